@@ -1,0 +1,2 @@
+//! The ambassador.
+fn main() {}

@@ -1,0 +1,197 @@
+//! A breaker for balancers: not ready, instead of refusing.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::{Sleep, sleep_until};
+use tower::{Layer, Service};
+
+use super::future::ResponseFuture;
+use super::policy::Policy;
+use crate::classify::Classify;
+use crate::error::{CallError, Measured, Reason};
+use crate::finish::Finish;
+use crate::shell::flight::Flight;
+use crate::shell::gate::{Gate, Lane};
+use crate::shell::oneshot::Oneshot;
+use crate::shell::shared::Admission;
+use crate::shell::waiters::Seat;
+
+/// Makes services that are not ready while the circuit is open; see
+/// [`CircuitBreakerLayer::backpressure`](super::CircuitBreakerLayer::backpressure).
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct BackpressureLayer<C, F> {
+    pub(super) gate: Arc<Gate<Policy<C, F>>>,
+}
+
+/// Is ready while the circuit lets a call through, and holds the right to that call meanwhile.
+///
+/// Each instance that is ready holds one ticket, which it gives back when it is dropped. A ticket
+/// of an earlier state has lapsed; the call that finds it so asks again, and only if it is refused
+/// then does this service answer with a rejection. Needs no `Clone`.
+pub struct Backpressure<S, C, F>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    inner: S,
+    gate: Arc<Gate<Policy<C, F>>>,
+    ticket: Option<Flight<Lane<Policy<C, F>>>>,
+    /// Rings when the rest is over.
+    timer: Option<Pin<Box<Sleep>>>,
+    seat: Seat,
+}
+
+impl<S, C, F> Backpressure<S, C, F>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    /// Takes a ticket, or waits for the circuit to change.
+    fn poll_ticket(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let era = self.gate.shared.era();
+            if self.ticket.as_ref().is_some_and(|ticket| ticket.era() == era) {
+                return Poll::Ready(());
+            }
+            self.ticket = None; // lapsed
+            match self.gate.shared.admit() {
+                Admission::Pass(pass) => match self.gate.enter() {
+                    Some(lane) => {
+                        self.ticket = Some(Flight::new(lane, pass));
+                        self.timer = None;
+                        return Poll::Ready(());
+                    }
+                    None => {
+                        self.gate.shared.abandon(pass);
+                        return Poll::Ready(()); // drained: the call will say so
+                    }
+                },
+                Admission::Refused(refusal) => {
+                    let at = self.gate.shared.common.reporter.clock.instant(refusal.until);
+                    self.timer = at.map(|at| Box::pin(sleep_until(at)));
+                    if let Some(timer) = &mut self.timer {
+                        if timer.as_mut().poll(cx).is_ready() {
+                            continue;
+                        }
+                    }
+                    let era = self.gate.shared.era();
+                    if self.gate.shared.is_passing() {
+                        continue; // it closed before we could leave a waker
+                    }
+                    if self.gate.shared.wait(&mut self.seat, era, cx.waker()) {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S, Req, C, F> Service<Req> for Backpressure<S, C, F>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    F: Finish<S::Response> + Clone + Send + Sync + 'static,
+{
+    type Response = F::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, Lane<Policy<C, F>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        ready!(self.poll_ticket(cx));
+        let result = ready!(self.inner.poll_ready(cx));
+        if result.is_err() {
+            self.ticket = None;
+        }
+        Poll::Ready(result)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.gate.shared.leave(&mut self.seat);
+        let era = self.gate.shared.era();
+        let ticket = self.ticket.take().filter(|ticket| ticket.era() == era);
+        let mut flight = match ticket {
+            Some(ticket) => ticket,
+            None => match self.gate.shared.admit() {
+                Admission::Refused(refusal) => {
+                    return ResponseFuture::refused(self.gate.shared.reject(refusal));
+                }
+                Admission::Pass(pass) => match self.gate.enter() {
+                    Some(lane) => Flight::new(lane, pass),
+                    None => {
+                        self.gate.shared.abandon(pass);
+                        let reporter = &self.gate.shared.common.reporter;
+                        let rejected = reporter.reject(Reason::Draining, Measured::Nothing);
+                        return ResponseFuture::refused(rejected);
+                    }
+                },
+            },
+        };
+        flight.enter();
+        let future = self.inner.call(request);
+        flight.leave();
+        ResponseFuture::flying(flight, Oneshot::called(future))
+    }
+}
+
+impl<S, C, F> Layer<S> for BackpressureLayer<C, F>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    type Service = Backpressure<S, C, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let gate = Arc::clone(&self.gate);
+        Backpressure { inner, gate, ticket: None, timer: None, seat: Seat::default() }
+    }
+}
+
+impl<S: Clone, C, F> Clone for Backpressure<S, C, F>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    fn clone(&self) -> Self {
+        BackpressureLayer { gate: Arc::clone(&self.gate) }.layer(self.inner.clone())
+    }
+}
+
+impl<S, C, F> Drop for Backpressure<S, C, F>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    fn drop(&mut self) {
+        self.gate.shared.leave(&mut self.seat);
+    }
+}
+
+impl<C, F> Clone for BackpressureLayer<C, F> {
+    fn clone(&self) -> Self {
+        Self { gate: Arc::clone(&self.gate) }
+    }
+}
+
+impl<C, F> fmt::Debug for BackpressureLayer<C, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackpressureLayer").field("breaker", &self.gate.shared).finish()
+    }
+}
+
+impl<S: fmt::Debug, C, F> fmt::Debug for Backpressure<S, C, F>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backpressure")
+            .field("inner", &self.inner)
+            .field("state", &self.gate.shared.state())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,291 @@
+//! The settings of a circuit breaker.
+
+use std::time::Duration;
+
+/// The settings of a circuit breaker: plain values, which can be turned while calls are flying.
+///
+/// Every value has a default; see the [table](crate::circuit_breaker#defaults). They are checked
+/// when a layer is built from them or a running policy is [reloaded](super::CircuitBreakerHandle::reload).
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Dials {
+    /// When the circuit opens.
+    pub trip: Trip,
+    /// Evidence older than this is dropped, if no call was seen in between.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub memory: Duration,
+    /// What a call says that ended without an answer.
+    pub abandonment: Abandonment,
+    /// How long the circuit stays open at first; spread over the upper half of this.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub rest: Duration,
+    /// The rest doubles with each failed probe, up to this.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub rest_cap: Duration,
+    /// A hint of the server ("come back after …") lengthens the rest by no more than this.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub hint_cap: Duration,
+    /// At most this many probes at a time while half open. It starts with one.
+    pub probes: u32,
+    /// How long a probe waits for the inner service to become ready.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub probe_deadline: Duration,
+    /// Half open, the circuit closes when successes lead by this many.
+    pub close_at: u32,
+    /// Half open, it opens again when failures lead by this many, or so many probes in a row were
+    /// given up without an answer.
+    pub reopen_at: u32,
+    /// After closing, the number of calls at a time is limited for no longer than this. It doubles
+    /// with each success, so that a well dependency hardly notices.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub ramp: Duration,
+    /// After closing, the admitted share of calls doubles from 1/16 to all over this time, for
+    /// dependencies that come back cold. Zero: off.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub slow_start: Duration,
+    /// Report what would be refused, and refuse nothing.
+    pub shadow: bool,
+}
+
+/// Default [`Dials::memory`].
+pub const MEMORY: Duration = Duration::from_secs(300);
+/// Default [`Dials::rest`].
+pub const REST: Duration = Duration::from_millis(50);
+/// Default [`Dials::rest_cap`].
+pub const REST_CAP: Duration = Duration::from_millis(250);
+/// Default [`Dials::hint_cap`].
+pub const HINT_CAP: Duration = Duration::from_secs(30);
+/// Default [`Dials::probes`].
+pub const PROBES: u32 = 64;
+/// Default [`Dials::probe_deadline`].
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(1);
+/// Default [`Dials::close_at`].
+pub const CLOSE_AT: u32 = 6;
+/// Default [`Dials::reopen_at`].
+pub const REOPEN_AT: u32 = 3;
+/// Default [`Dials::ramp`].
+pub const RAMP: Duration = Duration::from_secs(1);
+/// Default of the failure ratio that is tolerated.
+pub const TOLERATED: f64 = 0.3;
+/// Default of the failure ratio that is called broken.
+pub const BROKEN: f64 = 0.7;
+/// Default of the odds against a false trip.
+pub const ODDS: u64 = 1_000_000;
+/// Default window of a rate.
+pub const OVER_CALLS: u32 = 100;
+
+impl Default for Dials {
+    fn default() -> Self {
+        Self {
+            trip: Trip::default(),
+            memory: MEMORY,
+            abandonment: Abandonment::Silence,
+            rest: REST,
+            rest_cap: REST_CAP,
+            hint_cap: HINT_CAP,
+            probes: PROBES,
+            probe_deadline: PROBE_DEADLINE,
+            close_at: CLOSE_AT,
+            reopen_at: REOPEN_AT,
+            ramp: RAMP,
+            slow_start: Duration::ZERO,
+            shadow: false,
+        }
+    }
+}
+
+/// When the circuit opens: one rule, or several of which any suffices.
+///
+/// ```
+/// use seawall::circuit_breaker::Trip;
+/// use std::time::Duration;
+///
+/// let classic = Trip::failure_rate(0.5).over_calls(100).at_least(20);
+/// let watchful = Trip::default()
+///     .or(Trip::consecutive(5))
+///     .or(Trip::slow_rate(0.8, Duration::from_secs(2)).over_time(Duration::from_secs(10)));
+/// # let _ = (classic, watchful);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Trip {
+    pub(crate) rules: Vec<TripRule>,
+    /// Setters that were called after a rule they do not belong to.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) misplaced: Vec<&'static str>,
+}
+
+/// One reason to open the circuit. All comparisons are *at least* (`≥`).
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
+#[non_exhaustive]
+pub enum TripRule {
+    /// See [`Trip::evidence`].
+    Evidence {
+        /// The failure ratio that is tolerated.
+        tolerated: f64,
+        /// The failure ratio that is called broken.
+        broken: f64,
+        /// The odds against a false trip.
+        odds: u64,
+    },
+    /// See [`Trip::consecutive`].
+    Consecutive {
+        /// So many failures in a row.
+        failures: u32,
+    },
+    /// See [`Trip::failure_rate`].
+    FailureRate {
+        /// This share of calls failed.
+        rate: f64,
+        /// Over which calls.
+        over: Span,
+        /// No verdict on fewer calls than this; by default 10, or what the window holds.
+        #[cfg_attr(feature = "serde", serde(default))]
+        at_least: Option<u32>,
+    },
+    /// See [`Trip::slow_rate`].
+    SlowRate {
+        /// This share of calls was slow.
+        rate: f64,
+        /// A call that takes at least this long is slow, whether or not it was answered yet.
+        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+        threshold: Duration,
+        /// Over which calls.
+        over: Span,
+        /// No verdict on fewer calls than this; by default 10, or what the window holds.
+        #[cfg_attr(feature = "serde", serde(default))]
+        at_least: Option<u32>,
+    },
+}
+
+impl TripRule {
+    pub(crate) fn slow_after(&self) -> Option<Duration> {
+        match self {
+            Self::SlowRate { threshold, .. } => Some(*threshold),
+            _ => None,
+        }
+    }
+}
+
+/// Which calls a rate is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Span {
+    /// The last so many calls, exactly.
+    Calls(u32),
+    /// The last so much time, to within a tenth.
+    Time(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
+}
+
+impl Default for Trip {
+    /// [`Trip::evidence`] with a failure ratio of 0.3 tolerated, 0.7 called broken, and odds of a
+    /// million.
+    fn default() -> Self {
+        Self::evidence(TOLERATED, BROKEN, ODDS)
+    }
+}
+
+impl Trip {
+    fn of(rule: TripRule) -> Self {
+        Self { rules: vec![rule], misplaced: Vec::new() }
+    }
+
+    /// Opens once the evidence that calls fail in a ratio of `broken`, and not of `tolerated`, has
+    /// odds of `odds` to one (CUSUM, Page 1954). Needs no minimum volume and has no window.
+    pub fn evidence(tolerated: f64, broken: f64, odds: u64) -> Self {
+        Self::of(TripRule::Evidence { tolerated, broken, odds })
+    }
+
+    /// Opens after so many failures in a row.
+    pub fn consecutive(failures: u32) -> Self {
+        Self::of(TripRule::Consecutive { failures })
+    }
+
+    /// Opens when this share of the last 100 calls failed, but not on fewer than 10 calls.
+    pub fn failure_rate(rate: f64) -> Self {
+        Self::of(TripRule::FailureRate { rate, over: Span::Calls(OVER_CALLS), at_least: None })
+    }
+
+    /// Opens when this share of the last 100 calls took at least `threshold`, but not on fewer
+    /// than 10 calls. A call in flight counts as slow as soon as it crosses the threshold.
+    pub fn slow_rate(rate: f64, threshold: Duration) -> Self {
+        Self::of(TripRule::SlowRate {
+            rate,
+            threshold,
+            over: Span::Calls(OVER_CALLS),
+            at_least: None,
+        })
+    }
+
+    /// Takes the rate over the last `size` calls.
+    #[must_use]
+    pub fn over_calls(self, size: u32) -> Self {
+        self.adjust("over_calls", |over, _| *over = Span::Calls(size))
+    }
+
+    /// Takes the rate over the last `span` of time.
+    #[must_use]
+    pub fn over_time(self, span: Duration) -> Self {
+        self.adjust("over_time", |over, _| *over = Span::Time(span))
+    }
+
+    /// Gives no verdict on fewer calls than this.
+    #[must_use]
+    pub fn at_least(self, calls: u32) -> Self {
+        self.adjust("at_least", |_, least| *least = Some(calls))
+    }
+
+    /// Opens for any of these reasons too.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        self.rules.extend(other.rules);
+        self.misplaced.extend(other.misplaced);
+        self
+    }
+
+    /// The rules, in the order in which they are asked.
+    pub fn rules(&self) -> &[TripRule] {
+        &self.rules
+    }
+
+    fn adjust(
+        mut self,
+        setter: &'static str,
+        turn: impl FnOnce(&mut Span, &mut Option<u32>),
+    ) -> Self {
+        match self.rules.last_mut() {
+            Some(
+                TripRule::FailureRate { over, at_least, .. }
+                | TripRule::SlowRate { over, at_least, .. },
+            ) => turn(over, at_least),
+            _ => self.misplaced.push(setter),
+        }
+        self
+    }
+}
+
+/// What a call says that ended without an answer: its future was dropped, because the caller went
+/// away or a timeout outside the breaker fired.
+///
+/// A call dropped before the inner service had a chance to answer says nothing under any policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Abandonment {
+    /// It counts as a failure until anyone is answered; then all such failures are forgiven. A
+    /// dependency that hangs is noticed, impatient callers of a living one do no harm.
+    Silence,
+    /// It says nothing.
+    Ignore,
+    /// It is a failure.
+    Failure,
+    /// It is a failure if the caller waited at least this long.
+    After(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
+}

@@ -1,0 +1,238 @@
+//! Seeing and steering a breaker from outside.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::dials::Dials;
+use super::law::Law;
+use super::machine::{Breaker, Trip};
+use crate::error::{ConfigErrors, Measured};
+use crate::event::{Cause, State};
+use crate::machine::{Command, Input};
+use crate::shell::common::Common;
+use crate::shell::shared::Shared;
+use crate::shell::waiters::Seat;
+use crate::source::Source;
+
+/// Sees and steers one breaker. Cheap to clone; it keeps no call from ending.
+#[derive(Clone)]
+pub struct CircuitBreakerHandle {
+    shared: Arc<Shared<Breaker>>,
+}
+
+/// What a breaker knows at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The state.
+    pub state: State,
+    /// What the trip rule nearest to its threshold has gathered.
+    pub gathered: Measured,
+    /// Why and when it opened last.
+    pub last_trip: Option<LastTrip>,
+    /// Time until the next probe may fly, while open.
+    pub next_probe_in: Option<Duration>,
+}
+
+/// Why and when a breaker opened last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LastTrip {
+    /// Time since then.
+    pub ago: Duration,
+    /// Which rule tripped, or that the probes failed.
+    pub cause: Cause,
+    /// What was observed, against which threshold.
+    pub measured: Measured,
+}
+
+impl CircuitBreakerHandle {
+    pub(super) fn new(shared: Arc<Shared<Breaker>>) -> Self {
+        Self { shared }
+    }
+
+    /// The layer and the name.
+    pub fn source(&self) -> &Source {
+        &self.shared.common.reporter.source
+    }
+
+    /// The state. An open circuit whose rest is over stays open until a call comes to probe.
+    pub fn state(&self) -> State {
+        self.shared.state()
+    }
+
+    /// All there is to know, taken at one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.inspect(|breaker, law, now| {
+            let since = |trip: Trip| LastTrip {
+                ago: Duration::from_nanos(now.since(trip.at)),
+                cause: trip.cause,
+                measured: trip.measured,
+            };
+            Snapshot {
+                state: breaker.state(),
+                gathered: breaker.gathered(law, now),
+                last_trip: breaker.last_trip().map(since),
+                next_probe_in: breaker.probes_at().map(|at| Duration::from_nanos(at.since(now))),
+            }
+        })
+    }
+
+    /// Closes the circuit and forgets everything, except who holds the switch.
+    pub fn reset(&self) {
+        self.shared.step(Input::Command(Command::Reset));
+    }
+
+    /// One more hand at the switch, which holds nothing yet.
+    pub fn switch(&self) -> Switch {
+        Switch { shared: Arc::clone(&self.shared), position: Position::Auto }
+    }
+
+    /// The dials in force.
+    pub fn dials(&self) -> Dials {
+        Dials::clone(&self.shared.common.written())
+    }
+
+    /// Turns the dials, of all keys at once where there are keys. The state stays, and so does the
+    /// evidence of every rule that is there before and after. Calls in flight are not disturbed.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the dials; then the old ones stay in force.
+    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
+        reload(&self.shared.common, dials)
+    }
+
+    /// Watches the state.
+    pub fn watch(&self) -> Watch {
+        Watch { era: self.shared.era(), shared: Arc::clone(&self.shared), seat: Seat::default() }
+    }
+}
+
+pub(super) fn reload(common: &Common<Breaker>, dials: Dials) -> Result<(), ConfigErrors> {
+    let law = Law::from_dials(&dials)?;
+    common.reload(law, dials);
+    Ok(())
+}
+
+impl fmt::Debug for CircuitBreakerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreakerHandle")
+            .field("source", self.source())
+            .field("state", &self.state())
+            .finish()
+    }
+}
+
+// ===== impl Switch =====
+
+/// Where a hand holds the switch of a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Position {
+    /// Nowhere: the breaker decides.
+    #[default]
+    Auto,
+    /// Open: every call is refused.
+    Open,
+    /// Closed: every call passes.
+    Closed,
+}
+
+/// One hand at the switch of a breaker.
+///
+/// Several may hold it at once: an operator, a health check, a deployment. Open beats closed, and
+/// the breaker decides again when the last hand has let go, in a new era and without evidence.
+/// Dropping a hand lets go.
+#[must_use = "dropping it lets go of the switch"]
+pub struct Switch {
+    shared: Arc<Shared<Breaker>>,
+    position: Position,
+}
+
+impl Switch {
+    /// Moves this hand. Holding what is held already changes nothing.
+    pub fn set(&mut self, position: Position) {
+        let before = std::mem::replace(&mut self.position, position);
+        if before == position {
+            return;
+        }
+        // Takes the new hold first: the breaker must not be automatic for a moment in between.
+        let take = match position {
+            Position::Auto => None,
+            Position::Open => Some(Command::HoldOpen),
+            Position::Closed => Some(Command::HoldClosed),
+        };
+        let release = match before {
+            Position::Auto => None,
+            Position::Open => Some(Command::ReleaseOpen),
+            Position::Closed => Some(Command::ReleaseClosed),
+        };
+        for command in [take, release].into_iter().flatten() {
+            self.shared.step(Input::Command(command));
+        }
+    }
+
+    /// Where this hand holds the switch.
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        self.set(Position::Auto);
+    }
+}
+
+impl fmt::Debug for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Switch").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+// ===== impl Watch =====
+
+/// Watches the state of a breaker.
+pub struct Watch {
+    shared: Arc<Shared<Breaker>>,
+    era: u64,
+    seat: Seat,
+}
+
+impl Watch {
+    /// The state at this moment.
+    pub fn state(&self) -> State {
+        self.shared.state()
+    }
+
+    /// Returns the new state once it has changed since the last look, at once if it has already.
+    /// States that came and went in between are skipped.
+    ///
+    /// Cancel safe: a change that happens while nobody waits is seen by the next call.
+    pub async fn changed(&mut self) -> State {
+        poll_fn(|cx| {
+            if self.shared.wait(&mut self.seat, self.era, cx.waker()) {
+                return Poll::Pending;
+            }
+            self.era = self.shared.era();
+            Poll::Ready(self.shared.state())
+        })
+        .await
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.leave(&mut self.seat);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("state", &self.state()).finish_non_exhaustive()
+    }
+}

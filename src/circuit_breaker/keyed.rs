@@ -1,0 +1,284 @@
+//! One breaker for each key.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::{Layer, Service};
+
+use super::dials::Dials;
+use super::future::ResponseFuture;
+use super::handle::{CircuitBreakerHandle, reload};
+use super::law::Law;
+use super::layer::{Builder, LAYER};
+use super::machine::Breaker;
+use super::policy::{Instance, Policy};
+use crate::classify::Classify;
+use crate::error::{CallError, ConfigErrors, Measured, Reason};
+use crate::finish::Finish;
+use crate::rng;
+use crate::shell::common::Common;
+use crate::shell::flight::Cell;
+use crate::shell::keyed::Keyed;
+use crate::shell::shared::Shared;
+use crate::source::Source;
+
+/// Default of [`KeyedBuilder::max_keys`].
+pub const MAX_KEYS: usize = 10_000;
+
+/// Builds a [`KeyedCircuitBreakerLayer`].
+#[must_use = "call `build`"]
+#[derive(Debug, Clone)]
+pub struct KeyedBuilder<C, F, K> {
+    builder: Builder<C, F>,
+    key: K,
+    max_keys: usize,
+}
+
+impl<C, F, K> KeyedBuilder<C, F, K> {
+    pub(super) fn new(builder: Builder<C, F>, key: K) -> Self {
+        Self { builder, key, max_keys: MAX_KEYS }
+    }
+
+    /// At most this many keys have a breaker of their own, by default 10,000.
+    ///
+    /// When a new key comes and the table is full, a breaker that is at rest and has no call in
+    /// flight makes room. If there is none, the key shares one overflow breaker with others like
+    /// it, and an event and a counter say so. Keys of more than 256 bytes always share it.
+    pub fn max_keys(mut self, max_keys: usize) -> Self {
+        self.max_keys = max_keys;
+        self
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings.
+    pub fn build(self) -> Result<KeyedCircuitBreakerLayer<C, F, K>, ConfigErrors>
+    where
+        C: Send + Sync + 'static,
+        F: Send + Sync + 'static,
+    {
+        let Builder { name, dials, hooks, observers, seed } = self.builder;
+        let law = Law::from_dials_and(&dials, |check| {
+            if self.max_keys == 0 {
+                check.wrong("max_keys", 0, "at least 1");
+            }
+        })?;
+        let seed = seed.unwrap_or_else(rng::seed);
+        let common = Common::new(Source::new(LAYER, name), observers, law, dials);
+        let (for_cells, hooks) = (Arc::clone(&common), Arc::new(hooks));
+        let cells = Keyed::new(common, self.max_keys, move |key, hash| {
+            Policy::new(Arc::clone(&for_cells), Arc::clone(&hooks), Some(key), seed ^ hash)
+        });
+        Ok(KeyedCircuitBreakerLayer { cells: Arc::new(cells), key: Arc::new(self.key) })
+    }
+}
+
+/// Puts one circuit breaker per key around services; see [`Builder::keyed`].
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct KeyedCircuitBreakerLayer<C, F, K>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    cells: Arc<Keyed<Policy<C, F>>>,
+    key: Arc<K>,
+}
+
+impl<C, F, K> KeyedCircuitBreakerLayer<C, F, K>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    /// Sees and steers the breakers of this layer.
+    pub fn handle(&self) -> KeyedCircuitBreakerHandle {
+        KeyedCircuitBreakerHandle { cells: Arc::clone(&self.cells) as Arc<dyn Cells> }
+    }
+
+    /// Takes no further calls, and returns when those under way are over. There is no way back.
+    pub async fn drain(&self) {
+        self.cells.close();
+        self.cells.emptied().await;
+    }
+}
+
+impl<S, C, F, K> Layer<S> for KeyedCircuitBreakerLayer<C, F, K>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    type Service = KeyedCircuitBreaker<S, C, F, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        KeyedCircuitBreaker { inner, cells: Arc::clone(&self.cells), key: Arc::clone(&self.key) }
+    }
+}
+
+/// Calls the inner service under the breaker of the request's key.
+///
+/// It is always ready: which breaker decides is not known before the request is. A call that may
+/// pass waits for the readiness of a clone of the inner service, for no longer than
+/// [`Dials::probe_deadline`].
+pub struct KeyedCircuitBreaker<S, C, F, K>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    inner: S,
+    cells: Arc<Keyed<Policy<C, F>>>,
+    key: Arc<K>,
+}
+
+impl<S, Req, C, F, K> Service<Req> for KeyedCircuitBreaker<S, C, F, K>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    F: Finish<S::Response> + Clone + Send + Sync + 'static,
+    K: Fn(&Req) -> Cow<'_, str>,
+{
+    type Response = F::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, Cell<Policy<C, F>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let Some(cell) = self.cells.enter(&(self.key)(&request)) else {
+            let reporter = &self.cells.common.reporter;
+            return ResponseFuture::refused(reporter.reject(Reason::Draining, Measured::Nothing));
+        };
+        let shared = Arc::clone(&cell.policy.shared);
+        let instance = Instance { inner: &mut self.inner, readied: false };
+        instance.call(&shared, || Some(cell), request)
+    }
+}
+
+impl<S: Clone, C, F, K> Clone for KeyedCircuitBreaker<S, C, F, K>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    fn clone(&self) -> Self {
+        let (cells, key) = (Arc::clone(&self.cells), Arc::clone(&self.key));
+        Self { inner: self.inner.clone(), cells, key }
+    }
+}
+
+impl<C, F, K> Clone for KeyedCircuitBreakerLayer<C, F, K>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    fn clone(&self) -> Self {
+        Self { cells: Arc::clone(&self.cells), key: Arc::clone(&self.key) }
+    }
+}
+
+impl<C, F, K> fmt::Debug for KeyedCircuitBreakerLayer<C, F, K>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedCircuitBreakerLayer").field("keys", &self.cells.len()).finish()
+    }
+}
+
+impl<S: fmt::Debug, C, F, K> fmt::Debug for KeyedCircuitBreaker<S, C, F, K>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedCircuitBreaker")
+            .field("inner", &self.inner)
+            .field("keys", &self.cells.len())
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl KeyedCircuitBreakerHandle =====
+
+/// Sees and steers the breakers of a keyed layer.
+#[derive(Clone)]
+pub struct KeyedCircuitBreakerHandle {
+    cells: Arc<dyn Cells>,
+}
+
+/// The registry, whatever the types of its hooks.
+trait Cells: Send + Sync {
+    fn find(&self, key: &str) -> Option<Arc<Shared<Breaker>>>;
+    fn keys(&self) -> Vec<Arc<str>>;
+    fn len(&self) -> usize;
+    fn common(&self) -> &Common<Breaker>;
+}
+
+impl<C, F> Cells for Keyed<Policy<C, F>>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    fn find(&self, key: &str) -> Option<Arc<Shared<Breaker>>> {
+        Keyed::find(self, key).map(|cell| Arc::clone(&cell.policy.shared))
+    }
+
+    fn keys(&self) -> Vec<Arc<str>> {
+        Keyed::keys(self)
+    }
+
+    fn len(&self) -> usize {
+        Keyed::len(self)
+    }
+
+    fn common(&self) -> &Common<Breaker> {
+        &self.common
+    }
+}
+
+impl KeyedCircuitBreakerHandle {
+    /// The breaker of a key, if it has one of its own. It is not evicted while the handle lives.
+    pub fn key(&self, key: &str) -> Option<CircuitBreakerHandle> {
+        self.cells.find(key).map(CircuitBreakerHandle::new)
+    }
+
+    /// The keys that have a breaker of their own, in no order.
+    pub fn keys(&self) -> Vec<Arc<str>> {
+        self.cells.keys()
+    }
+
+    /// The number of keys that have a breaker of their own.
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Whether no key has a breaker yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The dials in force, for all keys.
+    pub fn dials(&self) -> Dials {
+        Dials::clone(&self.cells.common().written())
+    }
+
+    /// Turns the dials of all keys at once.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the dials; then the old ones stay in force.
+    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
+        reload(self.cells.common(), dials)
+    }
+}
+
+impl fmt::Debug for KeyedCircuitBreakerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedCircuitBreakerHandle").field("keys", &self.len()).finish()
+    }
+}

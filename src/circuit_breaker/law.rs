@@ -1,0 +1,243 @@
+//! Dials made ready for the machine: integers only, everything computed once.
+
+use super::dials::{Abandonment, Dials, Span, TripRule};
+use super::rules::RuleState;
+use crate::error::{ConfigError, ConfigErrors};
+use crate::parts::evidence::Weights;
+use crate::parts::rest::Ladder;
+use crate::parts::window::Window;
+use crate::time::nanos;
+use std::time::Duration;
+
+/// Steps of two in which a slow start reaches the whole load: 1/16, 1/8, 1/4, 1/2, all.
+const SLOW_START_DOUBLINGS: u64 = 4;
+/// The largest ring: 16 KiB of bits.
+const MOST_CALLS: u32 = 131_072;
+/// Without a word about it, a rate decides on no fewer calls than this (or than its window holds).
+const AT_LEAST: u32 = 10;
+
+/// What the machine is governed by. All times in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Law {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) memory: u64,
+    pub(crate) abandonment: Abandonment,
+    pub(crate) rest: Ladder,
+    pub(crate) hint_cap: u64,
+    pub(crate) probes: u32,
+    pub(crate) probe_deadline: Duration,
+    pub(crate) close_at: i32,
+    pub(crate) reopen_at: i32,
+    /// Probes given up in a row that reopen the circuit.
+    pub(crate) reopen_after: u32,
+    pub(crate) ramp: u64,
+    pub(crate) slow_start: u64,
+    pub(crate) shadow: bool,
+    pub(crate) slow_after: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Rule {
+    Evidence(Weights),
+    Consecutive { failures: u32 },
+    FailureRate(Rate),
+    SlowRate { rate: Rate },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Rate {
+    pub(crate) ppm: u32,
+    span: Span,
+    pub(crate) at_least: u32,
+}
+
+impl Rate {
+    pub(crate) fn window(&self) -> Window {
+        match self.span {
+            Span::Calls(size) => Window::over_calls(size),
+            Span::Time(span) => Window::over_time(nanos(span)),
+        }
+    }
+}
+
+impl Law {
+    pub(crate) fn rule_states(&self) -> Box<[RuleState]> {
+        self.rules.iter().map(RuleState::of).collect()
+    }
+
+    pub(crate) fn matches(&self, states: &[RuleState]) -> bool {
+        states.len() == self.rules.len()
+            && states.iter().zip(&self.rules).all(|(state, rule)| state.fits(rule))
+    }
+
+    /// Whether a call that took so long is slow (`≥`).
+    pub(crate) fn is_slow(&self, took: Option<u64>) -> bool {
+        matches!((took, self.slow_after), (Some(took), Some(limit)) if took >= limit)
+    }
+
+    /// The share of all draws that a slow start admits, so long after closing.
+    pub(crate) fn slow_start_share(&self, passed: u64) -> u64 {
+        if passed >= self.slow_start {
+            return u64::MAX;
+        }
+        let doublings =
+            u128::from(passed) * u128::from(SLOW_START_DOUBLINGS) / u128::from(self.slow_start);
+        u64::MAX >> (SLOW_START_DOUBLINGS - doublings as u64)
+    }
+
+    #[expect(clippy::expect_used, reason = "a test builds from the defaults")]
+    pub(crate) fn of_defaults() -> Self {
+        Self::from_dials(&Dials::default()).expect("the defaults are valid")
+    }
+
+    /// Everything that is wrong with the dials, or the law they make.
+    pub(crate) fn from_dials(dials: &Dials) -> Result<Self, ConfigErrors> {
+        Self::from_dials_and(dials, |_| ())
+    }
+
+    /// The same, and what else there is to check.
+    pub(crate) fn from_dials_and(
+        dials: &Dials,
+        more: impl FnOnce(&mut Check),
+    ) -> Result<Self, ConfigErrors> {
+        let mut check = Check::default();
+        let rules: Vec<_> = dials.trip.rules.iter().filter_map(|r| check.rule(r)).collect();
+        if dials.trip.rules.is_empty() {
+            check.wrong("trip", &dials.trip.rules, "at least one rule");
+        }
+        for misplaced in &dials.trip.misplaced {
+            check.wrong(
+                misplaced,
+                &dials.trip.rules,
+                "goes with a rate, after which it must stand",
+            );
+        }
+        let slow: Vec<_> = dials.trip.rules.iter().filter_map(TripRule::slow_after).collect();
+        if slow.windows(2).any(|pair| pair[0] != pair[1]) {
+            check.wrong("trip", &slow, "one threshold for all slow-call rules");
+        }
+        check.above_zero("rest", dials.rest);
+        if dials.rest_cap < dials.rest {
+            check.wrong("rest_cap", dials.rest_cap, format!("at least rest = {:?}", dials.rest));
+        }
+        check.above_zero("memory", dials.memory);
+        check.above_zero("probe_deadline", dials.probe_deadline);
+        for (field, value) in
+            [("probes", dials.probes), ("close_at", dials.close_at), ("reopen_at", dials.reopen_at)]
+        {
+            if !(1..=10_000).contains(&value) {
+                check.wrong(field, value, "1 to 10000");
+            }
+        }
+        more(&mut check);
+        ConfigErrors::none_of(check.problems)?;
+        let small = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+        Ok(Self {
+            rules,
+            memory: nanos(dials.memory),
+            abandonment: dials.abandonment,
+            rest: Ladder { first: nanos(dials.rest), max: nanos(dials.rest_cap) },
+            hint_cap: nanos(dials.hint_cap),
+            probes: dials.probes,
+            probe_deadline: dials.probe_deadline,
+            close_at: small(dials.close_at),
+            reopen_at: small(dials.reopen_at),
+            reopen_after: dials.reopen_at,
+            ramp: nanos(dials.ramp),
+            slow_start: nanos(dials.slow_start),
+            shadow: dials.shadow,
+            slow_after: slow.first().copied().map(nanos),
+        })
+    }
+}
+
+/// Gathers what is wrong.
+#[derive(Default)]
+pub(crate) struct Check {
+    problems: Vec<ConfigError>,
+}
+
+impl Check {
+    pub(crate) fn wrong(
+        &mut self,
+        field: &'static str,
+        value: impl std::fmt::Debug,
+        accepted: impl Into<std::borrow::Cow<'static, str>>,
+    ) {
+        self.problems.push(ConfigError::new(field, value, accepted));
+    }
+
+    fn above_zero(&mut self, field: &'static str, value: Duration) {
+        if value.is_zero() {
+            self.wrong(field, value, "longer than zero");
+        }
+    }
+
+    /// A ratio in parts per million; zero where it is none.
+    fn ratio(&mut self, field: &'static str, value: f64, below_one: bool) -> u32 {
+        let most = if below_one { 0.999_999 } else { 1.0 };
+        if !(0.000_001..=most).contains(&value) {
+            self.wrong(field, value, format!("a ratio from 0.000001 to {most}"));
+            return 0;
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in 1..=1_000_000
+        let ppm = (value * 1e6).round() as u32;
+        ppm
+    }
+
+    fn rule(&mut self, rule: &TripRule) -> Option<Rule> {
+        let before = self.problems.len();
+        let rule = match rule {
+            TripRule::Evidence { tolerated, broken, odds } => {
+                let (p0, p1) = (
+                    self.ratio("tolerated", *tolerated, true),
+                    self.ratio("broken", *broken, true),
+                );
+                if p0 != 0 && p1 != 0 && p0 >= p1 {
+                    self.wrong("broken", broken, format!("more than tolerated = {tolerated}"));
+                }
+                if *odds < 2 {
+                    self.wrong("odds", odds, "at least 2");
+                }
+                (self.problems.len() == before)
+                    .then(|| Rule::Evidence(Weights::new(p0, p1, *odds)))?
+            }
+            TripRule::Consecutive { failures } => {
+                if *failures == 0 {
+                    self.wrong("failures", failures, "at least 1");
+                }
+                Rule::Consecutive { failures: *failures }
+            }
+            TripRule::FailureRate { rate, over, at_least } => {
+                Rule::FailureRate(self.rate("failure_rate", *rate, *over, *at_least))
+            }
+            TripRule::SlowRate { rate, threshold, over, at_least } => {
+                self.above_zero("threshold", *threshold);
+                Rule::SlowRate { rate: self.rate("slow_rate", *rate, *over, *at_least) }
+            }
+        };
+        (self.problems.len() == before).then_some(rule)
+    }
+
+    fn rate(&mut self, field: &'static str, rate: f64, span: Span, at_least: Option<u32>) -> Rate {
+        let ppm = self.ratio(field, rate, false);
+        let mut most = u32::MAX;
+        match span {
+            Span::Calls(0) => self.wrong("over_calls", 0, format!("1 to {MOST_CALLS}")),
+            Span::Calls(size) if size > MOST_CALLS => {
+                self.wrong("over_calls", size, format!("1 to {MOST_CALLS}"));
+            }
+            Span::Calls(size) => most = size,
+            Span::Time(span) if span < Duration::from_millis(1) => {
+                self.wrong("over_time", span, "at least 1 ms");
+            }
+            Span::Time(_) => {}
+        }
+        if let Some(least) = at_least {
+            if !(1..=most).contains(&least) {
+                self.wrong("at_least", least, format!("1 to {most} (what the window holds)"));
+            }
+        }
+        Rate { ppm, span, at_least: at_least.unwrap_or(AT_LEAST.min(most)) }
+    }
+}

@@ -1,0 +1,575 @@
+//! The law of the breaker: what an answer does to the state, and what the state does to a call.
+
+use super::dials::Dials;
+use super::law::Law;
+use super::rules::{Marks, RuleState, Tripped};
+use crate::circuit_breaker::Abandonment;
+use crate::error::Measured;
+use crate::event::{Cause, Change, State};
+use crate::machine::{
+    Command, Digest, Effect, Input, Machine, Pass, PassKind, Verdict, Vigil, Wake,
+};
+use crate::outcome::{Health, Sample};
+use crate::shell::keyed::Forgettable;
+use crate::time::{Tick, nanos};
+
+/// Calls abandoned within this time of each other count once: it is one event, seen many times.
+const SAME_MOMENT: u64 = 1_000_000;
+/// Closed for this many times the last rest, the next rest is a first one again.
+const RECOVERED: u64 = 10;
+
+/// One circuit breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Breaker {
+    era: u64,
+    phase: Phase,
+    rules: Box<[RuleState]>,
+    /// Failures that the next answer of any kind takes away.
+    provisional: u32,
+    abandoned_at: Option<Tick>,
+    /// When a call last ended here.
+    seen: Tick,
+    /// How far up the ladder of rests we are, and how long the last rest was.
+    level: u8,
+    last_rest: u64,
+    closed_since: Tick,
+    open_holds: u16,
+    closed_holds: u16,
+    last_trip: Option<Trip>,
+}
+
+/// Why and when the breaker last opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Trip {
+    pub(crate) at: Tick,
+    pub(crate) cause: Cause,
+    pub(crate) measured: Measured,
+}
+
+/// ```text
+///              evidence                    rest over
+///  ┌────────┐ ──────────▶ ┌──────┐ ─────────────────────▶ ┌───────────┐
+///  │ Closed │             │ Open │                        │ Half-open │
+///  └────────┘             └──────┘ ◀───────────────────── └───────────┘
+///       ▲                            first Bad, or net −3,       │
+///       │                            or 3 given up unanswered    │
+///       └────────────────────────────────────────────────────────┘
+///                                 net +6
+///  Forced open, forced closed: from anywhere while held; released to Closed.
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    Closed { ramp: Option<Ramp> },
+    Open { until: Tick },
+    HalfOpen(Probing),
+    ForcedOpen,
+    ForcedClosed,
+}
+
+/// After a recovery the load comes back step by step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Ramp {
+    allowed: u32,
+    in_flight: u32,
+}
+
+/// A slow start that weighs its evidence (Wald 1947).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Probing {
+    allowed: u32,
+    in_flight: u32,
+    /// `None` until the first answer, which decides alone.
+    score: Option<i32>,
+    /// Calls given up without an answer, in a row.
+    unanswered: u32,
+    /// From then on one more may go, though the others have not come back: a probe that hangs
+    /// must not wedge the breaker (pitfall B2).
+    next_at: Tick,
+}
+
+impl Probing {
+    fn admits(&self, now: Tick) -> bool {
+        self.in_flight < self.allowed || now >= self.next_at
+    }
+
+    /// Until when every call is refused.
+    fn full_until(&self) -> Tick {
+        if self.in_flight < self.allowed { Tick::ZERO } else { self.next_at }
+    }
+}
+
+// ===== impl Breaker =====
+
+impl Breaker {
+    pub(crate) fn new(law: &Law) -> Self {
+        Self {
+            era: 0,
+            phase: Phase::Closed { ramp: None },
+            rules: law.rule_states(),
+            provisional: 0,
+            abandoned_at: None,
+            seen: Tick::ZERO,
+            level: 0,
+            last_rest: 0,
+            closed_since: Tick::ZERO,
+            open_holds: 0,
+            closed_holds: 0,
+            last_trip: None,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.phase {
+            Phase::Closed { .. } => State::Closed,
+            Phase::Open { .. } => State::Open,
+            Phase::HalfOpen(_) => State::HalfOpen,
+            Phase::ForcedOpen => State::ForcedOpen,
+            Phase::ForcedClosed => State::ForcedClosed,
+        }
+    }
+
+    pub(crate) fn last_trip(&self) -> Option<Trip> {
+        self.last_trip
+    }
+
+    /// What the rule nearest to its threshold has gathered.
+    pub(crate) fn gathered(&mut self, law: &Law, now: Tick) -> Measured {
+        let provisional = self.provisional;
+        let rules = self.rules.iter_mut().zip(&law.rules);
+        let gathered = rules.map(|(state, rule)| state.gathered(rule, now, provisional));
+        gathered.max_by_key(Measured::nearness).unwrap_or(Measured::Nothing)
+    }
+
+    /// When an open circuit will probe.
+    pub(crate) fn probes_at(&self) -> Option<Tick> {
+        match self.phase {
+            Phase::Open { until } => Some(until),
+            _ => None,
+        }
+    }
+
+    // ----- calls -----
+
+    fn admit(&mut self, law: &Law, now: Tick, draw: u64) -> Effect {
+        let mut effect = Effect::NONE;
+        if let Phase::Open { until } = self.phase {
+            if now >= until {
+                effect = effect.and(self.probe(law, now));
+            }
+        }
+        self.settle_in(law, now);
+        effect.verdict = match &mut self.phase {
+            Phase::Closed { ramp: None } | Phase::ForcedClosed => {
+                Verdict::Admit(Pass::new(self.era, PassKind::Free))
+            }
+            Phase::Closed { ramp: Some(ramp) } => {
+                let share = law.slow_start_share(now.since(self.closed_since));
+                if ramp.in_flight < ramp.allowed && draw <= share {
+                    ramp.in_flight += 1;
+                    Verdict::Admit(Pass::new(self.era, PassKind::Slot))
+                } else {
+                    self.refuse(law, now.plus(law.rest.first))
+                }
+            }
+            Phase::Open { until } => {
+                let until = *until;
+                self.refuse(law, until)
+            }
+            Phase::ForcedOpen => self.refuse(law, Tick::NEVER),
+            Phase::HalfOpen(probing) => {
+                if probing.admits(now) {
+                    probing.in_flight += 1;
+                    probing.next_at = now.plus(law.rest.step(self.level));
+                    Verdict::Admit(Pass::new(self.era, PassKind::Slot))
+                } else {
+                    let until = probing.full_until();
+                    self.refuse(law, until)
+                }
+            }
+        };
+        effect
+    }
+
+    fn refuse(&self, law: &Law, until: Tick) -> Verdict {
+        if law.shadow {
+            return Verdict::Admit(Pass::new(self.era, PassKind::Ghost));
+        }
+        Verdict::Refuse { until, measured: self.trip_measured() }
+    }
+
+    fn settle(&mut self, law: &Law, now: Tick, draw: u64, pass: Pass, sample: Sample) -> Effect {
+        if pass.kind == PassKind::Ghost {
+            return Effect::NONE;
+        }
+        if pass.era != self.era {
+            return Effect::of(Verdict::Late);
+        }
+        if sample.health != Health::Silent {
+            self.provisional = 0; // it lives
+        }
+        let slow = !pass.overdue && law.is_slow(sample.took);
+        let free = self.give_back(pass);
+        let marks = match sample.health {
+            Health::Silent | Health::Pushback => return free,
+            Health::Good => Marks::answered(false, slow, pass.overdue),
+            Health::Bad => Marks::answered(true, slow, pass.overdue),
+        };
+        match self.phase {
+            Phase::HalfOpen(_) if pass.overdue => free, // counted when it grew slow
+            Phase::HalfOpen(_) => {
+                let good = sample.health == Health::Good && !slow;
+                self.weigh(law, now, draw, good, sample.hint).with(free)
+            }
+            _ => self.mark(law, now, draw, marks, sample.hint).with(free),
+        }
+    }
+
+    fn overdue(&mut self, law: &Law, now: Tick, draw: u64, pass: Pass) -> Effect {
+        if pass.kind == PassKind::Ghost || pass.era != self.era {
+            return Effect::NONE;
+        }
+        match self.phase {
+            Phase::HalfOpen(_) => self.weigh(law, now, draw, false, None),
+            _ => self.mark(law, now, draw, Marks::SLOW_ONLY, None),
+        }
+    }
+
+    fn abandon(
+        &mut self,
+        law: &Law,
+        now: Tick,
+        draw: u64,
+        pass: Pass,
+        waited: Option<u64>,
+    ) -> Effect {
+        if pass.kind == PassKind::Ghost {
+            return Effect::NONE;
+        }
+        if pass.era != self.era {
+            return Effect::of(Verdict::Late);
+        }
+        let free = self.give_back(pass);
+        if !pass.pending {
+            return free; // it was never asked long enough to answer
+        }
+        let slow = !pass.overdue && law.is_slow(waited);
+        let failed = match law.abandonment {
+            Abandonment::Ignore | Abandonment::Silence => false,
+            Abandonment::Failure => true,
+            Abandonment::After(least) => waited.is_some_and(|w| w >= nanos(least)),
+        };
+        if let Phase::HalfOpen(probing) = &mut self.phase {
+            if failed || slow {
+                return self.weigh(law, now, draw, false, None).with(free);
+            }
+            if law.abandonment == Abandonment::Silence && !pass.overdue {
+                probing.unanswered += 1;
+                if probing.unanswered >= law.reopen_after {
+                    return self.reopen(law, now, draw, Cause::ProbesAbandoned, None);
+                }
+            }
+            return free;
+        }
+        if law.abandonment == Abandonment::Silence {
+            let moment = self.abandoned_at.is_none_or(|at| now.since(at) >= SAME_MOMENT);
+            if moment {
+                self.forget(law, now);
+                self.abandoned_at = Some(now);
+                self.provisional = self.provisional.saturating_add(1);
+            }
+        }
+        if failed || slow {
+            let marks = Marks { failed: failed.then_some(true), slow: slow.then_some(true) };
+            return self.mark(law, now, draw, marks, None).with(free);
+        }
+        self.judge(law, now, draw, None).with(free)
+    }
+
+    /// The slot of a pass of this era becomes free.
+    fn give_back(&mut self, pass: Pass) -> Effect {
+        if pass.kind != PassKind::Slot {
+            return Effect::NONE;
+        }
+        let in_flight = match &mut self.phase {
+            Phase::HalfOpen(probing) => &mut probing.in_flight,
+            Phase::Closed { ramp: Some(ramp) } => &mut ramp.in_flight,
+            _ => return Effect::NONE,
+        };
+        *in_flight = in_flight.saturating_sub(1);
+        Effect { wake: Wake::Some(1), ..Effect::NONE }
+    }
+
+    // ----- evidence while closed -----
+
+    fn mark(&mut self, law: &Law, now: Tick, draw: u64, marks: Marks, hint: Option<u64>) -> Effect {
+        if marks.failed == Some(true) || marks.slow == Some(true) {
+            self.forget(law, now);
+        }
+        for (state, rule) in self.rules.iter_mut().zip(&law.rules) {
+            state.mark(rule, now, marks);
+        }
+        self.seen = now;
+        if let Phase::Closed { ramp: Some(ramp) } = &mut self.phase {
+            ramp.allowed = match marks.failed {
+                Some(true) => (ramp.allowed / 2).max(1),
+                Some(false) => ramp.allowed.saturating_mul(2),
+                None => ramp.allowed,
+            };
+        }
+        self.settle_in(law, now);
+        self.judge(law, now, draw, hint)
+    }
+
+    /// Old evidence is no evidence: drop it if no call was seen for long.
+    fn forget(&mut self, law: &Law, now: Tick) {
+        if now.since(self.seen) > law.memory && !self.rules_are_quiet() {
+            self.clear_evidence();
+        }
+        self.seen = now;
+    }
+
+    fn judge(&mut self, law: &Law, now: Tick, draw: u64, hint: Option<u64>) -> Effect {
+        if !matches!(self.phase, Phase::Closed { .. }) {
+            return Effect::NONE; // forced closed weighs, and does not act
+        }
+        let provisional = self.provisional;
+        let rules = self.rules.iter_mut().zip(&law.rules);
+        let tripped =
+            rules.filter_map(|(state, rule)| state.tripped(rule, now, provisional)).next();
+        match tripped {
+            Some(Tripped { cause, measured }) => {
+                if now.since(self.closed_since) >= self.last_rest.saturating_mul(RECOVERED) {
+                    self.level = 0;
+                }
+                self.open(law, now, draw, Trip { at: now, cause, measured }, hint)
+            }
+            None => Effect::NONE,
+        }
+    }
+
+    // ----- evidence while half open -----
+
+    fn weigh(&mut self, law: &Law, now: Tick, draw: u64, good: bool, hint: Option<u64>) -> Effect {
+        let Phase::HalfOpen(probing) = &mut self.phase else {
+            return Effect::NONE;
+        };
+        probing.unanswered = 0;
+        let score = match (probing.score, good) {
+            (None, true) => 0, // the first answer decides alone and is not counted twice
+            (None, false) => -law.reopen_at,
+            (Some(score), true) => score + 1,
+            (Some(score), false) => score - 1,
+        };
+        probing.score = Some(score);
+        probing.allowed = if good {
+            probing.allowed.saturating_mul(2).min(law.probes)
+        } else {
+            (probing.allowed / 2).max(1)
+        };
+        let allowed = probing.allowed;
+        if score <= -law.reopen_at {
+            return self.reopen(law, now, draw, Cause::ProbesFailed, hint);
+        }
+        if score >= law.close_at {
+            return self.close(law, now, allowed);
+        }
+        Effect { wake: Wake::Some(allowed), ..Effect::NONE }
+    }
+
+    // ----- edges -----
+
+    fn open(&mut self, law: &Law, now: Tick, draw: u64, trip: Trip, hint: Option<u64>) -> Effect {
+        let rest = law.rest.jittered(self.level, draw);
+        let told = hint.unwrap_or(0).min(law.hint_cap);
+        // The jitter comes on top of what we were told: never early, and not all at once.
+        let until = now.plus(told).plus(rest);
+        self.last_rest = until.since(now);
+        self.last_trip = Some(trip);
+        self.clear_evidence();
+        let change = self.enter(Phase::Open { until }, trip.cause, trip.measured);
+        Effect::NONE.and(change)
+    }
+
+    fn probe(&mut self, law: &Law, now: Tick) -> Change {
+        let probing = Probing {
+            allowed: 1,
+            in_flight: 0,
+            score: None,
+            unanswered: 0,
+            next_at: now.plus(law.rest.step(self.level)),
+        };
+        self.enter(Phase::HalfOpen(probing), Cause::RestOver, Measured::Nothing)
+    }
+
+    fn reopen(
+        &mut self,
+        law: &Law,
+        now: Tick,
+        draw: u64,
+        cause: Cause,
+        hint: Option<u64>,
+    ) -> Effect {
+        self.level = law.rest.above(self.level);
+        let measured = self.trip_measured();
+        self.open(law, now, draw, Trip { at: now, cause, measured }, hint)
+    }
+
+    fn close(&mut self, law: &Law, now: Tick, allowed: u32) -> Effect {
+        self.closed_since = now;
+        let ramp = Ramp { allowed: allowed.saturating_mul(2), in_flight: 0 };
+        let ramp = (law.ramp.max(law.slow_start) > 0).then_some(ramp);
+        let change = self.enter(Phase::Closed { ramp }, Cause::ProbesSucceeded, Measured::Nothing);
+        Effect::NONE.and(change)
+    }
+
+    fn enter(&mut self, phase: Phase, cause: Cause, measured: Measured) -> Change {
+        let from = self.state();
+        self.phase = phase;
+        self.era += 1;
+        Change { from, to: self.state(), cause, measured }
+    }
+
+    /// Ends a ramp whose time is over.
+    fn settle_in(&mut self, law: &Law, now: Tick) {
+        if let Phase::Closed { ramp: slot @ Some(_) } = &mut self.phase {
+            let passed = now.since(self.closed_since);
+            if passed >= law.ramp.max(law.slow_start) {
+                *slot = None;
+            } else if let (true, Some(ramp)) = (passed >= law.ramp, slot) {
+                ramp.allowed = u32::MAX; // only the slow start is left
+            }
+        }
+    }
+
+    // ----- steering -----
+
+    fn command(&mut self, now: Tick, command: Command) -> Effect {
+        match command {
+            Command::Reset => return self.reset(now),
+            Command::HoldOpen => self.open_holds = self.open_holds.saturating_add(1),
+            Command::ReleaseOpen => self.open_holds = self.open_holds.saturating_sub(1),
+            Command::HoldClosed => self.closed_holds = self.closed_holds.saturating_add(1),
+            Command::ReleaseClosed => self.closed_holds = self.closed_holds.saturating_sub(1),
+        }
+        let forced = matches!(self.phase, Phase::ForcedOpen | Phase::ForcedClosed);
+        let phase = match (self.open_holds, self.closed_holds) {
+            (0, 0) if !forced => return Effect::NONE,
+            (0, 0) => Phase::Closed { ramp: None },
+            (0, _) => Phase::ForcedClosed,
+            _ => Phase::ForcedOpen, // open beats closed
+        };
+        if std::mem::discriminant(&phase) == std::mem::discriminant(&self.phase) {
+            return Effect::NONE;
+        }
+        self.start_afresh(now);
+        Effect::NONE.and(self.enter(phase, Cause::Switch, Measured::Nothing))
+    }
+
+    fn reset(&mut self, now: Tick) -> Effect {
+        self.start_afresh(now);
+        self.last_trip = None;
+        match self.phase {
+            Phase::Open { .. } | Phase::HalfOpen(_) => {
+                let closed = Phase::Closed { ramp: None };
+                Effect::NONE.and(self.enter(closed, Cause::Reset, Measured::Nothing))
+            }
+            Phase::Closed { .. } => {
+                // No change of state, but what is in flight belongs to the past.
+                self.phase = Phase::Closed { ramp: None };
+                self.era += 1;
+                Effect { wake: Wake::All, ..Effect::NONE }
+            }
+            Phase::ForcedOpen | Phase::ForcedClosed => {
+                self.era += 1;
+                Effect::NONE
+            }
+        }
+    }
+
+    fn start_afresh(&mut self, now: Tick) {
+        self.clear_evidence();
+        self.level = 0;
+        self.last_rest = 0;
+        self.closed_since = now;
+    }
+
+    fn configure(&mut self, law: &Law, now: Tick) -> Effect {
+        if !law.matches(&self.rules) {
+            self.rules = law.rule_states();
+        }
+        self.settle_in(law, now);
+        Effect { wake: Wake::All, ..Effect::NONE }
+    }
+
+    fn clear_evidence(&mut self) {
+        self.provisional = 0;
+        self.abandoned_at = None;
+        self.rules.iter_mut().for_each(RuleState::clear);
+    }
+
+    fn rules_are_quiet(&self) -> bool {
+        self.provisional == 0 && self.rules.iter().all(RuleState::is_quiet)
+    }
+
+    fn trip_measured(&self) -> Measured {
+        match self.phase {
+            Phase::ForcedOpen => Measured::Nothing,
+            _ => self.last_trip.map_or(Measured::Nothing, |trip| trip.measured),
+        }
+    }
+}
+
+// ===== impl Forgettable for Breaker =====
+
+impl Forgettable for Breaker {
+    fn is_at_rest(&mut self, now: Tick) -> bool {
+        matches!(self.phase, Phase::Closed { ramp: None })
+            && self.provisional == 0
+            && self.open_holds == 0
+            && self.closed_holds == 0
+            && self.rules.iter_mut().all(|state| state.is_innocent(now))
+    }
+}
+
+// ===== impl Machine for Breaker =====
+
+impl Machine for Breaker {
+    type Dials = Law;
+    type Written = Dials;
+
+    fn step(&mut self, law: &Law, now: Tick, draw: u64, input: Input) -> Effect {
+        match input {
+            Input::Admit => self.admit(law, now, draw),
+            Input::Settle { pass, sample } => self.settle(law, now, draw, pass, sample),
+            Input::Overdue { pass } => self.overdue(law, now, draw, pass),
+            Input::Abandon { pass, waited } => self.abandon(law, now, draw, pass, waited),
+            Input::Command(command) => self.command(now, command),
+            Input::Configure => self.configure(law, now),
+        }
+    }
+
+    fn digest(&self, law: &Law) -> Digest {
+        let refuse_until = match &self.phase {
+            _ if law.shadow => Tick::ZERO,
+            Phase::Open { until } => *until,
+            Phase::ForcedOpen => Tick::NEVER,
+            Phase::HalfOpen(probing) => probing.full_until(),
+            Phase::Closed { .. } | Phase::ForcedClosed => Tick::ZERO,
+        };
+        let passes = matches!(self.phase, Phase::Closed { ramp: None } | Phase::ForcedClosed);
+        Digest {
+            state: self.state(),
+            era: self.era,
+            quiet: passes && self.rules_are_quiet(),
+            refuse_until,
+            measured: self.trip_measured(),
+        }
+    }
+
+    fn vigil(law: &Law) -> Vigil {
+        Vigil {
+            overdue_after: law.slow_after,
+            durations: law.slow_after.is_some() || matches!(law.abandonment, Abandonment::After(_)),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Circuit breaker: stops calling a dependency that fails, and finds out gently when it is back.
+//!
+//! # Example
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+//! use seawall::{Error, Outcome, Reason};
+//! use std::time::Duration;
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[derive(Debug, thiserror::Error)] #[error("no route")] struct NoRoute;
+//! let breaker = CircuitBreakerLayer::builder("payments")
+//!     .trip(Trip::default().or(Trip::consecutive(5)))
+//!     .rest(Duration::from_secs(1))
+//!     .rest_cap(Duration::from_secs(30))
+//!     .build()?;
+//! let handle = breaker.handle();
+//!
+//! let mut payments = ServiceBuilder::new()
+//!     .layer(breaker)
+//!     .map_err(Error::Inner)
+//!     .service(service_fn(|_amount: u32| async { Err::<(), _>(NoRoute) }));
+//!
+//! for _ in 0..5 {
+//!     let _ = payments.ready().await?.call(100).await;
+//! }
+//! let refused = payments.ready().await?.call(100).await;
+//! assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
+//! println!("{:?}", handle.snapshot());
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! # When, and when not
+//!
+//! Put one around calls to something that can be down while you are up, so that you fail fast and
+//! leave it alone while it recovers. Use one breaker per thing that fails as a whole: a service, or
+//! each of its hosts ([`Builder::keyed`]). It does not help where every call must be tried (use a
+//! queue), and it does not limit load: a dependency that is merely slow wants a bulkhead.
+//!
+//! # How it decides
+//!
+//! ```text
+//!              evidence                    rest over
+//!  ┌────────┐ ──────────▶ ┌──────┐ ─────────────────────▶ ┌───────────┐
+//!  │ Closed │             │ Open │                        │ Half-open │
+//!  └────────┘             └──────┘ ◀───────────────────── └───────────┘
+//!       ▲                            first Bad, or net −3,       │
+//!       │                            or 3 given up unanswered    │
+//!       └────────────────────────────────────────────────────────┘
+//!                                 net +6
+//! ```
+//!
+//! **It trips on evidence.** The default rule, [`Trip::evidence`], is a CUSUM (Page 1954): each
+//! failure adds `ln(p1/p0)`, each success takes `ln((1−p0)/(1−p1))` away, never below zero, and the
+//! circuit opens at `ln(N)`. `p0` is the failure ratio you tolerate (0.3), `p1` the one you call
+//! broken (0.7), `N` (a million) bounds false trips. It needs no minimum volume and no window: 17
+//! straight failures open it, cold or after a healthy year; a dependency that fails 30 % of its
+//! calls for ever trips it once in millions of calls. The classic rules are here too, for those
+//! who know them: [`Trip::failure_rate`], [`Trip::consecutive`], [`Trip::slow_rate`], and any of
+//! them joined by [`Trip::or`].
+//!
+//! Blind spots: at one call a minute, 17 failures take 17 minutes; add `.or(Trip::consecutive(5))`.
+//! Evidence is dropped when no call was seen for [`Dials::memory`].
+//!
+//! **It recovers on evidence** (Wald 1947), not on the clock. The rest is short: 50 ms, doubling
+//! with each failed probe up to 250 ms, jittered into the upper half so that a fleet does not probe
+//! in step. Then one probe may fly, and each success doubles how many may at a time. The first
+//! answer decides alone if it is bad; after it each success adds one and each failure takes one,
+//! and a lead of 6 closes the circuit, one of −3 opens it again. A dependency that came back with
+//! 10 % errors is closed upon nine times in ten, one with 70 % errors almost never. A probe that has
+//! no answer after a whole rest holds nobody up: another may go. After closing, the number of calls
+//! at a time still doubles from there, for no longer than a second ([`Dials::ramp`]).
+//!
+//! Fleets of many instances should set rests in seconds: each instance probes once per rest.
+//!
+//! **An answer decides only in its own era.** Every change of state begins a new one; an answer to
+//! a call from an earlier era is late, is counted as such, and changes nothing.
+//!
+//! **A call without an answer** (its future was dropped) is a third ending, see [`Abandonment`]. By
+//! default such calls count as failures until anyone is answered, so that a dependency that hangs is
+//! noticed and impatient callers of a living one do no harm. A panic in the call is a failure.
+//!
+//! **Refusals by layers further in** are no evidence, and give a probe's slot back.
+//!
+//! # Defaults
+//!
+//! | dial | default | what it does |
+//! | --- | --- | --- |
+//! | [`trip`](Dials::trip) | evidence, [0.3](TOLERATED) → [0.7](BROKEN), [10⁶](ODDS) | when the circuit opens |
+//! | [`memory`](Dials::memory) | [5 min](MEMORY) | older evidence is dropped, if no call was seen in between |
+//! | [`abandonment`](Dials::abandonment) | `Silence` | what a dropped call says |
+//! | [`rest`](Dials::rest) | [50 ms](REST) | how long it stays open at first |
+//! | [`rest_cap`](Dials::rest_cap) | [250 ms](REST_CAP) | and at most, after failed probes |
+//! | [`hint_cap`](Dials::hint_cap) | [30 s](HINT_CAP) | how much a server's hint may add |
+//! | [`probes`](Dials::probes) | [64](PROBES) | probes at a time, reached by doubling from 1 |
+//! | [`probe_deadline`](Dials::probe_deadline) | [1 s](PROBE_DEADLINE) | how long a probe waits for readiness |
+//! | [`close_at`](Dials::close_at) | [6](CLOSE_AT) | lead of successes that closes |
+//! | [`reopen_at`](Dials::reopen_at) | [3](REOPEN_AT) | lead of failures that opens again |
+//! | [`ramp`](Dials::ramp) | [1 s](RAMP) | how long concurrency is limited after closing |
+//! | [`slow_start`](Dials::slow_start) | off | how long the admitted share grows after closing |
+//! | [`shadow`](Dials::shadow) | off | report what would be refused, and refuse nothing |
+//!
+//! # Rejections
+//!
+//! [`CircuitOpen`](crate::Reason::CircuitOpen), with what tripped it and the time until the next
+//! probe; [`Draining`](crate::Reason::Draining) after [`CircuitBreakerLayer::drain`].
+//!
+//! # Events and metrics
+//!
+//! [`Changed`](crate::EventKind::Changed) in the order of the changes;
+//! [`Rejected`](crate::EventKind::Rejected), [`ShadowRefused`](crate::EventKind::ShadowRefused),
+//! [`Late`](crate::EventKind::Late), [`Abandoned`](crate::EventKind::Abandoned) and
+//! [`KeyOverflow`](crate::EventKind::KeyOverflow). Metrics: `seawall_calls_total`,
+//! `seawall_rejections_total`, `seawall_call_duration_seconds`, `seawall_late_answers_total`,
+//! `seawall_circuit_breaker_state`, `seawall_circuit_breaker_transitions_total`,
+//! `seawall_circuit_breaker_shadow_refusals_total`, and for keyed ones `seawall_keys` and
+//! `seawall_key_overflow_total`.
+//!
+//! # Order
+//!
+//! Inside retry, so that every attempt is evidence and a retry finds out that the circuit is open;
+//! outside timeout, so that an attempt that ran out of time is a failure.
+//!
+//! # Cancellation
+//!
+//! Dropping a call's future at any point ends the call: as abandoned if the inner service had a
+//! chance to answer, as nothing if not. Its slot comes back at once. A service dropped after
+//! `poll_ready` releases what the inner service reserved for it.
+
+mod backpressure;
+mod dials;
+mod future;
+mod handle;
+mod keyed;
+mod law;
+mod layer;
+mod machine;
+mod policy;
+mod rules;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use backpressure::{Backpressure, BackpressureLayer};
+pub use dials::{
+    Abandonment, BROKEN, CLOSE_AT, Dials, HINT_CAP, MEMORY, ODDS, OVER_CALLS, PROBE_DEADLINE,
+    PROBES, RAMP, REOPEN_AT, REST, REST_CAP, Span, TOLERATED, Trip, TripRule,
+};
+pub use future::ResponseFuture;
+pub use handle::{CircuitBreakerHandle, LastTrip, Position, Snapshot, Switch, Watch};
+pub use keyed::{
+    KeyedBuilder, KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer,
+    MAX_KEYS,
+};
+pub use layer::{Builder, CircuitBreakerLayer};
+pub use service::CircuitBreaker;

@@ -1,0 +1,109 @@
+//! What the services of one breaker share.
+
+use std::sync::Arc;
+
+use tower::Service;
+
+use super::future::ResponseFuture;
+use super::machine::Breaker;
+use crate::error::{Measured, Reason};
+use crate::shell::common::Common;
+use crate::shell::flight::{Berth, Flight, Site};
+use crate::shell::oneshot::Oneshot;
+use crate::shell::shared::{Admission, Shared};
+
+/// One breaker under traffic, and the user's code that goes with it.
+pub struct Policy<C, F> {
+    pub(super) shared: Arc<Shared<Breaker>>,
+    pub(super) hooks: Arc<Hooks<C, F>>,
+}
+
+/// The types that a user fixes when the layer is built.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hooks<C, F> {
+    pub(super) classify: C,
+    pub(super) finish: F,
+}
+
+impl<C, F> Policy<C, F> {
+    pub(super) fn new(
+        common: Arc<Common<Breaker>>,
+        hooks: Arc<Hooks<C, F>>,
+        key: Option<Arc<str>>,
+        seed: u64,
+    ) -> Self {
+        Self { shared: Arc::new(Shared::new(common, key, seed, Breaker::new)), hooks }
+    }
+}
+
+impl<C, F> std::fmt::Debug for Policy<C, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+impl<C, F> Site for Policy<C, F>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    type Machine = Breaker;
+
+    #[inline]
+    fn shared(&self) -> &Shared<Breaker> {
+        &self.shared
+    }
+
+    fn is_watched(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+}
+
+/// How a call gets at an inner service that may or may not have been readied for it.
+pub(super) struct Instance<'a, S> {
+    pub(super) inner: &'a mut S,
+    pub(super) readied: bool,
+}
+
+impl<S: Clone> Instance<'_, S> {
+    /// The call itself: decided once, here. `enter` gives what the call holds of the policy; it is
+    /// asked only if the call may fly.
+    #[inline]
+    pub(super) fn call<Req, B>(
+        self,
+        shared: &Shared<Breaker>,
+        enter: impl FnOnce() -> Option<Arc<B>>,
+        request: Req,
+    ) -> ResponseFuture<S, Req, B>
+    where
+        S: Service<Req>,
+        B: Berth,
+    {
+        let rejected = match shared.admit() {
+            Admission::Pass(pass) => match enter() {
+                Some(berth) => {
+                    let mut flight = Flight::new(berth, pass);
+                    let attempt = if self.readied {
+                        flight.enter();
+                        let future = self.inner.call(request);
+                        flight.leave();
+                        Oneshot::called(future)
+                    } else {
+                        Oneshot::waiting(self.inner.clone(), request)
+                    };
+                    return ResponseFuture::flying(flight, attempt);
+                }
+                None => {
+                    shared.abandon(pass);
+                    shared.common.reporter.reject(Reason::Draining, Measured::Nothing)
+                }
+            },
+            Admission::Refused(refusal) => shared.reject(refusal),
+        };
+        if self.readied {
+            // The call that it was reserved for will not come: give the reservation back.
+            *self.inner = self.inner.clone();
+        }
+        ResponseFuture::refused(rejected)
+    }
+}

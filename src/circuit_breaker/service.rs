@@ -1,0 +1,105 @@
+//! The service that a breaker makes of another.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use super::future::ResponseFuture;
+use super::policy::{Instance, Policy};
+use crate::classify::Classify;
+use crate::error::CallError;
+use crate::finish::Finish;
+use crate::shell::gate::{Gate, Lane};
+use crate::shell::waiters::Seat;
+
+/// Calls the inner service while the circuit is closed, and refuses at once while it is open.
+///
+/// It is always ready when the circuit is not closed: a refusal needs no inner service, and a probe
+/// waits for one by itself. It never fails in `poll_ready`, unless the inner service does.
+pub struct CircuitBreaker<S, C, F> {
+    inner: S,
+    gate: Arc<Gate<Policy<C, F>>>,
+    /// Whether `inner` said it is ready and was not called since.
+    readied: bool,
+    /// Where the caller waits for the inner service, to be told of a trip.
+    seat: Seat,
+}
+
+impl<S, C, F> CircuitBreaker<S, C, F> {
+    pub(super) fn new(inner: S, gate: Arc<Gate<Policy<C, F>>>) -> Self {
+        Self { inner, gate, readied: false, seat: Seat::default() }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, Req, C, F> Service<Req> for CircuitBreaker<S, C, F>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    F: Finish<S::Response> + Clone + Send + Sync + 'static,
+{
+    type Response = F::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, Lane<Policy<C, F>>>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        loop {
+            let era = self.gate.shared.era();
+            if !self.gate.shared.is_passing() {
+                // A refusal needs nobody, and a probe drives a clone to readiness by itself.
+                return Poll::Ready(Ok(()));
+            }
+            match self.inner.poll_ready(cx) {
+                Poll::Ready(result) => {
+                    self.readied = result.is_ok();
+                    return Poll::Ready(result);
+                }
+                // A trip must wake those who wait for a service that may never become ready.
+                Poll::Pending if self.gate.shared.wait(&mut self.seat, era, cx.waker()) => {
+                    return Poll::Pending;
+                }
+                Poll::Pending => {} // it tripped meanwhile: look again
+            }
+        }
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.gate.shared.leave(&mut self.seat);
+        let readied = std::mem::take(&mut self.readied);
+        Instance { inner: &mut self.inner, readied }.call(
+            &self.gate.shared,
+            || self.gate.enter(),
+            request,
+        )
+    }
+}
+
+impl<S: Clone, C, F> Clone for CircuitBreaker<S, C, F> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.gate)) // readiness is not cloned
+    }
+}
+
+impl<S, C, F> Drop for CircuitBreaker<S, C, F> {
+    fn drop(&mut self) {
+        self.gate.shared.leave(&mut self.seat);
+    }
+}
+
+impl<S: fmt::Debug, C, F> fmt::Debug for CircuitBreaker<S, C, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("inner", &self.inner)
+            .field("state", &self.gate.shared.state())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,412 @@
+//! The one error type of a stack, and what is in it when a layer ended the call itself.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use tower::BoxError;
+use tower::Service;
+
+use crate::source::Source;
+
+/// A layer ended the call itself: which one, why, after how long to come back, and what was
+/// observed against which threshold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    source: Source,
+    retry_after: Option<Duration>,
+    measured: Measured,
+    reason: Reason,
+}
+
+/// Why a layer ended a call itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The circuit is open: recent calls failed, or someone holds it open.
+    CircuitOpen,
+    /// The time limit of this layer ran out.
+    TimedOut,
+    /// The deadline that came with the request has passed.
+    DeadlineExceeded,
+    /// The policy is being drained: it takes no further calls.
+    Draining,
+}
+
+impl Reason {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::CircuitOpen, Self::TimedOut, Self::DeadlineExceeded, Self::Draining];
+
+    /// The metric label `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CircuitOpen => "circuit_open",
+            Self::TimedOut => "timed_out",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Draining => "draining",
+        }
+    }
+
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::CircuitOpen => "circuit is open",
+            Self::TimedOut => "timed out",
+            Self::DeadlineExceeded => "the caller's deadline has passed",
+            Self::Draining => "is being drained",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())
+    }
+}
+
+/// What was observed, against which threshold, in which unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Measured {
+    /// Nothing was measured: the decision was made by hand, or by an absolute deadline.
+    Nothing,
+    /// Evidence of failure, in thousandths of a nat (natural logarithm of the odds).
+    Evidence {
+        /// What had gathered.
+        observed: u32,
+        /// What decides.
+        threshold: u32,
+    },
+    /// A count, for instance of failures in a row.
+    Count {
+        /// What was counted.
+        observed: u32,
+        /// What decides.
+        threshold: u32,
+    },
+    /// The share of failed calls, in parts per million.
+    FailureRate {
+        /// What was seen.
+        observed: u32,
+        /// What decides.
+        threshold: u32,
+    },
+    /// The share of slow calls, in parts per million.
+    SlowRate {
+        /// What was seen.
+        observed: u32,
+        /// What decides.
+        threshold: u32,
+    },
+    /// A time limit, in nanoseconds.
+    Elapsed {
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl Measured {
+    /// How near to its threshold something is, in parts per million.
+    pub(crate) fn nearness(&self) -> u64 {
+        match *self {
+            Self::Evidence { observed, threshold }
+            | Self::Count { observed, threshold }
+            | Self::FailureRate { observed, threshold }
+            | Self::SlowRate { observed, threshold } => {
+                u64::from(observed) * 1_000_000 / u64::from(threshold).max(1)
+            }
+            Self::Nothing | Self::Elapsed { .. } => 0,
+        }
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |ppm: u32| f64::from(ppm) / 10_000.0;
+        match *self {
+            Self::Nothing => Ok(()),
+            Self::Evidence { observed, threshold } => write!(
+                f,
+                "failure evidence {:.1} of {:.1} nats",
+                f64::from(observed) / 1000.0,
+                f64::from(threshold) / 1000.0
+            ),
+            Self::Count { observed, threshold } => write!(f, "{observed} of {threshold} in a row"),
+            Self::FailureRate { observed, threshold } => write!(
+                f,
+                "{:.4} % failed, {:.4} % is the limit",
+                percent(observed),
+                percent(threshold)
+            ),
+            Self::SlowRate { observed, threshold } => write!(
+                f,
+                "{:.4} % were slow, {:.4} % is the limit",
+                percent(observed),
+                percent(threshold)
+            ),
+            Self::Elapsed { limit } => {
+                write!(f, "the limit is {:?}", Duration::from_nanos(limit))
+            }
+        }
+    }
+}
+
+impl Rejected {
+    pub(crate) fn new(source: Source, reason: Reason, measured: Measured) -> Self {
+        Self { source, retry_after: None, measured, reason }
+    }
+
+    pub(crate) fn retry_in(mut self, delay: Option<Duration>) -> Self {
+        self.retry_after = delay;
+        self
+    }
+
+    /// Why the call was ended.
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The layer that ended it.
+    pub const fn origin(&self) -> &Source {
+        &self.source
+    }
+
+    /// After how long asking again makes sense, if the layer knows.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// What was observed, against which threshold.
+    pub const fn measured(&self) -> Measured {
+        self.measured
+    }
+
+    /// Finds the rejection behind an error, however deep it is wrapped.
+    ///
+    /// Walks the [`source`](StdError::source) chain, through tower's boxed errors and through any
+    /// error that names its cause.
+    pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(rejected) = error.downcast_ref::<Self>() {
+                return Some(rejected);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.source, self.reason)?;
+        if self.measured != Measured::Nothing {
+            write!(f, " ({})", self.measured)?;
+        }
+        if let Some(delay) = self.retry_after {
+            write!(f, ", try again in {delay:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Rejected {}
+
+/// What a stack asks of its error type: that it can hold a [`Rejected`], and show it again.
+///
+/// [`Error`] is ready made and typed; [`BoxError`] works too, and so does an enum of your own:
+///
+/// ```
+/// use seawall::{CallError, Rejected};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// enum PaymentError {
+///     #[error("the payment service said no")]
+///     Declined,
+///     #[error(transparent)]
+///     NotTried(#[from] Rejected),
+/// }
+///
+/// impl CallError for PaymentError {
+///     fn rejected(&self) -> Option<&Rejected> {
+///         match self {
+///             Self::NotTried(rejected) => Some(rejected),
+///             Self::Declined => None,
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold a rejection, so it cannot be the error of a seawall stack",
+    label = "this service fails with `{Self}`",
+    note = "put `.map_err(seawall::Error::Inner)` just above the innermost service",
+    note = "or implement `seawall::CallError` and `From<seawall::Rejected>` for your own error type"
+)]
+pub trait CallError: From<Rejected> {
+    /// The rejection in this error, if one of this stack's layers ended the call.
+    fn rejected(&self) -> Option<&Rejected>;
+}
+
+/// The error of a stack: a layer ended the call, or the innermost service failed.
+///
+/// The inner error is the [`source`](StdError::source), so that whoever looks for it by walking
+/// the chain finds it. It must be an error itself: a [`BoxError`] is none, and is a [`CallError`]
+/// as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error<E> {
+    /// A layer of the stack ended the call.
+    Rejected(Rejected),
+    /// The innermost service failed.
+    Inner(E),
+}
+
+impl<E> Error<E> {
+    /// The error of the innermost service, if it was reached and failed.
+    pub fn into_inner(self) -> Option<E> {
+        match self {
+            Self::Inner(error) => Some(error),
+            Self::Rejected(_) => None,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejected) => rejected.fmt(f),
+            Self::Inner(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: StdError + 'static> StdError for Error<E> {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Rejected(rejected) => Some(rejected),
+            Self::Inner(error) => Some(error),
+        }
+    }
+}
+
+impl<E> From<Rejected> for Error<E> {
+    fn from(rejected: Rejected) -> Self {
+        Self::Rejected(rejected)
+    }
+}
+
+impl<E> CallError for Error<E> {
+    fn rejected(&self) -> Option<&Rejected> {
+        match self {
+            Self::Rejected(rejected) => Some(rejected),
+            Self::Inner(_) => None,
+        }
+    }
+}
+
+impl CallError for BoxError {
+    fn rejected(&self) -> Option<&Rejected> {
+        Rejected::find(&**self)
+    }
+}
+
+/// A configuration that was refused: everything that is wrong with it, at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<ConfigError>);
+
+/// One thing that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} = {value}: {accepted}")]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The field, by the name of its setter.
+    pub field: &'static str,
+    /// The value that was given.
+    pub value: String,
+    /// What is accepted.
+    pub accepted: Cow<'static, str>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(
+        field: &'static str,
+        value: impl fmt::Debug,
+        accepted: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { field, value: format!("{value:?}"), accepted: accepted.into() }
+    }
+}
+
+impl ConfigErrors {
+    /// `Ok` if nothing is wrong.
+    pub(crate) fn none_of(problems: Vec<ConfigError>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
+    }
+
+    /// Every problem, in the order of the fields.
+    pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a ConfigErrors {
+    type Item = &'a ConfigError;
+    type IntoIter = std::slice::Iter<'a, ConfigError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid configuration")?;
+        for (nth, problem) in self.0.iter().enumerate() {
+            f.write_str(if nth == 0 { ": " } else { "; " })?;
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for ConfigErrors {}
+
+/// Returns `service` as it is, and makes the compiler say in one sentence what a stack is missing.
+///
+/// Without it, a forgotten `map_err` shows up as a long complaint about trait bounds at the first
+/// call. It costs nothing.
+///
+/// ```
+/// # use std::{convert::Infallible, time::Duration};
+/// use seawall::{Error, timeout::TimeoutLayer};
+/// use tower::{ServiceBuilder, service_fn};
+///
+/// let service = ServiceBuilder::new()
+///     .layer(TimeoutLayer::new("payments", Duration::from_secs(1)))
+///     .map_err(Error::Inner)
+///     .service(service_fn(|amount: u32| async move { Ok::<_, Infallible>(amount) }));
+/// let service = seawall::check(service);
+/// # let _ = service;
+/// ```
+pub fn check<S, Req>(service: S) -> S
+where
+    S: Service<Req>,
+    S::Error: CallError,
+{
+    service
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejection_is_small() {
+        assert!(size_of::<Rejected>() <= 48, "{}", size_of::<Rejected>());
+    }
+
+    #[test]
+    fn every_reason_is_listed_once() {
+        let names: std::collections::HashSet<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+    }
+}

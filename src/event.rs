@@ -1,0 +1,214 @@
+//! What a layer tells the world, one event at a time.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Measured, Reason};
+use crate::source::Source;
+
+/// Something a layer did or noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// Which layer, under which name.
+    pub source: Source,
+    /// Which key, if the layer keeps state by key.
+    pub key: Option<Arc<str>>,
+    /// For changes of state: the place of this event in the order of this policy's (or key's)
+    /// changes, counted from one without gaps. Two threads may deliver out of order; this number
+    /// puts events back into it. Other events carry the number of the latest change.
+    pub seq: u64,
+    /// Time since the policy was made.
+    pub at: Duration,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The state changed.
+    Changed(Change),
+    /// A call was ended by this layer.
+    Rejected {
+        /// Why.
+        reason: Reason,
+    },
+    /// A call flew although it would have been refused, because the policy is in shadow.
+    ShadowRefused,
+    /// An answer came after the state it was asked in was over; it decides nothing.
+    Late,
+    /// A call ended without an answer: its future was dropped.
+    Abandoned,
+    /// A new key shares the overflow policy, because the table of keys is full.
+    KeyOverflow,
+}
+
+/// A change of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Change {
+    /// The state that ended.
+    pub from: State,
+    /// The state that began.
+    pub to: State,
+    /// Why.
+    pub cause: Cause,
+    /// What was observed, against which threshold.
+    pub measured: Measured,
+}
+
+/// The states a policy can be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// Calls pass.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// A few calls pass, to see whether the dependency is back.
+    HalfOpen,
+    /// Held open by hand: calls are refused until the last holder lets go.
+    ForcedOpen,
+    /// Held closed by hand: calls pass, whatever they bring.
+    ForcedClosed,
+}
+
+impl State {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Closed, Self::Open, Self::HalfOpen, Self::ForcedOpen, Self::ForcedClosed];
+
+    /// The metric label `state`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::ForcedOpen => "forced_open",
+            Self::ForcedClosed => "forced_closed",
+        }
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a state changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Evidence of failure reached the threshold.
+    Evidence,
+    /// Too many failures in a row.
+    Consecutive,
+    /// Too large a share of calls failed.
+    FailureRate,
+    /// Too large a share of calls was slow.
+    SlowRate,
+    /// The rest is over: time to probe.
+    RestOver,
+    /// The probes succeeded.
+    ProbesSucceeded,
+    /// The probes failed.
+    ProbesFailed,
+    /// The probes were given up, one after the other, without an answer.
+    ProbesAbandoned,
+    /// Somebody holds the switch, or let go of it.
+    Switch,
+    /// Somebody reset the policy.
+    Reset,
+}
+
+impl Cause {
+    /// The metric label `reason` of a transition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Evidence => "evidence",
+            Self::Consecutive => "consecutive",
+            Self::FailureRate => "failure_rate",
+            Self::SlowRate => "slow_rate",
+            Self::RestOver => "rest_over",
+            Self::ProbesSucceeded => "probes_succeeded",
+            Self::ProbesFailed => "probes_failed",
+            Self::ProbesAbandoned => "probes_abandoned",
+            Self::Switch => "switch",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Someone who wants to know what a layer does.
+///
+/// Called on the task that caused the event, after every lock is released: an observer may call
+/// back into the same policy. One that panics harms neither the call nor the next observer. One
+/// that blocks holds up the call it was told of, so send what takes time to a channel.
+///
+/// A closure is an observer:
+///
+/// ```
+/// use seawall::circuit_breaker::CircuitBreakerLayer;
+/// use seawall::{Event, EventKind};
+///
+/// let layer = CircuitBreakerLayer::builder("payments")
+///     .observe(|event: &Event| {
+///         if let EventKind::Changed(change) = event.kind {
+///             println!("{}: {} → {}", event.source, change.from, change.to);
+///         }
+///     })
+///     .build()?;
+/// # let _ = layer;
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
+pub trait Observe: Send + Sync {
+    /// Something happened.
+    fn on_event(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync> Observe for F {
+    fn on_event(&self, event: &Event) {
+        self(event);
+    }
+}
+
+/// The observers of one policy.
+#[derive(Clone, Default)]
+pub(crate) struct Observers(Vec<Arc<dyn Observe>>);
+
+impl Observers {
+    pub(crate) fn add(&mut self, observer: impl Observe + 'static) {
+        self.0.push(Arc::new(observer));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Tells everyone. A panic stays with the observer that made it.
+    pub(crate) fn tell(&self, event: &Event) {
+        for observer in &self.0 {
+            // The payload is dropped: the panic hook has reported it by now.
+            let _ = catch_unwind(AssertUnwindSafe(|| observer.on_event(event)));
+        }
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Observers({})", self.0.len())
+    }
+}

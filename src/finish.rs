@@ -1,0 +1,92 @@
+//! When a call is over.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::classify::Verdict;
+use crate::machine::Pass;
+use crate::outcome::Outcome;
+
+/// Decides when a call is over: when its answer's head arrives, or later.
+///
+/// A layer that counts calls gives each `Ok` answer to its `Finish`, together with a [`Settle`]:
+/// the right to say how the call ended. [`AtHead`] says it at once and returns the answer itself;
+/// an implementation for streaming bodies moves the `Settle` into the body and settles at its end.
+pub trait Finish<Res> {
+    /// What the caller gets: `Res` itself, or `Res` with something wrapped around its body.
+    type Response;
+
+    /// Takes the answer, and the duty to settle the call.
+    fn finish(&self, response: Res, settle: Settle) -> Self::Response;
+}
+
+/// A call is over when its answer arrives. The default; it costs nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AtHead;
+
+impl<Res> Finish<Res> for AtHead {
+    type Response = Res;
+
+    fn finish(&self, response: Res, settle: Settle) -> Res {
+        settle.at_head();
+        response
+    }
+}
+
+/// The duty to say how a call ended: settle it once, or drop it and the call counts as abandoned.
+///
+/// It is owned, `Send` and `'static`, so that it can live in a response body.
+#[must_use = "dropping it counts the call as abandoned"]
+pub struct Settle {
+    ending: Option<Arc<dyn Ending>>,
+    head: Verdict,
+    pass: Pass,
+}
+
+impl Settle {
+    pub(crate) fn new(ending: Arc<dyn Ending>, head: Verdict, pass: Pass) -> Self {
+        Self { ending: Some(ending), head, pass }
+    }
+
+    /// What the classifier said when the head arrived.
+    pub const fn head(&self) -> Verdict {
+        self.head
+    }
+
+    /// The call is over, with this outcome.
+    pub fn settle(mut self, outcome: Outcome) {
+        if let Some(ending) = self.ending.take() {
+            ending.settle(self.pass, outcome);
+        }
+    }
+
+    /// The call is over with the outcome its head announced.
+    ///
+    /// Where the classifier said [`Verdict::AtEnd`], the answer itself is taken as a success.
+    pub fn at_head(self) {
+        match self.head {
+            Verdict::Now(outcome) => self.settle(outcome),
+            Verdict::AtEnd => self.settle(Outcome::SUCCESS),
+        }
+    }
+}
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        if let Some(ending) = self.ending.take() {
+            ending.abandon(self.pass);
+        }
+    }
+}
+
+impl fmt::Debug for Settle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settle").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+/// Where a call's ending is told: a policy's shared state.
+pub(crate) trait Ending: Send + Sync {
+    fn settle(&self, pass: Pass, outcome: Outcome);
+    fn abandon(&self, pass: Pass);
+}

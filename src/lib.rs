@@ -1,0 +1,28 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
+//! Composable tower layers.
+
+mod classify;
+mod error;
+mod event;
+mod finish;
+mod machine;
+mod outcome;
+mod parts;
+mod request;
+mod rng;
+mod shell;
+mod source;
+mod time;
+
+pub mod circuit_breaker;
+pub mod timeout;
+
+pub use classify::{Classifier, Classify, Verdict};
+pub use error::{CallError, ConfigError, ConfigErrors, Error, Measured, Reason, Rejected, check};
+pub use event::{Cause, Change, Event, EventKind, Observe, State};
+pub use finish::{AtHead, Finish, Settle};
+pub use outcome::{Again, Health, Outcome, Sent};
+pub use request::{
+    Call, Carried, Carry, CloneRequest, Cloned, Deadline, InCarried, Never, NoCarry,
+};
+pub use source::Source;

@@ -1,0 +1,181 @@
+//! The one door of every machine.
+//!
+//! A machine is the law of a layer: pure, without clock, lock, waker, task or user code. The shell
+//! knocks with an [`Input`] and carries out the [`Effect`]. This is what makes replay, simulation
+//! and model checking possible.
+
+use std::fmt::Debug;
+
+use crate::error::Measured;
+use crate::event::{Change, State};
+use crate::outcome::{Outcome, Sample};
+use crate::time::{Tick, nanos};
+
+/// A law.
+pub(crate) trait Machine: Clone + Debug + Eq + Send + 'static {
+    /// What the law is told by its user. The machine does not own it: one set of dials is shared
+    /// by all keys of a policy.
+    type Dials: Debug + Send + Sync + 'static;
+
+    /// The same as its user wrote it.
+    type Written: Clone + Debug + Send + Sync + 'static;
+
+    /// The one door. Each step may use one random `draw`.
+    fn step(&mut self, dials: &Self::Dials, now: Tick, draw: u64, input: Input) -> Effect;
+
+    /// What the shell may decide by itself until the next step.
+    fn digest(&self, dials: &Self::Dials) -> Digest;
+
+    /// What the shell has to measure for it.
+    fn vigil(dials: &Self::Dials) -> Vigil;
+}
+
+/// What the shell has to measure for a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Vigil {
+    /// A call in flight for this many nanoseconds is reported once as overdue.
+    pub(crate) overdue_after: Option<u64>,
+    /// Samples and abandonments need to know how long the call took.
+    pub(crate) durations: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Input {
+    /// A call asks to pass.
+    Admit,
+    /// A call is over.
+    Settle { pass: Pass, sample: Sample },
+    /// A call is still in flight, and slow by now.
+    Overdue { pass: Pass },
+    /// A call ended without an answer. `waited` is the time since its first `Pending`, if known.
+    Abandon { pass: Pass, waited: Option<u64> },
+    /// Somebody gave an order.
+    Command(Command),
+    /// The dials were turned.
+    Configure,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Command {
+    Reset,
+    HoldOpen,
+    ReleaseOpen,
+    HoldClosed,
+    ReleaseClosed,
+}
+
+/// What a step decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use]
+pub(crate) struct Effect {
+    pub(crate) verdict: Verdict,
+    pub(crate) changes: [Option<Change>; 2],
+    pub(crate) wake: Wake,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Verdict {
+    /// Nothing was asked, or the answer counted.
+    Done,
+    /// The answer came from an earlier era and counted for nothing.
+    Late,
+    Admit(Pass),
+    /// Refused; asking again makes sense at `until`.
+    Refuse {
+        until: Tick,
+        measured: Measured,
+    },
+}
+
+/// How many of those who wait should look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Wake {
+    None,
+    Some(u32),
+    All,
+}
+
+impl Effect {
+    pub(crate) const NONE: Self =
+        Self { verdict: Verdict::Done, changes: [None, None], wake: Wake::None };
+
+    pub(crate) const fn of(verdict: Verdict) -> Self {
+        Self { verdict, ..Self::NONE }
+    }
+
+    /// This effect, and the waiters that `other` wakes.
+    pub(crate) fn with(mut self, other: Self) -> Self {
+        self.wake = match (self.wake, other.wake) {
+            (Wake::All, _) | (_, Wake::All) => Wake::All,
+            (Wake::Some(a), Wake::Some(b)) => Wake::Some(a.max(b)),
+            (Wake::Some(n), Wake::None) | (Wake::None, Wake::Some(n)) => Wake::Some(n),
+            (Wake::None, Wake::None) => Wake::None,
+        };
+        self
+    }
+
+    pub(crate) fn and(mut self, change: Change) -> Self {
+        debug_assert!(self.changes[1].is_none(), "a step changes at most twice");
+        let free = usize::from(self.changes[0].is_some());
+        self.changes[free] = Some(change);
+        self.wake = Wake::All;
+        self
+    }
+}
+
+/// What the shell may decide by itself until the next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Digest {
+    pub(crate) state: State,
+    pub(crate) era: u64,
+    /// Admitting a call and then hearing of its fast success would change nothing.
+    pub(crate) quiet: bool,
+    /// Every call before this tick is refused.
+    pub(crate) refuse_until: Tick,
+    /// The reason for that.
+    pub(crate) measured: Measured,
+}
+
+// ===== the pass =====
+
+/// What an admitted call carries until it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Pass {
+    /// The era it was admitted in. An answer from an earlier era is late and decides nothing.
+    pub(crate) era: u64,
+    pub(crate) kind: PassKind,
+    /// Whether the machine was told that this call is slow.
+    pub(crate) overdue: bool,
+    /// Whether the inner service answered `Pending` at least once.
+    pub(crate) pending: bool,
+    /// When it first did, if anyone needs to know.
+    pub(crate) started: Option<Tick>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PassKind {
+    /// Nobody counts it.
+    Free,
+    /// It holds one of a limited number of slots.
+    Slot,
+    /// It would have been refused; it flies only because the policy is in shadow, and decides
+    /// nothing.
+    Ghost,
+}
+
+impl Pass {
+    pub(crate) const fn new(era: u64, kind: PassKind) -> Self {
+        Self { era, kind, overdue: false, pending: false, started: None }
+    }
+
+    pub(crate) fn sample(&self, outcome: Outcome, now: Option<Tick>) -> Sample {
+        Sample {
+            health: outcome.health,
+            took: match (self.started, now) {
+                (Some(started), Some(now)) => Some(now.since(started)),
+                _ => None,
+            },
+            hint: outcome.hint().map(nanos),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! How long to rest before trying again: doubling, capped, with jitter that stays below the cap.
+
+/// Doubling steps from `first` to `max`, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Ladder {
+    pub(crate) first: u64,
+    pub(crate) max: u64,
+}
+
+impl Ladder {
+    /// The `level`-th step, without jitter: `first × 2^level`, at most `max`.
+    pub(crate) fn step(self, level: u8) -> u64 {
+        let factor = 1_u64.checked_shl(u32::from(level)).unwrap_or(u64::MAX);
+        self.first.saturating_mul(factor).min(self.max)
+    }
+
+    /// The level above `level`, unless the cap is reached.
+    pub(crate) fn above(self, level: u8) -> u8 {
+        if self.step(level) < self.max { level.saturating_add(1) } else { level }
+    }
+
+    /// The `level`-th step with jitter: spread evenly over the upper half of the step.
+    pub(crate) fn jittered(self, level: u8, draw: u64) -> u64 {
+        let step = self.step(level);
+        let half = step / 2;
+        (step - half) + spread(half, draw)
+    }
+}
+
+/// A number in `0..=max`, by multiplication, so that no division is needed.
+fn spread(max: u64, draw: u64) -> u64 {
+    let product = u128::from(draw) * (u128::from(max) + 1);
+    (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        // pitfall B13
+        #[test]
+        fn a_rest_is_in_the_upper_half_of_its_step(
+            first in any::<u64>(), max in any::<u64>(), level in any::<u8>(), draw in any::<u64>(),
+        ) {
+            let ladder = Ladder { first, max };
+            let step = ladder.step(level);
+            prop_assert!(step <= max);
+            prop_assert!(step <= ladder.step(level.saturating_add(1)));
+            let rest = ladder.jittered(level, draw);
+            prop_assert!(rest <= step && rest >= step / 2, "{rest} of {step}");
+        }
+    }
+
+    #[test]
+    fn jitter_reaches_both_ends() {
+        let ladder = Ladder { first: 100, max: 100 };
+        assert_eq!(ladder.jittered(0, 0), 50);
+        assert_eq!(ladder.jittered(0, u64::MAX), 100);
+    }
+}

@@ -1,0 +1,181 @@
+//! Strategies about requests: how to copy one, and what travels with one.
+//!
+//! These are traits on *strategies*, never blanket traits on requests: a blanket impl for every
+//! `Clone` request would collide with the request types of `http` and `reqwest`.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::time;
+
+/// Makes a copy of a request, or declines.
+///
+/// Repeating a request is a promise that only its author can make, so there is no default that
+/// copies: see [`Never`] and [`Cloned`].
+pub trait CloneRequest<Req> {
+    /// A copy of `req`, or `None` if this one must not be repeated.
+    fn clone_request(&self, req: &Req) -> Option<Req>;
+}
+
+/// Repeats nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Never;
+
+impl<Req> CloneRequest<Req> for Never {
+    fn clone_request(&self, _: &Req) -> Option<Req> {
+        None
+    }
+}
+
+/// Repeats every request, through its `Clone`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cloned;
+
+impl<Req: Clone> CloneRequest<Req> for Cloned {
+    fn clone_request(&self, req: &Req) -> Option<Req> {
+        Some(req.clone())
+    }
+}
+
+/// Where the facts that travel with a request are kept.
+pub trait Carry<Req> {
+    /// Whether there is anything to read or write at all. Layers look at no clock where it says no.
+    fn carries(&self) -> bool {
+        true
+    }
+
+    /// Reads what came with `req`.
+    fn read(&self, req: &Req) -> Call;
+    /// Writes `call` for whoever is further in.
+    fn write(&self, req: &mut Req, call: &Call);
+}
+
+/// Carries nothing: every request comes without facts and leaves without.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoCarry;
+
+impl<Req> Carry<Req> for NoCarry {
+    fn carries(&self) -> bool {
+        false
+    }
+
+    fn read(&self, _: &Req) -> Call {
+        Call::default()
+    }
+
+    fn write(&self, _: &mut Req, _: &Call) {}
+}
+
+/// Carries the facts in the [`Carried`] wrapper around a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InCarried;
+
+impl<Req> Carry<Carried<Req>> for InCarried {
+    fn read(&self, req: &Carried<Req>) -> Call {
+        req.call
+    }
+
+    fn write(&self, req: &mut Carried<Req>, call: &Call) {
+        req.call = *call;
+    }
+}
+
+/// A request and the facts that travel with it, for requests that have no extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Carried<Req> {
+    /// The request itself.
+    pub request: Req,
+    /// What travels with it.
+    pub call: Call,
+}
+
+impl<Req> Carried<Req> {
+    /// Wraps a request that must be answered by `deadline`.
+    pub fn new(request: Req, deadline: Deadline) -> Self {
+        let call = Call { deadline: Some(deadline) };
+        Self { request, call }
+    }
+}
+
+impl<Req> From<Req> for Carried<Req> {
+    fn from(request: Req) -> Self {
+        Self { request, call: Call::default() }
+    }
+}
+
+/// What travels with a request through the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Call {
+    /// When the answer stops being of use.
+    pub deadline: Option<Deadline>,
+}
+
+/// The moment at which an answer stops being of use to the one who asked.
+///
+/// A deadline is absolute and can only move closer: the one operation on two of them is
+/// [`min`](Self::min).
+///
+/// ```
+/// use seawall::Deadline;
+/// use std::time::Duration;
+///
+/// let asked = Deadline::after(Duration::from_secs(2));
+/// let ours = Deadline::after(Duration::from_secs(30));
+/// assert_eq!(asked.min(ours), asked);
+/// assert!(!asked.is_past());
+/// assert_eq!(Deadline::after(Duration::MAX), Deadline::NEVER);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// The deadline of a caller who waits for ever.
+    pub const NEVER: Self = Self(None);
+
+    /// `limit` from now. A limit too long for the clock is [`NEVER`](Self::NEVER).
+    pub fn after(limit: Duration) -> Self {
+        Self(time::now().checked_add(limit))
+    }
+
+    /// At `instant`.
+    pub const fn at(instant: Instant) -> Self {
+        Self(Some(instant))
+    }
+
+    /// The earlier of the two.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Self(Some(a.min(b))),
+            (a, b) => Self(a.or(b)),
+        }
+    }
+
+    /// The time left: zero once past, `Duration::MAX` for [`NEVER`](Self::NEVER).
+    pub fn remaining(&self) -> Duration {
+        self.0.map_or(Duration::MAX, |at| at.saturating_duration_since(time::now()))
+    }
+
+    /// Whether it has been reached. An answer at the very instant of a deadline is in time; asking
+    /// at that instant is too late.
+    pub fn is_past(&self) -> bool {
+        self.0.is_some_and(|at| at <= time::now())
+    }
+
+    /// The instant, unless it is [`NEVER`](Self::NEVER).
+    pub const fn instant(&self) -> Option<Instant> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(_) => write!(f, "Deadline(in {:?})", self.remaining()),
+            None => f.write_str("Deadline(never)"),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What all cells of a layer share: its name, its dials, and the count of their states.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use metrics::{Counter, Gauge, Unit};
+
+use crate::event::{Change, Observers, State};
+use crate::machine::{Machine, Vigil};
+use crate::shell::lock;
+use crate::shell::meter::{self, Handles, Instruments, Labels};
+use crate::shell::reporter::Reporter;
+use crate::source::Source;
+use crate::time::Tick;
+
+/// One series per state: 1 or 0, or the number of keys in it.
+const STATE: &str = "seawall_circuit_breaker_state";
+/// Changes of state.
+const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
+/// Calls that flew only because the policy is in shadow.
+const SHADOW: &str = "seawall_circuit_breaker_shadow_refusals_total";
+/// Answers that came after the state they were asked in was over.
+const LATE: &str = "seawall_late_answers_total";
+
+/// What the cells of a policy have in common.
+pub(crate) struct Common<M: Machine> {
+    pub(crate) reporter: Reporter<StateMeter>,
+    dials: Mutex<Dials<M>>,
+    /// Counts the reloads; a cell that knows an older version takes the newer one at its next step.
+    version: AtomicU64,
+    overdue_after: AtomicU64,
+    durations: AtomicU64,
+    /// How many cells are in each state.
+    census: [AtomicI64; State::ALL.len()],
+}
+
+/// The dials in force, made ready for the machine and as their user wrote them.
+struct Dials<M: Machine> {
+    law: Arc<M::Dials>,
+    written: Arc<M::Written>,
+}
+
+/// What a policy with states measures.
+pub(crate) struct StateMeter {
+    gauges: [Gauge; State::ALL.len()],
+    pub(crate) shadow: Counter,
+    pub(crate) late: Counter,
+}
+
+impl Instruments for StateMeter {
+    fn register(labels: &Labels<'_>) -> Self {
+        Self {
+            gauges: labels.gauges(
+                STATE,
+                "1 for the state the breaker is in, else 0; for a keyed one, keys by state.",
+                "state",
+                State::ALL.map(State::as_str),
+            ),
+            shadow: labels
+                .counter(SHADOW, "Calls that flew only because the breaker is in shadow."),
+            late: labels
+                .counter(LATE, "Answers that came after the state they were asked in was over."),
+        }
+    }
+}
+
+// ===== impl Common =====
+
+impl<M: Machine> Common<M> {
+    pub(crate) fn new(
+        source: Source,
+        observers: Observers,
+        law: M::Dials,
+        written: M::Written,
+    ) -> Arc<Self> {
+        let dials = Dials { law: Arc::new(law), written: Arc::new(written) };
+        let common = Self {
+            reporter: Reporter::new(source, observers),
+            dials: Mutex::new(dials),
+            version: AtomicU64::new(0),
+            overdue_after: AtomicU64::new(u64::MAX),
+            durations: AtomicU64::new(0),
+            census: Default::default(),
+        };
+        common.watch(&common.dials());
+        Arc::new(common)
+    }
+
+    pub(crate) fn dials(&self) -> Arc<M::Dials> {
+        Arc::clone(&lock(&self.dials).law)
+    }
+
+    pub(crate) fn written(&self) -> Arc<M::Written> {
+        Arc::clone(&lock(&self.dials).written)
+    }
+
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Turns the dials for all cells. Each takes notice at its next step.
+    pub(crate) fn reload(&self, law: M::Dials, written: M::Written) {
+        let dials = Dials { law: Arc::new(law), written: Arc::new(written) };
+        let mut held = lock(&self.dials);
+        self.watch(&dials.law);
+        let old = std::mem::replace(&mut *held, dials);
+        // Under the lock, so that two reloads cannot publish the older dials under the newer number.
+        self.version.fetch_add(1, Ordering::Release);
+        drop(held);
+        drop(old);
+    }
+
+    fn watch(&self, dials: &M::Dials) {
+        let Vigil { overdue_after, durations } = M::vigil(dials);
+        self.overdue_after.store(overdue_after.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.durations.store(u64::from(durations), Ordering::Relaxed);
+    }
+
+    /// Whether a call that took so long was slow, if anyone cares.
+    pub(crate) fn is_overdue(&self, took: u64) -> bool {
+        took >= self.overdue_after.load(Ordering::Relaxed)
+    }
+
+    /// When a call that has been in flight since `started` is overdue, if anyone cares.
+    pub(crate) fn overdue_at(&self, started: Tick) -> Option<Tick> {
+        let after = self.overdue_after.load(Ordering::Relaxed);
+        (after != u64::MAX).then(|| started.plus(after))
+    }
+
+    /// Whether anyone needs to know how long calls take.
+    pub(crate) fn needs_durations(&self) -> bool {
+        self.durations.load(Ordering::Relaxed) != 0 || meter::is_live()
+    }
+
+    /// Runs `record` with the metric handles, if anybody records.
+    #[inline]
+    pub(crate) fn meter(&self, record: impl FnOnce(&Handles<StateMeter>)) {
+        self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
+    }
+
+    /// A cell in this state came (`1`) or went (`-1`).
+    pub(crate) fn count_cell(&self, state: State, difference: i64) {
+        self.census[state.index()].fetch_add(difference, Ordering::Relaxed);
+        self.meter(|handles| self.set_levels(handles));
+    }
+
+    /// A cell changed its state.
+    pub(crate) fn count_change(&self, change: &Change) {
+        self.census[change.from.index()].fetch_sub(1, Ordering::Relaxed);
+        self.census[change.to.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Publishes a change that was counted. Rare, so its handle is not kept.
+    pub(crate) fn meter_change(&self, change: &Change) {
+        self.meter(|handles| {
+            self.set_levels(handles);
+            metrics::describe_counter!(TRANSITIONS, Unit::Count, "Changes of state, by cause.");
+            metrics::counter!(
+                TRANSITIONS,
+                "layer" => self.reporter.source.layer(),
+                "name" => self.reporter.source.name().to_owned(),
+                "from" => change.from.as_str(),
+                "to" => change.to.as_str(),
+                "reason" => change.cause.as_str(),
+            )
+            .increment(1);
+        });
+    }
+
+    fn set_levels(&self, handles: &Handles<StateMeter>) {
+        for (gauge, count) in handles.own.gauges.iter().zip(&self.census) {
+            #[allow(clippy::cast_precision_loss)] // a count of keys
+            gauge.set(count.load(Ordering::Relaxed) as f64);
+        }
+    }
+}

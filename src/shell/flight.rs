@@ -1,0 +1,169 @@
+//! A call in the air: settled once, or abandoned.
+
+use std::sync::Arc;
+
+use crate::classify::Verdict;
+use crate::finish::{Ending, Settle};
+use crate::machine::{Machine, Pass};
+use crate::outcome::Outcome;
+use crate::shell::gate::{Lane, Tenancy};
+use crate::shell::shared::Shared;
+use crate::time::Tick;
+
+/// A policy with a machine.
+pub(crate) trait Site: Send + Sync + 'static {
+    /// Its law.
+    type Machine: Machine;
+
+    fn shared(&self) -> &Shared<Self::Machine>;
+
+    /// Whether somebody outside holds a handle to it.
+    fn is_watched(&self) -> bool;
+}
+
+/// What a flight holds of a policy: a lane of its gate, or a key's cell.
+pub(crate) trait Berth: Send + Sync + 'static {
+    /// The policy.
+    type Policy: Site;
+
+    fn policy(&self) -> &Self::Policy;
+}
+
+impl<P: Site> Berth for Lane<P> {
+    type Policy = P;
+
+    #[inline]
+    fn policy(&self) -> &P {
+        self
+    }
+}
+
+/// The policy of one key.
+#[derive(Debug)]
+pub struct Cell<P> {
+    pub(crate) policy: P,
+    pub(crate) _tenancy: Tenancy,
+}
+
+impl<P: Site> Berth for Cell<P> {
+    type Policy = P;
+
+    #[inline]
+    fn policy(&self) -> &P {
+        &self.policy
+    }
+}
+
+impl<B: Berth> Ending for B {
+    fn settle(&self, pass: Pass, outcome: Outcome) {
+        self.policy().shared().settle(pass, outcome);
+    }
+
+    fn abandon(&self, pass: Pass) {
+        self.policy().shared().abandon(pass);
+    }
+}
+
+/// The guard of one admitted call. Born before the inner service is called, so that a future
+/// dropped before its first poll counts too.
+pub(crate) struct Flight<B: Berth> {
+    /// `None` once the call is over.
+    berth: Option<Arc<B>>,
+    pass: Pass,
+    /// User code is running: if this guard is dropped now, that code panicked.
+    risky: bool,
+}
+
+impl<B: Berth> Flight<B> {
+    pub(crate) fn new(berth: Arc<B>, pass: Pass) -> Self {
+        Self { berth: Some(berth), pass, risky: false }
+    }
+
+    /// Where this call is counted, until it is over.
+    pub(crate) fn policy(&self) -> Option<&B::Policy> {
+        self.berth.as_deref().map(Berth::policy)
+    }
+
+    /// The era in which it was let through.
+    pub(crate) const fn era(&self) -> u64 {
+        self.pass.era
+    }
+
+    /// User code begins. If it panics, the call has failed.
+    #[inline]
+    pub(crate) fn enter(&mut self) {
+        self.risky = true;
+    }
+
+    /// User code came back.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        self.risky = false;
+    }
+
+    /// Whether the inner service was seen pending.
+    pub(crate) const fn was_pending(&self) -> bool {
+        self.pass.pending
+    }
+
+    /// The inner service was called and has not answered at once. Returns when the call will be
+    /// overdue, the first time.
+    pub(crate) fn pending(&mut self) -> Option<Tick> {
+        if self.pass.pending {
+            return None;
+        }
+        self.pass.pending = true;
+        let common = &self.berth.as_ref()?.policy().shared().common;
+        if common.needs_durations() {
+            let now = common.reporter.clock.now();
+            self.pass.started = Some(now);
+            return common.overdue_at(now);
+        }
+        None
+    }
+
+    /// The call grew slow in flight.
+    pub(crate) fn overdue(&mut self) {
+        if let Some(berth) = &self.berth {
+            self.pass.overdue = true;
+            berth.policy().shared().overdue(self.pass);
+        }
+    }
+
+    /// The call was given up for want of an answer.
+    pub(crate) fn give_up(mut self) {
+        self.pass.pending = true;
+    }
+
+    /// The inner service failed; the call is over.
+    #[inline]
+    pub(crate) fn settle(mut self, verdict: Verdict) {
+        if let Some(berth) = self.berth.take() {
+            let outcome = match verdict {
+                Verdict::Now(outcome) => outcome,
+                Verdict::AtEnd => Outcome::TRANSIENT, // there is no body whose end could tell
+            };
+            berth.policy().shared().settle(self.pass, outcome);
+        }
+    }
+
+    /// The inner service answered; whoever holds the result says when the call is over.
+    #[inline]
+    pub(crate) fn into_settle(mut self, head: Verdict) -> Option<Settle> {
+        let berth = self.berth.take()?;
+        Some(Settle::new(berth, head, self.pass))
+    }
+}
+
+impl<B: Berth> Drop for Flight<B> {
+    fn drop(&mut self) {
+        if let Some(berth) = self.berth.take() {
+            let shared = berth.policy().shared();
+            if self.risky {
+                shared.settle(self.pass, Outcome::FAILURE);
+            } else {
+                shared.abandon(self.pass);
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Machines under traffic: the only rooms with locks in them.
+
+pub(crate) mod caller;
+pub(crate) mod common;
+pub(crate) mod flight;
+pub(crate) mod gate;
+pub(crate) mod keyed;
+pub(crate) mod meter;
+pub(crate) mod oneshot;
+pub(crate) mod reporter;
+pub(crate) mod shared;
+pub(crate) mod waiters;
+pub(crate) mod word;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks. A step does not panic and user code never runs under a lock, so a poisoned lock guards
+/// nothing worse than a healthy one.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,77 @@
+//! A call to a service: one that was readied already, or a fresh clone that is driven to readiness
+//! first.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project::pin_project;
+use tower::Service;
+
+#[pin_project]
+pub(crate) struct Oneshot<S: Service<Req>, Req> {
+    #[pin]
+    stage: Stage<S, Req>,
+}
+
+#[pin_project(project = StageProj)]
+enum Stage<S: Service<Req>, Req> {
+    Waiting(S, Option<Req>),
+    Called(#[pin] S::Future),
+    Over,
+}
+
+impl<S: Service<Req>, Req> Oneshot<S, Req> {
+    /// Nothing to call.
+    pub(crate) const fn over() -> Self {
+        Self { stage: Stage::Over }
+    }
+
+    /// Already called.
+    pub(crate) const fn called(future: S::Future) -> Self {
+        Self { stage: Stage::Called(future) }
+    }
+
+    /// Drives `service` to readiness, then calls it.
+    pub(crate) const fn waiting(service: S, request: Req) -> Self {
+        Self { stage: Stage::Waiting(service, Some(request)) }
+    }
+
+    pub(crate) fn is_called(self: Pin<&Self>) -> bool {
+        matches!(self.get_ref().stage, Stage::Called(_))
+    }
+
+    /// Drops what is left of the call.
+    pub(crate) fn end(self: Pin<&mut Self>) {
+        self.project().stage.set(Stage::Over);
+    }
+}
+
+impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut stage = self.project().stage;
+        loop {
+            match stage.as_mut().project() {
+                StageProj::Waiting(service, request) => {
+                    if let Err(error) = ready!(service.poll_ready(cx)) {
+                        stage.set(Stage::Over);
+                        return Poll::Ready(Err(error));
+                    }
+                    let Some(request) = request.take() else {
+                        return Poll::Pending; // unreachable: the stage moves on with the request
+                    };
+                    let future = service.call(request);
+                    stage.set(Stage::Called(future));
+                }
+                StageProj::Called(future) => {
+                    let result = ready!(future.poll(cx));
+                    // The inner future must not go on holding what it holds.
+                    stage.set(Stage::Over);
+                    return Poll::Ready(result);
+                }
+                StageProj::Over => return Poll::Pending,
+            }
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! A machine under traffic: one lock, and a digest that spares most calls the lock.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::error::{Measured, Reason, Rejected};
+use crate::event::{Change, EventKind, State};
+use crate::machine::{Digest, Effect, Input, Machine, Pass, PassKind, Verdict};
+use crate::outcome::{Health, Outcome};
+use crate::shell::common::Common;
+use crate::shell::lock;
+use crate::shell::meter::Ended;
+use crate::shell::reporter::Speaker;
+use crate::shell::waiters::{Seat, Waiters};
+use crate::shell::word::Word;
+use crate::time::Tick;
+
+/// Changes that wait for a slow observer. Beyond these the newest are left out; their numbers show
+/// as a gap.
+const MOST_UNTOLD: usize = 1024;
+
+/// One machine under traffic.
+pub(crate) struct Shared<M: Machine> {
+    pub(crate) common: Arc<Common<M>>,
+    key: Option<Arc<str>>,
+    digest: AtomicU64,
+    refuse_until: AtomicU64,
+    measured: AtomicU64,
+    core: Mutex<Core<M>>,
+}
+
+struct Core<M: Machine> {
+    machine: M,
+    dials: Arc<M::Dials>,
+    version: u64,
+    rng: fastrand::Rng,
+    /// Steps see time that never runs backwards.
+    latest: Tick,
+    changes: u64,
+    waiters: Option<Box<Waiters>>,
+    untold: Option<Box<Untold>>,
+}
+
+/// Changes that the observers have not been told of yet, in order.
+#[derive(Default)]
+struct Untold {
+    changes: VecDeque<(u64, Tick, Change)>,
+    /// Somebody is telling them: leave it to them, so that the order is kept.
+    telling: bool,
+}
+
+/// The answer to one who asks to pass.
+pub(crate) enum Admission {
+    Pass(Pass),
+    Refused(Refusal),
+}
+
+/// Asking again makes sense at `until`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusal {
+    now: Tick,
+    pub(crate) until: Tick,
+    measured: Measured,
+}
+
+impl<M: Machine> Shared<M> {
+    pub(crate) fn new(
+        common: Arc<Common<M>>,
+        key: Option<Arc<str>>,
+        seed: u64,
+        machine: impl FnOnce(&M::Dials) -> M,
+    ) -> Self {
+        let version = common.version();
+        let dials = common.dials();
+        let machine = machine(&dials);
+        let digest = machine.digest(&dials);
+        common.count_cell(digest.state, 1);
+        let core = Core {
+            machine,
+            dials,
+            version,
+            rng: fastrand::Rng::with_seed(seed),
+            latest: Tick::ZERO,
+            changes: 0,
+            waiters: None,
+            untold: None,
+        };
+        let shared = Self {
+            common,
+            key,
+            digest: AtomicU64::new(0),
+            refuse_until: AtomicU64::new(0),
+            measured: AtomicU64::new(0),
+            core: Mutex::new(core),
+        };
+        shared.publish(digest, version);
+        shared
+    }
+
+    // ----- the flow of a call -----
+
+    /// Asks to pass. This is the linearisation point of a call: what the digest says at this
+    /// moment holds for it.
+    #[inline]
+    pub(crate) fn admit(&self) -> Admission {
+        let word = self.word();
+        if word.is_quiet() && self.is_current(word) {
+            return Admission::Pass(Pass::new(word.era(), PassKind::Free));
+        }
+        self.admit_by_law(word)
+    }
+
+    #[inline(never)]
+    fn admit_by_law(&self, word: Word) -> Admission {
+        if let Some(refusal) = self.refuse_by_digest(word) {
+            return Admission::Refused(refusal);
+        }
+        let (verdict, now) = self.step(Input::Admit);
+        match verdict {
+            Verdict::Admit(pass) => {
+                if pass.kind == PassKind::Ghost {
+                    self.common.meter(|handles| handles.own.shadow.increment(1));
+                    self.tell(now, EventKind::ShadowRefused);
+                }
+                Admission::Pass(pass)
+            }
+            Verdict::Refuse { until, measured } => {
+                Admission::Refused(Refusal { now, until, measured })
+            }
+            // A machine answers an Admit with one of the two; were it silent, the call may fly.
+            Verdict::Done | Verdict::Late => {
+                Admission::Pass(Pass::new(self.word().era(), PassKind::Ghost))
+            }
+        }
+    }
+
+    /// A refusal from the published words alone: no lock.
+    fn refuse_by_digest(&self, word: Word) -> Option<Refusal> {
+        let until = Tick(self.refuse_until.load(Ordering::Acquire));
+        if until == Tick::ZERO || !self.is_current(word) {
+            return None;
+        }
+        let now = self.common.reporter.clock.now();
+        if now >= until {
+            return None;
+        }
+        let measured = word.measured(self.measured.load(Ordering::Acquire));
+        // If the state changed under our eyes, the words may not belong together: take the lock.
+        (self.word() == word).then_some(Refusal { now, until, measured })
+    }
+
+    /// Counts a refusal, tells of it, and gives what the caller is told.
+    pub(crate) fn reject(&self, refusal: Refusal) -> Rejected {
+        let Refusal { now, until, measured } = refusal;
+        let reason = Reason::CircuitOpen;
+        self.common.meter(|handles| handles.rejected(reason));
+        self.tell(now, EventKind::Rejected { reason });
+        let delay = (until != Tick::NEVER).then(|| Duration::from_nanos(until.since(now)));
+        Rejected::new(self.common.reporter.source.clone(), reason, measured).retry_in(delay)
+    }
+
+    /// A call that was let through is over.
+    #[inline]
+    pub(crate) fn settle(&self, pass: Pass, outcome: Outcome) {
+        let word = self.word();
+        let fast = pass.started.is_none();
+        let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
+        if harmless && fast && word.is_quiet() && word.era() == pass.era {
+            self.common.meter(|handles| handles.ended(Ended::Good, None));
+        } else {
+            self.settle_by_law(word, pass, outcome);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_by_law(&self, word: Word, pass: Pass, outcome: Outcome) {
+        let now = pass.started.map(|_| self.common.reporter.clock.now());
+        let sample = pass.sample(outcome, now);
+        let slow = sample.took.is_some_and(|took| self.common.is_overdue(took));
+        let quiet = word.is_quiet() && word.era() == pass.era && !slow && !pass.overdue;
+        let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
+        if !(quiet && harmless) {
+            let (verdict, now) = self.step(Input::Settle { pass, sample });
+            self.note_late(verdict, now);
+        }
+        self.common.meter(|handles| handles.ended(outcome.health.into(), sample.took));
+    }
+
+    /// A call that was let through ended without an answer.
+    pub(crate) fn abandon(&self, pass: Pass) {
+        let clock = &self.common.reporter.clock;
+        let waited = pass.started.map(|started| clock.now().since(started));
+        let (verdict, now) = self.step(Input::Abandon { pass, waited });
+        self.note_late(verdict, now);
+        self.common.meter(|handles| handles.ended(Ended::Abandoned, None));
+        self.tell(now, EventKind::Abandoned);
+    }
+
+    /// A call is still in flight, and slow by now.
+    pub(crate) fn overdue(&self, pass: Pass) {
+        self.step(Input::Overdue { pass });
+    }
+
+    fn note_late(&self, verdict: Verdict, now: Tick) {
+        if verdict == Verdict::Late {
+            self.common.meter(|handles| handles.own.late.increment(1));
+            self.tell(now, EventKind::Late);
+        }
+    }
+
+    // ----- the door of the machine -----
+
+    /// Knocks at the machine's door, and carries out what it says after the unlock.
+    pub(crate) fn step(&self, input: Input) -> (Verdict, Tick) {
+        self.step_locked(self.catch_up(), input)
+    }
+
+    fn step_locked(&self, mut core: MutexGuard<'_, Core<M>>, input: Input) -> (Verdict, Tick) {
+        // Read under the lock, so that inputs are in the order of their times.
+        let now = core.tick(self.common.reporter.clock.now());
+        let draw = core.rng.u64(..);
+        let Core { machine, dials, .. } = &mut *core;
+        let effect = machine.step(dials, now, draw, input);
+        self.carry_out(core, now, effect);
+        (effect.verdict, now)
+    }
+
+    /// The lock, with the newest dials behind it. Never two locks at once: if there is news, it is
+    /// fetched first.
+    fn catch_up(&self) -> MutexGuard<'_, Core<M>> {
+        loop {
+            let version = self.common.version();
+            let core = lock(&self.core);
+            if core.version >= version {
+                return core;
+            }
+            drop(core);
+            let dials = self.common.dials();
+            let mut core = lock(&self.core);
+            let old = std::mem::replace(&mut core.dials, dials);
+            core.version = version;
+            self.step_locked(core, Input::Configure);
+            drop(old);
+        }
+    }
+
+    fn carry_out(&self, mut core: MutexGuard<'_, Core<M>>, now: Tick, effect: Effect) {
+        let digest = core.machine.digest(&core.dials);
+        self.publish(digest, core.version);
+        let wakers = match &mut core.waiters {
+            Some(waiters) => waiters.take(effect.wake),
+            None => Vec::new(),
+        };
+        let mut duty = false;
+        for change in effect.changes.iter().flatten() {
+            core.changes += 1;
+            self.common.count_change(change);
+            if self.common.reporter.has_observers() {
+                let seq = core.changes;
+                let untold = core.untold.get_or_insert_default();
+                if untold.changes.len() < MOST_UNTOLD {
+                    untold.changes.push_back((seq, now, *change));
+                }
+                duty |= !std::mem::replace(&mut untold.telling, true);
+            }
+        }
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+        effect.changes.iter().flatten().for_each(|change| self.common.meter_change(change));
+        if duty {
+            self.tell_changes();
+        }
+    }
+
+    /// Tells the observers of all changes, one after the other, in the order in which they happened.
+    fn tell_changes(&self) {
+        loop {
+            let mut core = lock(&self.core);
+            let Some(untold) = &mut core.untold else { return };
+            let Some((seq, at, change)) = untold.changes.pop_front() else {
+                untold.telling = false;
+                return;
+            };
+            drop(core);
+            let speaker = Speaker { key: self.key.as_ref(), seq };
+            self.common.reporter.tell(speaker, at, EventKind::Changed(change));
+        }
+    }
+
+    fn tell(&self, at: Tick, kind: EventKind) {
+        if self.common.reporter.has_observers() {
+            let seq = lock(&self.core).changes;
+            self.common.reporter.tell(Speaker { key: self.key.as_ref(), seq }, at, kind);
+        }
+    }
+
+    // ----- the digest -----
+
+    fn publish(&self, digest: Digest, version: u64) {
+        self.measured.store(Word::payload(digest.measured), Ordering::Release);
+        self.refuse_until.store(digest.refuse_until.0, Ordering::Release);
+        self.digest.store(Word::new(digest, version).0, Ordering::Release);
+    }
+
+    #[inline]
+    fn word(&self) -> Word {
+        Word(self.digest.load(Ordering::Acquire))
+    }
+
+    /// Whether a digest was made under the dials in force. Reading the version is a load of a line
+    /// that is hardly ever written.
+    #[inline]
+    fn is_current(&self, word: Word) -> bool {
+        word.is_version(self.common.version())
+    }
+
+    // ----- for those who watch or wait -----
+
+    pub(crate) fn state(&self) -> State {
+        self.word().state()
+    }
+
+    pub(crate) fn era(&self) -> u64 {
+        self.word().era()
+    }
+
+    /// Whether calls pass for sure, or almost: the state in which an inner service may be awaited.
+    #[inline]
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self.state(), State::Closed | State::ForcedClosed)
+    }
+
+    /// Leaves a waker for the next change. Returns `false` if the era is not `era` any more: look
+    /// again instead.
+    pub(crate) fn wait(&self, seat: &mut Seat, era: u64, waker: &Waker) -> bool {
+        let waker = waker.clone();
+        let mut core = lock(&self.core);
+        if self.word().era() != era {
+            return false;
+        }
+        let replaced = core.waiters.get_or_insert_default().wait(seat, waker);
+        drop(core);
+        drop(replaced);
+        true
+    }
+
+    /// Gives the slot of a waiter back.
+    pub(crate) fn leave(&self, seat: &mut Seat) {
+        if seat.is_taken() {
+            let mut core = lock(&self.core);
+            let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(seat));
+            drop(core);
+            drop(waker);
+        }
+    }
+
+    /// Looks at the machine.
+    pub(crate) fn inspect<T>(&self, look: impl FnOnce(&mut M, &M::Dials, Tick) -> T) -> T {
+        let mut core = self.catch_up();
+        let now = core.tick(self.common.reporter.clock.now());
+        let Core { machine, dials, .. } = &mut *core;
+        look(machine, dials, now)
+    }
+}
+
+impl<M: Machine> Drop for Shared<M> {
+    fn drop(&mut self) {
+        self.common.count_cell(self.state(), -1);
+    }
+}
+
+impl<M: Machine> std::fmt::Debug for Shared<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("source", &self.common.reporter.source)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Machine> Core<M> {
+    fn tick(&mut self, now: Tick) -> Tick {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+}

@@ -1,0 +1,110 @@
+//! A bounded slab of wakers: one slot a waiting handle, which it owns and gives back.
+
+use std::task::Waker;
+
+use crate::machine::Wake;
+
+/// More handles than this are not woken by the policy, only by the service they wait for.
+const MOST: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Where the last wake ended, so that the next goes on from there.
+    cursor: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    waker: Option<Waker>,
+}
+
+/// The slot of one handle. Whoever holds it must give it back.
+#[derive(Debug, Default)]
+pub(crate) struct Seat(Option<u32>);
+
+impl Seat {
+    pub(crate) const fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl Waiters {
+    /// Leaves a waker; only the latest of a seat counts. Returns the one it replaces, to be
+    /// dropped after the unlock, for dropping a waker runs foreign code.
+    pub(crate) fn wait(&mut self, seat: &mut Seat, waker: Waker) -> Option<Waker> {
+        let index = match seat.0 {
+            Some(index) => index,
+            None => match self.free.pop() {
+                Some(index) => index,
+                None if self.slots.len() < MOST => {
+                    self.slots.push(Slot { waker: None });
+                    (self.slots.len() - 1) as u32
+                }
+                None => return Some(waker),
+            },
+        };
+        seat.0 = Some(index);
+        self.slots[index as usize].waker.replace(waker)
+    }
+
+    pub(crate) fn leave(&mut self, seat: &mut Seat) -> Option<Waker> {
+        let index = seat.0.take()?;
+        self.free.push(index);
+        self.slots[index as usize].waker.take()
+    }
+
+    /// Takes the wakers of those who should look again; to be woken after the unlock.
+    pub(crate) fn take(&mut self, wake: Wake) -> Vec<Waker> {
+        let most = match wake {
+            Wake::None => return Vec::new(),
+            Wake::Some(n) => n as usize,
+            Wake::All => usize::MAX,
+        };
+        let mut taken = Vec::new();
+        for _ in 0..self.slots.len() {
+            if taken.len() >= most {
+                break;
+            }
+            self.cursor = (self.cursor + 1) % self.slots.len();
+            taken.extend(self.slots[self.cursor].waker.take());
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_latest_waker_of_a_seat_counts_and_a_seat_is_given_back() {
+        let mut waiters = Waiters::default();
+        let mut seats: Vec<_> = (0..3).map(|_| Seat::default()).collect();
+        for seat in &mut seats {
+            assert!(waiters.wait(seat, Waker::noop().clone()).is_none());
+            assert!(waiters.wait(seat, Waker::noop().clone()).is_some());
+        }
+        assert!(waiters.leave(&mut seats[1]).is_some());
+        assert_eq!(waiters.take(Wake::Some(1)).len(), 1);
+        assert_eq!(waiters.take(Wake::All).len(), 1);
+        assert_eq!(waiters.take(Wake::All).len(), 0);
+        for seat in &mut seats {
+            waiters.leave(seat);
+        }
+        assert_eq!(waiters.free.len(), waiters.slots.len());
+    }
+
+    // pitfall B24
+    #[test]
+    fn the_slab_is_bounded() {
+        let mut waiters = Waiters::default();
+        let mut seats: Vec<_> = (0..MOST + 10).map(|_| Seat::default()).collect();
+        for seat in &mut seats {
+            drop(waiters.wait(seat, Waker::noop().clone()));
+        }
+        assert_eq!(waiters.slots.len(), MOST);
+        assert!(!seats[MOST].is_taken());
+    }
+}

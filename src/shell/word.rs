@@ -1,0 +1,78 @@
+//! A digest as one atomic word.
+
+use crate::error::Measured;
+use crate::event::State;
+use crate::machine::Digest;
+
+/// From the low end: 3 bits of state, 3 of what was measured, 1 of quiet, 9 of the version of the
+/// dials it was made under, 48 of era.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(pub(crate) u64);
+
+impl Word {
+    const QUIET: u64 = 1 << 6;
+    /// Versions are compared modulo this plus one.
+    pub(crate) const VERSIONS: u64 = 0x1ff;
+
+    pub(crate) fn new(digest: Digest, version: u64) -> Self {
+        let kind = match digest.measured {
+            Measured::Evidence { .. } => 1,
+            Measured::Count { .. } => 2,
+            Measured::FailureRate { .. } => 3,
+            Measured::SlowRate { .. } => 4,
+            _ => 0,
+        };
+        Self(
+            digest.state.index() as u64
+                | kind << 3
+                | u64::from(digest.quiet) * Self::QUIET
+                | (version & Self::VERSIONS) << 7
+                | digest.era << 16,
+        )
+    }
+
+    #[inline]
+    pub(crate) const fn is_quiet(self) -> bool {
+        self.0 & Self::QUIET != 0
+    }
+
+    #[inline]
+    pub(crate) const fn is_version(self, version: u64) -> bool {
+        (self.0 >> 7) & Self::VERSIONS == version & Self::VERSIONS
+    }
+
+    #[inline]
+    pub(crate) const fn era(self) -> u64 {
+        self.0 >> 16
+    }
+
+    #[inline]
+    pub(crate) const fn state(self) -> State {
+        State::ALL[(self.0 & 0b111) as usize % State::ALL.len()]
+    }
+
+    /// The numbers of a measurement, to be put together again by [`measured`](Self::measured).
+    pub(crate) const fn payload(measured: Measured) -> u64 {
+        match measured {
+            Measured::Evidence { observed, threshold }
+            | Measured::Count { observed, threshold }
+            | Measured::FailureRate { observed, threshold }
+            | Measured::SlowRate { observed, threshold } => {
+                (observed as u64) << 32 | threshold as u64
+            }
+            _ => 0,
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // each half is what it was made of
+    pub(crate) const fn measured(self, payload: u64) -> Measured {
+        let (observed, threshold) = ((payload >> 32) as u32, payload as u32);
+        match (self.0 >> 3) & 0b111 {
+            1 => Measured::Evidence { observed, threshold },
+            2 => Measured::Count { observed, threshold },
+            3 => Measured::FailureRate { observed, threshold },
+            4 => Measured::SlowRate { observed, threshold },
+            _ => Measured::Nothing,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The one clock of the crate.
+//!
+//! Nothing else reads time. The clock is tokio's, so that a test that pauses tokio's time holds
+//! every layer of this crate in its hand, and it is monotonic, so that no decision depends on the
+//! wall clock (pitfalls B6, B7).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Nanoseconds since a policy was made.
+///
+/// Arithmetic saturates: a `Tick` can neither overflow nor panic, and fits an atomic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Tick(pub(crate) u64);
+
+impl Tick {
+    pub(crate) const ZERO: Self = Self(0);
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    pub(crate) const fn plus(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// Nanoseconds from `earlier` to here; zero if time went backwards.
+    pub(crate) const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Whole nanoseconds of a duration, at most `u64::MAX` (584 years).
+pub(crate) const fn nanos(duration: Duration) -> u64 {
+    let nanos = duration.as_nanos();
+    if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
+}
+
+/// Where a policy's ticks are counted from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { origin: now() }
+    }
+
+    pub(crate) fn now(&self) -> Tick {
+        self.tick(now())
+    }
+
+    pub(crate) fn tick(&self, instant: Instant) -> Tick {
+        Tick(nanos(instant.saturating_duration_since(self.origin)))
+    }
+
+    /// The instant of a tick; `None` if it is too far away for a timer to ever reach it.
+    pub(crate) fn instant(&self, tick: Tick) -> Option<Instant> {
+        if tick == Tick::NEVER {
+            return None;
+        }
+        self.origin.checked_add(Duration::from_nanos(tick.0))
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // the one place
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

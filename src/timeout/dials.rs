@@ -1,0 +1,36 @@
+//! The settings of a timeout.
+
+use std::time::Duration;
+
+/// The settings of a timeout: plain values, which can be turned while calls are flying.
+///
+/// Every value is valid: `ZERO` gives only answers that are there at once, `Duration::MAX` is no
+/// limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Dials {
+    /// A call that takes longer than this, from the first time the inner service is found pending,
+    /// is ended.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub limit: Duration,
+    /// Whether waiting for the inner service to become ready is part of the call.
+    pub cover_readiness: bool,
+}
+
+/// Default [`Dials::limit`].
+pub const LIMIT: Duration = Duration::from_secs(1);
+
+impl Default for Dials {
+    fn default() -> Self {
+        Self { limit: LIMIT, cover_readiness: false }
+    }
+}
+
+impl From<Duration> for Dials {
+    /// This limit, and the other settings at their defaults.
+    fn from(limit: Duration) -> Self {
+        Self { limit, ..Self::default() }
+    }
+}

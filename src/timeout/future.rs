@@ -1,0 +1,170 @@
+//! The future of a call through a timeout.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use tokio::time::{Sleep, sleep_until};
+use tower::Service;
+
+use super::policy::Flight;
+use crate::classify;
+use crate::error::{CallError, Measured, Reason, Rejected};
+use crate::request::Deadline;
+use crate::shell::meter::{self, Ended};
+use crate::shell::oneshot::Oneshot;
+use crate::time;
+
+/// The future of a call through a timeout.
+///
+/// The inner service is asked first: an answer that is there at the moment the time is up wins.
+/// When the time is up, the inner future is dropped before the caller is told. Dropping this future
+/// drops the inner one.
+#[pin_project]
+pub struct ResponseFuture<S, Req>
+where
+    S: Service<Req>,
+{
+    #[pin]
+    attempt: Oneshot<S, Req>,
+    #[pin]
+    timer: Option<Sleep>,
+    limits: Limits,
+    fate: Fate,
+}
+
+/// Until when an answer is of use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Nanoseconds from the first `Pending`; `u64::MAX` is no limit.
+    pub(super) limit: u64,
+    /// What the caller said.
+    pub(super) deadline: Option<Deadline>,
+}
+
+#[derive(Debug)]
+enum Fate {
+    Refused(Rejected),
+    Flying { flight: Flight, pending: bool },
+    Over,
+}
+
+impl<S, Req> ResponseFuture<S, Req>
+where
+    S: Service<Req>,
+{
+    pub(super) fn refused(rejected: Rejected) -> Self {
+        let limits = Limits { limit: u64::MAX, deadline: None };
+        Self { attempt: Oneshot::over(), timer: None, limits, fate: Fate::Refused(rejected) }
+    }
+
+    #[inline]
+    pub(super) fn flying(flight: Flight, attempt: Oneshot<S, Req>, limits: Limits) -> Self {
+        Self { attempt, timer: None, limits, fate: Fate::Flying { flight, pending: false } }
+    }
+}
+
+impl<S, Req> Future for ResponseFuture<S, Req>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Fate::Flying { flight, pending } = this.fate else {
+            return match std::mem::replace(this.fate, Fate::Over) {
+                Fate::Refused(rejected) => Poll::Ready(Err(rejected.into())),
+                _ => Poll::Pending, // polled after it was ready
+            };
+        };
+        if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
+            flight.end(|| ended(&result));
+            this.timer.set(None);
+            *this.fate = Fate::Over;
+            return Poll::Ready(result);
+        }
+        if !std::mem::replace(pending, true) {
+            this.timer.set(this.limits.start(flight));
+        }
+        if !this.limits.are_nothing() && !rang(this.timer.as_mut(), cx) {
+            return Poll::Pending;
+        }
+        this.attempt.end();
+        this.timer.set(None);
+        let rejected = this.limits.expire(flight);
+        *this.fate = Fate::Over;
+        match rejected {
+            Some(rejected) => Poll::Ready(Err(rejected.into())),
+            None => Poll::Pending, // unreachable: a flight has a policy until it ends
+        }
+    }
+}
+
+fn ended<T, E: CallError>(result: &Result<T, E>) -> Ended {
+    match result {
+        Ok(_) => Ended::Good,
+        Err(error) => match error.rejected() {
+            Some(rejected) => classify::of_rejection(rejected).health.into(),
+            None => Ended::Bad,
+        },
+    }
+}
+
+fn rang(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
+    timer.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready())
+}
+
+impl Limits {
+    /// The inner service is pending, for the first time: the clock starts now.
+    fn start(&mut self, flight: &mut Flight) -> Option<Sleep> {
+        let endless = self.limit == u64::MAX && self.deadline.is_none();
+        if endless && !meter::is_live() {
+            return None;
+        }
+        let now = time::now();
+        if let Some(policy) = flight.policy() {
+            flight.started = Some(policy.reporter.clock.tick(now));
+        }
+        let own = now.checked_add(Duration::from_nanos(self.limit));
+        let told = self.deadline.and_then(|deadline| deadline.instant());
+        if self.limit != u64::MAX && (told.is_none() || own <= told) {
+            self.deadline = None; // ours comes first
+        }
+        let at = match self.deadline {
+            Some(_) => told,
+            None if self.limit == u64::MAX => None,
+            None => own,
+        };
+        at.map(sleep_until)
+    }
+
+    /// Whether not even a pending service is waited for.
+    const fn are_nothing(&self) -> bool {
+        self.limit == 0
+    }
+
+    /// The time is up.
+    fn expire(&self, flight: &mut Flight) -> Option<Rejected> {
+        let reporter = &flight.policy()?.reporter;
+        let rejected = match self.deadline {
+            Some(_) => reporter.reject(Reason::DeadlineExceeded, Measured::Nothing),
+            None => reporter.reject(Reason::TimedOut, Measured::Elapsed { limit: self.limit }),
+        };
+        flight.forget();
+        Some(rejected)
+    }
+}
+
+impl<S, Req> fmt::Debug for ResponseFuture<S, Req>
+where
+    S: Service<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! Building a timeout, and putting it around services.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::{Layer, Service};
+
+use super::dials::Dials;
+use super::handle::TimeoutHandle;
+use super::policy::Policy;
+use super::service::{ByRequest, Fixed, Hooks, Timeout};
+use crate::error::{CallError, ConfigErrors};
+use crate::event::{Observe, Observers};
+use crate::request::NoCarry;
+use crate::shell::caller::Caller;
+use crate::shell::gate::Gate;
+use crate::shell::reporter::Reporter;
+use crate::source::Source;
+
+/// The kind of this layer: the metric label `layer`.
+const LAYER: &str = "timeout";
+
+/// Puts a time limit on the calls of services.
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct TimeoutLayer<L = Fixed, K = NoCarry> {
+    gate: Arc<Gate<Policy>>,
+    hooks: Hooks<L, K>,
+}
+
+impl TimeoutLayer {
+    /// Every call may take `limit`, and everything else is at its [default](super#defaults).
+    pub fn new(name: impl Into<Arc<str>>, limit: Duration) -> Self {
+        Self::make(name.into(), &Dials::from(limit), Hooks::default(), Observers::default())
+    }
+
+    /// A timeout with these dials, for instance from a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// None at present: every value is valid.
+    pub fn from_dials(name: impl Into<Arc<str>>, dials: Dials) -> Result<Self, ConfigErrors> {
+        Self::builder(name).dials(dials).build()
+    }
+
+    /// Starts to build a timeout.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+        Builder {
+            name: name.into(),
+            dials: Dials::default(),
+            hooks: Hooks::default(),
+            observers: Observers::default(),
+        }
+    }
+}
+
+impl<L, K> TimeoutLayer<L, K> {
+    fn make(name: Arc<str>, dials: &Dials, hooks: Hooks<L, K>, observers: Observers) -> Self {
+        let reporter = Reporter::new(Source::new(LAYER, name), observers);
+        Self { gate: Arc::new(Gate::new(Policy::new(reporter, dials))), hooks }
+    }
+
+    /// Sees and steers this timeout.
+    pub fn handle(&self) -> TimeoutHandle {
+        TimeoutHandle::new(Arc::clone(&self.gate))
+    }
+
+    /// The calls that are under way.
+    pub fn in_flight(&self) -> usize {
+        self.gate.in_flight()
+    }
+
+    /// Takes no further calls, and returns when those under way are over. There is no way back.
+    pub async fn drain(&self) {
+        self.gate.close();
+        self.gate.emptied().await;
+    }
+
+    /// Runs an async call under this time limit, for callers without a service.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Error, timeout::TimeoutLayer};
+    /// use std::time::Duration;
+    ///
+    /// # async fn lookup(_: &str) -> Result<u32, std::io::Error> { Ok(7) }
+    /// let patience = TimeoutLayer::new("lookup", Duration::from_millis(200));
+    /// let found = patience.run(|| async { lookup("seven").await.map_err(Error::Inner) }).await?;
+    /// assert_eq!(found, 7);
+    /// # Ok::<(), Error<std::io::Error>>(()) }).unwrap();
+    /// ```
+    pub fn run<Call, Fut, T, E>(
+        &self,
+        call: Call,
+    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, L, K>
+    where
+        Call: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: CallError,
+    {
+        let hooks = Hooks { limit: Fixed, carry: NoCarry };
+        Timeout::new(Caller, Arc::clone(&self.gate), hooks).call(call)
+    }
+}
+
+impl<S, L: Clone, K: Clone> Layer<S> for TimeoutLayer<L, K> {
+    type Service = Timeout<S, L, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Timeout::new(inner, Arc::clone(&self.gate), self.hooks.clone())
+    }
+}
+
+impl<L: Clone, K: Clone> Clone for TimeoutLayer<L, K> {
+    fn clone(&self) -> Self {
+        Self { gate: Arc::clone(&self.gate), hooks: self.hooks.clone() }
+    }
+}
+
+impl<L, K> fmt::Debug for TimeoutLayer<L, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimeoutLayer").field("dials", &self.gate.dials()).finish_non_exhaustive()
+    }
+}
+
+// ===== impl Builder =====
+
+/// Builds a [`TimeoutLayer`].
+#[must_use = "call `build`"]
+#[derive(Debug, Clone)]
+pub struct Builder<L = Fixed, K = NoCarry> {
+    name: Arc<str>,
+    dials: Dials,
+    hooks: Hooks<L, K>,
+    observers: Observers,
+}
+
+impl<L, K> Builder<L, K> {
+    /// Sets [`Dials::limit`].
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.dials.limit = limit;
+        self
+    }
+
+    /// Sets [`Dials::cover_readiness`].
+    pub fn cover_readiness(mut self, cover_readiness: bool) -> Self {
+        self.dials.cover_readiness = cover_readiness;
+        self
+    }
+
+    /// Sets all dials at once.
+    pub fn dials(mut self, dials: Dials) -> Self {
+        self.dials = dials;
+        self
+    }
+
+    /// Tells `observer` of every event. May be called more than once.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    /// Asks how long each request may take; `None` stands for the layer's own limit.
+    pub fn limit_by<Req, F>(self, limit: F) -> Builder<ByRequest<F>, K>
+    where
+        F: Fn(&Req) -> Option<Duration>,
+    {
+        let Self { name, dials, hooks, observers } = self;
+        let hooks = Hooks { limit: ByRequest(limit), carry: hooks.carry };
+        Builder { name, dials, hooks, observers }
+    }
+
+    /// Reads the deadline that travels with each request, ends the call when it has passed, and
+    /// writes what is left for those further in. A deadline only ever moves closer.
+    pub fn carry<K2>(self, carry: K2) -> Builder<L, K2> {
+        let Self { name, dials, hooks, observers } = self;
+        Builder { name, dials, hooks: Hooks { limit: hooks.limit, carry }, observers }
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// None at present: every value is valid.
+    pub fn build(self) -> Result<TimeoutLayer<L, K>, ConfigErrors> {
+        Ok(TimeoutLayer::make(self.name, &self.dials, self.hooks, self.observers))
+    }
+}

@@ -1,0 +1,78 @@
+//! Timeout: ends calls that take too long, and carries deadlines.
+//!
+//! # Example
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use seawall::{Error, Reason, timeout::TimeoutLayer};
+//! use std::{convert::Infallible, future::pending, time::Duration};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! let hanging = ServiceBuilder::new()
+//!     .layer(TimeoutLayer::new("payments", Duration::from_millis(20)))
+//!     .map_err(Error::Inner)
+//!     .service(service_fn(|_amount: u32| pending::<Result<(), Infallible>>()));
+//!
+//! let ended = hanging.oneshot(100).await;
+//! assert!(matches!(ended, Err(Error::Rejected(why)) if why.reason() == Reason::TimedOut));
+//! # });
+//! ```
+//!
+//! # When, and when not
+//!
+//! Around every call that leaves the process: without a limit a dependency that hangs takes its
+//! callers with it. Where the caller brings a deadline, let it travel ([`Builder::carry`]). Not
+//! around streams whose head comes soon and whose body takes long: the limit ends at the head.
+//!
+//! # How it decides
+//!
+//! The inner service is asked first, so an answer that is there when the time is up wins. The clock
+//! starts when the inner service is first found pending; until then no timer is made and no clock is
+//! read. When the time is up the inner future is dropped, then the caller is told.
+//!
+//! The limit is [`Dials::limit`], or what [`Builder::limit_by`] says of the request. With
+//! [`Builder::carry`] the deadline that came with the request counts too: whichever is earlier ends
+//! the call, and the earlier one is written into the request for those further in. A request whose
+//! deadline has passed is refused without a call. With [`Dials::cover_readiness`] waiting for the
+//! inner service to become ready is part of the call; by default it happens in `poll_ready`, where
+//! no request is known and no clock runs.
+//!
+//! # Defaults
+//!
+//! | dial | default | what it does |
+//! | --- | --- | --- |
+//! | [`limit`](Dials::limit) | [1 s](LIMIT) | how long a call may take |
+//! | [`cover_readiness`](Dials::cover_readiness) | off | whether readiness is part of the call |
+//!
+//! # Rejections
+//!
+//! [`TimedOut`](crate::Reason::TimedOut) with the limit;
+//! [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) where the caller's deadline was the
+//! earlier one; [`Draining`](crate::Reason::Draining) after [`TimeoutLayer::drain`].
+//!
+//! # Events and metrics
+//!
+//! [`Rejected`](crate::EventKind::Rejected). Metrics: `seawall_calls_total`,
+//! `seawall_rejections_total`, `seawall_call_duration_seconds`.
+//!
+//! # Order
+//!
+//! Innermost, around each attempt: then a breaker outside it sees a call that ran out of time as a
+//! failure. A second one outside retry bounds the whole.
+//!
+//! # Cancellation
+//!
+//! Dropping the future drops the inner future; the call counts as abandoned.
+
+mod dials;
+mod future;
+mod handle;
+mod layer;
+mod policy;
+mod service;
+
+pub use dials::{Dials, LIMIT};
+pub use future::ResponseFuture;
+pub use handle::TimeoutHandle;
+pub use layer::{Builder, TimeoutLayer};
+pub use service::{ByRequest, Fixed, LimitOf, Timeout};

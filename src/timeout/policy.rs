@@ -1,0 +1,94 @@
+//! What the services of one timeout share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::dials::Dials;
+use crate::shell::gate::Lane;
+use crate::shell::meter::Ended;
+use crate::shell::reporter::Reporter;
+use crate::time::{Tick, nanos};
+
+/// One timeout.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) reporter: Reporter<()>,
+    limit: AtomicU64,
+    cover_readiness: AtomicBool,
+}
+
+impl Policy {
+    pub(super) fn new(reporter: Reporter<()>, dials: &Dials) -> Self {
+        let policy =
+            Self { reporter, limit: AtomicU64::new(0), cover_readiness: AtomicBool::new(false) };
+        policy.turn(dials);
+        policy
+    }
+
+    pub(super) fn turn(&self, dials: &Dials) {
+        self.limit.store(nanos(dials.limit), Ordering::Relaxed);
+        self.cover_readiness.store(dials.cover_readiness, Ordering::Relaxed);
+    }
+
+    pub(super) fn dials(&self) -> Dials {
+        let limit = match self.limit() {
+            u64::MAX => Duration::MAX,
+            nanos => Duration::from_nanos(nanos),
+        };
+        Dials { limit, cover_readiness: self.covers_readiness() }
+    }
+
+    /// Nanoseconds; `u64::MAX` is no limit.
+    #[inline]
+    pub(super) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn covers_readiness(&self) -> bool {
+        self.cover_readiness.load(Ordering::Relaxed)
+    }
+}
+
+/// A call under way: counted once, as abandoned if it is dropped.
+#[derive(Debug)]
+pub(super) struct Flight {
+    lane: Option<Arc<Lane<Policy>>>,
+    /// When the inner service was first found pending, if anyone needs to know.
+    pub(super) started: Option<Tick>,
+}
+
+impl Flight {
+    #[inline]
+    pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
+        Self { lane: Some(lane), started: None }
+    }
+
+    pub(super) fn policy(&self) -> Option<&Policy> {
+        self.lane.as_ref().map(|lane| &***lane)
+    }
+
+    /// The call is over.
+    #[inline]
+    pub(super) fn end(&mut self, how: impl FnOnce() -> Ended) {
+        if let Some(lane) = self.lane.take() {
+            let started = self.started;
+            lane.reporter.meter(|handles| {
+                let took = started.map(|at| lane.reporter.clock.now().since(at));
+                handles.ended(how(), took);
+            });
+        }
+    }
+
+    /// The call was ended by this layer, which counts it as a rejection.
+    pub(super) fn forget(&mut self) {
+        self.lane = None;
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.end(|| Ended::Abandoned);
+    }
+}

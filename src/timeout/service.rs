@@ -1,0 +1,150 @@
+//! The service that a timeout makes of another.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tower::Service;
+
+use super::future::{Limits, ResponseFuture};
+use super::policy::{Flight, Policy};
+use crate::error::{CallError, Measured, Reason};
+use crate::request::{Carry, Deadline};
+use crate::shell::gate::Gate;
+use crate::shell::oneshot::Oneshot;
+use crate::time::nanos;
+
+/// Ends calls that take too long.
+pub struct Timeout<S, L, K> {
+    inner: S,
+    gate: Arc<Gate<Policy>>,
+    hooks: Hooks<L, K>,
+    /// Whether `inner` said it is ready and was not called since.
+    readied: bool,
+}
+
+/// The types that a user fixes when the layer is built.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Hooks<L, K> {
+    pub(super) limit: L,
+    pub(super) carry: K,
+}
+
+/// How long a request may take.
+pub trait LimitOf<Req> {
+    /// Its limit; `None` for the layer's own.
+    fn limit_of(&self, request: &Req) -> Option<Duration>;
+}
+
+/// Every request has the layer's own limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fixed;
+
+impl<Req> LimitOf<Req> for Fixed {
+    fn limit_of(&self, _: &Req) -> Option<Duration> {
+        None
+    }
+}
+
+/// A closure says how long a request may take.
+#[derive(Clone, Copy)]
+pub struct ByRequest<F>(pub(super) F);
+
+impl<Req, F: Fn(&Req) -> Option<Duration>> LimitOf<Req> for ByRequest<F> {
+    fn limit_of(&self, request: &Req) -> Option<Duration> {
+        (self.0)(request)
+    }
+}
+
+impl<F> fmt::Debug for ByRequest<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByRequest(closure)")
+    }
+}
+
+impl<S, L, K> Timeout<S, L, K> {
+    pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, hooks: Hooks<L, K>) -> Self {
+        Self { inner, gate, hooks, readied: false }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, Req, L, K> Service<Req> for Timeout<S, L, K>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    L: LimitOf<Req>,
+    K: Carry<Req>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.gate.covers_readiness() && !self.readied {
+            return Poll::Ready(Ok(())); // the call will wait, on a clone and on the clock
+        }
+        self.inner.poll_ready(cx).map_ok(|()| self.readied = true)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let readied = std::mem::take(&mut self.readied);
+        let own = self.hooks.limit.limit_of(&request).map_or(self.gate.limit(), nanos);
+        let deadline = shrink(&self.hooks.carry, &mut request, own);
+        let refusal = match self.gate.enter() {
+            Some(lane) if !deadline.is_some_and(|deadline| deadline.is_past()) => {
+                let attempt = if readied {
+                    Oneshot::called(self.inner.call(request))
+                } else {
+                    Oneshot::waiting(self.inner.clone(), request)
+                };
+                let limits = Limits { limit: own, deadline };
+                return ResponseFuture::flying(Flight::new(lane), attempt, limits);
+            }
+            Some(_) => Reason::DeadlineExceeded,
+            None => Reason::Draining,
+        };
+        if readied {
+            self.inner = self.inner.clone(); // gives the reservation back
+        }
+        ResponseFuture::refused(self.gate.reporter.reject(refusal, Measured::Nothing))
+    }
+}
+
+/// Reads the deadline that came with a request, and writes what is left for those further in.
+#[inline]
+fn shrink<Req, K: Carry<Req>>(carry: &K, request: &mut Req, own: u64) -> Option<Deadline> {
+    if !carry.carries() {
+        return None;
+    }
+    let mut call = carry.read(request);
+    let came = call.deadline;
+    if own != u64::MAX {
+        let ours = Deadline::after(Duration::from_nanos(own));
+        call.deadline = Some(came.map_or(ours, |came| came.min(ours)));
+        carry.write(request, &call);
+    }
+    came
+}
+
+impl<S: Clone, L: Clone, K: Clone> Clone for Timeout<S, L, K> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.gate), self.hooks.clone())
+    }
+}
+
+impl<S: fmt::Debug, L, K> fmt::Debug for Timeout<S, L, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout")
+            .field("inner", &self.inner)
+            .field("dials", &self.gate.dials())
+            .finish_non_exhaustive()
+    }
+}
