@@ -32,11 +32,21 @@ pub enum Reason {
     DeadlineExceeded,
     /// The policy is being drained: it takes no further calls.
     Draining,
+    /// As many calls as may are under way, and as many as may wait for one to end.
+    Full,
+    /// The dependency failed its health check.
+    Unhealthy,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::CircuitOpen, Self::TimedOut, Self::DeadlineExceeded, Self::Draining];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::CircuitOpen,
+        Self::TimedOut,
+        Self::DeadlineExceeded,
+        Self::Draining,
+        Self::Full,
+        Self::Unhealthy,
+    ];
 
     /// The metric label `reason`.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +55,8 @@ impl Reason {
             Self::TimedOut => "timed_out",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Draining => "draining",
+            Self::Full => "full",
+            Self::Unhealthy => "unhealthy",
         }
     }
 
@@ -54,6 +66,8 @@ impl Reason {
             Self::TimedOut => "timed out",
             Self::DeadlineExceeded => "the caller's deadline has passed",
             Self::Draining => "is being drained",
+            Self::Full => "is full",
+            Self::Unhealthy => "is unhealthy",
         }
     }
 }
@@ -98,6 +112,15 @@ pub enum Measured {
         /// What decides.
         threshold: u32,
     },
+    /// Calls under way, and calls that wait for one to end.
+    Occupied {
+        /// Under way.
+        in_flight: u32,
+        /// What may be under way at a time.
+        limit: u32,
+        /// What waits.
+        queued: u32,
+    },
     /// A time limit, in nanoseconds.
     Elapsed {
         /// The limit.
@@ -115,7 +138,7 @@ impl Measured {
             | Self::SlowRate { observed, threshold } => {
                 u64::from(observed) * 1_000_000 / u64::from(threshold).max(1)
             }
-            Self::Nothing | Self::Elapsed { .. } => 0,
+            Self::Nothing | Self::Elapsed { .. } | Self::Occupied { .. } => 0,
         }
     }
 }
@@ -144,6 +167,9 @@ impl fmt::Display for Measured {
                 percent(observed),
                 percent(threshold)
             ),
+            Self::Occupied { in_flight, limit, queued } => {
+                write!(f, "{in_flight} of {limit} in flight, {queued} waiting")
+            }
             Self::Elapsed { limit } => {
                 write!(f, "the limit is {:?}", Duration::from_nanos(limit))
             }

@@ -45,6 +45,20 @@ pub enum EventKind {
     Abandoned,
     /// A new key shares the overflow policy, because the table of keys is full.
     KeyOverflow,
+    /// A call will be tried once more.
+    Retrying {
+        /// The attempt to come, counted from 1.
+        attempt: u32,
+        /// How long it waits first.
+        wait: Duration,
+    },
+    /// A failed call is not tried again.
+    Stopped {
+        /// The attempts there were.
+        attempts: u32,
+        /// Why there is no further one.
+        stop: Stop,
+    },
 }
 
 /// A change of state.
@@ -147,6 +161,47 @@ impl Cause {
 }
 
 impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a failed call is not tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stop {
+    /// Asking again makes no sense: the answer is final.
+    Final,
+    /// All attempts are used up.
+    Exhausted,
+    /// The budget is.
+    Budget,
+    /// Too little time is left, to the total or to the deadline of the request.
+    Deadline,
+    /// The request cannot be copied.
+    NoCopy,
+    /// One of our own layers refused the call.
+    Refused,
+}
+
+impl Stop {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Final, Self::Exhausted, Self::Budget, Self::Deadline, Self::NoCopy, Self::Refused];
+
+    /// The metric label `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Final => "final",
+            Self::Exhausted => "exhausted",
+            Self::Budget => "budget",
+            Self::Deadline => "deadline",
+            Self::NoCopy => "no_copy",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

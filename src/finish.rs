@@ -48,6 +48,15 @@ impl Settle {
         Self { ending: Some(ending), head, pass }
     }
 
+    /// The same, of a call that may be over already.
+    pub(crate) fn of<T: Ending + 'static>(
+        ending: Option<Arc<T>>,
+        head: Verdict,
+        pass: Pass,
+    ) -> Self {
+        Self { ending: ending.map(|ending| ending as Arc<dyn Ending>), head, pass }
+    }
+
     /// What the classifier said when the head arrived.
     pub const fn head(&self) -> Verdict {
         self.head

@@ -14,15 +14,17 @@ mod shell;
 mod source;
 mod time;
 
+pub mod bulkhead;
 pub mod circuit_breaker;
+pub mod retry;
 pub mod timeout;
 
 pub use classify::{Classifier, Classify, Verdict};
 pub use error::{CallError, ConfigError, ConfigErrors, Error, Measured, Reason, Rejected, check};
-pub use event::{Cause, Change, Event, EventKind, Observe, State};
+pub use event::{Cause, Change, Event, EventKind, Observe, State, Stop};
 pub use finish::{AtHead, Finish, Settle};
 pub use outcome::{Again, Health, Outcome, Sent};
 pub use request::{
-    Call, Carried, Carry, CloneRequest, Cloned, Deadline, InCarried, Never, NoCarry,
+    Call, Carried, Carry, CloneRequest, Cloned, Deadline, InCarried, Measure, Never, NoCarry,
 };
 pub use source::Source;

@@ -4,6 +4,8 @@
 //! `Clone` request would collide with the request types of `http` and `reqwest`.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,11 +14,19 @@ use crate::time;
 
 /// Makes a copy of a request, or declines.
 ///
+/// A closure `Fn(&Req) -> Option<Req>` is one.
+///
 /// Repeating a request is a promise that only its author can make, so there is no default that
 /// copies: see [`Never`] and [`Cloned`].
 pub trait CloneRequest<Req> {
     /// A copy of `req`, or `None` if this one must not be repeated.
     fn clone_request(&self, req: &Req) -> Option<Req>;
+}
+
+impl<Req, F: Fn(&Req) -> Option<Req>> CloneRequest<Req> for F {
+    fn clone_request(&self, req: &Req) -> Option<Req> {
+        self(req)
+    }
 }
 
 /// Repeats nothing.
@@ -74,16 +84,16 @@ pub struct InCarried;
 
 impl<Req> Carry<Carried<Req>> for InCarried {
     fn read(&self, req: &Carried<Req>) -> Call {
-        req.call
+        req.call.clone()
     }
 
     fn write(&self, req: &mut Carried<Req>, call: &Call) {
-        req.call = *call;
+        req.call = call.clone();
     }
 }
 
 /// A request and the facts that travel with it, for requests that have no extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Carried<Req> {
     /// The request itself.
     pub request: Req,
@@ -94,7 +104,7 @@ pub struct Carried<Req> {
 impl<Req> Carried<Req> {
     /// Wraps a request that must be answered by `deadline`.
     pub fn new(request: Req, deadline: Deadline) -> Self {
-        let call = Call { deadline: Some(deadline) };
+        let call = Call { deadline: Some(deadline), ..Call::default() };
         Self { request, call }
     }
 }
@@ -106,11 +116,59 @@ impl<Req> From<Req> for Carried<Req> {
 }
 
 /// What travels with a request through the layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Call {
     /// When the answer stops being of use.
     pub deadline: Option<Deadline>,
+    /// Which attempt this is, counted from 1; 0 where nobody retries.
+    pub attempt: u32,
+    /// Where the time of each attempt is noted, for someone further out.
+    pub measure: Option<Measure>,
+}
+
+/// The time that a call really spent at its dependency.
+///
+/// Someone outside a retry who measures latency would take the waits between attempts for it. So
+/// it sends a `Measure` along, in which the retry notes each attempt, and reads that instead.
+#[derive(Debug, Clone, Default)]
+pub struct Measure(Arc<Attempts>);
+
+#[derive(Debug, Default)]
+struct Attempts {
+    count: AtomicU32,
+    nanos: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Measure {
+    /// Nothing was measured yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An attempt took so long.
+    pub fn record(&self, took: Duration) {
+        let took = time::nanos(took);
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+        self.0.last.store(took, Ordering::Relaxed);
+        self.0.nanos.fetch_add(took, Ordering::Relaxed);
+    }
+
+    /// How many attempts there were.
+    pub fn attempts(&self) -> u32 {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// How long they took in all, without the waits in between.
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed))
+    }
+
+    /// How long the last one took.
+    pub fn last(&self) -> Duration {
+        Duration::from_nanos(self.0.last.load(Ordering::Relaxed))
+    }
 }
 
 /// The moment at which an answer stops being of use to the one who asked.

@@ -1,5 +1,7 @@
 //! How long to rest before trying again: doubling, capped, with jitter that stays below the cap.
 
+use crate::parts::spread;
+
 /// Doubling steps from `first` to `max`, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Ladder {
@@ -25,12 +27,6 @@ impl Ladder {
         let half = step / 2;
         (step - half) + spread(half, draw)
     }
-}
-
-/// A number in `0..=max`, by multiplication, so that no division is needed.
-fn spread(max: u64, draw: u64) -> u64 {
-    let product = u128::from(draw) * (u128::from(max) + 1);
-    (product >> 64) as u64
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ const MOST_LANES: usize = 16;
 /// The way into a policy.
 pub(crate) struct Gate<P> {
     policy: Arc<P>,
-    lanes: Box<[Weak<Lane<P>>]>,
+    /// Each made when a thread first needs it.
+    lanes: Box<[OnceLock<Weak<Lane<P>>>]>,
     /// What keeps the lanes alive until the gate is closed.
     keepers: Mutex<Vec<Arc<Lane<P>>>>,
     /// A lane with a call in it outlives its keeper; nobody else may join that call.
@@ -53,16 +54,12 @@ pub(crate) struct Tenancy(Arc<Roll>);
 
 impl<P> Gate<P> {
     pub(crate) fn new(policy: P) -> Self {
-        let policy = Arc::new(policy);
-        let roll = Arc::new(Roll::default());
-        let lane = |_| Arc::new(Lane { policy: Arc::clone(&policy), _tenancy: roll.enter() });
-        let keepers: Vec<_> = (0..lanes()).map(lane).collect();
         Self {
-            lanes: keepers.iter().map(Arc::downgrade).collect(),
-            keepers: Mutex::new(keepers),
+            policy: Arc::new(policy),
+            lanes: (0..lanes()).map(|_| OnceLock::new()).collect(),
+            keepers: Mutex::default(),
             closed: AtomicBool::new(false),
-            policy,
-            roll,
+            roll: Arc::default(),
         }
     }
 
@@ -72,14 +69,35 @@ impl<P> Gate<P> {
         if self.closed.load(Ordering::Relaxed) {
             return None;
         }
-        self.lanes[thread() & (self.lanes.len() - 1)].upgrade()
+        let lane = &self.lanes[thread() & (self.lanes.len() - 1)];
+        match lane.get() {
+            Some(lane) => lane.upgrade(),
+            None => self.open(lane),
+        }
+    }
+
+    #[cold]
+    fn open(&self, lane: &OnceLock<Weak<Lane<P>>>) -> Option<Arc<Lane<P>>> {
+        let mut keepers = lock(&self.keepers);
+        // Under the lock: whoever closes sets it first, then takes the keepers.
+        if self.closed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let open = || {
+            let policy = Arc::clone(&self.policy);
+            let fresh = Arc::new(Lane { policy, _tenancy: self.roll.enter() });
+            keepers.push(Arc::clone(&fresh));
+            Arc::downgrade(&fresh)
+        };
+        lane.get_or_init(open).upgrade()
     }
 
     /// The calls under way.
     pub(crate) fn in_flight(&self) -> usize {
-        let kept = lock(&self.keepers).len();
-        let held: usize = self.lanes.iter().map(Weak::strong_count).sum();
-        held.saturating_sub(kept)
+        let keepers = lock(&self.keepers);
+        let lanes = self.lanes.iter().filter_map(OnceLock::get);
+        let held: usize = lanes.map(Weak::strong_count).sum();
+        held.saturating_sub(keepers.len())
     }
 
     /// Lets no further call in.

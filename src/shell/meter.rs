@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Recorder, Unit};
 
-use crate::error::Reason;
+use crate::classify::of_rejection;
+use crate::error::{CallError, Reason};
 use crate::outcome::Health;
 use crate::source::Source;
 
@@ -43,6 +44,17 @@ pub(crate) enum Ended {
 
 impl Ended {
     const ALL: [&'static str; 5] = ["good", "bad", "pushback", "silent", "abandoned"];
+
+    /// How a call ended in a layer that has no classifier.
+    pub(crate) fn of<T, E: CallError>(result: &Result<T, E>) -> Self {
+        match result {
+            Ok(_) => Self::Good,
+            Err(error) => match error.rejected() {
+                Some(rejected) => of_rejection(rejected).health.into(),
+                None => Self::Bad,
+            },
+        }
+    }
 }
 
 impl From<Health> for Ended {

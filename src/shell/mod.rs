@@ -5,10 +5,13 @@ pub(crate) mod common;
 pub(crate) mod flight;
 pub(crate) mod gate;
 pub(crate) mod keyed;
+pub(crate) mod live;
 pub(crate) mod meter;
 pub(crate) mod oneshot;
+pub(crate) mod queue;
 pub(crate) mod reporter;
 pub(crate) mod shared;
+pub(crate) mod template;
 pub(crate) mod waiters;
 pub(crate) mod word;
 

@@ -10,7 +10,6 @@ use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
 use super::policy::Flight;
-use crate::classify;
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::request::Deadline;
 use crate::shell::meter::{self, Ended};
@@ -83,7 +82,7 @@ where
             };
         };
         if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
-            flight.end(|| ended(&result));
+            flight.end(|| Ended::of(&result));
             this.timer.set(None);
             *this.fate = Fate::Over;
             return Poll::Ready(result);
@@ -102,16 +101,6 @@ where
             Some(rejected) => Poll::Ready(Err(rejected.into())),
             None => Poll::Pending, // unreachable: a flight has a policy until it ends
         }
-    }
-}
-
-fn ended<T, E: CallError>(result: &Result<T, E>) -> Ended {
-    match result {
-        Ok(_) => Ended::Good,
-        Err(error) => match error.rejected() {
-            Some(rejected) => classify::of_rejection(rejected).health.into(),
-            None => Ended::Bad,
-        },
     }
 }
 

@@ -1,0 +1,167 @@
+//! A bulkhead for balancers and connection loops: not ready, instead of refusing.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tower::{Layer, Service};
+
+use super::future::ResponseFuture;
+use super::policy::{Entry, Permit, Policy};
+use crate::error::{CallError, Measured, Reason};
+use crate::finish::Finish;
+use crate::shell::gate::{Gate, Lane};
+use crate::shell::oneshot::Oneshot;
+use crate::shell::queue::{Number, Standing};
+
+/// Makes services that are not ready while the bulkhead is full; see
+/// [`BulkheadLayer::backpressure`](super::BulkheadLayer::backpressure).
+#[derive(Debug, Clone)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct BackpressureLayer<F> {
+    pub(super) gate: Arc<Gate<Policy>>,
+    pub(super) finish: F,
+}
+
+/// Is ready once it has a place, which it holds until it is called or dropped.
+///
+/// Each instance waits in the one queue of its bulkhead, in turn, for as long as it takes. Needs no
+/// `Clone`.
+pub struct Backpressure<S, F> {
+    inner: S,
+    gate: Arc<Gate<Policy>>,
+    finish: F,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    None,
+    Queued(Turn),
+    Held(Permit),
+    /// The bulkhead was drained: the call will say so.
+    Drained,
+}
+
+/// A turn in the queue; given up when dropped, unless its place has come.
+#[derive(Debug)]
+struct Turn(Option<(Arc<Lane<Policy>>, Number)>);
+
+impl Turn {
+    /// `None`: the turn was missed.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
+        let Some((lane, number)) = &self.0 else { return Poll::Ready(None) };
+        let standing = lane.look(number, cx.waker());
+        if standing == Standing::Waiting {
+            return Poll::Pending;
+        }
+        // What is not waiting any more has given its number back.
+        let place = self.0.take().filter(|_| standing == Standing::Placed);
+        Poll::Ready(place.map(|(lane, _)| Permit::reserved(lane)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some((lane, number)) = self.0.take() {
+            lane.give_up(&number);
+        }
+    }
+}
+
+impl<S, F> Backpressure<S, F> {
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.place {
+                Place::Held(_) | Place::Drained => return Poll::Ready(()),
+                Place::Queued(turn) => {
+                    self.place = match ready!(turn.poll(cx)) {
+                        Some(permit) => Place::Held(permit),
+                        None => Place::None,
+                    }
+                }
+                Place::None => {
+                    self.place = match self.gate.enter() {
+                        None => Place::Drained,
+                        Some(lane) => match lane.ask(None, true) {
+                            Entry::Inside => Place::Held(Permit::reserved(lane)),
+                            Entry::Queued(number) => Place::Queued(Turn(Some((lane, number)))),
+                            // A million wait before it: the call will say so.
+                            Entry::Full(_) => return Poll::Ready(()),
+                        },
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S, Req, F> Service<Req> for Backpressure<S, F>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+    F: Finish<S::Response> + Clone,
+{
+    type Response = F::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, F>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        ready!(self.poll_place(cx));
+        let result = ready!(self.inner.poll_ready(cx));
+        if result.is_err() {
+            self.place = Place::None;
+        }
+        Poll::Ready(result)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let place = std::mem::replace(&mut self.place, Place::None);
+        let permit = match place {
+            Place::Held(permit) => Some(permit.begin()),
+            // Called without having been ready: only if there happens to be room.
+            other => {
+                self.place = other;
+                self.gate.enter().filter(|lane| lane.enter()).map(Permit::new)
+            }
+        };
+        match permit {
+            Some(permit) => {
+                let attempt = Oneshot::called(self.inner.call(request));
+                ResponseFuture::inside(permit, attempt, self.finish.clone())
+            }
+            None => {
+                let rejected = match self.place {
+                    Place::Drained => self.gate.reject(Reason::Draining, Measured::Nothing),
+                    _ => self.gate.reject(Reason::Full, self.gate.fullness()),
+                };
+                ResponseFuture::refused(rejected, self.finish.clone())
+            }
+        }
+    }
+}
+
+impl<S, F: Clone> Layer<S> for BackpressureLayer<F> {
+    type Service = Backpressure<S, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let (gate, finish) = (Arc::clone(&self.gate), self.finish.clone());
+        Backpressure { inner, gate, finish, place: Place::None }
+    }
+}
+
+impl<S: Clone, F: Clone> Clone for Backpressure<S, F> {
+    fn clone(&self) -> Self {
+        let (gate, finish) = (Arc::clone(&self.gate), self.finish.clone());
+        Self { inner: self.inner.clone(), gate, finish, place: Place::None }
+    }
+}
+
+impl<S: fmt::Debug, F> fmt::Debug for Backpressure<S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backpressure")
+            .field("inner", &self.inner)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}

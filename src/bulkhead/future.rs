@@ -1,0 +1,230 @@
+//! The future of a call through a bulkhead.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::Service;
+
+use super::policy::{Permit, Policy};
+use crate::classify::Verdict;
+use crate::error::{CallError, Measured, Reason, Rejected};
+use crate::finish::{Finish, Settle};
+use crate::machine::{Pass, PassKind};
+use crate::outcome::Outcome;
+use crate::request::Deadline;
+use crate::shell::gate::Lane;
+use crate::shell::meter::Ended;
+use crate::shell::oneshot::Oneshot;
+use crate::shell::queue::{Number, Standing};
+use crate::time;
+
+/// The future of a call through a bulkhead.
+///
+/// Dropping it frees its place, in the bulkhead or in the queue, at once.
+#[pin_project]
+pub struct ResponseFuture<S, Req, F>
+where
+    S: Service<Req>,
+{
+    #[pin]
+    attempt: Oneshot<S, Req>,
+    /// The end of the patience of one who waits.
+    #[pin]
+    timer: Option<Sleep>,
+    stage: Stage,
+    finish: F,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Refused(Rejected),
+    Queued(Waiter),
+    Inside(Permit),
+    Over,
+}
+
+/// One who waits for a place; gives up when dropped.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    place: Option<(Arc<Lane<Policy>>, Number)>,
+    began: Instant,
+    /// When its patience ends, if ever.
+    until: Option<Instant>,
+    /// Whether that is the deadline of its caller, or the bulkhead's own limit.
+    told: bool,
+}
+
+impl<S, Req, F> ResponseFuture<S, Req, F>
+where
+    S: Service<Req>,
+{
+    fn new(stage: Stage, attempt: Oneshot<S, Req>, finish: F) -> Self {
+        Self { attempt, timer: None, stage, finish }
+    }
+
+    pub(super) fn refused(rejected: Rejected, finish: F) -> Self {
+        Self::new(Stage::Refused(rejected), Oneshot::over(), finish)
+    }
+
+    #[inline]
+    pub(super) fn inside(permit: Permit, attempt: Oneshot<S, Req>, finish: F) -> Self {
+        Self::new(Stage::Inside(permit), attempt, finish)
+    }
+
+    pub(super) fn queued(waiter: Waiter, service: S, request: Req, finish: F) -> Self {
+        let mut future =
+            Self::new(Stage::Queued(waiter), Oneshot::waiting(service, request), finish);
+        if let Stage::Queued(waiter) = &future.stage {
+            future.timer = waiter.until.map(sleep_until);
+        }
+        future
+    }
+}
+
+impl<S, Req, F> Future for ResponseFuture<S, Req, F>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+    F: Finish<S::Response>,
+{
+    type Output = Result<F::Response, S::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.stage {
+                Stage::Inside(_) => {
+                    let result = ready!(this.attempt.as_mut().poll(cx));
+                    let Stage::Inside(permit) = std::mem::replace(this.stage, Stage::Over) else {
+                        return Poll::Pending; // it was inside a moment ago
+                    };
+                    return Poll::Ready(match result {
+                        Ok(response) => Ok(settle(permit, response, this.finish)),
+                        Err(error) => {
+                            let result = Err(error);
+                            permit.end(Ended::of(&result));
+                            result
+                        }
+                    });
+                }
+                Stage::Queued(waiter) => match waiter.poll_place(cx, this.timer.as_mut()) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(place) => {
+                        this.timer.set(None);
+                        match place {
+                            Ok(permit) => *this.stage = Stage::Inside(permit),
+                            Err(rejected) => {
+                                *this.stage = Stage::Over;
+                                this.attempt.end();
+                                return Poll::Ready(Err(rejected.into()));
+                            }
+                        }
+                    }
+                },
+                Stage::Refused(_) | Stage::Over => {
+                    return match std::mem::replace(this.stage, Stage::Over) {
+                        Stage::Refused(rejected) => Poll::Ready(Err(rejected.into())),
+                        _ => Poll::Pending, // polled after it was ready
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// Hands the place over to whoever decides when the call is over.
+#[inline]
+fn settle<Res, F: Finish<Res>>(permit: Permit, response: Res, finish: &F) -> F::Response {
+    let head = Verdict::Now(Outcome::SUCCESS);
+    let settle = Settle::of(permit.into_ending(), head, Pass::new(0, PassKind::Slot));
+    finish.finish(response, settle)
+}
+
+impl Waiter {
+    pub(super) fn new(lane: Arc<Lane<Policy>>, number: Number, patience: &Patience) -> Self {
+        let Patience { began, until, told } = *patience;
+        Self { place: Some((lane, number)), began, until, told }
+    }
+
+    fn poll_place(
+        &mut self,
+        cx: &mut Context<'_>,
+        timer: Pin<&mut Option<Sleep>>,
+    ) -> Poll<Result<Permit, Rejected>> {
+        let Some((lane, number)) = &self.place else { return Poll::Pending };
+        let standing = lane.look(number, cx.waker());
+        if standing == Standing::Waiting {
+            ready!(timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx)));
+            let rejected = self.rejected(lane);
+            self.leave();
+            return Poll::Ready(Err(rejected));
+        }
+        // What is not waiting any more has given its number back.
+        let Some((lane, _)) = self.place.take() else { return Poll::Pending };
+        if standing == Standing::Expired {
+            return Poll::Ready(Err(self.rejected(&lane)));
+        }
+        lane.note_wait(time::now().saturating_duration_since(self.began));
+        Poll::Ready(Ok(Permit::new(lane)))
+    }
+
+    fn rejected(&self, policy: &Policy) -> Rejected {
+        if self.told {
+            return policy.reject(Reason::DeadlineExceeded, Measured::Nothing);
+        }
+        policy.reject(Reason::Full, policy.fullness())
+    }
+
+    fn leave(&mut self) {
+        if let Some((lane, number)) = self.place.take() {
+            lane.give_up(&number);
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// How long one is ready to wait.
+pub(super) struct Patience {
+    began: Instant,
+    pub(super) until: Option<Instant>,
+    told: bool,
+}
+
+impl Patience {
+    /// No longer than `max_wait` nanoseconds from now, nor than the caller's deadline.
+    pub(super) fn new(max_wait: u64, deadline: Option<Deadline>) -> Self {
+        let began = time::now();
+        let own = (max_wait != u64::MAX)
+            .then(|| began.checked_add(std::time::Duration::from_nanos(max_wait)))
+            .flatten();
+        match (own, deadline.and_then(|deadline| deadline.instant())) {
+            (Some(own), Some(told)) if told < own => Self { began, until: Some(told), told: true },
+            (None, Some(told)) => Self { began, until: Some(told), told: true },
+            (own, _) => Self { began, until: own, told: false },
+        }
+    }
+}
+
+impl<S, Req, F> fmt::Debug for ResponseFuture<S, Req, F>
+where
+    S: Service<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.stage {
+            Stage::Refused(_) => "ResponseFuture(refused)",
+            Stage::Queued(_) => "ResponseFuture(queued)",
+            Stage::Inside(_) => "ResponseFuture(inside)",
+            Stage::Over => "ResponseFuture(over)",
+        })
+    }
+}

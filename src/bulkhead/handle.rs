@@ -1,0 +1,75 @@
+//! Seeing and steering a bulkhead from outside.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::dials::Dials;
+use super::machine::Law;
+use super::policy::Policy;
+use crate::error::ConfigErrors;
+use crate::shell::gate::Gate;
+use crate::source::Source;
+
+/// Sees and steers one bulkhead. Cheap to clone.
+#[derive(Clone)]
+pub struct BulkheadHandle {
+    gate: Arc<Gate<Policy>>,
+}
+
+impl BulkheadHandle {
+    pub(super) fn new(gate: Arc<Gate<Policy>>) -> Self {
+        Self { gate }
+    }
+
+    /// The layer and the name.
+    pub fn source(&self) -> &Source {
+        &self.gate.reporter.source
+    }
+
+    /// Calls that may be under way at a time.
+    pub fn limit(&self) -> u32 {
+        self.gate.law().limit
+    }
+
+    /// Calls that have a place.
+    pub fn in_flight(&self) -> u32 {
+        self.gate.occupancy().inside
+    }
+
+    /// Places that are free. None while more calls are under way than a new limit allows.
+    pub fn available(&self) -> u32 {
+        self.limit().saturating_sub(self.in_flight())
+    }
+
+    /// Calls that wait for a place.
+    pub fn queued(&self) -> u32 {
+        self.gate.occupancy().waiting
+    }
+
+    /// The dials in force.
+    pub fn dials(&self) -> Dials {
+        self.gate.dials()
+    }
+
+    /// Turns the dials. Calls under way keep their places, though the limit is lower now; if it is
+    /// higher, those who wait come in. Those who wait keep the patience they came with.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the dials; then the old ones stay in force.
+    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
+        self.gate.turn(Law::from_dials(&dials)?, dials);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for BulkheadHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BulkheadHandle")
+            .field("source", self.source())
+            .field("limit", &self.limit())
+            .field("in_flight", &self.in_flight())
+            .field("queued", &self.queued())
+            .finish()
+    }
+}

@@ -1,0 +1,216 @@
+//! Building a bulkhead, and putting it around services.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::{Layer, Service};
+
+use super::backpressure::BackpressureLayer;
+use super::dials::{Dials, Order};
+use super::handle::BulkheadHandle;
+use super::machine::Law;
+use super::policy::Policy;
+use super::service::Bulkhead;
+use crate::error::{CallError, ConfigErrors};
+use crate::event::{Observe, Observers};
+use crate::finish::{AtHead, Finish};
+use crate::request::NoCarry;
+use crate::shell::caller::Caller;
+use crate::shell::gate::Gate;
+use crate::shell::reporter::Reporter;
+use crate::source::Source;
+
+/// The kind of this layer: the metric label `layer`.
+const LAYER: &str = "bulkhead";
+
+/// Limits the calls of services that are under way at a time.
+///
+/// All services that a layer and its clones make share one bulkhead.
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct BulkheadLayer<F = AtHead, K = NoCarry> {
+    gate: Arc<Gate<Policy>>,
+    finish: F,
+    carry: K,
+}
+
+impl BulkheadLayer {
+    /// A bulkhead with every setting at its [default](super#defaults).
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        let dials = Dials::default();
+        let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
+        let policy = Policy::new(reporter, Law::of_defaults(), dials);
+        Self { gate: Arc::new(Gate::new(policy)), finish: AtHead, carry: NoCarry }
+    }
+
+    /// A bulkhead with these dials, for instance from a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the dials.
+    pub fn from_dials(name: impl Into<Arc<str>>, dials: Dials) -> Result<Self, ConfigErrors> {
+        Self::builder(name).dials(dials).build()
+    }
+
+    /// Starts to build a bulkhead.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+        Builder {
+            name: name.into(),
+            dials: Dials::default(),
+            finish: AtHead,
+            carry: NoCarry,
+            observers: Observers::default(),
+        }
+    }
+}
+
+impl<F, K> BulkheadLayer<F, K> {
+    /// Sees and steers this bulkhead.
+    pub fn handle(&self) -> BulkheadHandle {
+        BulkheadHandle::new(Arc::clone(&self.gate))
+    }
+
+    /// The same bulkhead for balancers and connection loops: a service that is *not ready* while the
+    /// bulkhead is full, instead of one that refuses, and that needs no `Clone`.
+    pub fn backpressure(&self) -> BackpressureLayer<F>
+    where
+        F: Clone,
+    {
+        BackpressureLayer { gate: Arc::clone(&self.gate), finish: self.finish.clone() }
+    }
+
+    /// The calls that are under way or wait.
+    pub fn in_flight(&self) -> usize {
+        self.gate.in_flight()
+    }
+
+    /// Takes no further calls, and returns when those under way and those that wait are over. There
+    /// is no way back.
+    pub async fn drain(&self) {
+        self.gate.close();
+        self.gate.emptied().await;
+    }
+
+    /// Runs an async call in this bulkhead, for callers without a service.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Error, bulkhead::BulkheadLayer};
+    ///
+    /// # async fn render(_: &str) -> Result<u32, std::io::Error> { Ok(7) }
+    /// let renderers = BulkheadLayer::builder("renderers").limit(8).build()?;
+    /// let pages = renderers.run(|| async { render("report").await.map_err(Error::Inner) }).await?;
+    /// assert_eq!(pages, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn run<Call, Fut, T, E>(
+        &self,
+        call: Call,
+    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, F, K>
+    where
+        Call: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: CallError,
+        F: Finish<T> + Clone,
+    {
+        Bulkhead::new(Caller, Arc::clone(&self.gate), self.finish.clone(), NoCarry).call(call)
+    }
+}
+
+impl<S, F: Clone, K: Clone> Layer<S> for BulkheadLayer<F, K> {
+    type Service = Bulkhead<S, F, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let gate = Arc::clone(&self.gate);
+        Bulkhead::new(inner, gate, self.finish.clone(), self.carry.clone())
+    }
+}
+
+impl<F: Clone, K: Clone> Clone for BulkheadLayer<F, K> {
+    fn clone(&self) -> Self {
+        let gate = Arc::clone(&self.gate);
+        Self { gate, finish: self.finish.clone(), carry: self.carry.clone() }
+    }
+}
+
+impl<F, K> fmt::Debug for BulkheadLayer<F, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BulkheadLayer").field("policy", &**self.gate).finish_non_exhaustive()
+    }
+}
+
+// ===== impl Builder =====
+
+/// Builds a [`BulkheadLayer`].
+#[must_use = "call `build`"]
+#[derive(Debug, Clone)]
+pub struct Builder<F = AtHead, K = NoCarry> {
+    name: Arc<str>,
+    dials: Dials,
+    finish: F,
+    carry: K,
+    observers: Observers,
+}
+
+impl<F, K> Builder<F, K> {
+    /// Sets [`Dials::limit`].
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.dials.limit = limit;
+        self
+    }
+
+    /// Sets [`Dials::queue`].
+    pub fn queue(mut self, queue: u32) -> Self {
+        self.dials.queue = queue;
+        self
+    }
+
+    /// Sets [`Dials::max_wait`].
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.dials.max_wait = max_wait;
+        self
+    }
+
+    /// Sets [`Dials::order`].
+    pub fn order(mut self, order: Order) -> Self {
+        self.dials.order = order;
+        self
+    }
+
+    /// Sets all dials at once.
+    pub fn dials(mut self, dials: Dials) -> Self {
+        self.dials = dials;
+        self
+    }
+
+    /// Tells `observer` of every event. May be called more than once.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    /// Decides when a call frees its place, by default [when its answer arrives](AtHead).
+    pub fn finish<F2>(self, finish: F2) -> Builder<F2, K> {
+        let Self { name, dials, carry, observers, .. } = self;
+        Builder { name, dials, finish, carry, observers }
+    }
+
+    /// Reads the deadline that travels with each request: a call does not wait beyond it, and does
+    /// not get a place that comes too late.
+    pub fn carry<K2>(self, carry: K2) -> Builder<F, K2> {
+        let Self { name, dials, finish, observers, .. } = self;
+        Builder { name, dials, finish, carry, observers }
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings: field, value, and what is accepted.
+    pub fn build(self) -> Result<BulkheadLayer<F, K>, ConfigErrors> {
+        let law = Law::from_dials(&self.dials)?;
+        let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.dials)));
+        Ok(BulkheadLayer { gate, finish: self.finish, carry: self.carry })
+    }
+}

@@ -1,0 +1,355 @@
+//! What the services of one bulkhead share: the places, and those who wait for one.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::time::Duration;
+
+use metrics::{Gauge, Histogram};
+use tokio::time::Instant;
+
+use super::dials::Dials;
+use super::machine::{Effect, Input, Law, Occupancy};
+use crate::error::{Measured, Reason, Rejected};
+use crate::finish::Ending;
+use crate::machine::Pass;
+use crate::outcome::Outcome;
+use crate::shell::gate::Lane;
+use crate::shell::live::Live;
+use crate::shell::lock;
+use crate::shell::meter::{Ended, Handles, Instruments, Labels};
+use crate::shell::queue::{Number, Queue, Standing};
+use crate::shell::reporter::Reporter;
+use crate::time;
+
+/// Calls under way.
+const IN_FLIGHT: &str = "seawall_bulkhead_in_flight";
+/// Calls that may be under way at a time.
+const LIMIT: &str = "seawall_bulkhead_limit";
+/// Calls that wait for a place.
+const QUEUED: &str = "seawall_bulkhead_queued";
+/// How long calls waited that got a place.
+const WAIT: &str = "seawall_bulkhead_wait_seconds";
+
+/// One bulkhead.
+pub(crate) struct Policy {
+    pub(super) reporter: Reporter<BulkheadMeter>,
+    /// The occupancy. Whoever lets the count of those who wait begin or go on being more than zero
+    /// holds the lock of the queue, so that the two agree; all others need no lock.
+    word: AtomicU64,
+    limit: AtomicU32,
+    dials: Live<(Law, Dials)>,
+    queue: Mutex<Queue>,
+}
+
+pub(crate) struct BulkheadMeter {
+    in_flight: Gauge,
+    limit: Gauge,
+    queued: Gauge,
+    wait: Histogram,
+}
+
+impl Instruments for BulkheadMeter {
+    fn register(labels: &Labels<'_>) -> Self {
+        Self {
+            in_flight: labels.gauge(IN_FLIGHT, "Calls under way."),
+            limit: labels.gauge(LIMIT, "Calls that may be under way at a time."),
+            queued: labels.gauge(QUEUED, "Calls that wait for a place."),
+            wait: labels.seconds(WAIT, "How long calls waited that got a place."),
+        }
+    }
+}
+
+/// The answer to one who asks to enter.
+pub(super) enum Entry {
+    /// It is inside.
+    Inside,
+    /// It waits under this number.
+    Queued(Number),
+    /// There is no room, not even to wait.
+    Full(Measured),
+}
+
+impl Policy {
+    pub(super) fn new(reporter: Reporter<BulkheadMeter>, law: Law, dials: Dials) -> Self {
+        let policy = Self {
+            reporter,
+            word: AtomicU64::new(Occupancy::default().pack()),
+            limit: AtomicU32::new(law.limit),
+            dials: Live::new((law, dials)),
+            queue: Mutex::default(),
+        };
+        policy.note_levels();
+        policy
+    }
+
+    pub(super) fn law(&self) -> Law {
+        self.dials.get().0
+    }
+
+    pub(super) fn dials(&self) -> Dials {
+        self.dials.get().1.clone()
+    }
+
+    /// Turns the dials. Those inside stay inside; if there is more room now, the next come in.
+    pub(super) fn turn(&self, law: Law, dials: Dials) {
+        self.dials.set((law, dials));
+        self.limit.store(law.limit, Ordering::Release);
+        while self.step_locked(Input::Settle) == Effect::Next {}
+        self.note_levels();
+    }
+
+    pub(super) fn occupancy(&self) -> Occupancy {
+        Occupancy::unpack(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Whether a call would find a place at once.
+    #[inline]
+    pub(super) fn looks_free(&self) -> bool {
+        let at = self.occupancy();
+        at.waiting == 0 && at.inside < self.limit.load(Ordering::Relaxed)
+    }
+
+    // ----- entering -----
+
+    /// Enters if there is room and nobody waits. No lock.
+    #[inline]
+    pub(super) fn enter(&self) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let entered = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
+            let at = Occupancy::unpack(word);
+            let free = at.waiting == 0 && at.inside < limit;
+            free.then(|| Occupancy { inside: at.inside + 1, ..at }.pack())
+        });
+        if entered.is_ok() {
+            self.note_levels();
+        }
+        entered.is_ok()
+    }
+
+    /// Enters, or waits as long as the dials allow. `patient` waits whatever the length of the queue.
+    pub(super) fn ask(&self, deadline: Option<Instant>, patient: bool) -> Entry {
+        if self.enter() {
+            return Entry::Inside;
+        }
+        let law = self.law();
+        if law.queue == 0 && !patient {
+            return Entry::Full(self.fullness());
+        }
+        let mut queue = lock(&self.queue);
+        let input = if patient { Input::Stand } else { Input::Ask };
+        let entry = match self.step(&law, input) {
+            Effect::Wait => Entry::Queued(queue.join(deadline)),
+            Effect::Full => Entry::Full(self.fullness()),
+            _ => Entry::Inside, // somebody left meanwhile
+        };
+        drop(queue);
+        self.note_levels();
+        entry
+    }
+
+    /// The numbers that a refusal tells.
+    pub(super) fn fullness(&self) -> Measured {
+        let (at, limit) = (self.occupancy(), self.limit.load(Ordering::Relaxed));
+        Measured::Occupied { in_flight: at.inside, limit, queued: at.waiting }
+    }
+
+    // ----- leaving -----
+
+    /// A call is over: the next who waits takes its place.
+    #[inline]
+    pub(super) fn leave(&self) {
+        let left = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
+            let at = Occupancy::unpack(word);
+            let inside = at.inside.saturating_sub(1);
+            (at.waiting == 0).then(|| Occupancy { inside, ..at }.pack())
+        });
+        if left.is_err() {
+            self.step_locked(Input::Leave);
+        }
+        self.note_levels();
+    }
+
+    /// One who waits, or was just given a place, goes away.
+    pub(super) fn give_up(&self, number: &Number) {
+        let law = self.law();
+        let mut queue = lock(&self.queue);
+        let (standing, waker) = queue.leave(number);
+        if standing == Standing::Waiting {
+            self.step(&law, Input::GiveUp);
+        }
+        drop(queue);
+        drop(waker);
+        match standing {
+            Standing::Placed => self.leave(), // it was given a place and does not take it
+            Standing::Waiting | Standing::Expired => self.note_levels(),
+        }
+    }
+
+    /// How one who waits fares. Unless it goes on waiting, its number is given back.
+    pub(super) fn look(&self, number: &Number, waker: &Waker) -> Standing {
+        let mut queue = lock(&self.queue);
+        let (standing, replaced) = queue.look(number, waker);
+        if standing != Standing::Waiting {
+            queue.leave(number);
+        }
+        drop(queue);
+        drop(replaced);
+        standing
+    }
+
+    // ----- the door of the machine -----
+
+    /// Steps with the lock of the queue held, and places the next one if that is what comes of it.
+    fn step_locked(&self, input: Input) -> Effect {
+        let law = self.law();
+        let mut wakers = Wakers::default();
+        let mut queue = lock(&self.queue);
+        let effect = self.step(&law, input);
+        let mut next = effect;
+        while next == Effect::Next {
+            next = match queue.call_next(law.newest_first, time::now) {
+                Some((true, waker)) => {
+                    wakers.add(waker);
+                    Effect::Done
+                }
+                // It came too late for the place: the one after it may have it.
+                Some((false, waker)) => {
+                    wakers.add(waker);
+                    self.step(&law, Input::Leave)
+                }
+                None => self.step(&law, Input::Leave), // unreachable: the word counts the queue
+            };
+        }
+        drop(queue);
+        wakers.wake();
+        effect
+    }
+
+    fn step(&self, law: &Law, input: Input) -> Effect {
+        let mut effect = Effect::Done;
+        let step = |word| {
+            let mut at = Occupancy::unpack(word);
+            effect = at.step(law, input);
+            Some(at.pack())
+        };
+        let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
+        effect
+    }
+
+    // ----- telling -----
+
+    pub(super) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
+        self.reporter.reject(reason, measured)
+    }
+
+    pub(super) fn note_wait(&self, waited: Duration) {
+        self.reporter.meter(|handles| handles.own.wait.record(waited));
+    }
+
+    #[inline]
+    fn note_levels(&self) {
+        let levels = |handles: &Handles<BulkheadMeter>| {
+            let at = self.occupancy();
+            handles.own.in_flight.set(f64::from(at.inside));
+            handles.own.queued.set(f64::from(at.waiting));
+            handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
+        };
+        self.reporter.meter(levels);
+    }
+}
+
+/// Those to be woken after the unlock; hardly ever more than one.
+#[derive(Default)]
+struct Wakers {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Wakers {
+    fn add(&mut self, waker: Option<Waker>) {
+        match &self.first {
+            None => self.first = waker,
+            Some(_) => self.more.extend(waker),
+        }
+    }
+
+    fn wake(self) {
+        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("dials", &self.dials.get().1)
+            .field("occupancy", &self.occupancy())
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== permits =====
+
+/// A place, taken until it is over.
+#[derive(Debug)]
+pub(super) struct Permit {
+    lane: Option<Arc<Lane<Policy>>>,
+    /// Whether a call has begun in it.
+    called: bool,
+}
+
+impl Permit {
+    #[inline]
+    pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
+        Self { lane: Some(lane), called: true }
+    }
+
+    /// A place for a call that is still to come.
+    pub(super) fn reserved(lane: Arc<Lane<Policy>>) -> Self {
+        Self { lane: Some(lane), called: false }
+    }
+
+    /// The call comes.
+    pub(super) fn begin(mut self) -> Self {
+        self.called = true;
+        self
+    }
+
+    /// The call was answered; whoever takes this says when it is over.
+    pub(super) fn into_ending(mut self) -> Option<Arc<Lane<Policy>>> {
+        self.lane.take()
+    }
+
+    /// The call is over.
+    #[inline]
+    pub(super) fn end(mut self, how: Ended) {
+        if let Some(lane) = self.lane.take() {
+            lane.leave();
+            lane.reporter.meter(|handles| handles.ended(how, None));
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            lane.leave();
+            if self.called {
+                lane.reporter.meter(|handles| handles.ended(Ended::Abandoned, None));
+            }
+        }
+    }
+}
+
+impl Ending for Lane<Policy> {
+    fn settle(&self, _: Pass, outcome: Outcome) {
+        self.leave();
+        self.reporter.meter(|handles| handles.ended(outcome.health.into(), None));
+    }
+
+    fn abandon(&self, _: Pass) {
+        self.leave();
+        self.reporter.meter(|handles| handles.ended(Ended::Abandoned, None));
+    }
+}

@@ -1,0 +1,124 @@
+//! The service that a bulkhead makes of another.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use super::future::{Patience, ResponseFuture, Waiter};
+use super::policy::{Entry, Permit, Policy};
+use crate::error::{CallError, Measured, Reason};
+use crate::finish::Finish;
+use crate::request::Carry;
+use crate::shell::gate::Gate;
+use crate::shell::oneshot::Oneshot;
+
+/// Lets so many calls through at a time, and lets or makes the others wait or turns them away.
+///
+/// A place is taken in `call`, so that idle clones and connections hold none. The service asks the
+/// inner one for readiness only while a place looks free; it is ready when it is not, to refuse or
+/// to wait.
+pub struct Bulkhead<S, F, K> {
+    inner: S,
+    gate: Arc<Gate<Policy>>,
+    finish: F,
+    carry: K,
+    /// Whether `inner` said it is ready and was not called since.
+    readied: bool,
+}
+
+impl<S, F, K> Bulkhead<S, F, K> {
+    pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, finish: F, carry: K) -> Self {
+        Self { inner, gate, finish, carry, readied: false }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, Req, F, K> Service<Req> for Bulkhead<S, F, K>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    F: Finish<S::Response> + Clone,
+    K: Carry<Req>,
+{
+    type Response = F::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, F>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if !self.gate.looks_free() {
+            return Poll::Ready(Ok(()));
+        }
+        self.inner.poll_ready(cx).map_ok(|()| self.readied = true)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let readied = std::mem::take(&mut self.readied);
+        let Some(lane) = self.gate.enter() else {
+            self.release(readied);
+            let rejected = self.gate.reject(Reason::Draining, Measured::Nothing);
+            return ResponseFuture::refused(rejected, self.finish.clone());
+        };
+        if lane.enter() {
+            let permit = Permit::new(lane);
+            let attempt = if readied {
+                Oneshot::called(self.inner.call(request))
+            } else {
+                Oneshot::waiting(self.inner.clone(), request)
+            };
+            return ResponseFuture::inside(permit, attempt, self.finish.clone());
+        }
+        // Nobody waits with a reservation of the inner service in hand.
+        self.release(readied);
+        let law = lane.law();
+        let deadline = if self.carry.carries() { self.carry.read(&request).deadline } else { None };
+        let patience = Patience::new(law.max_wait, deadline);
+        match lane.ask(patience.until, false) {
+            Entry::Inside => {
+                let attempt = Oneshot::waiting(self.inner.clone(), request);
+                ResponseFuture::inside(Permit::new(lane), attempt, self.finish.clone())
+            }
+            Entry::Queued(number) => {
+                let waiter = Waiter::new(lane, number, &patience);
+                let service = self.inner.clone();
+                ResponseFuture::queued(waiter, service, request, self.finish.clone())
+            }
+            Entry::Full(measured) => {
+                let rejected = lane.reject(Reason::Full, measured);
+                ResponseFuture::refused(rejected, self.finish.clone())
+            }
+        }
+    }
+}
+
+impl<S: Clone, F, K> Bulkhead<S, F, K> {
+    /// Gives back what the inner service reserved for a call that does not come now.
+    fn release(&mut self, readied: bool) {
+        if readied {
+            self.inner = self.inner.clone();
+        }
+    }
+}
+
+impl<S: Clone, F: Clone, K: Clone> Clone for Bulkhead<S, F, K> {
+    fn clone(&self) -> Self {
+        let gate = Arc::clone(&self.gate);
+        Self::new(self.inner.clone(), gate, self.finish.clone(), self.carry.clone())
+    }
+}
+
+impl<S: fmt::Debug, F, K> fmt::Debug for Bulkhead<S, F, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bulkhead")
+            .field("inner", &self.inner)
+            .field("policy", &**self.gate)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,148 @@
+//! The settings of a retry.
+
+use std::time::Duration;
+
+/// The settings of a retry: plain values, which can be turned while calls are flying.
+///
+/// See the [table of defaults](crate::retry#defaults). They are checked when a layer is built from
+/// them or a running policy is [reloaded](super::RetryHandle::reload).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Dials {
+    /// Attempts in all, the first included. What was certainly never sent is not counted, but is
+    /// not repeated more often than this either.
+    pub attempts: u32,
+    /// How long to wait between attempts.
+    pub backoff: Backoff,
+    /// A hint of the server ("come back after …") counts for no more than this. The own backoff
+    /// comes on top, so that not all come back at once.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub hint_cap: Duration,
+    /// No attempt begins later than this after the first. An attempt that is under way is not cut
+    /// short; put a timeout around for that.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub total: Duration,
+    /// No attempt begins that has less time left than this, to [`total`](Self::total) or to the
+    /// deadline of the request.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub least_time: Duration,
+    /// What to do when one of our own layers further in refuses the call.
+    pub on_refusal: OnRefusal,
+}
+
+/// Default [`Dials::attempts`].
+pub const ATTEMPTS: u32 = 3;
+/// Default [`Backoff::base`].
+pub const BASE: Duration = Duration::from_millis(50);
+/// Default [`Backoff::factor`].
+pub const FACTOR: u32 = 2;
+/// Default [`Backoff::cap`].
+pub const CAP: Duration = Duration::from_secs(1);
+/// Default [`Dials::hint_cap`].
+pub const HINT_CAP: Duration = Duration::from_secs(30);
+/// Default [`Dials::total`].
+pub const TOTAL: Duration = Duration::from_secs(30);
+/// Default [`Dials::least_time`].
+pub const LEAST_TIME: Duration = Duration::from_millis(1);
+
+impl Default for Dials {
+    fn default() -> Self {
+        Self {
+            attempts: ATTEMPTS,
+            backoff: Backoff::default(),
+            hint_cap: HINT_CAP,
+            total: TOTAL,
+            least_time: LEAST_TIME,
+            on_refusal: OnRefusal::Stop,
+        }
+    }
+}
+
+/// How long to wait before the `n`-th repetition: `base × factor^(n−1)`, at most `cap`, and then
+/// jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Backoff {
+    /// Before the first repetition.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub base: Duration,
+    /// How it grows: 1 (not at all) to 10.
+    pub factor: u32,
+    /// At most.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub cap: Duration,
+    /// How chance comes in.
+    pub jitter: Jitter,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { base: BASE, factor: FACTOR, cap: CAP, jitter: Jitter::Full }
+    }
+}
+
+impl Backoff {
+    /// Doubles from `base` up to `cap`, with full jitter.
+    pub fn exponential(base: Duration, cap: Duration) -> Self {
+        Self { base, cap, ..Self::default() }
+    }
+
+    /// Always waits `delay`, without jitter.
+    pub fn fixed(delay: Duration) -> Self {
+        Self { base: delay, factor: 1, cap: delay, jitter: Jitter::None }
+    }
+
+    /// Does not wait.
+    pub fn none() -> Self {
+        Self::fixed(Duration::ZERO)
+    }
+
+    /// The same with other jitter.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// The same, growing by `factor` each time.
+    #[must_use]
+    pub fn factor(mut self, factor: u32) -> Self {
+        self.factor = factor;
+        self
+    }
+}
+
+/// How chance comes into a wait (Brooker, AWS Architecture Blog, 2015).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Jitter {
+    /// Anything from nothing to the whole wait. Spreads a herd best.
+    #[default]
+    Full,
+    /// The upper half of the wait.
+    Equal,
+    /// From `base` to three times the wait before, at most `cap`.
+    Decorrelated,
+    /// No chance at all: those who failed together come back together.
+    None,
+}
+
+/// What to do when one of our own layers further in refuses the call: an open circuit, a full
+/// bulkhead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum OnRefusal {
+    /// Stop at once: the layer knows better.
+    #[default]
+    Stop,
+    /// Come back after the time that the refusal names, if it names one.
+    Wait,
+}

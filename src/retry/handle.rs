@@ -1,0 +1,94 @@
+//! Seeing and steering a retry from outside.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::budget::Budget;
+use super::dials::Dials;
+use super::machine::Law;
+use super::policy::Policy;
+use crate::error::ConfigErrors;
+use crate::shell::gate::Gate;
+use crate::source::Source;
+
+/// Sees and steers one retry. Cheap to clone.
+#[derive(Clone)]
+pub struct RetryHandle {
+    retry: Arc<dyn Steered>,
+}
+
+/// A retry, whatever the type of its classifier.
+trait Steered: Send + Sync {
+    fn source(&self) -> &Source;
+    fn dials(&self) -> Dials;
+    fn turn(&self, law: Law, dials: Dials);
+    fn budget(&self) -> Option<&Budget>;
+    fn in_flight(&self) -> usize;
+}
+
+impl<C: Send + Sync> Steered for Gate<Policy<C>> {
+    fn source(&self) -> &Source {
+        &self.reporter.source
+    }
+
+    fn dials(&self) -> Dials {
+        Policy::dials(self)
+    }
+
+    fn turn(&self, law: Law, dials: Dials) {
+        Policy::turn(self, law, dials);
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
+    }
+
+    fn in_flight(&self) -> usize {
+        Gate::in_flight(self)
+    }
+}
+
+impl RetryHandle {
+    pub(super) fn new<C: Send + Sync + 'static>(gate: Arc<Gate<Policy<C>>>) -> Self {
+        Self { retry: gate }
+    }
+
+    /// The layer and the name.
+    pub fn source(&self) -> &Source {
+        self.retry.source()
+    }
+
+    /// The dials in force.
+    pub fn dials(&self) -> Dials {
+        self.retry.dials()
+    }
+
+    /// Turns the dials. Calls in flight follow them from their next failure on.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the dials; then the old ones stay in force.
+    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
+        self.retry.turn(Law::from_dials(&dials)?, dials);
+        Ok(())
+    }
+
+    /// The budget this retry draws on, if it has one.
+    pub fn budget(&self) -> Option<&Budget> {
+        self.retry.budget()
+    }
+
+    /// The calls that are under way.
+    pub fn in_flight(&self) -> usize {
+        self.retry.in_flight()
+    }
+}
+
+impl fmt::Debug for RetryHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryHandle")
+            .field("source", self.source())
+            .field("budget", &self.budget())
+            .finish_non_exhaustive()
+    }
+}

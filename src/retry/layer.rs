@@ -1,0 +1,335 @@
+//! Building a retry, and putting it around services.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::{Layer, Service};
+
+use super::budget::Budget;
+use super::copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
+use super::dials::{Backoff, Dials, OnRefusal};
+use super::future::Kit;
+use super::handle::RetryHandle;
+use super::machine::Law;
+use super::policy::{BackoffBy, Policy};
+use super::service::Retry;
+use crate::classify::{Classifier, Classify, Of};
+use crate::error::{CallError, ConfigErrors};
+use crate::event::{Observe, Observers};
+use crate::request::{Cloned, Never, NoCarry};
+use crate::shell::caller::Caller;
+use crate::shell::gate::Gate;
+use crate::shell::reporter::Reporter;
+use crate::source::Source;
+
+/// The kind of this layer: the metric label `layer`.
+const LAYER: &str = "retry";
+
+/// Calls services again where that may help.
+///
+/// It must be told how to copy a request, for repeating one is a promise that only its author can
+/// make: [`cloned`](Self::cloned), [`copy`](Self::copy), [`copy_with`](Self::copy_with), or
+/// [`never`](Self::never) on second thoughts. Until then it is no layer.
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct RetryLayer<C = Classifier, R = Unsaid, K = NoCarry> {
+    gate: Arc<Gate<Policy<C>>>,
+    kit: Kit<R, K>,
+}
+
+impl RetryLayer {
+    /// A retry with every setting at its [default](super#defaults) and a budget of its own.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        let (law, dials) = (Law::of_defaults(), Dials::default());
+        let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
+        let budget = Some(Budget::default());
+        let policy = Policy::new(Classifier::default(), reporter, budget, None, law, dials);
+        Self { gate: Arc::new(Gate::new(policy)), kit: Kit::default() }
+    }
+
+    /// A retry with these dials, for instance from a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the dials.
+    pub fn from_dials(name: impl Into<Arc<str>>, dials: Dials) -> Result<Self, ConfigErrors> {
+        Self::builder(name).dials(dials).build()
+    }
+
+    /// Starts to build a retry.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+        Builder {
+            name: name.into(),
+            dials: Dials::default(),
+            classify: Classifier::default(),
+            kit: Kit::default(),
+            budget: Some(Budget::default()),
+            backoff_by: None,
+            observers: Observers::default(),
+        }
+    }
+}
+
+/// The ways to say how a request is copied, for the layer and for its builder.
+macro_rules! copies {
+    ($Target:ident) => {
+        impl<C, R, K> $Target<C, R, K> {
+            /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
+            pub fn cloned(self) -> $Target<C, Chosen<Cloned>, K> {
+                self.copy_with(Cloned)
+            }
+
+            /// Copies requests with a closure; one for which it returns `None` is not repeated.
+            pub fn copy<Req, F>(self, copy: F) -> $Target<C, Chosen<CopyBy<F>>, K>
+            where
+                F: Fn(&Req) -> Option<Req>,
+            {
+                self.copy_with(CopyBy(copy))
+            }
+
+            /// Repeats nothing: counts and reports only.
+            pub fn never(self) -> $Target<C, Chosen<Never>, K> {
+                self.copy_with(Never)
+            }
+        }
+    };
+}
+
+copies!(RetryLayer);
+copies!(Builder);
+
+impl<C, R, K> RetryLayer<C, R, K> {
+    /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
+    pub fn copy_with<R2>(self, copy: R2) -> RetryLayer<C, Chosen<R2>, K> {
+        RetryLayer { gate: self.gate, kit: Kit { copy: Chosen(copy), carry: self.kit.carry } }
+    }
+
+    /// Sees and steers this retry.
+    pub fn handle(&self) -> RetryHandle
+    where
+        C: Send + Sync + 'static,
+    {
+        RetryHandle::new(Arc::clone(&self.gate) as Arc<_>)
+    }
+
+    /// The calls that are under way.
+    pub fn in_flight(&self) -> usize {
+        self.gate.in_flight()
+    }
+
+    /// Takes no further calls, and returns when those under way are over. There is no way back.
+    pub async fn drain(&self) {
+        self.gate.close();
+        self.gate.emptied().await;
+    }
+
+    /// Runs an async call with retries, for callers without a service.
+    ///
+    /// The closure is cloned for each attempt; one that borrows what it needs is cheap to clone.
+    /// What the layer was told of copying requests does not matter here.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Error, retry::RetryLayer};
+    ///
+    /// # async fn query(_: &str) -> Result<u32, std::io::Error> { Ok(7) }
+    /// let retry = RetryLayer::new("orders-db");
+    /// let orders = retry
+    ///     .run(|| async { query("SELECT count(*) FROM orders").await.map_err(Error::Inner) })
+    ///     .await?;
+    /// assert_eq!(orders, 7);
+    /// # Ok::<(), Error<std::io::Error>>(()) }).unwrap();
+    /// ```
+    pub fn run<Call, Fut, T, E>(
+        &self,
+        call: Call,
+    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, C, R, K>
+    where
+        Call: FnOnce() -> Fut + Clone,
+        Fut: Future<Output = Result<T, E>>,
+        E: CallError,
+        C: Classify<T, E>,
+    {
+        let kit = Kit { copy: Cloned, carry: NoCarry };
+        Retry::new(Caller, Arc::clone(&self.gate), kit).call(call)
+    }
+}
+
+impl<S, C, R: CopyIsChosen, K: Clone> Layer<S> for RetryLayer<C, R, K> {
+    type Service = Retry<S, C, R::Strategy, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let kit = Kit { copy: self.kit.copy.strategy(), carry: self.kit.carry.clone() };
+        Retry::new(inner, Arc::clone(&self.gate), kit)
+    }
+}
+
+impl<C, R: Clone, K: Clone> Clone for RetryLayer<C, R, K> {
+    fn clone(&self) -> Self {
+        Self { gate: Arc::clone(&self.gate), kit: self.kit.clone() }
+    }
+}
+
+impl<C, R, K> fmt::Debug for RetryLayer<C, R, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryLayer").field("policy", &**self.gate).finish_non_exhaustive()
+    }
+}
+
+// ===== impl Builder =====
+
+/// Builds a [`RetryLayer`].
+#[must_use = "call `build`"]
+#[derive(Clone)]
+pub struct Builder<C = Classifier, R = Unsaid, K = NoCarry> {
+    name: Arc<str>,
+    dials: Dials,
+    classify: C,
+    kit: Kit<R, K>,
+    budget: Option<Budget>,
+    backoff_by: Option<BackoffBy>,
+    observers: Observers,
+}
+
+impl<C, R, K> Builder<C, R, K> {
+    /// Sets [`Dials::attempts`].
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.dials.attempts = attempts;
+        self
+    }
+
+    /// Sets [`Dials::backoff`].
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.dials.backoff = backoff;
+        self
+    }
+
+    /// Asks a closure for the wait before the `n`-th repetition, counted from 1, instead of
+    /// [`Dials::backoff`].
+    pub fn backoff_by(mut self, wait: impl Fn(u32) -> Duration + Send + Sync + 'static) -> Self {
+        self.backoff_by = Some(Arc::new(wait));
+        self
+    }
+
+    /// Sets [`Dials::hint_cap`].
+    pub fn hint_cap(mut self, hint_cap: Duration) -> Self {
+        self.dials.hint_cap = hint_cap;
+        self
+    }
+
+    /// Sets [`Dials::total`].
+    pub fn total(mut self, total: Duration) -> Self {
+        self.dials.total = total;
+        self
+    }
+
+    /// Sets [`Dials::least_time`].
+    pub fn least_time(mut self, least_time: Duration) -> Self {
+        self.dials.least_time = least_time;
+        self
+    }
+
+    /// Sets [`Dials::on_refusal`].
+    pub fn on_refusal(mut self, on_refusal: OnRefusal) -> Self {
+        self.dials.on_refusal = on_refusal;
+        self
+    }
+
+    /// Sets all dials at once.
+    pub fn dials(mut self, dials: Dials) -> Self {
+        self.dials = dials;
+        self
+    }
+
+    /// Draws on this budget, which others may share.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Retries without a budget: during an outage the dependency gets every call
+    /// [`attempts`](Self::attempts) times.
+    pub fn no_budget(mut self) -> Self {
+        self.budget = None;
+        self
+    }
+
+    /// Tells `observer` of every event. May be called more than once.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
+    pub fn copy_with<R2>(self, copy: R2) -> Builder<C, Chosen<R2>, K> {
+        self.with_kit(|kit| Kit { copy: Chosen(copy), carry: kit.carry })
+    }
+
+    /// Reads the deadline that travels with each request, and writes the number of each attempt.
+    pub fn carry<K2>(self, carry: K2) -> Builder<C, R, K2> {
+        self.with_kit(|kit| Kit { copy: kit.copy, carry })
+    }
+
+    /// Writes the number of each attempt, counted from 1, into its request.
+    pub fn number<Req, F>(self, number: F) -> Builder<C, R, Numbered<F, K>>
+    where
+        F: Fn(&mut Req, u32),
+    {
+        self.with_kit(|kit| Kit { copy: kit.copy, carry: Numbered::new(number, kit.carry) })
+    }
+
+    fn with_kit<R2, K2>(self, change: impl FnOnce(Kit<R, K>) -> Kit<R2, K2>) -> Builder<C, R2, K2> {
+        let Self { name, dials, classify, kit, budget, backoff_by, observers } = self;
+        Builder { name, dials, classify, kit: change(kit), budget, backoff_by, observers }
+    }
+
+    /// Classifies with a [`Classify`] of your own.
+    pub fn classify<C2>(self, classify: C2) -> Builder<C2, R, K> {
+        self.with_classify(|_| classify)
+    }
+
+    fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2, R, K> {
+        let Self { name, dials, classify, kit, budget, backoff_by, observers } = self;
+        Builder { name, dials, classify: change(classify), kit, budget, backoff_by, observers }
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings: field, value, and what is accepted.
+    pub fn build(self) -> Result<RetryLayer<C, R, K>, ConfigErrors> {
+        let law = Law::from_dials(&self.dials)?;
+        let Self { name, dials, classify, kit, budget, backoff_by, observers } = self;
+        let reporter = Reporter::new(Source::new(LAYER, name), observers);
+        let policy = Policy::new(classify, reporter, budget, backoff_by, law, dials);
+        Ok(RetryLayer { gate: Arc::new(Gate::new(policy)), kit })
+    }
+}
+
+impl<J1, J2, R, K> Builder<Classifier<J1, J2>, R, K> {
+    /// Judges responses, for instance by their status.
+    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, J2>, R, K>
+    where
+        J: Fn(&Res) -> crate::Outcome,
+    {
+        self.with_classify(|classify| classify.with_response(judge))
+    }
+
+    /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
+    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<J1, Of<J>>, R, K>
+    where
+        J: Fn(&Err) -> crate::Outcome,
+    {
+        self.with_classify(|classify| classify.with_error(judge))
+    }
+}
+
+impl<C, R, K> fmt::Debug for Builder<C, R, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("dials", &self.dials)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! The law of a retry: whether to try once more, and when.
+
+use super::dials::{Dials, Jitter, OnRefusal};
+use crate::error::{ConfigError, ConfigErrors};
+use crate::event::Stop;
+use crate::parts::backoff::{Curve, Shape};
+use crate::time::nanos;
+
+/// Dials made ready: integers, all times in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Law {
+    pub(crate) attempts: u32,
+    pub(crate) curve: Curve,
+    pub(crate) hint_cap: u64,
+    pub(crate) total: u64,
+    pub(crate) least_time: u64,
+    pub(crate) wait_for_refusals: bool,
+}
+
+/// The attempts of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Attempts {
+    /// Attempts that counted, the one under way included.
+    counted: u32,
+    /// Repetitions of what was certainly never sent.
+    unsent: u32,
+    /// The wait before the attempt under way.
+    last_wait: u64,
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Failed {
+    /// Whether asking again makes sense.
+    pub(crate) again: bool,
+    /// Nanoseconds we were told to stay away.
+    pub(crate) hint: Option<u64>,
+    /// The request was certainly not executed.
+    pub(crate) unsent: bool,
+    /// One of our own layers refused the call.
+    pub(crate) refused: bool,
+    /// A copy of the request is at hand.
+    pub(crate) copied: bool,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Next {
+    /// Wait for so long, then try again.
+    Wait(u64),
+    Stop(Stop),
+}
+
+impl Attempts {
+    /// The first attempt is under way.
+    pub(crate) const FIRST: Self = Self { counted: 1, unsent: 0, last_wait: 0 };
+
+    /// The attempt under way, counted from 1.
+    pub(crate) const fn number(&self) -> u32 {
+        self.counted.saturating_add(self.unsent)
+    }
+
+    /// Whether no further attempt can follow the one under way, so that no copy is needed. (What
+    /// was never sent could still be repeated; not for the last attempt.)
+    pub(crate) const fn is_last(&self, law: &Law) -> bool {
+        self.counted >= law.attempts
+    }
+
+    /// The attempt failed with `left` nanoseconds to go, or any number of them. `own` is the wait
+    /// that the user's own backoff says.
+    pub(crate) fn fail(
+        &mut self,
+        law: &Law,
+        how: Failed,
+        left: Option<u64>,
+        own: Option<u64>,
+        draw: u64,
+    ) -> Next {
+        if !how.again {
+            return Next::Stop(Stop::Final);
+        }
+        if how.refused && !law.wait_for_refusals {
+            return Next::Stop(Stop::Refused);
+        }
+        let used = if how.unsent { self.unsent.saturating_add(1) } else { self.counted };
+        if used >= law.attempts {
+            return Next::Stop(Stop::Exhausted);
+        }
+        if !how.copied {
+            return Next::Stop(Stop::NoCopy);
+        }
+        let backoff = own.unwrap_or_else(|| law.curve.wait(self.number(), self.last_wait, draw));
+        let wait = how.hint.unwrap_or(0).min(law.hint_cap).saturating_add(backoff);
+        if left.is_some_and(|left| wait.saturating_add(law.least_time) > left) {
+            return Next::Stop(Stop::Deadline);
+        }
+        self.last_wait = backoff;
+        if how.unsent {
+            self.unsent += 1;
+        } else {
+            self.counted += 1;
+        }
+        Next::Wait(wait)
+    }
+}
+
+impl Law {
+    #[expect(clippy::expect_used, reason = "a test builds from the defaults")]
+    pub(crate) fn of_defaults() -> Self {
+        Self::from_dials(&Dials::default()).expect("the defaults are valid")
+    }
+
+    /// Everything that is wrong with the dials, or the law they make.
+    pub(crate) fn from_dials(dials: &Dials) -> Result<Self, ConfigErrors> {
+        let mut problems = Vec::new();
+        let mut wrong = |field, value: &dyn std::fmt::Debug, accepted: String| {
+            problems.push(ConfigError::new(field, value, accepted));
+        };
+        let Dials { attempts, backoff, hint_cap, total, least_time, on_refusal } = dials;
+        if !(1..=1000).contains(attempts) {
+            wrong("attempts", attempts, "1 to 1000".into());
+        }
+        if !(1..=10).contains(&backoff.factor) {
+            wrong("backoff.factor", &backoff.factor, "1 to 10".into());
+        }
+        if backoff.cap < backoff.base {
+            let accepted = format!("at least backoff.base = {:?}", backoff.base);
+            wrong("backoff.cap", &backoff.cap, accepted);
+        }
+        if total.is_zero() {
+            wrong("total", total, "longer than zero".into());
+        }
+        if least_time >= total && !total.is_zero() {
+            wrong("least_time", least_time, format!("less than total = {total:?}"));
+        }
+        ConfigErrors::none_of(problems)?;
+        let shape = match backoff.jitter {
+            Jitter::Full => Shape::Full,
+            Jitter::Equal => Shape::Equal,
+            Jitter::Decorrelated => Shape::Decorrelated,
+            Jitter::None => Shape::None,
+        };
+        let (base, cap) = (nanos(backoff.base), nanos(backoff.cap));
+        Ok(Self {
+            attempts: *attempts,
+            curve: Curve { base, factor: backoff.factor, cap, shape },
+            hint_cap: nanos(*hint_cap),
+            total: nanos(*total),
+            least_time: nanos(*least_time),
+            wait_for_refusals: *on_refusal == OnRefusal::Wait,
+        })
+    }
+}

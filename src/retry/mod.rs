@@ -1,0 +1,111 @@
+//! Retry: calls again where that may help, within a budget.
+//!
+//! # Example
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use seawall::{Error, retry::RetryLayer};
+//! use std::sync::atomic::{AtomicU32, Ordering};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[derive(Debug, thiserror::Error)] #[error("busy")] struct Busy;
+//! let attempts = AtomicU32::new(0);
+//! let attempts = &attempts;
+//! let payments = ServiceBuilder::new()
+//!     .layer(RetryLayer::new("payments").cloned()) // repeating them is safe: we say so
+//!     .map_err(Error::Inner)
+//!     .service(service_fn(|amount: u32| async move {
+//!         if attempts.fetch_add(1, Ordering::Relaxed) == 0 { Err(Busy) } else { Ok(amount) }
+//!     }));
+//!
+//! assert_eq!(payments.oneshot(100).await?, 100);
+//! assert_eq!(attempts.load(Ordering::Relaxed), 2);
+//! # Ok::<(), Error<Busy>>(()) }).unwrap();
+//! ```
+//!
+//! # When, and when not
+//!
+//! Around calls that fail now and then for reasons that pass, and that may be repeated. There is no
+//! default way to copy a request: `.cloned()`, `.copy(…)` or `.copy_with(…)` is your promise that
+//! repeating it does no harm. Retry in one place of a chain of services, the one nearest to what
+//! fails; not around what streams or what has effects that must not happen twice.
+//!
+//! # How it decides
+//!
+//! An attempt is repeated if its outcome says [`Again::Yes`](crate::Again::Yes), a copy of the
+//! request is at hand, attempts are left, the time left is enough for the wait and
+//! [`least_time`](Dials::least_time) after it, and the [`Budget`] pays for it. Otherwise the last
+//! answer is the answer, at once: it is not wrapped, and an event says why it is the last
+//! ([`Stop`](crate::Stop)).
+//!
+//! The wait before the *n*-th repetition is `base × factor^(n−1)`, at most `cap`, with jitter after
+//! the cap (Brooker, AWS Architecture Blog, 2015). A hint of the server counts up to
+//! [`hint_cap`](Dials::hint_cap), and the own backoff comes on top: never earlier than told, and not
+//! all at once.
+//!
+//! What was certainly never sent ([`Sent::Never`](crate::Sent::Never)) costs no attempt, but is
+//! repeated no more often than [`attempts`](Dials::attempts). A refusal by one of our own layers
+//! further in is not hammered: it ends the call, or is waited for ([`OnRefusal`]).
+//!
+//! The copy for a repetition is made before each attempt but the last. Each repetition goes to a
+//! clone of the inner service that is driven to readiness, for no longer than there is time. A
+//! refused response is dropped before the wait.
+//!
+//! # Defaults
+//!
+//! | dial | default | what it does |
+//! | --- | --- | --- |
+//! | [`attempts`](Dials::attempts) | [3](ATTEMPTS) | attempts in all |
+//! | [`backoff.base`](Backoff::base) | [50 ms](BASE) | wait before the first repetition |
+//! | [`backoff.factor`](Backoff::factor) | [2](FACTOR) | how it grows |
+//! | [`backoff.cap`](Backoff::cap) | [1 s](CAP) | and at most |
+//! | [`backoff.jitter`](Backoff::jitter) | [`Full`](Jitter::Full) | how chance comes in |
+//! | [`hint_cap`](Dials::hint_cap) | [30 s](HINT_CAP) | how much a server's hint counts |
+//! | [`total`](Dials::total) | [30 s](TOTAL) | no attempt begins later than this |
+//! | [`least_time`](Dials::least_time) | [1 ms](LEAST_TIME) | nor with less time left than this |
+//! | [`on_refusal`](Dials::on_refusal) | [`Stop`](OnRefusal::Stop) | what a refusal further in means |
+//! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | what retries may cost |
+//!
+//! # Rejections
+//!
+//! [`TimedOut`](crate::Reason::TimedOut) if the service did not become ready for a further attempt
+//! while there was time, and the last answer was a response (an error is returned as it is);
+//! [`Draining`](crate::Reason::Draining) after [`RetryLayer::drain`].
+//!
+//! # Events and metrics
+//!
+//! [`Retrying`](crate::EventKind::Retrying), [`Stopped`](crate::EventKind::Stopped). Metrics:
+//! `seawall_calls_total`, `seawall_retry_attempts_total`, `seawall_retry_retries_total`,
+//! `seawall_retry_stopped_total`, `seawall_retry_budget_tokens`.
+//!
+//! # Order
+//!
+//! Outside the circuit breaker, so that every attempt is evidence and an open circuit ends the
+//! retrying; inside a timeout that bounds the whole.
+//!
+//! # Cancellation
+//!
+//! Dropping the future drops the attempt under way or ends the wait; nothing goes on, and what was
+//! taken out of the budget stays out.
+
+mod budget;
+mod copy;
+mod dials;
+mod future;
+mod handle;
+mod layer;
+mod machine;
+mod policy;
+mod service;
+
+pub use budget::{
+    BUDGET_CAP, Budget, BudgetBuilder, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE, Withdrawal,
+};
+pub use copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
+pub use dials::{
+    ATTEMPTS, BASE, Backoff, CAP, Dials, FACTOR, HINT_CAP, Jitter, LEAST_TIME, OnRefusal, TOTAL,
+};
+pub use future::ResponseFuture;
+pub use handle::RetryHandle;
+pub use layer::{Builder, RetryLayer};
+pub use service::Retry;

@@ -1,0 +1,183 @@
+//! What the services of one retry share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge};
+
+use super::budget::{Budget, Withdrawal};
+use super::dials::Dials;
+use super::machine::{Attempts, Failed, Law, Next};
+use crate::event::{EventKind, Stop};
+use crate::shell::live::Live;
+use crate::shell::meter::{Instruments, Labels};
+use crate::shell::reporter::Reporter;
+
+/// Attempts, the first of each call included.
+const ATTEMPTS: &str = "seawall_retry_attempts_total";
+/// Repetitions, by what the attempt before failed of.
+const RETRIES: &str = "seawall_retry_retries_total";
+/// Failed calls that were not tried again, by reason.
+const STOPPED: &str = "seawall_retry_stopped_total";
+/// What is left of the budget.
+const BUDGET: &str = "seawall_retry_budget_tokens";
+
+/// One retry.
+pub(super) struct Policy<C> {
+    pub(super) classify: C,
+    pub(super) reporter: Reporter<RetryMeter>,
+    pub(super) budget: Option<Budget>,
+    pub(super) backoff_by: Option<BackoffBy>,
+    dials: Live<(Law, Dials)>,
+    /// Whether a first attempt may be followed by a second, so that a copy is needed.
+    copies: AtomicBool,
+}
+
+/// The user's own backoff: the wait before the `n`-th repetition, counted from 1.
+pub(super) type BackoffBy = Arc<dyn Fn(u32) -> Duration + Send + Sync>;
+
+pub(crate) struct RetryMeter {
+    pub(super) attempts: Counter,
+    retries: [Counter; Kind::ALL.len()],
+    stopped: [Counter; Stop::ALL.len()],
+    budget: Gauge,
+}
+
+/// What an attempt failed of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Failure,
+    Timeout,
+    Pushback,
+    Refused,
+    Unsent,
+}
+
+impl Kind {
+    const ALL: [&'static str; 5] = ["failure", "timeout", "pushback", "refused", "unsent"];
+}
+
+impl Instruments for RetryMeter {
+    fn register(labels: &Labels<'_>) -> Self {
+        let stops = Stop::ALL.map(Stop::as_str);
+        Self {
+            attempts: labels.counter(ATTEMPTS, "Attempts, the first of each call included."),
+            retries: labels.counters(
+                RETRIES,
+                "Repetitions, by what the attempt before failed of.",
+                "reason",
+                Kind::ALL,
+            ),
+            stopped: labels.counters(
+                STOPPED,
+                "Failed calls that were not tried again, by reason.",
+                "reason",
+                stops,
+            ),
+            budget: labels.gauge(BUDGET, "Tokens left in the retry budget."),
+        }
+    }
+}
+
+impl<C> Policy<C> {
+    pub(super) fn new(
+        classify: C,
+        reporter: Reporter<RetryMeter>,
+        budget: Option<Budget>,
+        backoff_by: Option<BackoffBy>,
+        law: Law,
+        dials: Dials,
+    ) -> Self {
+        let copies = AtomicBool::new(law.attempts > 1);
+        Self { classify, reporter, budget, backoff_by, dials: Live::new((law, dials)), copies }
+    }
+
+    pub(super) fn law(&self) -> Law {
+        self.dials.get().0
+    }
+
+    pub(super) fn dials(&self) -> Dials {
+        self.dials.get().1.clone()
+    }
+
+    pub(super) fn turn(&self, law: Law, dials: Dials) {
+        self.copies.store(law.attempts > 1, Ordering::Relaxed);
+        self.dials.set((law, dials));
+    }
+
+    #[inline]
+    pub(super) fn copies(&self) -> bool {
+        self.copies.load(Ordering::Relaxed)
+    }
+
+    /// An attempt failed: whether there is another one, and what it took out of the budget.
+    pub(super) fn next(
+        &self,
+        law: &Law,
+        attempts: &mut Attempts,
+        failed: Failed,
+        kind: Kind,
+        left: Option<u64>,
+    ) -> (Next, Option<Withdrawal>) {
+        let before = *attempts;
+        let own = self.backoff_by.as_ref().map(|own| crate::time::nanos(own(before.number())));
+        let next = attempts.fail(law, failed, left, own, fastrand::u64(..));
+        let Next::Wait(wait) = next else { return (next, None) };
+        let withdrawal = match &self.budget {
+            None => None,
+            Some(budget) => {
+                let price = match kind {
+                    Kind::Timeout => budget.withdraw_after_timeout(),
+                    _ => budget.withdraw(),
+                };
+                if price.is_none() {
+                    *attempts = before;
+                    return (Next::Stop(Stop::Budget), None);
+                }
+                price
+            }
+        };
+        self.reporter.meter(|handles| {
+            handles.own.retries[kind as usize].increment(1);
+            self.set_budget(&handles.own.budget);
+        });
+        let (attempt, wait) = (attempts.number(), Duration::from_nanos(wait));
+        self.reporter.tell_now(EventKind::Retrying { attempt, wait });
+        (next, withdrawal)
+    }
+
+    /// A call failed, and that is that.
+    pub(super) fn note_stop(&self, attempts: &Attempts, stop: Stop) {
+        self.reporter.meter(|handles| {
+            handles.own.stopped[stop as usize].increment(1);
+            self.set_budget(&handles.own.budget);
+        });
+        self.reporter.tell_now(EventKind::Stopped { attempts: attempts.number(), stop });
+    }
+
+    /// A call succeeded.
+    #[inline]
+    pub(super) fn note_success(&self, withdrawal: Option<Withdrawal>) {
+        if let Some(budget) = &self.budget {
+            budget.deposit();
+            if let Some(withdrawal) = withdrawal {
+                withdrawal.give_back(budget);
+                self.reporter.meter(|handles| self.set_budget(&handles.own.budget));
+            }
+        }
+    }
+
+    fn set_budget(&self, gauge: &Gauge) {
+        if let Some(budget) = &self.budget {
+            gauge.set(budget.balance());
+        }
+    }
+}
+
+impl<C> fmt::Debug for Policy<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("dials", &self.dials.get().1).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! The service that a retry makes of another.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use super::future::{Kit, ResponseFuture, Source};
+use super::policy::Policy;
+use crate::classify::Classify;
+use crate::error::{CallError, Measured, Reason};
+use crate::request::{Carry, CloneRequest};
+use crate::shell::gate::Gate;
+use crate::shell::oneshot::Oneshot;
+use crate::shell::template::Template;
+
+/// Calls the inner service again where that may help.
+pub struct Retry<S, C, R, K> {
+    inner: S,
+    gate: Arc<Gate<Policy<C>>>,
+    kit: Kit<R, K>,
+    /// Whether `inner` said it is ready and was not called since.
+    readied: bool,
+    spare: Spare<S>,
+}
+
+/// Where a call gets the service for a further attempt from. An instance that is called once gives
+/// each call a clone; one that is called again shares one template, so that a call which needs no
+/// further attempt does not pay for cloning a whole stack.
+enum Spare<S> {
+    Unused,
+    CalledOnce,
+    Template(Arc<Template<S>>),
+}
+
+impl<S, C, R, K> Retry<S, C, R, K> {
+    pub(super) fn new(inner: S, gate: Arc<Gate<Policy<C>>>, kit: Kit<R, K>) -> Self {
+        Self { inner, gate, kit, readied: false, spare: Spare::Unused }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S: Clone, C, R, K> Retry<S, C, R, K> {
+    fn spare(&mut self) -> Source<S> {
+        match &self.spare {
+            Spare::Unused => {
+                self.spare = Spare::CalledOnce;
+                Source::Clone(self.inner.clone())
+            }
+            Spare::CalledOnce => {
+                let template = Arc::new(Template::new(self.inner.clone()));
+                self.spare = Spare::Template(Arc::clone(&template));
+                Source::Template(template)
+            }
+            Spare::Template(template) => Source::Template(Arc::clone(template)),
+        }
+    }
+}
+
+impl<S, Req, C, R, K> Service<Req> for Retry<S, C, R, K>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    C: Classify<S::Response, S::Error>,
+    R: CloneRequest<Req> + Clone,
+    K: Carry<Req> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, C, R, K>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx).map_ok(|()| self.readied = true)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let readied = std::mem::take(&mut self.readied);
+        let Some(lane) = self.gate.enter() else {
+            if readied {
+                self.inner = self.inner.clone(); // gives the reservation back
+            }
+            let rejected = self.gate.reporter.reject(Reason::Draining, Measured::Nothing);
+            return ResponseFuture::refused(rejected, self.kit.clone());
+        };
+        let copy = if lane.copies() { self.kit.copy.clone_request(&request) } else { None };
+        let travels = self.kit.number(&mut request, 1);
+        let spare = copy.is_some().then(|| self.spare());
+        let attempt = if readied {
+            Oneshot::called(self.inner.call(request))
+        } else {
+            Oneshot::waiting(self.inner.clone(), request)
+        };
+        ResponseFuture::begin(attempt, lane, self.kit.clone(), copy, spare, travels)
+    }
+}
+
+impl<S: Clone, C, R: Clone, K: Clone> Clone for Retry<S, C, R, K> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.gate), self.kit.clone())
+    }
+}
+
+impl<S: fmt::Debug, C, R, K> fmt::Debug for Retry<S, C, R, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("inner", &self.inner)
+            .field("policy", &**self.gate)
+            .finish_non_exhaustive()
+    }
+}

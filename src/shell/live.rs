@@ -1,0 +1,32 @@
+//! Dials that can be turned while calls are flying.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use crate::shell::lock;
+
+/// A value that is replaced as a whole. Read off the hot path: it locks for as long as it takes to
+/// clone an `Arc`.
+pub(crate) struct Live<T>(Mutex<Arc<T>>);
+
+impl<T> Live<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Mutex::new(Arc::new(value)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<T> {
+        Arc::clone(&lock(&self.0))
+    }
+
+    pub(crate) fn set(&self, value: T) {
+        let value = Arc::new(value);
+        let old = std::mem::replace(&mut *lock(&self.0), value);
+        drop(old); // after the unlock
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Live<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}

@@ -1,0 +1,192 @@
+//! Those who wait for a place, in order: a slab of linked slots, so that everyone can leave from
+//! anywhere in constant time, and nothing is allocated once the slab has grown.
+
+use std::task::Waker;
+
+use tokio::time::Instant;
+
+const NONE: u32 = u32::MAX;
+
+/// A bounded queue; who uses it bounds it.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    slots: Vec<Slot>,
+    /// The first of the free slots, which are linked through `next`.
+    free: u32,
+    oldest: u32,
+    newest: u32,
+}
+
+#[derive(Debug)]
+struct Slot {
+    fate: Fate,
+    /// Towards the newest.
+    next: u32,
+    /// Towards the oldest.
+    before: u32,
+    /// A place is of no use to this one from then on.
+    deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Fate {
+    Free,
+    Waiting(Option<Waker>),
+    /// Has a place, and was told so.
+    Placed,
+    /// Its deadline had passed when its turn came.
+    Expired,
+}
+
+/// A slot in the queue, which its holder must give back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Number(u32);
+
+/// How the one with a number fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Waiting,
+    Placed,
+    Expired,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: NONE, oldest: NONE, newest: NONE }
+    }
+}
+
+impl Queue {
+    /// Stands at the end.
+    pub(crate) fn join(&mut self, deadline: Option<Instant>) -> Number {
+        let slot = Slot { fate: Fate::Waiting(None), next: NONE, before: self.newest, deadline };
+        let index = if self.free == NONE {
+            self.slots.push(slot);
+            #[allow(clippy::cast_possible_truncation)] // the user's bound is far below
+            let index = (self.slots.len() - 1) as u32;
+            index
+        } else {
+            let index = self.free;
+            self.free = self.slots[index as usize].next;
+            self.slots[index as usize] = slot;
+            index
+        };
+        match self.newest {
+            NONE => self.oldest = index,
+            newest => self.slots[newest as usize].next = index,
+        }
+        self.newest = index;
+        Number(index)
+    }
+
+    /// Leaves a waker, if there is still something to wait for. The waker it replaces is to be
+    /// dropped after the unlock, for dropping a waker runs foreign code.
+    pub(crate) fn look(&mut self, number: &Number, waker: &Waker) -> (Standing, Option<Waker>) {
+        match &mut self.slots[number.0 as usize].fate {
+            Fate::Waiting(held) if held.as_ref().is_some_and(|held| held.will_wake(waker)) => {
+                (Standing::Waiting, None)
+            }
+            Fate::Waiting(held) => (Standing::Waiting, held.replace(waker.clone())),
+            Fate::Placed => (Standing::Placed, None),
+            Fate::Expired | Fate::Free => (Standing::Expired, None),
+        }
+    }
+
+    /// Gives a number back, and says how its holder fared. Its waker is to be dropped after the
+    /// unlock.
+    pub(crate) fn leave(&mut self, number: &Number) -> (Standing, Option<Waker>) {
+        let fate = std::mem::replace(&mut self.slots[number.0 as usize].fate, Fate::Free);
+        let (standing, waker) = match fate {
+            Fate::Waiting(waker) => {
+                self.unlink(number.0);
+                (Standing::Waiting, waker)
+            }
+            Fate::Placed => (Standing::Placed, None),
+            Fate::Expired | Fate::Free => (Standing::Expired, None),
+        };
+        self.slots[number.0 as usize].next = self.free;
+        self.free = number.0;
+        (standing, waker)
+    }
+
+    /// Calls the next one: `true` if it has the place, `false` if it came too late for it. Its waker
+    /// is to be woken after the unlock. `None`: nobody waits.
+    pub(crate) fn call_next(
+        &mut self,
+        newest_first: bool,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<(bool, Option<Waker>)> {
+        let index = if newest_first { self.newest } else { self.oldest };
+        if index == NONE {
+            return None;
+        }
+        self.unlink(index);
+        let slot = &mut self.slots[index as usize];
+        let in_time = slot.deadline.is_none_or(|deadline| now() < deadline);
+        let fate = if in_time { Fate::Placed } else { Fate::Expired };
+        match std::mem::replace(&mut slot.fate, fate) {
+            Fate::Waiting(waker) => Some((in_time, waker)),
+            _ => Some((in_time, None)),
+        }
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Slot { next, before, .. } = self.slots[index as usize];
+        match before {
+            NONE => self.oldest = next,
+            before => self.slots[before as usize].next = next,
+        }
+        match next {
+            NONE => self.newest = before,
+            next => self.slots[next as usize].before = before,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    proptest! {
+        #[test]
+        fn it_is_a_queue_that_anyone_may_leave(
+            ops in prop::collection::vec((0_u8..4, any::<prop::sample::Index>()), 0..300)
+        ) {
+            let (mut queue, mut oracle) = (Queue::default(), VecDeque::new());
+            let (mut placed, mut waiting, mut id) = (Vec::new(), Vec::new(), 0_u32);
+            for (op, which) in ops {
+                match op {
+                    0 => {
+                        waiting.push((id, queue.join(None)));
+                        oracle.push_back(id);
+                        id += 1;
+                    }
+                    1 if !waiting.is_empty() => {
+                        let (id, number) = waiting.swap_remove(which.index(waiting.len()));
+                        oracle.retain(|waiter| *waiter != id);
+                        prop_assert_eq!(queue.leave(&number).0, Standing::Waiting);
+                    }
+                    2 | 3 => {
+                        let next = if op == 3 { oracle.pop_back() } else { oracle.pop_front() };
+                        let called = queue.call_next(op == 3, crate::time::now);
+                        prop_assert_eq!(called.is_some(), next.is_some());
+                        if let Some(next) = next {
+                            let at = waiting.iter().position(|(id, _)| *id == next).expect("it waits");
+                            placed.push(waiting.swap_remove(at).1);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            for (_, number) in &waiting {
+                prop_assert_eq!(queue.leave(number).0, Standing::Waiting);
+            }
+            for number in &placed {
+                prop_assert_eq!(queue.leave(number).0, Standing::Placed);
+            }
+            prop_assert_eq!((queue.oldest, queue.newest), (NONE, NONE));
+        }
+    }
+}
