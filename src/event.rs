@@ -52,6 +52,11 @@ pub enum EventKind {
         /// How long it waits first.
         wait: Duration,
     },
+    /// A health check went up or down.
+    Health {
+        /// The new status.
+        status: Status,
+    },
     /// A failed call is not tried again.
     Stopped {
         /// The attempts there were.
@@ -202,6 +207,39 @@ impl Stop {
 }
 
 impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How something is, from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Status {
+    /// All is well.
+    Up,
+    /// It works, and something is missing. Only of a whole, never of a single check.
+    Degraded,
+    /// It does not work.
+    Down,
+}
+
+impl Status {
+    pub(crate) const ALL: [Self; 3] = [Self::Up, Self::Degraded, Self::Down];
+
+    /// The metric label `status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -16,12 +16,13 @@ mod time;
 
 pub mod bulkhead;
 pub mod circuit_breaker;
+pub mod health;
 pub mod retry;
 pub mod timeout;
 
 pub use classify::{Classifier, Classify, Verdict};
 pub use error::{CallError, ConfigError, ConfigErrors, Error, Measured, Reason, Rejected, check};
-pub use event::{Cause, Change, Event, EventKind, Observe, State, Stop};
+pub use event::{Cause, Change, Event, EventKind, Observe, State, Status, Stop};
 pub use finish::{AtHead, Finish, Settle};
 pub use outcome::{Again, Health, Outcome, Sent};
 pub use request::{

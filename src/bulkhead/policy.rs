@@ -326,7 +326,7 @@ impl Permit {
     pub(super) fn end(mut self, how: Ended) {
         if let Some(lane) = self.lane.take() {
             lane.leave();
-            lane.reporter.meter(|handles| handles.ended(how, None));
+            lane.reporter.meter(|handles| handles.counted(how));
         }
     }
 }
@@ -336,7 +336,7 @@ impl Drop for Permit {
         if let Some(lane) = self.lane.take() {
             lane.leave();
             if self.called {
-                lane.reporter.meter(|handles| handles.ended(Ended::Abandoned, None));
+                lane.reporter.meter(|handles| handles.counted(Ended::Abandoned));
             }
         }
     }
@@ -345,11 +345,11 @@ impl Drop for Permit {
 impl Ending for Lane<Policy> {
     fn settle(&self, _: Pass, outcome: Outcome) {
         self.leave();
-        self.reporter.meter(|handles| handles.ended(outcome.health.into(), None));
+        self.reporter.meter(|handles| handles.counted(outcome.health.into()));
     }
 
     fn abandon(&self, _: Pass) {
         self.leave();
-        self.reporter.meter(|handles| handles.ended(Ended::Abandoned, None));
+        self.reporter.meter(|handles| handles.counted(Ended::Abandoned));
     }
 }

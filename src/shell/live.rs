@@ -18,6 +18,15 @@ impl<T> Live<T> {
         Arc::clone(&lock(&self.0))
     }
 
+    /// Replaces the value by what `change` makes of it. Nothing that `change` runs may lock.
+    pub(crate) fn update(&self, change: impl FnOnce(&T) -> T) {
+        let mut held = lock(&self.0);
+        let new = Arc::new(change(&held));
+        let old = std::mem::replace(&mut *held, new);
+        drop(held);
+        drop(old);
+    }
+
     pub(crate) fn set(&self, value: T) {
         let value = Arc::new(value);
         let old = std::mem::replace(&mut *lock(&self.0), value);

@@ -172,9 +172,14 @@ impl<I: Instruments> Handles<I> {
         }
     }
 
-    /// A call that was let through is over.
-    pub(crate) fn ended(&self, how: Ended, took: Option<u64>) {
+    /// A call that was let through is over, and nobody measured it.
+    pub(crate) fn counted(&self, how: Ended) {
         self.calls[how as usize].increment(1);
+    }
+
+    /// A call that was let through is over. Without a time it was answered at once.
+    pub(crate) fn ended(&self, how: Ended, took: Option<u64>) {
+        self.counted(how);
         if how != Ended::Abandoned {
             self.duration.record(Duration::from_nanos(took.unwrap_or(0)));
         }
@@ -194,6 +199,10 @@ pub(crate) struct Labels<'a> {
 }
 
 impl Labels<'_> {
+    pub(crate) fn name(&self) -> &str {
+        self.name
+    }
+
     pub(crate) fn counter(&self, metric: &'static str, about: &'static str) -> Counter {
         metrics::describe_counter!(metric, Unit::Count, about);
         metrics::counter!(metric, "layer" => self.layer, "name" => self.name.to_owned())

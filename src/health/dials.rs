@@ -1,0 +1,60 @@
+//! The settings of a health check.
+
+use std::time::Duration;
+
+use crate::event::Status;
+
+/// The settings of a health check: plain values, which can be turned while it runs.
+///
+/// See the [table of defaults](crate::health#defaults). They are checked when a layer is built from
+/// them or a running one is [reloaded](super::HealthHandle::reload).
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Dials {
+    /// From the end of one check to the beginning of the next.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub interval: Duration,
+    /// The interval is spread evenly over so much of itself to both sides: 0 to 1.
+    pub jitter: f64,
+    /// A check that takes longer has failed.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub timeout: Duration,
+    /// It is up again after so many good checks in a row.
+    pub rise: u32,
+    /// It is down after so many bad checks in a row.
+    pub fall: u32,
+    /// What it is taken for until it is known.
+    pub initial: Status,
+    /// While it is down, one call in so many is let through all the same. Zero: none.
+    pub let_through: u32,
+    /// Whether the outcomes of live calls count like checks.
+    pub learn: bool,
+}
+
+/// Default [`Dials::interval`].
+pub const INTERVAL: Duration = Duration::from_secs(5);
+/// Default [`Dials::jitter`].
+pub const JITTER: f64 = 0.1;
+/// Default [`Dials::timeout`].
+pub const TIMEOUT: Duration = Duration::from_secs(1);
+/// Default [`Dials::rise`].
+pub const RISE: u32 = 2;
+/// Default [`Dials::fall`].
+pub const FALL: u32 = 3;
+
+impl Default for Dials {
+    fn default() -> Self {
+        Self {
+            interval: INTERVAL,
+            jitter: JITTER,
+            timeout: TIMEOUT,
+            rise: RISE,
+            fall: FALL,
+            initial: Status::Up,
+            let_through: 0,
+            learn: false,
+        }
+    }
+}

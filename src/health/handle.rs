@@ -1,0 +1,127 @@
+//! Seeing a health check from outside.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::dials::Dials;
+use super::machine::Law;
+use super::policy::{Latest, Policy};
+use crate::error::ConfigErrors;
+use crate::event::Status;
+use crate::shell::gate::Gate;
+use crate::source::Source;
+
+/// Sees one health check, and keeps it going. Cheap to clone.
+///
+/// The checks go on while a layer, a service or a handle of it is left, and end with the last.
+#[derive(Clone)]
+pub struct HealthHandle {
+    pub(super) gate: Arc<Gate<Policy>>,
+}
+
+impl HealthHandle {
+    /// The layer and the name.
+    pub fn source(&self) -> &Source {
+        &self.gate.reporter.source
+    }
+
+    /// Up or down.
+    pub fn status(&self) -> Status {
+        self.gate.status()
+    }
+
+    /// How long it has been so.
+    pub fn since(&self) -> Duration {
+        let now = self.gate.reporter.clock.now();
+        Duration::from_nanos(now.since(self.gate.latest().at))
+    }
+
+    /// What the last check found wrong; `None` if it was good.
+    pub fn last_error(&self) -> Option<Arc<str>> {
+        self.gate.last_error()
+    }
+
+    /// The dials in force.
+    pub fn dials(&self) -> Dials {
+        self.gate.dials()
+    }
+
+    /// Turns the dials, from the next check on.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the dials; then the old ones stay in force.
+    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
+        self.gate.turn(Law::from_dials(&dials)?, dials);
+        Ok(())
+    }
+
+    /// Watches the status.
+    pub fn watch(&self) -> Watch {
+        Watch { latest: self.gate.subscribe() }
+    }
+}
+
+impl fmt::Debug for HealthHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthHandle")
+            .field("source", self.source())
+            .field("status", &self.status())
+            .finish()
+    }
+}
+
+/// Watches the status of one health check. Does not keep it going.
+#[derive(Clone)]
+pub struct Watch {
+    latest: watch::Receiver<Latest>,
+}
+
+impl Watch {
+    /// The status at this moment.
+    pub fn status(&self) -> Status {
+        self.latest.borrow().status
+    }
+
+    /// Returns the new status once it has changed since the last look, at once if it has already;
+    /// `None` when the check has ended.
+    ///
+    /// Cancel safe: a change that happens while nobody waits is seen by the next call.
+    pub async fn changed(&mut self) -> Option<Status> {
+        self.latest.changed().await.ok()?;
+        Some(self.latest.borrow_and_update().status)
+    }
+
+    /// Calls `follower` with the status now and after each change, until the check ends.
+    ///
+    /// This is how a health check steers a circuit breaker, without either knowing the other:
+    ///
+    /// ```
+    /// use seawall::circuit_breaker::{CircuitBreakerHandle, Position};
+    /// use seawall::{Status, health::HealthHandle};
+    ///
+    /// fn steer(health: &HealthHandle, breaker: &CircuitBreakerHandle) {
+    ///     let mut switch = breaker.switch();
+    ///     tokio::spawn(health.watch().follow(move |status| {
+    ///         switch.set(if status == Status::Up { Position::Auto } else { Position::Open });
+    ///     }));
+    /// }
+    /// # let _ = steer;
+    /// ```
+    pub async fn follow(mut self, mut follower: impl FnMut(Status)) {
+        let mut status = Some(self.latest.borrow_and_update().status);
+        while let Some(now) = status {
+            follower(now);
+            status = self.changed().await;
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("status", &self.status()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,256 @@
+//! Building a health check, and putting it around services.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tower::{Layer, Service, ServiceExt};
+
+use super::check::{self, Check, Checking};
+use super::dials::Dials;
+use super::handle::HealthHandle;
+use super::machine::Law;
+use super::policy::Policy;
+use super::service::Health;
+use crate::classify::{Classifier, Classify, Of};
+use crate::error::{CallError, ConfigError, ConfigErrors};
+use crate::event::{Observe, Observers, Status};
+use crate::shell::caller::Caller;
+use crate::shell::gate::Gate;
+use crate::shell::reporter::Reporter;
+use crate::source::Source;
+
+/// The kind of this layer: the metric label `layer`.
+const LAYER: &str = "health";
+
+/// Refuses calls while a dependency is known to be down.
+///
+/// All services that a layer and its clones make share one health.
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct HealthLayer<C = Classifier> {
+    gate: Arc<Gate<Policy>>,
+    classify: Arc<C>,
+}
+
+impl HealthLayer {
+    /// A health that learns from live calls alone ([`Dials::learn`]), with every other setting at
+    /// its [default](super#defaults) and one call in ten let through while it is down. For active
+    /// checks, [build](Self::builder) one with a [check](Builder::check).
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        let dials = Dials { learn: true, let_through: 10, ..Dials::default() };
+        let law = Law { learn: true, let_through: 10, ..Law::of_defaults() };
+        let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, dials)));
+        Self { gate, classify: Arc::new(Classifier::default()) }
+    }
+
+    /// Starts to build a health check.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+        Builder {
+            name: name.into(),
+            dials: Dials::default(),
+            classify: Classifier::default(),
+            check: None,
+            observers: Observers::default(),
+        }
+    }
+}
+
+impl<C> HealthLayer<C> {
+    /// Sees this health.
+    pub fn handle(&self) -> HealthHandle {
+        HealthHandle { gate: Arc::clone(&self.gate) }
+    }
+
+    /// The calls that are under way.
+    pub fn in_flight(&self) -> usize {
+        self.gate.in_flight()
+    }
+
+    /// Takes no further calls, and returns when those under way are over. There is no way back.
+    /// The checks go on.
+    pub async fn drain(&self) {
+        self.gate.close();
+        self.gate.emptied().await;
+    }
+
+    /// Runs an async call if the dependency is up, for callers without a service.
+    pub fn run<Call, Fut, T, E>(
+        &self,
+        call: Call,
+    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, C>
+    where
+        Call: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: CallError,
+        C: Classify<T, E>,
+    {
+        Health::new(Caller, Arc::clone(&self.gate), Arc::clone(&self.classify)).call(call)
+    }
+}
+
+impl<S, C> Layer<S> for HealthLayer<C> {
+    type Service = Health<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Health::new(inner, Arc::clone(&self.gate), Arc::clone(&self.classify))
+    }
+}
+
+impl<C> Clone for HealthLayer<C> {
+    fn clone(&self) -> Self {
+        Self { gate: Arc::clone(&self.gate), classify: Arc::clone(&self.classify) }
+    }
+}
+
+impl<C> fmt::Debug for HealthLayer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthLayer").field("policy", &**self.gate).finish_non_exhaustive()
+    }
+}
+
+// ===== impl Builder =====
+
+/// Builds a [`HealthLayer`].
+#[must_use = "call `build`"]
+#[derive(Clone)]
+pub struct Builder<C = Classifier> {
+    name: Arc<str>,
+    dials: Dials,
+    classify: C,
+    check: Option<Check>,
+    observers: Observers,
+}
+
+/// A setter for each dial of the same name.
+macro_rules! setters {
+    ($($dial:ident: $ty:ty),* $(,)?) => {
+        $(
+            #[doc = concat!("Sets [`Dials::", stringify!($dial), "`].")]
+            pub fn $dial(mut self, $dial: $ty) -> Self {
+                self.dials.$dial = $dial;
+                self
+            }
+        )*
+    };
+}
+
+impl<C> Builder<C> {
+    setters! {
+        interval: Duration,
+        jitter: f64,
+        timeout: Duration,
+        rise: u32,
+        fall: u32,
+        initial: Status,
+        let_through: u32,
+        learn: bool,
+    }
+
+    /// Sets all dials at once.
+    pub fn dials(mut self, dials: Dials) -> Self {
+        self.dials = dials;
+        self
+    }
+
+    /// Checks with an async function: all is well, or an error says what is not.
+    ///
+    /// The checks run one at a time on a background task, the first at once. One that panics or
+    /// takes longer than [`Dials::timeout`] has failed.
+    pub fn check<F, Fut, E>(mut self, check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        let check = move || -> Checking {
+            let checking = check();
+            Box::pin(async { checking.await.map_err(|error| error.to_string()) })
+        };
+        self.check = Some(Arc::new(check));
+        self
+    }
+
+    /// Checks with a call of a tower service: any `Ok` answer is good.
+    pub fn check_service<S, Req, F>(self, service: S, request: F) -> Self
+    where
+        S: Service<Req, Error: fmt::Display, Future: Send> + Clone + Send + Sync + 'static,
+        Req: Send + 'static,
+        F: Fn() -> Req + Send + Sync + 'static,
+    {
+        self.check(move || {
+            let call = service.clone().oneshot(request());
+            async { call.await.map(drop) }
+        })
+    }
+
+    /// Tells `observer` of every event. May be called more than once.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    /// Classifies live calls with a [`Classify`] of your own.
+    pub fn classify<C2>(self, classify: C2) -> Builder<C2> {
+        self.with_classify(|_| classify)
+    }
+
+    fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2> {
+        let Self { name, dials, classify, check, observers } = self;
+        Builder { name, dials, classify: change(classify), check, observers }
+    }
+
+    /// Builds the layer, and starts the checks on the tokio runtime of the caller.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings; a check that is built outside a runtime; no check
+    /// and nothing to [learn](Dials::learn) from either.
+    pub fn build(self) -> Result<HealthLayer<C>, ConfigErrors> {
+        let law = Law::from_dials(&self.dials)?;
+        if self.check.is_none() && !self.dials.learn {
+            let accepted = "a check, or learn = true: nothing would ever change";
+            ConfigErrors::none_of(vec![ConfigError::new("check", None::<()>, accepted)])?;
+        }
+        let runtime = self.check.as_ref().map(|_| Handle::try_current()).transpose();
+        let runtime = runtime.map_err(|error| {
+            let accepted = "to be built inside a tokio runtime, which runs the checks";
+            ConfigErrors::one(ConfigError::new("check", error, accepted))
+        })?;
+        let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.dials)));
+        if let (Some(runtime), Some(check)) = (runtime, self.check) {
+            let task = runtime.spawn(check::run(Arc::downgrade(&gate), check));
+            gate.own(task.abort_handle());
+        }
+        Ok(HealthLayer { gate, classify: Arc::new(self.classify) })
+    }
+}
+
+impl<R, E> Builder<Classifier<R, E>> {
+    /// Judges responses of live calls, for instance by their status.
+    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, E>>
+    where
+        J: Fn(&Res) -> crate::Outcome,
+    {
+        self.with_classify(|classify| classify.with_response(judge))
+    }
+
+    /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
+    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, Of<J>>>
+    where
+        J: Fn(&Err) -> crate::Outcome,
+    {
+        self.with_classify(|classify| classify.with_error(judge))
+    }
+}
+
+impl<C> fmt::Debug for Builder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("dials", &self.dials)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+//! The law of a health check: when it is up, and when it is down.
+
+use super::dials::Dials;
+use crate::error::{ConfigError, ConfigErrors};
+use crate::event::Status;
+use crate::time::nanos;
+
+/// Dials made ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Law {
+    pub(crate) rise: u32,
+    pub(crate) fall: u32,
+    pub(crate) let_through: u32,
+    pub(crate) learn: bool,
+    /// Nanoseconds, least and most.
+    pub(crate) interval: (u64, u64),
+    /// Nanoseconds.
+    pub(crate) timeout: u64,
+}
+
+/// One health, small enough to be one atomic word.
+///
+/// ```text
+///   ┌────┐ ── `fall` bad in a row ─▶ ┌──────┐
+///   │ Up │                           │ Down │
+///   └────┘ ◀─ `rise` good in a row ─ └──────┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Health {
+    up: bool,
+    /// Checks in a row that spoke against the status.
+    against: u16,
+    /// Changes so far.
+    pub(crate) changes: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Input {
+    Good,
+    Bad,
+}
+
+impl Health {
+    pub(crate) const fn new(initial: Status) -> Self {
+        Self { up: !matches!(initial, Status::Down), against: 0, changes: 0 }
+    }
+
+    pub(crate) const fn status(self) -> Status {
+        if self.up { Status::Up } else { Status::Down }
+    }
+
+    /// The one door. Returns the new status, if it changed.
+    pub(crate) fn step(&mut self, law: &Law, input: Input) -> Option<Status> {
+        let speaks_against = (input == Input::Bad) == self.up;
+        if !speaks_against {
+            self.against = 0;
+            return None;
+        }
+        self.against = self.against.saturating_add(1);
+        let limit = if self.up { law.fall } else { law.rise };
+        if u32::from(self.against) < limit {
+            return None;
+        }
+        self.up = !self.up;
+        self.against = 0;
+        self.changes = self.changes.wrapping_add(1);
+        Some(self.status())
+    }
+
+    /// Whether one more good call would change nothing.
+    pub(crate) const fn is_quiet(self) -> bool {
+        self.up && self.against == 0
+    }
+
+    pub(crate) const fn pack(self) -> u64 {
+        (self.changes as u64) << 32 | (self.against as u64) << 1 | self.up as u64
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // each part is what it was made of
+    pub(crate) const fn unpack(word: u64) -> Self {
+        Self { up: word & 1 == 1, against: (word >> 1) as u16, changes: (word >> 32) as u32 }
+    }
+}
+
+impl Law {
+    #[expect(clippy::expect_used, reason = "a test builds from the defaults")]
+    pub(crate) fn of_defaults() -> Self {
+        Self::from_dials(&Dials::default()).expect("the defaults are valid")
+    }
+
+    /// Everything that is wrong with the dials, or the law they make.
+    pub(crate) fn from_dials(dials: &Dials) -> Result<Self, ConfigErrors> {
+        let mut problems = Vec::new();
+        let mut wrong = |field, value: &dyn std::fmt::Debug, accepted: &'static str| {
+            problems.push(ConfigError::new(field, value, accepted));
+        };
+        if dials.interval.is_zero() {
+            wrong("interval", &dials.interval, "longer than zero");
+        }
+        if !(0.0..=1.0).contains(&dials.jitter) {
+            wrong("jitter", &dials.jitter, "0 to 1");
+        }
+        if dials.timeout.is_zero() {
+            wrong("timeout", &dials.timeout, "longer than zero");
+        }
+        for (field, value) in [("rise", dials.rise), ("fall", dials.fall)] {
+            if !(1..=10_000).contains(&value) {
+                wrong(field, &value, "1 to 10000");
+            }
+        }
+        if dials.initial == Status::Degraded {
+            wrong("initial", &dials.initial, "up or down");
+        }
+        ConfigErrors::none_of(problems)?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 to 1000
+        let per_mille = (dials.jitter * 1000.0).round() as u64;
+        let interval = nanos(dials.interval);
+        let spread = (u128::from(interval) * u128::from(per_mille) / 1000) as u64;
+        Ok(Self {
+            rise: dials.rise,
+            fall: dials.fall,
+            let_through: dials.let_through,
+            learn: dials.learn,
+            interval: (interval - spread, interval.saturating_add(spread)),
+            timeout: nanos(dials.timeout),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn law(rise: u32, fall: u32) -> Law {
+        Law { rise, fall, ..Law::of_defaults() }
+    }
+
+    // pitfall B35
+    #[test]
+    fn alternating_checks_change_nothing() {
+        for initial in [Status::Up, Status::Down] {
+            let mut health = Health::new(initial);
+            for _ in 0..100 {
+                assert_eq!(health.step(&law(2, 2), Input::Bad), None);
+                assert_eq!(health.step(&law(2, 2), Input::Good), None);
+            }
+        }
+    }
+
+    proptest! {
+        // pitfall B35
+        #[test]
+        fn it_changes_when_the_last_so_many_all_spoke_against_it(
+            rise in 1_u32..5, fall in 1_u32..5, checks in prop::collection::vec(any::<bool>(), 0..200)
+        ) {
+            let (law, mut health) = (law(rise, fall), Health::new(Status::Up));
+            let (mut up, mut since) = (true, 0);
+            for (nth, good) in checks.iter().enumerate() {
+                let input = if *good { Input::Good } else { Input::Bad };
+                let changed = health.step(&law, input);
+                let limit = if up { fall } else { rise } as usize;
+                let seen = &checks[since..=nth];
+                let against = seen.iter().rev().take_while(|good| **good != up).count();
+                if against >= limit {
+                    (up, since) = (!up, nth + 1);
+                    prop_assert!(changed.is_some());
+                } else {
+                    prop_assert_eq!(changed, None);
+                }
+                prop_assert_eq!(health.status() == Status::Up, up);
+                prop_assert_eq!(Health::unpack(health.pack()), health);
+            }
+        }
+    }
+}

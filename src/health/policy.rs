@@ -1,0 +1,236 @@
+//! What a health check, its handles and its services share.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::dials::Dials;
+use super::machine::{Health, Input, Law};
+use super::registry::Inner as Registry;
+use crate::event::{EventKind, Status};
+use crate::shell::live::Live;
+use crate::shell::meter::{Instruments, Labels};
+use crate::shell::reporter::{Reporter, Speaker};
+use crate::time::Tick;
+
+/// 1 while up, 0 while down.
+const UP: &str = "seawall_health_up";
+/// Checks, by result.
+const CHECKS: &str = "seawall_health_checks_total";
+/// How long checks took.
+const CHECK_SECONDS: &str = "seawall_health_check_seconds";
+
+/// One health.
+pub(super) struct Policy {
+    pub(super) reporter: Reporter<HealthMeter>,
+    word: AtomicU64,
+    dials: Live<(Law, Dials)>,
+    /// Calls that found it down, to let one in so many through.
+    turned_away: AtomicU32,
+    latest: watch::Sender<Latest>,
+    last_error: Live<Option<Arc<str>>>,
+    registries: Live<Vec<Weak<Registry>>>,
+    task: OnceLock<Task>,
+}
+
+/// The last change, numbered so that an older one never overwrites it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Latest {
+    number: u32,
+    pub(super) status: Status,
+    pub(super) at: Tick,
+}
+
+/// A background task that ends with its owner.
+struct Task(AbortHandle);
+
+pub(super) struct HealthMeter {
+    up: Gauge,
+    checks: [Counter; Checked::ALL.len()],
+    seconds: Histogram,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checked {
+    Good,
+    Bad,
+    TimedOut,
+    Panicked,
+}
+
+impl Checked {
+    const ALL: [&'static str; 4] = ["good", "bad", "timed_out", "panicked"];
+}
+
+impl Instruments for HealthMeter {
+    fn register(labels: &Labels<'_>) -> Self {
+        Self {
+            up: labels.gauge(UP, "1 while up, 0 while down."),
+            checks: labels.counters(CHECKS, "Checks, by result.", "result", Checked::ALL),
+            seconds: labels.seconds(CHECK_SECONDS, "How long checks took."),
+        }
+    }
+}
+
+impl Policy {
+    pub(super) fn new(reporter: Reporter<HealthMeter>, law: Law, dials: Dials) -> Self {
+        let health = Health::new(dials.initial);
+        let at = reporter.clock.now();
+        let policy = Self {
+            reporter,
+            word: AtomicU64::new(health.pack()),
+            dials: Live::new((law, dials)),
+            turned_away: AtomicU32::new(0),
+            latest: watch::Sender::new(Latest { number: 0, status: health.status(), at }),
+            last_error: Live::new(None),
+            registries: Live::new(Vec::new()),
+            task: OnceLock::new(),
+        };
+        policy.set_level();
+        policy
+    }
+
+    pub(super) fn law(&self) -> Law {
+        self.dials.get().0
+    }
+
+    pub(super) fn dials(&self) -> Dials {
+        self.dials.get().1.clone()
+    }
+
+    pub(super) fn turn(&self, law: Law, dials: Dials) {
+        self.dials.set((law, dials));
+    }
+
+    /// The task ends when this policy does.
+    pub(super) fn own(&self, task: AbortHandle) {
+        let _ = self.task.set(Task(task));
+    }
+
+    #[inline]
+    fn health(&self) -> Health {
+        Health::unpack(self.word.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn status(&self) -> Status {
+        self.health().status()
+    }
+
+    pub(super) fn latest(&self) -> Latest {
+        *self.latest.borrow()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Latest> {
+        self.latest.subscribe()
+    }
+
+    pub(super) fn last_error(&self) -> Option<Arc<str>> {
+        Option::clone(&self.last_error.get())
+    }
+
+    pub(super) fn tell_registry(&self, registry: Weak<Registry>) {
+        self.registries.update(|registries| {
+            let mut registries = registries.clone();
+            registries.retain(|registry| registry.strong_count() > 0);
+            registries.push(registry);
+            registries
+        });
+    }
+
+    /// Whether a call may pass: while up always, while down one in so many.
+    #[inline]
+    pub(super) fn lets_through(&self) -> bool {
+        self.health().status() == Status::Up || self.is_its_turn()
+    }
+
+    #[cold]
+    fn is_its_turn(&self) -> bool {
+        let one_in = self.law().let_through;
+        one_in > 0 && (self.turned_away.fetch_add(1, Ordering::Relaxed) + 1) % one_in == 0
+    }
+
+    /// A live call ended.
+    #[inline]
+    pub(super) fn learn(&self, input: Input) {
+        if input == Input::Good && self.health().is_quiet() {
+            return;
+        }
+        if self.law().learn {
+            self.step(input);
+        }
+    }
+
+    /// A check ended.
+    pub(super) fn checked(&self, how: Checked, took: Duration, error: Option<String>) {
+        if how == Checked::Good {
+            if self.last_error.get().is_some() {
+                self.last_error.set(None);
+            }
+        } else {
+            self.last_error.set(error.map(Arc::from));
+        }
+        self.reporter.meter(|handles| {
+            handles.own.checks[how as usize].increment(1);
+            handles.own.seconds.record(took);
+        });
+        self.step(if how == Checked::Good { Input::Good } else { Input::Bad });
+    }
+
+    fn step(&self, input: Input) {
+        let law = self.law();
+        let (mut after, mut changed) = (self.health(), None);
+        let step = |word| {
+            after = Health::unpack(word);
+            changed = after.step(&law, input);
+            Some(after.pack())
+        };
+        let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
+        self.set_level();
+        if let Some(status) = changed {
+            self.announce(after.changes, status);
+        }
+    }
+
+    fn announce(&self, number: u32, status: Status) {
+        let at = self.reporter.clock.now();
+        self.latest.send_if_modified(|latest| {
+            let newer = number.wrapping_sub(latest.number) < u32::MAX / 2;
+            if newer {
+                *latest = Latest { number, status, at };
+            }
+            newer
+        });
+        let speaker = Speaker { key: None, seq: u64::from(number) };
+        self.reporter.tell(speaker, at, EventKind::Health { status });
+        let registries = self.registries.get();
+        registries.iter().filter_map(Weak::upgrade).for_each(|registry| registry.look());
+    }
+
+    fn set_level(&self) {
+        self.reporter.meter(|handles| {
+            handles.own.up.set(f64::from(u8::from(self.status() == Status::Up)));
+        });
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("source", &self.reporter.source)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,271 @@
+//! Many health checks, and what they mean together.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Gauge, Unit};
+use tokio::sync::watch;
+
+use super::handle::HealthHandle;
+use crate::event::Status;
+use crate::shell::live::Live;
+use crate::shell::meter::{Instruments, Labels, Meter};
+use crate::source::Source;
+
+/// 1 for the overall status, else 0.
+const OVERALL: &str = "seawall_health_overall";
+
+/// Many health checks, and what they mean together.
+///
+/// *Liveness* asks whether this process should be restarted, *readiness* whether it should get
+/// traffic; a check counts for one or the other. Keep dependencies out of liveness: a restart does
+/// not bring a database back.
+///
+/// Cheap to clone; clones are the same registry.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
+/// use seawall::Status;
+///
+/// # async fn ping() -> Result<(), std::io::Error> { Ok(()) }
+/// let database = HealthLayer::builder("database").check(|| ping()).build()?;
+/// let registry = HealthRegistry::new("orders");
+/// registry.add(Probe::Readiness, Criticality::Critical, &database.handle());
+///
+/// let report = registry.report(Probe::Readiness);
+/// assert_eq!(report.status, Status::Up);
+/// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct HealthRegistry(Arc<Inner>);
+
+pub(super) struct Inner {
+    entries: Live<Vec<Entry>>,
+    meter: Meter<OverallMeter>,
+    overall: watch::Sender<[Status; Probe::ALL.len()]>,
+}
+
+struct OverallMeter([[Gauge; Status::ALL.len()]; Probe::ALL.len()]);
+
+impl Instruments for OverallMeter {
+    fn register(labels: &Labels<'_>) -> Self {
+        metrics::describe_gauge!(OVERALL, Unit::Count, "1 for the overall status, else 0.");
+        Self(Probe::ALL.map(|probe| {
+            Status::ALL.map(|status| {
+                let name = labels.name().to_owned();
+                metrics::gauge!(
+                    OVERALL, "name" => name, "probe" => probe.as_str(), "status" => status.as_str()
+                )
+            })
+        }))
+    }
+}
+
+#[derive(Clone)]
+struct Entry {
+    probe: Probe,
+    criticality: Criticality,
+    check: HealthHandle,
+}
+
+/// Which question a check answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Probe {
+    /// Should this process be restarted?
+    Liveness,
+    /// Should this process get traffic?
+    Readiness,
+}
+
+impl Probe {
+    pub(super) const ALL: [Self; 2] = [Self::Liveness, Self::Readiness];
+
+    /// The metric label `probe`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Liveness => "liveness",
+            Self::Readiness => "readiness",
+        }
+    }
+}
+
+/// What it means for the whole when a check is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Criticality {
+    /// The whole is down.
+    Critical,
+    /// The whole is degraded: it works, and something is missing.
+    Degrading,
+    /// Nothing; it is only reported.
+    Informational,
+}
+
+/// How all checks of one probe fare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Report {
+    /// The worst of what the checks mean.
+    pub status: Status,
+    /// Each check, in the order in which they were added.
+    pub checks: Vec<CheckReport>,
+}
+
+/// How one check fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// Its name.
+    pub name: String,
+    /// Up or down.
+    pub status: Status,
+    /// What it means for the whole when it is down.
+    pub criticality: Criticality,
+    /// How long it has been so.
+    #[cfg_attr(feature = "serde", serde(rename = "since_seconds", serialize_with = "seconds"))]
+    pub since: Duration,
+    /// What the last check found wrong.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub error: Option<String>,
+}
+
+#[cfg(feature = "serde")]
+fn seconds<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(duration.as_secs())
+}
+
+impl HealthRegistry {
+    /// A registry without checks; everything is up. The name labels its metrics.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        let inner = Inner {
+            entries: Live::new(Vec::new()),
+            meter: Meter::new(Source::new("health_registry", name)),
+            overall: watch::Sender::new([Status::Up; Probe::ALL.len()]),
+        };
+        inner.look();
+        Self(Arc::new(inner))
+    }
+
+    /// Adds a check, and keeps it going.
+    pub fn add(&self, probe: Probe, criticality: Criticality, check: &HealthHandle) {
+        let entry = Entry { probe, criticality, check: check.clone() };
+        self.0.entries.update(|entries| {
+            let mut entries = entries.clone();
+            entries.push(entry);
+            entries
+        });
+        check.gate.tell_registry(Arc::downgrade(&self.0));
+        self.0.look();
+    }
+
+    /// The overall status.
+    pub fn status(&self, probe: Probe) -> Status {
+        self.0.status(probe)
+    }
+
+    /// How all checks of a probe fare.
+    pub fn report(&self, probe: Probe) -> Report {
+        let entries = self.0.entries.get();
+        let checks = entries.iter().filter(|entry| entry.probe == probe).map(|entry| CheckReport {
+            name: entry.check.source().name().to_owned(),
+            status: entry.check.status(),
+            criticality: entry.criticality,
+            since: entry.check.since(),
+            error: entry.check.last_error().map(|error| error.to_string()),
+        });
+        let checks: Vec<_> = checks.collect();
+        let status = checks.iter().map(|check| meaning(check.criticality, check.status)).max();
+        Report { status: status.unwrap_or(Status::Up), checks }
+    }
+
+    /// Watches the overall status of a probe.
+    pub fn watch(&self, probe: Probe) -> RegistryWatch {
+        let overall = self.0.overall.subscribe();
+        let seen = overall.borrow()[probe as usize];
+        RegistryWatch { overall, probe, seen }
+    }
+}
+
+/// What the status of a check means for the whole. The worst is the greatest.
+fn meaning(criticality: Criticality, status: Status) -> Status {
+    match (status, criticality) {
+        (Status::Up, _) | (_, Criticality::Informational) => Status::Up,
+        (Status::Down, Criticality::Critical) => Status::Down,
+        _ => Status::Degraded,
+    }
+}
+
+impl Inner {
+    fn status(&self, probe: Probe) -> Status {
+        let entries = self.entries.get();
+        let entries = entries.iter().filter(|entry| entry.probe == probe);
+        let worst = entries.map(|entry| meaning(entry.criticality, entry.check.status())).max();
+        worst.unwrap_or(Status::Up)
+    }
+
+    /// A check changed: tells those who watch the whole.
+    pub(super) fn look(&self) {
+        self.overall.send_if_modified(|overall| {
+            // Looked up inside, so that of two changes the later look wins.
+            let now = Probe::ALL.map(|probe| self.status(probe));
+            std::mem::replace(overall, now) != now
+        });
+        self.meter.with(
+            |_| (),
+            |handles| {
+                for probe in Probe::ALL {
+                    let overall = self.status(probe);
+                    for (gauge, status) in handles.own.0[probe as usize].iter().zip(Status::ALL) {
+                        gauge.set(f64::from(u8::from(status == overall)));
+                    }
+                }
+            },
+        );
+    }
+}
+
+impl fmt::Debug for HealthRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for probe in Probe::ALL {
+            map.entry(&probe, &self.status(probe));
+        }
+        map.finish()
+    }
+}
+
+/// Watches the overall status of a registry.
+#[derive(Debug, Clone)]
+pub struct RegistryWatch {
+    overall: watch::Receiver<[Status; Probe::ALL.len()]>,
+    probe: Probe,
+    seen: Status,
+}
+
+impl RegistryWatch {
+    /// The overall status at this moment.
+    pub fn status(&self) -> Status {
+        self.overall.borrow()[self.probe as usize]
+    }
+
+    /// Returns the new overall status once it has changed since the last look; `None` when the
+    /// registry is gone. Cancel safe.
+    pub async fn changed(&mut self) -> Option<Status> {
+        loop {
+            let now = self.overall.borrow_and_update()[self.probe as usize];
+            if std::mem::replace(&mut self.seen, now) != now {
+                return Some(now);
+            }
+            self.overall.changed().await.ok()?;
+        }
+    }
+}

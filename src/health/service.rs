@@ -1,0 +1,90 @@
+//! The service that a health check makes of another.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use super::future::ResponseFuture;
+use super::policy::Policy;
+use crate::classify::Classify;
+use crate::error::{CallError, Measured, Reason};
+use crate::event::Status;
+use crate::shell::gate::Gate;
+use crate::shell::oneshot::Oneshot;
+
+/// Calls the inner service while its dependency is up, and refuses at once while it is down.
+pub struct Health<S, C> {
+    inner: S,
+    gate: Arc<Gate<Policy>>,
+    classify: Arc<C>,
+    /// Whether `inner` said it is ready and was not called since.
+    readied: bool,
+}
+
+impl<S, C> Health<S, C> {
+    pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, classify: Arc<C>) -> Self {
+        Self { inner, gate, classify, readied: false }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, Req, C> Service<Req> for Health<S, C>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    C: Classify<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, C>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.gate.status() == Status::Down {
+            return Poll::Ready(Ok(())); // a refusal needs nobody
+        }
+        self.inner.poll_ready(cx).map_ok(|()| self.readied = true)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let readied = std::mem::take(&mut self.readied);
+        let refusal = match self.gate.enter() {
+            Some(lane) if lane.lets_through() => {
+                let attempt = if readied {
+                    Oneshot::called(self.inner.call(request))
+                } else {
+                    Oneshot::waiting(self.inner.clone(), request)
+                };
+                return ResponseFuture::calling(attempt, lane, Arc::clone(&self.classify));
+            }
+            Some(_) => Reason::Unhealthy,
+            None => Reason::Draining,
+        };
+        if readied {
+            self.inner = self.inner.clone(); // gives the reservation back
+        }
+        ResponseFuture::refused(self.gate.reporter.reject(refusal, Measured::Nothing))
+    }
+}
+
+impl<S: Clone, C> Clone for Health<S, C> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.gate), Arc::clone(&self.classify))
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for Health<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health")
+            .field("inner", &self.inner)
+            .field("policy", &**self.gate)
+            .finish_non_exhaustive()
+    }
+}
