@@ -17,6 +17,9 @@ mod time;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod health;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 pub mod retry;
 pub mod timeout;
 

@@ -62,6 +62,13 @@ impl Clock {
     }
 }
 
+/// The wall clock, for the dates in headers and nothing else: no decision depends on it.
+#[cfg(feature = "http")]
+#[allow(clippy::disallowed_methods)] // the one place
+pub(crate) fn wall_clock() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
 #[allow(clippy::disallowed_methods)] // the one place
 pub(crate) fn now() -> Instant {
     Instant::now()

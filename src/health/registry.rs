@@ -119,6 +119,15 @@ pub struct Report {
     pub checks: Vec<CheckReport>,
 }
 
+impl Report {
+    /// The same without what the checks found wrong, for those who need not know.
+    #[must_use]
+    pub fn without_errors(mut self) -> Self {
+        self.checks.iter_mut().for_each(|check| check.error = None);
+        self
+    }
+}
+
 /// How one check fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

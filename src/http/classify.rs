@@ -1,0 +1,147 @@
+//! What an HTTP answer means.
+
+use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
+
+use http::{HeaderMap, Response, StatusCode};
+use tower::BoxError;
+
+use super::hint::retry_after;
+use crate::classify::{Classify, Verdict, of_rejection};
+use crate::error::{CallError, Error};
+use crate::outcome::Outcome;
+
+/// Reads an HTTP answer: its status, its `Retry-After`, or the error that came instead.
+///
+/// | answer | means |
+/// | --- | --- |
+/// | 5xx, 408 | [`TRANSIENT`](Outcome::TRANSIENT): the dependency failed, ask again |
+/// | 501, 505 | [`FAILURE`](Outcome::FAILURE): and would fail again |
+/// | 425, 429 | [`PUSHBACK`](Outcome::PUSHBACK): it is well and asks for less |
+/// | everything else | [`SUCCESS`](Outcome::SUCCESS): it answered as designed, if only with "no" |
+/// | an error | [`TRANSIENT`](Outcome::TRANSIENT); [unsent](Outcome::unsent) if no connection came about |
+///
+/// A `Retry-After` of a failure or a pushback becomes its hint. Rejections by layers of this crate
+/// are judged as everywhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HttpClassifier;
+
+impl<B, E> Classify<Response<B>, E> for HttpClassifier
+where
+    E: CallError + AsError,
+{
+    fn classify(&self, result: Result<&Response<B>, &E>) -> Verdict {
+        let outcome = match result {
+            Ok(response) => of_status(response.status(), response.headers()),
+            Err(error) => match error.rejected() {
+                Some(rejected) => of_rejection(rejected),
+                None => of_error(error.as_error()),
+            },
+        };
+        Verdict::Now(outcome)
+    }
+}
+
+/// What a status means, with the hint that came with it.
+pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
+    let outcome = match status {
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Outcome::FAILURE,
+        StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => Outcome::PUSHBACK,
+        StatusCode::REQUEST_TIMEOUT => Outcome::TRANSIENT,
+        status if status.is_server_error() => Outcome::TRANSIENT,
+        _ => return Outcome::SUCCESS,
+    };
+    match retry_after(headers) {
+        Some(delay) if outcome != Outcome::FAILURE => outcome.after(delay),
+        _ => outcome,
+    }
+}
+
+/// What an error means: a failure that may pass, and one that nobody can have acted on if no
+/// connection came about.
+pub fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<io::Error>().is_some_and(is_unsent) {
+            return Outcome::TRANSIENT.unsent();
+        }
+        next = error.source();
+    }
+    Outcome::TRANSIENT
+}
+
+fn is_unsent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::AddrNotAvailable
+            | ErrorKind::NetworkDown
+    )
+}
+
+/// An error type whose causes can be looked at. [`Error`] and [`BoxError`] are; for an enum of your
+/// own, return `self`.
+pub trait AsError {
+    /// The error itself.
+    fn as_error(&self) -> &(dyn StdError + 'static);
+}
+
+impl<E: StdError + 'static> AsError for Error<E> {
+    fn as_error(&self) -> &(dyn StdError + 'static) {
+        self
+    }
+}
+
+impl AsError for BoxError {
+    fn as_error(&self) -> &(dyn StdError + 'static) {
+        &**self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Again, Health, Sent};
+    use std::time::Duration;
+
+    fn status(code: u16) -> Outcome {
+        of_status(StatusCode::from_u16(code).expect("a status"), &HeaderMap::new())
+    }
+
+    // pitfall B29
+    #[test]
+    fn the_table_of_statuses() {
+        for good in [200, 204, 301, 304, 400, 401, 403, 404, 409, 410, 418, 422] {
+            assert_eq!(status(good), Outcome::SUCCESS, "{good}");
+        }
+        for bad in [408, 500, 502, 503, 504, 507, 599] {
+            assert_eq!(status(bad), Outcome::TRANSIENT, "{bad}");
+        }
+        assert_eq!([status(501), status(505)], [Outcome::FAILURE; 2]);
+        assert_eq!([status(425), status(429)], [Outcome::PUSHBACK; 2]);
+    }
+
+    #[test]
+    fn a_hint_goes_with_what_may_be_asked_again() {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("7"));
+        let told = |status| of_status(status, &headers).hint();
+        assert_eq!(told(StatusCode::SERVICE_UNAVAILABLE), Some(Duration::from_secs(7)));
+        assert_eq!(told(StatusCode::TOO_MANY_REQUESTS), Some(Duration::from_secs(7)));
+        assert_eq!(told(StatusCode::NOT_IMPLEMENTED), None);
+        assert_eq!(told(StatusCode::OK), None);
+    }
+
+    #[test]
+    fn a_connection_that_never_came_about_is_found_in_the_chain() {
+        let refused = io::Error::from(ErrorKind::ConnectionRefused);
+        let wrapped: Error<io::Error> = Error::Inner(io::Error::other(refused));
+        let outcome = of_error(wrapped.as_error());
+        assert_eq!((outcome.health, outcome.sent), (Health::Bad, Sent::Never));
+        assert_eq!(outcome.again, Again::Yes { after: None });
+        let reset = io::Error::from(ErrorKind::ConnectionReset);
+        assert_eq!(of_error(&reset).sent, Sent::Unknown);
+    }
+}

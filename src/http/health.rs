@@ -1,0 +1,30 @@
+//! Telling others how we are.
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::event::Status;
+use crate::health::Report;
+
+/// A health report as an HTTP answer: 200 while up or degraded, 503 while down, with the report as
+/// JSON, not to be cached.
+///
+/// ```json
+/// {"status":"down","checks":[
+///   {"name":"database","status":"down","criticality":"critical","since_seconds":12,
+///    "error":"connection refused"}]}
+/// ```
+///
+/// Errors tell of your inside; [`Report::without_errors`] leaves them out for strangers.
+pub fn health_response(report: &Report) -> Response<String> {
+    // A report is made of strings, numbers and words: nothing that has no JSON.
+    let body = serde_json::to_string(report).unwrap_or_default();
+    let mut response = Response::new(body);
+    if report.status == Status::Down {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

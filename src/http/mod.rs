@@ -1,0 +1,34 @@
+//! What layers need to know about HTTP: what an answer means, which requests may be repeated, where
+//! a deadline travels, and how health is told.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use seawall::http::{HttpClassifier, Replay};
+//! use seawall::{Error, circuit_breaker::CircuitBreakerLayer, retry::RetryLayer};
+//! use tower::{ServiceBuilder, service_fn};
+//!
+//! # async fn send(_: Request<String>) -> Result<Response<String>, std::io::Error> {
+//! #     Ok(Response::default())
+//! # }
+//! let client = ServiceBuilder::new()
+//!     .layer(
+//!         RetryLayer::builder("api").classify(HttpClassifier).copy_with(Replay::default()).build()?,
+//!     )
+//!     .layer(CircuitBreakerLayer::builder("api").classify(HttpClassifier).build()?)
+//!     .map_err(Error::Inner)
+//!     .service(service_fn(send)); // hyper, reqwest, …: anything that takes an `http::Request`
+//! # let _ = seawall::check::<_, Request<String>>(client);
+//! # Ok::<(), seawall::ConfigErrors>(())
+//! ```
+
+mod carry;
+mod classify;
+mod health;
+mod hint;
+mod replay;
+
+pub use carry::InExtensions;
+pub use classify::{AsError, HttpClassifier, of_error, of_status};
+pub use health::health_response;
+pub use hint::retry_after;
+pub use replay::Replay;
