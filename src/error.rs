@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use tower::BoxError;
@@ -212,15 +213,24 @@ impl Rejected {
     /// Walks the [`source`](StdError::source) chain, through tower's boxed errors and through any
     /// error that names its cause.
     pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(rejected) = error.downcast_ref::<Self>() {
-                return Some(rejected);
-            }
-            next = error.source();
-        }
-        None
+        causes(error).find_map(|cause| cause.downcast_ref())
     }
+}
+
+/// An error, what caused it, what caused that, and so on.
+///
+/// An [`io::Error`] that was made of another error names as its source not that error but the source
+/// of it, so it is looked into.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match inside {
+            Some(inside) => Some(inside as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
 }
 
 impl fmt::Display for Rejected {
@@ -432,6 +442,15 @@ mod tests {
     #[test]
     fn a_rejection_is_small() {
         assert!(size_of::<Rejected>() <= 48, "{}", size_of::<Rejected>());
+    }
+
+    #[test]
+    fn a_rejection_is_found_behind_boxes_and_io_errors() {
+        let source = Source::new("timeout", "x");
+        let rejected = Rejected::new(source, Reason::TimedOut, Measured::Nothing);
+        let boxed: BoxError = io::Error::other(Error::<io::Error>::Rejected(rejected)).into();
+        assert_eq!(boxed.rejected().map(Rejected::reason), Some(Reason::TimedOut));
+        assert!(BoxError::from("something else").rejected().is_none());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tower::BoxError;
 
 use super::hint::retry_after;
 use crate::classify::{Classify, Verdict, of_rejection};
-use crate::error::{CallError, Error};
+use crate::error::{CallError, Error, causes};
 use crate::outcome::Outcome;
 
 /// Reads an HTTP answer: its status, its `Retry-After`, or the error that came instead.
@@ -60,14 +60,8 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
 /// What an error means: a failure that may pass, and one that nobody can have acted on if no
 /// connection came about.
 pub fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.downcast_ref::<io::Error>().is_some_and(is_unsent) {
-            return Outcome::TRANSIENT.unsent();
-        }
-        next = error.source();
-    }
-    Outcome::TRANSIENT
+    let unsent = |cause: &(dyn StdError + 'static)| cause.downcast_ref().is_some_and(is_unsent);
+    if causes(error).any(unsent) { Outcome::TRANSIENT.unsent() } else { Outcome::TRANSIENT }
 }
 
 fn is_unsent(error: &io::Error) -> bool {
