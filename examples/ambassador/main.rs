@@ -18,6 +18,7 @@
 //! | `reply.rs` | what a caller is told when the upstream gave no answer |
 //! | `server.rs` | a listener, its connections, and a graceful end |
 //! | `admin.rs` | `/metrics`, on a port of its own: every path of the proxy is the upstream's |
+//! | `signals.rs` | ctrl-c |
 //! | `args.rs` | the command line |
 //! | `demo/` | the show: script, upstream, load, live table, summary |
 
@@ -28,6 +29,7 @@ mod headers;
 mod proxy;
 mod reply;
 mod server;
+mod signals;
 mod stack;
 
 use std::process::ExitCode;
@@ -39,6 +41,7 @@ use tokio::task::JoinSet;
 
 use self::args::{Command, Stand, USAGE};
 use self::proxy::Proxy;
+use self::signals::Stops;
 
 /// The arguments make no sense.
 const BAD_ARGUMENTS: u8 = 2;
@@ -69,6 +72,7 @@ async fn main() -> ExitCode {
 
 /// Stands in front of an upstream until it is told to stop.
 async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
+    let mut stops = Stops::listen()?;
     let recorder = admin::record()?;
     let front = listen(&stand.listen, "--listen").await?;
     let back = listen(&stand.admin, "--admin").await?;
@@ -87,20 +91,20 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
     admin.spawn(admin::serve(back, recorder));
     let (leave, left) = oneshot::channel();
     let stop = async {
-        stop_signal().await;
+        let _ = left.await;
+    };
+    let stopped_twice = async {
+        stops.next().await;
         eprintln!("stopping: no new calls, waiting for those under way (ctrl-c again: at once)");
         let _ = leave.send(());
-    };
-    let impatient = async {
-        let _ = left.await;
-        stop_signal().await;
+        stops.next().await;
     };
     tokio::select! {
         finished = Proxy::new(stack, stand.upstream).serve(front, stop) => {
             eprintln!("{}", if finished { "stopped" } else { "stopped; some calls took too long" });
             Ok(ExitCode::SUCCESS)
         }
-        () = impatient => Ok(ExitCode::from(INTERRUPTED)),
+        () = stopped_twice => Ok(ExitCode::from(INTERRUPTED)),
     }
 }
 
@@ -119,19 +123,4 @@ async fn listen(address: &str, option: &str) -> Result<TcpListener, String> {
 
 fn address(listener: &TcpListener) -> Result<std::net::SocketAddr, String> {
     listener.local_addr().map_err(|why| format!("a socket without an address: {why}"))
-}
-
-/// Returns on ctrl-c, and where there is such a thing on SIGTERM.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => return,
-                _ = terminate.recv() => return,
-            }
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

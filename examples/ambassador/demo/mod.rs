@@ -34,8 +34,9 @@ use self::script::Script;
 use self::tally::Tally;
 use self::upstream::Upstream;
 use crate::proxy::Proxy;
+use crate::signals::Stops;
 use crate::stack::{self, Gauges};
-use crate::{address, admin, listen, stop_signal};
+use crate::{address, admin, listen};
 
 /// How long the ambassador waits for the upstream: several times what it takes on a good day, and
 /// a fraction of the callers' patience.
@@ -54,6 +55,7 @@ pub(crate) struct Way {
 
 /// Plays the script once, or until ctrl-c, and sums up.
 pub(crate) async fn run(seconds: f64) -> Result<(), String> {
+    let mut stops = Stops::listen()?;
     let script = Script::over(Duration::from_secs_f64(seconds));
     let tempo = script.tempo();
     let mut tasks = JoinSet::new(); // ends with this function
@@ -88,7 +90,7 @@ pub(crate) async fn run(seconds: f64) -> Result<(), String> {
         let mut live = Live::on_stdout(&stages, patience, metrics_at)?;
         tokio::select! {
             _ = async { tokio::join!(script.play(start), load) } => {}
-            () = stop_signal() => {}
+            () = stops.next() => {}
             broken = live.keep_drawing(start, &ways) => return broken,
         }
         drop(live); // gives the terminal back
