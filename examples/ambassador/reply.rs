@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use hyper_util::client::legacy;
 use seawall::{Error, Reason, Rejected};
 
-use crate::stack::{Failure, is_of_the_caller};
+use crate::stack::{Answer, Failure, is_of_the_caller};
 
 /// A body that comes from the upstream, or from us.
-pub(crate) type Body = Either<Incoming, Full<Bytes>>;
+pub(crate) type Body = Either<Answer, Full<Bytes>>;
 
 pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 

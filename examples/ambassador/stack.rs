@@ -23,9 +23,12 @@ use tower::{Service, ServiceBuilder};
 /// Why a call has no answer of the upstream: a layer ended it, or the client failed.
 pub(crate) type Failure = Error<legacy::Error>;
 
+/// The body of an answer when it leaves the stack.
+pub(crate) type Answer = Incoming;
+
 /// What the proxy asks of a stack.
 pub(crate) trait Stack:
-    Service<Request<Incoming>, Response = Response<Incoming>, Error = Failure, Future: Send>
+    Service<Request<Incoming>, Response = Response<Answer>, Error = Failure, Future: Send>
     + Clone
     + Send
     + Sync
@@ -34,7 +37,7 @@ pub(crate) trait Stack:
 }
 
 impl<S> Stack for S where
-    S: Service<Request<Incoming>, Response = Response<Incoming>, Error = Failure, Future: Send>
+    S: Service<Request<Incoming>, Response = Response<Answer>, Error = Failure, Future: Send>
         + Clone
         + Send
         + Sync
