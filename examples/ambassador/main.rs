@@ -1,2 +1,126 @@
-//! The ambassador.
-fn main() {}
+//! The ambassador: a small HTTP/1.1 reverse proxy that stands in front of one upstream and is the
+//! one place that does timeouts, circuit breaking and counting for it.
+//!
+//! ```text
+//! cargo run --example ambassador
+//! cargo run --example ambassador -- --listen 127.0.0.1:8080 --upstream http://127.0.0.1:3000
+//! ```
+//!
+//! Without arguments it shows what it is good for: an upstream that turns slow, failing, hanging
+//! and dead, and the same load on it twice, straight and through an ambassador. With `--listen` and
+//! `--upstream` it is a proxy in front of anything, until ctrl-c.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `stack.rs` | **the layers**, and what is worth seeing of them: start reading here |
+//! | `proxy.rs` | one request on its way to the upstream and back |
+//! | `headers.rs` | which header fields end here, and what is added |
+//! | `reply.rs` | what a caller is told when the upstream gave no answer |
+//! | `server.rs` | a listener, its connections, and a graceful end |
+//! | `admin.rs` | `/metrics`, on a port of its own: every path of the proxy is the upstream's |
+//! | `signals.rs` | ctrl-c |
+//! | `args.rs` | the command line |
+//! | `demo/` | the show: script, upstream, load, live table, summary |
+
+mod admin;
+mod args;
+mod demo;
+mod headers;
+mod proxy;
+mod reply;
+mod server;
+mod signals;
+mod stack;
+
+use std::process::ExitCode;
+
+use seawall::{Event, EventKind};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use self::args::{Command, Stand, USAGE};
+use self::proxy::Proxy;
+use self::signals::Stops;
+
+/// The arguments make no sense.
+const BAD_ARGUMENTS: u8 = 2;
+/// It could not do what it was asked to.
+const FAILED: u8 = 1;
+/// Stopped by a second ctrl-c, as a shell reports it: 128 and the number of SIGINT.
+const INTERRUPTED: u8 = 130;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Command::parse(std::env::args().skip(1)) {
+        Ok(Command::Help) => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(Command::Demo { seconds }) => demo::run(seconds).await.map(|()| ExitCode::SUCCESS),
+        Ok(Command::Stand(stand)) => stand_in_front(stand).await,
+        Err(problem) => {
+            eprintln!("ambassador: {problem}\nambassador: --help tells what there is");
+            return ExitCode::from(BAD_ARGUMENTS);
+        }
+    };
+    done.unwrap_or_else(|problem| {
+        eprintln!("ambassador: {problem}");
+        ExitCode::from(FAILED)
+    })
+}
+
+/// Stands in front of an upstream until it is told to stop.
+async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
+    let mut stops = Stops::listen()?;
+    let recorder = admin::record()?;
+    let front = listen(&stand.listen, "--listen").await?;
+    let back = listen(&stand.admin, "--admin").await?;
+    let (stack, _gauges) = stack::build(stand.upstream.authority(), stand.timeout, report)
+        .map_err(|problem| problem.to_string())?;
+
+    println!("ambassador of {} on http://{}", stand.upstream, address(&front)?);
+    println!("metrics on http://{}/metrics", address(&back)?);
+    if let Err(why) = stand.upstream.probe().await {
+        // No reason to give up: whoever starts first should not matter.
+        let upstream = &stand.upstream;
+        eprintln!("warning: no answer from {upstream} ({why}); callers get 502 until it is there");
+    }
+
+    let mut admin = JoinSet::new(); // ends with this function
+    admin.spawn(admin::serve(back, recorder));
+    let (leave, left) = oneshot::channel();
+    let stop = async {
+        let _ = left.await;
+    };
+    let stopped_twice = async {
+        stops.next().await;
+        eprintln!("stopping: no new calls, waiting for those under way (ctrl-c again: at once)");
+        let _ = leave.send(());
+        stops.next().await;
+    };
+    tokio::select! {
+        finished = Proxy::new(stack, stand.upstream).serve(front, stop) => {
+            eprintln!("{}", if finished { "stopped" } else { "stopped; some calls took too long" });
+            Ok(ExitCode::SUCCESS)
+        }
+        () = stopped_twice => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+/// Tells the log of every change of state.
+fn report(event: &Event) {
+    if let EventKind::Changed(change) = event.kind {
+        let (source, at) = (&event.source, event.at.as_secs_f64());
+        eprintln!("{at:9.3} s  {source}: {} → {} ({})", change.from, change.to, change.cause);
+    }
+}
+
+async fn listen(address: &str, option: &str) -> Result<TcpListener, String> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|why| format!("cannot listen on {address}: {why}; choose another {option}"))
+}
+
+fn address(listener: &TcpListener) -> Result<std::net::SocketAddr, String> {
+    listener.local_addr().map_err(|why| format!("a socket without an address: {why}"))
+}

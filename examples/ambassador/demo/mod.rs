@@ -1,0 +1,125 @@
+//! The show: the same load at the same time on two identical upstreams, which follow the same
+//! script. One is asked straight, the other through an ambassador.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `script.rs` | what befalls the upstreams, and when |
+//! | `upstream.rs` | a real HTTP server with few workers, a queue, and bad days |
+//! | `load.rs` | callers who do not wait for one another |
+//! | `tally.rs` | what became of the calls |
+//! | `live.rs` | the table while it runs |
+//! | `summary.rs` | the table at the end |
+
+mod live;
+mod load;
+mod script;
+mod summary;
+mod tally;
+mod upstream;
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall::Event;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::live::Live;
+use self::load::Caller;
+use self::script::Script;
+use self::tally::Tally;
+use self::upstream::Upstream;
+use crate::proxy::Proxy;
+use crate::signals::Stops;
+use crate::stack::{self, Gauges};
+use crate::{address, admin, listen};
+
+/// How long the ambassador waits for the upstream: several times what it takes on a good day, and
+/// a fraction of the callers' patience.
+const LIMIT: Duration = Duration::from_millis(300);
+/// A port of the system's choice.
+const ANYWHERE: &str = "127.0.0.1:0";
+
+/// One way to the upstream, and what came of it.
+pub(crate) struct Way {
+    name: &'static str,
+    upstream: Upstream,
+    tally: Arc<Tally>,
+    /// What there is to see of the layers, if there are any.
+    gauges: Option<Gauges>,
+}
+
+/// Plays the script once, or until ctrl-c, and sums up.
+pub(crate) async fn run(seconds: f64) -> Result<(), String> {
+    let mut stops = Stops::listen()?;
+    let script = Script::over(Duration::from_secs_f64(seconds));
+    let tempo = script.tempo();
+    let mut tasks = JoinSet::new(); // ends with this function
+
+    let recorder = admin::record()?;
+    let metrics = listen(ANYWHERE, "address").await?;
+    let metrics_at = address(&metrics)?;
+    tasks.spawn(admin::serve(metrics, recorder));
+
+    let straight = Upstream::start(&script)?;
+    let shielded = Upstream::start(&script)?;
+    let front = listen(ANYWHERE, "address").await?;
+    let front_at = address(&front)?;
+    let gauges = front_up(&mut tasks, front, shielded.address(), tempo.time(LIMIT))?;
+
+    let callers = [Caller::of(straight.address(), tempo)?, Caller::of(front_at, tempo)?];
+    let ways = [
+        Way { name: "straight", upstream: straight, tally: callers[0].tally(), gauges: None },
+        Way {
+            name: "ambassador",
+            upstream: shielded,
+            tally: callers[1].tally(),
+            gauges: Some(gauges),
+        },
+    ];
+
+    let patience = callers[0].patience();
+    let start = now();
+    let stages = script.stages().to_vec();
+    let load = load::put_on(callers, start, script.duration());
+    let show = async {
+        let mut live = Live::on_stdout(&stages, patience, metrics_at)?;
+        tokio::select! {
+            _ = async { tokio::join!(script.play(start), load) } => {}
+            () = stops.next() => {}
+            broken = live.keep_drawing(start, &ways) => return broken,
+        }
+        drop(live); // gives the terminal back
+        summary::print(&ways, &stages, patience, now() - start)
+    };
+    match show.await {
+        // Whoever reads has read enough.
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        shown => shown.map_err(|why| format!("cannot write: {why}")),
+    }
+}
+
+/// Puts up an ambassador of the upstream at `address`.
+fn front_up(
+    tasks: &mut JoinSet<()>,
+    listener: TcpListener,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<Gauges, String> {
+    let (stack, gauges) =
+        stack::build("demo", limit, |_: &Event| {}).map_err(|problem| problem.to_string())?;
+    let proxy = Proxy::new(stack, address.into());
+    tasks.spawn(async move {
+        proxy.serve(listener, pending()).await;
+    });
+    Ok(gauges)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one clock of the show; no law reads it")]
+fn now() -> Instant {
+    Instant::now()
+}

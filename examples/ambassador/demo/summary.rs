@@ -1,0 +1,82 @@
+//! The table at the end.
+
+use std::io::{self, Write, stdout};
+use std::time::Duration;
+
+use super::Way;
+use super::script::{Condition, Stage};
+use super::tally::{Digest, Tally, share};
+
+const HEAD: &str = "
+              | straight                      | through the ambassador        |
+ upstream     | good fast slow  p50  p99 back | good fast slow  p50  p99 back |
+--------------|-------------------------------|-------------------------------|
+";
+
+const TOTALS: &str = "
+ in all         calls    good |  failed      fast |    jobs  for nobody
+------------------------------|-------------------|---------------------
+";
+
+/// Sums up what came of the stages that were played until then.
+pub(crate) fn print(
+    ways: &[Way; 2],
+    stages: &[Stage],
+    patience: Duration,
+    played: Duration,
+) -> io::Result<()> {
+    let fast = ways[0].tally.fast();
+    let mut out = stdout().lock();
+    out.write_all(HEAD.as_bytes())?;
+    for (nth, stage) in stages.iter().enumerate().filter(|(_, stage)| stage.to <= played) {
+        let length = stage.to.saturating_sub(stage.from).as_secs_f64();
+        write!(out, " {:<7}{length:>4.1} s |", stage.condition.name())?;
+        for way in ways {
+            let calls = way.tally.made_in(stage);
+            let recovers = stage.condition == Condition::Well && nth > 0;
+            let back = if recovers { back(&way.tally, stage) } else { "-".to_owned() };
+            write!(out, "{}{back:>5} |", cells(&calls))?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(
+        out,
+        "
+ good: % of the calls with a good answer within {patience:?}; fast, slow: % without one, who knew it
+ within {fast:?}, or later; p50, p99: ms until the end of a call, whatever it was; back: s from the
+ end of the fault until all is well (95 % good) for good, no: not before the next fault.
+ jobs: what the upstream worked on; for nobody: whoever asked had given up.",
+    )?;
+    out.write_all(TOTALS.as_bytes())?;
+    ways.iter().try_for_each(|way| print_totals(&mut out, way))?;
+    out.flush()
+}
+
+fn cells(calls: &Digest) -> String {
+    format!(
+        "{:>5.0}{:>5.0}{:>5.0}{:>5.0}{:>5.0}",
+        calls.percent(calls.good),
+        calls.percent(calls.fast),
+        calls.percent(calls.slow),
+        calls.percentile(50),
+        calls.percentile(99),
+    )
+}
+
+fn back(tally: &Tally, stage: &Stage) -> String {
+    tally.back_in(stage).map_or("no".to_owned(), |after| format!("{:.1}", after.as_secs_f64()))
+}
+
+fn print_totals(out: &mut impl Write, way: &Way) -> io::Result<()> {
+    let calls = way.tally.whole();
+    let failed = calls.fast + calls.slow;
+    let (done, for_nobody) = way.upstream.done();
+    writeln!(
+        out,
+        " {:<13}{:>7}{:>6.1} % |{failed:>8}{:>8.1} % |{done:>8}{for_nobody:>12}",
+        way.name,
+        calls.calls,
+        calls.percent(calls.good),
+        share(calls.fast, failed),
+    )
+}

@@ -1,0 +1,145 @@
+//! One request on its way to the upstream and back.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode, Uri, Version, header};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+use crate::headers;
+use crate::reply::{self, Body};
+use crate::server;
+use crate::stack::Stack;
+
+/// The first look at an upstream takes no longer than this.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Forwards requests to one upstream, through a stack.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxy<S> {
+    stack: S,
+    upstream: Upstream,
+}
+
+impl<S: Stack> Proxy<S> {
+    pub(crate) fn new(stack: S, upstream: Upstream) -> Self {
+        Self { stack, upstream }
+    }
+
+    /// Serves callers until `stop`; says whether all of them got their answers.
+    pub(crate) async fn serve(self, front: TcpListener, stop: impl Future<Output = ()>) -> bool {
+        let forward = move |request, peer| self.clone().forward(request, peer);
+        server::serve(front, forward, stop).await
+    }
+
+    /// Asks the upstream, and gives its answer or says why there is none. Bodies are streamed in
+    /// both directions.
+    async fn forward(self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if let Err(problem) = self.readdress(&mut request, peer) {
+            return reply::line(StatusCode::BAD_REQUEST, problem);
+        }
+        match self.stack.oneshot(request).await {
+            Ok(mut response) => {
+                headers::strip(response.headers_mut());
+                *response.version_mut() = Version::HTTP_11;
+                response.map(Either::Left)
+            }
+            Err(failure) => reply::to_failure(&failure),
+        }
+    }
+
+    /// Turns a request to us into one to the upstream.
+    fn readdress(
+        &self,
+        request: &mut Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<(), &'static str> {
+        if request.method() == Method::CONNECT {
+            return Err("CONNECT is for forward proxies");
+        }
+        let hosts = request.headers().get_all(header::HOST).iter().count();
+        if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+            return Err("a request has one Host"); // RFC 9112 §3.2
+        }
+        *request.uri_mut() =
+            self.upstream.join(request.uri()).ok_or("that path cannot be forwarded")?;
+        *request.version_mut() = Version::HTTP_11;
+        headers::strip(request.headers_mut());
+        headers::forward(request.headers_mut(), peer);
+        Ok(())
+    }
+}
+
+// ===== impl Upstream =====
+
+/// Where the upstream is.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    authority: String,
+    /// What comes before the path of every request; no slash at its end.
+    prefix: String,
+}
+
+impl Upstream {
+    /// Host and port.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Looks whether anybody listens there.
+    pub(crate) async fn probe(&self) -> Result<(), String> {
+        let has_port =
+            self.authority.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok());
+        let address =
+            if has_port { self.authority.clone() } else { format!("{}:80", self.authority) };
+        match timeout(PROBE, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(why)) => Err(why.to_string()),
+            Err(_) => Err(format!("it took more than {PROBE:?} to connect")),
+        }
+    }
+
+    /// The place of `uri` there. Its host, if it has one, is ours and of no interest.
+    fn join(&self, uri: &Uri) -> Option<Uri> {
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let builder = Uri::builder().scheme("http").authority(self.authority.as_str());
+        builder.path_and_query(format!("{}{path}", self.prefix)).build().ok()
+    }
+}
+
+impl FromStr for Upstream {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|why| format!("no URL: {why}"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err("only http://, there is no TLS in this example".to_owned()),
+            _ => return Err("a URL begins with http://".to_owned()),
+        }
+        let authority = uri.authority().ok_or("a URL has a host")?;
+        if authority.as_str().contains('@') || uri.query().is_some() {
+            return Err("neither a user nor a query can be forwarded".to_owned());
+        }
+        let prefix = uri.path().trim_end_matches('/').to_owned();
+        Ok(Self { authority: authority.to_string(), prefix })
+    }
+}
+
+impl From<SocketAddr> for Upstream {
+    fn from(address: SocketAddr) -> Self {
+        Self { authority: address.to_string(), prefix: String::new() }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.prefix)
+    }
+}

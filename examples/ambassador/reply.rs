@@ -1,0 +1,84 @@
+//! What a caller is told when there is no answer of the upstream: a status, one line of text, when
+//! to come back, and in `Proxy-Status` (RFC 9209) that it was the ambassador who spoke.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use hyper_util::client::legacy;
+use seawall::{Error, Reason, Rejected};
+
+use crate::stack::{Answer, Failure, is_of_the_caller};
+
+/// A body that comes from the upstream, or from us.
+pub(crate) type Body = Either<Answer, Full<Bytes>>;
+
+pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// A line of plain text.
+pub(crate) fn line(status: StatusCode, text: &str) -> Response<Body> {
+    text_of_type("text/plain; charset=utf-8", status, format!("{text}\n"))
+}
+
+/// A text of some type.
+pub(crate) fn text_of_type(kind: &'static str, status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Either::Right(Full::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Why there is no answer.
+pub(crate) fn to_failure(failure: &Failure) -> Response<Body> {
+    match failure {
+        Error::Rejected(rejected) => to_rejection(rejected),
+        Error::Inner(error) => to_broken_call(error),
+    }
+}
+
+/// A layer ended the call.
+fn to_rejection(rejected: &Rejected) -> Response<Body> {
+    let (status, error) = match rejected.reason() {
+        Reason::TimedOut | Reason::DeadlineExceeded => {
+            (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout")
+        }
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "destination_unavailable"),
+    };
+    let mut response = of_ours(status, error, &rejected.to_string());
+    let delay = whole_seconds(rejected.retry_after().unwrap_or_default());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(delay));
+    response
+}
+
+/// The upstream was asked, or was to be, and the connection failed.
+fn to_broken_call(error: &legacy::Error) -> Response<Body> {
+    if is_of_the_caller(error) {
+        return line(StatusCode::BAD_REQUEST, "the request's body broke off");
+    }
+    let mut cause: &dyn StdError = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let (what, name) = if error.is_connect() {
+        ("cannot connect to the upstream", "connection_refused")
+    } else {
+        ("the upstream broke off", "connection_terminated")
+    };
+    of_ours(StatusCode::BAD_GATEWAY, name, &format!("{what}: {cause}"))
+}
+
+fn of_ours(status: StatusCode, error: &str, text: &str) -> Response<Body> {
+    let mut response = line(status, text);
+    if let Ok(value) = HeaderValue::try_from(format!("ambassador; error={error}")) {
+        response.headers_mut().insert(PROXY_STATUS, value);
+    }
+    response
+}
+
+/// `Retry-After` knows whole seconds only, and "at once" is no advice to give when refusing.
+fn whole_seconds(delay: Duration) -> u64 {
+    delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0)).max(1)
+}

@@ -1,0 +1,147 @@
+//! What callers get when the upstream is not well.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::{Request, StatusCode};
+use tokio::net::TcpSocket;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use crate::support::{Ambassador, Answer, SOON, Upstream, answer, get};
+
+/// Asks until an answer is as it should be, with a pause that lets a rest go by.
+async fn ask_until(url: &str, is_right: impl Fn(&Answer) -> bool) -> Answer {
+    let patiently = async {
+        loop {
+            let answer = get(url).await;
+            if is_right(&answer) {
+                return answer;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, patiently).await.expect("no such answer")
+}
+
+/// The value of the one series in `metrics` that has all these words in its name and labels.
+fn metric(metrics: &str, words: &[&str]) -> f64 {
+    let is_it =
+        |line: &&str| !line.starts_with('#') && words.iter().all(|word| line.contains(word));
+    let lines: Vec<_> = metrics.lines().filter(is_it).collect();
+    let [line] = lines[..] else { panic!("{words:?}: {lines:?}") };
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_fails_is_left_alone_until_it_is_well_again() {
+    let well = Arc::new(AtomicBool::new(false));
+    let state = Arc::clone(&well);
+    let upstream = Upstream::answering(move |_| {
+        let well = state.load(Ordering::Relaxed);
+        let status = if well { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+        async move { answer(status, "the upstream's own words") }
+    })
+    .await;
+    let ambassador = Ambassador::of(upstream.address, &[]);
+
+    // A failure passes as it is, as long as the circuit is closed.
+    let failure = get(&ambassador.url("/")).await;
+    assert_eq!(failure.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(failure.text, "the upstream's own words");
+    assert_eq!(failure.header("proxy-status"), None);
+
+    let mut calls = 1;
+    let refusal = loop {
+        let answer = get(&ambassador.url("/")).await;
+        calls += 1;
+        if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+            break answer;
+        }
+        assert!(calls < 100, "the circuit does not open");
+    };
+    assert_eq!(upstream.asked(), calls - 1, "a refusal does not reach the upstream");
+    assert_eq!(refusal.header("retry-after"), Some("1"));
+    assert_eq!(refusal.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(refusal.header("proxy-status"), Some("ambassador; error=destination_unavailable"));
+    assert!(refusal.text.contains("circuit is open"), "{}", refusal.text);
+    assert_eq!(refusal.text.lines().count(), 1);
+
+    let metrics = get(&ambassador.metrics).await;
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let of_breaker = |words: &[&str]| {
+        let name = format!("name=\"{}\"", upstream.address);
+        metric(&metrics.text, &[words, &["layer=\"circuit_breaker\"", &name]].concat())
+    };
+    assert!(of_breaker(&["seawall_rejections_total", "circuit_open"]) >= 1.0);
+    assert!(of_breaker(&["seawall_calls_total", "outcome=\"bad\""]) >= 17.0);
+    assert!(of_breaker(&["seawall_circuit_breaker_transitions_total", "evidence"]) >= 1.0);
+    assert!(of_breaker(&["seawall_call_duration_seconds_bucket", "+Inf"]) >= 17.0);
+
+    well.store(true, Ordering::Relaxed);
+    ask_until(&ambassador.url("/"), |answer| answer.status == StatusCode::OK).await;
+    let opened = ambassador.says();
+    assert!(opened.contains("closed → open (evidence)"), "{opened}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_hangs_is_a_gateway_timeout() {
+    let upstream = Upstream::answering(|_| std::future::pending()).await;
+    let ambassador = Ambassador::of(upstream.address, &["--timeout", "50ms"]);
+
+    let ended = get(&ambassador.url("/")).await;
+
+    assert_eq!(ended.status, StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(ended.header("retry-after"), Some("1"));
+    assert_eq!(ended.header("proxy-status"), Some("ambassador; error=http_response_timeout"));
+    assert!(ended.text.contains("timed out (the limit is 50ms)"), "{}", ended.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_is_not_there_yet_is_a_warning_and_a_bad_gateway() {
+    // Bound and not listening: connections are refused, and nobody else gets the port.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let ambassador = Ambassador::of(held.local_addr().unwrap(), &[]);
+
+    let warning = ambassador.says();
+    assert!(warning.starts_with("warning: no answer from http://127.0.0.1:"), "{warning}");
+    assert!(warning.contains("refused"), "{warning}");
+    let refused = get(&ambassador.url("/")).await;
+    assert_eq!(refused.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(refused.header("proxy-status"), Some("ambassador; error=connection_refused"));
+    assert!(refused.text.starts_with("cannot connect to the upstream: "), "{}", refused.text);
+
+    // It comes at last, and nobody has to restart anything.
+    let listener = held.listen(8).unwrap();
+    let _upstream = Upstream::on(listener, |_| async { answer(StatusCode::NO_CONTENT, "") });
+    assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::NO_CONTENT);
+}
+
+// Whoever can break off an upload must not be able to open the circuit for everyone else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_that_break_off_are_no_evidence_against_the_upstream() {
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let upstream = Upstream::answering(move |request: Request<_>| {
+        arrived.send(()).unwrap();
+        async move {
+            let whole = http_body_util::BodyExt::collect(request.into_body()).await.is_ok();
+            answer(if whole { StatusCode::OK } else { StatusCode::BAD_REQUEST }, "")
+        }
+    })
+    .await;
+    let ambassador = Ambassador::of(upstream.address, &[]);
+
+    for _ in 0..40 {
+        let mut caller = TcpStream::connect(ambassador.address).unwrap();
+        caller.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc").unwrap();
+        timeout(SOON, arrivals.recv()).await.expect("the circuit has opened").unwrap();
+    }
+    assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::OK);
+    let metrics = get(&ambassador.metrics).await.text;
+    assert_eq!(metric(&metrics, &["seawall_circuit_breaker_state", "\"closed\""]), 1.0);
+    assert_eq!(metric(&metrics, &["seawall_calls_total", "circuit_breaker", "\"bad\""]), 0.0);
+}

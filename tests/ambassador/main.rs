@@ -1,0 +1,12 @@
+//! The example `ambassador`, run as a user runs it: a process, its output, its exit code.
+//!
+//! `cargo test` builds the example first; `cargo test --test ambassador` does not, so after a change
+//! run `cargo build --example ambassador` before it.
+#![cfg(unix)] // ctrl-c is sent with `kill`
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends
+
+mod demo;
+mod faults;
+mod manners;
+mod passage;
+mod support;

@@ -1,0 +1,127 @@
+//! How it starts, what it says when it cannot, and how it ends.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::support::{Ambassador, SOON, Upstream, answer, get, run};
+
+#[test]
+fn arguments_that_make_no_sense_are_named() {
+    let here = ["--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:1"];
+    let and = |more: &[&'static str]| [&here, more].concat();
+    let cases: &[(Vec<&str>, &str)] = &[
+        (vec!["--frobnicate"], "unknown argument `--frobnicate`"),
+        (vec!["--listen", "127.0.0.1:0"], "--listen needs --upstream"),
+        (vec!["--upstream", "http://127.0.0.1:1"], "--upstream needs --listen"),
+        (vec!["--listen"], "--listen needs a value"),
+        (vec!["--seconds", "0"], "--seconds 0: a number from 5 to 600"),
+        (vec!["--seconds", "soon"], "--seconds soon: a number"),
+        (vec!["--timeout", "1s"], "need --listen and --upstream"),
+        (and(&["--listen", "127.0.0.1:0"]), "--listen is given twice"),
+        (and(&["--timeout", "5"]), "--timeout 5: a time has a unit"),
+        (and(&["--timeout", "-1s"]), "--timeout -1s: a time is a positive number"),
+        (and(&["--timeout", "0ms"]), "--timeout 0ms: a time is a positive number"),
+        (and(&["--admin", "9090"]), "--admin 9090: an address is host:port"),
+        (and(&["--seconds", "9"]), "--seconds is for the show"),
+        (vec!["--listen", "127.0.0.1:99999", here[2], here[3]], "an address is host:port"),
+        (vec![here[0], here[1], "--upstream", "https://a"], "there is no TLS in this example"),
+        (vec![here[0], here[1], "--upstream", "127.0.0.1:1"], "a URL begins with http://"),
+        (vec![here[0], here[1], "--upstream", "http://a?b"], "nor a query can be forwarded"),
+        (vec![here[0], here[1], "--upstream=http://a b"], "--upstream http://a b: no URL"),
+    ];
+    for (arguments, sentence) in cases {
+        let remains = run(arguments);
+        assert_eq!(remains.status.code(), Some(2), "{arguments:?}");
+        let stderr = &remains.stderr;
+        assert!(stderr.starts_with("ambassador: "), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(sentence), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("--help"), "{arguments:?}: {stderr}");
+        assert_eq!(remains.stdout, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_is_no_error() {
+    let remains = run(&["--help"]);
+    assert_eq!(remains.status.code(), Some(0));
+    for option in ["--listen", "--upstream", "--timeout", "--admin", "--seconds"] {
+        assert!(remains.stdout.contains(option), "{option}");
+    }
+    assert_eq!(remains.stderr, "");
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_way_out() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let upstream = "http://127.0.0.1:1";
+    let cases = [
+        (["--listen", &taken, "--admin", "127.0.0.1:0"], "--listen"),
+        (["--listen", "127.0.0.1:0", "--admin", &taken], "--admin"),
+    ];
+    for (arguments, option) in cases {
+        let remains = run(&[&arguments[..], &["--upstream", upstream]].concat());
+        assert_eq!(remains.status.code(), Some(1), "{option}");
+        let stderr = &remains.stderr;
+        assert!(stderr.starts_with(&format!("ambassador: cannot listen on {taken}: ")), "{stderr}");
+        assert!(stderr.contains("in use"), "{stderr}");
+        assert!(stderr.contains(&format!("choose another {option}")), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_lets_the_calls_under_way_finish() {
+    let (arrived, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let gates = (Arc::clone(&arrived), Arc::clone(&go_on));
+    let upstream = Upstream::answering(move |_| {
+        let (arrived, go_on) = gates.clone();
+        async move {
+            arrived.add_permits(1);
+            go_on.acquire().await.unwrap().forget();
+            answer(StatusCode::OK, "after all")
+        }
+    })
+    .await;
+    let ambassador = Ambassador::of(upstream.address, &["--timeout", "10s"]);
+
+    let url = ambassador.url("/");
+    let call = tokio::spawn(async move { get(&url).await });
+    arrived.acquire().await.unwrap().forget();
+    ambassador.interrupt();
+    assert!(ambassador.says().starts_with("stopping"));
+    let refused = async { while TcpStream::connect(ambassador.address).await.is_ok() {} };
+    timeout(SOON, refused).await.expect("it still takes calls");
+    go_on.add_permits(1);
+
+    let answer = call.await.unwrap();
+    assert_eq!((answer.status, answer.text.as_str()), (StatusCode::OK, "after all"));
+    let (code, log) = ambassador.end();
+    assert_eq!(code, Some(0));
+    assert_eq!(log, ["stopped"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_ctrl_c_does_not_wait() {
+    let arrived = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&arrived);
+    let upstream = Upstream::answering(move |_| {
+        gate.add_permits(1);
+        std::future::pending()
+    })
+    .await;
+    let ambassador = Ambassador::of(upstream.address, &["--timeout", "60s"]);
+
+    let url = ambassador.url("/");
+    let call = tokio::spawn(async move { get(&url).await });
+    arrived.acquire().await.unwrap().forget();
+    ambassador.interrupt();
+    assert!(ambassador.says().starts_with("stopping"));
+    ambassador.interrupt();
+
+    assert_eq!(ambassador.end().0, Some(130));
+    assert!(call.await.is_err(), "it was cut off");
+}

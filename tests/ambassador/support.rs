@@ -1,0 +1,200 @@
+//! An ambassador in a process of its own, an upstream to put it in front of, and a caller.
+
+use std::convert::Infallible;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// Nothing here takes long; what takes longer than this hangs.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+pub(crate) type Body = BoxBody<Bytes, hyper::Error>;
+
+// ===== the process =====
+
+/// A running ambassador; killed when dropped.
+pub(crate) struct Ambassador {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) metrics: String,
+    stderr: mpsc::Receiver<String>,
+}
+
+/// What a process left behind.
+pub(crate) struct Remains {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let built: PathBuf = test.parent().unwrap().parent().unwrap().join("examples/ambassador");
+    assert!(built.exists(), "{} is missing: cargo build --example ambassador", built.display());
+    let mut command = Command::new(built);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(arguments: &[&str]) -> Remains {
+    let output = command(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Remains { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+impl Ambassador {
+    /// Starts one on a port of the system's choice, and reads from its output which one that is.
+    pub(crate) fn of(upstream: SocketAddr, more: &[&str]) -> Self {
+        let upstream = format!("http://{upstream}");
+        let arguments = ["--listen", "127.0.0.1:0", "--upstream", &upstream];
+        let mut child = command(&[&arguments, more].concat()).spawn().unwrap();
+        let stderr = lines(child.stderr.take().unwrap());
+        let stdout = lines(child.stdout.take().unwrap());
+        let address_in = |line: String| line.rsplit_once("http://").unwrap().1.to_owned();
+        let address = address_in(stdout.recv_timeout(SOON).unwrap()).parse().unwrap();
+        let metrics = format!("http://{}", address_in(stdout.recv_timeout(SOON).unwrap()));
+        Self { child, address, metrics, stderr }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The next line of its log.
+    pub(crate) fn says(&self) -> String {
+        self.stderr.recv_timeout(SOON).unwrap()
+    }
+
+    /// What ctrl-c does.
+    pub(crate) fn interrupt(&self) {
+        let kill = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// The code it ends with, and the rest of its log.
+    pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let log = self.stderr.iter().collect(); // until it closes its stderr, which is at its end
+        (self.child.wait().unwrap().code(), log)
+    }
+}
+
+impl Drop for Ambassador {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let _ = sender.send(line); // nobody may be interested
+        }
+    });
+    lines
+}
+
+// ===== the upstream =====
+
+/// A server in this process, and how often it was asked.
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+impl Upstream {
+    pub(crate) async fn answering<H, F>(handler: H) -> Self
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), handler)
+    }
+
+    pub(crate) fn on<H, F>(listener: TcpListener, handler: H) -> Self
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (handler, count) = (handler.clone(), Arc::clone(&count));
+                let service = service_fn(move |request| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let response = handler(request);
+                    async { Ok::<_, Infallible>(response.await) }
+                });
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                connections.spawn(connection);
+            }
+        });
+        Self { address, asked, _tasks: tasks }
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) fn full(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).map_err(|never| match never {}).boxed()
+}
+
+pub(crate) fn answer(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    Response::builder().status(status).body(full(text)).unwrap()
+}
+
+// ===== the caller =====
+
+/// An answer that has arrived.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+pub(crate) async fn ask(request: Request<Body>) -> Answer {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let (head, body) = client.request(request).await.unwrap().into_parts();
+    let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    Answer { status: head.status, headers: head.headers, text }
+}
+
+pub(crate) async fn get(url: &str) -> Answer {
+    ask(Request::get(url).body(full("")).unwrap()).await
+}
