@@ -101,7 +101,6 @@ impl Occupancy {
         (self.inside as u64) << 32 | self.waiting as u64
     }
 
-    #[allow(clippy::cast_possible_truncation)] // each half is what it was made of
     pub(crate) const fn unpack(word: u64) -> Self {
         Self { inside: (word >> 32) as u32, waiting: word as u32 }
     }

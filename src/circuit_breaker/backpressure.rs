@@ -72,10 +72,10 @@ where
                 Admission::Refused(refusal) => {
                     let at = self.gate.shared.common.reporter.clock.instant(refusal.until);
                     self.timer = at.map(|at| Box::pin(sleep_until(at)));
-                    if let Some(timer) = &mut self.timer {
-                        if timer.as_mut().poll(cx).is_ready() {
-                            continue;
-                        }
+                    if let Some(timer) = &mut self.timer
+                        && timer.as_mut().poll(cx).is_ready()
+                    {
+                        continue;
                     }
                     let era = self.gate.shared.era();
                     if self.gate.shared.is_passing() {

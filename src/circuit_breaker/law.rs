@@ -180,7 +180,6 @@ impl Check {
             self.wrong(field, value, format!("a ratio from 0.000001 to {most}"));
             return 0;
         }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in 1..=1_000_000
         let ppm = (value * 1e6).round() as u32;
         ppm
     }
@@ -233,10 +232,8 @@ impl Check {
             }
             Span::Time(_) => {}
         }
-        if let Some(least) = at_least {
-            if !(1..=most).contains(&least) {
-                self.wrong("at_least", least, format!("1 to {most} (what the window holds)"));
-            }
+        if let Some(least) = at_least.filter(|least| !(1..=most).contains(least)) {
+            self.wrong("at_least", least, format!("1 to {most} (what the window holds)"));
         }
         Rate { ppm, span, at_least: at_least.unwrap_or(AT_LEAST.min(most)) }
     }

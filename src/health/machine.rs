@@ -76,7 +76,6 @@ impl Health {
         (self.changes as u64) << 32 | (self.against as u64) << 1 | self.up as u64
     }
 
-    #[allow(clippy::cast_possible_truncation)] // each part is what it was made of
     pub(crate) const fn unpack(word: u64) -> Self {
         Self { up: word & 1 == 1, against: (word >> 1) as u16, changes: (word >> 32) as u32 }
     }
@@ -112,7 +111,6 @@ impl Law {
             wrong("initial", &dials.initial, "up or down");
         }
         ConfigErrors::none_of(problems)?;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 to 1000
         let per_mille = (dials.jitter * 1000.0).round() as u64;
         let interval = nanos(dials.interval);
         let spread = (u128::from(interval) * u128::from(per_mille) / 1000) as u64;

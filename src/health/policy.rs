@@ -153,7 +153,10 @@ impl Policy {
     #[cold]
     fn is_its_turn(&self) -> bool {
         let one_in = self.law().let_through;
-        one_in > 0 && (self.turned_away.fetch_add(1, Ordering::Relaxed) + 1) % one_in == 0
+        one_in > 0 && {
+            let nth = self.turned_away.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            nth.is_multiple_of(one_in)
+        }
     }
 
     /// A live call ended.

@@ -37,7 +37,6 @@ impl Balance {
         self.paid_ms << 24 | self.milli as u64
     }
 
-    #[allow(clippy::cast_possible_truncation)] // masked
     pub(crate) const fn unpack(word: u64) -> Self {
         Self { milli: (word & Self::MOST as u64) as u32, paid_ms: word >> 24 }
     }

@@ -23,7 +23,6 @@ impl Weights {
     /// million, `0 < tolerated < broken < 1_000_000`), and the inverse odds of a false trip.
     ///
     /// The only place where logarithms are taken, once per configuration.
-    #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
     pub(crate) fn new(tolerated: u32, broken: u32, odds: u64) -> Self {
         let (p0, p1) = (f64::from(tolerated) / 1e6, f64::from(broken) / 1e6);
         let micro = |nats: f64| (nats * 1e6).round() as u64;

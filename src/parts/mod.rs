@@ -9,7 +9,6 @@ pub(crate) mod window;
 
 /// A number in `0..=max`, evenly, from a random draw; by multiplication, so that no division is
 /// needed (Lemire 2019).
-#[allow(clippy::cast_possible_truncation)] // the upper half of the product
 pub(crate) fn spread(max: u64, draw: u64) -> u64 {
     let product = u128::from(draw) * (u128::from(max) + 1);
     (product >> 64) as u64

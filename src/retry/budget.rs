@@ -195,7 +195,6 @@ impl BudgetBuilder {
                 problems.push(ConfigError::new(field, tokens, format!("{least} to {most} tokens")));
                 return 0;
             }
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked
             let milli = (tokens * 1000.0).round() as u32;
             milli
         };

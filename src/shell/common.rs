@@ -170,7 +170,6 @@ impl<M: Machine> Common<M> {
 
     fn set_levels(&self, handles: &Handles<StateMeter>) {
         for (gauge, count) in handles.own.gauges.iter().zip(&self.census) {
-            #[allow(clippy::cast_precision_loss)] // a count of keys
             gauge.set(count.load(Ordering::Relaxed) as f64);
         }
     }

@@ -169,7 +169,6 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
     }
 
     fn shard(&self, hash: u64) -> &Mutex<Shard<P>> {
-        #[allow(clippy::cast_possible_truncation)] // any bits will do
         &self.shards[hash as usize % SHARDS]
     }
 
@@ -192,11 +191,11 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             (count < self.most).then_some(count + 1)
         });
         // The place of the evicted passes to the newcomer, so the count stays.
-        taken.is_ok() || self.evict_one(shard)
+        taken.is_ok() || Self::evict_one(shard)
     }
 
     /// Forgets one cell of the shard that is at rest and in nobody's hands.
-    fn evict_one(&self, shard: &Mutex<Shard<P>>) -> bool {
+    fn evict_one(shard: &Mutex<Shard<P>>) -> bool {
         for _ in 0..LOOKS {
             let mut guard = lock(shard);
             let Some(key) = guard.queue.pop_front() else {
@@ -222,7 +221,6 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
     }
 
     fn note_count(&self) {
-        #[allow(clippy::cast_precision_loss)] // a count of keys
         self.meter.with(|_| (), |handles| handles.own.keys.set(self.len() as f64));
     }
 }

@@ -62,7 +62,6 @@ impl Queue {
         let slot = Slot { fate: Fate::Waiting(None), next: NONE, before: self.newest, deadline };
         let index = if self.free == NONE {
             self.slots.push(slot);
-            #[allow(clippy::cast_possible_truncation)] // the user's bound is far below
             let index = (self.slots.len() - 1) as u32;
             index
         } else {

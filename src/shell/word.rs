@@ -24,10 +24,10 @@ impl Word {
         };
         Self(
             digest.state.index() as u64
-                | kind << 3
-                | u64::from(digest.quiet) * Self::QUIET
-                | (version & Self::VERSIONS) << 7
-                | digest.era << 16,
+                | (kind << 3)
+                | (u64::from(digest.quiet) * Self::QUIET)
+                | ((version & Self::VERSIONS) << 7)
+                | (digest.era << 16),
         )
     }
 
@@ -64,7 +64,6 @@ impl Word {
         }
     }
 
-    #[allow(clippy::cast_possible_truncation)] // each half is what it was made of
     pub(crate) const fn measured(self, payload: u64) -> Measured {
         let (observed, threshold) = ((payload >> 32) as u32, payload as u32);
         match (self.0 >> 3) & 0b111 {
