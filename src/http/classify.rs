@@ -6,12 +6,12 @@ use std::io::{self, ErrorKind};
 use http::{HeaderMap, Response, StatusCode};
 use tower::BoxError;
 
-use super::hint::retry_after;
+use super::hint::hint;
 use crate::classify::{Classify, Verdict, of_rejection};
 use crate::error::{CallError, Error, causes};
 use crate::outcome::Outcome;
 
-/// Reads an HTTP answer: its status, its `Retry-After`, or the error that came instead.
+/// Reads an HTTP answer: its status, its hint when to come back, or the error that came instead.
 ///
 /// | answer | means |
 /// | --- | --- |
@@ -21,7 +21,7 @@ use crate::outcome::Outcome;
 /// | everything else | [`SUCCESS`](Outcome::SUCCESS): it answered as designed, if only with "no" |
 /// | an error | [`TRANSIENT`](Outcome::TRANSIENT); [unsent](Outcome::unsent) if no connection came about |
 ///
-/// A `Retry-After` of a failure or a pushback becomes its hint. Rejections by layers of this crate
+/// A [hint](hint()) of a failure or a pushback goes with it. Rejections by layers of this crate
 /// are judged as everywhere.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HttpClassifier;
@@ -51,7 +51,7 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
         status if status.is_server_error() => Outcome::TRANSIENT,
         _ => return Outcome::SUCCESS,
     };
-    match retry_after(headers) {
+    match hint(headers) {
         Some(delay) if outcome != Outcome::FAILURE => outcome.after(delay),
         _ => outcome,
     }

@@ -1,34 +1,88 @@
 //! How long a server asks us to stay away.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
 use crate::time;
 
+/// From this number of seconds on a reset is a point in time, and below it a span: no server asks
+/// for thirty years of patience.
+const EPOCH_LIKE: u64 = 1_000_000_000;
+
+/// How long the server asks us to stay away: its [`Retry-After`](retry_after), or else the reset of
+/// a rate limit that has nothing left.
+///
+/// Understands the `RateLimit` header (`"default";r=0;t=50` and the older `remaining=0, reset=50`)
+/// and the widespread `X-RateLimit-Remaining` with `X-RateLimit-Reset`, in seconds from now or since
+/// 1970.
+pub fn hint(headers: &HeaderMap) -> Option<Duration> {
+    retry_after(headers).or_else(|| rate_limit(headers)).or_else(|| x_rate_limit(headers))
+}
+
 /// What a `Retry-After` header says (RFC 9110 §10.2.3): seconds, or a date.
 ///
 /// A date in the past is no time at all. What is neither is `None`: there is no hint.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
-        // More seconds than fit are as good as for ever; whoever follows a hint has a cap.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    if let Some(seconds) = whole_seconds(value) {
+        return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(time::wall_clock()).unwrap_or(Duration::ZERO))
 }
 
+/// `RateLimit` of the IETF draft, in its present and its former form.
+fn rate_limit(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("ratelimit")?.to_str().ok()?;
+    let mut remaining = None;
+    let mut reset = None;
+    for part in value.split([';', ',']) {
+        // The name of the policy has no value.
+        let Some((name, number)) = part.split_once('=') else { continue };
+        match name.trim() {
+            "r" | "remaining" => remaining = whole_seconds(number.trim()),
+            "t" | "reset" => reset = whole_seconds(number.trim()),
+            _ => {}
+        }
+    }
+    (remaining? == 0).then(|| reset.map(Duration::from_secs)).flatten()
+}
+
+fn x_rate_limit(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| whole_seconds(headers.get(name)?.to_str().ok()?.trim());
+    if number("x-ratelimit-remaining")? != 0 {
+        return None;
+    }
+    let reset = number("x-ratelimit-reset")?;
+    if reset < EPOCH_LIKE {
+        return Some(Duration::from_secs(reset));
+    }
+    let now = time::wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(Duration::from_secs(reset).saturating_sub(now))
+}
+
+/// More seconds than fit are as good as for ever; whoever follows a hint has a cap.
+fn whole_seconds(value: &str) -> Option<u64> {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| value.parse().unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
+
+    fn headers<const N: usize>(pairs: [(&'static str, &str); N]) -> HeaderMap {
+        let pair = |(name, value): (&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header value"))
+        };
+        pairs.into_iter().map(pair).collect()
+    }
 
     fn told(value: &str) -> Option<Duration> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, HeaderValue::from_str(value).expect("a header value"));
-        retry_after(&headers)
+        hint(&headers([("retry-after", value)]))
     }
 
     // pitfall B30
@@ -41,13 +95,29 @@ mod tests {
         for garbage in ["", "-5", "1.5", "soon", "Sun, 99 Nov 1994 08:49:37 GMT"] {
             assert_eq!(told(garbage), None, "{garbage:?}");
         }
-        assert_eq!(retry_after(&HeaderMap::new()), None);
+        assert_eq!(hint(&HeaderMap::new()), None);
     }
 
+    // pitfall B30
     #[test]
     fn a_date_is_counted_from_the_wall_clock() {
         let soon = time::wall_clock() + Duration::from_secs(100);
         let told = told(&httpdate::fmt_http_date(soon)).expect("a date");
         assert!(told > Duration::from_secs(90) && told <= Duration::from_secs(100), "{told:?}");
+    }
+
+    #[test]
+    fn a_rate_limit_with_nothing_left_is_a_hint() {
+        let fifty = Some(Duration::from_secs(50));
+        for value in ["\"default\";r=0;t=50", "limit=10, remaining=0, reset=50"] {
+            assert_eq!(hint(&headers([("ratelimit", value)])), fifty, "{value}");
+        }
+        assert_eq!(hint(&headers([("ratelimit", "r=3;t=50")])), None);
+        let reset = |remaining, reset: &str| {
+            hint(&headers([("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", reset)]))
+        };
+        assert_eq!(reset("0", "50"), fifty);
+        assert_eq!(reset("1", "50"), None);
+        assert_eq!(reset("0", "1000000000"), Some(Duration::ZERO), "a point long ago");
     }
 }

@@ -25,10 +25,16 @@ mod carry;
 mod classify;
 mod health;
 mod hint;
+mod key;
 mod replay;
+mod respond;
 
 pub use carry::InExtensions;
 pub use classify::{AsError, HttpClassifier, of_error, of_status};
 pub use health::health_response;
-pub use hint::retry_after;
+pub use hint::{hint, retry_after};
+pub use key::{authority, path};
 pub use replay::Replay;
+pub use respond::{
+    Problem, Render, RenderBy, Respond, RespondLayer, ResponseFuture, rejection_response, status_of,
+};

@@ -1,0 +1,182 @@
+//! What a gRPC answer means.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, Response, StatusCode};
+
+use crate::classify::{Classify, Verdict, of_rejection};
+use crate::error::CallError;
+use crate::http::{AsError, of_error, of_status};
+use crate::outcome::Outcome;
+
+/// A gRPC status code (the number of `grpc-status`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Code(u8);
+
+impl Code {
+    /// All is well.
+    pub const OK: Self = Self(0);
+    /// The caller went away.
+    pub const CANCELLED: Self = Self(1);
+    /// Nobody knows.
+    pub const UNKNOWN: Self = Self(2);
+    /// The request makes no sense.
+    pub const INVALID_ARGUMENT: Self = Self(3);
+    /// Time ran out.
+    pub const DEADLINE_EXCEEDED: Self = Self(4);
+    /// There is no such thing.
+    pub const NOT_FOUND: Self = Self(5);
+    /// There is such a thing already.
+    pub const ALREADY_EXISTS: Self = Self(6);
+    /// Not for this caller.
+    pub const PERMISSION_DENIED: Self = Self(7);
+    /// Too much was asked.
+    pub const RESOURCE_EXHAUSTED: Self = Self(8);
+    /// Not in this state.
+    pub const FAILED_PRECONDITION: Self = Self(9);
+    /// Somebody else was faster.
+    pub const ABORTED: Self = Self(10);
+    /// Past the end.
+    pub const OUT_OF_RANGE: Self = Self(11);
+    /// There is no such method.
+    pub const UNIMPLEMENTED: Self = Self(12);
+    /// The server broke.
+    pub const INTERNAL: Self = Self(13);
+    /// The server is not there.
+    pub const UNAVAILABLE: Self = Self(14);
+    /// Something is lost.
+    pub const DATA_LOSS: Self = Self(15);
+    /// Who are you?
+    pub const UNAUTHENTICATED: Self = Self(16);
+
+    /// The code in a `grpc-status` header or trailer: `None` if there is none, [`UNKNOWN`](Self::UNKNOWN)
+    /// if it is no number from 0 to 16.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get("grpc-status")?;
+        let number = value.to_str().ok().and_then(|value| value.parse().ok());
+        Some(number.filter(|number| *number <= 16).map_or(Self::UNKNOWN, Self))
+    }
+
+    /// The number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Reads a gRPC answer: its `grpc-status`, with the pushback of the server.
+///
+/// | code | means |
+/// | --- | --- |
+/// | `OK`, and what the caller did wrong: `INVALID_ARGUMENT`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `FAILED_PRECONDITION`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `UNAUTHENTICATED` | [`SUCCESS`](Outcome::SUCCESS): it answered as designed |
+/// | `UNAVAILABLE` | [`TRANSIENT`](Outcome::TRANSIENT) |
+/// | `DEADLINE_EXCEEDED`, `INTERNAL`, `UNKNOWN`, `DATA_LOSS` | [`FAILURE`](Outcome::FAILURE): it broke, and what it did is not known |
+/// | `RESOURCE_EXHAUSTED` | [`PUSHBACK`](Outcome::PUSHBACK) |
+/// | `ABORTED` | it is well; asking again makes sense |
+/// | `CANCELLED` | [`IGNORE`](Outcome::IGNORE) |
+///
+/// A response without a code in its headers is decided by its trailers
+/// ([`Verdict::AtEnd`](crate::Verdict::AtEnd)); give the layer a [`Finish`](crate::Finish) that waits
+/// for them. A response that is no gRPC is judged by its HTTP status.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GrpcClassifier;
+
+impl<B, E> Classify<Response<B>, E> for GrpcClassifier
+where
+    E: CallError + AsError,
+{
+    fn classify(&self, result: Result<&Response<B>, &E>) -> Verdict {
+        match result {
+            Ok(response) if response.status() != StatusCode::OK => {
+                of_status(response.status(), response.headers()).into()
+            }
+            Ok(response) => match Code::of(response.headers()) {
+                Some(code) => of_code(code, response.headers()).into(),
+                None => Verdict::AtEnd,
+            },
+            Err(error) => match error.rejected() {
+                Some(rejected) => of_rejection(rejected).into(),
+                None => of_error(error.as_error()).into(),
+            },
+        }
+    }
+}
+
+/// What a code means, with the pushback that came with it in the headers or trailers.
+///
+/// `grpc-retry-pushback-ms` says when to come back; if it is negative or no number, not at all (gRFC
+/// A6).
+pub fn of_code(code: Code, headers: &HeaderMap) -> Outcome {
+    let outcome = match code {
+        Code::UNAVAILABLE => Outcome::TRANSIENT,
+        Code::DEADLINE_EXCEEDED | Code::INTERNAL | Code::UNKNOWN | Code::DATA_LOSS => {
+            return Outcome::FAILURE;
+        }
+        Code::RESOURCE_EXHAUSTED => Outcome::PUSHBACK,
+        Code::ABORTED => Outcome { again: Outcome::TRANSIENT.again, ..Outcome::SUCCESS },
+        Code::CANCELLED => return Outcome::IGNORE,
+        _ => return Outcome::SUCCESS,
+    };
+    match headers.get("grpc-retry-pushback-ms").map(|value| value.to_str().unwrap_or_default()) {
+        None => outcome,
+        Some(pushback) => match pushback.parse() {
+            Ok(millis) => outcome.after(Duration::from_millis(millis)),
+            Err(_) => Outcome { again: Outcome::FAILURE.again, ..outcome },
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Again, Health};
+
+    fn headers(status: &str, pushback: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-status", status.parse().expect("a value"));
+        if let Some(pushback) = pushback {
+            headers.insert("grpc-retry-pushback-ms", pushback.parse().expect("a value"));
+        }
+        headers
+    }
+
+    // pitfall B29
+    #[test]
+    fn the_table_of_codes() {
+        let health = |number: u8| of_code(Code(number), &HeaderMap::new()).health;
+        for good in [0, 3, 5, 6, 7, 9, 10, 11, 12, 16] {
+            assert_eq!(health(good), Health::Good, "{good}");
+        }
+        for bad in [2, 4, 13, 14, 15] {
+            assert_eq!(health(bad), Health::Bad, "{bad}");
+        }
+        assert_eq!((health(1), health(8)), (Health::Silent, Health::Pushback));
+        let again = |number: u8| of_code(Code(number), &HeaderMap::new()).again != Again::Never;
+        let asked_again: Vec<_> = (0..=16).filter(|number| again(*number)).collect();
+        assert_eq!(asked_again, [8, 10, 14]);
+    }
+
+    // pitfall B30
+    #[test]
+    fn pushback_says_when_or_never() {
+        let again = |pushback| of_code(Code::UNAVAILABLE, &headers("14", Some(pushback))).again;
+        assert_eq!(again("250"), Again::Yes { after: Some(Duration::from_millis(250)) });
+        assert_eq!(again("0"), Again::Yes { after: Some(Duration::ZERO) });
+        assert_eq!([again("-1"), again("soon"), again("")], [Again::Never; 3]);
+    }
+
+    #[test]
+    fn a_code_is_read_and_nonsense_is_unknown() {
+        assert_eq!(Code::of(&headers("14", None)), Some(Code::UNAVAILABLE));
+        for nonsense in ["", "17", "-1", "ok", "999"] {
+            assert_eq!(Code::of(&headers(nonsense, None)), Some(Code::UNKNOWN), "{nonsense:?}");
+        }
+        assert_eq!(Code::of(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! What layers need to know about gRPC. It works on plain [`http`](::http) requests and responses,
+//! as a layer around a tonic channel or server sees them, and needs no gRPC library.
+//!
+//! A gRPC failure is an `Ok(200)` to whoever looks at HTTP alone. [`GrpcClassifier`] reads the
+//! `grpc-status`, [`parse_timeout`] the `grpc-timeout`, and [`respond`] turns rejections into answers that
+//! every gRPC client understands.
+
+mod classify;
+mod respond;
+mod timeout;
+
+pub use classify::{Code, GrpcClassifier, of_code};
+pub use respond::{Trailers, code_of, respond};
+pub use timeout::{format_timeout, parse_timeout};

@@ -1,0 +1,72 @@
+//! Rejections as gRPC answers.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
+
+use super::classify::Code;
+use crate::error::{CallError, Reason};
+use crate::http::{Render, RespondLayer};
+
+/// Turns the errors of a stack into gRPC answers; the [`RespondLayer`] of gRPC.
+///
+/// An answer is headers alone (trailers-only), which every gRPC client understands: `UNAVAILABLE` for
+/// refusals, `DEADLINE_EXCEEDED` where time ran out, with `grpc-retry-pushback-ms` where the time to
+/// come back is known. Any other error is `INTERNAL`. The message names the kind of refusal, and no
+/// name of your inside.
+///
+/// ```
+/// use seawall::{Error, bulkhead::BulkheadLayer, grpc};
+/// use std::convert::Infallible;
+/// use tower::{ServiceBuilder, service_fn};
+///
+/// # use http::{Request, Response};
+/// # async fn serve(_: Request<String>) -> Result<Response<String>, Infallible> { Ok(Response::default()) }
+/// let server = ServiceBuilder::new()
+///     .layer(grpc::respond())
+///     .layer(BulkheadLayer::new("payments"))
+///     .map_err(Error::Inner)
+///     .service(service_fn(serve)); // Error = Infallible
+/// # fn cannot_fail<S: tower::Service<Request<String>, Error = Infallible>>(_: S) {}
+/// # cannot_fail(server);
+/// ```
+pub const fn respond() -> RespondLayer<Trailers> {
+    RespondLayer::of(Trailers)
+}
+
+/// Renders rejections as trailers-only answers; see [`respond`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trailers;
+
+impl<B: Default, E: CallError> Render<B, E> for Trailers {
+    fn render(&self, error: Option<&E>) -> Response<B> {
+        let Some(error) = error else { return answer(Code::UNAVAILABLE, "unavailable") };
+        let Some(rejected) = error.rejected() else {
+            return answer(Code::INTERNAL, "internal error");
+        };
+        let mut response = answer(code_of(rejected.reason()), rejected.reason().as_str());
+        if let Some(delay) = rejected.retry_after() {
+            // Rounded up: never earlier than told.
+            let millis = delay.as_nanos().div_ceil(1_000_000);
+            let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+            response.headers_mut().insert("grpc-retry-pushback-ms", HeaderValue::from(millis));
+        }
+        response
+    }
+}
+
+/// The code that tells of a reason.
+pub const fn code_of(reason: Reason) -> Code {
+    match reason {
+        Reason::TimedOut | Reason::DeadlineExceeded => Code::DEADLINE_EXCEEDED,
+        _ => Code::UNAVAILABLE,
+    }
+}
+
+fn answer<B: Default>(code: Code, message: &'static str) -> Response<B> {
+    let mut response = Response::new(B::default());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from(u16::from(code.number())));
+    headers.insert("grpc-message", HeaderValue::from_static(message));
+    response
+}
