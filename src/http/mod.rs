@@ -22,7 +22,10 @@
 //! ```
 
 mod carry;
+mod check;
 mod classify;
+mod deadline;
+mod endpoint;
 mod health;
 mod hint;
 mod key;
@@ -31,6 +34,10 @@ mod respond;
 
 pub use carry::InExtensions;
 pub use classify::{AsError, HttpClassifier, of_error, of_status};
+pub use deadline::{
+    DEADLINE_CAP, ReadDeadline, ReadDeadlineLayer, TimeoutHeader, WriteDeadline, WriteDeadlineLayer,
+};
+pub use endpoint::HealthEndpoint;
 pub use health::health_response;
 pub use hint::{hint, retry_after};
 pub use key::{authority, path};

@@ -1,0 +1,224 @@
+//! Deadlines on the wire: read from requests that come in, written to requests that go out.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Request};
+use tower::{Layer, Service};
+
+use crate::error::{ConfigError, ConfigErrors};
+use crate::request::{Call, Deadline};
+
+/// How a header tells the time that is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeoutHeader {
+    /// Whole milliseconds, under this name.
+    Millis(HeaderName),
+    /// `grpc-timeout`.
+    #[cfg(feature = "grpc")]
+    Grpc,
+}
+
+impl TimeoutHeader {
+    fn name(&self) -> HeaderName {
+        match self {
+            Self::Millis(name) => name.clone(),
+            #[cfg(feature = "grpc")]
+            Self::Grpc => HeaderName::from_static("grpc-timeout"),
+        }
+    }
+
+    fn read(&self, value: &HeaderValue) -> Option<Duration> {
+        match self {
+            Self::Millis(_) => {
+                let value = value.to_str().ok()?.trim();
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let millis = || value.parse().unwrap_or(u64::MAX);
+                (digits && !value.is_empty()).then(|| Duration::from_millis(millis()))
+            }
+            #[cfg(feature = "grpc")]
+            Self::Grpc => crate::grpc::parse_timeout(value),
+        }
+    }
+
+    fn write(&self, left: Duration) -> HeaderValue {
+        match self {
+            // Rounded down: the callee must not think it has more time than it has.
+            Self::Millis(_) => {
+                HeaderValue::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+            }
+            #[cfg(feature = "grpc")]
+            Self::Grpc => crate::grpc::format_timeout(left),
+        }
+    }
+}
+
+// ===== ReadDeadlineLayer =====
+
+/// The most time that a caller is given by default; see [`ReadDeadlineLayer::bounds`].
+pub const DEADLINE_CAP: Duration = Duration::from_secs(60);
+
+/// Reads how long the caller will wait from a header, and puts the deadline where
+/// [`InExtensions`](super::InExtensions) finds it.
+///
+/// For servers. Nothing that comes from outside is trusted: a timeout is raised to a floor and cut
+/// to a cap, one that cannot be read counts as none, a deadline that is there already can only move
+/// closer, and the header does not go on further in. Put it outside the layers that carry a
+/// deadline: an outer [`timeout`](crate::timeout) then refuses what is expired on arrival.
+///
+/// ```
+/// use http::{HeaderName, Request};
+/// use seawall::http::{InExtensions, ReadDeadlineLayer, TimeoutHeader};
+/// use seawall::{Error, timeout::TimeoutLayer};
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, service_fn};
+///
+/// let header = TimeoutHeader::Millis(HeaderName::from_static("x-timeout-ms"));
+/// let server = ServiceBuilder::new()
+///     .layer(ReadDeadlineLayer::new(header).bounds(Duration::ZERO, Duration::from_secs(10))?)
+///     .layer(TimeoutLayer::builder("orders").limit(Duration::from_secs(10)).carry(InExtensions).build()?)
+///     .map_err(Error::Inner)
+///     .service(service_fn(|_: Request<String>| async { Ok::<_, std::io::Error>(()) }));
+/// # let _ = seawall::check::<_, Request<String>>(server);
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct ReadDeadlineLayer {
+    header: TimeoutHeader,
+    floor: Duration,
+    cap: Duration,
+}
+
+impl ReadDeadlineLayer {
+    /// Reads this header.
+    pub fn new(header: TimeoutHeader) -> Self {
+        Self { header, floor: Duration::ZERO, cap: DEADLINE_CAP }
+    }
+
+    /// A caller is given at least `floor`, by default no time, and at most `cap`, by default a
+    /// minute.
+    ///
+    /// # Errors
+    ///
+    /// A cap below the floor.
+    pub fn bounds(mut self, floor: Duration, cap: Duration) -> Result<Self, ConfigErrors> {
+        if cap < floor {
+            let accepted = format!("at least floor = {floor:?}");
+            return Err(ConfigErrors::one(ConfigError::new("cap", cap, accepted)));
+        }
+        (self.floor, self.cap) = (floor, cap);
+        Ok(self)
+    }
+}
+
+impl<S> Layer<S> for ReadDeadlineLayer {
+    type Service = ReadDeadline<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ReadDeadline { inner, layer: self.clone() }
+    }
+}
+
+/// Reads deadlines; see [`ReadDeadlineLayer`].
+#[derive(Debug, Clone)]
+pub struct ReadDeadline<S> {
+    inner: S,
+    layer: ReadDeadlineLayer,
+}
+
+impl<S, B> Service<Request<B>> for ReadDeadline<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        let ReadDeadlineLayer { header, floor, cap } = &self.layer;
+        // Removes every copy of the header, and reads the first.
+        let value = request.headers_mut().remove(header.name());
+        if let Some(timeout) = value.and_then(|value| header.read(&value)) {
+            let told = Deadline::after(timeout.min(*cap).max(*floor));
+            let mut call: Call = request.extensions().get().cloned().unwrap_or_default();
+            call.deadline = Some(call.deadline.map_or(told, |deadline| deadline.min(told)));
+            request.extensions_mut().insert(call);
+        }
+        self.inner.call(request)
+    }
+}
+
+// ===== WriteDeadlineLayer =====
+
+/// Writes how much time is left into each request that goes out, for the one who is called.
+///
+/// For clients, innermost. The time left is that of the deadline in the extensions
+/// ([`InExtensions`](super::InExtensions)), less a margin for the way back. A request without a
+/// deadline, and a header that is there already with less, are left alone.
+#[derive(Debug, Clone)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct WriteDeadlineLayer {
+    header: TimeoutHeader,
+    margin: Duration,
+}
+
+impl WriteDeadlineLayer {
+    /// Writes this header.
+    pub fn new(header: TimeoutHeader) -> Self {
+        Self { header, margin: Duration::ZERO }
+    }
+
+    /// Keeps so much of the time left to itself, by default none. If no more is left than that, the
+    /// callee is told that it has no time at all.
+    pub fn margin(mut self, margin: Duration) -> Self {
+        self.margin = margin;
+        self
+    }
+}
+
+impl<S> Layer<S> for WriteDeadlineLayer {
+    type Service = WriteDeadline<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        WriteDeadline { inner, layer: self.clone() }
+    }
+}
+
+/// Writes deadlines; see [`WriteDeadlineLayer`].
+#[derive(Debug, Clone)]
+pub struct WriteDeadline<S> {
+    inner: S,
+    layer: WriteDeadlineLayer,
+}
+
+impl<S, B> Service<Request<B>> for WriteDeadline<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        let WriteDeadlineLayer { header, margin } = &self.layer;
+        let deadline = request.extensions().get::<Call>().and_then(|call| call.deadline);
+        if let Some(deadline) = deadline.filter(|deadline| *deadline != Deadline::NEVER) {
+            let name = header.name();
+            let left = deadline.remaining().saturating_sub(*margin);
+            let there = request.headers().get(&name).and_then(|value| header.read(value));
+            let left = there.map_or(left, |there| there.min(left));
+            request.headers_mut().insert(name, header.write(left));
+        }
+        self.inner.call(request)
+    }
+}
