@@ -180,8 +180,7 @@ impl Check {
             self.wrong(field, value, format!("a ratio from 0.000001 to {most}"));
             return 0;
         }
-        let ppm = (value * 1e6).round() as u32;
-        ppm
+        (value * 1e6).round() as u32
     }
 
     fn rule(&mut self, rule: &TripRule) -> Option<Rule> {

@@ -195,8 +195,7 @@ impl BudgetBuilder {
                 problems.push(ConfigError::new(field, tokens, format!("{least} to {most} tokens")));
                 return 0;
             }
-            let milli = (tokens * 1000.0).round() as u32;
-            milli
+            (tokens * 1000.0).round() as u32
         };
         let cap = milli("cap", self.cap, 0.0, most);
         let terms = Terms {

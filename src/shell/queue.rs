@@ -62,8 +62,7 @@ impl Queue {
         let slot = Slot { fate: Fate::Waiting(None), next: NONE, before: self.newest, deadline };
         let index = if self.free == NONE {
             self.slots.push(slot);
-            let index = (self.slots.len() - 1) as u32;
-            index
+            (self.slots.len() - 1) as u32
         } else {
             let index = self.free;
             self.free = self.slots[index as usize].next;
