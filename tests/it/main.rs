@@ -4,6 +4,7 @@
 mod cancel;
 mod circuit_breaker;
 mod contract;
+mod finish;
 mod hooks;
 mod house;
 mod refusals;

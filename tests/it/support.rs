@@ -286,7 +286,7 @@ pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F, bell: &Arc<Bell>) -> 
     Pin::new(future).poll(&mut Context::from_waker(&waker))
 }
 
-pub(crate) fn ready_once<S: Service<u32>>(
+pub(crate) fn ready_once<Req, S: Service<Req>>(
     service: &mut S,
     bell: &Arc<Bell>,
 ) -> Poll<Result<(), S::Error>> {
