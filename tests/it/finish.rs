@@ -93,7 +93,9 @@ fn stream(layer: &Layered) -> (UnboundedSender<Chunk>, Body) {
 /// A stream that ends so, and was read to its end.
 fn read(layer: &Layered, chunks: &[Chunk]) {
     let (sender, mut body) = stream(layer);
-    chunks.iter().for_each(|chunk| sender.send(*chunk).unwrap());
+    for chunk in chunks {
+        sender.send(*chunk).unwrap();
+    }
     drop(sender);
     while next(&mut body) != Poll::Ready(None) {}
 }

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod circuit_breaker;
+mod compile;
 mod contract;
 mod finish;
 mod hooks;
