@@ -62,6 +62,7 @@ async fn is_over_after(polls: u32, kind: Kind, case: Case) -> bool {
     if case.after_a_storm {
         storm(&ledger, &mut service);
         tokio::time::advance(A_REST).await;
+        subject.forgive();
     }
     ledger.set_ready(case.ready);
     ledger.set_reply(case.reply);
@@ -143,6 +144,7 @@ async fn a_panic_of_the_inner_service_leaves_nothing_behind() {
                 if after_a_storm {
                     storm(&ledger, &mut service);
                     tokio::time::advance(A_REST).await;
+                    subject.forgive();
                 }
                 ledger.set_ready(ready);
                 ledger.set_reply(reply);
@@ -211,6 +213,7 @@ async fn after_any_mix_of_endings_nothing_is_left() {
         drop(flying);
         check(&ledger, &subject, "after the mix");
         tokio::time::advance(A_REST).await;
+        subject.forgive();
         works(&ledger, service);
         check(&ledger, &subject, "after the mix, and a call");
     })

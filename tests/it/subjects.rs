@@ -7,13 +7,17 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
+use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
+use seawall::health::HealthLayer;
+use seawall::retry::{Backoff, Chosen, RetryLayer};
 use seawall::timeout::TimeoutLayer;
+use seawall::{Classifier, Cloned, Error};
 use tokio::task::unconstrained;
 use tower::Layer;
 use tower::util::BoxCloneService;
 
-use crate::support::Boxed;
+use crate::support::{Bell, Boxed, Broken, Fail, now, poll_once};
 
 /// Longer than anything in these tests takes, unless it hangs.
 pub(crate) const LIMIT: Duration = Duration::from_hours(1);
@@ -38,6 +42,10 @@ macro_rules! subject {
 const LAYERS: &[(&str, Make)] = &[
     ("circuit_breaker", breaker),
     ("keyed_circuit_breaker", keyed_breaker),
+    ("retry", || subject!(impatient_retry())),
+    ("bulkhead", || subject!(BulkheadLayer::new("kit"))),
+    ("queueing_bulkhead", || subject!(queueing_bulkhead())),
+    ("health", health),
     ("timeout", || subject!(TimeoutLayer::new("kit", LIMIT))),
     ("covering_timeout", || subject!(covering_timeout())),
 ];
@@ -63,6 +71,54 @@ fn keyed_breaker() -> Subject {
     subject.shut_by(move || handle.key("k").map_or(Box::new(()), |handle| hold_open(&handle)))
 }
 
+/// It tries again at once, so that a check need not wait for it.
+fn impatient_retry() -> RetryLayer<Classifier, Chosen<Cloned>> {
+    RetryLayer::builder("kit").backoff(Backoff::none()).cloned().build().unwrap()
+}
+
+/// As many places as a check has calls under way that must have one.
+fn queueing_bulkhead() -> BulkheadLayer {
+    BulkheadLayer::builder("kit").limit(3).queue(1000).max_wait(LIMIT).build().unwrap()
+}
+
+/// It goes down when three live calls fail, and has to be told to look again.
+fn health() -> Subject {
+    let layer = HealthLayer::builder("kit").learn(true).build().unwrap();
+    let (down, up) = (layer.clone(), layer.clone());
+    let fail = |layer: &HealthLayer| {
+        let call = layer.run(|| async { Err::<(), Fail>(Error::Inner(Broken)) });
+        assert!(now(poll_once(&mut Box::pin(call), &Bell::new())).is_err());
+    };
+    let look_again = move || {
+        let (handle, mut dials) = (up.handle(), up.handle().dials());
+        dials.let_through = 1;
+        handle.reload(dials.clone()).unwrap();
+        for _ in 0..dials.rise {
+            let call = up.run(|| async { Ok::<(), Fail>(()) });
+            assert_eq!(now(poll_once(&mut Box::pin(call), &Bell::new())), Ok(()));
+        }
+        dials.let_through = 0;
+        handle.reload(dials).unwrap();
+    };
+    let undo = look_again.clone();
+    let shut = move || {
+        (0..down.handle().dials().fall).for_each(|_| fail(&down));
+        Box::new(Undo(Box::new(undo.clone()))) as Box<dyn Any>
+    };
+    Subject { forgive: vec![Box::new(look_again)], ..subject!(layer) }.shut_by(shut)
+}
+
+/// Runs when it is dropped.
+struct Undo(Box<dyn Fn()>);
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
 fn covering_timeout() -> TimeoutLayer {
     TimeoutLayer::builder("kit").limit(LIMIT).cover_readiness(true).build().unwrap()
 }
@@ -85,13 +141,14 @@ pub(crate) struct Subject {
     counters: usize,
     drain: Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>>>,
     shut: Vec<Box<dyn Fn() -> Box<dyn Any>>>,
+    forgive: Vec<Box<dyn Fn()>>,
 }
 
 impl Subject {
     fn new<L>(layer: L) -> Self
     where
         L: Layer<Boxed> + 'static,
-        L::Service: tower::Service<u32, Response = u32, Error = crate::support::Fail, Future: Send>
+        L::Service: tower::Service<u32, Response = u32, Error = Fail, Future: Send>
             + Clone
             + Send
             + 'static,
@@ -102,6 +159,7 @@ impl Subject {
             counters: 0,
             drain: Box::new(|| Box::pin(async {})),
             shut: Vec::new(),
+            forgive: Vec::new(),
         }
     }
 
@@ -116,6 +174,8 @@ impl Subject {
         let (wrap, count, drain) = (self.wrap, self.in_flight, self.drain);
         let mut shut = self.shut;
         shut.extend(inner.shut);
+        let mut forgive = self.forgive;
+        forgive.extend(inner.forgive);
         Self {
             wrap: Box::new(move |service| wrap((inner.wrap)(service))),
             in_flight: Box::new(move || count() + (inner.in_flight)()),
@@ -128,6 +188,7 @@ impl Subject {
                 })
             }),
             shut,
+            forgive,
         }
     }
 
@@ -148,6 +209,11 @@ impl Subject {
 
     pub(crate) fn drain(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         (self.drain)()
+    }
+
+    /// What does not recover by itself is told that all is well.
+    pub(crate) fn forgive(&self) {
+        self.forgive.iter().for_each(|forgive| forgive());
     }
 
     /// The ways to make it refuse everything, one for each of its layers that can.

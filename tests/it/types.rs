@@ -6,7 +6,10 @@ use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::time::Duration;
 
+use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::{self as breaker, CircuitBreakerLayer};
+use seawall::health::{self, HealthLayer};
+use seawall::retry::{self, RetryLayer};
 use seawall::timeout::{self, TimeoutLayer};
 use seawall::{Error, Rejected};
 use tower::util::ServiceFn;
@@ -41,6 +44,9 @@ type KeyedLayer = breaker::KeyedCircuitBreakerLayer<seawall::Classifier, seawall
 type KeyedBuilder = breaker::KeyedBuilder<seawall::Classifier, seawall::AtHead, Keyed>;
 type BackpressureLayer = breaker::BackpressureLayer<seawall::Classifier, seawall::AtHead>;
 
+type Copied = retry::Chosen<seawall::Cloned>;
+type RepeatingLayer = RetryLayer<seawall::Classifier, Copied>;
+
 #[test]
 fn public_types_can_be_sent_shared_and_printed() {
     table! {
@@ -66,8 +72,8 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::AtHead: Copy;
         seawall::Settle: ;
         seawall::Source: Clone;
-        seawall::Call: Copy;
-        seawall::Carried<u32>: Copy;
+        seawall::Call: Clone;
+        seawall::Carried<u32>: Clone;
         seawall::Deadline: Copy;
         seawall::Cloned: Copy;
         seawall::Never: Copy;
@@ -98,6 +104,55 @@ fn public_types_can_be_sent_shared_and_printed() {
         BackpressureLayer: Clone;
         breaker::Backpressure<Inner, seawall::Classifier, seawall::AtHead>: Clone;
         Calling<BackpressureLayer>: ;
+
+        // retry
+        RetryLayer: Clone;
+        RepeatingLayer: Clone;
+        retry::Builder: Clone;
+        retry::Retry<Inner, seawall::Classifier, Copied, seawall::NoCarry>: Clone;
+        Calling<RepeatingLayer>: ; // ResponseFuture
+        retry::RetryHandle: Clone;
+        retry::Dials: Clone;
+        retry::Backoff: Copy;
+        retry::Jitter: Copy;
+        retry::OnRefusal: Copy;
+        retry::Budget: Clone;
+        retry::BudgetBuilder: Clone;
+        retry::Withdrawal: ;
+        Copied: Copy;
+        retry::CopyBy<fn(&u32) -> Option<u32>>: Copy;
+        retry::Unsaid: Copy;
+        retry::Numbered<fn(&mut u32, u32), seawall::NoCarry>: Copy;
+        seawall::Stop: Copy;
+        seawall::Measure: Clone;
+
+        // bulkhead
+        BulkheadLayer: Clone;
+        bulkhead::Builder: Clone;
+        bulkhead::Bulkhead<Inner, seawall::AtHead, seawall::NoCarry>: Clone;
+        Calling<BulkheadLayer>: ; // ResponseFuture
+        bulkhead::BulkheadHandle: Clone;
+        bulkhead::Dials: Clone;
+        bulkhead::Order: Copy;
+        bulkhead::BackpressureLayer<seawall::AtHead>: Clone;
+        bulkhead::Backpressure<Inner, seawall::AtHead>: Clone;
+        Calling<bulkhead::BackpressureLayer<seawall::AtHead>>: ;
+
+        // health
+        HealthLayer: Clone;
+        health::Builder: Clone;
+        health::Health<Inner, seawall::Classifier>: Clone;
+        Calling<HealthLayer>: ; // ResponseFuture
+        health::HealthHandle: Clone;
+        health::Dials: Clone;
+        health::Watch: ;
+        health::HealthRegistry: Clone;
+        health::Criticality: Copy;
+        health::Probe: Copy;
+        health::Report: Clone;
+        health::CheckReport: Clone;
+        health::RegistryWatch: ;
+        seawall::Status: Copy;
 
         // timeout
         TimeoutLayer: Clone;
@@ -168,5 +223,14 @@ fn requests_may_be_local_and_borrowed() {
     assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
 
     let mut service = CircuitBreakerLayer::new("local").layer(service_fn(echo));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+
+    let mut service = BulkheadLayer::new("local").layer(service_fn(echo));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+
+    let mut service = HealthLayer::new("local").layer(service_fn(echo));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+
+    let mut service = RetryLayer::new("local").never().layer(service_fn(echo));
     assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
 }
