@@ -1,3 +1,4 @@
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //! Composable tower layers.
 

@@ -30,6 +30,12 @@ pub(crate) trait Machine: Clone + Debug + Eq + Send + 'static {
     fn vigil(dials: &Self::Dials) -> Vigil;
 }
 
+/// A machine that may be one of many, each of which is forgotten when it says nothing any more.
+pub(crate) trait Forgettable: Machine {
+    /// Whether nothing would be lost by forgetting it.
+    fn is_at_rest(&mut self, now: Tick) -> bool;
+}
+
 /// What the shell has to measure for a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Vigil {

@@ -1,8 +1,8 @@
 //! What the services of one bulkhead share: the places, and those who wait for one.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -17,11 +17,9 @@ use crate::machine::Pass;
 use crate::outcome::Outcome;
 use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::lock;
 use crate::shell::meter::{Ended, Handles, Instruments, Labels};
-use crate::shell::queue::{Number, Queue, Standing};
+use crate::shell::queue::{Line, Number, Standing};
 use crate::shell::reporter::Reporter;
-use crate::time;
 
 /// Calls under way.
 const IN_FLIGHT: &str = "seawall_bulkhead_in_flight";
@@ -36,11 +34,11 @@ const WAIT: &str = "seawall_bulkhead_wait_seconds";
 pub(crate) struct Policy {
     pub(super) reporter: Reporter<BulkheadMeter>,
     /// The occupancy. Whoever lets the count of those who wait begin or go on being more than zero
-    /// holds the lock of the queue, so that the two agree; all others need no lock.
+    /// does so in the line, so that the two agree; all others need no lock.
     word: AtomicU64,
     limit: AtomicU32,
     dials: Live<(Law, Dials)>,
-    queue: Mutex<Queue>,
+    line: Line,
 }
 
 pub(crate) struct BulkheadMeter {
@@ -78,7 +76,7 @@ impl Policy {
             word: AtomicU64::new(Occupancy::default().pack()),
             limit: AtomicU32::new(law.limit),
             dials: Live::new((law, dials)),
-            queue: Mutex::default(),
+            line: Line::default(),
         };
         policy.note_levels();
         policy
@@ -96,7 +94,7 @@ impl Policy {
     pub(super) fn turn(&self, law: Law, dials: Dials) {
         self.dials.set((law, dials));
         self.limit.store(law.limit, Ordering::Release);
-        while self.step_locked(Input::Settle) == Effect::Next {}
+        while self.step_and_call(Input::Settle) == Effect::Next {}
         self.note_levels();
     }
 
@@ -137,14 +135,17 @@ impl Policy {
         if law.queue == 0 && !patient {
             return Entry::Full(self.fullness());
         }
-        let mut queue = lock(&self.queue);
         let input = if patient { Input::Stand } else { Input::Ask };
-        let entry = match self.step(&law, input) {
-            Effect::Wait => Entry::Queued(queue.join(deadline)),
-            Effect::Full => Entry::Full(self.fullness()),
-            _ => Entry::Inside, // somebody left meanwhile
+        let mut effect = Effect::Done;
+        let number = self.line.join(deadline, || {
+            effect = self.step(&law, input);
+            effect == Effect::Wait
+        });
+        let entry = match number {
+            Some(number) => Entry::Queued(number),
+            None if effect == Effect::Full => Entry::Full(self.fullness()),
+            None => Entry::Inside, // somebody left meanwhile
         };
-        drop(queue);
         self.note_levels();
         entry
     }
@@ -166,7 +167,7 @@ impl Policy {
             (at.waiting == 0).then(|| Occupancy { inside, ..at }.pack())
         });
         if left.is_err() {
-            self.step_locked(Input::Leave);
+            self.step_and_call(Input::Leave);
         }
         self.note_levels();
     }
@@ -174,14 +175,10 @@ impl Policy {
     /// One who waits, or was just given a place, goes away.
     pub(super) fn give_up(&self, number: &Number) {
         let law = self.law();
-        let mut queue = lock(&self.queue);
-        let (standing, waker) = queue.leave(number);
-        if standing == Standing::Waiting {
+        let give_up = || {
             self.step(&law, Input::GiveUp);
-        }
-        drop(queue);
-        drop(waker);
-        match standing {
+        };
+        match self.line.leave(number, give_up) {
             Standing::Placed => self.leave(), // it was given a place and does not take it
             Standing::Waiting | Standing::Expired => self.note_levels(),
         }
@@ -189,41 +186,22 @@ impl Policy {
 
     /// How one who waits fares. Unless it goes on waiting, its number is given back.
     pub(super) fn look(&self, number: &Number, waker: &Waker) -> Standing {
-        let mut queue = lock(&self.queue);
-        let (standing, replaced) = queue.look(number, waker);
-        if standing != Standing::Waiting {
-            queue.leave(number);
-        }
-        drop(queue);
-        drop(replaced);
-        standing
+        self.line.look(number, waker)
     }
 
     // ----- the door of the machine -----
 
-    /// Steps with the lock of the queue held, and places the next one if that is what comes of it.
-    fn step_locked(&self, input: Input) -> Effect {
+    /// Steps, and calls the next one in line if a place became theirs.
+    fn step_and_call(&self, input: Input) -> Effect {
         let law = self.law();
-        let mut wakers = Wakers::default();
-        let mut queue = lock(&self.queue);
-        let effect = self.step(&law, input);
-        let mut next = effect;
-        while next == Effect::Next {
-            next = match queue.call_next(law.newest_first, time::now) {
-                Some((true, waker)) => {
-                    wakers.add(waker);
-                    Effect::Done
-                }
-                // It came too late for the place: the one after it may have it.
-                Some((false, waker)) => {
-                    wakers.add(waker);
-                    self.step(&law, Input::Leave)
-                }
-                None => self.step(&law, Input::Leave), // unreachable: the word counts the queue
-            };
-        }
-        drop(queue);
-        wakers.wake();
+        let mut effect = Effect::Done;
+        let first = || {
+            effect = self.step(&law, input);
+            effect == Effect::Next
+        };
+        // It came too late for the place: the one after it may have it.
+        let missed = || self.step(&law, Input::Leave) == Effect::Next;
+        self.line.call(law.newest_first, first, missed);
         effect
     }
 
@@ -257,26 +235,6 @@ impl Policy {
             handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
         };
         self.reporter.meter(levels);
-    }
-}
-
-/// Those to be woken after the unlock; hardly ever more than one.
-#[derive(Default)]
-struct Wakers {
-    first: Option<Waker>,
-    more: Vec<Waker>,
-}
-
-impl Wakers {
-    fn add(&mut self, waker: Option<Waker>) {
-        match &self.first {
-            None => self.first = waker,
-            Some(_) => self.more.extend(waker),
-        }
-    }
-
-    fn wake(self) {
-        self.first.into_iter().chain(self.more).for_each(Waker::wake);
     }
 }
 

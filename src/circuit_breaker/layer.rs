@@ -18,6 +18,7 @@ use crate::classify::{Classifier, Classify, Of};
 use crate::error::{CallError, ConfigErrors};
 use crate::event::{Observe, Observers};
 use crate::finish::{AtHead, Finish};
+use crate::outcome::Outcome;
 use crate::rng;
 use crate::shell::caller::Caller;
 use crate::shell::common::Common;
@@ -270,7 +271,7 @@ impl<R, E, F> Builder<Classifier<R, E>, F> {
     /// Judges responses, for instance by their status.
     pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, E>, F>
     where
-        J: Fn(&Res) -> crate::Outcome,
+        J: Fn(&Res) -> Outcome,
     {
         let Self { name, dials, hooks, observers, seed } = self;
         let hooks = Hooks { classify: hooks.classify.with_response(judge), finish: hooks.finish };
@@ -280,7 +281,7 @@ impl<R, E, F> Builder<Classifier<R, E>, F> {
     /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
     pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, Of<J>>, F>
     where
-        J: Fn(&Err) -> crate::Outcome,
+        J: Fn(&Err) -> Outcome,
     {
         let Self { name, dials, hooks, observers, seed } = self;
         let hooks = Hooks { classify: hooks.classify.with_error(judge), finish: hooks.finish };

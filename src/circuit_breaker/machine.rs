@@ -1,16 +1,14 @@
 //! The law of the breaker: what an answer does to the state, and what the state does to a call.
 
-use super::dials::Dials;
+use super::dials::{Abandonment, Dials};
 use super::law::Law;
 use super::rules::{Marks, RuleState, Tripped};
-use crate::circuit_breaker::Abandonment;
 use crate::error::Measured;
 use crate::event::{Cause, Change, State};
 use crate::machine::{
-    Command, Digest, Effect, Input, Machine, Pass, PassKind, Verdict, Vigil, Wake,
+    Command, Digest, Effect, Forgettable, Input, Machine, Pass, PassKind, Verdict, Vigil, Wake,
 };
 use crate::outcome::{Health, Sample};
-use crate::shell::keyed::Forgettable;
 use crate::time::{Tick, nanos};
 
 /// Calls abandoned within this time of each other count once: it is one event, seen many times.

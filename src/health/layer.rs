@@ -16,6 +16,7 @@ use super::service::Health;
 use crate::classify::{Classifier, Classify, Of};
 use crate::error::{CallError, ConfigError, ConfigErrors};
 use crate::event::{Observe, Observers, Status};
+use crate::outcome::Outcome;
 use crate::shell::caller::Caller;
 use crate::shell::gate::Gate;
 use crate::shell::reporter::Reporter;
@@ -232,7 +233,7 @@ impl<R, E> Builder<Classifier<R, E>> {
     /// Judges responses of live calls, for instance by their status.
     pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, E>>
     where
-        J: Fn(&Res) -> crate::Outcome,
+        J: Fn(&Res) -> Outcome,
     {
         self.with_classify(|classify| classify.with_response(judge))
     }
@@ -240,7 +241,7 @@ impl<R, E> Builder<Classifier<R, E>> {
     /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
     pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, Of<J>>>
     where
-        J: Fn(&Err) -> crate::Outcome,
+        J: Fn(&Err) -> Outcome,
     {
         self.with_classify(|classify| classify.with_error(judge))
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
@@ -16,6 +17,7 @@ use crate::event::{EventKind, Status};
 use crate::shell::live::Live;
 use crate::shell::meter::{Instruments, Labels};
 use crate::shell::reporter::{Reporter, Speaker};
+use crate::shell::waiters::{Lobby, Seat};
 use crate::time::Tick;
 
 /// 1 while up, 0 while down.
@@ -35,6 +37,8 @@ pub(super) struct Policy {
     latest: watch::Sender<Latest>,
     last_error: Live<Option<Arc<str>>>,
     registries: Live<Vec<Weak<Registry>>>,
+    /// Those who wait for an inner service that may never become ready while it is down.
+    lobby: Lobby,
     task: OnceLock<Task>,
 }
 
@@ -90,6 +94,7 @@ impl Policy {
             latest: watch::Sender::new(Latest { number: 0, status: health.status(), at }),
             last_error: Live::new(None),
             registries: Live::new(Vec::new()),
+            lobby: Lobby::default(),
             task: OnceLock::new(),
         };
         policy.set_level();
@@ -159,6 +164,15 @@ impl Policy {
         }
     }
 
+    /// Leaves a waker for when it goes down. Returns `false` if it is down.
+    pub(super) fn wait(&self, seat: &mut Seat, waker: &Waker) -> bool {
+        self.lobby.wait(seat, waker, || self.status() == Status::Up)
+    }
+
+    pub(super) fn leave(&self, seat: &mut Seat) {
+        self.lobby.leave(seat);
+    }
+
     /// A live call ended.
     #[inline]
     pub(super) fn learn(&self, input: Input) {
@@ -197,6 +211,9 @@ impl Policy {
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
         self.set_level();
         if let Some(status) = changed {
+            if status == Status::Down {
+                self.lobby.wake();
+            }
             self.announce(after.changes, status);
         }
     }

@@ -13,6 +13,7 @@ use crate::error::{CallError, Measured, Reason};
 use crate::event::Status;
 use crate::shell::gate::Gate;
 use crate::shell::oneshot::Oneshot;
+use crate::shell::waiters::Seat;
 
 /// Calls the inner service while its dependency is up, and refuses at once while it is down.
 pub struct Health<S, C> {
@@ -21,11 +22,13 @@ pub struct Health<S, C> {
     classify: Arc<C>,
     /// Whether `inner` said it is ready and was not called since.
     readied: bool,
+    /// Where the caller waits for the inner service, to be told when its dependency goes down.
+    seat: Seat,
 }
 
 impl<S, C> Health<S, C> {
     pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, classify: Arc<C>) -> Self {
-        Self { inner, gate, classify, readied: false }
+        Self { inner, gate, classify, readied: false, seat: Seat::default() }
     }
 
     /// The inner service.
@@ -46,14 +49,27 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if self.gate.status() == Status::Down {
-            return Poll::Ready(Ok(())); // a refusal needs nobody
+        loop {
+            if self.gate.status() == Status::Down {
+                return Poll::Ready(Ok(())); // a refusal needs nobody
+            }
+            match self.inner.poll_ready(cx) {
+                Poll::Ready(result) => {
+                    self.readied = result.is_ok();
+                    return Poll::Ready(result);
+                }
+                // Who waits for a service that may never become ready must hear that it is down.
+                Poll::Pending if self.gate.wait(&mut self.seat, cx.waker()) => {
+                    return Poll::Pending;
+                }
+                Poll::Pending => {} // it went down meanwhile: look again
+            }
         }
-        self.inner.poll_ready(cx).map_ok(|()| self.readied = true)
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        self.gate.leave(&mut self.seat);
         let readied = std::mem::take(&mut self.readied);
         let refusal = match self.gate.enter() {
             Some(lane) if lane.lets_through() => {
@@ -71,6 +87,12 @@ where
             self.inner = self.inner.clone(); // gives the reservation back
         }
         ResponseFuture::refused(self.gate.reporter.reject(refusal, Measured::Nothing))
+    }
+}
+
+impl<S, C> Drop for Health<S, C> {
+    fn drop(&mut self) {
+        self.gate.leave(&mut self.seat);
     }
 }
 

@@ -17,6 +17,7 @@ use super::service::Retry;
 use crate::classify::{Classifier, Classify, Of};
 use crate::error::{CallError, ConfigErrors};
 use crate::event::{Observe, Observers};
+use crate::outcome::Outcome;
 use crate::request::{Cloned, Never, NoCarry};
 use crate::shell::caller::Caller;
 use crate::shell::gate::Gate;
@@ -311,7 +312,7 @@ impl<J1, J2, R, K> Builder<Classifier<J1, J2>, R, K> {
     /// Judges responses, for instance by their status.
     pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, J2>, R, K>
     where
-        J: Fn(&Res) -> crate::Outcome,
+        J: Fn(&Res) -> Outcome,
     {
         self.with_classify(|classify| classify.with_response(judge))
     }
@@ -319,7 +320,7 @@ impl<J1, J2, R, K> Builder<Classifier<J1, J2>, R, K> {
     /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
     pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<J1, Of<J>>, R, K>
     where
-        J: Fn(&Err) -> crate::Outcome,
+        J: Fn(&Err) -> Outcome,
     {
         self.with_classify(|classify| classify.with_error(judge))
     }

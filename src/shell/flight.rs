@@ -150,6 +150,9 @@ impl<B: Berth> Flight<B> {
     /// The inner service answered; whoever holds the result says when the call is over.
     #[inline]
     pub(crate) fn into_settle(mut self, head: Verdict) -> Option<Settle> {
+        if head == Verdict::AtEnd {
+            self.pending(); // the call goes on, even if its head was there at once
+        }
         let berth = self.berth.take()?;
         Some(Settle::new(berth, head, self.pass))
     }

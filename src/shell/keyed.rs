@@ -9,14 +9,13 @@ use std::sync::{Arc, Mutex};
 use metrics::{Counter, Gauge};
 
 use crate::event::EventKind;
-use crate::machine::Machine;
+use crate::machine::Forgettable;
 use crate::shell::common::Common;
 use crate::shell::flight::{Cell, Site};
 use crate::shell::gate::Roll;
 use crate::shell::lock;
 use crate::shell::meter::{Instruments, Labels, Meter};
 use crate::shell::reporter::Speaker;
-use crate::time::Tick;
 
 /// Keys that have a policy of their own.
 const KEYS: &str = "seawall_keys";
@@ -30,12 +29,6 @@ const LONGEST_KEY: usize = 256;
 const LOOKS: usize = 8;
 /// The name under which the calls of all keys without a place are counted.
 const OVERFLOW: &str = "(overflow)";
-
-/// What the registry asks of a machine beyond its law.
-pub(crate) trait Forgettable: Machine {
-    /// Whether nothing would be lost by forgetting it.
-    fn is_at_rest(&mut self, now: Tick) -> bool;
-}
 
 /// The cells of a keyed policy.
 pub(crate) struct Keyed<P: Site> {

@@ -1,9 +1,13 @@
 //! Those who wait for a place, in order: a slab of linked slots, so that everyone can leave from
 //! anywhere in constant time, and nothing is allocated once the slab has grown.
 
+use std::sync::Mutex;
 use std::task::Waker;
 
 use tokio::time::Instant;
+
+use crate::shell::lock;
+use crate::time;
 
 const NONE: u32 = u32::MAX;
 
@@ -138,6 +142,93 @@ impl Queue {
             NONE => self.newest = before,
             next => self.slots[next as usize].before = before,
         }
+    }
+}
+
+// ===== impl Line =====
+
+/// A queue that many threads share, and that changes together with a count that its user keeps.
+/// Each `step` is taken under the lock, so that the two agree; no user code runs in one.
+#[derive(Debug, Default)]
+pub(crate) struct Line(Mutex<Queue>);
+
+impl Line {
+    /// Stands at the end, if `step` says so.
+    pub(crate) fn join(
+        &self,
+        deadline: Option<Instant>,
+        step: impl FnOnce() -> bool,
+    ) -> Option<Number> {
+        let mut queue = lock(&self.0);
+        step().then(|| queue.join(deadline))
+    }
+
+    /// How one who waits fares. Unless it goes on waiting, its number is given back.
+    pub(crate) fn look(&self, number: &Number, waker: &Waker) -> Standing {
+        let mut queue = lock(&self.0);
+        let (standing, replaced) = queue.look(number, waker);
+        if standing != Standing::Waiting {
+            queue.leave(number);
+        }
+        drop(queue);
+        drop(replaced);
+        standing
+    }
+
+    /// Gives a number back, with a `step` if its holder was still waiting.
+    pub(crate) fn leave(&self, number: &Number, step: impl FnOnce()) -> Standing {
+        let mut queue = lock(&self.0);
+        let (standing, waker) = queue.leave(number);
+        if standing == Standing::Waiting {
+            step();
+        }
+        drop(queue);
+        drop(waker);
+        standing
+    }
+
+    /// Calls the next one, if `step` says that a place became theirs; and as long as those who are
+    /// called have come too late, the one after, if `missed` says the same.
+    pub(crate) fn call(
+        &self,
+        newest_first: bool,
+        step: impl FnOnce() -> bool,
+        mut missed: impl FnMut() -> bool,
+    ) {
+        let mut wakers = Wakers::default();
+        let mut queue = lock(&self.0);
+        let mut called = step();
+        while called {
+            called = match queue.call_next(newest_first, time::now) {
+                Some((in_time, waker)) => {
+                    wakers.add(waker);
+                    !in_time && missed()
+                }
+                None => missed(), // unreachable: the count is that of the queue
+            };
+        }
+        drop(queue);
+        wakers.wake();
+    }
+}
+
+/// Those to be woken after the unlock; hardly ever more than one.
+#[derive(Default)]
+struct Wakers {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Wakers {
+    fn add(&mut self, waker: Option<Waker>) {
+        match &self.first {
+            None => self.first = waker,
+            Some(_) => self.more.extend(waker),
+        }
+    }
+
+    fn wake(self) {
+        self.first.into_iter().chain(self.more).for_each(Waker::wake);
     }
 }
 

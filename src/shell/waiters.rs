@@ -1,8 +1,11 @@
 //! A bounded slab of wakers: one slot a waiting handle, which it owns and gives back.
 
+use std::fmt;
+use std::sync::Mutex;
 use std::task::Waker;
 
 use crate::machine::Wake;
+use crate::shell::lock;
 
 /// More handles than this are not woken by the policy, only by the service they wait for.
 const MOST: usize = 4096;
@@ -71,6 +74,52 @@ impl Waiters {
             taken.extend(self.slots[self.cursor].waker.take());
         }
         taken
+    }
+}
+
+/// A slab of wakers for a policy whose state needs no lock.
+#[derive(Default)]
+pub(crate) struct Lobby(Mutex<Waiters>);
+
+impl Lobby {
+    /// Leaves a waker. Returns `false` if `worthwhile` says that there is nothing to wait for any
+    /// more: look again instead. Who changes that calls [`wake`](Self::wake) afterwards, so that no
+    /// wake falls in between.
+    pub(crate) fn wait(
+        &self,
+        seat: &mut Seat,
+        waker: &Waker,
+        worthwhile: impl FnOnce() -> bool,
+    ) -> bool {
+        let waker = waker.clone();
+        let mut waiters = lock(&self.0);
+        if !worthwhile() {
+            return false;
+        }
+        let replaced = waiters.wait(seat, waker);
+        drop(waiters);
+        drop(replaced);
+        true
+    }
+
+    /// Gives the slot of a waiter back.
+    pub(crate) fn leave(&self, seat: &mut Seat) {
+        if seat.is_taken() {
+            let waker = lock(&self.0).leave(seat);
+            drop(waker); // after the unlock
+        }
+    }
+
+    /// Lets everyone look again.
+    pub(crate) fn wake(&self) {
+        let wakers = lock(&self.0).take(Wake::All);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl fmt::Debug for Lobby {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lobby").finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,16 @@
 //! What users rely on, through the public API, in one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that panics is a test that fails
 
+mod cancel;
 mod circuit_breaker;
+mod compile;
+mod contract;
+mod finish;
+mod hooks;
+mod house;
+mod refusals;
 mod smoke;
+mod source;
+mod subjects;
+mod support;
+mod types;

@@ -1,0 +1,316 @@
+//! What a call allocates: nothing, except the one box of a refusal that is a `BoxError`.
+//!
+//! A binary of its own, for it brings its own allocator.
+#![allow(unsafe_code)] // an allocator cannot be written without
+#![allow(clippy::unwrap_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::future::{Ready, pending, poll_fn, ready};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
+use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
+use seawall::timeout::TimeoutLayer;
+use seawall::{Carried, Deadline, Error, Event, InCarried};
+use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
+
+// ===== counting =====
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
+
+fn count() {
+    // A thread that is ending has nothing left to count with.
+    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: every method hands its arguments on to the system's allocator, as they came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// So many calls are counted, after a few that may fill caches.
+const CALLS: u64 = 100;
+const WARM_UP: u64 = 20;
+
+/// The allocations of `CALLS` turns.
+fn allocations(mut turn: impl FnMut()) -> u64 {
+    (0..WARM_UP).for_each(|_| turn());
+    let before = ALLOCATIONS.get();
+    (0..CALLS).for_each(|_| turn());
+    ALLOCATIONS.get() - before
+}
+
+// ===== calling =====
+
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("broken")]
+struct Broken;
+
+type Fail = Error<Broken>;
+type Answer<E> = Ready<Result<u32, E>>;
+
+fn echo(request: u32) -> Answer<Fail> {
+    ready(Ok(request))
+}
+
+fn fail(_: u32) -> Answer<Fail> {
+    ready(Err(Error::Inner(Broken)))
+}
+
+fn boxing(request: u32) -> Answer<BoxError> {
+    ready(Ok(request))
+}
+
+/// One that is pending once, as everything is that comes over a network.
+async fn soon(request: u32) -> Result<u32, Fail> {
+    let mut asked = false;
+    poll_fn(|_| if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending })
+        .await;
+    Ok(request)
+}
+
+async fn never(_: u32) -> Result<u32, Fail> {
+    pending().await
+}
+
+/// Polls until it is ready. Nothing that is asked here waits for a wake.
+fn run<F: Future>(mut future: Pin<&mut F>) -> F::Output {
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..10 {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+    }
+    panic!("pending")
+}
+
+/// Readies a service and calls it.
+fn call<S: Service<Req>, Req>(service: &mut S, request: Req) -> Result<S::Response, S::Error> {
+    run(pin!(poll_fn(|cx| service.poll_ready(cx))))?;
+    run(pin!(service.call(request)))
+}
+
+/// The allocations of calls that end as `expected` says: on one service, on a clone each, and on a
+/// clone that nobody readied.
+fn of_calls<S, E>(mut service: S, expected: impl Fn(Result<u32, E>) -> bool) -> [u64; 3]
+where
+    S: Service<u32, Response = u32, Error = E> + Clone,
+{
+    let original = service.clone();
+    [
+        allocations(|| assert!(expected(call(&mut service, 7)))),
+        allocations(|| assert!(expected(call(&mut original.clone(), 7)))),
+        allocations(|| assert!(expected(run(pin!(original.clone().call(7)))))),
+    ]
+}
+
+fn is_ok<E>(answer: Result<u32, E>) -> bool {
+    answer.is_ok()
+}
+
+fn is_broken(answer: Result<u32, Fail>) -> bool {
+    answer == Err(Error::Inner(Broken))
+}
+
+fn is_refused<T, E: seawall::CallError>(answer: Result<T, E>) -> bool {
+    answer.is_err_and(|error| error.rejected().is_some())
+}
+
+const NONE: [u64; 3] = [0; 3];
+const ONE_EACH: [u64; 3] = [CALLS; 3];
+const SECOND: Duration = Duration::from_secs(1);
+
+// ===== the cases =====
+
+fn successes_and_failures_allocate_nothing() {
+    let breaker = || CircuitBreakerLayer::new("a");
+    let timeout = || TimeoutLayer::new("a", SECOND);
+    let windows = Trip::failure_rate(0.9).or(Trip::slow_rate(0.9, SECOND).over_time(SECOND));
+    let windowed = CircuitBreakerLayer::builder("a").trip(windows).build().unwrap();
+    let keyed =
+        CircuitBreakerLayer::builder("a").keyed(|_: &u32| Cow::Borrowed("k")).build().unwrap();
+    let covering = TimeoutLayer::builder("a").cover_readiness(true).build().unwrap();
+    let heard = CircuitBreakerLayer::builder("a").observe(|_: &Event| ()).build().unwrap();
+
+    assert_eq!(of_calls(breaker().layer(service_fn(echo)), is_ok), NONE, "breaker");
+    assert_eq!(of_calls(breaker().layer(service_fn(soon)), is_ok), NONE, "breaker, pending");
+    assert_eq!(of_calls(windowed.layer(service_fn(soon)), is_ok), NONE, "breaker with windows");
+    assert_eq!(of_calls(keyed.layer(service_fn(soon)), is_ok), NONE, "keyed breaker");
+    assert_eq!(of_calls(timeout().layer(service_fn(echo)), is_ok), NONE, "timeout");
+    assert_eq!(of_calls(timeout().layer(service_fn(soon)), is_ok), NONE, "timeout, pending");
+    assert_eq!(of_calls(covering.layer(service_fn(soon)), is_ok), NONE, "timeout over readiness");
+
+    let lenient =
+        CircuitBreakerLayer::builder("a").trip(Trip::consecutive(u32::MAX)).build().unwrap();
+    assert_eq!(of_calls(lenient.layer(service_fn(fail)), is_broken), NONE, "failures");
+
+    let stack = ServiceBuilder::new()
+        .layer(timeout())
+        .layer(breaker())
+        .layer(heard)
+        .layer(timeout())
+        .service(service_fn(soon));
+    assert_eq!(of_calls(stack, is_ok), NONE, "a stack");
+
+    let breaker = breaker();
+    let closure = || assert!(run(pin!(breaker.run(|| soon(7)))).is_ok());
+    assert_eq!(allocations(closure), 0, "a closure through a breaker");
+    let timeout = timeout();
+    let closure = || assert!(run(pin!(timeout.run(|| soon(7)))).is_ok());
+    assert_eq!(allocations(closure), 0, "a closure through a timeout");
+}
+
+fn abandoned_calls_allocate_nothing() {
+    let layer = CircuitBreakerLayer::builder("a").observe(|_: &Event| ()).build().unwrap();
+    let mut service = layer.layer(service_fn(never));
+    let mut abandon = || {
+        let mut future = pin!(service.call(7));
+        let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    };
+    assert_eq!(allocations(&mut abandon), 0);
+}
+
+fn refusals_allocate_nothing() {
+    let breaker = CircuitBreakerLayer::builder("a").observe(|_: &Event| ()).build().unwrap();
+    let mut switch = breaker.handle().switch();
+    switch.set(Position::Open);
+    assert_eq!(of_calls(breaker.layer(service_fn(echo)), is_refused), NONE, "held open");
+
+    let breaker = CircuitBreakerLayer::builder("a").rest(SECOND * 3600).rest_cap(SECOND * 3600);
+    let breaker = breaker.build().unwrap();
+    let mut failing = breaker.layer(service_fn(fail));
+    (0..17).for_each(|_| assert!(is_broken(call(&mut failing, 7))));
+    assert_eq!(of_calls(failing, is_refused), NONE, "tripped");
+
+    let timeout = TimeoutLayer::new("a", Duration::ZERO);
+    assert_eq!(of_calls(timeout.layer(service_fn(never)), is_refused), NONE, "timed out");
+    run(pin!(timeout.drain()));
+    assert_eq!(of_calls(timeout.layer(service_fn(never)), is_refused), NONE, "drained");
+
+    let timeout = TimeoutLayer::builder("a").carry(InCarried).build().unwrap();
+    let mut late = timeout.layer(service_fn(|request: Carried<u32>| echo(request.request)));
+    let deadline = Deadline::after(Duration::ZERO);
+    let turn = || assert!(is_refused(call(&mut late, Carried::new(7, deadline))));
+    assert_eq!(allocations(turn), 0, "past its deadline");
+}
+
+fn a_refusal_that_is_boxed_allocates_its_box() {
+    let breaker = CircuitBreakerLayer::new("a");
+    let mut switch = breaker.handle().switch();
+    switch.set(Position::Open);
+    assert_eq!(of_calls(breaker.layer(service_fn(boxing)), is_refused), ONE_EACH);
+    let stack = (TimeoutLayer::new("a", SECOND), breaker);
+    assert_eq!(of_calls(stack.layer(service_fn(boxing)), is_refused), ONE_EACH, "a stack");
+    let timeout = TimeoutLayer::new("a", SECOND);
+    assert_eq!(of_calls(timeout.layer(service_fn(boxing)), is_ok), NONE, "success");
+}
+
+fn all_cases() {
+    successes_and_failures_allocate_nothing();
+    abandoned_calls_allocate_nothing();
+    refusals_allocate_nothing();
+    a_refusal_that_is_boxed_allocates_its_box();
+}
+
+// ===== a recorder that allocates only to register =====
+
+#[derive(Default)]
+struct Tally {
+    registrations: AtomicU64,
+    records: Arc<AtomicU64>,
+}
+
+struct Samples(Arc<AtomicU64>);
+
+impl HistogramFn for Samples {
+    fn record(&self, _: f64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Tally {
+    fn handle(&self) -> Arc<AtomicU64> {
+        self.registrations.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(&self.records)
+    }
+}
+
+impl Recorder for Tally {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.handle())
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        self.handle();
+        Gauge::from_arc(Arc::new(AtomicU64::new(0)))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Arc::new(Samples(self.handle())))
+    }
+}
+
+// ===== tests =====
+
+fn with_a_timer(test: impl FnOnce()) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _guard = runtime.enter();
+    test();
+}
+
+// pitfall B34
+#[test]
+fn without_a_recorder() {
+    with_a_timer(all_cases);
+}
+
+// pitfall B34
+#[test]
+fn with_a_recorder() {
+    let tally = Tally::default();
+    metrics::with_local_recorder(&tally, || with_a_timer(all_cases));
+    let records = tally.records.load(Ordering::Relaxed);
+    assert!(records > 20 * CALLS, "{records} records");
+    let registrations = tally.registrations.load(Ordering::Relaxed);
+    assert!(registrations < 1_000, "{registrations} registrations");
+}
+
+/// The count counts.
+#[test]
+fn an_allocation_is_noticed() {
+    assert_eq!(allocations(|| drop(Box::new(7_u32))), CALLS);
+}

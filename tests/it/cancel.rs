@@ -1,0 +1,235 @@
+//! A call that ends early, at every point where it can: nothing is left behind, and the next call
+//! works, at once. Pitfalls B2 and B12, for every layer and every pair.
+
+use std::time::Duration;
+
+use tower::Service;
+
+use crate::subjects::{Kind, Subject, each};
+use crate::support::{Bell, Boxed, Ledger, Ready, Reply, caught, now, poll_once, ready_once};
+
+/// Longer than any breaker of these tests rests.
+const A_REST: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    ready: Ready,
+    reply: Reply,
+    /// Whether `poll_ready` is asked first, or the call has to see to that.
+    polite: bool,
+    /// Whether the dependency was down until a moment ago, so that a breaker is about to probe.
+    after_a_storm: bool,
+    /// Whether the service goes before the future does.
+    service_first: bool,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for nth in 0..72 {
+        let bit = |at: u32| nth >> at & 1 == 1;
+        cases.push(Case {
+            ready: Ready::After(nth / 8 % 3),
+            reply: Reply::After(nth / 24),
+            polite: bit(0),
+            after_a_storm: bit(1),
+            service_first: bit(2),
+        });
+    }
+    cases
+}
+
+// pitfalls B2, B12
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_at_any_poll_leaves_nothing_behind() {
+    each(async |kind| {
+        for case in cases() {
+            let mut polls = 0;
+            while !is_over_after(polls, kind, case).await {
+                polls += 1;
+                assert!(polls < 20, "{case:?} never ends");
+            }
+        }
+    })
+    .await;
+}
+
+/// Polls so often, drops everything, and looks at what is left. Says whether the call was over.
+async fn is_over_after(polls: u32, kind: Kind, case: Case) -> bool {
+    let (ledger, probe) = Ledger::new();
+    let subject = kind.make();
+    let mut service = subject.wrap(probe);
+    let later = service.clone();
+    if case.after_a_storm {
+        storm(&ledger, &mut service);
+        tokio::time::advance(A_REST).await;
+        subject.forgive();
+    }
+    ledger.set_ready(case.ready);
+    ledger.set_reply(case.reply);
+
+    let (bell, mut left) = (Bell::new(), polls);
+    let mut ready = !case.polite;
+    while !ready && left > 0 {
+        left -= 1;
+        ready = ready_once(&mut service, &bell).is_ready();
+    }
+    let mut over = false;
+    if ready {
+        let mut future = service.call(7);
+        while !over && left > 0 {
+            left -= 1;
+            over = poll_once(&mut future, &bell).is_ready();
+        }
+        if case.service_first {
+            drop(service);
+            drop(future);
+        } else {
+            drop(future);
+            check(&ledger, &subject, &format!("{polls} polls of {case:?}, the service alive"));
+            drop(service);
+        }
+    } else {
+        drop(service);
+    }
+    check(&ledger, &subject, &format!("{polls} polls of {case:?}"));
+    works(&ledger, later);
+    check(&ledger, &subject, &format!("{polls} polls of {case:?}, and a call"));
+    over
+}
+
+/// Fails until every breaker is open.
+fn storm(ledger: &Ledger, service: &mut Boxed) {
+    ledger.set_reply(Reply::Fails);
+    for _ in 0..40 {
+        assert!(now(poll_once(&mut service.call(7), &Bell::new())).is_err());
+    }
+}
+
+#[track_caller]
+fn check(ledger: &Ledger, subject: &Subject, when: &str) {
+    assert_eq!((ledger.reserved(), ledger.live(), subject.in_flight()), (0, 0, 0), "{when}");
+    ledger.assert_at_rest();
+}
+
+/// The dependency is well: so is every call.
+#[track_caller]
+fn works(ledger: &Ledger, mut service: Boxed) {
+    ledger.set_ready(Ready::Yes);
+    ledger.set_reply(Reply::Echo);
+    for nth in 0..10 {
+        assert_eq!(now(ready_once(&mut service, &Bell::new())), Ok(()));
+        assert_eq!(now(poll_once(&mut service.call(nth), &Bell::new())), Ok(nth));
+    }
+}
+
+// pitfalls B2, B12
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_inner_service_leaves_nothing_behind() {
+    const PANICS: [(Ready, Reply); 5] = [
+        (Ready::Panics, Reply::Echo),
+        (Ready::Yes, Reply::PanicsInCall),
+        (Ready::Yes, Reply::PanicsInFuture),
+        (Ready::After(1), Reply::PanicsInCall),
+        (Ready::After(1), Reply::PanicsInFuture),
+    ];
+    each(async |kind| {
+        for (ready, reply) in PANICS {
+            for (polite, after_a_storm) in
+                [(true, false), (false, false), (true, true), (false, true)]
+            {
+                let (ledger, probe) = Ledger::new();
+                let subject = kind.make();
+                let mut service = subject.wrap(probe);
+                let later = service.clone();
+                if after_a_storm {
+                    storm(&ledger, &mut service);
+                    tokio::time::advance(A_REST).await;
+                    subject.forgive();
+                }
+                ledger.set_ready(ready);
+                ledger.set_reply(reply);
+                let panicked = caught(|| run(&mut service, polite)).is_none();
+                assert!(panicked, "{ready:?}, {reply:?}");
+                drop(service);
+                let when =
+                    format!("{ready:?}, {reply:?}, polite: {polite}, storm: {after_a_storm}");
+                check(&ledger, &subject, &when);
+                // Longer than a breaker rests whose first probe panicked.
+                tokio::time::advance(A_REST).await;
+                works(&ledger, later);
+                check(&ledger, &subject, &when);
+            }
+        }
+    })
+    .await;
+}
+
+/// One call, to its end.
+fn run(service: &mut Boxed, polite: bool) {
+    let bell = Bell::new();
+    while polite && ready_once(service, &bell).is_pending() {}
+    let mut future = service.call(7);
+    for _ in 0..20 {
+        if poll_once(&mut future, &bell).is_ready() {
+            return;
+        }
+    }
+}
+
+// pitfall B12: random endings, many at a time
+#[tokio::test(start_paused = true)]
+async fn after_any_mix_of_endings_nothing_is_left() {
+    each(async |kind| {
+        let (ledger, probe) = Ledger::new();
+        let subject = kind.make();
+        let service = subject.wrap(probe);
+        let (bell, mut draws) = (Bell::new(), Draws(0x5EA_7A11));
+        let mut flying = Vec::new();
+        for _ in 0..400 {
+            let ready = [Ready::Yes, Ready::After(1), Ready::No, Ready::Fails];
+            let reply = [
+                Reply::Echo,
+                Reply::Fails,
+                Reply::Never,
+                Reply::After(1),
+                Reply::PanicsInCall,
+                Reply::PanicsInFuture,
+            ];
+            ledger.set_ready(ready[draws.below(ready.len())]);
+            ledger.set_reply(reply[draws.below(reply.len())]);
+            let mut caller = service.clone();
+            let readied = caught(|| ready_once(&mut caller, &bell));
+            if readied.is_some_and(|readied| readied == std::task::Poll::Ready(Ok(()))) {
+                flying.extend(caught(|| caller.call(7)));
+            }
+            if draws.below(3) == 0 && !flying.is_empty() {
+                drop(flying.swap_remove(draws.below(flying.len())));
+            }
+            flying.retain_mut(|future| {
+                caught(|| poll_once(future, &bell)).is_some_and(|polled| polled.is_pending())
+            });
+            tokio::time::advance(Duration::from_millis(draws.below(20) as u64)).await;
+        }
+        drop(flying);
+        check(&ledger, &subject, "after the mix");
+        tokio::time::advance(A_REST).await;
+        subject.forgive();
+        works(&ledger, service);
+        check(&ledger, &subject, "after the mix, and a call");
+    })
+    .await;
+}
+
+/// The same numbers in every run.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, bound: usize) -> usize {
+        // SplitMix64 (Steele, Lea and Flood 2014)
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((z ^ (z >> 31)) % bound as u64).expect("below a usize")
+    }
+}

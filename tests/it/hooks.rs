@@ -1,0 +1,216 @@
+//! User code inside a layer: classifiers, finishes and observers that panic, or call back.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::task::Poll;
+use std::time::Duration;
+
+use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Dials, Position, Trip};
+use seawall::timeout::TimeoutLayer;
+use seawall::{Event, EventKind, Finish, Outcome, Reason, Settle, State};
+use tower::{Layer, Service};
+
+use crate::support::{
+    Bell, Broken, Fail, Ledger, Ready, Reply, caught, now, poll_once, ready_once,
+};
+
+/// One call, and what comes of it.
+fn ask<S>(service: &mut S) -> Option<Result<u32, Fail>>
+where
+    S: Service<u32, Response = u32, Error = Fail>,
+{
+    caught(|| {
+        let bell = Bell::new();
+        now(ready_once(service, &bell))?;
+        let mut future = Box::pin(service.call(7));
+        now(poll_once(&mut future, &bell))
+    })
+}
+
+/// The ordinary number of straight failures that opens a breaker.
+const FAILURES: usize = 17;
+
+// ===== panics =====
+
+// pitfall B2
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_call_or_its_future_is_a_failure() {
+    for (ready, reply) in [(Ready::Yes, Reply::PanicsInCall), (Ready::Yes, Reply::PanicsInFuture)] {
+        let (_, probe) = Ledger::scripted(ready, reply);
+        let layer = CircuitBreakerLayer::new("hooks");
+        let mut service = layer.layer(probe);
+        for nth in 0..FAILURES {
+            assert_eq!(layer.handle().state(), State::Closed, "{reply:?}: after {nth}");
+            assert_eq!(ask(&mut service), None);
+        }
+        assert_eq!(layer.handle().state(), State::Open, "{reply:?}");
+        assert_eq!(layer.in_flight(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classifier_that_panics_fails_the_call_and_nothing_else() {
+    let (ledger, probe) = Ledger::new();
+    let layer = CircuitBreakerLayer::builder("hooks")
+        .classify_response(|_: &u32| -> Outcome { panic!("scripted: response") })
+        .classify_error(|_: &Fail| -> Outcome { panic!("scripted: error") })
+        .build()
+        .unwrap();
+    let mut service = layer.layer(probe);
+    for nth in 0..FAILURES {
+        ledger.set_reply(if nth % 2 == 0 { Reply::Echo } else { Reply::Fails });
+        assert_eq!(ask(&mut service), None);
+        ledger.assert_at_rest();
+        assert_eq!(layer.in_flight(), 0);
+    }
+    assert_eq!(layer.handle().state(), State::Open);
+}
+
+#[derive(Debug, Clone)]
+struct Panics;
+
+impl Finish<u32> for Panics {
+    type Response = u32;
+
+    fn finish(&self, _: u32, _settle: Settle) -> u32 {
+        panic!("scripted: finish")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_that_panics_ends_the_call() {
+    let (ledger, probe) = Ledger::new();
+    let layer = CircuitBreakerLayer::builder("hooks").finish(Panics).build().unwrap();
+    let mut service = layer.layer(probe);
+    for _ in 0..3 {
+        assert_eq!(ask(&mut service), None);
+        ledger.assert_at_rest();
+        assert_eq!(layer.in_flight(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_panics_fails_the_call_and_nothing_else() {
+    let (ledger, probe) = Ledger::new();
+    let layer = TimeoutLayer::builder("hooks")
+        .limit_by(|request: &u32| {
+            assert_ne!(*request, 7, "scripted: limit");
+            None
+        })
+        .build()
+        .unwrap();
+    let mut service = layer.layer(probe);
+    assert_eq!(ask(&mut service), None);
+    assert_eq!(layer.in_flight(), 0);
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(8)), &Bell::new())), Ok(8));
+    drop(service);
+    ledger.assert_at_rest();
+}
+
+// ===== observers =====
+
+// pitfall B25
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_harms_neither_the_call_nor_the_next_observer() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&seen);
+    let layer = CircuitBreakerLayer::builder("hooks")
+        .observe(|_: &Event| panic!("scripted: observer"))
+        .observe(move |event: &Event| told.lock().unwrap().push(event.kind))
+        .build()
+        .unwrap();
+    let (ledger, probe) = Ledger::scripted(Ready::Yes, Reply::Fails);
+    let mut service = layer.layer(probe);
+    for _ in 0..FAILURES {
+        assert_eq!(ask(&mut service), Some(Err(Fail::Inner(Broken))));
+    }
+    assert!(matches!(ask(&mut service), Some(Err(Fail::Rejected(_)))));
+    // While the call itself is panicking, too: two panics at once must not end the process.
+    layer.handle().reset();
+    ledger.set_reply(Reply::PanicsInFuture);
+    for _ in 0..FAILURES {
+        assert_eq!(ask(&mut service), None);
+    }
+    assert_eq!((layer.handle().state(), layer.in_flight()), (State::Open, 0));
+    let changes =
+        seen.lock().unwrap().iter().filter(|kind| matches!(kind, EventKind::Changed(_))).count();
+    assert_eq!(changes, 3, "open, closed by hand, and open again");
+    assert!(seen.lock().unwrap().contains(&EventKind::Rejected { reason: Reason::CircuitOpen }));
+}
+
+/// Everything an observer may do to the policy that it hears of.
+fn meddle(handle: &CircuitBreakerHandle, nth: usize) {
+    assert_eq!(handle.snapshot().state, handle.state());
+    match nth % 4 {
+        0 => handle.reset(),
+        1 => handle.switch().set(Position::Open),
+        2 => handle.switch().set(Position::Closed),
+        _ => handle.reload(Dials::default()).unwrap(),
+    }
+    assert!(format!("{handle:?}").contains("hooks"));
+}
+
+// pitfall B25
+#[test]
+fn an_observer_that_calls_back_does_not_deadlock() {
+    // A deadlock cannot be asserted from within.
+    let (done, wait) = mpsc::channel();
+    std::thread::spawn(move || done.send(call_back()));
+    let told = wait.recv_timeout(Duration::from_secs(30)).expect("a deadlock");
+    assert!(told > 100, "told of {told} events");
+}
+
+fn call_back() -> usize {
+    let steered = Arc::new(OnceLock::<CircuitBreakerHandle>::new());
+    let told = Arc::new(AtomicUsize::new(0));
+    let (handle, count) = (Arc::clone(&steered), Arc::clone(&told));
+    let builder = CircuitBreakerLayer::builder("hooks").trip(Trip::consecutive(2));
+    let layer = builder
+        .observe(move |_: &Event| {
+            let nth = count.fetch_add(1, Ordering::Relaxed);
+            // Each change that an observer makes is an event of its own.
+            if nth < 500 {
+                meddle(handle.get().expect("set before the first call"), nth);
+            }
+        })
+        .build()
+        .unwrap();
+    steered.set(layer.handle()).unwrap();
+    let (ledger, probe) = Ledger::new();
+    let mut service = layer.layer(probe);
+    for nth in 0..200 {
+        ledger.set_reply([Reply::Echo, Reply::Fails, Reply::Fails, Reply::PanicsInFuture][nth % 4]);
+        let _ = ask(&mut service);
+        let mut abandoned = Box::pin(service.call(7));
+        ledger.set_reply(Reply::Never);
+        let _: Poll<_> = poll_once(&mut abandoned, &Bell::new());
+    }
+    assert_eq!(layer.in_flight(), 0);
+    told.load(Ordering::Relaxed)
+}
+
+// pitfall B25
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_calls_the_service_is_told_of_that_call_too() {
+    let (_, probe) = Ledger::scripted(Ready::Yes, Reply::Fails);
+    let inside = Arc::new(OnceLock::new());
+    let nested = Arc::new(Mutex::new(Vec::new()));
+    let (caller, answers) = (Arc::clone(&inside), Arc::clone(&nested));
+    let builder = CircuitBreakerLayer::builder("hooks").trip(Trip::consecutive(1));
+    let layer = builder
+        .observe(move |event: &Event| {
+            if matches!(event.kind, EventKind::Changed(_)) {
+                let service: &Mutex<Box<dyn FnMut() -> bool + Send>> = caller.get().unwrap();
+                let refused = service.lock().unwrap()();
+                answers.lock().unwrap().push(refused);
+            }
+        })
+        .build()
+        .unwrap();
+    let mut service = layer.layer(probe);
+    let mut clone = service.clone();
+    let refused = move || matches!(ask(&mut clone), Some(Err(Fail::Rejected(_))));
+    inside.set(Mutex::new(Box::new(refused) as Box<dyn FnMut() -> bool + Send>)).ok().unwrap();
+    assert_eq!(ask(&mut service), Some(Err(Fail::Inner(Broken))));
+    assert_eq!(*nested.lock().unwrap(), [true]);
+}

@@ -1,0 +1,312 @@
+//! Reads the source, and enforces the rules of the house that no compiler knows: imports point
+//! down, locks live in one room, one place reads the clock.
+
+use std::collections::BTreeSet;
+
+use crate::source::{File, source};
+
+/// The shared words. A new file beside `lib.rs` belongs here.
+const GROUND: [&str; 11] = [
+    "classify", "error", "event", "finish", "machine", "outcome", "request", "rng", "source",
+    "sync", "time",
+];
+/// What `parts` and the machines of the layers may know of the ground.
+const PURE_WORDS: [&str; 5] = ["error", "event", "machine", "outcome", "time"];
+/// What a protocol or a user adds on top. Every other folder but `parts` and `shell` is a layer.
+const WINGS: [&str; 5] = ["stack", "http", "grpc", "observe", "testing"];
+
+/// What every layer's folder has.
+const LAYER_FILES: [&str; 5] = ["mod.rs", "dials.rs", "layer.rs", "service.rs", "future.rs"];
+/// The headings of every layer's guide, in order.
+const HEADINGS: [&str; 8] = [
+    "Example",
+    "When, and when not",
+    "How it decides",
+    "Defaults",
+    "Rejections",
+    "Events and metrics",
+    "Order",
+    "Cancellation",
+];
+
+const MOST_LINES: usize = 420;
+/// Files that are too long, and how long at most. They may only get shorter.
+const TOO_LONG: &[(&str, usize)] = &[("circuit_breaker/machine.rs", 600), ("error.rs", 450)];
+
+// ===== rooms =====
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Room {
+    Lib,
+    Ground,
+    Parts,
+    Shell,
+    Layer(String),
+    Wing,
+}
+
+impl Room {
+    /// Where a module lives; `None` for what the crate's root only re-exports.
+    fn of(first: Option<&str>) -> Option<Self> {
+        Some(match first {
+            None => Self::Lib,
+            Some(word) if GROUND.contains(&word) => Self::Ground,
+            Some("parts") => Self::Parts,
+            Some("shell") => Self::Shell,
+            Some(word) if WINGS.contains(&word) => Self::Wing,
+            Some(word) if word.starts_with(char::is_uppercase) => return None,
+            Some(word) => Self::Layer(word.into()),
+        })
+    }
+
+    fn may_import(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Lib) => false,
+            (Self::Lib | Self::Wing, _) | (_, Self::Ground) => true,
+            (Self::Layer(_), other) => matches!(other, Self::Parts | Self::Shell) || self == other,
+            _ => self == other,
+        }
+    }
+}
+
+fn layers(files: &[File]) -> BTreeSet<String> {
+    let rooms = files.iter().filter_map(|file| Room::of(file.module().first().copied()));
+    rooms
+        .filter_map(|room| match room {
+            Room::Layer(name) => Some(name),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The machine of each layer, and the files of the same layer that it stands on.
+fn pure_files(files: &[File]) -> BTreeSet<&str> {
+    let mut pure: BTreeSet<&str> =
+        files.iter().map(|file| &*file.path).filter(|path| path.ends_with("/machine.rs")).collect();
+    loop {
+        let mut more = BTreeSet::new();
+        for file in files.iter().filter(|file| pure.contains(&*file.path)) {
+            let Some((room, _)) = file.path.split_once('/') else { continue };
+            for (_, path) in file.paths() {
+                if let [first, second, ..] = &path[..] {
+                    let named = format!("{first}/{second}.rs");
+                    let below = files.iter().find(|file| first == room && file.path == named);
+                    more.extend(below.map(|file| &*file.path));
+                }
+            }
+        }
+        let before = pure.len();
+        pure.extend(more);
+        if pure.len() == before {
+            return pure;
+        }
+    }
+}
+
+// ===== rules =====
+
+fn broken_arrows(files: &[File]) -> Vec<String> {
+    let pure = pure_files(files);
+    let mut breaches = Vec::new();
+    for file in files.iter().filter(|file| !file.is_test()) {
+        let module = file.module();
+        let Some(room) = Room::of(module.first().copied()) else { continue };
+        let is_pure = room == Room::Parts || pure.contains(&*file.path);
+        for (at, path) in file.paths() {
+            let told = format!("src/{}:{at} imports {}", file.path, path.join("::"));
+            let Some(first) = path.first() else { continue };
+            match Room::of(Some(first)) {
+                None => breaches.push(format!("{told}: through the root, not where it lives")),
+                Some(other) if !room.may_import(&other) => {
+                    breaches.push(format!("{told}: upwards"));
+                }
+                Some(Room::Ground) if is_pure && !PURE_WORDS.contains(&&**first) => {
+                    breaches.push(format!("{told}: a machine may know {PURE_WORDS:?}"));
+                }
+                Some(Room::Shell) if is_pure => breaches.push(format!("{told}: it must stay pure")),
+                Some(_) => {}
+            }
+        }
+    }
+    breaches
+}
+
+/// Words that only some files may say.
+fn forbidden_words(files: &[File]) -> Vec<String> {
+    type Allowed = fn(&str) -> bool;
+    let pure = pure_files(files);
+    let rules: [(&[&str], Allowed, &str); 4] = [
+        (
+            &["Instant::now", "SystemTime", "std::time::Instant"],
+            |path| path == "time.rs",
+            "one place reads a clock, and it is tokio's (pitfall B6)",
+        ),
+        (
+            &["Mutex", "RwLock", "Condvar"],
+            |path| path.starts_with("shell/") || path == "sync.rs",
+            "locks live in the shell",
+        ),
+        (
+            &[".unwrap()", "todo!", "unimplemented!", "dbg!", "println!", "eprintln!"],
+            |_| false,
+            "not in a library",
+        ),
+        (&["wake_by_ref"], |_| false, "nobody wakes itself"),
+    ];
+    let impure = ["tokio", "tower", "metrics", "Waker", "Atomic", "Arc<", "dyn Fn"];
+    let mut breaches = Vec::new();
+    for file in files.iter().filter(|file| !file.is_test()) {
+        for (at, line) in file.code() {
+            for (words, allowed, why) in &rules {
+                if let Some(word) = words.iter().find(|word| line.contains(**word))
+                    && !allowed(&file.path)
+                {
+                    breaches.push(format!("src/{}:{at} says {word}: {why}", file.path));
+                }
+            }
+            if (pure.contains(&*file.path) || file.path.starts_with("parts/"))
+                && let Some(word) = impure.iter().find(|word| line.contains(**word))
+            {
+                breaches.push(format!("src/{}:{at} says {word}: machines are pure", file.path));
+            }
+        }
+    }
+    breaches
+}
+
+fn long_files(files: &[File]) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for file in files {
+        let exempt = TOO_LONG.iter().find(|(path, _)| *path == file.path);
+        let most = exempt.map_or(MOST_LINES, |(_, most)| *most);
+        let lines = file.text.lines().count();
+        if lines > most {
+            breaches.push(format!("src/{} has {lines} lines, {most} are the most", file.path));
+        }
+        if exempt.is_some() && lines <= MOST_LINES {
+            breaches.push(format!("src/{} has become short: strike it from the list", file.path));
+        }
+    }
+    breaches
+}
+
+fn odd_layers(files: &[File]) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for layer in layers(files) {
+        let find = |name: &str| files.iter().find(|file| file.path == format!("{layer}/{name}"));
+        let missing = LAYER_FILES.iter().filter(|name| find(name).is_none());
+        breaches.extend(missing.map(|name| format!("src/{layer}/{name} is missing")));
+        let headings = find("mod.rs").map(headings).unwrap_or_default();
+        if headings != HEADINGS {
+            breaches.push(format!("src/{layer}/mod.rs has the headings {headings:?}"));
+        }
+    }
+    breaches
+}
+
+fn headings(guide: &File) -> Vec<&str> {
+    let mut in_code = false;
+    let mut headings = Vec::new();
+    for line in guide.text.lines().filter_map(|line| line.strip_prefix("//! ")) {
+        in_code ^= line.starts_with("```");
+        if !in_code {
+            headings.extend(line.strip_prefix("# "));
+        }
+    }
+    headings
+}
+
+#[track_caller]
+fn assert_none(breaches: &[String]) {
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+// ===== tests =====
+
+#[test]
+fn imports_point_down() {
+    assert_none(&broken_arrows(&source()));
+}
+
+// pitfall B6, and the laws of machines and locks
+#[test]
+fn some_words_are_said_in_one_room_only() {
+    assert_none(&forbidden_words(&source()));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    assert_none(&long_files(&source()));
+}
+
+#[test]
+fn every_layer_is_a_folder_with_the_same_files_and_headings() {
+    let files = source();
+    assert!(layers(&files).contains("circuit_breaker") && layers(&files).contains("timeout"));
+    assert_none(&odd_layers(&files));
+}
+
+/// The rules themselves: each of these houses breaks one.
+#[test]
+fn a_house_that_breaks_a_rule_is_found_out() {
+    let arrows = [
+        ("time.rs", "use crate::shell::lock;"),
+        ("event.rs", "use crate::timeout::Dials;"),
+        ("parts/rest.rs", "use crate::request::Deadline;"),
+        ("parts/rest.rs", "use crate::shell::lock;"),
+        ("shell/gate.rs", "use crate::timeout::Dials;"),
+        ("shell/gate.rs", "use crate::parts::rest::Ladder;"),
+        ("timeout/layer.rs", "use crate::circuit_breaker::Trip;"),
+        ("timeout/layer.rs", "    Ok(super::super::circuit_breaker::Trip::default())"),
+        ("timeout/layer.rs", "use crate::http::Replay;"),
+        ("timeout/layer.rs", "    let x: crate::Outcome = todo;"),
+        ("timeout/machine.rs", "use crate::shell::keyed::Forgettable;"),
+        ("timeout/machine.rs", "use crate::source::Source;"),
+    ];
+    for (path, line) in arrows {
+        assert_eq!(broken_arrows(&[File::new(path, line)]).len(), 1, "{path}: {line}");
+    }
+    let below = [
+        File::new("x/machine.rs", "use super::law::Law;"),
+        File::new("x/law.rs", "use crate::rng;"),
+    ];
+    assert_eq!(broken_arrows(&below).len(), 1);
+
+    let words = [
+        ("request.rs", "    Instant::now()"),
+        ("shell/gate.rs", "use std::time::SystemTime;"),
+        ("timeout/policy.rs", "    state: Mutex<State>,"),
+        ("timeout/policy.rs", "    x.unwrap()"),
+        ("shell/gate.rs", "    cx.waker().wake_by_ref();"),
+        ("timeout/machine.rs", "use tokio::time::Instant;"),
+    ];
+    for (path, line) in words {
+        assert_eq!(forbidden_words(&[File::new(path, line)]).len(), 1, "{path}: {line}");
+    }
+
+    assert_eq!(long_files(&[File::new("time.rs", &"\n".repeat(MOST_LINES + 1))]).len(), 1);
+    let guide = HEADINGS.map(|heading| format!("//! # {heading}\n")).concat();
+    let mut folder: Vec<_> =
+        LAYER_FILES.iter().map(|name| File::new(&format!("x/{name}"), &guide)).collect();
+    assert_none(&odd_layers(&folder));
+    folder[0].text = guide.replace("Order", "Odour");
+    assert_eq!(odd_layers(&folder).len(), 1);
+    folder.pop();
+    assert_eq!(odd_layers(&folder).len(), 2);
+
+    let innocent = [
+        ("timeout/layer.rs", "use super::dials::Dials;\nuse crate::shell::gate::Gate;"),
+        (
+            "timeout/layer.rs",
+            "/// See [`Trip`](crate::circuit_breaker::Trip).\nmod tests {\n x.unwrap()",
+        ),
+        ("time.rs", "    Instant::now() // the one place"),
+        ("shell/mod.rs", "use std::sync::Mutex;"),
+        ("timeout/tests.rs", "use crate::shell::lock; x.unwrap()"),
+    ];
+    for (path, text) in innocent {
+        let files = [File::new(path, text)];
+        assert_none(&broken_arrows(&files));
+        assert_none(&forbidden_words(&files));
+    }
+}

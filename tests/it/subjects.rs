@@ -1,0 +1,285 @@
+//! The layers that every check of the contract and of cancellation goes through, alone and in
+//! pairs. A new layer is one more line in [`LAYERS`].
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use seawall::bulkhead::BulkheadLayer;
+use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
+use seawall::health::HealthLayer;
+use seawall::retry::{Backoff, Chosen, RetryLayer};
+use seawall::timeout::TimeoutLayer;
+use seawall::{Classifier, Cloned, Error};
+use tokio::task::unconstrained;
+use tower::Layer;
+use tower::util::BoxCloneService;
+
+use crate::support::{Bell, Boxed, Broken, Fail, now, poll_once};
+
+/// Longer than anything in these tests takes, unless it hangs.
+pub(crate) const LIMIT: Duration = Duration::from_hours(1);
+
+/// Makes a [`Subject`] of a layer that has `in_flight` and `drain`.
+macro_rules! subject {
+    ($layer:expr) => {{
+        let layer = $layer;
+        let (counted, drained) = (layer.clone(), layer.clone());
+        Subject {
+            in_flight: Box::new(move || counted.in_flight()),
+            counters: 1,
+            drain: Box::new(move || {
+                let drained = drained.clone();
+                Box::pin(async move { drained.drain().await })
+            }),
+            ..Subject::new(layer)
+        }
+    }};
+}
+/// Each layer by a name of its own, and how to make a fresh one.
+const LAYERS: &[(&str, Make)] = &[
+    ("circuit_breaker", breaker),
+    ("keyed_circuit_breaker", keyed_breaker),
+    ("retry", || subject!(impatient_retry())),
+    ("bulkhead", || subject!(BulkheadLayer::new("kit"))),
+    ("queueing_bulkhead", || subject!(queueing_bulkhead())),
+    ("health", health),
+    ("timeout", || subject!(TimeoutLayer::new("kit", LIMIT))),
+    ("covering_timeout", || subject!(covering_timeout())),
+];
+
+fn breaker() -> Subject {
+    let layer = CircuitBreakerLayer::new("kit");
+    let handle = layer.handle();
+    subject!(layer).shut_by(move || hold_open(&handle))
+}
+
+fn keyed_breaker() -> Subject {
+    let builder = CircuitBreakerLayer::builder("kit");
+    let layer = builder.keyed(|_: &u32| Cow::Borrowed("k")).build().unwrap();
+    let (handle, drained) = (layer.handle(), layer.clone());
+    let subject = Subject {
+        drain: Box::new(move || {
+            let drained = drained.clone();
+            Box::pin(async move { drained.drain().await })
+        }),
+        ..Subject::new(layer)
+    };
+    // A key has no breaker to hold before its first call.
+    subject.shut_by(move || handle.key("k").map_or(Box::new(()), |handle| hold_open(&handle)))
+}
+
+/// It tries again at once, so that a check need not wait for it.
+fn impatient_retry() -> RetryLayer<Classifier, Chosen<Cloned>> {
+    RetryLayer::builder("kit").backoff(Backoff::none()).cloned().build().unwrap()
+}
+
+/// As many places as a check has calls under way that must have one.
+fn queueing_bulkhead() -> BulkheadLayer {
+    BulkheadLayer::builder("kit").limit(3).queue(1000).max_wait(LIMIT).build().unwrap()
+}
+
+/// It goes down when three live calls fail, and has to be told to look again.
+fn health() -> Subject {
+    let layer = HealthLayer::builder("kit").learn(true).build().unwrap();
+    let (down, up) = (layer.clone(), layer.clone());
+    let fail = |layer: &HealthLayer| {
+        let call = layer.run(|| async { Err::<(), Fail>(Error::Inner(Broken)) });
+        assert!(now(poll_once(&mut Box::pin(call), &Bell::new())).is_err());
+    };
+    let look_again = move || {
+        let (handle, mut dials) = (up.handle(), up.handle().dials());
+        dials.let_through = 1;
+        handle.reload(dials.clone()).unwrap();
+        for _ in 0..dials.rise {
+            let call = up.run(|| async { Ok::<(), Fail>(()) });
+            assert_eq!(now(poll_once(&mut Box::pin(call), &Bell::new())), Ok(()));
+        }
+        dials.let_through = 0;
+        handle.reload(dials).unwrap();
+    };
+    let undo = look_again.clone();
+    let shut = move || {
+        (0..down.handle().dials().fall).for_each(|_| fail(&down));
+        Box::new(Undo(Box::new(undo.clone()))) as Box<dyn Any>
+    };
+    Subject { forgive: vec![Box::new(look_again)], ..subject!(layer) }.shut_by(shut)
+}
+
+/// Runs when it is dropped.
+struct Undo(Box<dyn Fn()>);
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
+fn covering_timeout() -> TimeoutLayer {
+    TimeoutLayer::builder("kit").limit(LIMIT).cover_readiness(true).build().unwrap()
+}
+
+fn hold_open(handle: &CircuitBreakerHandle) -> Box<dyn Any> {
+    let mut switch = handle.switch();
+    switch.set(Position::Open);
+    Box::new(switch)
+}
+
+// ===== subjects =====
+
+/// Makes a fresh one.
+type Make = fn() -> Subject;
+
+/// One layer, or a stack of them, whose types are of no interest.
+pub(crate) struct Subject {
+    wrap: Box<dyn Fn(Boxed) -> Boxed>,
+    in_flight: Box<dyn Fn() -> usize>,
+    counters: usize,
+    drain: Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>>>,
+    shut: Vec<Box<dyn Fn() -> Box<dyn Any>>>,
+    forgive: Vec<Box<dyn Fn()>>,
+}
+
+impl Subject {
+    fn new<L>(layer: L) -> Self
+    where
+        L: Layer<Boxed> + 'static,
+        L::Service: tower::Service<u32, Response = u32, Error = Fail, Future: Send>
+            + Clone
+            + Send
+            + 'static,
+    {
+        Self {
+            wrap: Box::new(move |inner| BoxCloneService::new(layer.layer(inner))),
+            in_flight: Box::new(|| 0),
+            counters: 0,
+            drain: Box::new(|| Box::pin(async {})),
+            shut: Vec::new(),
+            forgive: Vec::new(),
+        }
+    }
+
+    /// The layer can be made to refuse everything, until what `shut` returns is dropped.
+    fn shut_by(mut self, shut: impl Fn() -> Box<dyn Any> + 'static) -> Self {
+        self.shut.push(Box::new(shut));
+        self
+    }
+
+    /// `self` around `inner`.
+    fn over(self, inner: Self) -> Self {
+        let (wrap, count, drain) = (self.wrap, self.in_flight, self.drain);
+        let mut shut = self.shut;
+        shut.extend(inner.shut);
+        let mut forgive = self.forgive;
+        forgive.extend(inner.forgive);
+        Self {
+            wrap: Box::new(move |service| wrap((inner.wrap)(service))),
+            in_flight: Box::new(move || count() + (inner.in_flight)()),
+            counters: self.counters + inner.counters,
+            drain: Box::new(move || {
+                let (outer, inner) = (drain(), (inner.drain)());
+                Box::pin(async move {
+                    outer.await;
+                    inner.await;
+                })
+            }),
+            shut,
+            forgive,
+        }
+    }
+
+    /// Puts the layer around a service, as often as one likes.
+    pub(crate) fn wrap(&self, inner: impl Into<Boxed>) -> Boxed {
+        (self.wrap)(inner.into())
+    }
+
+    /// The calls under way, by the count of all layers in it.
+    pub(crate) fn in_flight(&self) -> usize {
+        (self.in_flight)()
+    }
+
+    /// How many layers in it count calls.
+    pub(crate) fn counters(&self) -> usize {
+        self.counters
+    }
+
+    pub(crate) fn drain(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        (self.drain)()
+    }
+
+    /// What does not recover by itself is told that all is well.
+    pub(crate) fn forgive(&self) {
+        self.forgive.iter().for_each(|forgive| forgive());
+    }
+
+    /// The ways to make it refuse everything, one for each of its layers that can.
+    pub(crate) fn shutters(&self) -> &[Box<dyn Fn() -> Box<dyn Any>>] {
+        &self.shut
+    }
+}
+
+// ===== kinds =====
+
+/// A layer of the list, or one around another, of which fresh ones can be made.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    outer: usize,
+    inner: Option<usize>,
+}
+
+impl Kind {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..LAYERS.len()).flat_map(|outer| {
+            let inner = std::iter::once(None).chain((0..LAYERS.len()).map(Some));
+            inner.map(move |inner| Self { outer, inner })
+        })
+    }
+
+    pub(crate) fn make(self) -> Subject {
+        let outer = LAYERS[self.outer].1();
+        match self.inner {
+            Some(inner) => outer.over(LAYERS[inner].1()),
+            None => outer,
+        }
+    }
+
+    /// Whether it is this layer alone.
+    pub(crate) fn is(self, name: &str) -> bool {
+        self.inner.is_none() && LAYERS[self.outer].0 == name
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(LAYERS[self.outer].0)?;
+        match self.inner {
+            Some(inner) => write!(f, " over {}", LAYERS[inner].0),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs a check on every kind. Without tokio's budget, which would make timers say `Pending` and
+/// wake themselves when many kinds are polled in one go.
+pub(crate) async fn each(check: impl AsyncFn(Kind)) {
+    for kind in Kind::all() {
+        let blame = Blame(kind);
+        unconstrained(check(kind)).await;
+        drop(blame);
+    }
+}
+
+/// Says in the output of a failed test which kind it was.
+struct Blame(Kind);
+
+impl Drop for Blame {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("^ the check failed on: {}", self.0);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What the public types are: sendable, shareable, printable, and cloneable where that is meant.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::time::Duration;
+
+use seawall::bulkhead::{self, BulkheadLayer};
+use seawall::circuit_breaker::{self as breaker, CircuitBreakerLayer};
+use seawall::health::{self, HealthLayer};
+use seawall::retry::{self, RetryLayer};
+use seawall::timeout::{self, TimeoutLayer};
+use seawall::{Error, Rejected};
+use tower::util::ServiceFn;
+use tower::{Layer, Service, service_fn};
+
+use crate::source::source;
+use crate::support::{Bell, Fail, now, poll_once};
+
+/// A row for each type: it is `Send + Sync + 'static + Debug`, and what else is named.
+macro_rules! table {
+    ($($type:ty: $($more:ident)*;)*) => {
+        $(
+            common::<$type>();
+            $($more::<$type>();)*
+        )*
+    };
+}
+
+fn common<T: Send + Sync + 'static + Debug>() {}
+#[allow(non_snake_case)] // reads like the trait
+fn Clone<T: std::clone::Clone>() {}
+#[allow(non_snake_case)]
+fn Copy<T: std::marker::Copy>() {}
+
+/// An inner service that is all that a service can be.
+type Inner = ServiceFn<fn(u32) -> Ready<Result<u32, Fail>>>;
+type Around<L> = <L as Layer<Inner>>::Service;
+type Calling<L> = <Around<L> as Service<u32>>::Future;
+
+type Keyed = fn(&u32) -> Cow<'_, str>;
+type KeyedLayer = breaker::KeyedCircuitBreakerLayer<seawall::Classifier, seawall::AtHead, Keyed>;
+type KeyedBuilder = breaker::KeyedBuilder<seawall::Classifier, seawall::AtHead, Keyed>;
+type BackpressureLayer = breaker::BackpressureLayer<seawall::Classifier, seawall::AtHead>;
+
+type Copied = retry::Chosen<seawall::Cloned>;
+type RepeatingLayer = RetryLayer<seawall::Classifier, Copied>;
+
+#[test]
+fn public_types_can_be_sent_shared_and_printed() {
+    table! {
+        // the shared words
+        Rejected: Clone;
+        Error<std::io::Error>: ;
+        Fail: Clone;
+        seawall::Reason: Copy;
+        seawall::Measured: Copy;
+        seawall::ConfigError: Clone;
+        seawall::ConfigErrors: Clone;
+        seawall::Classifier: Copy;
+        seawall::Verdict: Copy;
+        seawall::Outcome: Copy;
+        seawall::Health: Copy;
+        seawall::Again: Copy;
+        seawall::Sent: Copy;
+        seawall::Event: Clone;
+        seawall::EventKind: Copy;
+        seawall::Change: Copy;
+        seawall::State: Copy;
+        seawall::Cause: Copy;
+        seawall::AtHead: Copy;
+        seawall::Settle: ;
+        seawall::Source: Clone;
+        seawall::Call: Clone;
+        seawall::Carried<u32>: Clone;
+        seawall::Deadline: Copy;
+        seawall::Cloned: Copy;
+        seawall::Never: Copy;
+        seawall::NoCarry: Copy;
+        seawall::InCarried: Copy;
+
+        // circuit breaker
+        CircuitBreakerLayer: Clone;
+        breaker::Builder: Clone;
+        breaker::CircuitBreaker<Inner, seawall::Classifier, seawall::AtHead>: Clone;
+        Calling<CircuitBreakerLayer>: ; // ResponseFuture
+        breaker::CircuitBreakerHandle: Clone;
+        breaker::Dials: Clone;
+        breaker::Trip: Clone;
+        breaker::TripRule: Clone;
+        breaker::Span: Copy;
+        breaker::Abandonment: Copy;
+        breaker::Snapshot: Copy;
+        breaker::LastTrip: Copy;
+        breaker::Position: Copy;
+        breaker::Switch: ;
+        breaker::Watch: ;
+        KeyedLayer: Clone;
+        KeyedBuilder: Clone;
+        breaker::KeyedCircuitBreaker<Inner, seawall::Classifier, seawall::AtHead, Keyed>: Clone;
+        Calling<KeyedLayer>: ;
+        breaker::KeyedCircuitBreakerHandle: Clone;
+        BackpressureLayer: Clone;
+        breaker::Backpressure<Inner, seawall::Classifier, seawall::AtHead>: Clone;
+        Calling<BackpressureLayer>: ;
+
+        // retry
+        RetryLayer: Clone;
+        RepeatingLayer: Clone;
+        retry::Builder: Clone;
+        retry::Retry<Inner, seawall::Classifier, Copied, seawall::NoCarry>: Clone;
+        Calling<RepeatingLayer>: ; // ResponseFuture
+        retry::RetryHandle: Clone;
+        retry::Dials: Clone;
+        retry::Backoff: Copy;
+        retry::Jitter: Copy;
+        retry::OnRefusal: Copy;
+        retry::Budget: Clone;
+        retry::BudgetBuilder: Clone;
+        retry::Withdrawal: ;
+        Copied: Copy;
+        retry::CopyBy<fn(&u32) -> Option<u32>>: Copy;
+        retry::Unsaid: Copy;
+        retry::Numbered<fn(&mut u32, u32), seawall::NoCarry>: Copy;
+        seawall::Stop: Copy;
+        seawall::Measure: Clone;
+
+        // bulkhead
+        BulkheadLayer: Clone;
+        bulkhead::Builder: Clone;
+        bulkhead::Bulkhead<Inner, seawall::AtHead, seawall::NoCarry>: Clone;
+        Calling<BulkheadLayer>: ; // ResponseFuture
+        bulkhead::BulkheadHandle: Clone;
+        bulkhead::Dials: Clone;
+        bulkhead::Order: Copy;
+        bulkhead::BackpressureLayer<seawall::AtHead>: Clone;
+        bulkhead::Backpressure<Inner, seawall::AtHead>: Clone;
+        Calling<bulkhead::BackpressureLayer<seawall::AtHead>>: ;
+
+        // health
+        HealthLayer: Clone;
+        health::Builder: Clone;
+        health::Health<Inner, seawall::Classifier>: Clone;
+        Calling<HealthLayer>: ; // ResponseFuture
+        health::HealthHandle: Clone;
+        health::Dials: Clone;
+        health::Watch: ;
+        health::HealthRegistry: Clone;
+        health::Criticality: Copy;
+        health::Probe: Copy;
+        health::Report: Clone;
+        health::CheckReport: Clone;
+        health::RegistryWatch: ;
+        seawall::Status: Copy;
+
+        // timeout
+        TimeoutLayer: Clone;
+        timeout::Builder: Clone;
+        timeout::Timeout<Inner, timeout::Fixed, seawall::NoCarry>: Clone;
+        Calling<TimeoutLayer>: ; // ResponseFuture
+        timeout::TimeoutHandle: Clone;
+        timeout::Dials: Clone;
+        timeout::Fixed: Copy;
+        timeout::ByRequest<fn(&u32) -> Option<Duration>>: Copy;
+    }
+}
+
+/// Every type that the crate exports stands in the table above, by its name or by what makes it.
+#[test]
+fn the_table_is_complete() {
+    let table = include_str!("types.rs");
+    let files = source();
+    let is_trait = |name: &str| {
+        let trait_of = [
+            format!("pub trait {name}<"),
+            format!("pub trait {name}:"),
+            format!("pub trait {name} "),
+        ];
+        files.iter().any(|file| trait_of.iter().any(|line| file.text.contains(line)))
+    };
+    let mut missing = Vec::new();
+    for file in &files {
+        if file.path != "lib.rs" && !file.path.ends_with("/mod.rs") {
+            continue;
+        }
+        for exported in file.text.split("\npub use ").skip(1) {
+            let exported = exported.split(';').next().unwrap_or_default();
+            let names = exported.split(|c: char| !c.is_alphanumeric() && c != '_');
+            for name in names.filter(|name| name.starts_with(char::is_uppercase)) {
+                let is_const = name.chars().all(|c| !c.is_lowercase());
+                if !is_const && !is_trait(name) && !table.contains(name) {
+                    missing.push(format!("{name}, exported by src/{}", file.path));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not in the table of types: {missing:#?}");
+}
+
+#[test]
+fn a_rejection_is_small() {
+    assert!(size_of::<Rejected>() <= 48, "{} bytes", size_of::<Rejected>());
+    assert!(size_of::<Result<(), Error<()>>>() <= 56);
+}
+
+/// A request that can neither leave its thread nor outlive its text.
+#[derive(Debug, PartialEq)]
+struct Local<'a>(&'a str, Rc<()>);
+
+fn echo(request: Local<'_>) -> Ready<Result<Local<'_>, Error<Rc<()>>>> {
+    ready(Ok(request))
+}
+
+/// No layer forces `Send` or `'static` on requests, responses or errors.
+#[test]
+fn requests_may_be_local_and_borrowed() {
+    let text = String::from("borrowed");
+    let local = || Local(&text, Rc::new(()));
+    let bell = Bell::new();
+
+    let mut service = TimeoutLayer::new("local", Duration::from_secs(1)).layer(service_fn(echo));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+
+    let mut service = CircuitBreakerLayer::new("local").layer(service_fn(echo));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+
+    let mut service = BulkheadLayer::new("local").layer(service_fn(echo));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+
+    let mut service = HealthLayer::new("local").layer(service_fn(echo));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+
+    let mut service = RetryLayer::new("local").never().layer(service_fn(echo));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+}
