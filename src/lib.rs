@@ -3,6 +3,7 @@
 //! Composable tower layers.
 
 mod classify;
+mod config;
 mod error;
 mod event;
 mod finish;
@@ -28,7 +29,8 @@ pub mod retry;
 pub mod timeout;
 
 pub use classify::{Classifier, Classify, Verdict};
-pub use error::{CallError, ConfigError, ConfigErrors, Error, Measured, Reason, Rejected, check};
+pub use config::{ConfigError, ConfigErrors};
+pub use error::{CallError, Error, Measured, Reason, Rejected, check};
 pub use event::{Cause, Change, Event, EventKind, Observe, State, Status, Stop};
 pub use finish::{AtHead, Finish, Settle};
 pub use outcome::{Again, Health, Outcome, Sent};

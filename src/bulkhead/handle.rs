@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::dials::Dials;
 use super::machine::Law;
 use super::policy::Policy;
-use crate::error::ConfigErrors;
+use crate::config::ConfigErrors;
 use crate::shell::gate::Gate;
 use crate::source::Source;
 

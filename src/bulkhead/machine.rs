@@ -1,7 +1,7 @@
 //! The law of a bulkhead: who may enter, who waits, who is next.
 
 use super::dials::{Dials, Order};
-use crate::error::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors};
 use crate::time::nanos;
 
 /// The most calls at a time, and the most that wait: what fits a word together.

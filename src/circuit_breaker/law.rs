@@ -2,7 +2,7 @@
 
 use super::dials::{Abandonment, Dials, Span, TripRule};
 use super::rules::RuleState;
-use crate::error::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors};
 use crate::parts::evidence::Weights;
 use crate::parts::rest::Ladder;
 use crate::parts::window::Window;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::dials::Dials;
 use super::machine::Law;
 use super::policy::{Latest, Policy};
-use crate::error::ConfigErrors;
+use crate::config::ConfigErrors;
 use crate::event::Status;
 use crate::shell::gate::Gate;
 use crate::source::Source;

@@ -1,7 +1,7 @@
 //! The law of a health check: when it is up, and when it is down.
 
 use super::dials::Dials;
-use crate::error::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors};
 use crate::event::Status;
 use crate::time::nanos;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Request};
 use tower::{Layer, Service};
 
-use crate::error::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors};
 use crate::request::{Call, Deadline};
 
 /// How a header tells the time that is left.

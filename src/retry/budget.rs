@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors};
 use crate::parts::balance::{Balance, Terms};
 use crate::time::Clock;
 

@@ -7,7 +7,7 @@ use super::budget::Budget;
 use super::dials::Dials;
 use super::machine::Law;
 use super::policy::Policy;
-use crate::error::ConfigErrors;
+use crate::config::ConfigErrors;
 use crate::shell::gate::Gate;
 use crate::source::Source;
 

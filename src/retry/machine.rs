@@ -1,7 +1,7 @@
 //! The law of a retry: whether to try once more, and when.
 
 use super::dials::{Dials, Jitter, OnRefusal};
-use crate::error::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors};
 use crate::event::Stop;
 use crate::parts::backoff::{Curve, Shape};
 use crate::time::nanos;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::dials::Dials;
 use super::policy::Policy;
-use crate::error::ConfigErrors;
+use crate::config::ConfigErrors;
 use crate::shell::gate::Gate;
 use crate::source::Source;
 
