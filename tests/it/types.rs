@@ -166,7 +166,17 @@ fn public_types_can_be_sent_shared_and_printed() {
     }
 }
 
-/// Every type that the crate exports stands in the table above, by its name or by what makes it.
+#[cfg(feature = "http")]
+#[test]
+fn public_types_of_http_can_be_sent_shared_and_printed() {
+    table! {
+        seawall::http::InExtensions: Copy;
+        seawall::http::HttpClassifier: Copy;
+        seawall::http::Replay: Clone;
+    }
+}
+
+/// Every type that the crate exports stands in a table above, by its name or by what makes it.
 #[test]
 fn the_table_is_complete() {
     let table = include_str!("types.rs");
