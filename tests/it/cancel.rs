@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::Service;
 
 use crate::subjects::{Kind, Subject, each};
@@ -159,6 +160,27 @@ async fn a_panic_of_the_inner_service_leaves_nothing_behind() {
                 works(&ledger, later);
                 check(&ledger, &subject, &when);
             }
+        }
+    })
+    .await;
+}
+
+/// The guard of a call is born before the inner service is called.
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_inner_service_is_counted_as_one_call() {
+    each(async |kind| {
+        for reply in [Reply::PanicsInCall, Reply::PanicsInFuture] {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            metrics::with_local_recorder(&recorder, || {
+                let (_, probe) = Ledger::scripted(Ready::Yes, reply);
+                let mut service = kind.make().wrap(probe);
+                assert!(caught(|| run(&mut service, true)).is_none());
+            });
+            let metrics = recorder.handle().render();
+            let calls = metrics.lines().filter(|line| line.starts_with("seawall_calls_total"));
+            let counts =
+                calls.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap());
+            assert_eq!(counts.sum::<usize>(), kind.layers(), "{reply:?}: {metrics}");
         }
     })
     .await;
