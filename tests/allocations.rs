@@ -3,6 +3,7 @@
 //! A binary of its own, for it brings its own allocator.
 #![allow(unsafe_code)] // an allocator cannot be written without
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::needless_pass_by_value)] // what is expected of an answer takes the answer
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::borrow::Cow;

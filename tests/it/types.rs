@@ -48,6 +48,7 @@ type Copied = retry::Chosen<seawall::Cloned>;
 type RepeatingLayer = RetryLayer<seawall::Classifier, Copied>;
 
 #[test]
+#[allow(clippy::too_many_lines)] // one a type
 fn public_types_can_be_sent_shared_and_printed() {
     table! {
         // the shared words
