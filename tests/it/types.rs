@@ -174,6 +174,26 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::InExtensions: Copy;
         seawall::http::HttpClassifier: Copy;
         seawall::http::Replay: Clone;
+        seawall::http::TimeoutHeader: Clone;
+        seawall::http::ReadDeadlineLayer: Clone;
+        seawall::http::ReadDeadline<Inner>: Clone;
+        seawall::http::WriteDeadlineLayer: Clone;
+        seawall::http::WriteDeadline<Inner>: Clone;
+        seawall::http::HealthEndpoint: Clone;
+        seawall::http::Problem: Copy;
+        seawall::http::RenderBy<fn(&Rejected) -> http::Response<String>>: Copy;
+        seawall::http::RespondLayer: Clone;
+        seawall::http::Respond<Inner, seawall::http::Problem>: Clone;
+    }
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn public_types_of_grpc_can_be_sent_shared_and_printed() {
+    table! {
+        seawall::grpc::Code: Copy;
+        seawall::grpc::GrpcClassifier: Copy;
+        seawall::grpc::Trailers: Copy;
     }
 }
 
