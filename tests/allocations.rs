@@ -3,6 +3,7 @@
 //! A binary of its own, for it brings its own allocator.
 #![allow(unsafe_code)] // an allocator cannot be written without
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::needless_pass_by_value)] // what is expected of an answer takes the answer
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::borrow::Cow;
@@ -17,7 +18,10 @@ use std::time::Duration;
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
+use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
+use seawall::health::HealthLayer;
+use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Carried, Deadline, Error, Event, InCarried};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
@@ -170,14 +174,28 @@ fn successes_and_failures_allocate_nothing() {
     assert_eq!(of_calls(timeout().layer(service_fn(soon)), is_ok), NONE, "timeout, pending");
     assert_eq!(of_calls(covering.layer(service_fn(soon)), is_ok), NONE, "timeout over readiness");
 
+    let bulkhead = || BulkheadLayer::new("a");
+    let retry = || RetryLayer::new("a").cloned();
+    let health = || HealthLayer::new("a");
+    assert_eq!(of_calls(bulkhead().layer(service_fn(echo)), is_ok), NONE, "bulkhead");
+    assert_eq!(of_calls(bulkhead().layer(service_fn(soon)), is_ok), NONE, "bulkhead, pending");
+    assert_eq!(of_calls(health().layer(service_fn(soon)), is_ok), NONE, "health");
+    assert_eq!(of_calls(retry().layer(service_fn(echo)), is_ok), NONE, "retry");
+    assert_eq!(of_calls(retry().layer(service_fn(soon)), is_ok), NONE, "retry, pending");
+    let at_once = RetryLayer::builder("a").backoff(Backoff::none()).cloned().build().unwrap();
+    assert_eq!(of_calls(at_once.layer(service_fn(fail)), is_broken), NONE, "retries");
+
     let lenient =
         CircuitBreakerLayer::builder("a").trip(Trip::consecutive(u32::MAX)).build().unwrap();
     assert_eq!(of_calls(lenient.layer(service_fn(fail)), is_broken), NONE, "failures");
 
     let stack = ServiceBuilder::new()
         .layer(timeout())
+        .layer(retry())
         .layer(breaker())
         .layer(heard)
+        .layer(health())
+        .layer(bulkhead())
         .layer(timeout())
         .service(service_fn(soon));
     assert_eq!(of_calls(stack, is_ok), NONE, "a stack");
@@ -200,7 +218,31 @@ fn abandoned_calls_allocate_nothing() {
     assert_eq!(allocations(&mut abandon), 0);
 }
 
+fn waiting_in_line_allocates_nothing() {
+    let layer = BulkheadLayer::builder("a").limit(1).queue(1).build().unwrap();
+    let mut service = layer.layer(service_fn(soon));
+    let mut turn = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut first = pin!(service.call(7));
+        let mut second = pin!(service.call(8));
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        assert!(run(first).is_ok() && run(second).is_ok());
+    };
+    assert_eq!(allocations(&mut turn), 0);
+}
+
 fn refusals_allocate_nothing() {
+    let bulkhead = BulkheadLayer::builder("a").limit(1).build().unwrap();
+    let mut full = bulkhead.layer(service_fn(never));
+    let _inside = full.call(7);
+    assert_eq!(of_calls(full.clone(), is_refused), NONE, "full");
+
+    let health = HealthLayer::builder("a").learn(true).build().unwrap();
+    let mut failing = health.layer(service_fn(fail));
+    (0..3).for_each(|_| assert!(is_broken(call(&mut failing, 7))));
+    assert_eq!(of_calls(failing, is_refused), NONE, "down");
+
     let breaker = CircuitBreakerLayer::builder("a").observe(|_: &Event| ()).build().unwrap();
     let mut switch = breaker.handle().switch();
     switch.set(Position::Open);
@@ -238,6 +280,7 @@ fn a_refusal_that_is_boxed_allocates_its_box() {
 fn all_cases() {
     successes_and_failures_allocate_nothing();
     abandoned_calls_allocate_nothing();
+    waiting_in_line_allocates_nothing();
     refusals_allocate_nothing();
     a_refusal_that_is_boxed_allocates_its_box();
 }

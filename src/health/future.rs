@@ -5,20 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use pin_project::{pin_project, pinned_drop};
+use pin_project::pin_project;
 use tower::Service;
 
-use super::machine::Input;
-use super::policy::Policy;
+use super::policy::Flight;
 use crate::classify::{Classify, Verdict};
 use crate::error::{CallError, Rejected};
 use crate::outcome::Health;
-use crate::shell::gate::Lane;
-use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
 
 /// The future of a call through a health check. Dropping it drops the inner call.
-#[pin_project(PinnedDrop)]
+#[pin_project]
 pub struct ResponseFuture<S, Req, C>
 where
     S: Service<Req>,
@@ -30,7 +27,7 @@ where
 
 enum Stage<C> {
     Refused(Rejected),
-    Calling(Arc<Lane<Policy>>, Arc<C>),
+    Calling(Flight, Arc<C>),
     Over,
 }
 
@@ -42,12 +39,8 @@ where
         Self { attempt: Oneshot::over(), stage: Stage::Refused(rejected) }
     }
 
-    pub(super) fn calling(
-        attempt: Oneshot<S, Req>,
-        lane: Arc<Lane<Policy>>,
-        classify: Arc<C>,
-    ) -> Self {
-        Self { attempt, stage: Stage::Calling(lane, classify) }
+    pub(super) fn calling(attempt: Oneshot<S, Req>, flight: Flight, classify: Arc<C>) -> Self {
+        Self { attempt, stage: Stage::Calling(flight, classify) }
     }
 }
 
@@ -63,35 +56,18 @@ where
         let this = self.project();
         if let Stage::Calling(..) = this.stage {
             let result = ready!(this.attempt.poll(cx));
-            if let Stage::Calling(lane, classify) = std::mem::replace(this.stage, Stage::Over) {
+            if let Stage::Calling(flight, classify) = std::mem::replace(this.stage, Stage::Over) {
                 let health = match classify.classify(result.as_ref()) {
                     Verdict::Now(outcome) => outcome.health,
                     Verdict::AtEnd => Health::Silent, // its end is not seen here
                 };
-                match health {
-                    Health::Good => lane.learn(Input::Good),
-                    Health::Bad => lane.learn(Input::Bad),
-                    Health::Pushback | Health::Silent => {}
-                }
-                lane.reporter.meter(|handles| handles.counted(health.into()));
+                flight.end(health);
             }
             return Poll::Ready(result);
         }
         match std::mem::replace(this.stage, Stage::Over) {
             Stage::Refused(rejected) => Poll::Ready(Err(rejected.into())),
             _ => Poll::Pending, // polled after it was ready
-        }
-    }
-}
-
-#[pinned_drop]
-impl<S, Req, C> PinnedDrop for ResponseFuture<S, Req, C>
-where
-    S: Service<Req>,
-{
-    fn drop(self: Pin<&mut Self>) {
-        if let Stage::Calling(lane, _) = self.project().stage {
-            lane.reporter.meter(|handles| handles.counted(Ended::Abandoned));
         }
     }
 }

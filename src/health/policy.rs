@@ -14,8 +14,10 @@ use super::dials::Dials;
 use super::machine::{Health, Input, Law};
 use super::registry::Inner as Registry;
 use crate::event::{EventKind, Status};
+use crate::outcome;
+use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::meter::{Instruments, Labels};
+use crate::shell::meter::{Ended, Instruments, Labels};
 use crate::shell::reporter::{Reporter, Speaker};
 use crate::shell::waiters::{Lobby, Seat};
 use crate::time::Tick;
@@ -237,6 +239,38 @@ impl Policy {
         self.reporter.meter(|handles| {
             handles.own.up.set(f64::from(u8::from(self.status() == Status::Up)));
         });
+    }
+}
+
+// ===== flights =====
+
+/// A call under way: counted once, as abandoned if it is dropped.
+pub(super) struct Flight(Option<Arc<Lane<Policy>>>);
+
+impl Flight {
+    #[inline]
+    pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
+        Self(Some(lane))
+    }
+
+    /// The call was answered, and this is what it says of the dependency.
+    pub(super) fn end(mut self, health: outcome::Health) {
+        if let Some(lane) = self.0.take() {
+            match health {
+                outcome::Health::Good => lane.learn(Input::Good),
+                outcome::Health::Bad => lane.learn(Input::Bad),
+                outcome::Health::Pushback | outcome::Health::Silent => {}
+            }
+            lane.reporter.meter(|handles| handles.counted(health.into()));
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(lane) = self.0.take() {
+            lane.reporter.meter(|handles| handles.counted(Ended::Abandoned));
+        }
     }
 }
 

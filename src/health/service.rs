@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use super::future::ResponseFuture;
-use super::policy::Policy;
+use super::policy::{Flight, Policy};
 use crate::classify::Classify;
 use crate::error::{CallError, Measured, Reason};
 use crate::event::Status;
@@ -73,12 +73,13 @@ where
         let readied = std::mem::take(&mut self.readied);
         let refusal = match self.gate.enter() {
             Some(lane) if lane.lets_through() => {
+                let flight = Flight::new(lane);
                 let attempt = if readied {
                     Oneshot::called(self.inner.call(request))
                 } else {
                     Oneshot::waiting(self.inner.clone(), request)
                 };
-                return ResponseFuture::calling(attempt, lane, Arc::clone(&self.classify));
+                return ResponseFuture::calling(attempt, flight, Arc::clone(&self.classify));
             }
             Some(_) => Reason::Unhealthy,
             None => Reason::Draining,

@@ -12,13 +12,12 @@ use tower::Service;
 
 use super::budget::Withdrawal;
 use super::machine::{Attempts, Failed, Law, Next};
-use super::policy::{Kind, Policy};
+use super::policy::{Flight, Kind};
 use crate::classify::{Classify, Verdict};
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::event::Stop;
 use crate::outcome::{Again, Health, Outcome, Sent};
 use crate::request::{Call, Carry, CloneRequest};
-use crate::shell::gate::Lane;
 use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
 use crate::shell::template::Template;
@@ -27,7 +26,7 @@ use crate::time::{self, nanos};
 /// The future of a call through a retry.
 ///
 /// Dropping it drops the attempt under way, or ends the wait for the next; nothing goes on.
-#[pin_project(PinnedDrop)]
+#[pin_project]
 pub struct ResponseFuture<S, Req, C, R, K>
 where
     S: Service<Req>,
@@ -38,7 +37,7 @@ where
     #[pin]
     timer: Option<Sleep>,
     stage: Stage,
-    lane: Option<Arc<Lane<Policy<C>>>>,
+    flight: Flight<C>,
     kit: Kit<R, K>,
     copy: Option<Req>,
     spare: Option<Source<S>>,
@@ -116,7 +115,16 @@ where
             attempt_began: None,
             last_error: None,
         };
-        Self { attempt, timer: None, stage, lane: None, kit, copy: None, spare: None, journey }
+        Self {
+            attempt,
+            timer: None,
+            stage,
+            flight: Flight::over(),
+            kit,
+            copy: None,
+            spare: None,
+            journey,
+        }
     }
 
     pub(super) fn refused(rejected: Rejected, kit: Kit<R, K>) -> Self {
@@ -126,7 +134,7 @@ where
     #[inline]
     pub(super) fn begin(
         attempt: Oneshot<S, Req>,
-        lane: Arc<Lane<Policy<C>>>,
+        flight: Flight<C>,
         kit: Kit<R, K>,
         copy: Option<Req>,
         spare: Option<Source<S>>,
@@ -134,7 +142,7 @@ where
     ) -> Self {
         let measured = travels.as_ref().is_some_and(|call| call.measure.is_some());
         let mut future = Self::new(Stage::Attempting, attempt, kit);
-        future.lane = Some(lane);
+        future.flight = flight;
         future.copy = copy;
         future.spare = spare;
         future.journey.travels = travels;
@@ -211,34 +219,34 @@ where
         result: Result<S::Response, S::Error>,
     ) -> Option<Result<S::Response, S::Error>> {
         let this = self.project();
-        let Some(lane) = this.lane.as_deref() else { return Some(result) };
+        let Some(policy) = this.flight.policy() else { return Some(result) };
         this.journey.note_attempt();
-        lane.reporter.meter(|handles| handles.own.attempts.increment(1));
+        policy.reporter.meter(|handles| handles.own.attempts.increment(1));
         // An answer whose outcome comes at the end of its body is not asked for again.
-        let outcome = match lane.classify.classify(result.as_ref()) {
+        let outcome = match policy.classify.classify(result.as_ref()) {
             Verdict::Now(outcome) => outcome,
             Verdict::AtEnd => Outcome::SUCCESS,
         };
-        let end = |stage: &mut Stage, lane: &mut Option<_>| {
+        let end = |stage: &mut Stage, flight: &mut Flight<C>| {
             *stage = Stage::Over;
-            *lane = None;
+            flight.end();
         };
         if outcome.health == Health::Good && outcome.again == Again::Never {
-            lane.note_success(this.journey.withdrawal.take());
-            lane.reporter.meter(|handles| handles.ended(Ended::Good, this.journey.took()));
-            end(this.stage, this.lane);
+            policy.note_success(this.journey.withdrawal.take());
+            policy.reporter.meter(|handles| handles.ended(Ended::Good, this.journey.took()));
+            end(this.stage, this.flight);
             return Some(result);
         }
         let rejection = result.as_ref().err().and_then(CallError::rejected);
         let (failed, kind) = Failed::of(outcome, rejection, this.copy.is_some());
-        let law = lane.law();
+        let law = policy.law();
         let left = this.journey.left(&law);
-        match lane.next(&law, &mut this.journey.attempts, failed, kind, left) {
+        match policy.next(&law, &mut this.journey.attempts, failed, kind, left) {
             (Next::Stop(stop), _) => {
-                lane.note_stop(&this.journey.attempts, stop);
+                policy.note_stop(&this.journey.attempts, stop);
                 let took = this.journey.took();
-                lane.reporter.meter(|handles| handles.ended(outcome.health.into(), took));
-                end(this.stage, this.lane);
+                policy.reporter.meter(|handles| handles.ended(outcome.health.into(), took));
+                end(this.stage, this.flight);
                 Some(result)
             }
             (Next::Wait(wait), withdrawal) => {
@@ -257,10 +265,10 @@ where
     /// The wait is over.
     fn try_again(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let (Some(lane), Some(mut request)) = (this.lane.as_deref(), this.copy.take()) else {
+        let (Some(policy), Some(mut request)) = (this.flight.policy(), this.copy.take()) else {
             return; // a wait begins only with a copy at hand
         };
-        let law = lane.law();
+        let law = policy.law();
         if !this.journey.attempts.is_last(&law) {
             *this.copy = this.kit.copy.clone_request(&request);
         }
@@ -285,30 +293,18 @@ where
         this.attempt.as_mut().end();
         this.timer.set(None);
         *this.stage = Stage::Over;
-        let Some(lane) = this.lane.take() else {
+        let Some(policy) = this.flight.end() else {
             unreachable!("a call has its lane until it is over")
         };
-        lane.note_stop(&this.journey.attempts, Stop::Deadline);
+        policy.note_stop(&this.journey.attempts, Stop::Deadline);
         match this.journey.last_error.take() {
             Some(error) => {
                 let took = this.journey.took();
-                lane.reporter.meter(|handles| handles.ended(Ended::Bad, took));
+                policy.reporter.meter(|handles| handles.ended(Ended::Bad, took));
                 error
             }
             // The last answer was a response, which is gone: say what ended the call.
-            None => lane.reporter.reject(Reason::TimedOut, Measured::Nothing).into(),
-        }
-    }
-}
-
-#[pin_project::pinned_drop]
-impl<S, Req, C, R, K> PinnedDrop for ResponseFuture<S, Req, C, R, K>
-where
-    S: Service<Req>,
-{
-    fn drop(self: Pin<&mut Self>) {
-        if let Some(lane) = self.project().lane.take() {
-            lane.reporter.meter(|handles| handles.ended(Ended::Abandoned, None));
+            None => policy.reporter.reject(Reason::TimedOut, Measured::Nothing).into(),
         }
     }
 }

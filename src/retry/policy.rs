@@ -11,8 +11,9 @@ use super::budget::{Budget, Withdrawal};
 use super::dials::Dials;
 use super::machine::{Attempts, Failed, Law, Next};
 use crate::event::{EventKind, Stop};
+use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::meter::{Instruments, Labels};
+use crate::shell::meter::{Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 
 /// Attempts, the first of each call included.
@@ -179,5 +180,40 @@ impl<C> Policy<C> {
 impl<C> fmt::Debug for Policy<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy").field("dials", &self.dials.get().1).finish_non_exhaustive()
+    }
+}
+
+// ===== flights =====
+
+/// A call under way: counted once, as abandoned if it is dropped.
+pub(super) struct Flight<C>(Option<Arc<Lane<Policy<C>>>>);
+
+impl<C> Flight<C> {
+    #[inline]
+    pub(super) fn new(lane: Arc<Lane<Policy<C>>>) -> Self {
+        Self(Some(lane))
+    }
+
+    /// No call.
+    pub(super) const fn over() -> Self {
+        Self(None)
+    }
+
+    #[inline]
+    pub(super) fn policy(&self) -> Option<&Policy<C>> {
+        self.0.as_deref().map(|lane| &**lane)
+    }
+
+    /// The call is over, and was counted.
+    pub(super) fn end(&mut self) -> Option<Arc<Lane<Policy<C>>>> {
+        self.0.take()
+    }
+}
+
+impl<C> Drop for Flight<C> {
+    fn drop(&mut self) {
+        if let Some(lane) = self.0.take() {
+            lane.reporter.meter(|handles| handles.ended(Ended::Abandoned, None));
+        }
     }
 }

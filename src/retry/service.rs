@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use super::future::{Kit, ResponseFuture, Source};
-use super::policy::Policy;
+use super::policy::{Flight, Policy};
 use crate::classify::Classify;
 use crate::error::{CallError, Measured, Reason};
 use crate::request::{Carry, CloneRequest};
@@ -89,7 +89,12 @@ where
             let rejected = self.gate.reporter.reject(Reason::Draining, Measured::Nothing);
             return ResponseFuture::refused(rejected, self.kit.clone());
         };
-        let copy = if lane.copies() { self.kit.copy.clone_request(&request) } else { None };
+        let flight = Flight::new(lane);
+        let copy = if flight.policy().is_some_and(Policy::copies) {
+            self.kit.copy.clone_request(&request)
+        } else {
+            None
+        };
         let travels = self.kit.number(&mut request, 1);
         let spare = copy.is_some().then(|| self.spare());
         let attempt = if readied {
@@ -97,7 +102,7 @@ where
         } else {
             Oneshot::waiting(self.inner.clone(), request)
         };
-        ResponseFuture::begin(attempt, lane, self.kit.clone(), copy, spare, travels)
+        ResponseFuture::begin(attempt, flight, self.kit.clone(), copy, spare, travels)
     }
 }
 

@@ -100,13 +100,14 @@ where
         let deadline = shrink(&self.hooks.carry, &mut request, own);
         let refusal = match self.gate.enter() {
             Some(lane) if !deadline.is_some_and(|deadline| deadline.is_past()) => {
+                let flight = Flight::new(lane);
                 let attempt = if readied {
                     Oneshot::called(self.inner.call(request))
                 } else {
                     Oneshot::waiting(self.inner.clone(), request)
                 };
                 let limits = Limits { limit: own, deadline };
-                return ResponseFuture::flying(Flight::new(lane), attempt, limits);
+                return ResponseFuture::flying(flight, attempt, limits);
             }
             Some(_) => Reason::DeadlineExceeded,
             None => Reason::Draining,

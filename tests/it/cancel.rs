@@ -1,12 +1,16 @@
 //! A call that ends early, at every point where it can: nothing is left behind, and the next call
 //! works, at once. Pitfalls B2 and B12, for every layer and every pair.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::Service;
 
 use crate::subjects::{Kind, Subject, each};
-use crate::support::{Bell, Boxed, Ledger, Ready, Reply, caught, now, poll_once, ready_once};
+use crate::support::{
+    Answering, Bell, Boxed, Ledger, Ready, Reply, caught, now, poll_once, ready_once,
+};
 
 /// Longer than any breaker of these tests rests.
 const A_REST: Duration = Duration::from_millis(250);
@@ -164,6 +168,27 @@ async fn a_panic_of_the_inner_service_leaves_nothing_behind() {
     .await;
 }
 
+/// The guard of a call is born before the inner service is called.
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_inner_service_is_counted_as_one_call() {
+    each(async |kind| {
+        for reply in [Reply::PanicsInCall, Reply::PanicsInFuture] {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            metrics::with_local_recorder(&recorder, || {
+                let (_, probe) = Ledger::scripted(Ready::Yes, reply);
+                let mut service = kind.make().wrap(probe);
+                assert!(caught(|| run(&mut service, true)).is_none());
+            });
+            let metrics = recorder.handle().render();
+            let calls = metrics.lines().filter(|line| line.starts_with("seawall_calls_total"));
+            let counts =
+                calls.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap());
+            assert_eq!(counts.sum::<usize>(), kind.layers(), "{reply:?}: {metrics}");
+        }
+    })
+    .await;
+}
+
 /// One call, to its end.
 fn run(service: &mut Boxed, polite: bool) {
     let bell = Bell::new();
@@ -174,6 +199,54 @@ fn run(service: &mut Boxed, polite: bool) {
             return;
         }
     }
+}
+
+/// Enough calls to fill every layer here that has a limit and lets others wait.
+const A_FEW: usize = 3;
+
+/// That many calls under way, and two more, which may have to wait.
+fn crowd(ledger: &Ledger, service: &Boxed, bell: &Arc<Bell>) -> Vec<Answering> {
+    ledger.set_reply(Reply::Never);
+    let mut crowd: Vec<_> = (0..A_FEW + 2).map(|_| service.clone().call(7)).collect();
+    assert!(crowd.iter_mut().all(|call| poll_once(call, bell).is_pending()));
+    crowd
+}
+
+// pitfall B33: nobody waits in line with a reservation in hand
+#[tokio::test(start_paused = true)]
+async fn a_call_that_has_begun_holds_no_reservation() {
+    each(async |kind| {
+        let (ledger, probe) = Ledger::new();
+        let (bell, mut service) = (Bell::new(), kind.make().wrap(probe));
+        assert_eq!(now(ready_once(&mut service, &bell)), Ok(()));
+        let others = crowd(&ledger, &service, &bell);
+        let mut call = service.call(7);
+        assert!(poll_once(&mut call, &bell).is_pending());
+        assert_eq!(ledger.reserved(), 0, "it waits, and keeps others from the inner service");
+        drop((others, call, service));
+        ledger.assert_at_rest();
+    })
+    .await;
+}
+
+// pitfall B11
+#[tokio::test(start_paused = true)]
+async fn one_who_gets_a_place_and_goes_hands_it_on() {
+    each(async |kind| {
+        let (ledger, probe) = Ledger::new();
+        let (bell, subject) = (Bell::new(), kind.make());
+        let service = subject.wrap(probe);
+        let mut crowd = crowd(&ledger, &service, &bell);
+        let mut last = crowd.pop().unwrap();
+        let lucky = crowd.pop();
+        drop(crowd.pop()); // its place goes to the one who has waited longest
+        drop(lucky); // who never looks
+        assert!(poll_once(&mut last, &bell).is_pending());
+        assert_eq!(ledger.live(), A_FEW, "the last is under way like the others");
+        drop((crowd, last, service));
+        check(&ledger, &subject, "after a crowd");
+    })
+    .await;
 }
 
 // pitfall B12: random endings, many at a time

@@ -247,6 +247,11 @@ impl Kind {
         }
     }
 
+    /// How many layers it has.
+    pub(crate) fn layers(self) -> usize {
+        1 + usize::from(self.inner.is_some())
+    }
+
     /// Whether it is this layer alone.
     pub(crate) fn is(self, name: &str) -> bool {
         self.inner.is_none() && LAYERS[self.outer].0 == name

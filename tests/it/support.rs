@@ -22,6 +22,9 @@ pub(crate) type Fail = Error<Broken>;
 /// A service whose type is of no interest.
 pub(crate) type Boxed = BoxCloneService<u32, u32, Fail>;
 
+/// The future of such a service.
+pub(crate) type Answering = <Boxed as Service<u32>>::Future;
+
 /// What a probe says when it is asked whether it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {

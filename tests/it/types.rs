@@ -48,6 +48,7 @@ type Copied = retry::Chosen<seawall::Cloned>;
 type RepeatingLayer = RetryLayer<seawall::Classifier, Copied>;
 
 #[test]
+#[allow(clippy::too_many_lines)] // one a type
 fn public_types_can_be_sent_shared_and_printed() {
     table! {
         // the shared words
@@ -166,7 +167,37 @@ fn public_types_can_be_sent_shared_and_printed() {
     }
 }
 
-/// Every type that the crate exports stands in the table above, by its name or by what makes it.
+#[cfg(feature = "http")]
+#[test]
+fn public_types_of_http_can_be_sent_shared_and_printed() {
+    table! {
+        seawall::http::InExtensions: Copy;
+        seawall::http::HttpClassifier: Copy;
+        seawall::http::Replay: Clone;
+        seawall::http::TimeoutHeader: Clone;
+        seawall::http::ReadDeadlineLayer: Clone;
+        seawall::http::ReadDeadline<Inner>: Clone;
+        seawall::http::WriteDeadlineLayer: Clone;
+        seawall::http::WriteDeadline<Inner>: Clone;
+        seawall::http::HealthEndpoint: Clone;
+        seawall::http::Problem: Copy;
+        seawall::http::RenderBy<fn(&Rejected) -> http::Response<String>>: Copy;
+        seawall::http::RespondLayer: Clone;
+        seawall::http::Respond<Inner, seawall::http::Problem>: Clone;
+    }
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn public_types_of_grpc_can_be_sent_shared_and_printed() {
+    table! {
+        seawall::grpc::Code: Copy;
+        seawall::grpc::GrpcClassifier: Copy;
+        seawall::grpc::Trailers: Copy;
+    }
+}
+
+/// Every type that the crate exports stands in a table above, by its name or by what makes it.
 #[test]
 fn the_table_is_complete() {
     let table = include_str!("types.rs");
