@@ -495,7 +495,7 @@ impl Breaker {
 
     fn configure(&mut self, law: &Law, now: Tick) -> Effect {
         if !law.matches(&self.rules) {
-            self.rules = law.rule_states();
+            self.rules = law.rule_states_after(std::mem::take(&mut self.rules));
         }
         self.settle_in(law, now);
         Effect { wake: Wake::All, ..Effect::NONE }

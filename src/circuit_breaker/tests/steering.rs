@@ -124,6 +124,38 @@ fn new_dials_leave_the_state_alone_in_every_state() {
     }
 }
 
+// pitfall B26
+#[test]
+fn a_rule_that_is_there_before_and_after_keeps_its_evidence() {
+    let mut lab = Lab::with(|_| ());
+    lab.calls(Health::Bad, 10);
+    let trip = Trip::slow_rate(0.5, Duration::from_secs(1)).or(Trip::default());
+    let dials = Dials { trip, ..Dials::default() };
+    lab.law = Law::from_dials(&dials).unwrap();
+    let _ = lab.step(Input::Configure);
+    lab.calls(Health::Bad, 6);
+    assert_eq!(lab.state(), State::Closed);
+    let _ = lab.call(Health::Bad);
+    assert_eq!(lab.state(), State::Open, "ten failures before and seven after");
+}
+
+#[test]
+fn two_rules_of_a_kind_keep_each_its_own_evidence() {
+    let two = Trip::failure_rate(0.5).over_calls(20).or(Trip::failure_rate(0.9).over_calls(100));
+    let mut lab = Lab::with(|dials| dials.trip = two.clone());
+    lab.calls(Health::Good, 50);
+    lab.calls(Health::Bad, 5);
+    let before = lab.machine.gathered(&lab.law, lab.now);
+    let dials = Dials { trip: two.or(Trip::consecutive(50)), ..Dials::default() };
+    lab.law = Law::from_dials(&dials).unwrap();
+    let _ = lab.step(Input::Configure);
+    assert_eq!(lab.machine.gathered(&lab.law, lab.now), before);
+    lab.calls(Health::Bad, 4);
+    assert_eq!(lab.state(), State::Closed, "nine of the last twenty");
+    let _ = lab.call(Health::Bad);
+    assert_eq!(lab.state(), State::Open);
+}
+
 #[test]
 fn in_shadow_it_refuses_nothing_and_ghosts_decide_nothing() {
     let mut lab = Lab::with(|dials| dials.shadow = true);
