@@ -33,8 +33,8 @@ pub(crate) struct Breaker {
     level: u8,
     last_rest: u64,
     closed_since: Tick,
-    open_holds: u16,
-    closed_holds: u16,
+    open_holds: u32,
+    closed_holds: u32,
     last_trip: Option<Trip>,
 }
 

@@ -66,6 +66,21 @@ fn holds_are_counted_and_open_beats_closed() {
 }
 
 #[test]
+fn as_many_holds_are_counted_as_there_are() {
+    let most = usize::from(u16::MAX) + 10;
+    let mut lab = Lab::with(|_| ());
+    for _ in 0..most {
+        lab.command(Command::HoldOpen);
+    }
+    for _ in 1..most {
+        lab.command(Command::ReleaseOpen);
+    }
+    assert_eq!(lab.state(), State::ForcedOpen, "one hand still holds it");
+    lab.command(Command::ReleaseOpen);
+    assert_eq!(lab.state(), State::Closed);
+}
+
+#[test]
 fn forced_closed_it_weighs_and_does_not_act() {
     let mut lab = Lab::with(|dials| dials.trip = Trip::consecutive(1_000).or(Trip::default()));
     lab.command(Command::HoldClosed);
