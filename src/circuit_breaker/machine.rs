@@ -210,7 +210,13 @@ impl Breaker {
         let slow = !pass.overdue && law.is_slow(sample.took);
         let free = self.give_back(pass);
         let marks = match sample.health {
-            Health::Silent | Health::Pushback => return free,
+            Health::Silent => return free,
+            Health::Pushback => {
+                if let Phase::HalfOpen(probing) = &mut self.phase {
+                    probing.unanswered = 0; // it says neither good nor bad, but it answers
+                }
+                return free;
+            }
             Health::Good => Marks::answered(false, slow, pass.overdue),
             Health::Bad => Marks::answered(true, slow, pass.overdue),
         };

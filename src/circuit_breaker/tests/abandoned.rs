@@ -102,6 +102,18 @@ fn three_probes_in_a_row_without_an_answer_open_it_again() {
 }
 
 #[test]
+fn a_pushback_in_between_is_an_answer_and_breaks_the_row() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    lab.rest();
+    for _ in 0..10 {
+        give_up(&mut lab, 2);
+        let _ = lab.call(Health::Pushback);
+    }
+    assert_eq!(lab.state(), State::HalfOpen);
+}
+
+#[test]
 fn the_slot_of_a_probe_that_was_given_up_comes_back_at_once() {
     for policy in [Abandonment::Silence, Abandonment::Ignore] {
         let mut lab = under(policy);
