@@ -8,8 +8,10 @@
 )]
 
 mod abandoned;
+mod agreement;
 mod extremes;
 mod figures;
+mod model;
 mod rests;
 mod rules;
 mod states;
