@@ -204,6 +204,16 @@ fn after_closing_calls_at_a_time_are_limited_for_no_longer_than_the_ramp() {
 }
 
 #[test]
+fn a_failure_after_closing_halves_how_many_may_call_at_a_time() {
+    let mut lab = Lab::with(|dials| dials.probes = 4);
+    lab.trip();
+    lab.recover();
+    let _ = lab.call(Health::Bad);
+    let hanging = std::iter::from_fn(|| lab.try_admit()).count();
+    assert_eq!(hanging, 4, "half of twice four");
+}
+
+#[test]
 fn a_slow_start_doubles_the_admitted_share_from_a_sixteenth() {
     let mut lab = Lab::with(|dials| dials.slow_start = Duration::from_secs(8));
     lab.trip();
