@@ -347,6 +347,13 @@ impl<M: Machine> Shared<M> {
         true
     }
 
+    /// How many changes there were, the state since the last, and the era to wait for the next in.
+    pub(crate) fn changes(&self) -> (u64, State, u64) {
+        let core = lock(&self.core);
+        let word = self.word();
+        (core.changes, word.state(), word.era())
+    }
+
     /// Gives the slot of a waiter back.
     pub(crate) fn leave(&self, seat: &mut Seat) {
         if seat.is_taken() {

@@ -110,6 +110,14 @@ async fn a_watch_sees_each_change_and_misses_none_while_nobody_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_is_not_told_of_a_reset_that_changes_no_state() {
+    let rig = Rig::new(builder());
+    let mut watch = rig.handle.watch();
+    rig.handle.reset();
+    assert!(poll(Box::pin(watch.changed()).as_mut()).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
 async fn hands_at_a_switch_are_counted_open_beats_closed_and_a_dropped_one_lets_go() {
     let diary = Diary::default();
     let mut rig = Rig::new(builder().observe(diary.observer()));
