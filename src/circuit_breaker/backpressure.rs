@@ -77,10 +77,7 @@ where
                     {
                         continue;
                     }
-                    let era = self.gate.shared.era();
-                    if self.gate.shared.is_passing() {
-                        continue; // it closed before we could leave a waker
-                    }
+                    // A change since we asked would wake nobody: then ask again.
                     if self.gate.shared.wait(&mut self.seat, era, cx.waker()) {
                         return Poll::Pending;
                     }

@@ -7,6 +7,7 @@
     reason = "tests compute with small numbers"
 )]
 
+mod backpressure;
 mod endings;
 mod half_open;
 mod kit;
