@@ -189,6 +189,13 @@ impl<M: Machine> Shared<M> {
         self.common.meter(|handles| handles.ended(outcome.health.into(), sample.took));
     }
 
+    /// A pass was not used: its slot comes back, and there is no call to tell of.
+    pub(crate) fn give_back(&self, pass: Pass) {
+        if pass.kind == PassKind::Slot {
+            self.step(Input::Abandon { pass, waited: None });
+        }
+    }
+
     /// A call that was let through ended without an answer.
     pub(crate) fn abandon(&self, pass: Pass) {
         let clock = &self.common.reporter.clock;

@@ -71,6 +71,23 @@ async fn it_is_woken_when_the_circuit_closes_by_hand() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ticket_comes_back_when_its_instance_is_dropped_and_nobody_gave_up_a_call() {
+    let diary = Diary::default();
+    let ([mut service, mut other], handle) = instances(builder().observe(diary.observer()));
+    trip(&mut service, &handle).await;
+    advance(handle.snapshot().next_probe_in.unwrap()).await;
+    assert!(is_ready(&mut service));
+    assert!(is_ready(&mut service), "it is the same ticket");
+    assert!(!is_ready(&mut other));
+    drop(service);
+    assert!(is_ready(&mut other));
+    assert_eq!(diary.count(EventKind::Abandoned), 0);
+    drop(other);
+    assert_eq!(handle.state(), State::HalfOpen, "an unused ticket is no call");
+    assert_eq!(diary.count(EventKind::Abandoned) + diary.count(EventKind::Late), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ticket_that_is_never_used_holds_up_the_others_for_one_rest_only() {
     let ([mut hoarder, mut other], handle) = instances(builder());
     trip(&mut hoarder, &handle).await;
@@ -79,6 +96,21 @@ async fn a_ticket_that_is_never_used_holds_up_the_others_for_one_rest_only() {
     let other = tokio::spawn(async move { other.ready().await.map(|_| ()) });
     tokio::task::yield_now().await;
     timeout(Duration::from_millis(52), other).await.expect("let through").unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_of_an_earlier_state_has_lapsed() {
+    let diary = Diary::default();
+    let ([mut service, mut other], handle) = instances(builder().observe(diary.observer()));
+    assert!(is_ready(&mut other));
+    trip(&mut service, &handle).await;
+    assert!(is_refused(&other.call(GOOD).await), "it asks again, and is refused");
+    assert!(!is_ready(&mut other));
+    advance(handle.snapshot().next_probe_in.unwrap()).await;
+    assert!(is_ready(&mut other));
+    other.call(GOOD).await.unwrap();
+    assert_eq!(diary.count(EventKind::Late), 0, "a ticket is not an answer");
+    assert_eq!(diary.count(EventKind::Abandoned), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,4 +199,12 @@ async fn drained_it_is_ready_to_say_so() {
     let refused = service.ready().await.unwrap().call(GOOD).await;
     let Err(seawall::Error::Rejected(why)) = refused else { panic!("let through") };
     assert_eq!(why.reason(), seawall::Reason::Draining);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_is_kept_ready_does_not_hold_up_a_drain() {
+    let layer = builder().build().unwrap();
+    let mut service = layer.backpressure().layer(Dependency::default());
+    service.ready().await.unwrap();
+    timeout(Duration::from_secs(1), layer.drain()).await.expect("no call is under way");
 }

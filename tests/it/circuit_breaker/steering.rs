@@ -202,3 +202,24 @@ async fn in_shadow_nothing_is_refused_and_what_would_be_is_reported() {
     rig.trip().await;
     assert!(is_refused(&rig.ask(GOOD).await));
 }
+
+#[tokio::test(start_paused = true)]
+async fn drained_it_refuses_all_and_returns_when_the_last_call_is_over() {
+    let diary = Diary::default();
+    let mut rig = Rig::new(builder().observe(diary.observer()));
+    let call = rig.launch(Ask::After(Duration::from_secs(5), Answer::Good));
+    assert_eq!(rig.layer.in_flight(), 1);
+    let layer = rig.layer.clone();
+    let mut drained = Box::pin(async move { layer.drain().await });
+    assert!(poll(drained.as_mut()).is_pending());
+    for _ in 0..10 {
+        let refused = rig.ask(GOOD).await;
+        assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
+    }
+    assert_eq!(rig.seen.calls(), 1);
+    assert_eq!(diary.count(EventKind::Rejected { reason: Reason::Draining }), 10);
+    assert_eq!(diary.count(EventKind::Abandoned), 0, "nobody gave up a call");
+    call.await.unwrap();
+    assert!(poll(drained.as_mut()).is_ready());
+    assert_eq!(rig.layer.in_flight(), 0);
+}
