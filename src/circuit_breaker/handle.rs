@@ -103,7 +103,10 @@ impl CircuitBreakerHandle {
     ///
     /// Everything that is wrong with the dials; then the old ones stay in force.
     pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
-        reload(&self.shared.common, dials)
+        reload(&self.shared.common, dials)?;
+        // Takes notice at once: whoever waits may pass under the new dials.
+        self.shared.inspect(|_, _, _| ());
+        Ok(())
     }
 
     /// Watches the state.
