@@ -200,8 +200,7 @@ impl<M: Machine> Shared<M> {
     pub(crate) fn abandon(&self, pass: Pass) {
         let clock = &self.common.reporter.clock;
         let waited = pass.started.map(|started| clock.now().since(started));
-        let (verdict, now) = self.step(Input::Abandon { pass, waited });
-        self.note_late(verdict, now);
+        let (_, now) = self.step(Input::Abandon { pass, waited });
         self.common.meter(|handles| handles.ended(Ended::Abandoned, None));
         self.tell(now, EventKind::Abandoned);
     }

@@ -12,6 +12,8 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::{Barrier, oneshot};
 use tokio::time::advance;
 
+const SOON: Duration = Duration::from_millis(1);
+
 /// A clock that stands still for whoever enters this runtime, from any thread.
 fn still_clock() -> Runtime {
     runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
@@ -196,4 +198,16 @@ async fn a_probe_that_hangs_lets_one_more_pass_after_each_rest() {
         advance(Duration::from_millis(50)).await;
         hanging.push(rig.launch(Ask::Hang));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_the_past_that_is_given_up_is_no_late_answer() {
+    let diary = Diary::default();
+    let mut rig = Rig::new(builder().observe(diary.observer()));
+    let (given_up, answered) = (rig.launch(Ask::Hang), rig.launch(Ask::After(SOON, Answer::Good)));
+    rig.trip().await;
+    drop(given_up);
+    assert_eq!((diary.count(EventKind::Abandoned), diary.count(EventKind::Late)), (1, 0));
+    answered.await.unwrap();
+    assert_eq!((diary.count(EventKind::Abandoned), diary.count(EventKind::Late)), (1, 1));
 }
