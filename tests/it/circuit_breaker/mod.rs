@@ -8,8 +8,12 @@
 )]
 
 mod backpressure;
+mod config;
 mod endings;
 mod half_open;
 mod kit;
 mod readiness;
+mod recovery;
+mod reload;
+mod slow;
 mod steering;
