@@ -11,6 +11,7 @@ mod backpressure;
 mod config;
 mod endings;
 mod half_open;
+mod keyed;
 mod kit;
 mod readiness;
 mod recovery;
