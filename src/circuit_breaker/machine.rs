@@ -528,12 +528,16 @@ impl Breaker {
 // ===== impl Forgettable for Breaker =====
 
 impl Forgettable for Breaker {
-    fn is_at_rest(&mut self, now: Tick) -> bool {
+    fn is_at_rest(&mut self, law: &Law, now: Tick) -> bool {
+        self.settle_in(law, now);
+        // What it holds may be so old that the next failure would drop it.
+        let forgotten = now.since(self.seen) > law.memory;
         matches!(self.phase, Phase::Closed { ramp: None })
-            && self.provisional == 0
             && self.open_holds == 0
             && self.closed_holds == 0
-            && self.rules.iter_mut().all(|state| state.is_innocent(now))
+            && (forgotten
+                || self.provisional == 0
+                    && self.rules.iter_mut().all(|state| state.is_innocent(now)))
     }
 }
 

@@ -34,7 +34,7 @@ const OVERFLOW: &str = "(overflow)";
 /// What the registry asks of a machine beyond its law.
 pub(crate) trait Forgettable: Machine {
     /// Whether nothing would be lost by forgetting it.
-    fn is_at_rest(&mut self, now: Tick) -> bool;
+    fn is_at_rest(&mut self, dials: &Self::Dials, now: Tick) -> bool;
 }
 
 /// The cells of a keyed policy.
@@ -208,7 +208,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             let cell = guard.cells.get(&key).cloned();
             drop(guard); // never two locks at once
             let Some(cell) = cell else { continue };
-            let at_rest = cell.policy.shared().inspect(|machine, _, now| machine.is_at_rest(now));
+            let at_rest = cell.policy.shared().inspect(P::Machine::is_at_rest);
             let mut guard = lock(shard);
             // Ours and the table's: nobody else holds it, and nobody can get it without this lock.
             if at_rest && Arc::strong_count(&cell) == 2 && !cell.policy.is_watched() {

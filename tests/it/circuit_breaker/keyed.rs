@@ -162,6 +162,39 @@ async fn a_key_of_any_length_costs_no_more_than_a_short_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_evicted_key_comes_back_as_a_fresh_one() {
+    let (mut service, handle, _) = keyed(1);
+    trip(&mut service, "a").await;
+    advance(Duration::from_millis(51)).await;
+    for _ in 0..7 {
+        call(&mut service, "a", true).await.unwrap();
+    }
+    call(&mut service, "b", true).await.unwrap();
+    assert!(handle.key("a").is_some(), "in its ramp it is not at rest");
+    advance(Duration::from_secs(1)).await;
+    call(&mut service, "b", true).await.unwrap();
+    assert_eq!(handle.keys(), ["b".into()], "its ramp is over");
+    for _ in 0..2 {
+        call(&mut service, "a", false).await.unwrap_err();
+    }
+    assert_eq!(handle.keys(), ["a".into()]);
+    assert_eq!(handle.key("a").unwrap().snapshot().last_trip, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_with_evidence_so_old_that_it_counts_no_more_makes_room() {
+    let (mut service, handle, diary) = keyed(1);
+    call(&mut service, "a", false).await.unwrap_err();
+    advance(Duration::from_secs(300)).await;
+    call(&mut service, "b", true).await.unwrap();
+    assert_eq!(handle.keys(), ["a".into()]);
+    advance(Duration::from_nanos(1_000_000)).await;
+    call(&mut service, "b", true).await.unwrap();
+    assert_eq!(handle.keys(), ["b".into()]);
+    assert_eq!(diary.count(EventKind::KeyOverflow), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn drained_it_refuses_every_key_and_returns_when_the_last_call_is_over() {
     let layer = builder().keyed(|_: &Ask| Cow::from("x")).build().unwrap();
     let mut service = layer.layer(Dependency::default());
