@@ -10,6 +10,7 @@
 mod backpressure;
 mod config;
 mod endings;
+mod events;
 mod half_open;
 mod keyed;
 mod kit;
