@@ -152,10 +152,10 @@ impl Breaker {
 
     fn admit(&mut self, law: &Law, now: Tick, draw: u64) -> Effect {
         let mut effect = Effect::NONE;
-        if let Phase::Open { until } = self.phase {
-            if now >= until {
-                effect = effect.and(self.probe(law, now));
-            }
+        if let Phase::Open { until } = self.phase
+            && now >= until
+        {
+            effect = effect.and(self.probe(law, now));
         }
         self.settle_in(law, now);
         effect.verdict = match &mut self.phase {
@@ -339,9 +339,8 @@ impl Breaker {
             return Effect::NONE; // forced closed weighs, and does not act
         }
         let provisional = self.provisional;
-        let rules = self.rules.iter_mut().zip(&law.rules);
-        let tripped =
-            rules.filter_map(|(state, rule)| state.tripped(rule, now, provisional)).next();
+        let mut rules = self.rules.iter_mut().zip(&law.rules);
+        let tripped = rules.find_map(|(state, rule)| state.tripped(rule, now, provisional));
         match tripped {
             Some(Tripped { cause, measured }) => {
                 if now.since(self.closed_since) >= self.last_rest.saturating_mul(RECOVERED) {
