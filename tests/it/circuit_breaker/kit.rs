@@ -70,7 +70,6 @@ pub(super) struct Dependency {
 pub(super) struct Seen {
     calls: AtomicUsize,
     in_flight: AtomicUsize,
-    most_in_flight: AtomicUsize,
     reservations: AtomicUsize,
     polls: AtomicUsize,
     busy: AtomicBool,
@@ -84,10 +83,6 @@ impl Seen {
 
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(SeqCst)
-    }
-
-    pub(super) fn most_in_flight(&self) -> usize {
-        self.most_in_flight.load(SeqCst)
     }
 
     /// Instances that are ready and were not called.
@@ -154,8 +149,7 @@ impl Service<Ask> for Dependency {
         seen.reservations.fetch_sub(1, SeqCst);
         seen.calls.fetch_add(1, SeqCst);
         assert!(!matches!(ask, Ask::PanicInCall), "as asked");
-        let now = seen.in_flight.fetch_add(1, SeqCst) + 1;
-        seen.most_in_flight.fetch_max(now, SeqCst);
+        seen.in_flight.fetch_add(1, SeqCst);
         let inside = Inside(seen.clone());
         Box::pin(async move {
             let _inside = inside;

@@ -6,6 +6,12 @@
     clippy::cast_sign_loss,
     reason = "tests compute with small numbers"
 )]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::unchecked_time_subtraction,
+    reason = "helpers of tests may panic, as tests may"
+)]
 
 mod backpressure;
 mod config;

@@ -146,8 +146,8 @@ async fn hands_at_a_switch_are_counted_open_beats_closed_and_a_dropped_one_lets_
     assert_eq!(rig.state(), State::Closed, "it starts without evidence");
 
     let states: Vec<_> = diary.changes().iter().map(|change| change.to).collect();
-    use State::{Closed, ForcedClosed, ForcedOpen};
-    assert_eq!(states, [ForcedClosed, ForcedOpen, ForcedClosed, Closed], "and not a step more");
+    let path = [State::ForcedClosed, State::ForcedOpen, State::ForcedClosed, State::Closed];
+    assert_eq!(states, path, "and not a step more");
 }
 
 #[tokio::test(start_paused = true)]
