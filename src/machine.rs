@@ -33,7 +33,7 @@ pub(crate) trait Machine: Clone + Debug + Eq + Send + 'static {
 /// A machine that may be one of many, each of which is forgotten when it says nothing any more.
 pub(crate) trait Forgettable: Machine {
     /// Whether nothing would be lost by forgetting it.
-    fn is_at_rest(&mut self, now: Tick) -> bool;
+    fn is_at_rest(&mut self, dials: &Self::Dials, now: Tick) -> bool;
 }
 
 /// What the shell has to measure for a machine.

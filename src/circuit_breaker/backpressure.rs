@@ -13,6 +13,7 @@ use super::policy::Policy;
 use crate::classify::Classify;
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
+use crate::machine::Pass;
 use crate::shell::flight::Flight;
 use crate::shell::gate::{Gate, Lane};
 use crate::shell::oneshot::Oneshot;
@@ -31,44 +32,38 @@ pub struct BackpressureLayer<C, F> {
 /// Each instance that is ready holds one ticket, which it gives back when it is dropped. A ticket
 /// of an earlier state has lapsed; the call that finds it so asks again, and only if it is refused
 /// then does this service answer with a rejection. Needs no `Clone`.
-pub struct Backpressure<S, C, F>
-where
-    C: Send + Sync + 'static,
-    F: Send + Sync + 'static,
-{
+pub struct Backpressure<S, C, F> {
     inner: S,
     gate: Arc<Gate<Policy<C, F>>>,
-    ticket: Option<Flight<Lane<Policy<C, F>>>>,
+    /// Not a flight: an instance that is kept ready and never called must not hold up a drain.
+    ticket: Option<Pass>,
     /// Rings when the rest is over.
     timer: Option<Pin<Box<Sleep>>>,
     seat: Seat,
 }
 
-impl<S, C, F> Backpressure<S, C, F>
-where
-    C: Send + Sync + 'static,
-    F: Send + Sync + 'static,
-{
+impl<S, C, F> Backpressure<S, C, F> {
+    /// Gives an unused ticket back. It was no call, so nobody is told of one.
+    fn give_back(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.gate.shared.give_back(ticket);
+        }
+    }
+
     /// Takes a ticket, or waits for the circuit to change.
     fn poll_ticket(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let era = self.gate.shared.era();
-            if self.ticket.as_ref().is_some_and(|ticket| ticket.era() == era) {
+            if self.ticket.as_ref().is_some_and(|ticket| ticket.era == era) {
                 return Poll::Ready(());
             }
-            self.ticket = None; // lapsed
+            self.give_back(); // it has lapsed
             match self.gate.shared.admit() {
-                Admission::Pass(pass) => match self.gate.enter() {
-                    Some(lane) => {
-                        self.ticket = Some(Flight::new(lane, pass));
-                        self.timer = None;
-                        return Poll::Ready(());
-                    }
-                    None => {
-                        self.gate.shared.abandon(pass);
-                        return Poll::Ready(()); // drained: the call will say so
-                    }
-                },
+                Admission::Pass(pass) => {
+                    self.ticket = Some(pass);
+                    self.timer = None;
+                    return Poll::Ready(());
+                }
                 Admission::Refused(refusal) => {
                     let at = self.gate.shared.common.reporter.clock.instant(refusal.until);
                     self.timer = at.map(|at| Box::pin(sleep_until(at)));
@@ -77,10 +72,7 @@ where
                     {
                         continue;
                     }
-                    let era = self.gate.shared.era();
-                    if self.gate.shared.is_passing() {
-                        continue; // it closed before we could leave a waker
-                    }
+                    // A change since we asked would wake nobody: then ask again.
                     if self.gate.shared.wait(&mut self.seat, era, cx.waker()) {
                         return Poll::Pending;
                     }
@@ -105,7 +97,7 @@ where
         ready!(self.poll_ticket(cx));
         let result = ready!(self.inner.poll_ready(cx));
         if result.is_err() {
-            self.ticket = None;
+            self.give_back();
         }
         Poll::Ready(result)
     }
@@ -113,24 +105,22 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         self.gate.shared.leave(&mut self.seat);
         let era = self.gate.shared.era();
-        let ticket = self.ticket.take().filter(|ticket| ticket.era() == era);
-        let mut flight = match ticket {
-            Some(ticket) => ticket,
-            None => match self.gate.shared.admit() {
+        if self.ticket.as_ref().is_some_and(|ticket| ticket.era != era) {
+            self.give_back(); // it has lapsed
+        }
+        let pass =
+            match self.ticket.take().map_or_else(|| self.gate.shared.admit(), Admission::Pass) {
+                Admission::Pass(pass) => pass,
                 Admission::Refused(refusal) => {
                     return ResponseFuture::refused(self.gate.shared.reject(refusal));
                 }
-                Admission::Pass(pass) => match self.gate.enter() {
-                    Some(lane) => Flight::new(lane, pass),
-                    None => {
-                        self.gate.shared.abandon(pass);
-                        let reporter = &self.gate.shared.common.reporter;
-                        let rejected = reporter.reject(Reason::Draining, Measured::Nothing);
-                        return ResponseFuture::refused(rejected);
-                    }
-                },
-            },
+            };
+        let Some(lane) = self.gate.enter() else {
+            self.gate.shared.give_back(pass);
+            let reporter = &self.gate.shared.common.reporter;
+            return ResponseFuture::refused(reporter.reject(Reason::Draining, Measured::Nothing));
         };
+        let mut flight = Flight::new(lane, pass);
         flight.enter();
         let future = self.inner.call(request);
         flight.leave();
@@ -138,11 +128,7 @@ where
     }
 }
 
-impl<S, C, F> Layer<S> for BackpressureLayer<C, F>
-where
-    C: Send + Sync + 'static,
-    F: Send + Sync + 'static,
-{
+impl<S, C, F> Layer<S> for BackpressureLayer<C, F> {
     type Service = Backpressure<S, C, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -151,22 +137,15 @@ where
     }
 }
 
-impl<S: Clone, C, F> Clone for Backpressure<S, C, F>
-where
-    C: Send + Sync + 'static,
-    F: Send + Sync + 'static,
-{
+impl<S: Clone, C, F> Clone for Backpressure<S, C, F> {
     fn clone(&self) -> Self {
         BackpressureLayer { gate: Arc::clone(&self.gate) }.layer(self.inner.clone())
     }
 }
 
-impl<S, C, F> Drop for Backpressure<S, C, F>
-where
-    C: Send + Sync + 'static,
-    F: Send + Sync + 'static,
-{
+impl<S, C, F> Drop for Backpressure<S, C, F> {
     fn drop(&mut self) {
+        self.give_back();
         self.gate.shared.leave(&mut self.seat);
     }
 }
@@ -183,11 +162,7 @@ impl<C, F> fmt::Debug for BackpressureLayer<C, F> {
     }
 }
 
-impl<S: fmt::Debug, C, F> fmt::Debug for Backpressure<S, C, F>
-where
-    C: Send + Sync + 'static,
-    F: Send + Sync + 'static,
-{
+impl<S: fmt::Debug, C, F> fmt::Debug for Backpressure<S, C, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Backpressure")
             .field("inner", &self.inner)

@@ -104,12 +104,16 @@ impl CircuitBreakerHandle {
     ///
     /// Everything that is wrong with the dials; then the old ones stay in force.
     pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
-        reload(&self.shared.common, dials)
+        reload(&self.shared.common, dials)?;
+        // Takes notice at once: whoever waits may pass under the new dials.
+        self.shared.inspect(|_, _, _| ());
+        Ok(())
     }
 
     /// Watches the state.
     pub fn watch(&self) -> Watch {
-        Watch { era: self.shared.era(), shared: Arc::clone(&self.shared), seat: Seat::default() }
+        let (seen, ..) = self.shared.changes();
+        Watch { shared: Arc::clone(&self.shared), seen, seat: Seat::default() }
     }
 }
 
@@ -200,7 +204,9 @@ impl fmt::Debug for Switch {
 /// Watches the state of a breaker.
 pub struct Watch {
     shared: Arc<Shared<Breaker>>,
-    era: u64,
+    /// How many changes there had been at the last look. Not the era: a reset of a closed breaker
+    /// begins a new one without changing the state.
+    seen: u64,
     seat: Seat,
 }
 
@@ -216,11 +222,15 @@ impl Watch {
     /// Cancel safe: a change that happens while nobody waits is seen by the next call.
     pub async fn changed(&mut self) -> State {
         poll_fn(|cx| {
-            if self.shared.wait(&mut self.seat, self.era, cx.waker()) {
-                return Poll::Pending;
+            loop {
+                let (changes, state, era) = self.shared.changes();
+                if std::mem::replace(&mut self.seen, changes) != changes {
+                    return Poll::Ready(state);
+                }
+                if self.shared.wait(&mut self.seat, era, cx.waker()) {
+                    return Poll::Pending;
+                }
             }
-            self.era = self.shared.era();
-            Poll::Ready(self.shared.state())
         })
         .await
     }

@@ -65,6 +65,16 @@ impl Law {
         self.rules.iter().map(RuleState::of).collect()
     }
 
+    /// The memories of these rules, where each takes over that of the first old one it fits.
+    pub(crate) fn rule_states_after(&self, old: Box<[RuleState]>) -> Box<[RuleState]> {
+        let mut old = old.into_vec();
+        let take_over = |rule| match old.iter().position(|state| state.fits(rule)) {
+            Some(at) => old.remove(at),
+            None => RuleState::of(rule),
+        };
+        self.rules.iter().map(take_over).collect()
+    }
+
     pub(crate) fn matches(&self, states: &[RuleState]) -> bool {
         states.len() == self.rules.len()
             && states.iter().zip(&self.rules).all(|(state, rule)| state.fits(rule))

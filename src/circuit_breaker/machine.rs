@@ -31,8 +31,8 @@ pub(crate) struct Breaker {
     level: u8,
     last_rest: u64,
     closed_since: Tick,
-    open_holds: u16,
-    closed_holds: u16,
+    open_holds: u32,
+    closed_holds: u32,
     last_trip: Option<Trip>,
 }
 
@@ -150,10 +150,10 @@ impl Breaker {
 
     fn admit(&mut self, law: &Law, now: Tick, draw: u64) -> Effect {
         let mut effect = Effect::NONE;
-        if let Phase::Open { until } = self.phase {
-            if now >= until {
-                effect = effect.and(self.probe(law, now));
-            }
+        if let Phase::Open { until } = self.phase
+            && now >= until
+        {
+            effect = effect.and(self.probe(law, now));
         }
         self.settle_in(law, now);
         effect.verdict = match &mut self.phase {
@@ -208,7 +208,13 @@ impl Breaker {
         let slow = !pass.overdue && law.is_slow(sample.took);
         let free = self.give_back(pass);
         let marks = match sample.health {
-            Health::Silent | Health::Pushback => return free,
+            Health::Silent => return free,
+            Health::Pushback => {
+                if let Phase::HalfOpen(probing) = &mut self.phase {
+                    probing.unanswered = 0; // it says neither good nor bad, but it answers
+                }
+                return free;
+            }
             Health::Good => Marks::answered(false, slow, pass.overdue),
             Health::Bad => Marks::answered(true, slow, pass.overdue),
         };
@@ -331,9 +337,8 @@ impl Breaker {
             return Effect::NONE; // forced closed weighs, and does not act
         }
         let provisional = self.provisional;
-        let rules = self.rules.iter_mut().zip(&law.rules);
-        let tripped =
-            rules.filter_map(|(state, rule)| state.tripped(rule, now, provisional)).next();
+        let mut rules = self.rules.iter_mut().zip(&law.rules);
+        let tripped = rules.find_map(|(state, rule)| state.tripped(rule, now, provisional));
         match tripped {
             Some(Tripped { cause, measured }) => {
                 if now.since(self.closed_since) >= self.last_rest.saturating_mul(RECOVERED) {
@@ -493,7 +498,7 @@ impl Breaker {
 
     fn configure(&mut self, law: &Law, now: Tick) -> Effect {
         if !law.matches(&self.rules) {
-            self.rules = law.rule_states();
+            self.rules = law.rule_states_after(std::mem::take(&mut self.rules));
         }
         self.settle_in(law, now);
         Effect { wake: Wake::All, ..Effect::NONE }
@@ -520,12 +525,16 @@ impl Breaker {
 // ===== impl Forgettable for Breaker =====
 
 impl Forgettable for Breaker {
-    fn is_at_rest(&mut self, now: Tick) -> bool {
+    fn is_at_rest(&mut self, law: &Law, now: Tick) -> bool {
+        self.settle_in(law, now);
+        // What it holds may be so old that the next failure would drop it.
+        let forgotten = now.since(self.seen) > law.memory;
         matches!(self.phase, Phase::Closed { ramp: None })
-            && self.provisional == 0
             && self.open_holds == 0
             && self.closed_holds == 0
-            && self.rules.iter_mut().all(|state| state.is_innocent(now))
+            && (forgotten
+                || self.provisional == 0
+                    && self.rules.iter_mut().all(|state| state.is_innocent(now)))
     }
 }
 

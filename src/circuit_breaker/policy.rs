@@ -94,7 +94,7 @@ impl<S: Clone> Instance<'_, S> {
                     return ResponseFuture::flying(flight, attempt);
                 }
                 None => {
-                    shared.abandon(pass);
+                    shared.give_back(pass);
                     shared.common.reporter.reject(Reason::Draining, Measured::Nothing)
                 }
             },

@@ -84,11 +84,6 @@ impl<B: Berth> Flight<B> {
         self.berth.as_deref().map(Berth::policy)
     }
 
-    /// The era in which it was let through.
-    pub(crate) const fn era(&self) -> u64 {
-        self.pass.era
-    }
-
     /// User code begins. If it panics, the call has failed.
     #[inline]
     pub(crate) fn enter(&mut self) {

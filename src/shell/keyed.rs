@@ -25,7 +25,7 @@ const KEY_OVERFLOW: &str = "seawall_key_overflow_total";
 const SHARDS: usize = 16;
 /// A key longer than this shares the overflow policy: no peer decides how much memory it costs us.
 const LONGEST_KEY: usize = 256;
-/// So many keys are looked at to make room for a new one.
+/// So many keys of its own shard are looked at to make room for a new one; of each other shard, one.
 const LOOKS: usize = 8;
 /// The name under which the calls of all keys without a place are counted.
 const OVERFLOW: &str = "(overflow)";
@@ -98,7 +98,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
         if let Some(cell) = lock(shard).cells.get(key) {
             return Some(Arc::clone(cell));
         }
-        if key.len() > LONGEST_KEY || !self.reserve(shard) {
+        if key.len() > LONGEST_KEY || !self.reserve(hash) {
             return self.overflow(key);
         }
         let name: Arc<str> = key.into();
@@ -178,18 +178,22 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
         Some(cell)
     }
 
-    /// Takes a place in the table, making room in this shard if need be.
-    fn reserve(&self, shard: &Mutex<Shard<P>>) -> bool {
+    /// Takes a place in the table, making room if need be: in the shard of this hash or, for a small
+    /// table may have nothing there, in any other.
+    fn reserve(&self, hash: u64) -> bool {
         let taken = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
             (count < self.most).then_some(count + 1)
         });
         // The place of the evicted passes to the newcomer, so the count stays.
-        taken.is_ok() || Self::evict_one(shard)
+        taken.is_ok()
+            || Self::evict_one(self.shard(hash), LOOKS)
+            || (1..SHARDS as u64).any(|on| Self::evict_one(self.shard(hash.wrapping_add(on)), 1))
     }
 
-    /// Forgets one cell of the shard that is at rest and in nobody's hands.
-    fn evict_one(shard: &Mutex<Shard<P>>) -> bool {
-        for _ in 0..LOOKS {
+    /// Forgets one cell of the shard that is at rest and in nobody's hands, if one look in so many
+    /// finds it.
+    fn evict_one(shard: &Mutex<Shard<P>>, looks: usize) -> bool {
+        for _ in 0..looks {
             let mut guard = lock(shard);
             let Some(key) = guard.queue.pop_front() else {
                 return false;
@@ -197,7 +201,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             let cell = guard.cells.get(&key).cloned();
             drop(guard); // never two locks at once
             let Some(cell) = cell else { continue };
-            let at_rest = cell.policy.shared().inspect(|machine, _, now| machine.is_at_rest(now));
+            let at_rest = cell.policy.shared().inspect(P::Machine::is_at_rest);
             let mut guard = lock(shard);
             // Ours and the table's: nobody else holds it, and nobody can get it without this lock.
             if at_rest && Arc::strong_count(&cell) == 2 && !cell.policy.is_watched() {

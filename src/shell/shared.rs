@@ -189,12 +189,18 @@ impl<M: Machine> Shared<M> {
         self.common.meter(|handles| handles.ended(outcome.health.into(), sample.took));
     }
 
+    /// A pass was not used: its slot comes back, and there is no call to tell of.
+    pub(crate) fn give_back(&self, pass: Pass) {
+        if pass.kind == PassKind::Slot {
+            self.step(Input::Abandon { pass, waited: None });
+        }
+    }
+
     /// A call that was let through ended without an answer.
     pub(crate) fn abandon(&self, pass: Pass) {
         let clock = &self.common.reporter.clock;
         let waited = pass.started.map(|started| clock.now().since(started));
-        let (verdict, now) = self.step(Input::Abandon { pass, waited });
-        self.note_late(verdict, now);
+        let (_, now) = self.step(Input::Abandon { pass, waited });
         self.common.meter(|handles| handles.ended(Ended::Abandoned, None));
         self.tell(now, EventKind::Abandoned);
     }
@@ -345,6 +351,13 @@ impl<M: Machine> Shared<M> {
         drop(core);
         drop(replaced);
         true
+    }
+
+    /// How many changes there were, the state since the last, and the era to wait for the next in.
+    pub(crate) fn changes(&self) -> (u64, State, u64) {
+        let core = lock(&self.core);
+        let word = self.word();
+        (core.changes, word.state(), word.era())
     }
 
     /// Gives the slot of a waiter back.

@@ -1,0 +1,119 @@
+//! The machine and a model of it, told the same story.
+
+use super::model::{Flying, Model, Phase};
+use super::*;
+use crate::circuit_breaker::Trip;
+
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Admit,
+    Answer { whose: prop::sample::Index, health: Health, hint: Option<u64>, longest: bool },
+    GiveUp { whose: prop::sample::Index, asked: bool, longest: bool },
+    Wait(u64),
+    Order(Command),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let index = any::<prop::sample::Index>;
+    let health = prop_oneof![
+        4 => Just(Health::Good),
+        6 => Just(Health::Bad),
+        1 => Just(Health::Pushback),
+        1 => Just(Health::Silent),
+    ];
+    let hint = prop_oneof![8 => Just(None), 1 => (0..60 * SECOND).prop_map(Some)];
+    let wait = prop_oneof![
+        4 => 0..2 * MS,
+        4 => 0..60 * MS,
+        2 => Just(50 * MS),
+        2 => 0..3 * SECOND,
+        1 => Just(300 * SECOND),
+        1 => Just(300 * SECOND + 1),
+    ];
+    let order = prop_oneof![
+        Just(Command::Reset),
+        Just(Command::HoldOpen),
+        Just(Command::ReleaseOpen),
+        Just(Command::HoldClosed),
+        Just(Command::ReleaseClosed),
+    ];
+    prop_oneof![
+        40 => Just(Op::Admit),
+        30 => (index(), health, hint, any::<bool>()).prop_map(|(whose, health, hint, longest)| {
+            Op::Answer { whose, health, hint, longest }
+        }),
+        8 => (index(), any::<bool>(), any::<bool>()).prop_map(|(whose, asked, longest)| {
+            Op::GiveUp { whose, asked, longest }
+        }),
+        16 => wait.prop_map(Op::Wait),
+        1 => order.prop_map(Op::Order),
+    ]
+}
+
+fn dials() -> impl Strategy<Value = Dials> {
+    let trip = prop_oneof![
+        3 => Just(Trip::default()),
+        1 => Just(Trip::evidence(0.1, 0.5, 1_000)),
+        1 => Just(Trip::consecutive(4)),
+        1 => Just(Trip::failure_rate(0.6).over_calls(20)),
+        1 => Just(Trip::default().or(Trip::consecutive(6)).or(Trip::failure_rate(0.9).over_calls(12))),
+    ];
+    (trip, 1_u32..20, 1_u32..8, 1_u32..5).prop_map(|(trip, probes, close_at, reopen_at)| Dials {
+        trip,
+        probes,
+        close_at,
+        reopen_at,
+        ..Dials::default()
+    })
+}
+
+proptest! {
+    #![proptest_config(config(64))]
+
+    // pitfalls B1, B2, B4, B5, B8, B9
+    #[test]
+    fn the_machine_does_what_a_model_that_forgets_nothing_does(
+        dials in dials(),
+        ops in prop::collection::vec(op(), 300..700),
+    ) {
+        let mut lab = Lab::new(&dials);
+        let mut model = Model::new(dials);
+        let mut flying: Vec<(Pass, Flying)> = Vec::new();
+        for (nth, op) in ops.into_iter().enumerate() {
+            let now = lab.now.0;
+            match op {
+                Op::Wait(nanos) => lab.wait(nanos),
+                Op::Order(command) => {
+                    lab.command(command);
+                    model.command(now, command);
+                }
+                Op::Admit => {
+                    let (pass, expected) = (lab.try_admit(), model.admit(now));
+                    prop_assert_eq!(pass.is_some(), expected.is_some(), "{}: {:?}", nth, model);
+                    flying.extend(pass.zip(expected));
+                }
+                Op::Answer { whose, health, hint, longest } if !flying.is_empty() => {
+                    let (pass, flying) = flying.swap_remove(whose.index(flying.len()));
+                    lab.draw = if longest { u64::MAX } else { 0 };
+                    let sample = Sample { hint, ..sample(health) };
+                    let _ = lab.step(Input::Settle { pass, sample });
+                    model.answer(now, flying, health, hint, longest);
+                }
+                Op::GiveUp { whose, asked, longest } if !flying.is_empty() => {
+                    let (mut pass, flying) = flying.swap_remove(whose.index(flying.len()));
+                    lab.draw = if longest { u64::MAX } else { 0 };
+                    pass.pending = asked;
+                    let _ = lab.abandon(pass);
+                    model.give_up(now, flying, asked, longest);
+                }
+                Op::Answer { .. } | Op::GiveUp { .. } => {}
+            }
+            prop_assert_eq!(lab.state(), model.state(), "{}: {:?}", nth, model);
+            prop_assert_eq!(lab.era(), model.era as u64);
+            let until = match model.phase { Phase::Open { until } => Some(Tick(until)), _ => None };
+            prop_assert_eq!(lab.machine.probes_at(), until);
+        }
+    }
+}

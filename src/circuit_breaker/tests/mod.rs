@@ -1,0 +1,171 @@
+//! The law, stepped by hand: no runtime, no clock, no threads.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "tests compute with small numbers"
+)]
+
+mod abandoned;
+mod agreement;
+mod extremes;
+mod figures;
+mod model;
+mod rests;
+mod rules;
+mod states;
+mod steering;
+
+use std::time::Duration;
+
+use super::dials::Dials;
+use super::law::Law;
+use super::machine::Breaker;
+use crate::event::{Change, State};
+use crate::machine::{Command, Effect, Input, Machine, Pass, Verdict};
+use crate::outcome::{Health, Sample};
+use crate::time::{Tick, nanos};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+const YEAR: u64 = 365 * 24 * 3600 * SECOND;
+
+/// One machine, and the time and chance it is told of. Every step is held to the laws that hold for
+/// all of them.
+#[derive(Debug, Clone)]
+struct Lab {
+    law: Law,
+    machine: Breaker,
+    now: Tick,
+    /// What the machine draws next; the highest makes a rest its longest.
+    draw: u64,
+    changes: Vec<Change>,
+}
+
+impl Lab {
+    fn new(dials: &Dials) -> Self {
+        let law = Law::from_dials(dials).unwrap();
+        let machine = Breaker::new(&law);
+        Self { law, machine, now: Tick::ZERO, draw: u64::MAX, changes: Vec::new() }
+    }
+
+    fn with(turn: impl FnOnce(&mut Dials)) -> Self {
+        let mut dials = Dials::default();
+        turn(&mut dials);
+        Self::new(&dials)
+    }
+
+    fn step(&mut self, input: Input) -> Effect {
+        let (state, era) = (self.machine.state(), self.era());
+        let effect = self.machine.step(&self.law, self.now, self.draw, input);
+        let mut path = state;
+        for change in effect.changes.iter().flatten() {
+            assert_eq!(change.from, path, "a change starts where the last one ended");
+            assert_ne!(change.from, change.to, "a state never changes into itself");
+            path = change.to;
+            self.changes.push(*change);
+        }
+        assert_eq!(path, self.machine.state(), "no change goes unreported");
+        assert!(self.era() >= era, "eras only grow");
+        assert!(path == state || self.era() > era, "each state is an era of its own");
+        effect
+    }
+
+    fn state(&self) -> State {
+        self.machine.state()
+    }
+
+    fn era(&self) -> u64 {
+        self.machine.digest(&self.law).era
+    }
+
+    fn wait(&mut self, nanos: u64) {
+        self.now = self.now.plus(nanos);
+    }
+
+    fn try_admit(&mut self) -> Option<Pass> {
+        match self.step(Input::Admit).verdict {
+            Verdict::Admit(pass) => Some(pass),
+            Verdict::Refuse { .. } => None,
+            other => panic!("not an answer to an Admit: {other:?}"),
+        }
+    }
+
+    /// A call that is let through, and that its service left pending.
+    fn admit(&mut self) -> Pass {
+        let mut pass = self.try_admit().expect("admitted");
+        pass.pending = true;
+        pass
+    }
+
+    fn settle(&mut self, pass: Pass, health: Health) -> Effect {
+        self.step(Input::Settle { pass, sample: sample(health) })
+    }
+
+    fn abandon(&mut self, pass: Pass) -> Effect {
+        self.step(Input::Abandon { pass, waited: None })
+    }
+
+    fn command(&mut self, command: Command) {
+        let _ = self.step(Input::Command(command));
+    }
+
+    /// A call, at once answered so.
+    fn call(&mut self, health: Health) -> Effect {
+        let pass = self.admit();
+        self.settle(pass, health)
+    }
+
+    fn calls(&mut self, health: Health, times: usize) {
+        for _ in 0..times {
+            let _ = self.call(health);
+        }
+    }
+
+    /// Fails until the circuit opens, and says how many calls that took.
+    fn trip(&mut self) -> usize {
+        assert_eq!(self.state(), State::Closed);
+        for nth in 1..100_000 {
+            let _ = self.call(Health::Bad);
+            if self.state() == State::Open {
+                return nth;
+            }
+        }
+        panic!("never opened");
+    }
+
+    /// Waits for the rest to end.
+    fn rest(&mut self) {
+        self.now = self.machine.probes_at().expect("open");
+    }
+
+    /// How long the rest lasts from now.
+    fn rest_left(&self) -> u64 {
+        self.machine.probes_at().expect("open").since(self.now)
+    }
+
+    /// Succeeds until the circuit closes, and says how many probes that took.
+    fn recover(&mut self) -> usize {
+        self.rest();
+        for nth in 1..100 {
+            let _ = self.call(Health::Good);
+            if self.state() == State::Closed {
+                return nth;
+            }
+        }
+        panic!("never closed");
+    }
+}
+
+fn sample(health: Health) -> Sample {
+    Sample { health, took: None, hint: None }
+}
+
+fn hint(health: Health, hint: Duration) -> Sample {
+    Sample { hint: Some(nanos(hint)), ..sample(health) }
+}
+
+fn config(cases: u32) -> proptest::test_runner::Config {
+    proptest::test_runner::Config { cases, failure_persistence: None, ..Default::default() }
+}

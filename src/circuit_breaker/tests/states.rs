@@ -1,0 +1,235 @@
+//! Every state, what it refuses, and the ways out of it.
+
+use super::*;
+use crate::event::Cause;
+
+#[test]
+fn seventeen_failures_open_it_cold_or_after_a_healthy_year() {
+    assert_eq!(Lab::with(|_| ()).trip(), 17);
+    let mut lab = Lab::with(|_| ());
+    lab.calls(Health::Good, 10_000);
+    lab.wait(YEAR);
+    assert_eq!(lab.trip(), 17);
+}
+
+#[test]
+fn an_open_circuit_refuses_every_call_until_its_rest_is_over() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    let rest = lab.rest_left();
+    for _ in 0..100 {
+        let Verdict::Refuse { until, .. } = lab.step(Input::Admit).verdict else {
+            panic!("let through at {:?}", lab.now);
+        };
+        assert_eq!(until.since(lab.now), lab.rest_left());
+        lab.wait(rest / 101);
+    }
+    lab.rest();
+    lab.now = Tick(lab.now.0 - 1);
+    assert!(lab.try_admit().is_none());
+    lab.wait(1);
+    assert!(lab.try_admit().is_some());
+    assert_eq!(lab.state(), State::HalfOpen);
+}
+
+#[test]
+fn seven_good_answers_in_a_row_close_it_and_the_first_is_not_counted_twice() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    assert_eq!(lab.recover(), 7);
+    let path: Vec<_> = lab.changes.iter().map(|change| (change.to, change.cause)).collect();
+    let expected = [
+        (State::Open, Cause::Evidence),
+        (State::HalfOpen, Cause::RestOver),
+        (State::Closed, Cause::ProbesSucceeded),
+    ];
+    assert_eq!(path, expected);
+}
+
+#[test]
+fn the_first_answer_decides_alone_if_it_is_bad() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    lab.rest();
+    let _ = lab.call(Health::Bad);
+    assert_eq!(lab.state(), State::Open);
+}
+
+#[test]
+fn after_the_first_answer_a_lead_of_three_failures_opens_it_again() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    lab.rest();
+    let answers = [Health::Good, Health::Good, Health::Bad, Health::Bad, Health::Bad];
+    for health in answers {
+        let _ = lab.call(health);
+        assert_eq!(lab.state(), State::HalfOpen, "{health:?}");
+    }
+    let _ = lab.call(Health::Bad);
+    assert_eq!(lab.state(), State::Open);
+}
+
+// pitfalls B1, (c)
+#[test]
+fn probes_at_a_time_double_with_each_good_answer_halve_with_each_bad_one_and_are_capped() {
+    let mut lab = Lab::with(|dials| (dials.probes, dials.close_at) = (4, 100));
+    lab.trip();
+    lab.rest();
+    let mut flying = Vec::new();
+    let plan = [
+        (Health::Good, 2),
+        (Health::Good, 4),
+        (Health::Good, 4),
+        (Health::Bad, 2),
+        (Health::Bad, 1),
+        (Health::Bad, 1),
+        (Health::Good, 2),
+    ];
+    flying.push(lab.admit());
+    assert!(lab.try_admit().is_none());
+    for (health, allowed) in plan {
+        let pass = flying.pop().unwrap();
+        let _ = lab.settle(pass, health);
+        while let Some(pass) = lab.try_admit() {
+            flying.push(pass);
+        }
+        // Those that were let through before a bad answer fly on, but nobody joins them.
+        assert!(flying.len() >= allowed, "after {health:?}: {} fly", flying.len());
+        while flying.len() > allowed {
+            let pass = flying.pop().unwrap();
+            let _ = lab.settle(pass, Health::Silent);
+        }
+        assert!(lab.try_admit().is_none(), "more than {allowed} at a time after {health:?}");
+    }
+}
+
+// pitfall B2
+#[test]
+fn an_answer_that_says_nothing_gives_its_slot_back_and_decides_nothing() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    lab.rest();
+    for health in [Health::Silent, Health::Pushback].repeat(1_000) {
+        let _ = lab.call(health);
+        assert_eq!(lab.state(), State::HalfOpen);
+    }
+    let mut lab = Lab::with(|_| ());
+    for health in [Health::Silent, Health::Pushback].repeat(1_000) {
+        let _ = lab.call(health);
+    }
+    assert!(lab.machine.digest(&lab.law).quiet);
+}
+
+// pitfall B2
+#[test]
+fn a_probe_that_never_comes_back_holds_up_the_next_for_one_rest_only() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    lab.rest();
+    lab.admit();
+    for _ in 0..50 {
+        assert!(lab.try_admit().is_none());
+        lab.wait(50 * MS - 1);
+        assert!(lab.try_admit().is_none());
+        lab.wait(1);
+        assert!(lab.try_admit().is_some());
+    }
+}
+
+// pitfall B4
+#[test]
+fn an_answer_from_an_earlier_era_is_late_and_decides_nothing() {
+    for old in [Health::Good, Health::Bad, Health::Pushback, Health::Silent] {
+        let mut lab = Lab::with(|_| ());
+        let before: Vec<_> = (0..200).map(|_| lab.admit()).collect();
+        let (in_half_open, in_next_epoch) = before.split_at(100);
+        lab.trip();
+        lab.rest();
+        let probe = lab.admit();
+        for pass in in_half_open {
+            assert_eq!(lab.settle(*pass, old).verdict, Verdict::Late);
+            assert_eq!(lab.state(), State::HalfOpen);
+            assert!(lab.try_admit().is_none(), "{old:?} of the past made room for a probe");
+        }
+        let _ = lab.settle(probe, Health::Good);
+        lab.calls(Health::Good, 6);
+        assert_eq!(lab.state(), State::Closed);
+        let untouched = lab.machine.clone();
+        for pass in in_next_epoch {
+            assert_eq!(lab.settle(*pass, old).verdict, Verdict::Late);
+            assert_eq!(lab.abandon(*pass).verdict, Verdict::Late);
+        }
+        assert_eq!(lab.machine, untouched, "{old:?} of the past left a trace");
+    }
+}
+
+#[test]
+fn every_slot_comes_back_whichever_way_its_call_ends() {
+    let mut lab = Lab::with(|dials| (dials.close_at, dials.reopen_at) = (10_000, 10_000));
+    lab.trip();
+    lab.rest();
+    lab.calls(Health::Good, 10);
+    for round in 0..100 {
+        let passes: Vec<_> = std::iter::from_fn(|| lab.try_admit()).collect();
+        assert_eq!(passes.len(), 64, "round {round}");
+        for (nth, mut pass) in passes.into_iter().enumerate() {
+            pass.pending = nth % 2 == 0;
+            let _ = match nth % 5 {
+                0 | 1 => lab.abandon(pass),
+                2 => lab.settle(pass, Health::Silent),
+                3 => lab.settle(pass, Health::Pushback),
+                _ => lab.settle(pass, Health::Good),
+            };
+        }
+    }
+}
+
+#[test]
+fn after_closing_calls_at_a_time_are_limited_for_no_longer_than_the_ramp() {
+    let mut lab = Lab::with(|dials| dials.probes = 1);
+    lab.trip();
+    lab.recover();
+    let hanging: Vec<_> = std::iter::from_fn(|| lab.try_admit()).collect();
+    assert_eq!(hanging.len(), 2, "goes on from the one probe it had");
+    let _ = lab.settle(hanging[0], Health::Good);
+    let more = std::iter::from_fn(|| lab.try_admit()).count();
+    assert_eq!(more, 3, "twice two, of which one still flies");
+    lab.wait(SECOND - 1);
+    assert!(lab.try_admit().is_none());
+    lab.wait(1);
+    for _ in 0..1_000 {
+        lab.admit();
+    }
+    assert!(lab.machine.digest(&lab.law).quiet);
+}
+
+#[test]
+fn a_failure_after_closing_halves_how_many_may_call_at_a_time() {
+    let mut lab = Lab::with(|dials| dials.probes = 4);
+    lab.trip();
+    lab.recover();
+    let _ = lab.call(Health::Bad);
+    let hanging = std::iter::from_fn(|| lab.try_admit()).count();
+    assert_eq!(hanging, 4, "half of twice four");
+}
+
+#[test]
+fn a_slow_start_doubles_the_admitted_share_from_a_sixteenth() {
+    let mut lab = Lab::with(|dials| dials.slow_start = Duration::from_secs(8));
+    lab.trip();
+    lab.recover();
+    let mut rng = fastrand::Rng::with_seed(7);
+    for share in [1.0 / 16.0, 1.0 / 8.0, 1.0 / 4.0, 1.0 / 2.0, 1.0] {
+        let mut admitted = 0;
+        for _ in 0..10_000 {
+            lab.draw = rng.u64(..);
+            if let Some(pass) = lab.try_admit() {
+                admitted += 1;
+                let _ = lab.settle(pass, Health::Good);
+            }
+        }
+        let seen = f64::from(admitted) / 10_000.0;
+        assert!((seen - share).abs() < 0.02, "{seen} instead of {share}");
+        lab.wait(2 * SECOND);
+    }
+}

@@ -1,0 +1,193 @@
+//! Orders from outside: holds, resets, new dials, shadow.
+
+use super::*;
+use crate::circuit_breaker::Trip;
+use crate::event::Cause;
+use crate::machine::PassKind;
+
+const HOLDS: [Command; 2] = [Command::HoldOpen, Command::HoldClosed];
+
+/// A breaker in each state that it can be in by itself.
+fn in_each_state() -> Vec<Lab> {
+    let closed = Lab::with(|_| ());
+    let mut open = closed.clone();
+    open.trip();
+    let mut half_open = open.clone();
+    half_open.rest();
+    half_open.admit();
+    let mut ramp = open.clone();
+    ramp.recover();
+    vec![closed, open, half_open, ramp]
+}
+
+#[test]
+fn every_state_can_be_forced_and_let_go_of() {
+    for lab in in_each_state() {
+        for (hold, release, forced) in [
+            (Command::HoldOpen, Command::ReleaseOpen, State::ForcedOpen),
+            (Command::HoldClosed, Command::ReleaseClosed, State::ForcedClosed),
+        ] {
+            let mut lab = lab.clone();
+            lab.command(hold);
+            assert_eq!(lab.state(), forced);
+            assert_eq!(lab.try_admit().is_some(), forced == State::ForcedClosed);
+            lab.wait(YEAR);
+            lab.calls(Health::Good, if forced == State::ForcedClosed { 100 } else { 0 });
+            assert_eq!(lab.state(), forced, "only an order ends it (pitfall B5)");
+            lab.command(release);
+            assert_eq!(lab.state(), State::Closed);
+            assert_eq!(lab.changes.last().unwrap().cause, Cause::Switch);
+            assert_eq!(lab.trip(), 17, "it starts without evidence");
+            assert_eq!(lab.rest_left(), 50 * MS, "and at the foot of the ladder");
+        }
+    }
+}
+
+#[test]
+fn holds_are_counted_and_open_beats_closed() {
+    let mut lab = Lab::with(|_| ());
+    for (command, state) in [
+        (Command::HoldClosed, State::ForcedClosed),
+        (Command::HoldClosed, State::ForcedClosed),
+        (Command::HoldOpen, State::ForcedOpen),
+        (Command::HoldOpen, State::ForcedOpen),
+        (Command::ReleaseClosed, State::ForcedOpen),
+        (Command::ReleaseOpen, State::ForcedOpen),
+        (Command::ReleaseOpen, State::ForcedClosed),
+        (Command::HoldOpen, State::ForcedOpen),
+        (Command::ReleaseClosed, State::ForcedOpen),
+        (Command::ReleaseOpen, State::Closed),
+        (Command::ReleaseOpen, State::Closed),
+        (Command::ReleaseClosed, State::Closed),
+    ] {
+        lab.command(command);
+        assert_eq!(lab.state(), state, "after {command:?}");
+    }
+}
+
+#[test]
+fn as_many_holds_are_counted_as_there_are() {
+    let most = usize::from(u16::MAX) + 10;
+    let mut lab = Lab::with(|_| ());
+    for _ in 0..most {
+        lab.command(Command::HoldOpen);
+    }
+    for _ in 1..most {
+        lab.command(Command::ReleaseOpen);
+    }
+    assert_eq!(lab.state(), State::ForcedOpen, "one hand still holds it");
+    lab.command(Command::ReleaseOpen);
+    assert_eq!(lab.state(), State::Closed);
+}
+
+#[test]
+fn forced_closed_it_weighs_and_does_not_act() {
+    let mut lab = Lab::with(|dials| dials.trip = Trip::consecutive(1_000).or(Trip::default()));
+    lab.command(Command::HoldClosed);
+    lab.calls(Health::Bad, 100);
+    assert_eq!(lab.state(), State::ForcedClosed);
+    let crate::Measured::Evidence { observed, threshold } = lab.machine.gathered(&lab.law, lab.now)
+    else {
+        panic!("not the nearest rule");
+    };
+    assert_eq!(observed, threshold, "it knows what it would do");
+    let before = lab.admit();
+    lab.command(Command::ReleaseClosed);
+    assert_eq!(lab.settle(before, Health::Bad).verdict, Verdict::Late);
+    lab.calls(Health::Bad, 16);
+    assert_eq!(lab.state(), State::Closed, "what was weighed under the hold is forgotten");
+}
+
+#[test]
+fn a_reset_closes_it_and_forgets_everything_but_the_holds() {
+    for mut lab in in_each_state() {
+        let flying = lab.clone().try_admit();
+        lab.command(Command::Reset);
+        assert_eq!(lab.state(), State::Closed);
+        assert!(lab.machine.last_trip().is_none());
+        if let Some(pass) = flying {
+            assert_eq!(lab.settle(pass, Health::Bad).verdict, Verdict::Late);
+        }
+        assert_eq!(lab.trip(), 17);
+        assert_eq!(lab.rest_left(), 50 * MS);
+    }
+    for hold in HOLDS {
+        let mut lab = Lab::with(|_| ());
+        lab.command(hold);
+        let forced = lab.state();
+        lab.command(Command::Reset);
+        assert_eq!(lab.state(), forced);
+    }
+}
+
+// pitfall B26
+#[test]
+fn new_dials_leave_the_state_alone_in_every_state() {
+    let others = Dials {
+        trip: Trip::failure_rate(0.5),
+        rest: Duration::from_secs(3),
+        rest_cap: Duration::from_secs(4),
+        probes: 1,
+        ..Dials::default()
+    };
+    let others = Law::from_dials(&others).unwrap();
+    for mut lab in in_each_state() {
+        let (state, era) = (lab.state(), lab.era());
+        lab.law = others.clone();
+        let _ = lab.step(Input::Configure);
+        assert_eq!((lab.state(), lab.era()), (state, era));
+    }
+}
+
+// pitfall B26
+#[test]
+fn a_rule_that_is_there_before_and_after_keeps_its_evidence() {
+    let mut lab = Lab::with(|_| ());
+    lab.calls(Health::Bad, 10);
+    let trip = Trip::slow_rate(0.5, Duration::from_secs(1)).or(Trip::default());
+    let dials = Dials { trip, ..Dials::default() };
+    lab.law = Law::from_dials(&dials).unwrap();
+    let _ = lab.step(Input::Configure);
+    lab.calls(Health::Bad, 6);
+    assert_eq!(lab.state(), State::Closed);
+    let _ = lab.call(Health::Bad);
+    assert_eq!(lab.state(), State::Open, "ten failures before and seven after");
+}
+
+#[test]
+fn two_rules_of_a_kind_keep_each_its_own_evidence() {
+    let two = Trip::failure_rate(0.5).over_calls(20).or(Trip::failure_rate(0.9).over_calls(100));
+    let mut lab = Lab::with(|dials| dials.trip = two.clone());
+    lab.calls(Health::Good, 50);
+    lab.calls(Health::Bad, 5);
+    let before = lab.machine.gathered(&lab.law, lab.now);
+    let dials = Dials { trip: two.or(Trip::consecutive(50)), ..Dials::default() };
+    lab.law = Law::from_dials(&dials).unwrap();
+    let _ = lab.step(Input::Configure);
+    assert_eq!(lab.machine.gathered(&lab.law, lab.now), before);
+    lab.calls(Health::Bad, 4);
+    assert_eq!(lab.state(), State::Closed, "nine of the last twenty");
+    let _ = lab.call(Health::Bad);
+    assert_eq!(lab.state(), State::Open);
+}
+
+#[test]
+fn in_shadow_it_refuses_nothing_and_ghosts_decide_nothing() {
+    let mut lab = Lab::with(|dials| dials.shadow = true);
+    lab.trip();
+    let open = lab.machine.clone();
+    for health in [Health::Good, Health::Bad, Health::Pushback, Health::Silent] {
+        let pass = lab.admit();
+        assert_eq!(pass.kind, PassKind::Ghost);
+        let _ = lab.settle(pass, health);
+        let pass = lab.admit();
+        let _ = lab.abandon(pass);
+        let _ = lab.step(Input::Overdue { pass });
+    }
+    assert_eq!(lab.machine, open);
+    lab.rest();
+    let kinds: Vec<_> = (0..3).map(|_| lab.admit().kind).collect();
+    assert_eq!(kinds, [PassKind::Slot, PassKind::Ghost, PassKind::Ghost], "it probes as ever");
+    lab.command(Command::HoldOpen);
+    assert_eq!(lab.admit().kind, PassKind::Ghost);
+}

@@ -1,0 +1,271 @@
+//! Configuration: what is refused and in which words, and that nothing lies.
+
+use super::kit::*;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Dials, Span, Trip, TripRule};
+
+fn refused(turn: impl FnOnce(&mut Dials)) -> Vec<String> {
+    let mut dials = Dials::default();
+    turn(&mut dials);
+    let errors = CircuitBreakerLayer::from_dials("x", dials).expect_err("accepted");
+    errors.iter().map(ToString::to_string).collect()
+}
+
+type Turn = fn(&mut Dials);
+
+// pitfall B27
+#[test]
+fn every_bad_value_is_refused_with_its_field_its_value_and_what_is_accepted() {
+    #[rustfmt::skip]
+    let table: &[(Turn, &str)] = &[
+        (|d| d.memory = Duration::ZERO, "memory = 0ns: longer than zero"),
+        (|d| d.rest = Duration::ZERO, "rest = 0ns: longer than zero"),
+        (|d| d.rest_cap = Duration::from_millis(49), "rest_cap = 49ms: at least rest = 50ms"),
+        (|d| d.rest = Duration::MAX, "rest_cap = 250ms: at least rest = 18446744073709551615.999999999s"),
+        (|d| d.probe_deadline = Duration::ZERO, "probe_deadline = 0ns: longer than zero"),
+        (|d| d.probes = 0, "probes = 0: 1 to 10000"),
+        (|d| d.probes = u32::MAX, "probes = 4294967295: 1 to 10000"),
+        (|d| d.close_at = 0, "close_at = 0: 1 to 10000"),
+        (|d| d.close_at = 10_001, "close_at = 10001: 1 to 10000"),
+        (|d| d.reopen_at = 0, "reopen_at = 0: 1 to 10000"),
+        (|d| d.reopen_at = 10_001, "reopen_at = 10001: 1 to 10000"),
+        (|d| d.trip = Trip::evidence(0.0, 0.5, 10), "tolerated = 0.0: a ratio from 0.000001 to 0.999999"),
+        (|d| d.trip = Trip::evidence(f64::NAN, 0.5, 10), "tolerated = NaN: a ratio from 0.000001 to 0.999999"),
+        (|d| d.trip = Trip::evidence(0.5, 1.0, 10), "broken = 1.0: a ratio from 0.000001 to 0.999999"),
+        (|d| d.trip = Trip::evidence(0.5, f64::INFINITY, 10), "broken = inf: a ratio from 0.000001 to 0.999999"),
+        (|d| d.trip = Trip::evidence(0.5, 0.5, 10), "broken = 0.5: more than tolerated = 0.5"),
+        (|d| d.trip = Trip::evidence(0.7, 0.3, 10), "broken = 0.3: more than tolerated = 0.7"),
+        (|d| d.trip = Trip::evidence(0.3, 0.300_000_1, 10), "broken = 0.3000001: more than tolerated = 0.3"),
+        (|d| d.trip = Trip::evidence(0.3, 0.7, 1), "odds = 1: at least 2"),
+        (|d| d.trip = Trip::consecutive(0), "failures = 0: at least 1"),
+        (|d| d.trip = Trip::failure_rate(0.0), "failure_rate = 0.0: a ratio from 0.000001 to 1"),
+        (|d| d.trip = Trip::failure_rate(1.01), "failure_rate = 1.01: a ratio from 0.000001 to 1"),
+        (|d| d.trip = Trip::failure_rate(50.0), "failure_rate = 50.0: a ratio from 0.000001 to 1"),
+        (|d| d.trip = Trip::failure_rate(-0.5), "failure_rate = -0.5: a ratio from 0.000001 to 1"),
+        (|d| d.trip = Trip::failure_rate(0.5).over_calls(0), "over_calls = 0: 1 to 131072"),
+        (|d| d.trip = Trip::failure_rate(0.5).over_calls(131_073), "over_calls = 131073: 1 to 131072"),
+        (|d| d.trip = Trip::failure_rate(0.5).over_time(Duration::from_micros(999)), "over_time = 999µs: at least 1 ms"),
+        (|d| d.trip = Trip::failure_rate(0.5).at_least(0), "at_least = 0: 1 to 100 (what the window holds)"),
+        (|d| d.trip = Trip::failure_rate(0.5).at_least(101), "at_least = 101: 1 to 100 (what the window holds)"),
+        (|d| d.trip = Trip::failure_rate(0.5).at_least(20).over_calls(10), "at_least = 20: 1 to 10 (what the window holds)"),
+        (|d| d.trip = Trip::slow_rate(0.0, Duration::from_secs(1)), "slow_rate = 0.0: a ratio from 0.000001 to 1"),
+        (|d| d.trip = Trip::slow_rate(0.5, Duration::ZERO), "threshold = 0ns: longer than zero"),
+    ];
+    for (turn, message) in table {
+        assert_eq!(refused(turn), [*message]);
+    }
+}
+
+#[test]
+fn rules_that_contradict_each_other_are_refused() {
+    let trip = Trip::slow_rate(0.5, Duration::from_secs(1))
+        .or(Trip::slow_rate(0.9, Duration::from_secs(2)));
+    let messages = refused(|dials| dials.trip = trip);
+    assert_eq!(messages, ["trip = [1s, 2s]: one threshold for all slow-call rules"]);
+
+    let messages = refused(|dials| dials.trip = Trip::consecutive(5).over_calls(10));
+    assert_eq!(messages.len(), 1);
+    assert!(
+        messages[0].starts_with("over_calls = [Consecutive { failures: 5 }]: "),
+        "{messages:?}"
+    );
+    assert!(messages[0].ends_with("goes with a rate, after which it must stand"), "{messages:?}");
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let errors = CircuitBreakerLayer::builder("x")
+        .trip(
+            Trip::failure_rate(2.0)
+                .at_least(0)
+                .or(Trip::consecutive(0))
+                .or(Trip::evidence(0.9, 0.1, 0)),
+        )
+        .memory(Duration::ZERO)
+        .rest(Duration::from_secs(1))
+        .rest_cap(Duration::from_millis(1))
+        .probes(0)
+        .probe_deadline(Duration::ZERO)
+        .close_at(0)
+        .reopen_at(0)
+        .keyed(|host: &String| Cow::from(host))
+        .max_keys(0)
+        .build()
+        .expect_err("accepted");
+    let fields: Vec<_> = errors.iter().map(|error| error.field).collect();
+    let expected = [
+        "failure_rate",
+        "at_least",
+        "failures",
+        "broken",
+        "odds",
+        "rest_cap",
+        "memory",
+        "probe_deadline",
+        "probes",
+        "close_at",
+        "reopen_at",
+        "max_keys",
+    ];
+    assert_eq!(fields, expected);
+    let message = errors.to_string();
+    for error in &errors {
+        assert!(message.contains(&error.to_string()), "{message}");
+    }
+}
+
+// pitfall B27, class (h)
+#[tokio::test(start_paused = true)]
+async fn whatever_is_accepted_works() {
+    let (least, most) = (Duration::from_nanos(1), Duration::MAX);
+    let extremes: [Turn; 8] = [
+        |d| d.trip = Trip::failure_rate(1.0).over_calls(1),
+        |d| d.trip = Trip::failure_rate(0.000_001).over_calls(131_072),
+        |d| d.trip = Trip::failure_rate(0.5).over_time(Duration::MAX),
+        |d| d.trip = Trip::failure_rate(0.5).over_time(Duration::from_millis(1)),
+        |d| d.trip = Trip::slow_rate(1.0, Duration::MAX).or(Trip::consecutive(1)),
+        |d| d.trip = Trip::slow_rate(1.0, Duration::from_nanos(1)).or(Trip::consecutive(1)),
+        |d| d.trip = Trip::evidence(0.000_001, 0.999_999, u64::MAX),
+        |d| d.trip = Trip::consecutive(u32::MAX).or(Trip::consecutive(1)),
+    ];
+    for turn in extremes {
+        for (rest, other) in [(least, least), (least, most), (most, most)] {
+            let mut dials = Dials::default();
+            turn(&mut dials);
+            (dials.rest, dials.rest_cap) = (rest, rest.max(other));
+            (dials.memory, dials.hint_cap, dials.probe_deadline) = (other, other, other);
+            (dials.ramp, dials.slow_start) = (other, Duration::ZERO);
+            dials.abandonment = Abandonment::After(other);
+            let mut rig = Rig::new(builder().dials(dials));
+            rig.trip().await;
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert_eq!(rig.launch(GOOD).await.is_err(), rest == most, "refused while it rests");
+            drop(rig.launch(Ask::Hang));
+            let _ = rig.ask(Ask::Now(Answer::Busy(most))).await;
+            let _ = rig.handle.snapshot();
+        }
+    }
+}
+
+// pitfall B27
+#[test]
+fn every_setter_can_be_read_back() {
+    let layer = CircuitBreakerLayer::builder("x")
+        .trip(Trip::consecutive(3).or(Trip::failure_rate(0.25).over_calls(7).at_least(5)))
+        .memory(Duration::from_secs(1))
+        .abandonment(Abandonment::After(Duration::from_secs(2)))
+        .rest(Duration::from_secs(3))
+        .rest_cap(Duration::from_secs(4))
+        .hint_cap(Duration::from_secs(5))
+        .probes(6)
+        .probe_deadline(Duration::from_secs(7))
+        .close_at(8)
+        .reopen_at(9)
+        .ramp(Duration::from_secs(10))
+        .slow_start(Duration::from_secs(11))
+        .shadow(true)
+        .build()
+        .unwrap();
+    let dials = layer.handle().dials();
+    let rules = [
+        TripRule::Consecutive { failures: 3 },
+        TripRule::FailureRate { rate: 0.25, over: Span::Calls(7), at_least: Some(5) },
+    ];
+    assert_eq!(dials.trip.rules(), rules);
+    assert_eq!(dials.memory, Duration::from_secs(1));
+    assert_eq!(dials.abandonment, Abandonment::After(Duration::from_secs(2)));
+    assert_eq!(dials.rest, Duration::from_secs(3));
+    assert_eq!(dials.rest_cap, Duration::from_secs(4));
+    assert_eq!(dials.hint_cap, Duration::from_secs(5));
+    assert_eq!(dials.probes, 6);
+    assert_eq!(dials.probe_deadline, Duration::from_secs(7));
+    assert_eq!((dials.close_at, dials.reopen_at), (8, 9));
+    assert_eq!(dials.ramp, Duration::from_secs(10));
+    assert_eq!(dials.slow_start, Duration::from_secs(11));
+    assert!(dials.shadow);
+    // A test of its own for each dial, so that a new one is not forgotten here: none is at its default.
+    let (ours, default) = (format!("{dials:#?}"), format!("{:#?}", Dials::default()));
+    let field =
+        |line: &&str| line.starts_with("    ") && !line.starts_with("     ") && line.contains(':');
+    let unchanged: Vec<_> = ours
+        .lines()
+        .filter(field)
+        .filter(|line| default.lines().any(|other| other == *line))
+        .collect();
+    assert_eq!(unchanged, ["    trip: Trip {"], "looked at above");
+
+    let layer = CircuitBreakerLayer::from_dials("y", dials.clone()).unwrap();
+    assert_eq!(layer.handle().dials(), dials);
+    assert_eq!(CircuitBreakerLayer::new("z").handle().dials(), Dials::default());
+}
+
+#[cfg(feature = "serde")]
+mod files {
+    use super::*;
+
+    fn written() -> Dials {
+        let mut dials = Dials::default();
+        dials.trip = Trip::evidence(0.1, 0.9, 1_000)
+            .or(Trip::consecutive(5))
+            .or(Trip::failure_rate(0.5).over_time(Duration::from_millis(1_500)))
+            .or(Trip::slow_rate(0.8, Duration::from_micros(2_500)).at_least(20));
+        dials.abandonment = Abandonment::After(Duration::from_secs(90));
+        dials.rest = Duration::from_nanos(1_000_001);
+        dials.shadow = true;
+        dials
+    }
+
+    // pitfall B27
+    #[test]
+    fn what_is_written_reads_back_the_same() {
+        for dials in [written(), Dials::default()] {
+            let text = serde_json::to_string(&dials).unwrap();
+            assert_eq!(serde_json::from_str::<Dials>(&text).unwrap(), dials, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_for_people_and_what_is_left_out_has_its_default() {
+        let text = r#"{ "rest": "1s 500ms", "rest_cap": "30s", "abandonment": "ignore",
+            "trip": [{ "consecutive": { "failures": 5 } },
+                     { "failure_rate": { "rate": 0.5, "over": { "time": "10s" } } }] }"#;
+        let dials: Dials = serde_json::from_str(text).unwrap();
+        let mut expected = Dials::default();
+        expected.rest = Duration::from_millis(1_500);
+        expected.rest_cap = Duration::from_secs(30);
+        expected.abandonment = Abandonment::Ignore;
+        expected.trip =
+            Trip::consecutive(5).or(Trip::failure_rate(0.5).over_time(Duration::from_secs(10)));
+        assert_eq!(dials, expected);
+        assert_eq!(serde_json::from_str::<Dials>("{}").unwrap(), Dials::default());
+    }
+
+    // pitfall B27
+    #[test]
+    fn what_is_not_known_is_refused_by_name() {
+        for (text, unknown) in [
+            (r#"{ "rests": "1s" }"#, "rests"),
+            (r#"{ "trip": [{ "consecutive": { "failures": 5, "failure": 6 } }] }"#, "failure"),
+            (r#"{ "trip": [{ "lifetime": { "failures": 5 } }] }"#, "lifetime"),
+            (
+                r#"{ "trip": [{ "failure_rate": { "rate": 0.5, "over": { "bytes": 5 } } }] }"#,
+                "bytes",
+            ),
+            (r#"{ "abandonment": "forget" }"#, "forget"),
+            (r#"{ "rest": "1 fortnight" }"#, "fortnight"),
+        ] {
+            let message = serde_json::from_str::<Dials>(text).unwrap_err().to_string();
+            assert!(message.contains(unknown), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_rules_is_read_and_then_refused() {
+        let dials: Dials = serde_json::from_str(r#"{ "trip": [] }"#).unwrap();
+        let errors = CircuitBreakerLayer::from_dials("x", dials).unwrap_err();
+        assert_eq!(errors.to_string(), "invalid configuration: trip = []: at least one rule");
+    }
+}
