@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::hint::black_box;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use tower::Service;
@@ -92,14 +92,14 @@ where
             Holding::Kept => Box::new(move |calls| {
                 batch(calls, |request, cx, tally| {
                     ready(&mut service, cx);
-                    finish(wrap(&policy, &mut service, request), cx, tally);
+                    finish(pin!(wrap(&policy, &mut service, request)), cx, tally);
                 })
             }),
             Holding::ClonedPerCall => Box::new(move |calls| {
                 batch(calls, |request, cx, tally| {
                     let (policy, mut service) = (policy.clone(), service.clone());
                     ready(&mut service, cx);
-                    finish(wrap(&policy, &mut service, request), cx, tally);
+                    finish(pin!(wrap(&policy, &mut service, request)), cx, tally);
                 })
             }),
         }
@@ -169,7 +169,7 @@ where
     S: Service<u64, Response = u64>,
 {
     ready(service, cx);
-    finish(service.call(request), cx, tally);
+    finish(pin!(service.call(request)), cx, tally);
 }
 
 #[inline]
@@ -179,11 +179,10 @@ fn ready<S: Service<u64>>(service: &mut S, cx: &mut Context<'_>) {
 
 #[inline]
 fn finish<E>(
-    future: impl Future<Output = Result<u64, E>>,
+    mut future: Pin<&mut impl Future<Output = Result<u64, E>>>,
     cx: &mut Context<'_>,
     tally: &mut Tally,
 ) {
-    let mut future = pin!(future);
     loop {
         match future.as_mut().poll(cx) {
             Poll::Ready(Ok(answer)) => return tally.answer(answer),
