@@ -104,17 +104,24 @@ impl<M: Machine> Shared<M> {
 
     /// Asks to pass. This is the linearisation point of a call: what the digest says at this
     /// moment holds for it.
-    #[inline]
     pub(crate) fn admit(&self) -> Admission {
-        let word = self.word();
-        if word.is_quiet() && self.is_current(word) {
-            return Admission::Pass(Pass::new(word.era(), PassKind::Free));
+        match self.quiet_era() {
+            Some(era) => Admission::Pass(Pass::new(era, PassKind::Free)),
+            None => self.admit_by_law(),
         }
-        self.admit_by_law(word)
     }
 
+    /// The same, if the digest alone can let a call through: the era of its pass, which is free.
+    #[inline]
+    pub(crate) fn quiet_era(&self) -> Option<u64> {
+        let word = self.word();
+        (word.is_quiet() && self.is_current(word)).then(|| word.era())
+    }
+
+    /// The same, if it cannot.
     #[inline(never)]
-    fn admit_by_law(&self, word: Word) -> Admission {
+    pub(crate) fn admit_by_law(&self) -> Admission {
+        let word = self.word();
         if let Some(refusal) = self.refuse_by_digest(word) {
             return Admission::Refused(refusal);
         }
@@ -164,19 +171,20 @@ impl<M: Machine> Shared<M> {
 
     /// A call that was let through is over.
     #[inline]
-    pub(crate) fn settle(&self, pass: Pass, outcome: Outcome) {
+    pub(crate) fn settle(&self, pass: &Pass, outcome: &Outcome) {
         let word = self.word();
         let fast = pass.started.is_none();
         let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
         if harmless && fast && word.is_quiet() && word.era() == pass.era {
             self.common.meter(|handles| handles.ended(Ended::Good, None));
         } else {
-            self.settle_by_law(word, pass, outcome);
+            self.settle_by_law(*pass, *outcome);
         }
     }
 
     #[inline(never)]
-    fn settle_by_law(&self, word: Word, pass: Pass, outcome: Outcome) {
+    fn settle_by_law(&self, pass: Pass, outcome: Outcome) {
+        let word = self.word();
         let now = pass.started.map(|_| self.common.reporter.clock.now());
         let sample = pass.sample(outcome, now);
         let slow = sample.took.is_some_and(|took| self.common.is_overdue(took));
@@ -319,10 +327,12 @@ impl<M: Machine> Shared<M> {
 
     // ----- for those who watch or wait -----
 
+    #[inline]
     pub(crate) fn state(&self) -> State {
         self.word().state()
     }
 
+    #[inline]
     pub(crate) fn era(&self) -> u64 {
         self.word().era()
     }
@@ -330,7 +340,14 @@ impl<M: Machine> Shared<M> {
     /// Whether calls pass for sure, or almost: the state in which an inner service may be awaited.
     #[inline]
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self.state(), State::Closed | State::ForcedClosed)
+        self.word().is_passing()
+    }
+
+    /// The era, if calls pass in it.
+    #[inline]
+    pub(crate) fn passing_era(&self) -> Option<u64> {
+        let word = self.word();
+        word.is_passing().then(|| word.era())
     }
 
     /// Leaves a waker for the next change. Returns `false` if the era is not `era` any more: look
@@ -348,13 +365,19 @@ impl<M: Machine> Shared<M> {
     }
 
     /// Gives the slot of a waiter back.
+    #[inline]
     pub(crate) fn leave(&self, seat: &mut Seat) {
         if seat.is_taken() {
-            let mut core = lock(&self.core);
-            let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(seat));
-            drop(core);
-            drop(waker);
+            self.stand_up(seat);
         }
+    }
+
+    #[inline(never)]
+    fn stand_up(&self, seat: &mut Seat) {
+        let mut core = lock(&self.core);
+        let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(seat));
+        drop(core);
+        drop(waker);
     }
 
     /// Looks at the machine.
