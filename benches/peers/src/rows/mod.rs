@@ -24,7 +24,6 @@ pub const OURS: &str = "seawall";
 /// Every row, in the order in which it is printed.
 pub fn all() -> Vec<Row> {
     vec![
-        Row::new("bare", "bare").ours(|| crate::drive::service(crate::inner::Echo)).peer("mapped", || crate::drive::service(tower::ServiceBuilder::new().map_err(seawall::Error::Inner).service(crate::inner::Echo))),
         timeout::at_once(),
         timeout::pending_once(),
         retry::not_taken(),
@@ -35,8 +34,6 @@ pub fn all() -> Vec<Row> {
         bulkhead::full(),
         rate_limit::within(),
         hedge::not_hedged(),
-        stack::two(),
-        stack::two_recorded(),
         stack::four(),
         stack::four_recorded(),
     ]

@@ -2,11 +2,13 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use seatbelt::{RecoveryInfo, ResilienceContext};
+use seawall::Error;
+use seawall::retry::RetryLayer;
 use tick::Clock;
 use tower::ServiceBuilder;
 use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
-use tower_resilience::retry::RetryLayer;
+use tower_resilience::retry;
 
 use super::{Row, Target};
 use crate::drive::service;
@@ -16,13 +18,17 @@ pub fn not_taken() -> Row {
     Row::new("retry", "retry, no retry taken")
         .at_most(Target::Of(2.0, "tower"))
         .scales()
+        .ours(|| {
+            let layer = RetryLayer::new("bench").cloned();
+            service(ServiceBuilder::new().layer(layer).map_err(Error::Inner).service(Echo))
+        })
         .peer("tower", || service(ServiceBuilder::new().retry(ThreeTimes(3)).service(Echo)))
         .peer("tower, budget", || {
             let policy = WithinBudget { tries: ThreeTimes(3), budget: Arc::default() };
             service(ServiceBuilder::new().retry(policy).service(Echo))
         })
         .peer("tower-resilience", || {
-            let layer = RetryLayer::<u64, u64, Failure>::builder().max_attempts(3).build();
+            let layer = retry::RetryLayer::<u64, u64, Failure>::builder().max_attempts(3).build();
             service(ServiceBuilder::new().layer(layer).service(Echo))
         })
         .peer("seatbelt", || {

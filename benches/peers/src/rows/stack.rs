@@ -3,16 +3,18 @@ use std::time::Duration;
 use recloser::Recloser;
 use seatbelt::{RecoveryInfo, ResilienceContext};
 use seawall::Error;
+use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
 use tick::Clock;
 use tower::ServiceBuilder;
 use tower::layer::layer_fn;
-use tower_resilience::bulkhead::BulkheadLayer;
 use tower_resilience::timelimiter::TimeLimiterLayer;
-use tower_resilience::{circuitbreaker, retry};
+use tower_resilience::{bulkhead, circuitbreaker, retry};
 
 use super::breaker::Reclosed;
+use super::bulkhead::PERMITS;
 use super::retry::{ThreeTimes, recovery};
 use super::{Row, Target};
 use crate::drive::{Fork, service};
@@ -20,23 +22,12 @@ use crate::inner::{Echo, Failure};
 use crate::recorder::recorded;
 
 const LIMIT: Duration = Duration::from_secs(1);
-const PERMITS: usize = 64;
-
-pub fn two() -> Row {
-    Row::new("two", "breaker + timeout").scales().ours(ours_of_two)
-}
-
-pub fn two_recorded() -> Row {
-    Row::new("two-recorded", "breaker + timeout, metrics with a recorder")
-        .at_most(Target::Of(2.0, "seawall, unrecorded"))
-        .ours(|| recorded(ours_of_two))
-        .peer("seawall, unrecorded", ours_of_two)
-}
 
 pub fn four() -> Row {
     Row::new("stack", "**timeout + retry + breaker + bulkhead**")
         .at_most(Target::Best(0.45))
         .scales()
+        .ours(ours)
         .peer("tower + recloser", || {
             let builder = ServiceBuilder::new()
                 .retry(ThreeTimes(3))
@@ -50,14 +41,18 @@ pub fn four() -> Row {
 pub fn four_recorded() -> Row {
     Row::new("stack-recorded", "the same, metrics with a recorder")
         .at_most(Target::Of(2.0, "seawall, unrecorded"))
+        .ours(|| recorded(ours))
+        .peer("seawall, unrecorded", ours)
         // Without the feature `peer-metrics` this one counts nothing.
         .peer("tower-resilience", || recorded(resilience))
 }
 
-fn ours_of_two() -> Fork {
+fn ours() -> Fork {
     service(
         ServiceBuilder::new()
+            .layer(RetryLayer::new("bench").cloned())
             .layer(CircuitBreakerLayer::new("bench"))
+            .layer(BulkheadLayer::new("bench"))
             .layer(TimeoutLayer::new("bench", LIMIT))
             .map_err(Error::Inner)
             .service(Echo),
@@ -65,7 +60,7 @@ fn ours_of_two() -> Fork {
 }
 
 fn resilience() -> Fork {
-    let bulkhead = BulkheadLayer::builder().max_concurrent_calls(PERMITS).build();
+    let bulkhead = bulkhead::BulkheadLayer::builder().max_concurrent_calls(PERMITS).build();
     let breaker = circuitbreaker::CircuitBreakerLayer::builder().build();
     service(
         ServiceBuilder::new()
