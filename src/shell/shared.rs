@@ -12,7 +12,7 @@ use crate::machine::{Digest, Effect, Input, Machine, Pass, PassKind, Verdict};
 use crate::outcome::{Health, Outcome};
 use crate::shell::common::Common;
 use crate::shell::lock;
-use crate::shell::meter::Ended;
+use crate::shell::meter::{self, Ended};
 use crate::shell::reporter::Speaker;
 use crate::shell::waiters::{Seat, Waiters};
 use crate::shell::word::Word;
@@ -122,9 +122,14 @@ impl<M: Machine> Shared<M> {
     #[inline(never)]
     pub(crate) fn admit_by_law(&self) -> Admission {
         let word = self.word();
-        if let Some(refusal) = self.refuse_by_digest(word) {
-            return Admission::Refused(refusal);
+        match self.refuse_by_digest(word) {
+            Some(refusal) => Admission::Refused(refusal),
+            None => self.admit_by_step(),
         }
+    }
+
+    #[inline(never)]
+    fn admit_by_step(&self) -> Admission {
         let (verdict, now) = self.step(Input::Admit);
         match verdict {
             Verdict::Admit(pass) => {
@@ -145,6 +150,7 @@ impl<M: Machine> Shared<M> {
     }
 
     /// A refusal from the published words alone: no lock.
+    #[inline]
     fn refuse_by_digest(&self, word: Word) -> Option<Refusal> {
         let until = Tick(self.refuse_until.load(Ordering::Acquire));
         if until == Tick::ZERO || !self.is_current(word) {
@@ -176,7 +182,9 @@ impl<M: Machine> Shared<M> {
         let fast = pass.started.is_none();
         let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
         if harmless && fast && word.is_quiet() && word.era() == pass.era {
-            self.common.meter(|handles| handles.ended(Ended::Good, None));
+            if meter::is_live() {
+                self.common.note_quiet_end();
+            }
         } else {
             self.settle_by_law(*pass, *outcome);
         }
