@@ -27,7 +27,28 @@ pub enum Verdict {
     AtEnd,
 }
 
+impl Verdict {
+    /// The outcome of an answer that is over with its head.
+    #[inline]
+    pub(crate) const fn of_head(self) -> Outcome {
+        match self {
+            Self::Now(outcome) => outcome,
+            Self::AtEnd => Outcome::SUCCESS,
+        }
+    }
+
+    /// The outcome of an error: there is no body whose end could tell.
+    #[inline]
+    pub(crate) const fn of_error(self) -> Outcome {
+        match self {
+            Self::Now(outcome) => outcome,
+            Self::AtEnd => Outcome::TRANSIENT,
+        }
+    }
+}
+
 impl From<Outcome> for Verdict {
+    #[inline]
     fn from(outcome: Outcome) -> Self {
         Self::Now(outcome)
     }
@@ -69,6 +90,7 @@ where
     E: Judge<Err>,
     Err: CallError,
 {
+    #[inline]
     fn classify(&self, result: Result<&Res, &Err>) -> Verdict {
         match result {
             Ok(response) => self.response.judge(response).into(),
@@ -104,6 +126,7 @@ pub trait Judge<T> {
 pub struct OkIsSuccess;
 
 impl<T> Judge<T> for OkIsSuccess {
+    #[inline]
     fn judge(&self, _: &T) -> Outcome {
         Outcome::SUCCESS
     }
@@ -114,6 +137,7 @@ impl<T> Judge<T> for OkIsSuccess {
 pub struct ErrIsTransient;
 
 impl<T> Judge<T> for ErrIsTransient {
+    #[inline]
     fn judge(&self, _: &T) -> Outcome {
         Outcome::TRANSIENT
     }

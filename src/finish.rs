@@ -18,6 +18,17 @@ pub trait Finish<Res> {
 
     /// Takes the answer, and the duty to settle the call.
     fn finish(&self, response: Res, settle: Settle) -> Self::Response;
+
+    /// A shortcut for those who settle at the head and have no use for a [`Settle`]: `Ok` ends the
+    /// call with what its head announced, `Err` gives the answer back to be
+    /// [finished](Self::finish). The default is no shortcut.
+    ///
+    /// # Errors
+    ///
+    /// The answer, if there is more to do than to hand it on.
+    fn at_head(&self, response: Res) -> Result<Self::Response, Res> {
+        Err(response)
+    }
 }
 
 /// A call is over when its answer arrives. The default; it costs nothing.
@@ -27,9 +38,15 @@ pub struct AtHead;
 impl<Res> Finish<Res> for AtHead {
     type Response = Res;
 
+    #[inline]
     fn finish(&self, response: Res, settle: Settle) -> Res {
         settle.at_head();
         response
+    }
+
+    #[inline]
+    fn at_head(&self, response: Res) -> Result<Res, Res> {
+        Ok(response)
     }
 }
 
@@ -44,6 +61,7 @@ pub struct Settle {
 }
 
 impl Settle {
+    #[inline]
     pub(crate) fn new(ending: Arc<dyn Ending>, head: Verdict, pass: Pass) -> Self {
         Self { ending: Some(ending), head, pass }
     }
@@ -63,6 +81,7 @@ impl Settle {
     }
 
     /// The call is over, with this outcome.
+    #[inline]
     pub fn settle(mut self, outcome: Outcome) {
         if let Some(ending) = self.ending.take() {
             ending.settle(self.pass, outcome);
@@ -72,15 +91,15 @@ impl Settle {
     /// The call is over with the outcome its head announced.
     ///
     /// Where the classifier said [`Verdict::AtEnd`], the answer itself is taken as a success.
+    #[inline]
     pub fn at_head(self) {
-        match self.head {
-            Verdict::Now(outcome) => self.settle(outcome),
-            Verdict::AtEnd => self.settle(Outcome::SUCCESS),
-        }
+        let outcome = self.head.of_head();
+        self.settle(outcome);
     }
 }
 
 impl Drop for Settle {
+    #[inline]
     fn drop(&mut self) {
         if let Some(ending) = self.ending.take() {
             ending.abandon(self.pass);

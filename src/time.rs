@@ -30,8 +30,8 @@ impl Tick {
 
 /// Whole nanoseconds of a duration, at most `u64::MAX` (584 years).
 pub(crate) const fn nanos(duration: Duration) -> u64 {
-    let nanos = duration.as_nanos();
-    if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
+    let seconds = duration.as_secs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(duration.subsec_nanos() as u64)
 }
 
 /// Where a policy's ticks are counted from.

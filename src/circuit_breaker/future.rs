@@ -8,8 +8,8 @@ use pin_project::pin_project;
 use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
-use super::policy::Policy;
-use crate::classify::Classify;
+use super::policy::{Hooks, Policy};
+use crate::classify::{Classify, Verdict};
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
 use crate::shell::flight::{Berth, Flight, Site};
@@ -35,10 +35,10 @@ where
     fate: Fate<B>,
 }
 
+/// Either is empty once its end was told.
 enum Fate<B: Berth> {
-    Refused(Rejected),
+    Refused(Option<Rejected>),
     Flying(Flight<B>),
-    Over,
 }
 
 #[expect(private_bounds, reason = "what a call holds of its breaker is of no use outside")]
@@ -48,9 +48,10 @@ where
     B: Berth,
 {
     pub(super) fn refused(rejected: Rejected) -> Self {
-        Self { attempt: Oneshot::over(), timer: None, fate: Fate::Refused(rejected) }
+        Self { attempt: Oneshot::over(), timer: None, fate: Fate::Refused(Some(rejected)) }
     }
 
+    #[inline]
     pub(super) fn flying(flight: Flight<B>, attempt: Oneshot<S, Req>) -> Self {
         Self { attempt, timer: None, fate: Fate::Flying(flight) }
     }
@@ -66,45 +67,30 @@ where
 {
     type Output = Result<F::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         match this.fate {
             Fate::Flying(flight) => {
                 flight.enter();
-                let polled = this.attempt.as_mut().poll(cx);
-                flight.leave();
-                match polled {
-                    Poll::Ready(result) => {
-                        this.timer.set(None);
-                        land(this.fate.take(), result)
-                    }
-                    Poll::Pending if this.attempt.as_ref().is_called() => {
-                        watch_for_slowness(flight, this.timer, cx);
-                        Poll::Pending
-                    }
-                    Poll::Pending => {
-                        if !waited_too_long(flight, this.timer, cx) {
-                            return Poll::Pending;
-                        }
-                        this.attempt.end();
-                        give_up(this.fate.take())
-                    }
+                if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
+                    let landed = land(flight, result);
+                    this.timer.set(None);
+                    return landed;
                 }
+                flight.leave();
+                if this.attempt.as_ref().is_called() {
+                    watch_for_slowness(flight, this.timer, cx);
+                } else if waited_too_long(flight, this.timer, cx) {
+                    this.attempt.end();
+                    return give_up(flight);
+                }
+                Poll::Pending
             }
-            Fate::Refused(_) => match std::mem::replace(this.fate, Fate::Over) {
-                Fate::Refused(rejected) => Poll::Ready(Err(rejected.into())),
-                _ => Poll::Pending,
+            Fate::Refused(rejected) => match rejected.take() {
+                Some(rejected) => Poll::Ready(Err(rejected.into())),
+                None => Poll::Pending, // polled after it was ready
             },
-            Fate::Over => Poll::Pending, // polled after it was ready
-        }
-    }
-}
-
-impl<B: Berth> Fate<B> {
-    fn take(&mut self) -> Option<Flight<B>> {
-        match std::mem::replace(self, Self::Over) {
-            Self::Flying(flight) => Some(flight),
-            Self::Refused(_) | Self::Over => None,
         }
     }
 }
@@ -156,9 +142,11 @@ fn rang(mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
     due
 }
 
+/// The inner service answered. The classifier is user code, and so is the finish: the flight is
+/// still entered.
 #[inline]
 fn land<Res, Err, B, C, F>(
-    flight: Option<Flight<B>>,
+    flight: &mut Flight<B>,
     result: Result<Res, Err>,
 ) -> Poll<Result<F::Response, Err>>
 where
@@ -166,33 +154,67 @@ where
     C: Classify<Res, Err> + Send + Sync + 'static,
     F: Finish<Res> + Clone + Send + Sync + 'static,
 {
-    let Some(mut flight) = flight else { return Poll::Pending };
-    flight.enter(); // a classifier is user code, and so is a finish
     let Some(policy) = flight.policy() else { return Poll::Pending };
-    let verdict = policy.hooks.classify.classify(result.as_ref());
-    let finish = policy.hooks.finish.clone();
-    flight.leave();
+    let Hooks { classify, finish } = &*policy.hooks;
     match result {
-        Ok(response) => match flight.into_settle(verdict) {
-            Some(settle) => Poll::Ready(Ok(finish.finish(response, settle))),
-            None => Poll::Pending,
-        },
+        Ok(response) => {
+            let verdict = classify.classify(Ok(&response));
+            match finish.at_head(response) {
+                Ok(response) => {
+                    flight.settle(&verdict.of_head());
+                    Poll::Ready(Ok(response))
+                }
+                Err(response) => land_at_end(flight, response, verdict),
+            }
+        }
         Err(error) => {
-            flight.settle(verdict);
+            fail::<Res, Err, B, C, F>(flight, &error);
             Poll::Ready(Err(error))
         }
     }
 }
 
+#[inline(never)]
+fn fail<Res, Err, B, C, F>(flight: &mut Flight<B>, error: &Err)
+where
+    B: Berth<Policy = Policy<C, F>>,
+    C: Classify<Res, Err> + Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    let Some(policy) = flight.policy() else { return };
+    let verdict = policy.hooks.classify.classify(Err(error));
+    flight.settle(&verdict.of_error());
+}
+
+/// The call is over later than now, or at least not by our word.
+#[inline(never)]
+fn land_at_end<Res, Err, B, C, F>(
+    flight: &mut Flight<B>,
+    response: Res,
+    head: Verdict,
+) -> Poll<Result<F::Response, Err>>
+where
+    B: Berth<Policy = Policy<C, F>>,
+    C: Classify<Res, Err> + Send + Sync + 'static,
+    F: Finish<Res> + Clone + Send + Sync + 'static,
+{
+    let Some(policy) = flight.policy() else { return Poll::Pending };
+    let finish = policy.hooks.finish.clone();
+    flight.leave();
+    match flight.into_settle(head) {
+        Some(settle) => Poll::Ready(Ok(finish.finish(response, settle))),
+        None => Poll::Pending,
+    }
+}
+
 /// A probe whose service never became ready: nobody answered it.
-fn give_up<Res, Err, B, C, F>(flight: Option<Flight<B>>) -> Poll<Result<Res, Err>>
+fn give_up<Res, Err, B, C, F>(flight: &mut Flight<B>) -> Poll<Result<Res, Err>>
 where
     Err: CallError,
     B: Berth<Policy = Policy<C, F>>,
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
-    let Some(flight) = flight else { return Poll::Pending };
     let Some(policy) = flight.policy() else { return Poll::Pending };
     let rejected = policy.shared.common.reporter.reject(Reason::CircuitOpen, Measured::Nothing);
     flight.give_up();
@@ -208,7 +230,6 @@ where
         f.write_str(match self.fate {
             Fate::Refused(_) => "ResponseFuture(refused)",
             Fate::Flying(_) => "ResponseFuture(flying)",
-            Fate::Over => "ResponseFuture(over)",
         })
     }
 }

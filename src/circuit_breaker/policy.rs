@@ -6,7 +6,8 @@ use tower::Service;
 
 use super::future::ResponseFuture;
 use super::machine::Breaker;
-use crate::error::{Measured, Reason};
+use crate::error::{Measured, Reason, Rejected};
+use crate::machine::{Pass, PassKind};
 use crate::shell::common::Common;
 use crate::shell::flight::{Berth, Flight, Site};
 use crate::shell::oneshot::Oneshot;
@@ -79,31 +80,69 @@ impl<S: Clone> Instance<'_, S> {
         S: Service<Req>,
         B: Berth,
     {
-        let rejected = match shared.admit() {
-            Admission::Pass(pass) => match enter() {
-                Some(berth) => {
-                    let mut flight = Flight::new(berth, pass);
-                    let attempt = if self.readied {
-                        flight.enter();
-                        let future = self.inner.call(request);
-                        flight.leave();
-                        Oneshot::called(future)
-                    } else {
-                        Oneshot::waiting(self.inner.clone(), request)
-                    };
-                    return ResponseFuture::flying(flight, attempt);
-                }
-                None => {
-                    shared.give_back(pass);
-                    shared.common.reporter.reject(Reason::Draining, Measured::Nothing)
-                }
-            },
-            Admission::Refused(refusal) => shared.reject(refusal),
+        let Some(era) = shared.quiet_era() else {
+            return self.call_by_law(shared, enter, request);
         };
+        let berth = enter();
+        let pass = Pass::new(era, PassKind::Free);
+        match berth {
+            Some(berth) => self.fly(Flight::new(berth, pass), request),
+            None => self.refuse(drained(shared, pass)),
+        }
+    }
+
+    #[inline(never)]
+    fn call_by_law<Req, B>(
+        self,
+        shared: &Shared<Breaker>,
+        enter: impl FnOnce() -> Option<Arc<B>>,
+        request: Req,
+    ) -> ResponseFuture<S, Req, B>
+    where
+        S: Service<Req>,
+        B: Berth,
+    {
+        match shared.admit_by_law() {
+            Admission::Pass(pass) => match enter() {
+                Some(berth) => self.fly(Flight::new(berth, pass), request),
+                None => self.refuse(drained(shared, pass)),
+            },
+            Admission::Refused(refusal) => self.refuse(shared.reject(refusal)),
+        }
+    }
+
+    #[inline]
+    fn fly<Req, B>(self, mut flight: Flight<B>, request: Req) -> ResponseFuture<S, Req, B>
+    where
+        S: Service<Req>,
+        B: Berth,
+    {
+        let attempt = if self.readied {
+            flight.enter();
+            let future = self.inner.call(request);
+            flight.leave();
+            Oneshot::called(future)
+        } else {
+            Oneshot::waiting(self.inner.clone(), request)
+        };
+        ResponseFuture::flying(flight, attempt)
+    }
+
+    fn refuse<Req, B>(self, rejected: Rejected) -> ResponseFuture<S, Req, B>
+    where
+        S: Service<Req>,
+        B: Berth,
+    {
         if self.readied {
             // The call that it was reserved for will not come: give the reservation back.
             *self.inner = self.inner.clone();
         }
         ResponseFuture::refused(rejected)
     }
+}
+
+/// The call would have been let through, but takes place no more.
+fn drained(shared: &Shared<Breaker>, pass: Pass) -> Rejected {
+    shared.give_back(pass);
+    shared.common.reporter.reject(Reason::Draining, Measured::Nothing)
 }

@@ -52,11 +52,10 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         loop {
-            let era = self.gate.shared.era();
-            if !self.gate.shared.is_passing() {
+            let Some(era) = self.gate.shared.passing_era() else {
                 // A refusal needs nobody, and a probe drives a clone to readiness by itself.
                 return Poll::Ready(Ok(()));
-            }
+            };
             match self.inner.poll_ready(cx) {
                 Poll::Ready(result) => {
                     self.readied = result.is_ok();

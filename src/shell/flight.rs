@@ -55,8 +55,9 @@ impl<P: Site> Berth for Cell<P> {
 }
 
 impl<B: Berth> Ending for B {
+    #[inline]
     fn settle(&self, pass: Pass, outcome: Outcome) {
-        self.policy().shared().settle(pass, outcome);
+        self.policy().shared().settle(&pass, &outcome);
     }
 
     fn abandon(&self, pass: Pass) {
@@ -75,11 +76,13 @@ pub(crate) struct Flight<B: Berth> {
 }
 
 impl<B: Berth> Flight<B> {
+    #[inline]
     pub(crate) fn new(berth: Arc<B>, pass: Pass) -> Self {
         Self { berth: Some(berth), pass, risky: false }
     }
 
     /// Where this call is counted, until it is over.
+    #[inline]
     pub(crate) fn policy(&self) -> Option<&B::Policy> {
         self.berth.as_deref().map(Berth::policy)
     }
@@ -126,25 +129,22 @@ impl<B: Berth> Flight<B> {
     }
 
     /// The call was given up for want of an answer.
-    pub(crate) fn give_up(mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.pass.pending = true;
+        self.be_lost();
     }
 
-    /// The inner service failed; the call is over.
+    /// The call is over.
     #[inline]
-    pub(crate) fn settle(mut self, verdict: Verdict) {
+    pub(crate) fn settle(&mut self, outcome: &Outcome) {
         if let Some(berth) = self.berth.take() {
-            let outcome = match verdict {
-                Verdict::Now(outcome) => outcome,
-                Verdict::AtEnd => Outcome::TRANSIENT, // there is no body whose end could tell
-            };
-            berth.policy().shared().settle(self.pass, outcome);
+            berth.policy().shared().settle(&self.pass, outcome);
         }
     }
 
     /// The inner service answered; whoever holds the result says when the call is over.
     #[inline]
-    pub(crate) fn into_settle(mut self, head: Verdict) -> Option<Settle> {
+    pub(crate) fn into_settle(&mut self, head: Verdict) -> Option<Settle> {
         if head == Verdict::AtEnd {
             self.pending(); // the call goes on, even if its head was there at once
         }
@@ -153,15 +153,26 @@ impl<B: Berth> Flight<B> {
     }
 }
 
-impl<B: Berth> Drop for Flight<B> {
-    fn drop(&mut self) {
+impl<B: Berth> Flight<B> {
+    /// Nobody will hear how the call ended.
+    #[inline(never)]
+    fn be_lost(&mut self) {
         if let Some(berth) = self.berth.take() {
             let shared = berth.policy().shared();
             if self.risky {
-                shared.settle(self.pass, Outcome::FAILURE);
+                shared.settle(&self.pass, &Outcome::FAILURE);
             } else {
                 shared.abandon(self.pass);
             }
+        }
+    }
+}
+
+impl<B: Berth> Drop for Flight<B> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.berth.is_some() {
+            self.be_lost();
         }
     }
 }

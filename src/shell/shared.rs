@@ -12,7 +12,7 @@ use crate::machine::{Digest, Effect, Input, Machine, Pass, PassKind, Verdict};
 use crate::outcome::{Health, Outcome};
 use crate::shell::common::Common;
 use crate::shell::lock;
-use crate::shell::meter::Ended;
+use crate::shell::meter::{self, Ended};
 use crate::shell::reporter::Speaker;
 use crate::shell::waiters::{Seat, Waiters};
 use crate::shell::word::Word;
@@ -104,20 +104,32 @@ impl<M: Machine> Shared<M> {
 
     /// Asks to pass. This is the linearisation point of a call: what the digest says at this
     /// moment holds for it.
-    #[inline]
     pub(crate) fn admit(&self) -> Admission {
-        let word = self.word();
-        if word.is_quiet() && self.is_current(word) {
-            return Admission::Pass(Pass::new(word.era(), PassKind::Free));
+        match self.quiet_era() {
+            Some(era) => Admission::Pass(Pass::new(era, PassKind::Free)),
+            None => self.admit_by_law(),
         }
-        self.admit_by_law(word)
+    }
+
+    /// The same, if the digest alone can let a call through: the era of its pass, which is free.
+    #[inline]
+    pub(crate) fn quiet_era(&self) -> Option<u64> {
+        let word = self.word();
+        (word.is_quiet() && self.is_current(word)).then(|| word.era())
+    }
+
+    /// The same, if it cannot.
+    #[inline(never)]
+    pub(crate) fn admit_by_law(&self) -> Admission {
+        let word = self.word();
+        match self.refuse_by_digest(word) {
+            Some(refusal) => Admission::Refused(refusal),
+            None => self.admit_by_step(),
+        }
     }
 
     #[inline(never)]
-    fn admit_by_law(&self, word: Word) -> Admission {
-        if let Some(refusal) = self.refuse_by_digest(word) {
-            return Admission::Refused(refusal);
-        }
+    fn admit_by_step(&self) -> Admission {
         let (verdict, now) = self.step(Input::Admit);
         match verdict {
             Verdict::Admit(pass) => {
@@ -138,6 +150,7 @@ impl<M: Machine> Shared<M> {
     }
 
     /// A refusal from the published words alone: no lock.
+    #[inline]
     fn refuse_by_digest(&self, word: Word) -> Option<Refusal> {
         let until = Tick(self.refuse_until.load(Ordering::Acquire));
         if until == Tick::ZERO || !self.is_current(word) {
@@ -164,19 +177,22 @@ impl<M: Machine> Shared<M> {
 
     /// A call that was let through is over.
     #[inline]
-    pub(crate) fn settle(&self, pass: Pass, outcome: Outcome) {
+    pub(crate) fn settle(&self, pass: &Pass, outcome: &Outcome) {
         let word = self.word();
         let fast = pass.started.is_none();
         let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
         if harmless && fast && word.is_quiet() && word.era() == pass.era {
-            self.common.meter(|handles| handles.ended(Ended::Good, None));
+            if meter::is_live() {
+                self.common.note_quiet_end();
+            }
         } else {
-            self.settle_by_law(word, pass, outcome);
+            self.settle_by_law(*pass, *outcome);
         }
     }
 
     #[inline(never)]
-    fn settle_by_law(&self, word: Word, pass: Pass, outcome: Outcome) {
+    fn settle_by_law(&self, pass: Pass, outcome: Outcome) {
+        let word = self.word();
         let now = pass.started.map(|_| self.common.reporter.clock.now());
         let sample = pass.sample(outcome, now);
         let slow = sample.took.is_some_and(|took| self.common.is_overdue(took));
@@ -325,10 +341,12 @@ impl<M: Machine> Shared<M> {
 
     // ----- for those who watch or wait -----
 
+    #[inline]
     pub(crate) fn state(&self) -> State {
         self.word().state()
     }
 
+    #[inline]
     pub(crate) fn era(&self) -> u64 {
         self.word().era()
     }
@@ -336,7 +354,14 @@ impl<M: Machine> Shared<M> {
     /// Whether calls pass for sure, or almost: the state in which an inner service may be awaited.
     #[inline]
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self.state(), State::Closed | State::ForcedClosed)
+        self.word().is_passing()
+    }
+
+    /// The era, if calls pass in it.
+    #[inline]
+    pub(crate) fn passing_era(&self) -> Option<u64> {
+        let word = self.word();
+        word.is_passing().then(|| word.era())
     }
 
     /// Leaves a waker for the next change. Returns `false` if the era is not `era` any more: look
@@ -361,13 +386,19 @@ impl<M: Machine> Shared<M> {
     }
 
     /// Gives the slot of a waiter back.
+    #[inline]
     pub(crate) fn leave(&self, seat: &mut Seat) {
         if seat.is_taken() {
-            let mut core = lock(&self.core);
-            let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(seat));
-            drop(core);
-            drop(waker);
+            self.stand_up(seat);
         }
+    }
+
+    #[inline(never)]
+    fn stand_up(&self, seat: &mut Seat) {
+        let mut core = lock(&self.core);
+        let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(seat));
+        drop(core);
+        drop(waker);
     }
 
     /// Looks at the machine.

@@ -28,6 +28,7 @@ struct Slot {
 pub(crate) struct Seat(Option<u32>);
 
 impl Seat {
+    #[inline]
     pub(crate) const fn is_taken(&self) -> bool {
         self.0.is_some()
     }

@@ -51,6 +51,13 @@ impl Word {
         State::ALL[(self.0 & 0b111) as usize % State::ALL.len()]
     }
 
+    /// Whether calls pass for sure, or almost.
+    #[inline]
+    pub(crate) const fn is_passing(self) -> bool {
+        let state = (self.0 & 0b111) as usize;
+        state == State::Closed.index() || state == State::ForcedClosed.index()
+    }
+
     /// The numbers of a measurement, to be put together again by [`measured`](Self::measured).
     pub(crate) const fn payload(measured: Measured) -> u64 {
         match measured {

@@ -43,11 +43,11 @@ pub(super) struct Limits {
     pub(super) deadline: Option<Deadline>,
 }
 
+/// Either is empty once its end was told.
 #[derive(Debug)]
 enum Fate {
-    Refused(Rejected),
+    Refused(Option<Rejected>),
     Flying { flight: Flight, pending: bool },
-    Over,
 }
 
 impl<S, Req> ResponseFuture<S, Req>
@@ -56,7 +56,7 @@ where
 {
     pub(super) fn refused(rejected: Rejected) -> Self {
         let limits = Limits { limit: u64::MAX, deadline: None };
-        Self { attempt: Oneshot::over(), timer: None, limits, fate: Fate::Refused(rejected) }
+        Self { attempt: Oneshot::over(), timer: None, limits, fate: Fate::Refused(Some(rejected)) }
     }
 
     #[inline]
@@ -75,17 +75,22 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Fate::Flying { flight, pending } = this.fate else {
-            return match std::mem::replace(this.fate, Fate::Over) {
-                Fate::Refused(rejected) => Poll::Ready(Err(rejected.into())),
-                _ => Poll::Pending, // polled after it was ready
-            };
+        let (flight, pending) = match this.fate {
+            Fate::Flying { flight, pending } => (flight, pending),
+            Fate::Refused(rejected) => {
+                return match rejected.take() {
+                    Some(rejected) => Poll::Ready(Err(rejected.into())),
+                    None => Poll::Pending, // polled after it was ready
+                };
+            }
         };
         if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
             flight.end(|| Ended::of(&result));
             this.timer.set(None);
-            *this.fate = Fate::Over;
             return Poll::Ready(result);
+        }
+        if flight.policy().is_none() {
+            return Poll::Pending; // polled after it was ready
         }
         if !std::mem::replace(pending, true) {
             this.timer.set(this.limits.start(flight));
@@ -95,9 +100,7 @@ where
         }
         this.attempt.end();
         this.timer.set(None);
-        let rejected = this.limits.expire(flight);
-        *this.fate = Fate::Over;
-        match rejected {
+        match this.limits.expire(flight) {
             Some(rejected) => Poll::Ready(Err(rejected.into())),
             None => Poll::Pending, // unreachable: a flight has a policy until it ends
         }
@@ -116,9 +119,7 @@ impl Limits {
             return None;
         }
         let now = time::now();
-        if let Some(policy) = flight.policy() {
-            flight.started = Some(policy.reporter.clock.tick(now));
-        }
+        flight.started = Some(now);
         let own = now.checked_add(Duration::from_nanos(self.limit));
         let told = self.deadline.and_then(|deadline| deadline.instant());
         if self.limit != u64::MAX && (told.is_none() || own <= told) {

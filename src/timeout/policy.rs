@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::dials::Dials;
 use crate::shell::gate::Lane;
-use crate::shell::meter::Ended;
+use crate::shell::meter::{self, Ended};
 use crate::shell::reporter::Reporter;
-use crate::time::{Tick, nanos};
+use crate::time::{self, nanos};
 
 /// One timeout.
 #[derive(Debug)]
@@ -49,6 +51,12 @@ impl Policy {
     pub(super) fn covers_readiness(&self) -> bool {
         self.cover_readiness.load(Ordering::Relaxed)
     }
+
+    #[inline(never)]
+    fn note_end(&self, how: Ended, started: Option<Instant>) {
+        let took = started.map(|at| nanos(time::now().saturating_duration_since(at)));
+        self.reporter.meter(|handles| handles.ended(how, took));
+    }
 }
 
 /// A call under way: counted once, as abandoned if it is dropped.
@@ -56,7 +64,7 @@ impl Policy {
 pub(super) struct Flight {
     lane: Option<Arc<Lane<Policy>>>,
     /// When the inner service was first found pending, if anyone needs to know.
-    pub(super) started: Option<Tick>,
+    pub(super) started: Option<Instant>,
 }
 
 impl Flight {
@@ -73,12 +81,16 @@ impl Flight {
     #[inline]
     pub(super) fn end(&mut self, how: impl FnOnce() -> Ended) {
         if let Some(lane) = self.lane.take() {
-            let started = self.started;
-            lane.reporter.meter(|handles| {
-                let took = started.map(|at| lane.reporter.clock.now().since(at));
-                handles.ended(how(), took);
-            });
+            if meter::is_live() {
+                lane.note_end(how(), self.started);
+            }
         }
+    }
+
+    /// Nobody will hear how the call ended.
+    #[inline(never)]
+    fn be_lost(&mut self) {
+        self.end(|| Ended::Abandoned);
     }
 
     /// The call was ended by this layer, which counts it as a rejection.
@@ -88,7 +100,10 @@ impl Flight {
 }
 
 impl Drop for Flight {
+    #[inline]
     fn drop(&mut self) {
-        self.end(|| Ended::Abandoned);
+        if self.lane.is_some() {
+            self.be_lost();
+        }
     }
 }
