@@ -102,7 +102,10 @@ impl Drop for Settle {
     #[inline]
     fn drop(&mut self) {
         if let Some(ending) = self.ending.take() {
-            ending.abandon(self.pass);
+            // A dependency whose answer began well is not silent, if nobody reads on.
+            let silent = self.head == Verdict::AtEnd;
+            let pass = Pass { pending: self.pass.pending && silent, ..self.pass };
+            ending.abandon(pass);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::future::ResponseFuture;
 use super::policy::{Entry, Permit, Policy};
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
-use crate::shell::gate::{Gate, Lane};
+use crate::shell::gate::Gate;
 use crate::shell::oneshot::Oneshot;
 use crate::shell::queue::{Number, Standing};
 
@@ -38,33 +38,55 @@ pub struct Backpressure<S, F> {
 enum Place {
     None,
     Queued(Turn),
-    Held(Permit),
+    Held(Reserved),
     /// The bulkhead was drained: the call will say so.
     Drained,
 }
 
-/// A turn in the queue; given up when dropped, unless its place has come.
+/// A turn in the queue; given up when dropped, unless its place has come. Like a place that is held
+/// for a call to come, it is no call yet, so that draining does not wait for it.
 #[derive(Debug)]
-struct Turn(Option<(Arc<Lane<Policy>>, Number)>);
+struct Turn(Option<(Arc<Gate<Policy>>, Number)>);
+
+/// A place for a call that is still to come.
+#[derive(Debug)]
+struct Reserved(Option<Arc<Gate<Policy>>>);
 
 impl Turn {
     /// `None`: the turn was missed.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
-        let Some((lane, number)) = &self.0 else { return Poll::Ready(None) };
-        let standing = lane.look(number, cx.waker());
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reserved>> {
+        let Some((gate, number)) = &self.0 else { return Poll::Ready(None) };
+        let standing = gate.look(number, cx.waker());
         if standing == Standing::Waiting {
             return Poll::Pending;
         }
         // What is not waiting any more has given its number back.
         let place = self.0.take().filter(|_| standing == Standing::Placed);
-        Poll::Ready(place.map(|(lane, _)| Permit::reserved(lane)))
+        Poll::Ready(place.map(|(gate, _)| Reserved(Some(gate))))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some((lane, number)) = self.0.take() {
-            lane.give_up(&number);
+        if let Some((gate, number)) = self.0.take() {
+            gate.give_up(&number);
+        }
+    }
+}
+
+impl Reserved {
+    /// The call comes. `None`: too late, the bulkhead was drained.
+    fn begin(mut self) -> Option<Permit> {
+        let lane = self.0.as_ref()?.enter()?;
+        self.0 = None; // the permit has the place now
+        Some(Permit::new(lane))
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(gate) = self.0.take() {
+            gate.leave();
         }
     }
 }
@@ -76,19 +98,19 @@ impl<S, F> Backpressure<S, F> {
                 Place::Held(_) | Place::Drained => return Poll::Ready(()),
                 Place::Queued(turn) => {
                     self.place = match ready!(turn.poll(cx)) {
-                        Some(permit) => Place::Held(permit),
+                        Some(reserved) => Place::Held(reserved),
                         None => Place::None,
                     }
                 }
+                Place::None if self.gate.is_closed() => self.place = Place::Drained,
                 Place::None => {
-                    self.place = match self.gate.enter() {
-                        None => Place::Drained,
-                        Some(lane) => match lane.ask(None, true) {
-                            Entry::Inside => Place::Held(Permit::reserved(lane)),
-                            Entry::Queued(number) => Place::Queued(Turn(Some((lane, number)))),
-                            // A million wait before it: the call will say so.
-                            Entry::Full(_) => return Poll::Ready(()),
-                        },
+                    self.place = match self.gate.ask(None, true) {
+                        Entry::Inside => Place::Held(Reserved(Some(Arc::clone(&self.gate)))),
+                        Entry::Queued(number) => {
+                            Place::Queued(Turn(Some((Arc::clone(&self.gate), number))))
+                        }
+                        // A million wait before it: the call will say so.
+                        Entry::Full(_) => return Poll::Ready(()),
                     }
                 }
             }
@@ -116,28 +138,24 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let place = std::mem::replace(&mut self.place, Place::None);
-        let permit = match place {
-            Place::Held(permit) => Some(permit.begin()),
+        let permit = match std::mem::replace(&mut self.place, Place::None) {
+            Place::Held(reserved) => reserved.begin(),
             // Called without having been ready: only if there happens to be room.
             other => {
                 self.place = other;
                 self.gate.enter().filter(|lane| lane.enter()).map(Permit::new)
             }
         };
-        match permit {
-            Some(permit) => {
-                let attempt = Oneshot::called(self.inner.call(request));
-                ResponseFuture::inside(permit, attempt, self.finish.clone())
-            }
-            None => {
-                let rejected = match self.place {
-                    Place::Drained => self.gate.reject(Reason::Draining, Measured::Nothing),
-                    _ => self.gate.reject(Reason::Full, self.gate.fullness()),
-                };
-                ResponseFuture::refused(rejected, self.finish.clone())
-            }
+        if let Some(permit) = permit {
+            let attempt = Oneshot::called(self.inner.call(request));
+            return ResponseFuture::inside(permit, attempt, self.finish.clone());
         }
+        let rejected = if self.gate.is_closed() {
+            self.gate.reject(Reason::Draining, Measured::Nothing)
+        } else {
+            self.gate.reject(Reason::Full, self.gate.fullness())
+        };
+        ResponseFuture::refused(rejected, self.finish.clone())
     }
 }
 

@@ -251,38 +251,23 @@ impl fmt::Debug for Policy {
 
 /// A place, taken until it is over.
 #[derive(Debug)]
-pub(super) struct Permit {
-    lane: Option<Arc<Lane<Policy>>>,
-    /// Whether a call has begun in it.
-    called: bool,
-}
+pub(super) struct Permit(Option<Arc<Lane<Policy>>>);
 
 impl Permit {
     #[inline]
     pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
-        Self { lane: Some(lane), called: true }
-    }
-
-    /// A place for a call that is still to come.
-    pub(super) fn reserved(lane: Arc<Lane<Policy>>) -> Self {
-        Self { lane: Some(lane), called: false }
-    }
-
-    /// The call comes.
-    pub(super) fn begin(mut self) -> Self {
-        self.called = true;
-        self
+        Self(Some(lane))
     }
 
     /// The call was answered; whoever takes this says when it is over.
     pub(super) fn into_ending(mut self) -> Option<Arc<Lane<Policy>>> {
-        self.lane.take()
+        self.0.take()
     }
 
     /// The call is over.
     #[inline]
     pub(super) fn end(mut self, how: Ended) {
-        if let Some(lane) = self.lane.take() {
+        if let Some(lane) = self.0.take() {
             lane.leave();
             lane.reporter.meter(|handles| handles.counted(how));
         }
@@ -291,11 +276,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(lane) = self.lane.take() {
+        if let Some(lane) = self.0.take() {
             lane.leave();
-            if self.called {
-                lane.reporter.meter(|handles| handles.counted(Ended::Abandoned));
-            }
+            lane.reporter.meter(|handles| handles.counted(Ended::Abandoned));
         }
     }
 }

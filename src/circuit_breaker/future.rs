@@ -123,6 +123,9 @@ where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
+    if !flight.has_slot() {
+        return false; // nobody else is kept from calling meanwhile
+    }
     if timer.is_none() {
         timer.set(flight.policy().and_then(|policy| {
             let limit = policy.shared.inspect(|_, law, _| law.probe_deadline);
@@ -201,7 +204,7 @@ where
     let Some(policy) = flight.policy() else { return Poll::Pending };
     let finish = policy.hooks.finish.clone();
     flight.leave();
-    match flight.into_settle(head) {
+    match flight.take_settle(head) {
         Some(settle) => Poll::Ready(Ok(finish.finish(response, settle))),
         None => Poll::Pending,
     }

@@ -99,6 +99,11 @@ where
         KeyedCircuitBreakerHandle { cells: Arc::clone(&self.cells) as Arc<dyn Cells> }
     }
 
+    /// The calls that are under way, of all keys.
+    pub fn in_flight(&self) -> usize {
+        self.cells.in_flight()
+    }
+
     /// Takes no further calls, and returns when those under way are over. There is no way back.
     pub async fn drain(&self) {
         self.cells.close();
@@ -121,7 +126,7 @@ where
 /// Calls the inner service under the breaker of the request's key.
 ///
 /// It is always ready: which breaker decides is not known before the request is. A call that may
-/// pass waits for the readiness of a clone of the inner service, for no longer than
+/// pass waits for the readiness of a clone of the inner service; a probe for no longer than
 /// [`Dials::probe_deadline`].
 pub struct KeyedCircuitBreaker<S, C, F, K>
 where

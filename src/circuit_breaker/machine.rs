@@ -1,12 +1,18 @@
 //! The law of the breaker: what an answer does to the state, and what the state does to a call.
 
+mod edges;
+mod phase;
+mod steering;
+
+use self::phase::Phase;
+pub(crate) use self::phase::Trip;
 use super::dials::{Abandonment, Dials};
 use super::law::Law;
 use super::rules::{Marks, RuleState, Tripped};
 use crate::error::Measured;
-use crate::event::{Cause, Change, State};
+use crate::event::{Cause, State};
 use crate::machine::{
-    Command, Digest, Effect, Forgettable, Input, Machine, Pass, PassKind, Verdict, Vigil, Wake,
+    Digest, Effect, Forgettable, Input, Machine, Pass, PassKind, Verdict, Vigil, Wake,
 };
 use crate::outcome::{Health, Sample};
 use crate::time::{Tick, nanos};
@@ -36,66 +42,6 @@ pub(crate) struct Breaker {
     last_trip: Option<Trip>,
 }
 
-/// Why and when the breaker last opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Trip {
-    pub(crate) at: Tick,
-    pub(crate) cause: Cause,
-    pub(crate) measured: Measured,
-}
-
-/// ```text
-///              evidence                    rest over
-///  ┌────────┐ ──────────▶ ┌──────┐ ─────────────────────▶ ┌───────────┐
-///  │ Closed │             │ Open │                        │ Half-open │
-///  └────────┘             └──────┘ ◀───────────────────── └───────────┘
-///       ▲                            first Bad, or net −3,       │
-///       │                            or 3 given up unanswered    │
-///       └────────────────────────────────────────────────────────┘
-///                                 net +6
-///  Forced open, forced closed: from anywhere while held; released to Closed.
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Phase {
-    Closed { ramp: Option<Ramp> },
-    Open { until: Tick },
-    HalfOpen(Probing),
-    ForcedOpen,
-    ForcedClosed,
-}
-
-/// After a recovery the load comes back step by step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Ramp {
-    allowed: u32,
-    in_flight: u32,
-}
-
-/// A slow start that weighs its evidence (Wald 1947).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Probing {
-    allowed: u32,
-    in_flight: u32,
-    /// `None` until the first answer, which decides alone.
-    score: Option<i32>,
-    /// Calls given up without an answer, in a row.
-    unanswered: u32,
-    /// From then on one more may go, though the others have not come back: a probe that hangs
-    /// must not wedge the breaker (pitfall B2).
-    next_at: Tick,
-}
-
-impl Probing {
-    fn admits(&self, now: Tick) -> bool {
-        self.in_flight < self.allowed || now >= self.next_at
-    }
-
-    /// Until when every call is refused.
-    fn full_until(&self) -> Tick {
-        if self.in_flight < self.allowed { Tick::ZERO } else { self.next_at }
-    }
-}
-
 // ===== impl Breaker =====
 
 impl Breaker {
@@ -117,13 +63,7 @@ impl Breaker {
     }
 
     pub(crate) fn state(&self) -> State {
-        match self.phase {
-            Phase::Closed { .. } => State::Closed,
-            Phase::Open { .. } => State::Open,
-            Phase::HalfOpen(_) => State::HalfOpen,
-            Phase::ForcedOpen => State::ForcedOpen,
-            Phase::ForcedClosed => State::ForcedClosed,
-        }
+        self.phase.state()
     }
 
     pub(crate) fn last_trip(&self) -> Option<Trip> {
@@ -377,131 +317,6 @@ impl Breaker {
             return self.close(law, now, allowed);
         }
         Effect { wake: Wake::Some(allowed), ..Effect::NONE }
-    }
-
-    // ----- edges -----
-
-    fn open(&mut self, law: &Law, now: Tick, draw: u64, trip: Trip, hint: Option<u64>) -> Effect {
-        let rest = law.rest.jittered(self.level, draw);
-        let told = hint.unwrap_or(0).min(law.hint_cap);
-        // The jitter comes on top of what we were told: never early, and not all at once.
-        let until = now.plus(told).plus(rest);
-        self.last_rest = until.since(now);
-        self.last_trip = Some(trip);
-        self.clear_evidence();
-        let change = self.enter(Phase::Open { until }, trip.cause, trip.measured);
-        Effect::NONE.and(change)
-    }
-
-    fn probe(&mut self, law: &Law, now: Tick) -> Change {
-        let probing = Probing {
-            allowed: 1,
-            in_flight: 0,
-            score: None,
-            unanswered: 0,
-            next_at: now.plus(law.rest.step(self.level)),
-        };
-        self.enter(Phase::HalfOpen(probing), Cause::RestOver, Measured::Nothing)
-    }
-
-    fn reopen(
-        &mut self,
-        law: &Law,
-        now: Tick,
-        draw: u64,
-        cause: Cause,
-        hint: Option<u64>,
-    ) -> Effect {
-        self.level = law.rest.above(self.level);
-        let measured = self.trip_measured();
-        self.open(law, now, draw, Trip { at: now, cause, measured }, hint)
-    }
-
-    fn close(&mut self, law: &Law, now: Tick, allowed: u32) -> Effect {
-        self.closed_since = now;
-        let ramp = Ramp { allowed: allowed.saturating_mul(2), in_flight: 0 };
-        let ramp = (law.ramp.max(law.slow_start) > 0).then_some(ramp);
-        let change = self.enter(Phase::Closed { ramp }, Cause::ProbesSucceeded, Measured::Nothing);
-        Effect::NONE.and(change)
-    }
-
-    fn enter(&mut self, phase: Phase, cause: Cause, measured: Measured) -> Change {
-        let from = self.state();
-        self.phase = phase;
-        self.era += 1;
-        Change { from, to: self.state(), cause, measured }
-    }
-
-    /// Ends a ramp whose time is over.
-    fn settle_in(&mut self, law: &Law, now: Tick) {
-        if let Phase::Closed { ramp: slot @ Some(_) } = &mut self.phase {
-            let passed = now.since(self.closed_since);
-            if passed >= law.ramp.max(law.slow_start) {
-                *slot = None;
-            } else if let (true, Some(ramp)) = (passed >= law.ramp, slot) {
-                ramp.allowed = u32::MAX; // only the slow start is left
-            }
-        }
-    }
-
-    // ----- steering -----
-
-    fn command(&mut self, now: Tick, command: Command) -> Effect {
-        match command {
-            Command::Reset => return self.reset(now),
-            Command::HoldOpen => self.open_holds = self.open_holds.saturating_add(1),
-            Command::ReleaseOpen => self.open_holds = self.open_holds.saturating_sub(1),
-            Command::HoldClosed => self.closed_holds = self.closed_holds.saturating_add(1),
-            Command::ReleaseClosed => self.closed_holds = self.closed_holds.saturating_sub(1),
-        }
-        let forced = matches!(self.phase, Phase::ForcedOpen | Phase::ForcedClosed);
-        let phase = match (self.open_holds, self.closed_holds) {
-            (0, 0) if !forced => return Effect::NONE,
-            (0, 0) => Phase::Closed { ramp: None },
-            (0, _) => Phase::ForcedClosed,
-            _ => Phase::ForcedOpen, // open beats closed
-        };
-        if std::mem::discriminant(&phase) == std::mem::discriminant(&self.phase) {
-            return Effect::NONE;
-        }
-        self.start_afresh(now);
-        Effect::NONE.and(self.enter(phase, Cause::Switch, Measured::Nothing))
-    }
-
-    fn reset(&mut self, now: Tick) -> Effect {
-        self.start_afresh(now);
-        self.last_trip = None;
-        match self.phase {
-            Phase::Open { .. } | Phase::HalfOpen(_) => {
-                let closed = Phase::Closed { ramp: None };
-                Effect::NONE.and(self.enter(closed, Cause::Reset, Measured::Nothing))
-            }
-            Phase::Closed { .. } => {
-                // No change of state, but what is in flight belongs to the past.
-                self.phase = Phase::Closed { ramp: None };
-                self.era += 1;
-                Effect { wake: Wake::All, ..Effect::NONE }
-            }
-            Phase::ForcedOpen | Phase::ForcedClosed => {
-                self.era += 1;
-                Effect::NONE
-            }
-        }
-    }
-
-    fn start_afresh(&mut self, now: Tick) {
-        self.clear_evidence();
-        self.level = 0;
-        self.last_rest = 0;
-        self.closed_since = now;
-    }
-
-    fn configure(&mut self, law: &Law, now: Tick) -> Effect {
-        if !law.matches(&self.rules) {
-            self.rules = law.rule_states_after(std::mem::take(&mut self.rules));
-        }
-        self.settle_in(law, now);
-        Effect { wake: Wake::All, ..Effect::NONE }
     }
 
     fn clear_evidence(&mut self) {

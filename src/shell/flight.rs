@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::classify::Verdict;
 use crate::finish::{Ending, Settle};
-use crate::machine::{Machine, Pass};
+use crate::machine::{Machine, Pass, PassKind};
 use crate::outcome::Outcome;
 use crate::shell::gate::{Lane, Tenancy};
 use crate::shell::shared::Shared;
@@ -99,6 +99,11 @@ impl<B: Berth> Flight<B> {
         self.risky = false;
     }
 
+    /// Whether it holds one of a limited number of slots.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.pass.kind == PassKind::Slot
+    }
+
     /// Whether the inner service was seen pending.
     pub(crate) const fn was_pending(&self) -> bool {
         self.pass.pending
@@ -144,7 +149,7 @@ impl<B: Berth> Flight<B> {
 
     /// The inner service answered; whoever holds the result says when the call is over.
     #[inline]
-    pub(crate) fn into_settle(&mut self, head: Verdict) -> Option<Settle> {
+    pub(crate) fn take_settle(&mut self, head: Verdict) -> Option<Settle> {
         if head == Verdict::AtEnd {
             self.pending(); // the call goes on, even if its head was there at once
         }

@@ -100,6 +100,11 @@ impl<P> Gate<P> {
         held.saturating_sub(keepers.len())
     }
 
+    /// Whether no further call is let in.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Lets no further call in.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);

@@ -137,6 +137,15 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
         self.shards.iter().flat_map(keys).collect()
     }
 
+    /// The calls that hold a cell, besides the table itself.
+    pub(crate) fn in_flight(&self) -> usize {
+        let held = |shard: &Mutex<Shard<P>>| {
+            lock(shard).cells.values().map(|cell| Arc::strong_count(cell) - 1).sum::<usize>()
+        };
+        let overflow = lock(&self.overflow).as_ref().map_or(0, |cell| Arc::strong_count(cell) - 1);
+        self.shards.iter().map(held).sum::<usize>() + overflow
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

@@ -12,6 +12,7 @@ pub(crate) mod queue;
 pub(crate) mod reporter;
 pub(crate) mod shared;
 pub(crate) mod template;
+pub(crate) mod untold;
 pub(crate) mod waiters;
 pub(crate) mod word;
 

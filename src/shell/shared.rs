@@ -1,26 +1,23 @@
 //! A machine under traffic: one lock, and a digest that spares most calls the lock.
 
-use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::{Measured, Reason, Rejected};
-use crate::event::{Change, EventKind, State};
+use crate::event::{EventKind, State};
 use crate::machine::{Digest, Effect, Input, Machine, Pass, PassKind, Verdict};
 use crate::outcome::{Health, Outcome};
 use crate::shell::common::Common;
 use crate::shell::lock;
 use crate::shell::meter::{self, Ended};
 use crate::shell::reporter::Speaker;
+use crate::shell::untold::Untold;
 use crate::shell::waiters::{Seat, Waiters};
 use crate::shell::word::Word;
 use crate::time::Tick;
-
-/// Changes that wait for a slow observer. Beyond these the newest are left out; their numbers show
-/// as a gap.
-const MOST_UNTOLD: usize = 1024;
 
 /// One machine under traffic.
 pub(crate) struct Shared<M: Machine> {
@@ -42,14 +39,6 @@ struct Core<M: Machine> {
     changes: u64,
     waiters: Option<Box<Waiters>>,
     untold: Option<Box<Untold>>,
-}
-
-/// Changes that the observers have not been told of yet, in order.
-#[derive(Default)]
-struct Untold {
-    changes: VecDeque<(u64, Tick, Change)>,
-    /// Somebody is telling them: leave it to them, so that the order is kept.
-    telling: bool,
 }
 
 /// The answer to one who asks to pass.
@@ -283,14 +272,14 @@ impl<M: Machine> Shared<M> {
             if self.common.reporter.has_observers() {
                 let seq = core.changes;
                 let untold = core.untold.get_or_insert_default();
-                if untold.changes.len() < MOST_UNTOLD {
-                    untold.changes.push_back((seq, now, *change));
-                }
-                duty |= !std::mem::replace(&mut untold.telling, true);
+                duty |= untold.add(seq, now, *change);
             }
         }
         drop(core);
-        wakers.into_iter().for_each(Waker::wake);
+        for waker in wakers {
+            // A waker that panics must not keep the observers from being told.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
         effect.changes.iter().flatten().for_each(|change| self.common.meter_change(change));
         if duty {
             self.tell_changes();
@@ -301,12 +290,9 @@ impl<M: Machine> Shared<M> {
     fn tell_changes(&self) {
         loop {
             let mut core = lock(&self.core);
-            let Some(untold) = &mut core.untold else { return };
-            let Some((seq, at, change)) = untold.changes.pop_front() else {
-                untold.telling = false;
-                return;
-            };
+            let next = core.untold.as_mut().and_then(|untold| untold.next());
             drop(core);
+            let Some((seq, at, change)) = next else { return };
             let speaker = Speaker { key: self.key.as_ref(), seq };
             self.common.reporter.tell(speaker, at, EventKind::Changed(change));
         }
@@ -351,13 +337,7 @@ impl<M: Machine> Shared<M> {
         self.word().era()
     }
 
-    /// Whether calls pass for sure, or almost: the state in which an inner service may be awaited.
-    #[inline]
-    pub(crate) fn is_passing(&self) -> bool {
-        self.word().is_passing()
-    }
-
-    /// The era, if calls pass in it.
+    /// The era, if calls pass in it for sure, or almost: then the inner service may be awaited.
     #[inline]
     pub(crate) fn passing_era(&self) -> Option<u64> {
         let word = self.word();

@@ -80,10 +80,10 @@ impl Flight {
     /// The call is over.
     #[inline]
     pub(super) fn end(&mut self, how: impl FnOnce() -> Ended) {
-        if let Some(lane) = self.lane.take() {
-            if meter::is_live() {
-                lane.note_end(how(), self.started);
-            }
+        if let Some(lane) = self.lane.take()
+            && meter::is_live()
+        {
+            lane.note_end(how(), self.started);
         }
     }
 
