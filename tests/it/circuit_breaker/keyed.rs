@@ -69,6 +69,26 @@ async fn each_key_has_a_breaker_of_its_own() {
     assert!(handle.dials().shadow);
 }
 
+// pitfall B26
+#[tokio::test(start_paused = true)]
+async fn every_key_takes_notice_of_new_dials_at_its_next_call() {
+    let (mut service, handle, _) = keyed(100);
+    call_good(&mut service, "a").await;
+    let mut dials = handle.dials();
+    dials.trip = Trip::failure_rate(0.5).at_least(10);
+    handle.reload(dials).unwrap();
+    // Nothing about the key changed, so its digest still says that successes need not be counted.
+    for _ in 0..15 {
+        call_good(&mut service, "a").await;
+    }
+    for _ in 0..14 {
+        call(&mut service, "a", false).await.unwrap_err();
+        assert_eq!(handle.key("a").unwrap().state(), State::Closed);
+    }
+    call(&mut service, "a", false).await.unwrap_err();
+    assert_eq!(handle.key("a").unwrap().state(), State::Open, "fifteen of thirty");
+}
+
 // pitfall B24
 #[tokio::test(start_paused = true)]
 async fn a_million_keys_stay_at_the_cap() {

@@ -5,7 +5,7 @@ use super::kit::*;
 use std::time::Duration;
 
 use seawall::circuit_breaker::{Builder, Trip};
-use seawall::{Cause, Error, Measured, State};
+use seawall::{Cause, Error, EventKind, Measured, State};
 use tokio::time::{advance, sleep};
 
 const SLOW: Duration = Duration::from_millis(100);
@@ -84,6 +84,21 @@ async fn fast_answers_keep_it_closed_and_failures_are_another_rule() {
         assert!(matches!(failed, Err(Error::Inner(_))));
     }
     assert_eq!(rig.state(), State::Closed);
+}
+
+// pitfall B4
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_told_of_though_the_breaker_is_quiet_by_then() {
+    let diary = Diary::default();
+    let trip = Trip::slow_rate(1.0, SLOW).over_calls(5);
+    let mut rig = Rig::new(builder().trip(trip).observe(diary.observer()));
+    let old = rig.launch(Ask::After(SLOW / 2, Answer::Good));
+    rig.handle.reset();
+    for _ in 0..5 {
+        rig.ask(GOOD).await.unwrap();
+    }
+    old.await.unwrap();
+    assert_eq!(diary.count(EventKind::Late), 1);
 }
 
 // pitfalls B6, B7
