@@ -81,6 +81,20 @@ async fn over_a_concurrency_limit_of_one_nothing_panics_and_nothing_is_held() {
     assert_eq!(handle.state(), State::Closed);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answered_call_holds_nothing_even_if_its_future_is_kept() {
+    let mut service = ServiceBuilder::new()
+        .layer(builder().build().unwrap())
+        .concurrency_limit(1)
+        .service(Dependency::default());
+    let mut other = service.clone();
+    let mut answered = Box::pin(service.ready().await.unwrap().call(GOOD));
+    assert!(poll(answered.as_mut()).is_ready());
+    let ready = other.poll_ready(&mut Context::from_waker(Waker::noop()));
+    assert!(ready.is_ready(), "the permit is in a future that is over");
+    drop(answered);
+}
+
 #[derive(Default)]
 struct Alarm(AtomicUsize);
 
