@@ -1,7 +1,8 @@
 //! What a call through each layer costs, beside a bare service and a floor: the least code that
 //! does the bare job. Prints Markdown. Ours beside its peers is the package in `benches/peers`.
 #![allow(unsafe_code)] // an allocator cannot be written without
-#![allow(clippy::cast_precision_loss, clippy::disallowed_methods)] // a bench reads the clock
+#![allow(clippy::cast_precision_loss, clippy::expect_used)]
+#![allow(clippy::disallowed_methods)] // a bench reads the clock
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
