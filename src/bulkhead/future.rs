@@ -140,6 +140,13 @@ where
 /// Hands the place over to whoever decides when the call is over.
 #[inline]
 fn settle<Res, F: Finish<Res>>(permit: Permit, response: Res, finish: &F) -> F::Response {
+    let response = match finish.at_head(response) {
+        Ok(response) => {
+            permit.end(Ended::Good);
+            return response;
+        }
+        Err(response) => response,
+    };
     let head = Verdict::Now(Outcome::SUCCESS);
     let settle = Settle::of(permit.into_ending(), head, Pass::new(0, PassKind::Slot));
     finish.finish(response, settle)

@@ -17,7 +17,7 @@ use crate::machine::Pass;
 use crate::outcome::Outcome;
 use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Handles, Instruments, Labels};
+use crate::shell::meter::{self, Ended, Handles, Instruments, Labels};
 use crate::shell::queue::{Line, Number, Standing};
 use crate::shell::reporter::Reporter;
 
@@ -161,6 +161,21 @@ impl Policy {
     /// A call is over: the next who waits takes its place.
     #[inline]
     pub(super) fn leave(&self) {
+        self.vacate();
+        self.note_levels();
+    }
+
+    /// The same, of a call that was let through.
+    #[inline]
+    fn end(&self, how: Ended) {
+        self.vacate();
+        if meter::is_live() {
+            self.note_end(how);
+        }
+    }
+
+    #[inline]
+    fn vacate(&self) {
         let left = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
             let at = Occupancy::unpack(word);
             let inside = at.inside.saturating_sub(1);
@@ -169,7 +184,6 @@ impl Policy {
         if left.is_err() {
             self.step_and_call(Input::Leave);
         }
-        self.note_levels();
     }
 
     /// One who waits, or was just given a place, goes away.
@@ -236,6 +250,12 @@ impl Policy {
         };
         self.reporter.meter(levels);
     }
+
+    #[inline(never)]
+    fn note_end(&self, how: Ended) {
+        self.note_levels();
+        self.reporter.meter(|handles| handles.counted(how));
+    }
 }
 
 impl fmt::Debug for Policy {
@@ -268,29 +288,26 @@ impl Permit {
     #[inline]
     pub(super) fn end(mut self, how: Ended) {
         if let Some(lane) = self.0.take() {
-            lane.leave();
-            lane.reporter.meter(|handles| handles.counted(how));
+            lane.end(how);
         }
     }
 }
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
         if let Some(lane) = self.0.take() {
-            lane.leave();
-            lane.reporter.meter(|handles| handles.counted(Ended::Abandoned));
+            lane.end(Ended::Abandoned);
         }
     }
 }
 
 impl Ending for Lane<Policy> {
     fn settle(&self, _: Pass, outcome: Outcome) {
-        self.leave();
-        self.reporter.meter(|handles| handles.counted(outcome.health.into()));
+        self.end(outcome.health.into());
     }
 
     fn abandon(&self, _: Pass) {
-        self.leave();
-        self.reporter.meter(|handles| handles.counted(Ended::Abandoned));
+        self.end(Ended::Abandoned);
     }
 }

@@ -68,12 +68,14 @@ where
         };
         if lane.enter() {
             let permit = Permit::new(lane);
-            let attempt = if readied {
-                Oneshot::called(self.inner.call(request))
+            // Each branch makes its own future, so that it is made in its place.
+            return if readied {
+                let attempt = Oneshot::called(self.inner.call(request));
+                ResponseFuture::inside(permit, attempt, self.finish.clone())
             } else {
-                Oneshot::waiting(self.inner.clone(), request)
+                let attempt = Oneshot::waiting(self.inner.clone(), request);
+                ResponseFuture::inside(permit, attempt, self.finish.clone())
             };
-            return ResponseFuture::inside(permit, attempt, self.finish.clone());
         }
         // Nobody waits with a reservation of the inner service in hand.
         self.release(readied);

@@ -117,15 +117,16 @@ impl<S: Clone> Instance<'_, S> {
         S: Service<Req>,
         B: Berth,
     {
-        let attempt = if self.readied {
+        // Each branch makes its own: a future that is chosen first and put in its place later is
+        // copied on the way, and it holds all futures further in.
+        if self.readied {
             flight.enter();
             let future = self.inner.call(request);
             flight.leave();
-            Oneshot::called(future)
+            ResponseFuture::flying(flight, Oneshot::called(future))
         } else {
-            Oneshot::waiting(self.inner.clone(), request)
-        };
-        ResponseFuture::flying(flight, attempt)
+            ResponseFuture::flying(flight, Oneshot::waiting(self.inner.clone(), request))
+        }
     }
 
     fn refuse<Req, B>(self, rejected: Rejected) -> ResponseFuture<S, Req, B>

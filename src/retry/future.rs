@@ -18,7 +18,7 @@ use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::event::Stop;
 use crate::outcome::{Again, Health, Outcome, Sent};
 use crate::request::{Call, Carry, CloneRequest};
-use crate::shell::meter::Ended;
+use crate::shell::meter::{self, Ended};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::template::Template;
 use crate::time::{self, nanos};
@@ -106,29 +106,10 @@ impl<S, Req, C, R, K> ResponseFuture<S, Req, C, R, K>
 where
     S: Service<Req>,
 {
-    fn new(stage: Stage, attempt: Oneshot<S, Req>, kit: Kit<R, K>) -> Self {
-        let journey = Journey {
-            attempts: Attempts::FIRST,
-            withdrawal: None,
-            travels: None,
-            started: None,
-            attempt_began: None,
-            last_error: None,
-        };
-        Self {
-            attempt,
-            timer: None,
-            stage,
-            flight: Flight::over(),
-            kit,
-            copy: None,
-            spare: None,
-            journey,
-        }
-    }
-
     pub(super) fn refused(rejected: Rejected, kit: Kit<R, K>) -> Self {
-        Self::new(Stage::Refused(rejected), Oneshot::over(), kit)
+        let (attempt, stage) = (Oneshot::over(), Stage::Refused(rejected));
+        let (flight, journey) = (Flight::over(), Journey::START);
+        Self { attempt, timer: None, stage, flight, kit, copy: None, spare: None, journey }
     }
 
     #[inline]
@@ -141,13 +122,10 @@ where
         travels: Option<Call>,
     ) -> Self {
         let measured = travels.as_ref().is_some_and(|call| call.measure.is_some());
-        let mut future = Self::new(Stage::Attempting, attempt, kit);
-        future.flight = flight;
-        future.copy = copy;
-        future.spare = spare;
-        future.journey.travels = travels;
-        future.journey.attempt_began = measured.then(time::now);
-        future
+        let attempt_began = measured.then(time::now);
+        let journey = Journey { travels, attempt_began, ..Journey::START };
+        let stage = Stage::Attempting;
+        Self { attempt, timer: None, stage, flight, kit, copy, spare, journey }
     }
 }
 
@@ -221,7 +199,6 @@ where
         let this = self.project();
         let Some(policy) = this.flight.policy() else { return Some(result) };
         this.journey.note_attempt();
-        policy.reporter.meter(|handles| handles.own.attempts.increment(1));
         // An answer whose outcome comes at the end of its body is not asked for again.
         let outcome = match policy.classify.classify(result.as_ref()) {
             Verdict::Now(outcome) => outcome,
@@ -233,10 +210,14 @@ where
         };
         if outcome.health == Health::Good && outcome.again == Again::Never {
             policy.note_success(this.journey.withdrawal.take());
-            policy.reporter.meter(|handles| handles.ended(Ended::Good, this.journey.took()));
+            if meter::is_live() {
+                policy.note_attempt();
+                policy.note_end(Ended::Good, this.journey.took());
+            }
             end(this.stage, this.flight);
             return Some(result);
         }
+        policy.note_attempt();
         let rejection = result.as_ref().err().and_then(CallError::rejected);
         let (failed, kind) = Failed::of(outcome, rejection, this.copy.is_some());
         let law = policy.law();
@@ -310,6 +291,15 @@ where
 }
 
 impl<E> Journey<E> {
+    const START: Self = Self {
+        attempts: Attempts::FIRST,
+        withdrawal: None,
+        travels: None,
+        started: None,
+        attempt_began: None,
+        last_error: None,
+    };
+
     /// Nanoseconds left for further attempts, if there is a limit. The clock starts at the first
     /// `Pending` or failure.
     fn left(&mut self, law: &Law) -> Option<u64> {

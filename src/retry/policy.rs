@@ -158,6 +158,18 @@ impl<C> Policy<C> {
         self.reporter.tell_now(EventKind::Stopped { attempts: attempts.number(), stop });
     }
 
+    /// An attempt was answered.
+    #[inline(never)]
+    pub(super) fn note_attempt(&self) {
+        self.reporter.meter(|handles| handles.own.attempts.increment(1));
+    }
+
+    /// A call is over.
+    #[inline(never)]
+    pub(super) fn note_end(&self, how: Ended, took: Option<u64>) {
+        self.reporter.meter(|handles| handles.ended(how, took));
+    }
+
     /// A call succeeded.
     #[inline]
     pub(super) fn note_success(&self, withdrawal: Option<Withdrawal>) {

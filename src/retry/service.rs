@@ -97,12 +97,15 @@ where
         };
         let travels = self.kit.number(&mut request, 1);
         let spare = copy.is_some().then(|| self.spare());
-        let attempt = if readied {
-            Oneshot::called(self.inner.call(request))
+        let kit = self.kit.clone();
+        // Each branch makes its own future, so that it is made in its place.
+        if readied {
+            let attempt = Oneshot::called(self.inner.call(request));
+            ResponseFuture::begin(attempt, flight, kit, copy, spare, travels)
         } else {
-            Oneshot::waiting(self.inner.clone(), request)
-        };
-        ResponseFuture::begin(attempt, flight, self.kit.clone(), copy, spare, travels)
+            let attempt = Oneshot::waiting(self.inner.clone(), request);
+            ResponseFuture::begin(attempt, flight, kit, copy, spare, travels)
+        }
     }
 }
 
