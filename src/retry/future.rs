@@ -14,7 +14,7 @@ use super::budget::Withdrawal;
 use super::machine::{Attempts, Failed, Law, Next};
 use super::policy::{Flight, Kind};
 use crate::classify::{Classify, Verdict};
-use crate::error::{CallError, Measured, Reason, Rejected};
+use crate::error::{CallError, Reason, Rejected};
 use crate::event::Stop;
 use crate::outcome::{Again, Health, Outcome, Sent};
 use crate::request::{Call, Carry, CloneRequest};
@@ -221,7 +221,7 @@ where
         let this = self.project();
         let Some(policy) = this.flight.policy() else { return Some(result) };
         this.journey.note_attempt();
-        policy.reporter.meter(|handles| handles.own.attempts.increment(1));
+        policy.meter(|handles| handles.own.attempts.increment(1));
         // An answer whose outcome comes at the end of its body is not asked for again.
         let outcome = match policy.classify.classify(result.as_ref()) {
             Verdict::Now(outcome) => outcome,
@@ -233,7 +233,7 @@ where
         };
         if outcome.health == Health::Good && outcome.again == Again::Never {
             policy.note_success(this.journey.withdrawal.take());
-            policy.reporter.meter(|handles| handles.ended(Ended::Good, this.journey.took()));
+            policy.meter(|handles| handles.ended(Ended::Good, this.journey.took()));
             end(this.stage, this.flight);
             return Some(result);
         }
@@ -245,7 +245,7 @@ where
             (Next::Stop(stop), _) => {
                 policy.note_stop(&this.journey.attempts, stop);
                 let took = this.journey.took();
-                policy.reporter.meter(|handles| handles.ended(outcome.health.into(), took));
+                policy.meter(|handles| handles.ended(outcome.health.into(), took));
                 end(this.stage, this.flight);
                 Some(result)
             }
@@ -300,11 +300,11 @@ where
         match this.journey.last_error.take() {
             Some(error) => {
                 let took = this.journey.took();
-                policy.reporter.meter(|handles| handles.ended(Ended::Bad, took));
+                policy.meter(|handles| handles.ended(Ended::Bad, took));
                 error
             }
             // The last answer was a response, which is gone: say what ended the call.
-            None => policy.reporter.reject(Reason::TimedOut, Measured::Nothing).into(),
+            None => policy.reject(Reason::TimedOut).into(),
         }
     }
 }
