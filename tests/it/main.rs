@@ -10,6 +10,7 @@ mod finish;
 mod hooks;
 mod house;
 mod metrics;
+mod ordering;
 mod refusals;
 mod smoke;
 mod source;
