@@ -5,6 +5,7 @@ mod cancel;
 mod circuit_breaker;
 mod compile;
 mod contract;
+mod docs;
 mod exposition;
 mod finish;
 mod hooks;
