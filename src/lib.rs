@@ -1,6 +1,19 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-//! Composable tower layers.
+// Of two definitions of a link the first counts: on the pages of rustdoc these, elsewhere the README's.
+//! [retry]: crate::retry
+//! [circuit_breaker]: crate::circuit_breaker
+//! [bulkhead]: crate::bulkhead
+//! [timeout]: crate::timeout
+//! [health]: crate::health
+//! [ordering]: crate::guide::ordering
+//! [migration]: crate::guide::migration
+//! [metrics]: crate::guide::metrics
+//! [architecture]: crate::guide::architecture
+//! [decisions]: crate::guide::decisions
+//! [pitfalls]: crate::guide::pitfalls
+//! [roadmap]: crate::guide::roadmap
+#![doc = include_str!("../README.md")]
 
 mod classify;
 mod config;
@@ -38,3 +51,22 @@ pub use request::{
     Call, Carried, Carry, CloneRequest, Cloned, Deadline, InCarried, Measure, Never, NoCarry,
 };
 pub use source::Source;
+
+/// The guides of the repository, with their code compiled.
+#[cfg(any(doc, doctest))]
+pub mod guide {
+    #[doc = include_str!("../docs/architecture.md")]
+    pub mod architecture {}
+    #[doc = include_str!("../docs/decisions.md")]
+    pub mod decisions {}
+    #[doc = include_str!("../docs/metrics.md")]
+    pub mod metrics {}
+    #[doc = include_str!("../docs/guide/migration.md")]
+    pub mod migration {}
+    #[doc = include_str!("../docs/guide/ordering.md")]
+    pub mod ordering {}
+    #[doc = include_str!("../docs/pitfalls.md")]
+    pub mod pitfalls {}
+    #[doc = include_str!("../docs/roadmap.md")]
+    pub mod roadmap {}
+}

@@ -49,6 +49,8 @@ pub(crate) struct BulkheadMeter {
 }
 
 impl Instruments for BulkheadMeter {
+    const TIMES_CALLS: bool = false;
+
     fn register(labels: &Labels<'_>) -> Self {
         Self {
             in_flight: labels.gauge(IN_FLIGHT, "Calls under way."),
@@ -233,7 +235,7 @@ impl Policy {
     // ----- telling -----
 
     pub(super) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        self.reporter.reject(reason, measured)
+        self.reporter.reject_with(|fresh| self.set_levels(fresh), reason, measured)
     }
 
     pub(super) fn note_wait(&self, waited: Duration) {
@@ -242,13 +244,14 @@ impl Policy {
 
     #[inline]
     fn note_levels(&self) {
-        let levels = |handles: &Handles<BulkheadMeter>| {
-            let at = self.occupancy();
-            handles.own.in_flight.set(f64::from(at.inside));
-            handles.own.queued.set(f64::from(at.waiting));
-            handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
-        };
-        self.reporter.meter(levels);
+        self.reporter.meter(|handles| self.set_levels(handles));
+    }
+
+    fn set_levels(&self, handles: &Handles<BulkheadMeter>) {
+        let at = self.occupancy();
+        handles.own.in_flight.set(f64::from(at.inside));
+        handles.own.queued.set(f64::from(at.waiting));
+        handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
     }
 
     #[inline(never)]

@@ -1,4 +1,4 @@
-//! What layers need to know about gRPC. It works on plain [`http`](::http) requests and responses,
+//! What layers need to know about gRPC. It works on plain [`http`] requests and responses,
 //! as a layer around a tonic channel or server sees them, and needs no gRPC library.
 //!
 //! A gRPC failure is an `Ok(200)` to whoever looks at HTTP alone. [`GrpcClassifier`] reads the

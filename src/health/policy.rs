@@ -13,11 +13,12 @@ use tokio::task::AbortHandle;
 use super::dials::Dials;
 use super::machine::{Health, Input, Law};
 use super::registry::Inner as Registry;
+use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Status};
 use crate::outcome;
 use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Instruments, Labels};
+use crate::shell::meter::{Ended, Handles, Instruments, Labels};
 use crate::shell::reporter::{Reporter, Speaker};
 use crate::shell::waiters::{Lobby, Seat};
 use crate::time::Tick;
@@ -75,6 +76,8 @@ impl Checked {
 }
 
 impl Instruments for HealthMeter {
+    const TIMES_CALLS: bool = false;
+
     fn register(labels: &Labels<'_>) -> Self {
         Self {
             up: labels.gauge(UP, "1 while up, 0 while down."),
@@ -195,11 +198,12 @@ impl Policy {
         } else {
             self.last_error.set(error.map(Arc::from));
         }
-        self.reporter.meter(|handles| {
+        self.meter(|handles| {
             handles.own.checks[how as usize].increment(1);
             handles.own.seconds.record(took);
         });
         self.step(if how == Checked::Good { Input::Good } else { Input::Bad });
+        self.tell_registries(); // changed or not: a recorder may have come meanwhile
     }
 
     fn step(&self, input: Input) {
@@ -231,14 +235,31 @@ impl Policy {
         });
         let speaker = Speaker { key: None, seq: u64::from(number) };
         self.reporter.tell(speaker, at, EventKind::Health { status });
+        self.tell_registries();
+    }
+
+    fn tell_registries(&self) {
         let registries = self.registries.get();
         registries.iter().filter_map(Weak::upgrade).for_each(|registry| registry.look());
     }
 
+    // ----- telling -----
+
+    pub(super) fn reject(&self, reason: Reason) -> Rejected {
+        self.reporter.reject_with(|fresh| self.set_up(fresh), reason, Measured::Nothing)
+    }
+
+    /// Runs `record` with the metric handles, if anybody records.
+    pub(super) fn meter(&self, record: impl FnOnce(&Handles<HealthMeter>)) {
+        self.reporter.meter.with(|fresh| self.set_up(fresh), record);
+    }
+
     fn set_level(&self) {
-        self.reporter.meter(|handles| {
-            handles.own.up.set(f64::from(u8::from(self.status() == Status::Up)));
-        });
+        self.reporter.meter(|handles| self.set_up(handles));
+    }
+
+    fn set_up(&self, handles: &Handles<HealthMeter>) {
+        handles.own.up.set(f64::from(u8::from(self.status() == Status::Up)));
     }
 }
 
@@ -261,7 +282,7 @@ impl Flight {
                 outcome::Health::Bad => lane.learn(Input::Bad),
                 outcome::Health::Pushback | outcome::Health::Silent => {}
             }
-            lane.reporter.meter(|handles| handles.counted(health.into()));
+            lane.meter(|handles| handles.counted(health.into()));
         }
     }
 }
@@ -269,7 +290,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if let Some(lane) = self.0.take() {
-            lane.reporter.meter(|handles| handles.counted(Ended::Abandoned));
+            lane.meter(|handles| handles.counted(Ended::Abandoned));
         }
     }
 }

@@ -50,6 +50,9 @@ pub(super) struct Inner {
 struct OverallMeter([[Gauge; Status::ALL.len()]; Probe::ALL.len()]);
 
 impl Instruments for OverallMeter {
+    const COUNTS_CALLS: bool = false;
+    const TIMES_CALLS: bool = false;
+
     fn register(labels: &Labels<'_>) -> Self {
         metrics::describe_gauge!(OVERALL, Unit::Count, "1 for the overall status, else 0.");
         Self(Probe::ALL.map(|probe| {
@@ -183,6 +186,7 @@ impl HealthRegistry {
 
     /// How all checks of a probe fare.
     pub fn report(&self, probe: Probe) -> Report {
+        self.0.set_levels(); // for a recorder that came after the last change
         let entries = self.0.entries.get();
         let checks = entries.iter().filter(|entry| entry.probe == probe).map(|entry| CheckReport {
             name: entry.check.source().name().to_owned(),
@@ -228,6 +232,10 @@ impl Inner {
             let now = Probe::ALL.map(|probe| self.status(probe));
             std::mem::replace(overall, now) != now
         });
+        self.set_levels();
+    }
+
+    fn set_levels(&self) {
         self.meter.with(
             |_| (),
             |handles| {

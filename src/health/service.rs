@@ -9,7 +9,7 @@ use tower::Service;
 use super::future::ResponseFuture;
 use super::policy::{Flight, Policy};
 use crate::classify::Classify;
-use crate::error::{CallError, Measured, Reason};
+use crate::error::{CallError, Reason};
 use crate::event::Status;
 use crate::shell::gate::Gate;
 use crate::shell::oneshot::Oneshot;
@@ -87,7 +87,7 @@ where
         if readied {
             self.inner = self.inner.clone(); // gives the reservation back
         }
-        ResponseFuture::refused(self.gate.reporter.reject(refusal, Measured::Nothing))
+        ResponseFuture::refused(self.gate.reject(refusal))
     }
 }
 

@@ -14,7 +14,7 @@ use super::budget::Withdrawal;
 use super::machine::{Attempts, Failed, Law, Next};
 use super::policy::{Flight, Kind};
 use crate::classify::{Classify, Verdict};
-use crate::error::{CallError, Measured, Reason, Rejected};
+use crate::error::{CallError, Reason, Rejected};
 use crate::event::Stop;
 use crate::outcome::{Again, Health, Outcome, Sent};
 use crate::request::{Call, Carry, CloneRequest};
@@ -226,7 +226,7 @@ where
             (Next::Stop(stop), _) => {
                 policy.note_stop(&this.journey.attempts, stop);
                 let took = this.journey.took();
-                policy.reporter.meter(|handles| handles.ended(outcome.health.into(), took));
+                policy.meter(|handles| handles.ended(outcome.health.into(), took));
                 end(this.stage, this.flight);
                 Some(result)
             }
@@ -281,11 +281,11 @@ where
         match this.journey.last_error.take() {
             Some(error) => {
                 let took = this.journey.took();
-                policy.reporter.meter(|handles| handles.ended(Ended::Bad, took));
+                policy.meter(|handles| handles.ended(Ended::Bad, took));
                 error
             }
             // The last answer was a response, which is gone: say what ended the call.
-            None => policy.reporter.reject(Reason::TimedOut, Measured::Nothing).into(),
+            None => policy.reject(Reason::TimedOut).into(),
         }
     }
 }

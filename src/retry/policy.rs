@@ -10,10 +10,11 @@ use metrics::{Counter, Gauge};
 use super::budget::{Budget, Withdrawal};
 use super::dials::Dials;
 use super::machine::{Attempts, Failed, Law, Next};
+use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Stop};
 use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Instruments, Labels};
+use crate::shell::meter::{Ended, Handles, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 
 /// Attempts, the first of each call included.
@@ -140,9 +141,9 @@ impl<C> Policy<C> {
                 price
             }
         };
-        self.reporter.meter(|handles| {
+        self.meter(|handles| {
             handles.own.retries[kind as usize].increment(1);
-            self.set_budget(&handles.own.budget);
+            self.set_budget(handles);
         });
         let (attempt, wait) = (attempts.number(), Duration::from_nanos(wait));
         self.reporter.tell_now(EventKind::Retrying { attempt, wait });
@@ -151,9 +152,9 @@ impl<C> Policy<C> {
 
     /// A call failed, and that is that.
     pub(super) fn note_stop(&self, attempts: &Attempts, stop: Stop) {
-        self.reporter.meter(|handles| {
+        self.meter(|handles| {
             handles.own.stopped[stop as usize].increment(1);
-            self.set_budget(&handles.own.budget);
+            self.set_budget(handles);
         });
         self.reporter.tell_now(EventKind::Stopped { attempts: attempts.number(), stop });
     }
@@ -161,13 +162,13 @@ impl<C> Policy<C> {
     /// An attempt was answered.
     #[inline(never)]
     pub(super) fn note_attempt(&self) {
-        self.reporter.meter(|handles| handles.own.attempts.increment(1));
+        self.meter(|handles| handles.own.attempts.increment(1));
     }
 
     /// A call is over.
     #[inline(never)]
     pub(super) fn note_end(&self, how: Ended, took: Option<u64>) {
-        self.reporter.meter(|handles| handles.ended(how, took));
+        self.meter(|handles| handles.ended(how, took));
     }
 
     /// A call succeeded.
@@ -177,14 +178,24 @@ impl<C> Policy<C> {
             budget.deposit();
             if let Some(withdrawal) = withdrawal {
                 withdrawal.give_back(budget);
-                self.reporter.meter(|handles| self.set_budget(&handles.own.budget));
+                self.meter(|handles| self.set_budget(handles));
             }
         }
     }
 
-    fn set_budget(&self, gauge: &Gauge) {
+    pub(super) fn reject(&self, reason: Reason) -> Rejected {
+        self.reporter.reject_with(|fresh| self.set_budget(fresh), reason, Measured::Nothing)
+    }
+
+    /// Runs `record` with the metric handles, if anybody records.
+    #[inline]
+    pub(super) fn meter(&self, record: impl FnOnce(&Handles<RetryMeter>)) {
+        self.reporter.meter.with(|fresh| self.set_budget(fresh), record);
+    }
+
+    fn set_budget(&self, handles: &Handles<RetryMeter>) {
         if let Some(budget) = &self.budget {
-            gauge.set(budget.balance());
+            handles.own.budget.set(budget.balance());
         }
     }
 }
@@ -225,7 +236,7 @@ impl<C> Flight<C> {
 impl<C> Drop for Flight<C> {
     fn drop(&mut self) {
         if let Some(lane) = self.0.take() {
-            lane.reporter.meter(|handles| handles.ended(Ended::Abandoned, None));
+            lane.meter(|handles| handles.ended(Ended::Abandoned, None));
         }
     }
 }

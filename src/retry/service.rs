@@ -9,7 +9,7 @@ use tower::Service;
 use super::future::{Kit, ResponseFuture, Source};
 use super::policy::{Flight, Policy};
 use crate::classify::Classify;
-use crate::error::{CallError, Measured, Reason};
+use crate::error::{CallError, Reason};
 use crate::request::{Carry, CloneRequest};
 use crate::shell::gate::Gate;
 use crate::shell::oneshot::Oneshot;
@@ -86,7 +86,7 @@ where
             if readied {
                 self.inner = self.inner.clone(); // gives the reservation back
             }
-            let rejected = self.gate.reporter.reject(Reason::Draining, Measured::Nothing);
+            let rejected = self.gate.reject(Reason::Draining);
             return ResponseFuture::refused(rejected, self.kit.clone());
         };
         let flight = Flight::new(lane);

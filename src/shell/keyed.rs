@@ -59,6 +59,10 @@ struct KeyMeter {
 }
 
 impl Instruments for KeyMeter {
+    // The breakers of the keys count their calls together.
+    const COUNTS_CALLS: bool = false;
+    const TIMES_CALLS: bool = false;
+
     fn register(labels: &Labels<'_>) -> Self {
         Self {
             keys: labels.gauge(KEYS, "Keys that have a policy of their own."),

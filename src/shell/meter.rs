@@ -24,6 +24,11 @@ const DURATION: &str = "seawall_call_duration_seconds";
 
 /// What a layer measures besides calls, rejections and durations.
 pub(crate) trait Instruments: Send + Sync + 'static {
+    /// Whether calls go through this policy. Where none do there is no series that stays empty.
+    const COUNTS_CALLS: bool = true;
+    /// Whether it measures how long they take.
+    const TIMES_CALLS: bool = true;
+
     /// Describes the metrics and takes a handle of each from the recorder in force.
     fn register(labels: &Labels<'_>) -> Self;
 }
@@ -159,15 +164,23 @@ fn live_recorder() -> Option<usize> {
 impl<I: Instruments> Handles<I> {
     fn register(labels: &Labels<'_>) -> Self {
         Self {
-            calls: labels.counters(CALLS, "Calls let through, by outcome.", "outcome", Ended::ALL),
-            rejections: labels.counters(
-                REJECTIONS,
-                "Calls that a layer ended itself, by reason.",
-                "reason",
-                Reason::ALL.map(Reason::as_str),
-            ),
-            duration: labels
-                .seconds(DURATION, "Time from the first Pending of a call to its answer."),
+            calls: if I::COUNTS_CALLS {
+                let about = "Calls let through, by outcome.";
+                labels.counters(CALLS, about, "outcome", Ended::ALL)
+            } else {
+                std::array::from_fn(|_| Counter::noop())
+            },
+            rejections: if I::COUNTS_CALLS {
+                let about = "Calls that a layer ended itself, by reason.";
+                labels.counters(REJECTIONS, about, "reason", Reason::ALL.map(Reason::as_str))
+            } else {
+                std::array::from_fn(|_| Counter::noop())
+            },
+            duration: if I::TIMES_CALLS {
+                labels.seconds(DURATION, "Time from the first Pending of a call to its answer.")
+            } else {
+                Histogram::noop()
+            },
             own: I::register(labels),
         }
     }

@@ -65,7 +65,18 @@ impl<I: Instruments> Reporter<I> {
 
     /// A call is ended here: counts it, tells of it, and gives what the caller is told.
     pub(crate) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        self.meter(|handles| handles.rejected(reason));
+        self.reject_with(|_| (), reason, measured)
+    }
+
+    /// The same for a policy with levels, which are set first if these handles are fresh: a refusal
+    /// may be the first that a recorder hears of it.
+    pub(crate) fn reject_with(
+        &self,
+        levels: impl FnOnce(&Handles<I>),
+        reason: Reason,
+        measured: Measured,
+    ) -> Rejected {
+        self.meter.with(levels, |handles| handles.rejected(reason));
         self.tell_now(EventKind::Rejected { reason });
         Rejected::new(self.source.clone(), reason, measured)
     }

@@ -1,0 +1,114 @@
+//! What the documents say of the source is true.
+
+use std::path::{Path, PathBuf};
+
+use seawall::{bulkhead, circuit_breaker, health, retry, timeout};
+
+const README: &str = include_str!("../../README.md");
+const PITFALLS: &str = include_str!("../../docs/pitfalls.md");
+const CHANGELOG: &str = include_str!("../../CHANGELOG.md");
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The words in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Whether a comment of the file says that it fences this class of pitfalls.
+fn names(text: &str, class: &str) -> bool {
+    let marks = text.lines().filter_map(|line| line.split_once("pitfall").map(|(_, marks)| marks));
+    marks.flat_map(|marks| marks.split(|c: char| !c.is_alphanumeric())).any(|word| word == class)
+}
+
+#[test]
+fn every_test_that_is_said_to_fence_a_pitfall_names_it() {
+    let rows: Vec<_> = PITFALLS.lines().filter(|line| line.starts_with("| B")).collect();
+    let mut fenced = 0;
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [class, _, places] = cells[..] else { panic!("three cells: {row}") };
+        for path in quoted(places).filter(|_| !places.contains("partly")) {
+            assert!(names(&read(path), class), "{path} does not name pitfall {class}");
+            fenced += 1;
+        }
+    }
+    assert!(fenced > 50, "{fenced}");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    fn documents(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+        let files = files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "md"));
+        files.chain(folders.iter().flat_map(|folder| documents(folder))).collect()
+    }
+    let mut all = documents(&root().join("docs"));
+    all.extend(
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map(|p| root().join(p)),
+    );
+    for document in all {
+        let text = std::fs::read_to_string(&document).unwrap();
+        let inline = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        let inline = inline.map(|(target, _)| target);
+        let defined = text.lines().filter(|line| line.starts_with('['));
+        let defined = defined.filter_map(|line| line.split_once("]: ")).map(|(_, target)| target);
+        for target in inline.chain(defined).filter(|target| !target.contains("://")) {
+            let path = document.parent().unwrap().join(target);
+            assert!(path.exists(), "{}: {target}", document.display());
+        }
+    }
+}
+
+#[test]
+fn the_defaults_in_the_readme_are_the_defaults() {
+    let row = |layer: &str| {
+        let start = format!("| [`{layer}`]");
+        README.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{layer}"))
+    };
+    let says = |layer, words: String| {
+        assert!(row(layer).contains(&words), "{layer}: not {words:?} in {:?}", row(layer));
+    };
+    says("retry", format!("{} attempts", retry::ATTEMPTS));
+    says(
+        "retry",
+        format!("{:?}, doubling to {:?}, with full jitter", retry::BASE, retry::CAP)
+            .replace("ms", " ms")
+            .replace("1s", "1 s"),
+    );
+    assert_eq!((retry::FACTOR, retry::Backoff::default().jitter), (2, retry::Jitter::Full));
+    says("retry", format!("pays for {} retries", retry::PER_SUCCESS / retry::PRICE));
+    let percent = |ratio: f64| format!("{} %", ratio * 100.0);
+    let (broken, tolerated) = (circuit_breaker::BROKEN, circuit_breaker::TOLERATED);
+    says(
+        "circuit_breaker",
+        format!("like {} and not like {}", percent(broken), percent(tolerated)),
+    );
+    let millis = |time: std::time::Duration| format!("{} ms", time.as_millis());
+    let (rest, cap) = (circuit_breaker::REST, circuit_breaker::REST_CAP);
+    says("circuit_breaker", format!("rests {} to {}", millis(rest), millis(cap)));
+    says("bulkhead", format!("{} calls, and no queue", bulkhead::LIMIT));
+    assert_eq!(bulkhead::QUEUE, 0);
+    says("timeout", format!("{} s from the builder", timeout::LIMIT.as_secs()));
+    says("health", format!("every {} s", health::INTERVAL.as_secs()));
+    says("health", format!("after {} bad ones, up after {} good ones", health::FALL, health::RISE));
+}
+
+#[test]
+fn the_readme_and_the_changelog_know_every_layer() {
+    for entry in std::fs::read_dir(root().join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.join("layer.rs").exists() {
+            assert!(README.contains(&format!("| [`{name}`][{name}] |")), "README.md: {name}");
+            assert!(CHANGELOG.contains(&format!("- **{name}**")), "CHANGELOG.md: {name}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The table of the document: names, types, labels and their values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use seawall::bulkhead::BulkheadLayer;
+use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
+use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
+use seawall::retry::RetryLayer;
+use seawall::timeout::TimeoutLayer;
+use tokio::time::{advance, sleep};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+use super::{Failed, MS, Script, abandon, act};
+use crate::exposition::{Exposition, recorder};
+
+const DOC: &str = include_str!("../../../docs/metrics.md");
+
+/// One row of the table.
+#[derive(Debug, PartialEq)]
+struct Row {
+    kind: String,
+    labels: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The words in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split('`').skip(1).step_by(2).map(str::to_owned)
+}
+
+fn documented() -> BTreeMap<String, Row> {
+    let rows = DOC.lines().filter(|line| line.starts_with("| `seawall_"));
+    let rows = rows.map(|line| {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [metric, kind, layers, labels, ..] = cells[..] else { panic!("too short: {line}") };
+        let mut row = Row { kind: kind.to_owned(), labels: BTreeMap::new() };
+        row.labels.insert("layer".into(), quoted(layers).collect());
+        row.labels.retain(|_, layers| !layers.is_empty());
+        let mut same = BTreeSet::new();
+        for label in labels.split_terminator(';') {
+            let (label, values) = label.split_once(':').expect("a label and its values");
+            if !values.contains("the same") {
+                same = quoted(values).collect();
+            }
+            row.labels.insert(quoted(label).next().expect("a label"), same.clone());
+        }
+        (quoted(metric).next().expect("a metric"), row)
+    });
+    rows.collect()
+}
+
+// pitfall B24: labels are bounded
+#[tokio::test(start_paused = true)]
+async fn the_table_in_the_docs_is_what_a_recorder_shows() {
+    let recorder = recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    everything_that_can_be_counted().await;
+
+    let seen = Exposition::of(&recorder);
+    let documented = documented();
+    let names = |metrics: &BTreeMap<String, _>| metrics.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&seen.kinds), documented.keys().cloned().collect::<Vec<_>>());
+    for (metric, row) in documented {
+        let mut labels = seen.labels(&metric);
+        assert!(labels.remove("name").is_some(), "{metric} has no name");
+        let shown = Row { kind: seen.kinds[&metric].clone(), labels };
+        assert_eq!(shown, row, "{metric}");
+        assert!(seen.helps.get(&metric).is_some_and(|help| !help.is_empty()), "{metric}: no HELP");
+    }
+}
+
+async fn everything_that_can_be_counted() {
+    for (cause, trip) in [
+        ("evidence", Trip::default()),
+        ("consecutive", Trip::consecutive(2)),
+        ("failure_rate", Trip::failure_rate(0.5).over_calls(2).at_least(2)),
+        ("slow_rate", Trip::slow_rate(0.5, MS).over_calls(2).at_least(2)),
+    ] {
+        let breaker = CircuitBreakerLayer::builder(cause).trip(trip).build().unwrap();
+        while breaker.handle().snapshot().last_trip.is_none() {
+            let script = if cause == "slow_rate" { Script::After(2 * MS) } else { Script::Bad };
+            let _ = breaker.run(|| act(script)).await;
+        }
+        // The rest is over: probes fail, are given up one after the other, or succeed.
+        for _ in 0..3 {
+            advance(Duration::from_secs(1)).await;
+            let _ = breaker.run(|| act(Script::Bad)).await;
+            advance(Duration::from_secs(1)).await;
+            for _ in 0..3 {
+                abandon(breaker.run(|| act(Script::Never))).await;
+            }
+        }
+        advance(Duration::from_secs(1)).await;
+        for _ in 0..7 {
+            breaker.run(|| act(Script::Good)).await.unwrap();
+        }
+        let mut switch = breaker.handle().switch();
+        for position in [Position::Open, Position::Closed, Position::Open, Position::Auto] {
+            switch.set(position);
+        }
+        for _ in 0..17 {
+            let _ = breaker.run(|| act(Script::Bad)).await;
+        }
+        breaker.handle().reset();
+    }
+    let keyed = CircuitBreakerLayer::builder("keyed").keyed(|_: &Script| "key".into());
+    let keyed = ServiceBuilder::new().layer(keyed.build().unwrap()).service(service_fn(act));
+    keyed.oneshot(Script::Good).await.unwrap();
+
+    let retry = RetryLayer::new("retry");
+    retry.run(|| act(Script::Good)).await.unwrap();
+    let bulkhead = BulkheadLayer::builder("bulkhead").limit(1).queue(1).build().unwrap();
+    let (first, second) =
+        tokio::join!(bulkhead.run(|| act(Script::After(MS))), bulkhead.run(|| act(Script::Good)));
+    first.and(second).unwrap();
+    let timeout = TimeoutLayer::new("timeout", MS);
+    timeout.run(|| act(Script::Never)).await.unwrap_err();
+    let health = HealthLayer::builder("health").check(|| async { Ok::<_, Failed>(()) });
+    let health = health.build().unwrap();
+    health.run(|| act(Script::Good)).await.unwrap();
+    sleep(MS).await; // for the check
+    HealthRegistry::new("registry").add(Probe::Liveness, Criticality::Critical, &health.handle());
+}
