@@ -121,6 +121,9 @@ impl<C> Policy<C> {
         kind: Kind,
         left: Option<u64>,
     ) -> (Next, Option<Withdrawal>) {
+        if let Some(stop) = attempts.last(law, failed) {
+            return (Next::Stop(stop), None); // before the user's own backoff is asked
+        }
         let before = *attempts;
         let own = self.backoff_by.as_ref().map(|own| crate::time::nanos(own(before.number())));
         let next = attempts.fail(law, failed, left, own, fastrand::u64(..));
@@ -149,12 +152,12 @@ impl<C> Policy<C> {
     }
 
     /// A call failed, and that is that.
-    pub(super) fn note_stop(&self, attempts: &Attempts, stop: Stop) {
+    pub(super) fn note_stop(&self, attempts: u32, stop: Stop) {
         self.reporter.meter(|handles| {
             handles.own.stopped[stop as usize].increment(1);
             self.set_budget(&handles.own.budget);
         });
-        self.reporter.tell_now(EventKind::Stopped { attempts: attempts.number(), stop });
+        self.reporter.tell_now(EventKind::Stopped { attempts, stop });
     }
 
     /// A call succeeded.

@@ -9,6 +9,7 @@ mod finish;
 mod hooks;
 mod house;
 mod refusals;
+mod retry;
 mod scene;
 mod smoke;
 mod source;
