@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use seawall::timeout::{Dials, TimeoutLayer};
 use seawall::{Carried, Deadline, Error, EventKind, InCarried, Measured, Reason};
-use tokio::time::{Instant, advance, sleep};
+use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::scene::{Boxed, Calls, Fail, Log, is_ready, measured, ms, poll_once, reason, taking};
+use crate::scene::{
+    Boxed, Calls, Fail, Log, is_ready, measured, ms, now, poll_once, reason, taking,
+};
 
 const REJECTED: EventKind = EventKind::Rejected { reason: Reason::TimedOut };
 
@@ -48,7 +50,7 @@ async fn a_call_that_ran_out_of_time_is_told_of_once_with_the_limit() {
     let log = Log::default();
     let layer = TimeoutLayer::builder("x").limit(ms(100)).observe(log.observer()).build().unwrap();
     let (_, inner) = taking(ms(200));
-    let began = Instant::now();
+    let began = now();
     let mut call = Box::pin(layer.layer(inner).oneshot(7));
     let ended = call.as_mut().await;
     assert_eq!(reason(&ended), Some(Reason::TimedOut));
@@ -146,7 +148,7 @@ async fn each_request_may_have_a_limit_of_its_own() {
         .unwrap();
     for (request, limit) in [(0, 100), (20, 20), (500, 500)] {
         let (_, inner) = taking(ms(10_000));
-        let began = Instant::now();
+        let began = now();
         let ended = layer.layer(inner).oneshot(request).await;
         assert_eq!(reason(&ended), Some(Reason::TimedOut));
         assert_eq!(measured(&ended), Some(Measured::Elapsed { limit: limit * 1_000_000 }));
@@ -194,7 +196,7 @@ async fn whichever_limit_comes_first_ends_the_call_and_says_so() {
     ] {
         let layer = TimeoutLayer::builder("x").limit(own).carry(InCarried).build().unwrap();
         let inner = service_fn(|_: Carried<()>| std::future::pending::<Result<(), Fail>>());
-        let began = Instant::now();
+        let began = now();
         let told = told.map_or(Deadline::NEVER, |told| Deadline::after(ms(told)));
         let ended = layer.layer(inner).oneshot(Carried::new((), told)).await;
         assert_eq!((reason(&ended), began.elapsed()), (Some(why), ms(at)), "{own:?} {told:?}");
@@ -216,7 +218,7 @@ async fn work_whose_time_is_over_is_refused_on_arrival_and_its_reservation_relea
     service.ready().await.unwrap();
     assert!(!is_ready(&mut other), "the one reservation is taken");
     // Asking at the very instant of a deadline is too late.
-    let mut call = Box::pin(service.call(Carried::new((), Deadline::at(Instant::now()))));
+    let mut call = Box::pin(service.call(Carried::new((), Deadline::at(now()))));
     assert!(is_ready(&mut other), "the reservation was not released");
     let Poll::Ready(refused) = poll_once(&mut call) else { panic!("a refusal waits for nobody") };
     assert_eq!(reason(&refused), Some(Reason::DeadlineExceeded));
@@ -235,7 +237,7 @@ async fn readiness_is_part_of_the_call_if_asked_to() {
         .unwrap()
         .layer(never());
     assert!(is_ready(&mut covered));
-    let began = Instant::now();
+    let began = now();
     assert_eq!(reason(&covered.call(7).await), Some(Reason::TimedOut));
     assert_eq!(began.elapsed(), ms(100));
 
@@ -275,7 +277,7 @@ async fn draining_refuses_the_new_and_awaits_those_under_way() {
     let mut draining = Box::pin(layer.drain());
     assert!(poll_once(&mut draining).is_pending());
     assert_eq!(reason(&service.oneshot(2).await), Some(Reason::Draining));
-    let began = Instant::now();
+    let began = now();
     draining.await;
     assert_eq!(began.elapsed(), ms(50));
     assert_eq!(call.await.unwrap(), Ok(1));

@@ -5,11 +5,10 @@ use std::time::Duration;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::retry::{Budget, OnRefusal, RetryLayer};
 use seawall::{Error, EventKind, Outcome, Reason, Stop};
-use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
 use super::retry;
-use crate::scene::{Boxed, Broken, Log, answering, broken, ms, reason};
+use crate::scene::{Boxed, Broken, Log, answering, broken, ms, now, reason};
 
 const fn stopped(attempts: u32, stop: Stop) -> EventKind {
     EventKind::Stopped { attempts, stop }
@@ -140,7 +139,7 @@ async fn a_refusal_further_in_ends_it_at_once() {
     switch.set(Position::Open);
     let (calls, inner) = answering(Ok);
     let service = retry(&log).cloned().build().unwrap().layer(breaker.layer(inner));
-    let began = Instant::now();
+    let began = now();
     let refused = service.oneshot(7).await;
     assert_eq!(reason(&refused), Some(Reason::CircuitOpen));
     assert_eq!((calls.count(), began.elapsed()), (0, Duration::ZERO));
@@ -165,7 +164,7 @@ async fn a_refusal_further_in_is_waited_for_if_asked_to() {
     let told = asked.retry_after().expect("a breaker at rest knows how long");
 
     let layer = retry(&log).on_refusal(OnRefusal::Wait).cloned().build().unwrap();
-    let began = Instant::now();
+    let began = now();
     assert_eq!(layer.layer(inner).oneshot(7).await, Ok(2));
     assert!(began.elapsed() >= told, "{:?} is earlier than {told:?}", began.elapsed());
     assert_eq!(calls.count(), 2);

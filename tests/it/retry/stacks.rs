@@ -7,14 +7,14 @@ use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::retry::{Backoff, Budget, Dials, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{CallError, Error, Reason};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tower::buffer::BufferLayer;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 
 use super::retry;
 use crate::scene::{
-    Boxed, Fail, Log, answering, broken, fields, ms, poll_once, reason, settle, taking,
+    Boxed, Fail, Log, answering, broken, fields, ms, now, poll_once, reason, settle, taking,
 };
 
 // pitfall B33
@@ -115,7 +115,7 @@ async fn draining_awaits_those_that_wait_for_their_next_attempt() {
     let mut draining = Box::pin(layer.drain());
     assert!(poll_once(&mut draining).is_pending());
     assert_eq!(reason(&service.oneshot(2).await), Some(Reason::Draining));
-    let began = Instant::now();
+    let began = now();
     draining.await;
     assert_eq!((calls.count(), began.elapsed(), layer.in_flight()), (3, ms(100), 0));
     assert_eq!(call.await.unwrap(), Err(Error::Inner(broken("no"))));
@@ -126,7 +126,7 @@ async fn a_call_without_a_service_is_tried_again_too() {
     let layer = RetryLayer::builder("x").attempts(5).backoff(Backoff::fixed(ms(50))).build();
     let layer = layer.unwrap(); // never told how to copy: a closure is called again as it is
     let tries = AtomicU32::new(0);
-    let begun = Instant::now();
+    let begun = now();
     let answer = layer.run(|| async {
         sleep(ms(10)).await;
         let nth = tries.fetch_add(1, Ordering::SeqCst) + 1;
