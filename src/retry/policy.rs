@@ -103,8 +103,11 @@ impl<C> Policy<C> {
     }
 
     pub(super) fn turn(&self, law: Law, dials: Dials) {
-        self.copies.store(law.attempts > 1, Ordering::Relaxed);
-        self.dials.set((law, dials));
+        // Together, so that of two who turn at once the same one wins both.
+        self.dials.update(|_| {
+            self.copies.store(law.attempts > 1, Ordering::Relaxed);
+            (law, dials)
+        });
     }
 
     #[inline]
