@@ -83,6 +83,8 @@ mod layer;
 mod machine;
 mod policy;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use backpressure::{Backpressure, BackpressureLayer};
 pub use dials::{Dials, LIMIT, MAX_WAIT, Order, QUEUE};

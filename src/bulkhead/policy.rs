@@ -94,8 +94,11 @@ impl Policy {
 
     /// Turns the dials. Those inside stay inside; if there is more room now, the next come in.
     pub(super) fn turn(&self, law: Law, dials: Dials) {
-        self.dials.set((law, dials));
-        self.limit.store(law.limit, Ordering::Release);
+        // Together, so that of two who turn at once the same one wins both.
+        self.dials.update(|_| {
+            self.limit.store(law.limit, Ordering::Release);
+            (law, dials)
+        });
         while self.step_and_call(Input::Settle) == Effect::Next {}
         self.note_levels();
     }
@@ -221,11 +224,14 @@ impl Policy {
         effect
     }
 
+    /// Taken in the line only. The limit is read there, so that nobody is left in line by one who
+    /// knows an older limit than whoever raised it and let the others in.
     fn step(&self, law: &Law, input: Input) -> Effect {
+        let law = Law { limit: self.limit.load(Ordering::Acquire), ..*law };
         let mut effect = Effect::Done;
         let step = |word| {
             let mut at = Occupancy::unpack(word);
-            effect = at.step(law, input);
+            effect = at.step(&law, input);
             Some(at.pack())
         };
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);

@@ -144,32 +144,40 @@ where
         loop {
             let mut this = self.as_mut().project();
             match this.stage {
-                Stage::Attempting => match this.attempt.as_mut().poll(cx) {
-                    Poll::Ready(result) => {
-                        if let Some(result) = self.as_mut().judge(result) {
-                            return Poll::Ready(result);
-                        }
-                    }
-                    Poll::Pending => {
-                        this.journey.started.get_or_insert_with(time::now);
-                        // Only a further attempt has a timer here: it waits for readiness.
-                        if this.attempt.as_ref().is_called() {
-                            this.timer.set(None);
-                            return Poll::Pending;
-                        }
-                        match this.timer.as_mut().as_pin_mut() {
-                            Some(timer) => ready!(timer.poll(cx)),
-                            None => return Poll::Pending,
-                        }
+                Stage::Attempting => {
+                    // Only a further attempt has a timer here: it waits for readiness. A service
+                    // that is ready when the time is over is ready too late.
+                    if this.timer.as_ref().as_pin_ref().is_some_and(|timer| timer.is_elapsed()) {
                         return Poll::Ready(Err(self.as_mut().lose_patience()));
                     }
-                },
+                    match this.attempt.as_mut().poll(cx) {
+                        Poll::Ready(result) => {
+                            if let Some(result) = self.as_mut().judge(result) {
+                                return Poll::Ready(result);
+                            }
+                        }
+                        Poll::Pending => {
+                            this.journey.started.get_or_insert_with(time::now);
+                            if this.attempt.as_ref().is_called() {
+                                this.timer.set(None);
+                                return Poll::Pending;
+                            }
+                            match this.timer.as_mut().as_pin_mut() {
+                                Some(timer) => ready!(timer.poll(cx)),
+                                None => return Poll::Pending,
+                            }
+                            return Poll::Ready(Err(self.as_mut().lose_patience()));
+                        }
+                    }
+                }
                 Stage::Waiting => {
                     if let Some(timer) = this.timer.as_mut().as_pin_mut() {
                         ready!(timer.poll(cx));
                     }
                     this.timer.set(None);
-                    self.as_mut().try_again();
+                    if let Some(error) = self.as_mut().try_again() {
+                        return Poll::Ready(Err(error));
+                    }
                 }
                 Stage::Refused(_) | Stage::Over => {
                     return match std::mem::replace(this.stage, Stage::Over) {
@@ -224,7 +232,7 @@ where
         let left = this.journey.left(&law);
         match policy.next(&law, &mut this.journey.attempts, failed, kind, left) {
             (Next::Stop(stop), _) => {
-                policy.note_stop(&this.journey.attempts, stop);
+                policy.note_stop(this.journey.attempts.number(), stop);
                 let took = this.journey.took();
                 policy.meter(|handles| handles.ended(outcome.health.into(), took));
                 end(this.stage, this.flight);
@@ -243,13 +251,23 @@ where
         }
     }
 
-    /// The wait is over.
-    fn try_again(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        let (Some(policy), Some(mut request)) = (this.flight.policy(), this.copy.take()) else {
-            return; // a wait begins only with a copy at hand
+    /// The wait is over. Gives the error that ends the call if it took all the time there was.
+    fn try_again(mut self: Pin<&mut Self>) -> Option<S::Error> {
+        let mut this = self.as_mut().project();
+        let Some(law) = this.flight.policy().map(|policy| policy.law()) else {
+            return Some(self.lose_patience());
         };
-        let law = policy.law();
+        // It waits for readiness no longer than an attempt can still begin.
+        let patience = match this.journey.left(&law) {
+            None => None,
+            Some(left) => match left.checked_sub(law.least_time) {
+                Some(patience) => Some(Duration::from_nanos(patience)),
+                None => return Some(self.lose_patience()),
+            },
+        };
+        let Some(mut request) = this.copy.take() else {
+            return Some(self.lose_patience()); // unreachable: a wait begins with a copy at hand
+        };
         if !this.journey.attempts.is_last(&law) {
             *this.copy = this.kit.copy.clone_request(&request);
         }
@@ -261,14 +279,13 @@ where
         if this.copy.is_none() {
             *this.spare = None;
         }
-        // It waits for readiness no longer than there is time left.
-        let left = this.journey.left(&law).map(Duration::from_nanos);
-        let at = left.and_then(|left| time::now().checked_add(left));
+        let at = patience.and_then(|patience| time::now().checked_add(patience));
         this.timer.set(at.map(sleep_until));
         *this.stage = Stage::Attempting;
+        None
     }
 
-    /// The service did not become ready while there was time.
+    /// The time is over, and the attempt that was to come has not begun.
     fn lose_patience(self: Pin<&mut Self>) -> S::Error {
         let mut this = self.project();
         this.attempt.as_mut().end();
@@ -277,7 +294,8 @@ where
         let Some(policy) = this.flight.end() else {
             unreachable!("a call has its lane until it is over")
         };
-        policy.note_stop(&this.journey.attempts, Stop::Deadline);
+        let begun = this.journey.attempts.number().saturating_sub(1);
+        policy.note_stop(begun, Stop::Deadline);
         match this.journey.last_error.take() {
             Some(error) => {
                 let took = this.journey.took();

@@ -66,6 +66,22 @@ impl Attempts {
         self.counted >= law.attempts
     }
 
+    /// Why no further attempt can follow one that failed like this, however much time is left.
+    pub(crate) fn last(&self, law: &Law, how: Failed) -> Option<Stop> {
+        if !how.again {
+            return Some(Stop::Final);
+        }
+        if how.refused && !law.wait_for_refusals {
+            return Some(Stop::Refused);
+        }
+        let used = if how.unsent { self.unsent.saturating_add(1) } else { self.counted };
+        // For the last attempt no copy was made: the request is not to blame.
+        if used >= law.attempts || (!how.copied && self.is_last(law)) {
+            return Some(Stop::Exhausted);
+        }
+        (!how.copied).then_some(Stop::NoCopy)
+    }
+
     /// The attempt failed with `left` nanoseconds to go, or any number of them. `own` is the wait
     /// that the user's own backoff says.
     pub(crate) fn fail(
@@ -76,18 +92,8 @@ impl Attempts {
         own: Option<u64>,
         draw: u64,
     ) -> Next {
-        if !how.again {
-            return Next::Stop(Stop::Final);
-        }
-        if how.refused && !law.wait_for_refusals {
-            return Next::Stop(Stop::Refused);
-        }
-        let used = if how.unsent { self.unsent.saturating_add(1) } else { self.counted };
-        if used >= law.attempts {
-            return Next::Stop(Stop::Exhausted);
-        }
-        if !how.copied {
-            return Next::Stop(Stop::NoCopy);
+        if let Some(stop) = self.last(law, how) {
+            return Next::Stop(stop);
         }
         let backoff = own.unwrap_or_else(|| law.curve.wait(self.number(), self.last_wait, draw));
         let wait = how.hint.unwrap_or(0).min(law.hint_cap).saturating_add(backoff);

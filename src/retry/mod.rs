@@ -68,8 +68,8 @@
 //!
 //! # Rejections
 //!
-//! [`TimedOut`](crate::Reason::TimedOut) if the service did not become ready for a further attempt
-//! while there was time, and the last answer was a response (an error is returned as it is);
+//! [`TimedOut`](crate::Reason::TimedOut) if the time was over before a further attempt could begin,
+//! and the last answer was a response, which is gone by then (an error is returned as it is);
 //! [`Draining`](crate::Reason::Draining) after [`RetryLayer::drain`].
 //!
 //! # Events and metrics
@@ -97,6 +97,8 @@ mod layer;
 mod machine;
 mod policy;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use budget::{
     BUDGET_CAP, Budget, BudgetBuilder, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE, Withdrawal,

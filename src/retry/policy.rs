@@ -105,8 +105,11 @@ impl<C> Policy<C> {
     }
 
     pub(super) fn turn(&self, law: Law, dials: Dials) {
-        self.copies.store(law.attempts > 1, Ordering::Relaxed);
-        self.dials.set((law, dials));
+        // Together, so that of two who turn at once the same one wins both.
+        self.dials.update(|_| {
+            self.copies.store(law.attempts > 1, Ordering::Relaxed);
+            (law, dials)
+        });
     }
 
     #[inline]
@@ -123,6 +126,9 @@ impl<C> Policy<C> {
         kind: Kind,
         left: Option<u64>,
     ) -> (Next, Option<Withdrawal>) {
+        if let Some(stop) = attempts.last(law, failed) {
+            return (Next::Stop(stop), None); // before the user's own backoff is asked
+        }
         let before = *attempts;
         let own = self.backoff_by.as_ref().map(|own| crate::time::nanos(own(before.number())));
         let next = attempts.fail(law, failed, left, own, fastrand::u64(..));
@@ -151,12 +157,12 @@ impl<C> Policy<C> {
     }
 
     /// A call failed, and that is that.
-    pub(super) fn note_stop(&self, attempts: &Attempts, stop: Stop) {
+    pub(super) fn note_stop(&self, attempts: u32, stop: Stop) {
         self.meter(|handles| {
             handles.own.stopped[stop as usize].increment(1);
             self.set_budget(handles);
         });
-        self.reporter.tell_now(EventKind::Stopped { attempts: attempts.number(), stop });
+        self.reporter.tell_now(EventKind::Stopped { attempts, stop });
     }
 
     /// An attempt was answered.

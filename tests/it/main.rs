@@ -1,6 +1,7 @@
 //! What users rely on, through the public API, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that panics is a test that fails
 
+mod bulkhead;
 mod cancel;
 mod circuit_breaker;
 mod compile;
@@ -13,8 +14,11 @@ mod house;
 mod metrics;
 mod ordering;
 mod refusals;
+mod retry;
+mod scene;
 mod smoke;
 mod source;
 mod subjects;
 mod support;
+mod timeout;
 mod types;

@@ -1,0 +1,99 @@
+//! The law of a bulkhead against a model that knows everyone by name.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::machine::{Effect, Input, Law, Occupancy};
+
+/// Everyone who is inside, and everyone who waits.
+#[derive(Debug, Default)]
+struct Model {
+    inside: Vec<u32>,
+    waiting: VecDeque<u32>,
+    names: u32,
+}
+
+impl Model {
+    fn step(&mut self, law: &Law, input: Input) -> Effect {
+        match input {
+            Input::Ask | Input::Stand => {
+                self.names += 1;
+                let stands = input == Input::Stand || self.waiting.len() < law.queue as usize;
+                if self.inside.len() < law.limit as usize && self.waiting.is_empty() {
+                    self.inside.push(self.names);
+                    Effect::Enter
+                } else if stands {
+                    self.waiting.push_back(self.names);
+                    Effect::Wait
+                } else {
+                    Effect::Full
+                }
+            }
+            Input::Leave => {
+                self.inside.pop();
+                self.let_in(law)
+            }
+            Input::GiveUp => {
+                self.waiting.pop_front();
+                Effect::Done
+            }
+            Input::Settle => self.let_in(law),
+        }
+    }
+
+    fn let_in(&mut self, law: &Law) -> Effect {
+        if self.inside.len() >= law.limit as usize {
+            return Effect::Done;
+        }
+        match self.waiting.pop_front() {
+            Some(next) => {
+                self.inside.push(next);
+                Effect::Next
+            }
+            None => Effect::Done,
+        }
+    }
+}
+
+proptest! {
+    // pitfalls B10, B12
+    #[test]
+    fn it_agrees_with_a_model_that_knows_everyone_by_name(
+        queue in 0_u32..5,
+        steps in prop::collection::vec((1_u32..5, 0_u8..7), 0..300),
+    ) {
+        let (mut word, mut model) = (Occupancy::default().pack(), Model::default());
+        for (limit, which) in steps {
+            let law = Law { limit, queue, max_wait: 0, newest_first: false };
+            let mut at = Occupancy::unpack(word);
+            let input = match which {
+                0..=2 => Input::Ask,
+                3 => Input::Stand,
+                4 if at.inside > 0 => Input::Leave,
+                5 if at.waiting > 0 => Input::GiveUp,
+                _ => Input::Settle,
+            };
+            let before = at.inside;
+            prop_assert_eq!(at.step(&law, input), model.step(&law, input), "{:?}", input);
+            prop_assert_eq!(at.inside as usize, model.inside.len());
+            prop_assert_eq!(at.waiting as usize, model.waiting.len());
+            prop_assert!(at.inside <= before.max(limit), "above the limit");
+            word = at.pack();
+            prop_assert_eq!(Occupancy::unpack(word), at);
+        }
+    }
+}
+
+#[test]
+fn counts_that_cannot_be_do_not_wrap() {
+    let law = Law { limit: 1, queue: 0, max_wait: 0, newest_first: false };
+    let mut at = Occupancy::default();
+    assert_eq!(at.step(&law, Input::Leave), Effect::Done);
+    assert_eq!(at.step(&law, Input::GiveUp), Effect::Done);
+    assert_eq!(at, Occupancy::default());
+    // Whoever stands whatever the length of the line is bounded all the same.
+    let mut at = Occupancy { inside: 1, waiting: 1_000_000 };
+    assert_eq!(at.step(&law, Input::Stand), Effect::Full);
+    assert_eq!(Occupancy::unpack(at.pack()), at);
+}

@@ -1,0 +1,119 @@
+//! The law of a retry against a model that keeps the whole history.
+
+use proptest::prelude::*;
+
+use super::machine::{Attempts, Failed, Law, Next};
+use crate::event::Stop;
+use crate::parts::backoff::{Curve, Shape};
+
+const FAILED: Failed =
+    Failed { again: true, hint: None, unsent: false, refused: false, copied: true };
+
+fn law(attempts: u32) -> Law {
+    let curve = Curve { base: 10, factor: 2, cap: 100, shape: Shape::None };
+    Law {
+        attempts,
+        curve,
+        hint_cap: 1_000,
+        total: u64::MAX,
+        least_time: 5,
+        wait_for_refusals: false,
+    }
+}
+
+fn failures() -> impl Strategy<Value = Failed> {
+    let often = prop::bool::weighted(0.9);
+    let hint = prop::option::of(prop_oneof![0_u64..2_000, Just(u64::MAX)]);
+    let flags = (often, any::<bool>(), prop::bool::weighted(0.2), often);
+    (flags, hint).prop_map(|((again, unsent, refused, copied), hint)| Failed {
+        again,
+        hint,
+        unsent,
+        refused,
+        copied,
+    })
+}
+
+/// What a retry should say, told from what was repeated so far (whether it was unsent) alone.
+fn model(law: &Law, repeated: &[bool], how: Failed, left: Option<u64>, backoff: u64) -> Next {
+    let alike = repeated.iter().filter(|unsent| **unsent == how.unsent).count() as u32;
+    let sent = repeated.iter().filter(|unsent| !**unsent).count() as u32;
+    let wait = how.hint.unwrap_or(0).min(law.hint_cap) + backoff;
+    if !how.again {
+        Next::Stop(Stop::Final)
+    } else if how.refused && !law.wait_for_refusals {
+        Next::Stop(Stop::Refused)
+    } else if alike + 1 >= law.attempts {
+        Next::Stop(Stop::Exhausted)
+    } else if !how.copied {
+        let last = sent + 1 >= law.attempts;
+        Next::Stop(if last { Stop::Exhausted } else { Stop::NoCopy })
+    } else if left.is_some_and(|left| wait + law.least_time > left) {
+        Next::Stop(Stop::Deadline)
+    } else {
+        Next::Wait(wait)
+    }
+}
+
+proptest! {
+    // pitfalls B13, B14
+    #[test]
+    fn it_agrees_with_a_model_that_remembers_everything(
+        attempts in 1_u32..6,
+        wait_for_refusals in any::<bool>(),
+        steps in prop::collection::vec(
+            (failures(), prop::option::of(0_u64..2_000), prop::option::of(0_u64..500)), 0..30),
+    ) {
+        let law = Law { wait_for_refusals, ..law(attempts) };
+        let (mut state, mut repeated) = (Attempts::FIRST, Vec::new());
+        for (how, left, own) in steps {
+            let before = state;
+            let backoff = own.unwrap_or(law.curve.step(repeated.len() as u32 + 1));
+            let next = state.fail(&law, how, left, own, 0);
+            prop_assert_eq!(next, model(&law, &repeated, how, left, backoff));
+            match next {
+                Next::Wait(_) => repeated.push(how.unsent),
+                Next::Stop(_) => prop_assert_eq!(state, before, "a stop changes nothing"),
+            }
+            prop_assert_eq!(state.number() as usize, repeated.len() + 1);
+            prop_assert!(repeated.len() <= 2 * (attempts as usize - 1), "it goes on for ever");
+        }
+    }
+}
+
+#[test]
+fn what_was_never_sent_is_bounded_by_itself() {
+    let unsent = Failed { unsent: true, ..FAILED };
+    let mut state = Attempts::FIRST;
+    for how in [unsent, FAILED, unsent] {
+        assert!(matches!(state.fail(&law(3), how, None, None, 0), Next::Wait(_)));
+    }
+    assert_eq!(state.fail(&law(3), unsent, None, None, 0), Next::Stop(Stop::Exhausted));
+    assert!(matches!(state.fail(&law(3), FAILED, None, None, 0), Next::Wait(_)));
+    assert!(state.is_last(&law(3)));
+    // Of the last attempt there is no copy; that is not what ended it.
+    let last = Failed { unsent: true, copied: false, ..FAILED };
+    assert_eq!(state.fail(&law(3), last, None, None, 0), Next::Stop(Stop::Exhausted));
+    assert_eq!(state.fail(&law(4), last, None, None, 0), Next::Stop(Stop::NoCopy));
+}
+
+// pitfall B13
+#[test]
+fn decorrelated_waits_grow_from_the_backoff_not_from_the_hint() {
+    let curve = Curve { base: 10, factor: 2, cap: 10_000, shape: Shape::Decorrelated };
+    let law = Law { curve, ..law(10) };
+    let mut state = Attempts::FIRST;
+    let hinted = Failed { hint: Some(1_000), ..FAILED };
+    assert_eq!(state.fail(&law, hinted, None, None, u64::MAX), Next::Wait(1_030));
+    assert_eq!(state.fail(&law, FAILED, None, None, u64::MAX), Next::Wait(90));
+}
+
+// pitfall B13
+#[test]
+fn the_longest_times_do_not_overflow() {
+    let law = Law { hint_cap: u64::MAX, least_time: u64::MAX, ..law(1_000) };
+    let how = Failed { hint: Some(u64::MAX), ..FAILED };
+    let mut state = Attempts::FIRST;
+    assert_eq!(state.fail(&law, how, None, Some(u64::MAX), u64::MAX), Next::Wait(u64::MAX));
+    assert_eq!(state.fail(&law, how, Some(u64::MAX - 1), None, 0), Next::Stop(Stop::Deadline));
+}

@@ -1,0 +1,24 @@
+//! Retry, through the public API.
+
+mod copies;
+mod decisions;
+mod stacks;
+mod time;
+mod waits;
+
+use seawall::retry::{Backoff, Builder, Chosen, RetryLayer, Unsaid};
+use seawall::{Cloned, NoCarry};
+
+use crate::scene::{ByWord, Log};
+
+/// A retry that tells what it does, waits for nothing and has no budget.
+fn retry(log: &Log) -> Builder<ByWord, Unsaid, NoCarry> {
+    RetryLayer::builder("x")
+        .classify(ByWord)
+        .backoff(Backoff::none())
+        .no_budget()
+        .observe(log.observer())
+}
+
+/// What [`retry`] builds once it was told that everything may be repeated.
+type Built = RetryLayer<ByWord, Chosen<Cloned>, NoCarry>;
