@@ -1,13 +1,19 @@
-//! `/metrics`, for Prometheus, on a port of its own.
+//! `/metrics`, for Prometheus, and `/healthz`, for whoever wants to know how the ambassador is, on a
+//! port of their own.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
 
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use seawall::health::HealthRegistry;
+use seawall::http::HealthEndpoint;
 use tokio::net::TcpListener;
 use tokio::time::interval;
+use tower::ServiceExt;
 
 use crate::reply::{self, Body};
 use crate::server;
@@ -30,12 +36,15 @@ pub(crate) fn record() -> Result<PrometheusHandle, String> {
 }
 
 /// Serves until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, recorder: PrometheusHandle) {
-    let answers = recorder.clone();
-    let handler = move |request: Request<Incoming>, _| {
-        let response = answer(&request, &answers);
-        async { response }
-    };
+pub(crate) async fn serve(
+    listener: TcpListener,
+    recorder: PrometheusHandle,
+    health: HealthRegistry,
+) {
+    // Whoever gets at this port is one of us, and may know what the checks found.
+    let health = HealthEndpoint::new(health).with_errors();
+    let metrics = recorder.clone();
+    let handler = move |request, _| answer(request, metrics.clone(), health.clone());
     let upkeep = async {
         let mut ticks = interval(UPKEEP);
         loop {
@@ -49,12 +58,23 @@ pub(crate) async fn serve(listener: TcpListener, recorder: PrometheusHandle) {
     }
 }
 
-fn answer(request: &Request<Incoming>, recorder: &PrometheusHandle) -> Response<Body> {
+async fn answer(
+    request: Request<Incoming>,
+    metrics: PrometheusHandle,
+    health: HealthEndpoint,
+) -> Result<Response<Body>, Infallible> {
     match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/metrics") => {
-            reply::text_of_type(TEXT_FORMAT, StatusCode::OK, recorder.render())
+        (_, "/healthz" | "/readyz" | "/livez") => {
+            let response = health.oneshot(request).await?;
+            Ok(response.map(|json| Either::Right(Full::from(json))))
         }
-        (_, "/metrics") => reply::line(StatusCode::METHOD_NOT_ALLOWED, "metrics are for reading"),
-        _ => reply::line(StatusCode::NOT_FOUND, "there is /metrics here"),
+        (&Method::GET | &Method::HEAD, "/metrics") => {
+            Ok(reply::text_of_type(TEXT_FORMAT, StatusCode::OK, metrics.render()))
+        }
+        (_, "/metrics") => Ok(reply::line(StatusCode::METHOD_NOT_ALLOWED, "it is for reading")),
+        _ => {
+            let there_is = "there are /metrics, /healthz, /readyz and /livez here";
+            Ok(reply::line(StatusCode::NOT_FOUND, there_is))
+        }
     }
 }

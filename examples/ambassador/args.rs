@@ -2,44 +2,68 @@
 
 use std::time::Duration;
 
+use hyper::Uri;
+
 use crate::proxy::Upstream;
 
 pub(crate) const USAGE: &str = "\
-The ambassador of one upstream: timeouts, circuit breaking and counting in one place.
+The ambassador of one upstream: retries, circuit breaking, timeouts and counting in one place.
 
-usage: ambassador [--seconds N]
-       ambassador --listen ADDR --upstream URL [--timeout TIME] [--admin ADDR]
+usage: ambassador [--seconds N] [--limit N]
+       ambassador --listen ADDR --upstream URL [options]
 
 Without --listen and --upstream it shows what it is good for: it starts an upstream that turns
-slow, failing, hanging and dead, and puts the same load on it straight and through an ambassador.
+flaky, slow, failing, hanging and dead, and puts the same load on it straight and through an
+ambassador.
 
-  --seconds N      how long the show takes, 5 to 600 [20]; a short one is in fast motion
+  --seconds N         how long the show takes, 5 to 600 [20]; a short one is in fast motion
 
-  --listen ADDR    where to listen, host:port; with port 0 the system chooses one
-  --upstream URL   whose ambassador it is, http://host[:port][/path]
-  --timeout TIME   how long one call may take until the head of its answer, 300ms or 2s [1s]
-  --admin ADDR     where /metrics is served [127.0.0.1:0]
+  --listen ADDR       where to listen, host:port; with port 0 the system chooses one
+  --upstream URL      whose ambassador it is, http://host[:port][/path]
+  --deadline TIME     how long a call may take until the head of its answer, 300ms or 2s [1s]
+  --timeout TIME      how long one attempt of it may take [300ms, at most a third of the deadline]
+  --limit N           how many calls may be under way at the upstream at a time [64; 8 in the show]
+  --check PATH        what to ask the upstream for, below its URL, to see whether it is well
+                      [nothing: whether it takes connections]
+  --check-every TIME  how long to pause between two such checks [1s]
+  --admin ADDR        where /metrics, /healthz, /readyz and /livez are served [127.0.0.1:0]
 
-  -h, --help       this text
+  -h, --help          this text
 
 Exit status: 0 after the show or ctrl-c, 1 if it cannot run, 2 if the arguments make no sense.
 ";
 
 /// How long the show takes, in seconds: unless told otherwise, at least, and at most.
 const SECONDS: (f64, f64, f64) = (20.0, 5.0, 600.0);
+/// How many calls at a time: at least, and at most.
+const LIMIT: (u32, u32) = (1, 100_000);
+/// The same, where nobody knows how many workers the upstream has.
+const ANY_LIMIT: u32 = 64;
+/// How long a call may take.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// How long one attempt may take, if so many of them fit into a call.
+const TIMEOUT: Duration = Duration::from_millis(300);
+const TIMEOUTS: u32 = 3;
+/// Between two checks of the upstream.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// What to do.
 pub(crate) enum Command {
     Help,
-    Demo { seconds: f64 },
-    Stand(Stand),
+    Demo { seconds: f64, limit: Option<u32> },
+    Stand(Box<Stand>),
 }
 
-/// Where to stand.
+/// Where to stand, and how.
 pub(crate) struct Stand {
     pub(crate) listen: String,
     pub(crate) upstream: Upstream,
+    pub(crate) deadline: Duration,
     pub(crate) timeout: Duration,
+    pub(crate) limit: u32,
+    /// What the upstream is asked for to see whether it is well.
+    pub(crate) check: Option<Uri>,
+    pub(crate) check_every: Duration,
     pub(crate) admin: String,
 }
 
@@ -58,7 +82,11 @@ impl Command {
                 "--seconds" => &mut given.seconds,
                 "--listen" => &mut given.listen,
                 "--upstream" => &mut given.upstream,
+                "--deadline" => &mut given.deadline,
                 "--timeout" => &mut given.timeout,
+                "--limit" => &mut given.limit,
+                "--check" => &mut given.check,
+                "--check-every" => &mut given.check_every,
                 "--admin" => &mut given.admin,
                 _ => return Err(format!("unknown argument `{argument}`")),
             };
@@ -78,32 +106,66 @@ struct Given {
     seconds: Option<String>,
     listen: Option<String>,
     upstream: Option<String>,
+    deadline: Option<String>,
     timeout: Option<String>,
+    limit: Option<String>,
+    check: Option<String>,
+    check_every: Option<String>,
     admin: Option<String>,
 }
 
 impl Given {
-    fn make_sense(self) -> Result<Command, String> {
-        let Self { seconds, listen, upstream, timeout, admin } = self;
-        match (listen, upstream) {
-            (None, None) if timeout.is_some() || admin.is_some() => {
-                Err("--timeout and --admin need --listen and --upstream".to_owned())
-            }
-            (None, None) => Ok(Command::Demo { seconds: of_seconds(seconds.as_deref())? }),
+    fn make_sense(mut self) -> Result<Command, String> {
+        let limit = self.limit.take().map(|text| of_limit(&text)).transpose()?;
+        match (self.listen.take(), self.upstream.take()) {
+            (Some(listen), Some(upstream)) => self.stand(listen, &upstream, limit),
             (Some(_), None) => Err("--listen needs --upstream: whose ambassador is it?".to_owned()),
             (None, Some(_)) => Err("--upstream needs --listen: where does it stand?".to_owned()),
-            (Some(_), Some(_)) if seconds.is_some() => {
-                Err("--seconds is for the show, which has no --listen".to_owned())
-            }
-            (Some(listen), Some(upstream)) => Ok(Command::Stand(Stand {
-                listen: of_address("--listen", listen)?,
-                upstream: upstream
-                    .parse()
-                    .map_err(|why| format!("--upstream {upstream}: {why}"))?,
-                timeout: of_time(timeout.as_deref().unwrap_or("1s"))?,
-                admin: of_address("--admin", admin.unwrap_or_else(|| "127.0.0.1:0".to_owned()))?,
-            })),
+            (None, None) => match self.of_a_stand() {
+                Some(option) => Err(format!("{option} needs --listen and --upstream")),
+                None => Ok(Command::Demo { seconds: of_seconds(self.seconds.as_deref())?, limit }),
+            },
         }
+    }
+
+    /// An option that the show has not.
+    fn of_a_stand(&self) -> Option<&'static str> {
+        let options = [
+            ("--deadline", &self.deadline),
+            ("--timeout", &self.timeout),
+            ("--check", &self.check),
+            ("--check-every", &self.check_every),
+            ("--admin", &self.admin),
+        ];
+        options.into_iter().find(|(_, value)| value.is_some()).map(|(option, _)| option)
+    }
+
+    fn stand(self, listen: String, upstream: &str, limit: Option<u32>) -> Result<Command, String> {
+        if self.seconds.is_some() {
+            return Err("--seconds is for the show, which has no --listen".to_owned());
+        }
+        let time = |option, text: Option<String>, default| {
+            text.map_or(Ok(default), |text| of_time(option, &text))
+        };
+        let upstream: Upstream =
+            upstream.parse().map_err(|why| format!("--upstream {upstream}: {why}"))?;
+        let deadline = time("--deadline", self.deadline, DEADLINE)?;
+        let timeout = time("--timeout", self.timeout, TIMEOUT.min(deadline / TIMEOUTS))?;
+        if timeout >= deadline {
+            // The deadline would always come first, and says nothing about the upstream.
+            return Err(format!("--timeout {timeout:?} must be less than --deadline {deadline:?}"));
+        }
+        let admin = self.admin.unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        Ok(Command::Stand(Box::new(Stand {
+            listen: of_address("--listen", listen)?,
+            check: self.check.map(|path| of_path(&path, &upstream)).transpose()?,
+            upstream,
+            deadline,
+            timeout,
+            limit: limit.unwrap_or(ANY_LIMIT),
+            check_every: time("--check-every", self.check_every, CHECK_EVERY)?,
+            admin: of_address("--admin", admin)?,
+        })))
     }
 }
 
@@ -114,6 +176,12 @@ fn of_seconds(text: Option<&str>) -> Result<f64, String> {
     seconds.ok_or_else(|| format!("--seconds {text}: a number from {least} to {most}"))
 }
 
+fn of_limit(text: &str) -> Result<u32, String> {
+    let (least, most) = LIMIT;
+    let limit = text.parse().ok().filter(|limit| (least..=most).contains(limit));
+    limit.ok_or_else(|| format!("--limit {text}: a whole number from {least} to {most}"))
+}
+
 fn of_address(option: &str, text: String) -> Result<String, String> {
     let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
     match port.map(|(_, port)| port.parse::<u16>()) {
@@ -122,13 +190,19 @@ fn of_address(option: &str, text: String) -> Result<String, String> {
     }
 }
 
-fn of_time(text: &str) -> Result<Duration, String> {
+fn of_path(text: &str, upstream: &Upstream) -> Result<Uri, String> {
+    let path = text.starts_with('/').then(|| text.parse().ok()).flatten();
+    let target = path.and_then(|path| upstream.join(&path));
+    target.ok_or_else(|| format!("--check {text}: a path begins with a slash, such as /healthz"))
+}
+
+fn of_time(option: &str, text: &str) -> Result<Duration, String> {
     let seconds = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
         (Some(number), _) => number.parse::<f64>().map(|millis| millis / 1e3),
         (None, Some(number)) => number.parse::<f64>(),
-        (None, None) => return Err(format!("--timeout {text}: a time has a unit, 300ms or 2s")),
+        (None, None) => return Err(format!("{option} {text}: a time has a unit, 300ms or 2s")),
     };
     let time = seconds.ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| !time.is_zero())
-        .ok_or_else(|| format!("--timeout {text}: a time is a positive number and ms or s"))
+        .ok_or_else(|| format!("{option} {text}: a time is a positive number and ms or s"))
 }

@@ -1,29 +1,33 @@
 //! The ambassador: a small HTTP/1.1 reverse proxy that stands in front of one upstream and is the
-//! one place that does timeouts, circuit breaking and counting for it.
+//! one place that does retries, circuit breaking, timeouts and counting for it.
 //!
 //! ```text
 //! cargo run --example ambassador
 //! cargo run --example ambassador -- --listen 127.0.0.1:8080 --upstream http://127.0.0.1:3000
 //! ```
 //!
-//! Without arguments it shows what it is good for: an upstream that turns slow, failing, hanging
-//! and dead, and the same load on it twice, straight and through an ambassador. With `--listen` and
-//! `--upstream` it is a proxy in front of anything, until ctrl-c.
+//! Without arguments it shows what it is good for: an upstream that turns flaky, slow, failing,
+//! hanging and dead, and the same load on it twice, straight and through an ambassador. With
+//! `--listen` and `--upstream` it is a proxy in front of anything, until ctrl-c.
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `stack.rs` | **the layers**, and what is worth seeing of them: start reading here |
+//! | `check.rs` | the health check of the upstream, and its hand on the breaker's switch |
 //! | `proxy.rs` | one request on its way to the upstream and back |
+//! | `body.rs` | which bodies are kept so that their requests can be repeated |
 //! | `headers.rs` | which header fields end here, and what is added |
 //! | `reply.rs` | what a caller is told when the upstream gave no answer |
 //! | `server.rs` | a listener, its connections, and a graceful end |
-//! | `admin.rs` | `/metrics`, on a port of its own: every path of the proxy is the upstream's |
+//! | `admin.rs` | `/metrics` and `/healthz`, on a port of their own: the proxy's paths are the upstream's |
 //! | `signals.rs` | ctrl-c |
 //! | `args.rs` | the command line |
 //! | `demo/` | the show: script, upstream, load, live table, summary |
 
 mod admin;
 mod args;
+mod body;
+mod check;
 mod demo;
 mod headers;
 mod proxy;
@@ -40,8 +44,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use self::args::{Command, Stand, USAGE};
+use self::check::Check;
 use self::proxy::Proxy;
 use self::signals::Stops;
+use self::stack::Settings;
 
 /// The arguments make no sense.
 const BAD_ARGUMENTS: u8 = 2;
@@ -57,8 +63,10 @@ async fn main() -> ExitCode {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }
-        Ok(Command::Demo { seconds }) => demo::run(seconds).await.map(|()| ExitCode::SUCCESS),
-        Ok(Command::Stand(stand)) => stand_in_front(stand).await,
+        Ok(Command::Demo { seconds, limit }) => {
+            demo::run(seconds, limit).await.map(|()| ExitCode::SUCCESS)
+        }
+        Ok(Command::Stand(stand)) => stand_in_front(*stand).await,
         Err(problem) => {
             eprintln!("ambassador: {problem}\nambassador: --help tells what there is");
             return ExitCode::from(BAD_ARGUMENTS);
@@ -76,19 +84,32 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
     let recorder = admin::record()?;
     let front = listen(&stand.listen, "--listen").await?;
     let back = listen(&stand.admin, "--admin").await?;
-    let (stack, _gauges) = stack::build(stand.upstream.authority(), stand.timeout, report)
-        .map_err(|problem| problem.to_string())?;
+    let settings = Settings {
+        name: stand.upstream.authority().to_owned(),
+        deadline: stand.deadline,
+        timeout: stand.timeout,
+        limit: stand.limit,
+        check: Check {
+            upstream: stand.upstream.clone(),
+            target: stand.check,
+            every: stand.check_every,
+            timeout: stand.timeout,
+        },
+    };
+    let (stack, gauges) =
+        stack::build(settings, report, || {}).map_err(|problem| problem.to_string())?;
 
     println!("ambassador of {} on http://{}", stand.upstream, address(&front)?);
     println!("metrics on http://{}/metrics", address(&back)?);
-    if let Err(why) = stand.upstream.probe().await {
+    println!("health on http://{}/healthz", address(&back)?);
+    if let Err(why) = stand.upstream.connect().await {
         // No reason to give up: whoever starts first should not matter.
         let upstream = &stand.upstream;
-        eprintln!("warning: no answer from {upstream} ({why}); callers get 502 until it is there");
+        eprintln!("warning: no answer from {upstream} ({why}); callers get none until it is there");
     }
 
     let mut admin = JoinSet::new(); // ends with this function
-    admin.spawn(admin::serve(back, recorder));
+    admin.spawn(admin::serve(back, recorder, gauges.registry()));
     let (leave, left) = oneshot::channel();
     let stop = async {
         let _ = left.await;
@@ -100,7 +121,7 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
         stops.next().await;
     };
     tokio::select! {
-        finished = Proxy::new(stack, stand.upstream).serve(front, stop) => {
+        finished = Proxy::new(stack, stand.upstream, stand.deadline).serve(front, stop) => {
             eprintln!("{}", if finished { "stopped" } else { "stopped; some calls took too long" });
             Ok(ExitCode::SUCCESS)
         }
@@ -110,9 +131,13 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
 
 /// Tells the log of every change of state.
 fn report(event: &Event) {
-    if let EventKind::Changed(change) = event.kind {
-        let (source, at) = (&event.source, event.at.as_secs_f64());
-        eprintln!("{at:9.3} s  {source}: {} → {} ({})", change.from, change.to, change.cause);
+    let (source, at) = (&event.source, event.at.as_secs_f64());
+    match event.kind {
+        EventKind::Changed(change) => {
+            eprintln!("{at:9.3} s  {source}: {} → {} ({})", change.from, change.to, change.cause);
+        }
+        EventKind::Health { status } => eprintln!("{at:9.3} s  {source}: {status}"),
+        _ => {}
     }
 }
 

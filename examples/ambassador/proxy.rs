@@ -1,5 +1,6 @@
 //! One request on its way to the upstream and back.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -12,38 +13,48 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use crate::body;
 use crate::headers;
 use crate::reply::{self, Body};
 use crate::server;
 use crate::stack::Stack;
 
-/// The first look at an upstream takes no longer than this.
-const PROBE: Duration = Duration::from_secs(1);
+/// Whoever listens takes a connection in less than this.
+const CONNECT: Duration = Duration::from_secs(1);
 
 /// Forwards requests to one upstream, through a stack.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxy<S> {
     stack: S,
     upstream: Upstream,
+    patience: Duration,
 }
 
 impl<S: Stack> Proxy<S> {
-    pub(crate) fn new(stack: S, upstream: Upstream) -> Self {
-        Self { stack, upstream }
+    /// `patience` is how long a body may take that has to be here before its request is forwarded.
+    pub(crate) fn new(stack: S, upstream: Upstream, patience: Duration) -> Self {
+        Self { stack, upstream, patience }
     }
 
     /// Serves callers until `stop`; says whether all of them got their answers.
     pub(crate) async fn serve(self, front: TcpListener, stop: impl Future<Output = ()>) -> bool {
-        let forward = move |request, peer| self.clone().forward(request, peer);
+        let forward = move |request, peer| {
+            let response = self.clone().forward(request, peer);
+            async { Ok::<_, Infallible>(response.await) }
+        };
         server::serve(front, forward, stop).await
     }
 
     /// Asks the upstream, and gives its answer or says why there is none. Bodies are streamed in
-    /// both directions.
+    /// both directions, except small ones of requests that may be repeated.
     async fn forward(self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         if let Err(problem) = self.readdress(&mut request, peer) {
             return reply::line(StatusCode::BAD_REQUEST, problem);
         }
+        let request = match body::keep(request, self.patience).await {
+            Ok(request) => request,
+            Err((status, problem)) => return reply::line(status, problem),
+        };
         match self.stack.oneshot(request).await {
             Ok(mut response) => {
                 headers::strip(response.headers_mut());
@@ -93,20 +104,20 @@ impl Upstream {
     }
 
     /// Looks whether anybody listens there.
-    pub(crate) async fn probe(&self) -> Result<(), String> {
+    pub(crate) async fn connect(&self) -> Result<(), String> {
         let has_port =
             self.authority.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok());
         let address =
             if has_port { self.authority.clone() } else { format!("{}:80", self.authority) };
-        match timeout(PROBE, TcpStream::connect(address)).await {
+        match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(why)) => Err(why.to_string()),
-            Err(_) => Err(format!("it took more than {PROBE:?} to connect")),
+            Err(_) => Err(format!("it took more than {CONNECT:?} to connect")),
         }
     }
 
     /// The place of `uri` there. Its host, if it has one, is ours and of no interest.
-    fn join(&self, uri: &Uri) -> Option<Uri> {
+    pub(crate) fn join(&self, uri: &Uri) -> Option<Uri> {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let builder = Uri::builder().scheme("http").authority(self.authority.as_str());
         builder.path_and_query(format!("{}{path}", self.prefix)).build().ok()

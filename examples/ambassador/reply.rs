@@ -45,11 +45,15 @@ fn to_rejection(rejected: &Rejected) -> Response<Body> {
         Reason::TimedOut | Reason::DeadlineExceeded => {
             (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout")
         }
+        Reason::Full => (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "destination_unavailable"),
     };
     let mut response = of_ours(status, error, &rejected.to_string());
-    let delay = whole_seconds(rejected.retry_after().unwrap_or_default());
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(delay));
+    // Where the layer does not know, silence is better advice than a guess.
+    if let Some(delay) = rejected.retry_after() {
+        let delay = HeaderValue::from(whole_seconds(delay));
+        response.headers_mut().insert(header::RETRY_AFTER, delay);
+    }
     response
 }
 
@@ -58,16 +62,21 @@ fn to_broken_call(error: &legacy::Error) -> Response<Body> {
     if is_of_the_caller(error) {
         return line(StatusCode::BAD_REQUEST, "the request's body broke off");
     }
-    let mut cause: &dyn StdError = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
     let (what, name) = if error.is_connect() {
         ("cannot connect to the upstream", "connection_refused")
     } else {
         ("the upstream broke off", "connection_terminated")
     };
-    of_ours(StatusCode::BAD_GATEWAY, name, &format!("{what}: {cause}"))
+    of_ours(StatusCode::BAD_GATEWAY, name, &format!("{what}: {}", root_cause(error)))
+}
+
+/// What is at the bottom of an error.
+pub(crate) fn root_cause(error: &dyn StdError) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 fn of_ours(status: StatusCode, error: &str, text: &str) -> Response<Body> {

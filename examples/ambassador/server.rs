@@ -1,6 +1,6 @@
 //! A listener, its connections, and a graceful end.
 
-use std::convert::Infallible;
+use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -24,15 +24,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves HTTP/1.1 until `stop`, then lets the calls under way finish. Says whether they all did.
 ///
-/// Everything belongs to this future: dropping it cuts every connection.
-pub(crate) async fn serve<H, F>(
+/// An error of the handler cuts the connection without an answer. Everything belongs to this future:
+/// dropping it cuts them all.
+pub(crate) async fn serve<H, F, E>(
     listener: TcpListener,
     handler: H,
     stop: impl Future<Output = ()>,
 ) -> bool
 where
     H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Result<Response<Body>, E>> + Send + 'static,
+    E: Into<Box<dyn StdError + Send + Sync>>,
 {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()); // ends those who never finish the head of their request
@@ -45,10 +47,7 @@ where
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true); // or answers wait for acknowledgements
                     let handler = handler.clone();
-                    let answer = service_fn(move |request| {
-                        let response = handler(request, peer);
-                        async { Ok::<_, Infallible>(response.await) }
-                    });
+                    let answer = service_fn(move |request| handler(request, peer));
                     let connection = http.serve_connection(TokioIo::new(stream), answer);
                     // How a connection ended is of no interest to anybody.
                     connections.spawn(graceful.watch(connection));

@@ -5,8 +5,11 @@
 #![cfg(unix)] // ctrl-c is sent with `kill`
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends
 
+mod crowd;
 mod demo;
 mod faults;
+mod health;
 mod manners;
 mod passage;
+mod repeats;
 mod support;

@@ -20,7 +20,16 @@ fn arguments_that_make_no_sense_are_named() {
         (vec!["--listen"], "--listen needs a value"),
         (vec!["--seconds", "0"], "--seconds 0: a number from 5 to 600"),
         (vec!["--seconds", "soon"], "--seconds soon: a number"),
-        (vec!["--timeout", "1s"], "need --listen and --upstream"),
+        (vec!["--timeout", "1s"], "--timeout needs --listen and --upstream"),
+        (vec!["--deadline", "1s"], "--deadline needs --listen and --upstream"),
+        (vec!["--check", "/"], "--check needs --listen and --upstream"),
+        (vec!["--limit", "0"], "--limit 0: a whole number from 1 to 100000"),
+        (and(&["--limit", "2.5"]), "--limit 2.5: a whole number"),
+        (and(&["--deadline", "soon"]), "--deadline soon: a time has a unit"),
+        (and(&["--timeout", "1s"]), "--timeout 1s must be less than --deadline 1s"),
+        (and(&["--deadline", "1s", "--timeout", "2s"]), "must be less than --deadline 1s"),
+        (and(&["--check", "healthz"]), "--check healthz: a path begins with a slash"),
+        (and(&["--check-every", "0s"]), "--check-every 0s: a time is a positive number"),
         (and(&["--listen", "127.0.0.1:0"]), "--listen is given twice"),
         (and(&["--timeout", "5"]), "--timeout 5: a time has a unit"),
         (and(&["--timeout", "-1s"]), "--timeout -1s: a time is a positive number"),
@@ -48,8 +57,19 @@ fn arguments_that_make_no_sense_are_named() {
 fn help_is_no_error() {
     let remains = run(&["--help"]);
     assert_eq!(remains.status.code(), Some(0));
-    for option in ["--listen", "--upstream", "--timeout", "--admin", "--seconds"] {
-        assert!(remains.stdout.contains(option), "{option}");
+    let options = [
+        "--listen",
+        "--upstream",
+        "--deadline",
+        "--timeout",
+        "--limit",
+        "--check",
+        "--check-every",
+        "--admin",
+        "--seconds",
+    ];
+    for option in options {
+        assert!(remains.stdout.contains(&format!("\n  {option} ")), "{option}");
     }
     assert_eq!(remains.stderr, "");
 }
@@ -86,7 +106,7 @@ async fn ctrl_c_lets_the_calls_under_way_finish() {
         }
     })
     .await;
-    let ambassador = Ambassador::of(upstream.address, &["--timeout", "10s"]);
+    let ambassador = Ambassador::of(upstream.address, &["--timeout", "10s", "--deadline", "30s"]);
 
     let url = ambassador.url("/");
     let call = tokio::spawn(async move { get(&url).await });
@@ -113,7 +133,7 @@ async fn a_second_ctrl_c_does_not_wait() {
         std::future::pending()
     })
     .await;
-    let ambassador = Ambassador::of(upstream.address, &["--timeout", "60s"]);
+    let ambassador = Ambassador::of(upstream.address, &["--timeout", "60s", "--deadline", "180s"]);
 
     let url = ambassador.url("/");
     let call = tokio::spawn(async move { get(&url).await });

@@ -22,6 +22,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 /// Nothing here takes long; what takes longer than this hangs.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -35,6 +36,7 @@ pub(crate) struct Ambassador {
     child: Child,
     pub(crate) address: SocketAddr,
     pub(crate) metrics: String,
+    pub(crate) admin: String,
     stderr: mpsc::Receiver<String>,
 }
 
@@ -63,20 +65,37 @@ pub(crate) fn run(arguments: &[&str]) -> Remains {
 
 impl Ambassador {
     /// Starts one on a port of the system's choice, and reads from its output which one that is.
+    /// Unless told otherwise it is patient: a busy machine is no fault of anybody.
     pub(crate) fn of(upstream: SocketAddr, more: &[&str]) -> Self {
-        let upstream = format!("http://{upstream}");
-        let arguments = ["--listen", "127.0.0.1:0", "--upstream", &upstream];
-        let mut child = command(&[&arguments, more].concat()).spawn().unwrap();
+        Self::of_url(&format!("http://{upstream}"), more)
+    }
+
+    pub(crate) fn of_url(upstream: &str, more: &[&str]) -> Self {
+        let arguments = ["--listen", "127.0.0.1:0", "--upstream", upstream];
+        let patient = ["--timeout", "5s", "--deadline", "20s"];
+        let patience = if more.contains(&"--timeout") { &[][..] } else { &patient[..] };
+        let mut child = command(&[&arguments, patience, more].concat()).spawn().unwrap();
         let stderr = lines(child.stderr.take().unwrap());
         let stdout = lines(child.stdout.take().unwrap());
         let address_in = |line: String| line.rsplit_once("http://").unwrap().1.to_owned();
         let address = address_in(stdout.recv_timeout(SOON).unwrap()).parse().unwrap();
         let metrics = format!("http://{}", address_in(stdout.recv_timeout(SOON).unwrap()));
-        Self { child, address, metrics, stderr }
+        let admin = metrics.trim_end_matches("/metrics").to_owned();
+        Self { child, address, metrics, admin, stderr }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// The value of the one series in its metrics that has all these words in its name and labels.
+    pub(crate) async fn metric(&self, words: &[&str]) -> f64 {
+        let metrics = get(&self.metrics).await.text;
+        let is_it =
+            |line: &&str| !line.starts_with('#') && words.iter().all(|word| line.contains(word));
+        let lines: Vec<_> = metrics.lines().filter(is_it).collect();
+        let [line] = lines[..] else { panic!("{words:?}: {lines:?} in {metrics}") };
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
     }
 
     /// The next line of its log.
@@ -193,6 +212,25 @@ pub(crate) async fn ask(request: Request<Body>) -> Answer {
     let (head, body) = client.request(request).await.unwrap().into_parts();
     let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     Answer { status: head.status, headers: head.headers, text }
+}
+
+/// A request that is never repeated.
+pub(crate) async fn post(url: &str) -> Answer {
+    ask(Request::post(url).body(full("")).unwrap()).await
+}
+
+/// Asks until an answer is as it should be, with a pause that lets a rest or a check go by.
+pub(crate) async fn ask_until(url: &str, is_right: impl Fn(&Answer) -> bool) -> Answer {
+    let patiently = async {
+        loop {
+            let answer = get(url).await;
+            if is_right(&answer) {
+                return answer;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, patiently).await.expect("no such answer")
 }
 
 pub(crate) async fn get(url: &str) -> Answer {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, interval_at};
 use super::script::Stage;
 use super::tally::Tally;
 use super::{Way, load, now};
+use crate::stack::Reading;
 
 /// Between two pictures on a terminal.
 const FRAME: Duration = Duration::from_millis(100);
@@ -77,12 +78,12 @@ impl<'a> Live<'a> {
         let [straight, ambassador] = ways;
         writeln!(
             self.out,
-            "{:>4.0} s {:<8}|{}|{}| {}",
+            "{:>4.0} s {:<8}|{}|{}|{}",
             at.as_secs_f64(),
             stage_at(at, self.stages).map_or("over", |stage| stage.condition.name()),
             short(at, &straight.tally),
             short(at, &ambassador.tally),
-            gauges(ambassador),
+            ambassador.columns(at),
         )?;
         self.out.flush()
     }
@@ -99,8 +100,8 @@ impl Drop for Live<'_> {
 }
 
 const LINE_HEAD: &str = "\
-last second    |        straight        |       ambassador       |
-   at upstream | good fast slow p50  p99| good fast slow p50  p99| its layers
+last second    |        straight        |       ambassador       | its layers
+   at upstream | good fast slow p50  p99| good fast slow p50  p99| att/call budget flight queue breaker,health
 ";
 
 fn short(at: Duration, tally: &Tally) -> String {
@@ -141,14 +142,36 @@ fn picture(at: Duration, stages: &[Stage], ways: &[Way; 2]) -> String {
             way.upstream.queued(),
         );
     }
-    let _ = writeln!(text, "\n {}", gauges(&ways[1]));
+    let _ = writeln!(text, "\n{}", ways[1].words(at));
     text
 }
 
-fn gauges(way: &Way) -> String {
-    let read = way.gauges.as_ref().map(crate::stack::Gauges::read).unwrap_or_default();
-    let words: Vec<_> = read.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    words.join(", ")
+impl Way {
+    /// What there is to see of the layers, for a terminal.
+    fn words(&self, at: Duration) -> String {
+        let Some((gauges, _)) = &self.layers else { return String::new() };
+        let Reading { breaker, health, in_flight, limit, queued, budget } = gauges.read();
+        let attempts = self.attempts_per_call(at);
+        let calls = format!("{attempts:.2} attempts a call, {budget:.0} more to spend on retries");
+        let crowd = format!("{in_flight} of {limit} in flight, {queued} waiting");
+        let states = format!("breaker {breaker}, upstream {health}");
+        format!(" its layers   {calls}\n              {crowd}; {states}")
+    }
+
+    /// The same, for a line where there is no terminal.
+    fn columns(&self, at: Duration) -> String {
+        let Some((gauges, _)) = &self.layers else { return String::new() };
+        let Reading { breaker, health, in_flight, limit, queued, budget } = gauges.read();
+        let (attempts, flight) = (self.attempts_per_call(at), format!("{in_flight}/{limit}"));
+        format!("{attempts:>9.2}{budget:>7.0}{flight:>7}{queued:>6} {breaker},{health}")
+    }
+
+    /// Attempts that went to the upstream in the last second, for each call that ended in it.
+    fn attempts_per_call(&self, at: Duration) -> f64 {
+        let since = at.saturating_sub(WINDOW);
+        let attempts = self.layers.as_ref().map_or(0, |(_, layers)| layers.attempts_in(since, at));
+        super::tally::ratio(attempts, self.tally.ended_since(since).calls)
+    }
 }
 
 fn stage_at(at: Duration, stages: &[Stage]) -> Option<&Stage> {

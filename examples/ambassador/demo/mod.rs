@@ -7,9 +7,11 @@
 //! | `upstream.rs` | a real HTTP server with few workers, a queue, and bad days |
 //! | `load.rs` | callers who do not wait for one another |
 //! | `tally.rs` | what became of the calls |
+//! | `layers.rs` | what the layers did meanwhile |
 //! | `live.rs` | the table while it runs |
 //! | `summary.rs` | the table at the end |
 
+mod layers;
 mod live;
 mod load;
 mod script;
@@ -28,19 +30,26 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::layers::Layers;
 use self::live::Live;
 use self::load::Caller;
-use self::script::Script;
+use self::script::{Script, Tempo};
 use self::tally::Tally;
 use self::upstream::Upstream;
-use crate::proxy::Proxy;
+use crate::check::Check;
+use crate::proxy::{self, Proxy};
 use crate::signals::Stops;
-use crate::stack::{self, Gauges};
+use crate::stack::{self, Gauges, Settings};
 use crate::{address, admin, listen};
 
 /// How long the ambassador waits for the upstream: several times what it takes on a good day, and
 /// a fraction of the callers' patience.
-const LIMIT: Duration = Duration::from_millis(300);
+const TIMEOUT: Duration = Duration::from_millis(300);
+/// A little less than the callers' patience, so that they are told.
+const DEADLINE: Duration = Duration::from_millis(950);
+/// How often the ambassador asks the upstream how it is, and how long it waits for that.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
+const CHECK_TIMEOUT: Duration = Duration::from_millis(150);
 /// A port of the system's choice.
 const ANYWHERE: &str = "127.0.0.1:0";
 
@@ -50,11 +59,14 @@ pub(crate) struct Way {
     upstream: Upstream,
     tally: Arc<Tally>,
     /// What there is to see of the layers, if there are any.
-    gauges: Option<Gauges>,
+    layers: Option<(Gauges, Arc<Layers>)>,
 }
 
 /// Plays the script once, or until ctrl-c, and sums up.
-pub(crate) async fn run(seconds: f64) -> Result<(), String> {
+///
+/// The ambassador lets `limit` calls at a time through, in a show that is not in fast motion; by
+/// default as many as the upstream has workers.
+pub(crate) async fn run(seconds: f64, limit: Option<u32>) -> Result<(), String> {
     let mut stops = Stops::listen()?;
     let script = Script::over(Duration::from_secs_f64(seconds));
     let tempo = script.tempo();
@@ -63,27 +75,28 @@ pub(crate) async fn run(seconds: f64) -> Result<(), String> {
     let recorder = admin::record()?;
     let metrics = listen(ANYWHERE, "address").await?;
     let metrics_at = address(&metrics)?;
-    tasks.spawn(admin::serve(metrics, recorder));
-
     let straight = Upstream::start(&script)?;
     let shielded = Upstream::start(&script)?;
     let front = listen(ANYWHERE, "address").await?;
     let front_at = address(&front)?;
-    let gauges = front_up(&mut tasks, front, shielded.address(), tempo.time(LIMIT))?;
+    let start = now();
+    let layers = Arc::new(Layers::from(start));
+    let limit = tempo.hands(limit.unwrap_or(upstream::WORKERS));
+    let gauges = front_up(&mut tasks, front, shielded.address(), limit, tempo, &layers)?;
+    tasks.spawn(admin::serve(metrics, recorder, gauges.registry()));
 
     let callers = [Caller::of(straight.address(), tempo)?, Caller::of(front_at, tempo)?];
     let ways = [
-        Way { name: "straight", upstream: straight, tally: callers[0].tally(), gauges: None },
+        Way { name: "straight", upstream: straight, tally: callers[0].tally(), layers: None },
         Way {
             name: "ambassador",
             upstream: shielded,
             tally: callers[1].tally(),
-            gauges: Some(gauges),
+            layers: Some((gauges.clone(), Arc::clone(&layers))),
         },
     ];
 
     let patience = callers[0].patience();
-    let start = now();
     let stages = script.stages().to_vec();
     let load = load::put_on(callers, start, script.duration());
     let show = async {
@@ -91,6 +104,7 @@ pub(crate) async fn run(seconds: f64) -> Result<(), String> {
         tokio::select! {
             _ = async { tokio::join!(script.play(start), load) } => {}
             () = stops.next() => {}
+            () = layers.keep_looking(&gauges) => {}
             broken = live.keep_drawing(start, &ways) => return broken,
         }
         drop(live); // gives the terminal back
@@ -108,11 +122,29 @@ fn front_up(
     tasks: &mut JoinSet<()>,
     listener: TcpListener,
     address: SocketAddr,
-    limit: Duration,
+    limit: u32,
+    tempo: Tempo,
+    layers: &Arc<Layers>,
 ) -> Result<Gauges, String> {
-    let (stack, gauges) =
-        stack::build("demo", limit, |_: &Event| {}).map_err(|problem| problem.to_string())?;
-    let proxy = Proxy::new(stack, address.into());
+    let upstream = proxy::Upstream::from(address);
+    let health = format!("{upstream}{}", upstream::HEALTH);
+    let deadline = tempo.time(DEADLINE);
+    let settings = Settings {
+        name: "demo".to_owned(),
+        deadline,
+        timeout: tempo.time(TIMEOUT),
+        limit,
+        check: Check {
+            upstream: upstream.clone(),
+            target: Some(health.parse().map_err(|why| format!("{health}: {why}"))?),
+            every: tempo.time(CHECK_EVERY),
+            timeout: tempo.time(CHECK_TIMEOUT),
+        },
+    };
+    let diary = Arc::clone(layers);
+    let (stack, gauges) = stack::build(settings, |_: &Event| {}, move || diary.attempt())
+        .map_err(|problem| problem.to_string())?;
+    let proxy = Proxy::new(stack, upstream, deadline);
     tasks.spawn(async move {
         proxy.serve(listener, pending()).await;
     });

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
     Well,
+    Flaky,
     Slow,
     Failing,
     Hanging,
@@ -19,6 +20,7 @@ impl Condition {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Well => "well",
+            Self::Flaky => "flaky",
             Self::Slow => "slow",
             Self::Failing => "failing",
             Self::Hanging => "hanging",
@@ -29,6 +31,7 @@ impl Condition {
     pub(crate) const fn sentence(self) -> &'static str {
         match self {
             Self::Well => "all is well",
+            Self::Flaky => "every fourth answer is a 500 or a cut connection",
             Self::Slow => "brown-out: work takes eight times as long",
             Self::Failing => "every answer is a 500",
             Self::Hanging => "its workers hang: no answer at all",
@@ -39,16 +42,18 @@ impl Condition {
 
 /// The conditions in their order, and how long each lasts in a show of twenty seconds. A fault is
 /// followed by as much health as it takes to see who is back when.
-const SCRIPT: [(Condition, f64); 9] = [
-    (Condition::Well, 1.5),
+const SCRIPT: [(Condition, f64); 11] = [
+    (Condition::Well, 1.0),
+    (Condition::Flaky, 2.0),
+    (Condition::Well, 1.0),
     (Condition::Slow, 3.0),
-    (Condition::Well, 4.0),
+    (Condition::Well, 3.5),
     (Condition::Failing, 1.5),
     (Condition::Well, 1.0),
     (Condition::Hanging, 2.0),
-    (Condition::Well, 3.0),
-    (Condition::Dead, 1.5),
     (Condition::Well, 2.5),
+    (Condition::Dead, 1.5),
+    (Condition::Well, 1.0),
 ];
 /// The sum of them.
 const WRITTEN_FOR: Duration = Duration::from_secs(20);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Way;
 use super::script::{Condition, Stage};
-use super::tally::{Digest, Tally, share};
+use super::tally::{Digest, Tally, ratio, share};
 
 const HEAD: &str = "
               | straight                      | through the ambassador        |
@@ -16,6 +16,17 @@ const HEAD: &str = "
 const TOTALS: &str = "
  in all         calls    good |  failed      fast |    jobs  for nobody
 ------------------------------|-------------------|---------------------
+";
+
+const LAYERS: &str = "
+ its layers    | attempts  budget  in flight  queue | not closed   down
+---------------|------------------------------------|-------------------
+";
+
+const LEGEND: &str = "
+ attempts: sent to the upstream, for each call; budget: the least that was left for retries; in
+ flight, queue: the most at a time; not closed, down: % of the time that the breaker was not
+ closed, and that the health check had it that the upstream is down.
 ";
 
 /// Sums up what came of the stages that were played until then.
@@ -49,6 +60,11 @@ pub(crate) fn print(
     )?;
     out.write_all(TOTALS.as_bytes())?;
     ways.iter().try_for_each(|way| print_totals(&mut out, way))?;
+    out.write_all(LAYERS.as_bytes())?;
+    for stage in stages.iter().filter(|stage| stage.to <= played) {
+        ways.iter().try_for_each(|way| print_layers(&mut out, way, stage))?;
+    }
+    out.write_all(LEGEND.as_bytes())?;
     out.flush()
 }
 
@@ -78,5 +94,22 @@ fn print_totals(out: &mut impl Write, way: &Way) -> io::Result<()> {
         calls.calls,
         calls.percent(calls.good),
         share(calls.fast, failed),
+    )
+}
+
+fn print_layers(out: &mut impl Write, way: &Way, stage: &Stage) -> io::Result<()> {
+    let Some((_, layers)) = &way.layers else { return Ok(()) };
+    let length = stage.to.saturating_sub(stage.from).as_secs_f64();
+    let account = layers.account_of(stage);
+    writeln!(
+        out,
+        " {:<8}{length:>4.1} s |{:>9.2}{:>8.0}{:>11}{:>7} |{:>11.0}{:>7.0}",
+        stage.condition.name(),
+        ratio(account.attempts, way.tally.made_in(stage).calls),
+        account.budget_least,
+        account.in_flight_most,
+        account.queued_most,
+        account.not_closed,
+        account.down,
     )
 }

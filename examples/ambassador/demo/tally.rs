@@ -144,5 +144,10 @@ impl Digest {
 
 /// `part` of `whole`, in percent; 0 of nothing.
 pub(crate) fn share(part: u32, whole: u32) -> f64 {
-    if whole == 0 { 0.0 } else { 100.0 * f64::from(part) / f64::from(whole) }
+    100.0 * ratio(part, whole)
+}
+
+/// `part` for each of `whole`; 0 for none.
+pub(crate) fn ratio(part: u32, whole: u32) -> f64 {
+    if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) }
 }

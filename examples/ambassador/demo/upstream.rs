@@ -1,5 +1,8 @@
 //! A real HTTP server with few workers, a queue, and bad days.
 //!
+//! Asked for [`HEALTH`] it says how it is, without a worker: not while it hangs, for nobody is at
+//! home then, and that it is well while it is merely slow or flaky, as such checks do.
+//!
 //! It does not know when nobody waits for a job any more, and works it off all the same. This is
 //! what keeps real services down when the fault is long over: the queue is full of calls whose
 //! callers have given up, and the new ones wait behind them until they give up too.
@@ -11,7 +14,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
-use hyper::StatusCode;
+use futures::future::Either;
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -21,11 +26,15 @@ use super::script::{Condition, Script, Tempo};
 use crate::reply;
 use crate::server;
 
+/// What it is asked for by those who want to know how it is.
+pub(crate) const HEALTH: &str = "/healthz";
 /// Eight jobs at a time of 16 to 30 ms: 340 calls a second, of which the load asks for 200.
-const WORKERS: u32 = 8;
+pub(crate) const WORKERS: u32 = 8;
 const WORK_MILLIS: std::ops::RangeInclusive<u64> = 16..=30;
 /// In a brown-out: 43 calls a second.
 const SLOWDOWN: u32 = 8;
+/// Of a hundred answers when it is flaky: so many are a 500, and as many a cut connection.
+const FLAKY_PERCENT: u32 = 12;
 /// More than this are turned away.
 const QUEUE: usize = 1_000;
 /// Both upstreams have the same work to do.
@@ -50,8 +59,11 @@ struct Books {
 
 /// A call, on its way through the queue.
 struct Job {
-    reply: oneshot::Sender<StatusCode>,
+    reply: oneshot::Sender<Answer>,
 }
+
+/// What comes of a job: a status, or the connection is cut.
+type Answer = Result<StatusCode, &'static str>;
 
 impl Upstream {
     /// Starts to listen on a port of the system's choice.
@@ -129,17 +141,25 @@ async fn live(
 ) {
     let (queue, jobs) = mpsc::channel(QUEUE);
     let line_up = {
-        let books = Arc::clone(books);
-        move |_request, _peer| {
-            let (reply, answer) = oneshot::channel();
-            let queued = queue.try_send(Job { reply });
-            books.queued.store(queue.max_capacity() - queue.capacity(), Ordering::Relaxed);
-            async move {
-                let status = match queued {
-                    Ok(()) => answer.await.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-                    Err(_) => StatusCode::SERVICE_UNAVAILABLE,
-                };
-                reply::line(status, status.canonical_reason().unwrap_or_default())
+        let (books, condition) = (Arc::clone(books), condition.clone());
+        move |request: Request<Incoming>, _peer| {
+            let answer = if request.uri().path() == HEALTH {
+                Either::Left(say_how_it_is(condition.clone()))
+            } else {
+                let (reply, answer) = oneshot::channel();
+                let queued = queue.try_send(Job { reply });
+                books.queued.store(queue.max_capacity() - queue.capacity(), Ordering::Relaxed);
+                Either::Right(async move {
+                    match queued {
+                        Ok(()) => answer.await.unwrap_or(Err("its worker died")),
+                        Err(_) => Ok(StatusCode::SERVICE_UNAVAILABLE),
+                    }
+                })
+            };
+            async {
+                let status = answer.await?;
+                let words = status.canonical_reason().unwrap_or_default();
+                Ok::<_, &'static str>(reply::line(status, words))
             }
         }
     };
@@ -164,8 +184,9 @@ async fn work_off(
         books.queued.store(jobs.len(), Ordering::Relaxed);
         let (condition, books) = (condition.clone(), Arc::clone(books));
         let work = tempo.time(Duration::from_millis(rng.u64(WORK_MILLIS)));
+        let luck = rng.u32(..100);
         workers.spawn(async move {
-            do_job(job, condition, work, &books).await;
+            do_job(job, condition, work, luck, &books).await;
             drop(desk);
         });
         while workers.try_join_next().is_some() {}
@@ -176,17 +197,27 @@ async fn do_job(
     job: Job,
     mut condition: watch::Receiver<Condition>,
     work: Duration,
+    luck: u32,
     books: &Books,
 ) {
     let slow = *condition.borrow() == Condition::Slow;
     sleep(if slow { work * SLOWDOWN } else { work }).await;
     // Whoever hangs comes back when the fault is over, and not before.
-    let status = match condition.wait_for(|now| *now != Condition::Hanging).await.as_deref() {
-        Ok(Condition::Failing) => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::OK,
+    let answer = match condition.wait_for(|now| *now != Condition::Hanging).await.as_deref() {
+        Ok(Condition::Failing) => Ok(StatusCode::INTERNAL_SERVER_ERROR),
+        Ok(Condition::Flaky) if luck < FLAKY_PERCENT => Ok(StatusCode::INTERNAL_SERVER_ERROR),
+        Ok(Condition::Flaky) if luck < 2 * FLAKY_PERCENT => Err("cut off"),
+        _ => Ok(StatusCode::OK),
     };
     books.done.fetch_add(1, Ordering::Relaxed);
-    if job.reply.send(status).is_err() {
+    if job.reply.send(answer).is_err() {
         books.for_nobody.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn say_how_it_is(mut condition: watch::Receiver<Condition>) -> Answer {
+    match condition.wait_for(|now| *now != Condition::Hanging).await.as_deref() {
+        Ok(Condition::Failing) => Ok(StatusCode::INTERNAL_SERVER_ERROR),
+        _ => Ok(StatusCode::OK),
     }
 }

@@ -1,0 +1,140 @@
+//! What the ambassador says of itself, and what the health check does to the circuit.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper::{Request, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::time::timeout;
+
+use crate::support::{Ambassador, Answer, SOON, Upstream, answer, ask_until, get};
+
+const OFTEN: [&str; 2] = ["--check-every", "20ms"];
+
+fn read(answer: &Answer) -> Value {
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    serde_json::from_str(&answer.text).unwrap()
+}
+
+/// A socket that has the address of one that was just closed, so that nobody else gets it.
+async fn hold(address: SocketAddr) -> TcpSocket {
+    let again = async {
+        loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            if socket.bind(address).is_ok() {
+                return socket;
+            }
+            tokio::task::yield_now().await; // whoever had it is still on its way out
+        }
+    };
+    timeout(SOON, again).await.expect("the address is not given back")
+}
+
+async fn well(_: Request<hyper::body::Incoming>) -> hyper::Response<crate::support::Body> {
+    answer(StatusCode::OK, "")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_dies_opens_the_circuit_before_a_caller_finds_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let upstream = Upstream::on(listener, well);
+    let ambassador = Ambassador::of(address, &OFTEN);
+    let [health, ready, alive] =
+        ["healthz", "readyz", "livez"].map(|path| format!("{}/{path}", ambassador.admin));
+
+    let report = get(&health).await;
+    assert_eq!(report.status, StatusCode::OK);
+    assert_eq!(report.header("cache-control"), Some("no-store"));
+    let report = read(&report);
+    assert_eq!(report["status"], "up");
+    assert_eq!(report["checks"][0]["name"], address.to_string());
+    assert_eq!(report["checks"][0]["criticality"], "critical");
+
+    drop(upstream);
+    let held = hold(address).await;
+    let report = ask_until(&health, |answer| answer.status != StatusCode::OK).await;
+    assert_eq!(report.status, StatusCode::SERVICE_UNAVAILABLE);
+    let report = read(&report);
+    assert_eq!(report["status"], "down");
+    assert_eq!(report["checks"][0]["status"], "down");
+    let error = report["checks"][0]["error"].as_str().unwrap();
+    assert!(error.contains("refused"), "{error}");
+    assert_eq!(get(&ready).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let report = get(&alive).await;
+    assert_eq!(report.status, StatusCode::OK, "a restart would not help");
+    assert_eq!(read(&report), json!({"status": "up", "checks": []}));
+
+    // Nobody has called yet, so this is the health check's doing.
+    let log = [ambassador.says(), ambassador.says()];
+    assert!(log.iter().any(|line| line.contains("health") && line.ends_with("down")), "{log:?}");
+    let forced = "closed → forced_open (switch)";
+    assert!(log.iter().any(|line| line.contains(forced)), "{log:?}");
+    let refusal = get(&ambassador.url("/")).await;
+    assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refusal.header("proxy-status"), Some("ambassador; error=destination_unavailable"));
+    assert_eq!(refusal.header("retry-after"), None, "nobody knows when it is back");
+    assert!(refusal.text.contains("circuit is open"), "{}", refusal.text);
+
+    let upstream = Upstream::on(held.listen(8).unwrap(), well);
+    ask_until(&health, |answer| answer.status == StatusCode::OK).await;
+    ask_until(&ambassador.url("/"), |answer| answer.status == StatusCode::OK).await;
+    assert!(upstream.asked() >= 1);
+    assert_eq!(get(&ready).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_says_that_it_is_not_well_is_believed() {
+    let ill = Arc::new(AtomicBool::new(true));
+    let state = Arc::clone(&ill);
+    let upstream = Upstream::answering(move |request: Request<_>| {
+        let asked_how_it_is = request.uri().path() == "/api/how-are-you";
+        let ill = asked_how_it_is && state.load(Ordering::Relaxed);
+        let status = if ill { StatusCode::NOT_FOUND } else { StatusCode::OK };
+        async move { answer(status, "") }
+    })
+    .await;
+    let below = format!("http://{}/api", upstream.address);
+    let check = ["--check", "/how-are-you"];
+    let ambassador = Ambassador::of_url(&below, &[&OFTEN[..], &check].concat());
+
+    let refused = |answer: &Answer| answer.status == StatusCode::SERVICE_UNAVAILABLE;
+    let health = format!("{}/healthz", ambassador.admin);
+    let report = read(&ask_until(&health, refused).await);
+    assert_eq!(report["checks"][0]["error"], "answered 404 Not Found");
+    ask_until(&ambassador.url("/"), refused).await;
+
+    ill.store(false, Ordering::Relaxed);
+    ask_until(&ambassador.url("/"), |answer| answer.status == StatusCode::OK).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_port_tells_of_every_layer() {
+    let upstream = Upstream::answering(well).await;
+    let ambassador = Ambassador::of(upstream.address, &[&OFTEN[..], &["--limit", "7"]].concat());
+    assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::OK);
+
+    let name = format!("name=\"{}\"", upstream.address);
+    let whole = format!("name=\"{} deadline\"", upstream.address);
+    let good = "outcome=\"good\"";
+    let series: [(&[&str], f64); 9] = [
+        (&["seawall_calls_total", "layer=\"timeout\"", &whole, good], 1.0),
+        (&["seawall_calls_total", "layer=\"timeout\"", &name, good], 1.0),
+        (&["seawall_calls_total", "layer=\"retry\"", &name, good], 1.0),
+        (&["seawall_retry_attempts_total", &name], 1.0),
+        (&["seawall_bulkhead_limit", &name], 7.0),
+        (&["seawall_bulkhead_in_flight", &name], 0.0),
+        (&["seawall_bulkhead_queued", &name], 0.0),
+        (&["seawall_health_up", &name], 1.0),
+        (&["seawall_health_overall", "probe=\"readiness\"", "status=\"up\""], 1.0),
+    ];
+    for (words, value) in series {
+        assert_eq!(ambassador.metric(words).await, value, "{words:?}");
+    }
+    let checks = ["seawall_health_checks_total", &name, "result=\"good\""];
+    assert!(ambassador.metric(&checks).await >= 1.0);
+    assert_eq!(get(&format!("{}/", ambassador.admin)).await.status, StatusCode::NOT_FOUND);
+}
