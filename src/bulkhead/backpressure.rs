@@ -96,13 +96,13 @@ impl<S, F> Backpressure<S, F> {
         loop {
             match &mut self.place {
                 Place::Held(_) | Place::Drained => return Poll::Ready(()),
+                _ if self.gate.is_closed() => self.place = Place::Drained,
                 Place::Queued(turn) => {
                     self.place = match ready!(turn.poll(cx)) {
                         Some(reserved) => Place::Held(reserved),
                         None => Place::None,
                     }
                 }
-                Place::None if self.gate.is_closed() => self.place = Place::Drained,
                 Place::None => {
                     self.place = match self.gate.ask(None, true) {
                         Entry::Inside => Place::Held(Reserved(Some(Arc::clone(&self.gate)))),

@@ -254,7 +254,7 @@ where
     /// The wait is over. Gives the error that ends the call if it took all the time there was.
     fn try_again(mut self: Pin<&mut Self>) -> Option<S::Error> {
         let mut this = self.as_mut().project();
-        let Some(law) = this.flight.policy().map(|policy| policy.law()) else {
+        let Some(law) = this.flight.policy().map(super::policy::Policy::law) else {
             return Some(self.lose_patience());
         };
         // It waits for readiness no longer than an attempt can still begin.
