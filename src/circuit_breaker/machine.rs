@@ -342,14 +342,24 @@ impl Breaker {
 impl Forgettable for Breaker {
     fn is_at_rest(&mut self, law: &Law, now: Tick) -> bool {
         self.settle_in(law, now);
-        // What it holds may be so old that the next failure would drop it.
-        let forgotten = now.since(self.seen) > law.memory;
-        matches!(self.phase, Phase::Closed { ramp: None })
-            && self.open_holds == 0
-            && self.closed_holds == 0
-            && (forgotten
-                || self.provisional == 0
-                    && self.rules.iter_mut().all(|state| state.is_innocent(now)))
+        if self.open_holds > 0 || self.closed_holds > 0 {
+            return false;
+        }
+        match &self.phase {
+            Phase::Closed { ramp: None } => {
+                // What it holds may be so old that the next failure would drop it.
+                now.since(self.seen) > law.memory
+                    || self.provisional == 0
+                        && self.rules.iter_mut().all(|state| state.is_innocent(now))
+            }
+            // Nobody has asked for so long that what it knows is worth no more than old evidence:
+            // hosts that are gone must not fill the table.
+            Phase::Open { until } => now.since(*until) > law.memory,
+            Phase::HalfOpen(probing) => {
+                probing.in_flight == 0 && now.since(probing.next_at) > law.memory
+            }
+            Phase::Closed { ramp: Some(_) } | Phase::ForcedOpen | Phase::ForcedClosed => false,
+        }
     }
 }
 

@@ -128,6 +128,21 @@ async fn a_key_that_is_not_at_rest_is_not_evicted_and_its_newcomers_share_an_ove
     }
 }
 
+// pitfall B24: hosts that are gone for good must not fill the table
+#[tokio::test(start_paused = true)]
+async fn an_open_key_that_nobody_asks_for_makes_room_once_its_evidence_is_old() {
+    let (mut service, handle, diary) = keyed(3);
+    for nth in 0..3 {
+        trip(&mut service, &nth.to_string()).await;
+    }
+    call(&mut service, "too soon", true).await.unwrap();
+    assert_eq!(diary.count(EventKind::KeyOverflow), 1);
+    tokio::time::advance(Duration::from_secs(300) + Duration::from_secs(1)).await;
+    call(&mut service, "now", true).await.unwrap();
+    assert!(handle.key("now").is_some());
+    assert_eq!((handle.len(), diary.count(EventKind::KeyOverflow)), (3, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_at_rest_makes_room_however_small_the_table() {
     for most in [1, 2, 3, 20] {
