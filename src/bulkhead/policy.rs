@@ -37,6 +37,8 @@ pub(crate) struct Policy {
     /// does so in the line, so that the two agree; all others need no lock.
     word: AtomicU64,
     limit: AtomicU32,
+    /// How many may wait.
+    queue: AtomicU32,
     dials: Live<(Law, Dials)>,
     line: Line,
 }
@@ -77,6 +79,7 @@ impl Policy {
             reporter,
             word: AtomicU64::new(Occupancy::default().pack()),
             limit: AtomicU32::new(law.limit),
+            queue: AtomicU32::new(law.queue),
             dials: Live::new((law, dials)),
             line: Line::default(),
         };
@@ -97,6 +100,7 @@ impl Policy {
         // Together, so that of two who turn at once the same one wins both.
         self.dials.update(|_| {
             self.limit.store(law.limit, Ordering::Release);
+            self.queue.store(law.queue, Ordering::Relaxed);
             (law, dials)
         });
         while self.step_and_call(Input::Settle) == Effect::Next {}
@@ -112,6 +116,12 @@ impl Policy {
     pub(super) fn looks_free(&self) -> bool {
         let at = self.occupancy();
         at.waiting == 0 && at.inside < self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a line at all.
+    #[inline]
+    pub(super) fn may_wait(&self) -> bool {
+        self.queue.load(Ordering::Relaxed) != 0
     }
 
     // ----- entering -----

@@ -79,6 +79,11 @@ where
         }
         // Nobody waits with a reservation of the inner service in hand.
         self.release(readied);
+        if !lane.may_wait() {
+            // No clock is read for one who may not wait.
+            let rejected = lane.reject(Reason::Full, lane.fullness());
+            return ResponseFuture::refused(rejected, self.finish.clone());
+        }
         let law = lane.law();
         let deadline = if self.carry.carries() { self.carry.read(&request).deadline } else { None };
         let patience = Patience::new(law.max_wait, deadline);

@@ -116,6 +116,16 @@ impl Row {
         self
     }
 
+    /// A peer that knows this only if it was built for it.
+    pub fn peer_if(
+        self,
+        built: bool,
+        name: &'static str,
+        make: impl Fn() -> Fork + 'static,
+    ) -> Self {
+        if built { self.peer(name, make) } else { self }
+    }
+
     /// The contender added last is so slow that a batch of its is only so many calls.
     pub fn in_batches_of(mut self, calls: u64) -> Self {
         self.contenders.last_mut().expect("follows a contender").calls = Some(calls);

@@ -43,8 +43,7 @@ pub fn four_recorded() -> Row {
         .at_most(Target::Of(2.0, "seawall, unrecorded"))
         .ours(|| recorded(ours))
         .peer("seawall, unrecorded", ours)
-        // Without the feature `peer-metrics` this one counts nothing.
-        .peer("tower-resilience", || recorded(resilience))
+        .peer_if(cfg!(feature = "peer-metrics"), "tower-resilience", || recorded(resilience))
 }
 
 fn ours() -> Fork {
