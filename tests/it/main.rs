@@ -10,6 +10,7 @@ mod contract;
 mod docs;
 mod exposition;
 mod finish;
+mod health;
 mod hooks;
 mod house;
 mod metrics;
