@@ -55,7 +55,7 @@ impl HealthHandle {
     ///
     /// Everything that is wrong with the dials; then the old ones stay in force.
     pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
-        self.gate.turn(Law::from_dials(&dials)?, dials);
+        self.gate.turn(Law::from_dials(&dials, self.gate.is_checked())?, dials);
         Ok(())
     }
 

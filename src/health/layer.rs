@@ -41,7 +41,7 @@ impl HealthLayer {
     /// checks, [build](Self::builder) one with a [check](Builder::check).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         let dials = Dials { learn: true, let_through: 10, ..Dials::default() };
-        let law = Law { learn: true, let_through: 10, ..Law::of_defaults() };
+        let law = Law::of(&dials);
         let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
         let gate = Arc::new(Gate::new(Policy::new(reporter, law, dials)));
         Self { gate, classify: Arc::new(Classifier::default()) }
@@ -208,18 +208,19 @@ impl<C> Builder<C> {
     /// # Errors
     ///
     /// Everything that is wrong with the settings; a check that is built outside a runtime; no check
-    /// and nothing to [learn](Dials::learn) from either.
+    /// and nothing to [learn](Dials::learn) from either, or nothing to learn from
+    /// [while down](Dials::let_through).
     pub fn build(self) -> Result<HealthLayer<C>, ConfigErrors> {
-        let law = Law::from_dials(&self.dials)?;
-        if self.check.is_none() && !self.dials.learn {
-            let accepted = "a check, or learn = true: nothing would ever change";
-            ConfigErrors::none_of(vec![ConfigError::new("check", None::<()>, accepted)])?;
-        }
-        let runtime = self.check.as_ref().map(|_| Handle::try_current()).transpose();
-        let runtime = runtime.map_err(|error| {
-            let accepted = "to be built inside a tokio runtime, which runs the checks";
-            ConfigErrors::one(ConfigError::new("check", error, accepted))
-        })?;
+        let mut problems = Law::problems(&self.dials, self.check.is_some());
+        let runtime = self.check.as_ref().and_then(|_| {
+            let missing = |error| {
+                let accepted = "to be built inside a tokio runtime, which runs the checks";
+                problems.push(ConfigError::new("check", error, accepted));
+            };
+            Handle::try_current().map_err(missing).ok()
+        });
+        ConfigErrors::none_of(problems)?;
+        let law = Law::of(&self.dials);
         let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
         let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.dials)));
         if let (Some(runtime), Some(check)) = (runtime, self.check) {

@@ -82,13 +82,15 @@ impl Health {
 }
 
 impl Law {
-    #[expect(clippy::expect_used, reason = "a test builds from the defaults")]
-    pub(crate) fn of_defaults() -> Self {
-        Self::from_dials(&Dials::default()).expect("the defaults are valid")
+    /// Everything that is wrong with the dials, or the law they make.
+    pub(crate) fn from_dials(dials: &Dials, checked: bool) -> Result<Self, ConfigErrors> {
+        ConfigErrors::none_of(Self::problems(dials, checked))?;
+        Ok(Self::of(dials))
     }
 
-    /// Everything that is wrong with the dials, or the law they make.
-    pub(crate) fn from_dials(dials: &Dials) -> Result<Self, ConfigErrors> {
+    /// Everything that is wrong with the dials; `checked` says whether there is a check, or live
+    /// calls alone.
+    pub(crate) fn problems(dials: &Dials, checked: bool) -> Vec<ConfigError> {
         let mut problems = Vec::new();
         let mut wrong = |field, value: &dyn std::fmt::Debug, accepted: &'static str| {
             problems.push(ConfigError::new(field, value, accepted));
@@ -110,18 +112,29 @@ impl Law {
         if dials.initial == Status::Degraded {
             wrong("initial", &dials.initial, "up or down");
         }
-        ConfigErrors::none_of(problems)?;
+        if !checked && !dials.learn {
+            wrong("learn", &dials.learn, "true where there is no check: nothing would ever change");
+        }
+        if !checked && dials.learn && dials.let_through == 0 {
+            let accepted = "1 or more where there is no check: once down it would stay down";
+            wrong("let_through", &dials.let_through, accepted);
+        }
+        problems
+    }
+
+    /// The law of dials with which nothing is wrong.
+    pub(crate) fn of(dials: &Dials) -> Self {
         let per_mille = (dials.jitter * 1000.0).round() as u64;
         let interval = nanos(dials.interval);
         let spread = (u128::from(interval) * u128::from(per_mille) / 1000) as u64;
-        Ok(Self {
+        Self {
             rise: dials.rise,
             fall: dials.fall,
             let_through: dials.let_through,
             learn: dials.learn,
             interval: (interval - spread, interval.saturating_add(spread)),
             timeout: nanos(dials.timeout),
-        })
+        }
     }
 }
 
@@ -131,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn law(rise: u32, fall: u32) -> Law {
-        Law { rise, fall, ..Law::of_defaults() }
+        Law { rise, fall, ..Law::of(&Dials::default()) }
     }
 
     // pitfall B35

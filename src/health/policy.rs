@@ -123,6 +123,11 @@ impl Policy {
         let _ = self.task.set(Task(task));
     }
 
+    /// Whether there are checks, or live calls alone.
+    pub(super) fn is_checked(&self) -> bool {
+        self.task.get().is_some()
+    }
+
     #[inline]
     fn health(&self) -> Health {
         Health::unpack(self.word.load(Ordering::Relaxed))

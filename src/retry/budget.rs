@@ -152,7 +152,7 @@ pub struct BudgetBuilder {
 }
 
 impl BudgetBuilder {
-    /// The most tokens it holds, and those it begins with; by default 50.
+    /// The most tokens it holds, and those it begins with; by default 50. Zero: no retries.
     pub fn cap(mut self, tokens: f64) -> Self {
         self.cap = tokens;
         self
@@ -203,8 +203,11 @@ impl BudgetBuilder {
             deposit: milli("per_success", self.per_success, 0.0, most),
             floor_per_second: milli("per_second", self.per_second, 0.0, most),
         };
-        let price = milli("price", self.price, 0.001, most);
-        let timeout_price = milli("timeout_price", self.timeout_price, 0.001, most);
+        // A price that not even a full budget can pay would mean no retries, ever; who wants none
+        // says so with a cap of zero.
+        let dearest = if cap > 0 { self.cap } else { most };
+        let price = milli("price", self.price, 0.001, dearest);
+        let timeout_price = milli("timeout_price", self.timeout_price, 0.001, dearest);
         ConfigErrors::none_of(problems)?;
         let word = AtomicU64::new(Balance::full(&terms).pack());
         Ok(Budget(Arc::new(Account { terms, price, timeout_price, clock: Clock::start(), word })))

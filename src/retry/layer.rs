@@ -268,11 +268,13 @@ impl<C, R, K> Builder<C, R, K> {
     }
 
     /// Reads the deadline that travels with each request, and writes the number of each attempt.
+    /// Takes the place of an earlier `carry` or [`number`](Self::number).
     pub fn carry<K2>(self, carry: K2) -> Builder<C, R, K2> {
         self.with_kit(|kit| Kit { copy: kit.copy, carry })
     }
 
-    /// Writes the number of each attempt, counted from 1, into its request.
+    /// Writes the number of each attempt, counted from 1, into its request. If there is also something
+    /// to [carry](Self::carry), say so before.
     pub fn number<Req, F>(self, number: F) -> Builder<C, R, Numbered<F, K>>
     where
         F: Fn(&mut Req, u32),

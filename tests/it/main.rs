@@ -1,22 +1,25 @@
 //! What users rely on, through the public API, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that panics is a test that fails
 
+mod budget;
 mod bulkhead;
 mod cancel;
 mod circuit_breaker;
 mod compile;
 mod contract;
 mod docs;
+mod events;
 mod exposition;
 mod finish;
+mod health;
 mod hooks;
 mod house;
 mod metrics;
 mod ordering;
+mod policy;
 mod refusals;
 mod retry;
 mod scene;
-mod smoke;
 mod source;
 mod subjects;
 mod support;

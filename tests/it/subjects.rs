@@ -83,7 +83,7 @@ fn queueing_bulkhead() -> BulkheadLayer {
 
 /// It goes down when three live calls fail, and has to be told to look again.
 fn health() -> Subject {
-    let layer = HealthLayer::builder("kit").learn(true).build().unwrap();
+    let layer = HealthLayer::builder("kit").learn(true).let_through(10).build().unwrap();
     let (down, up) = (layer.clone(), layer.clone());
     let fail = |layer: &HealthLayer| {
         let call = layer.run(|| async { Err::<(), Fail>(Error::Inner(Broken)) });

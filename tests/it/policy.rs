@@ -1,0 +1,305 @@
+//! What every policy owes its user: one shape of configuration, calls without a service, an end.
+
+use std::time::Duration;
+
+use seawall::bulkhead::{self, BulkheadLayer, Order};
+use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::health::{self, HealthLayer};
+use seawall::retry::{self, Backoff, Budget, Jitter, OnRefusal, RetryLayer};
+use seawall::timeout::{self, TimeoutLayer};
+use seawall::{Reason, Status};
+use tokio::time::sleep;
+
+use crate::scene::{Fail, fields, ms, now, poll_once, reason};
+
+// ----- what is refused -----
+
+// pitfall B27
+#[test]
+fn a_retry_refuses_what_makes_no_sense_all_at_once() {
+    let build = |change: fn(retry::Builder) -> retry::Builder| {
+        fields(change(RetryLayer::builder("x")).build())
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(build(|b| b), [""; 0]);
+    assert_eq!(build(|b| b.attempts(0)), ["attempts"]);
+    assert_eq!(build(|b| b.attempts(1_001)), ["attempts"]);
+    assert_eq!(build(|b| b.attempts(u32::MAX)), ["attempts"]);
+    assert_eq!(build(|b| b.attempts(1_000)), [""; 0]);
+    assert_eq!(build(|b| b.backoff(Backoff::none().factor(0))), ["backoff.factor"]);
+    assert_eq!(build(|b| b.backoff(Backoff::none().factor(11))), ["backoff.factor"]);
+    assert_eq!(build(|b| b.backoff(Backoff::exponential(ms(2), ms(1)))), ["backoff.cap"]);
+    assert_eq!(build(|b| b.backoff(Backoff::exponential(ms(1), Duration::MAX))), [""; 0]);
+    assert_eq!(build(|b| b.total(Duration::ZERO)), ["total"]);
+    assert_eq!(build(|b| b.total(ms(1)).least_time(ms(1))), ["least_time"]);
+    assert_eq!(build(|b| b.least_time(Duration::ZERO).hint_cap(Duration::ZERO)), [""; 0]);
+    assert_eq!(build(|b| b.total(Duration::MAX).hint_cap(Duration::MAX)), [""; 0]);
+    let all = RetryLayer::builder("x")
+        .least_time(second)
+        .total(ms(1))
+        .backoff(Backoff::exponential(second, ms(1)).factor(0))
+        .attempts(0)
+        .build();
+    assert_eq!(fields(all), ["attempts", "backoff.factor", "backoff.cap", "least_time"]);
+}
+
+// pitfall B27
+#[test]
+fn a_budget_refuses_what_makes_no_sense_all_at_once() {
+    let build = |change: fn(retry::BudgetBuilder) -> retry::BudgetBuilder| {
+        fields(change(Budget::builder()).build())
+    };
+    assert_eq!(build(|b| b), [""; 0]);
+    for bad in [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e9] {
+        let all = Budget::builder().cap(bad).per_success(bad).per_second(bad).price(bad);
+        let told = fields(all.timeout_price(bad).build());
+        assert_eq!(told, ["cap", "per_success", "per_second", "price", "timeout_price"], "{bad}");
+    }
+    assert_eq!(build(|b| b.price(0.0)), ["price"]);
+    assert_eq!(build(|b| b.timeout_price(0.0)), ["timeout_price"]);
+    assert_eq!(build(|b| b.per_success(0.0).per_second(0.0)), [""; 0]);
+    assert_eq!(build(|b| b.cap(16_777.0)), [""; 0]);
+    // A price that the fullest budget cannot pay would mean no retries, ever.
+    assert_eq!(build(|b| b.cap(5.0).price(5.1)), ["price"]);
+    assert_eq!(build(|b| b.cap(5.0).timeout_price(5.1)), ["timeout_price"]);
+    assert_eq!(build(|b| b.cap(0.5)), ["price", "timeout_price"]);
+    assert_eq!(build(|b| b.cap(5.0).price(5.0).timeout_price(5.0)), [""; 0]);
+    // Who wants none says so.
+    assert_eq!(build(|b| b.cap(0.0)), [""; 0]);
+}
+
+// pitfall B27
+#[test]
+fn a_bulkhead_refuses_what_makes_no_sense_all_at_once() {
+    let build = |change: fn(bulkhead::Builder) -> bulkhead::Builder| {
+        fields(change(BulkheadLayer::builder("x")).build())
+    };
+    assert_eq!(build(|b| b), [""; 0]);
+    assert_eq!(build(|b| b.limit(0)), ["limit"]);
+    assert_eq!(build(|b| b.limit(u32::MAX)), ["limit"]);
+    assert_eq!(build(|b| b.queue(u32::MAX)), ["queue"]);
+    assert_eq!(build(|b| b.limit(1_000_000).queue(1_000_000)), [""; 0]);
+    assert_eq!(build(|b| b.queue(1).max_wait(Duration::ZERO)), ["max_wait"]);
+    assert_eq!(build(|b| b.queue(1).max_wait(Duration::MAX)), [""; 0]);
+    assert_eq!(build(|b| b.max_wait(Duration::ZERO)), [""; 0]);
+    let all = BulkheadLayer::builder("x").max_wait(Duration::ZERO).queue(u32::MAX).limit(0);
+    assert_eq!(fields(all.build()), ["limit", "queue", "max_wait"]);
+}
+
+// pitfall B27
+#[test]
+fn a_health_check_refuses_what_makes_no_sense_all_at_once() {
+    let build = |change: fn(health::Builder) -> health::Builder| {
+        fields(change(HealthLayer::builder("x").learn(true).let_through(1)).build())
+    };
+    assert_eq!(build(|b| b), [""; 0]);
+    assert_eq!(build(|b| b.interval(Duration::ZERO)), ["interval"]);
+    assert_eq!(build(|b| b.interval(Duration::MAX).timeout(Duration::MAX)), [""; 0]);
+    assert_eq!(build(|b| b.timeout(Duration::ZERO)), ["timeout"]);
+    for bad in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+        let builder = HealthLayer::builder("x").learn(true).let_through(1).jitter(bad);
+        assert_eq!(fields(builder.build()), ["jitter"]);
+    }
+    assert_eq!(build(|b| b.jitter(0.0)), [""; 0]);
+    assert_eq!(build(|b| b.jitter(1.0)), [""; 0]);
+    assert_eq!(build(|b| b.rise(0)), ["rise"]);
+    assert_eq!(build(|b| b.fall(u32::MAX)), ["fall"]);
+    assert_eq!(build(|b| b.initial(Status::Degraded)), ["initial"]);
+    let all = |b: health::Builder| {
+        b.interval(Duration::ZERO).jitter(2.0).timeout(Duration::ZERO).rise(0).fall(0)
+    };
+    let all = all(HealthLayer::builder("x")).initial(Status::Degraded).build();
+    let wrong = ["interval", "jitter", "timeout", "rise", "fall", "initial", "learn"];
+    assert_eq!(fields(all), wrong);
+}
+
+// ----- what is read back -----
+
+// pitfall B27
+#[test]
+fn every_setter_is_read_back() {
+    let layer = TimeoutLayer::builder("x").limit(ms(3)).cover_readiness(true).build().unwrap();
+    let dials = layer.handle().dials();
+    assert_eq!((dials.limit, dials.cover_readiness), (ms(3), true));
+
+    let backoff = Backoff::exponential(ms(3), ms(700)).factor(5).jitter(Jitter::Equal);
+    let layer = RetryLayer::builder("x")
+        .attempts(7)
+        .backoff(backoff)
+        .hint_cap(ms(11))
+        .total(ms(1_300))
+        .least_time(ms(17))
+        .on_refusal(OnRefusal::Wait);
+    let dials = layer.build().unwrap().handle().dials();
+    assert_eq!((dials.attempts, dials.backoff, dials.hint_cap), (7, backoff, ms(11)));
+    assert_eq!((dials.total, dials.least_time), (ms(1_300), ms(17)));
+    assert_eq!(dials.on_refusal, OnRefusal::Wait);
+
+    let layer = BulkheadLayer::builder("x").limit(3).queue(5).max_wait(ms(7));
+    let dials = layer.order(Order::NewestFirst).build().unwrap().handle().dials();
+    assert_eq!((dials.limit, dials.queue, dials.max_wait), (3, 5, ms(7)));
+    assert_eq!(dials.order, Order::NewestFirst);
+
+    let layer = HealthLayer::builder("x")
+        .interval(ms(3))
+        .jitter(0.5)
+        .timeout(ms(7))
+        .rise(11)
+        .fall(13)
+        .initial(Status::Down)
+        .let_through(17)
+        .learn(true);
+    let dials = layer.build().unwrap().handle().dials();
+    assert_eq!((dials.interval, dials.jitter, dials.timeout), (ms(3), 0.5, ms(7)));
+    assert_eq!((dials.rise, dials.fall, dials.initial), (11, 13, Status::Down));
+    assert_eq!((dials.let_through, dials.learn), (17, true));
+
+    // A whole set of dials is taken as it is, and what is set after it counts.
+    let layer = BulkheadLayer::builder("x").limit(3).dials(bulkhead::Dials::default()).queue(9);
+    let dials = layer.build().unwrap().handle().dials();
+    assert_eq!((dials.limit, dials.queue), (bulkhead::LIMIT, 9));
+}
+
+#[test]
+fn the_defaults_are_what_the_tables_say() {
+    let dials = TimeoutLayer::from_dials("x", timeout::Dials::default()).unwrap().handle().dials();
+    assert_eq!(dials, timeout::Dials::default());
+    assert_eq!((dials.limit, dials.cover_readiness), (Duration::from_secs(1), false));
+    let dials = RetryLayer::new("x").handle().dials();
+    assert_eq!(dials, RetryLayer::from_dials("x", dials.clone()).unwrap().handle().dials());
+    let (base, cap) = (ms(50), Duration::from_secs(1));
+    assert_eq!((dials.attempts, dials.backoff), (3, Backoff::exponential(base, cap).factor(2)));
+    assert_eq!((dials.hint_cap, dials.total), (cap * 30, cap * 30));
+    assert_eq!((dials.least_time, dials.on_refusal), (ms(1), OnRefusal::Stop));
+    assert_eq!(RetryLayer::new("x").handle().budget().map(Budget::balance), Some(50.0));
+    let dials = BulkheadLayer::new("x").handle().dials();
+    assert_eq!(dials, BulkheadLayer::from_dials("x", dials.clone()).unwrap().handle().dials());
+    assert_eq!((dials.limit, dials.queue, dials.max_wait), (64, 0, cap));
+    let dials = health::Dials::default();
+    assert_eq!((dials.interval, dials.jitter, dials.timeout), (cap * 5, 0.1, cap));
+    assert_eq!((dials.rise, dials.fall, dials.let_through, dials.learn), (2, 3, 0, false));
+}
+
+#[cfg(feature = "serde")]
+mod files {
+    use std::fmt::Debug;
+
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+
+    /// Written and read again it is the same; a field that nobody knows is refused.
+    #[track_caller]
+    fn round_trip<D: Serialize + DeserializeOwned + PartialEq + Debug>(dials: &D) {
+        let json = serde_json::to_string(dials).unwrap();
+        assert_eq!(serde_json::from_str::<D>(&json).unwrap(), *dials, "{json}");
+        let misspelt = json.replacen('{', r#"{"atempts": 3, "#, 1);
+        let told = serde_json::from_str::<D>(&misspelt).unwrap_err().to_string();
+        assert!(told.contains("unknown field `atempts`"), "{told}");
+    }
+
+    // pitfall B27
+    #[test]
+    fn dials_come_back_from_a_file_as_they_went() {
+        round_trip(&timeout::Dials::default());
+        round_trip(&timeout::Dials::from(ms(1_500)));
+        round_trip(&retry::Dials::default());
+        let mut dials = retry::Dials::default();
+        dials.backoff = Backoff::fixed(ms(70)).jitter(Jitter::Decorrelated);
+        dials.on_refusal = OnRefusal::Wait;
+        dials.total = Duration::from_secs(90_061);
+        round_trip(&dials);
+        let mut dials = bulkhead::Dials::default();
+        dials.order = Order::NewestFirst;
+        round_trip(&dials);
+        let mut dials = health::Dials::default();
+        dials.initial = Status::Down;
+        round_trip(&dials);
+    }
+
+    #[test]
+    fn a_file_says_what_differs_in_words_that_people_use() {
+        let dials: retry::Dials = serde_json::from_str(
+            r#"{"attempts": 5, "total": "2m 30s", "backoff": {"base": "5ms", "jitter": "none"},
+                "on_refusal": "wait"}"#,
+        )
+        .unwrap();
+        assert_eq!((dials.attempts, dials.total), (5, Duration::from_secs(150)));
+        let backoff = Backoff::exponential(ms(5), retry::CAP).jitter(Jitter::None);
+        assert_eq!((dials.backoff, dials.on_refusal), (backoff, OnRefusal::Wait));
+        assert_eq!(dials.hint_cap, retry::HINT_CAP);
+        let nested = serde_json::from_str::<retry::Dials>(r#"{"backoff": {"bas": "5ms"}}"#);
+        assert!(nested.unwrap_err().to_string().contains("unknown field `bas`"));
+        let dials: health::Dials = serde_json::from_str(r#"{"initial": "down"}"#).unwrap();
+        assert_eq!(dials.initial, Status::Down);
+        let dials: bulkhead::Dials = serde_json::from_str(r#"{"order": "newest_first"}"#).unwrap();
+        assert_eq!(dials.order, Order::NewestFirst);
+        // What can be written down and makes no sense is refused when it is used.
+        let dials: bulkhead::Dials = serde_json::from_str(r#"{"limit": 0}"#).unwrap();
+        assert_eq!(fields(BulkheadLayer::from_dials("x", dials)), ["limit"]);
+    }
+}
+
+// ----- without a service -----
+
+/// Runs and drains each policy the same way.
+macro_rules! each_policy {
+    ($check:ident) => {
+        $check!(TimeoutLayer::new("x", Duration::from_secs(1)));
+        $check!(RetryLayer::new("x"));
+        $check!(CircuitBreakerLayer::new("x"));
+        $check!(BulkheadLayer::new("x"));
+        $check!(HealthLayer::new("x"));
+    };
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_policy_runs_calls_without_a_service_and_can_be_drained() {
+    macro_rules! check {
+        ($layer:expr) => {
+            let layer = $layer;
+            let call = || async {
+                sleep(ms(20)).await;
+                Ok::<_, Fail>(7)
+            };
+            assert_eq!(layer.run(call).await, Ok(7), "{layer:?}");
+            let mut under_way = Box::pin(layer.run(call));
+            assert!(poll_once(&mut under_way).is_pending());
+            assert_eq!(layer.in_flight(), 1, "{layer:?}");
+            let mut draining = Box::pin(layer.drain());
+            assert!(poll_once(&mut draining).is_pending(), "{layer:?}");
+            let refused = layer.run(call).await;
+            assert_eq!(reason(&refused), Some(Reason::Draining), "{layer:?}");
+            // Whoever drains it twice waits as well, and another clone is drained too.
+            let again = layer.clone();
+            let mut draining_again = Box::pin(again.drain());
+            assert!(poll_once(&mut draining_again).is_pending());
+            let began = now();
+            assert_eq!(under_way.await, Ok(7));
+            draining.await;
+            draining_again.await;
+            assert_eq!((began.elapsed(), layer.in_flight()), (ms(20), 0), "{layer:?}");
+            assert_eq!(reason(&again.run(call).await), Some(Reason::Draining));
+            again.drain().await;
+        };
+    }
+    each_policy!(check);
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_does_not_wait_for_a_call_that_was_given_up() {
+    macro_rules! check {
+        ($layer:expr) => {
+            let layer = $layer;
+            let call = || std::future::pending::<Result<u32, Fail>>();
+            let mut under_way = Box::pin(layer.run(call));
+            assert!(poll_once(&mut under_way).is_pending());
+            let mut draining = Box::pin(layer.drain());
+            assert!(poll_once(&mut draining).is_pending());
+            drop(under_way);
+            assert!(poll_once(&mut draining).is_ready(), "{layer:?}");
+        };
+    }
+    each_policy!(check);
+}
