@@ -11,6 +11,8 @@ mod exposition;
 mod finish;
 mod hooks;
 mod house;
+#[cfg(feature = "http")]
+mod http_bodies;
 mod metrics;
 mod ordering;
 mod refusals;
