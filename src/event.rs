@@ -183,7 +183,7 @@ pub enum Stop {
     Budget,
     /// Too little time is left, to the total or to the deadline of the request.
     Deadline,
-    /// The request cannot be copied.
+    /// The request cannot be copied, or its copy can no longer be sent.
     NoCopy,
     /// One of our own layers refused the call.
     Refused,

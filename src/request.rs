@@ -21,6 +21,16 @@ use crate::time;
 pub trait CloneRequest<Req> {
     /// A copy of `req`, or `None` if this one must not be repeated.
     fn clone_request(&self, req: &Req) -> Option<Req>;
+
+    /// The original failed, and `copy` is to be sent in its place: whether it still can be.
+    ///
+    /// A copy that draws on its original, such as a body that is recorded while it is sent, may have
+    /// lost what it needs since it was made. From here on nothing that is left of the original may
+    /// take it away.
+    fn take_over(&self, copy: &mut Req) -> bool {
+        let _ = copy;
+        true
+    }
 }
 
 impl<Req, F: Fn(&Req) -> Option<Req>> CloneRequest<Req> for F {

@@ -1,5 +1,5 @@
-//! What layers need to know about HTTP: what an answer means, which requests may be repeated, where
-//! a deadline travels, and how health is told.
+//! What layers need to know about HTTP: what an answer means, which requests may be repeated and how
+//! their bodies are, when a response is over, where a deadline travels, and how health is told.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -21,6 +21,7 @@
 //! # Ok::<(), seawall::ConfigErrors>(())
 //! ```
 
+mod at_end;
 mod carry;
 mod check;
 mod classify;
@@ -30,8 +31,13 @@ mod health;
 mod hint;
 mod key;
 mod replay;
+mod replay_body;
 mod respond;
 
+pub mod body_timeout;
+pub mod drain;
+
+pub use at_end::{AtEnd, AtFirstByte, AtTrailers, HeadKnows, JudgeTrailers, SettleBody};
 pub use carry::InExtensions;
 pub use classify::{AsError, HttpClassifier, of_error, of_status};
 pub use deadline::{
@@ -41,7 +47,8 @@ pub use endpoint::HealthEndpoint;
 pub use health::health_response;
 pub use hint::{hint, retry_after};
 pub use key::{authority, path};
-pub use replay::Replay;
+pub use replay::{Replay, ReplayableBody};
+pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, ReplayError};
 pub use respond::{
     Problem, Render, RenderBy, Respond, RespondLayer, ResponseFuture, rejection_response, status_of,
 };

@@ -1,11 +1,15 @@
 //! Which requests may be repeated.
 
+use bytes::Bytes;
 use http::header::HeaderName;
 use http::{Method, Request};
+use http_body_util::{Either, Empty, Full};
 
+use super::ReplayBody;
 use crate::request::CloneRequest;
 
-/// Copies buffered requests that are safe to repeat.
+/// Copies requests that are safe to repeat and whose body [can be sent again](ReplayableBody): held in
+/// memory, or recorded while it is sent (see [`RecordBodyLayer`](super::RecordBodyLayer)).
 ///
 /// By default those are the idempotent methods (RFC 9110 §9.2.2: GET, HEAD, OPTIONS, TRACE, PUT,
 /// DELETE). A request that bears an [idempotency key](Self::key_header) may be repeated whatever its
@@ -36,9 +40,111 @@ impl Replay {
     }
 }
 
-impl<B: Clone> CloneRequest<Request<B>> for Replay {
+impl<B: ReplayableBody> CloneRequest<Request<B>> for Replay {
     fn clone_request(&self, request: &Request<B>) -> Option<Request<B>> {
-        self.allows(request).then(|| request.clone())
+        if !self.allows(request) {
+            return None;
+        }
+        let body = request.body().try_clone()?;
+        let mut copy = Request::new(body);
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        *copy.extensions_mut() = request.extensions().clone();
+        Some(copy)
+    }
+
+    fn take_over(&self, copy: &mut Request<B>) -> bool {
+        copy.body_mut().take_over()
+    }
+}
+
+/// A body that can be sent more than once.
+///
+/// Not every `Clone` is one: a clone of a channel shares what it gives. Implement it for a body of
+/// your own, or copy with a closure and [`Replay::allows`].
+pub trait ReplayableBody: Sized {
+    /// A body that begins where this one began, or `None` if that is no longer to be had.
+    fn try_clone(&self) -> Option<Self>;
+
+    /// A clone is to be sent now: whether it can be, and will be whole. See
+    /// [`ReplayBody::take_over`].
+    fn take_over(&mut self) -> bool {
+        true
+    }
+}
+
+impl<B> ReplayableBody for ReplayBody<B> {
+    fn try_clone(&self) -> Option<Self> {
+        self.try_clone()
+    }
+
+    fn take_over(&mut self) -> bool {
+        self.take_over()
+    }
+}
+
+/// Bodies that are held in memory as a whole.
+macro_rules! held {
+    ($($Body:ty),* $(,)?) => {
+        $(impl ReplayableBody for $Body {
+            fn try_clone(&self) -> Option<Self> {
+                Some(self.clone())
+            }
+        })*
+    };
+}
+
+held!(String, Vec<u8>, Bytes);
+
+impl ReplayableBody for () {
+    fn try_clone(&self) -> Option<Self> {
+        Some(())
+    }
+}
+
+impl ReplayableBody for &str {
+    fn try_clone(&self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl<D: Clone> ReplayableBody for Full<D> {
+    fn try_clone(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+}
+
+impl<D> ReplayableBody for Empty<D> {
+    fn try_clone(&self) -> Option<Self> {
+        Some(*self)
+    }
+}
+
+impl<B: ReplayableBody> ReplayableBody for Option<B> {
+    fn try_clone(&self) -> Option<Self> {
+        self.as_ref().map_or(Some(None), |body| body.try_clone().map(Some))
+    }
+
+    fn take_over(&mut self) -> bool {
+        self.as_mut().is_none_or(B::take_over)
+    }
+}
+
+impl<L: ReplayableBody, R: ReplayableBody> ReplayableBody for Either<L, R> {
+    fn try_clone(&self) -> Option<Self> {
+        match self {
+            Self::Left(body) => body.try_clone().map(Self::Left),
+            Self::Right(body) => body.try_clone().map(Self::Right),
+        }
+    }
+
+    fn take_over(&mut self) -> bool {
+        match self {
+            Self::Left(body) => body.take_over(),
+            Self::Right(body) => body.take_over(),
+        }
     }
 }
 

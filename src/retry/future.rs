@@ -227,7 +227,9 @@ where
         }
         policy.note_attempt();
         let rejection = result.as_ref().err().and_then(CallError::rejected);
-        let (failed, kind) = Failed::of(outcome, rejection, this.copy.is_some());
+        let copied = outcome.again != Again::Never
+            && this.copy.as_mut().is_some_and(|copy| this.kit.copy.take_over(copy));
+        let (failed, kind) = Failed::of(outcome, rejection, copied);
         let law = policy.law();
         let left = this.journey.left(&law);
         match policy.next(&law, &mut this.journey.attempts, failed, kind, left) {

@@ -47,7 +47,8 @@
 //! repeated no more often than [`attempts`](Dials::attempts). A refusal by one of our own layers
 //! further in is not hammered: it ends the call, or is waited for ([`OnRefusal`]).
 //!
-//! The copy for a repetition is made before each attempt but the last. Each repetition goes to a
+//! The copy for a repetition is made before each attempt but the last, and is asked whether it can
+//! still be sent when its turn comes ([`take_over`](crate::CloneRequest::take_over)). Each repetition goes to a
 //! clone of the inner service that is driven to readiness, for no longer than there is time. A
 //! refused response is dropped before the wait.
 //!

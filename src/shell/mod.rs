@@ -9,6 +9,8 @@ pub(crate) mod live;
 pub(crate) mod meter;
 pub(crate) mod oneshot;
 pub(crate) mod queue;
+#[cfg(feature = "http")]
+pub(crate) mod relay;
 pub(crate) mod reporter;
 pub(crate) mod shared;
 pub(crate) mod template;

@@ -14,6 +14,8 @@ mod finish;
 mod health;
 mod hooks;
 mod house;
+#[cfg(feature = "http")]
+mod http_bodies;
 mod metrics;
 mod ordering;
 mod policy;

@@ -33,6 +33,10 @@ fn common<T: Send + Sync + 'static + Debug>() {}
 fn Clone<T: std::clone::Clone>() {}
 #[allow(non_snake_case)]
 fn Copy<T: std::marker::Copy>() {}
+/// Of a body whose inner body is: `frame()` can be asked of it without pinning.
+#[cfg(feature = "http")]
+#[allow(non_snake_case)]
+fn Unpinned<T: Unpin>() {}
 
 /// An inner service that is all that a service can be.
 type Inner = ServiceFn<fn(u32) -> Ready<Result<u32, Fail>>>;
@@ -168,6 +172,9 @@ fn public_types_can_be_sent_shared_and_printed() {
 }
 
 #[cfg(feature = "http")]
+type Body = http_body_util::Full<bytes::Bytes>;
+
+#[cfg(feature = "http")]
 #[test]
 fn public_types_of_http_can_be_sent_shared_and_printed() {
     table! {
@@ -184,6 +191,29 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::RenderBy<fn(&Rejected) -> http::Response<String>>: Copy;
         seawall::http::RespondLayer: Clone;
         seawall::http::Respond<Inner, seawall::http::Problem>: Clone;
+        seawall::http::ReplayBody<Body>: ;
+        seawall::http::ReplayError: Copy;
+        seawall::http::RecordBodyLayer: Copy;
+        seawall::http::RecordBody<Inner>: Clone;
+        seawall::http::AtEnd: Copy;
+        seawall::http::AtFirstByte: Copy;
+        seawall::http::AtTrailers<seawall::http::HeadKnows>: Copy;
+        seawall::http::HeadKnows: Copy;
+        seawall::http::SettleBody<Body>: Unpinned;
+
+        seawall::http::body_timeout::BodyTimeoutLayer: Clone;
+        seawall::http::body_timeout::Builder: Clone;
+        seawall::http::body_timeout::BodyTimeout<Inner>: Clone;
+        seawall::http::body_timeout::ResponseFuture<Ready<()>>: ;
+        seawall::http::body_timeout::BodyTimeoutHandle: Clone;
+        seawall::http::body_timeout::Dials: Copy;
+        seawall::http::body_timeout::TimedBody<Body>: Unpinned;
+
+        seawall::http::drain::DrainLayer: Copy;
+        seawall::http::drain::Retried: Copy;
+        seawall::http::drain::Drain<Inner, seawall::http::drain::Retried>: Clone;
+        seawall::http::drain::ResponseFuture<Ready<()>, Body, seawall::http::drain::Retried>: ;
+        seawall::http::drain::DrainedBody<Body>: Unpinned;
     }
 }
 

@@ -1,0 +1,274 @@
+//! Calls that are over when their body is.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use http::{HeaderMap, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+
+use crate::classify::Verdict;
+use crate::finish::{Finish, Settle};
+use crate::outcome::{Health, Outcome};
+
+/// A call is over when its response's body ends.
+///
+/// Until then it holds its permit and counts as under way. A body that ends makes the outcome what
+/// the classifier said of the head (where it said [`Verdict::AtEnd`], a success); one that fails is
+/// [`TRANSIENT`](Outcome::TRANSIENT), unless the head was a failure already; one that is dropped
+/// half-way abandons the call. A response without a body is over at once.
+///
+/// ```
+/// use http::Response;
+/// use seawall::bulkhead::BulkheadLayer;
+/// use seawall::http::AtEnd;
+/// use seawall::Error;
+/// use tower::{ServiceBuilder, service_fn};
+///
+/// let client = ServiceBuilder::new()
+///     .layer(BulkheadLayer::builder("downloads").limit(8).finish(AtEnd).build()?)
+///     .map_err(Error::Inner)
+///     .service(service_fn(|_: u32| async { Ok::<_, std::io::Error>(Response::new(String::new())) }));
+/// # let _ = seawall::check::<_, u32>(client);
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AtEnd;
+
+/// A call is over when its response's body ends, and its trailers say what came of it, where the
+/// classifier left that open ([`Verdict::AtEnd`]).
+///
+/// Otherwise it is [`AtEnd`]. The judge is a [`JudgeTrailers`]; a closure is one. If it panics, the
+/// call has failed.
+///
+/// ```
+/// use http::HeaderMap;
+/// use seawall::Outcome;
+/// use seawall::http::AtTrailers;
+///
+/// let finish = AtTrailers::new(|trailers: Option<&HeaderMap>| {
+///     match trailers.and_then(|trailers| trailers.get("grpc-status")) {
+///         Some(status) if status == "0" => Outcome::SUCCESS,
+///         _ => Outcome::TRANSIENT,
+///     }
+/// });
+/// # let _ = finish;
+/// ```
+#[derive(Clone, Copy)]
+pub struct AtTrailers<J>(J);
+
+/// A call is over when the first byte of its response's body arrives, or when the body ends without
+/// one.
+///
+/// The outcome is what the classifier said of the head (where it said [`Verdict::AtEnd`], a success),
+/// or [`TRANSIENT`](Outcome::TRANSIENT) if the body failed before.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AtFirstByte;
+
+/// Reads from the trailers what came of a call.
+pub trait JudgeTrailers {
+    /// The outcome. `None` stands for a body that ended without trailers.
+    fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome;
+}
+
+impl<F: Fn(Option<&HeaderMap>) -> Outcome> JudgeTrailers for F {
+    fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        self(trailers)
+    }
+}
+
+/// Trailers are not looked at: a body that ends is a success.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeadKnows;
+
+impl JudgeTrailers for HeadKnows {
+    fn judge(&self, _: Option<&HeaderMap>) -> Outcome {
+        Outcome::SUCCESS
+    }
+}
+
+impl<J> AtTrailers<J> {
+    /// Lets `judge` decide.
+    pub const fn new(judge: J) -> Self
+    where
+        J: JudgeTrailers,
+    {
+        Self(judge)
+    }
+}
+
+impl<J> fmt::Debug for AtTrailers<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AtTrailers")
+    }
+}
+
+impl<B: Body> Finish<Response<B>> for AtEnd {
+    type Response = Response<SettleBody<B>>;
+
+    fn finish(&self, response: Response<B>, settle: Settle) -> Self::Response {
+        let duty = Duty { settle, judge: HeadKnows, first_byte: false };
+        response.map(|body| SettleBody::new(body, duty))
+    }
+}
+
+impl<B: Body, J: JudgeTrailers + Clone> Finish<Response<B>> for AtTrailers<J> {
+    type Response = Response<SettleBody<B, J>>;
+
+    fn finish(&self, response: Response<B>, settle: Settle) -> Self::Response {
+        let duty = Duty { settle, judge: self.0.clone(), first_byte: false };
+        response.map(|body| SettleBody::new(body, duty))
+    }
+}
+
+impl<B: Body> Finish<Response<B>> for AtFirstByte {
+    type Response = Response<SettleBody<B>>;
+
+    fn finish(&self, response: Response<B>, settle: Settle) -> Self::Response {
+        let duty = Duty { settle, judge: HeadKnows, first_byte: true };
+        response.map(|body| SettleBody::new(body, duty))
+    }
+}
+
+/// A response body with a call in it, which is settled while the body is read, or abandoned when it
+/// is dropped before.
+#[pin_project]
+pub struct SettleBody<B, J = HeadKnows> {
+    // Before the duty, so that what the body holds is let go before the permit is.
+    #[pin]
+    body: B,
+    /// `None` once the call is over.
+    duty: Option<Duty<J>>,
+}
+
+struct Duty<J> {
+    settle: Settle,
+    judge: J,
+    first_byte: bool,
+}
+
+impl<B: Body, J: JudgeTrailers> SettleBody<B, J> {
+    fn new(body: B, duty: Duty<J>) -> Self {
+        let mut duty = Some(duty);
+        let mut risk = Risk { duty: &mut duty, panics: true };
+        if is_over(&body, risk.duty.as_ref()) {
+            Duty::end(risk.duty, None);
+        }
+        risk.panics = false;
+        drop(risk);
+        Self { body, duty }
+    }
+}
+
+impl<B, J> Body for SettleBody<B, J>
+where
+    B: Body,
+    J: JudgeTrailers,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let mut risk = Risk { duty: this.duty, panics: true };
+        let item = match this.body.as_mut().poll_frame(cx) {
+            Poll::Pending => {
+                risk.panics = false;
+                return Poll::Pending;
+            }
+            Poll::Ready(item) => item,
+        };
+        let duty = &mut *risk.duty;
+        match &item {
+            None => Duty::end(duty, None),
+            Some(Err(_)) => Duty::fail(duty),
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    Duty::end(duty, Some(trailers)); // nothing comes after them
+                } else if is_over(&*this.body, duty.as_ref()) || is_first_byte(frame, duty.as_ref())
+                {
+                    // Whoever knows that this was all may never ask again.
+                    Duty::end(duty, None);
+                }
+            }
+        }
+        risk.panics = false;
+        Poll::Ready(item)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Whether a body has nothing more to give that matters. If only trailers can come and the head has
+/// said everything, they are not waited for: many a reader stops at the last byte.
+fn is_over<B: Body, J>(body: &B, duty: Option<&Duty<J>>) -> bool {
+    let head_knows = duty.is_some_and(|duty| duty.settle.head() != Verdict::AtEnd);
+    body.is_end_stream() || (head_knows && body.size_hint().exact() == Some(0))
+}
+
+fn is_first_byte<D: Buf, J>(frame: &Frame<D>, duty: Option<&Duty<J>>) -> bool {
+    duty.is_some_and(|duty| duty.first_byte) && frame.data_ref().is_some_and(Buf::has_remaining)
+}
+
+impl<J: JudgeTrailers> Duty<J> {
+    /// The body has ended.
+    fn end(duty: &mut Option<Self>, trailers: Option<&HeaderMap>) {
+        let Some(open) = duty.as_ref() else { return };
+        let outcome = match open.settle.head() {
+            Verdict::Now(outcome) => outcome,
+            Verdict::AtEnd => open.judge.judge(trailers),
+        };
+        Self::settle(duty, outcome);
+    }
+}
+
+impl<J> Duty<J> {
+    /// The body has failed. A head that was a failure keeps the word: it may have said when to come
+    /// back.
+    fn fail(duty: &mut Option<Self>) {
+        let Some(open) = duty.as_ref() else { return };
+        let outcome = match open.settle.head() {
+            Verdict::Now(outcome) if outcome.health == Health::Bad => outcome,
+            _ => Outcome::TRANSIENT,
+        };
+        Self::settle(duty, outcome);
+    }
+
+    fn settle(duty: &mut Option<Self>, outcome: Outcome) {
+        if let Some(duty) = duty.take() {
+            duty.settle.settle(outcome);
+        }
+    }
+}
+
+/// While the body or the judge runs: if they panic, the call has failed.
+struct Risk<'a, J> {
+    duty: &'a mut Option<Duty<J>>,
+    panics: bool,
+}
+
+impl<J> Drop for Risk<'_, J> {
+    fn drop(&mut self) {
+        if self.panics {
+            Duty::settle(self.duty, Outcome::FAILURE);
+        }
+    }
+}
+
+impl<B: fmt::Debug, J> fmt::Debug for SettleBody<B, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settled = self.duty.is_none();
+        f.debug_struct("SettleBody").field("body", &self.body).field("settled", &settled).finish()
+    }
+}

@@ -1,0 +1,126 @@
+//! A body with time limits.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::BoxError;
+
+use super::dials::Dials;
+use super::layer::Policy;
+use crate::error::{Measured, Reason};
+use crate::time::{self, nanos};
+
+/// A response body that ends with an error when it keeps its reader waiting for too long.
+#[pin_project]
+pub struct TimedBody<B> {
+    /// `None` once the time was up.
+    #[pin]
+    body: Option<B>,
+    /// Made when it is first needed, and boxed so that the body is no less `Unpin` for it. It may
+    /// ring before its time: moving it at each frame would cost more.
+    timer: Option<Pin<Box<Sleep>>>,
+    waits: Waits,
+    policy: Arc<Policy>,
+}
+
+/// How long the reader has waited.
+#[derive(Debug)]
+struct Waits {
+    dials: Dials,
+    /// In all, without the wait under way.
+    before: Duration,
+    /// The wait under way: since when.
+    since: Option<Instant>,
+}
+
+impl<B> TimedBody<B> {
+    pub(super) fn new(body: B, policy: Arc<Policy>) -> Self {
+        let waits = Waits { dials: *policy.dials.get(), before: Duration::ZERO, since: None };
+        Self { body: Some(body), timer: None, waits, policy }
+    }
+}
+
+impl<B> Body for TimedBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let mut this = self.project();
+        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        if let Poll::Ready(item) = body.poll_frame(cx) {
+            this.waits.end();
+            return Poll::Ready(item.map(|item| item.map_err(Into::into)));
+        }
+        let limit = ready!(this.waits.poll_end(this.timer, cx));
+        this.body.set(None); // before the reader is told
+        *this.timer = None;
+        let measured = Measured::Elapsed { limit: nanos(limit) };
+        Poll::Ready(Some(Err(this.policy.reporter.reject(Reason::TimedOut, measured).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
+    }
+}
+
+impl Waits {
+    /// A frame has come.
+    fn end(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.before = self.before.saturating_add(time::now().saturating_duration_since(since));
+        }
+    }
+
+    /// There is no frame: ready with the limit, if one is reached.
+    fn poll_end(
+        &mut self,
+        timer: &mut Option<Pin<Box<Sleep>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Duration> {
+        let since = *self.since.get_or_insert_with(time::now);
+        let left = self.dials.total.saturating_sub(self.before);
+        let idle_is_first = self.dials.idle <= left;
+        let (wait, limit) = if idle_is_first {
+            (self.dials.idle, self.dials.idle)
+        } else {
+            (left, self.dials.total)
+        };
+        // What is too far away for the clock is never reached.
+        let Some(until) = since.checked_add(wait) else { return Poll::Pending };
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        // It never rings too late: an end never comes before the one of the wait before.
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= until {
+                return Poll::Ready(limit);
+            }
+            timer.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+}
+
+impl<B: fmt::Debug> fmt::Debug for TimedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimedBody")
+            .field("body", &self.body)
+            .field("waits", &self.waits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,49 @@
+//! The settings of a body timeout.
+
+use std::time::Duration;
+
+use crate::config::{ConfigError, ConfigErrors};
+
+/// The settings of a body timeout: plain values, which can be turned while bodies are flowing.
+///
+/// `Duration::MAX` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Dials {
+    /// How long the reader may wait for one frame.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub idle: Duration,
+    /// How long the reader may wait in all.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub total: Duration,
+}
+
+/// Default [`Dials::idle`].
+pub const IDLE: Duration = Duration::from_secs(10);
+/// Default [`Dials::total`]: none.
+pub const TOTAL: Duration = Duration::MAX;
+
+impl Default for Dials {
+    fn default() -> Self {
+        Self { idle: IDLE, total: TOTAL }
+    }
+}
+
+impl Dials {
+    /// Says what is wrong with them.
+    pub(super) fn check(&self) -> Result<(), ConfigErrors> {
+        let mut problems = Vec::new();
+        for (field, limit) in [("idle", self.idle), ("total", self.total)] {
+            if limit.is_zero() {
+                problems.push(ConfigError::new(field, limit, "more than nothing"));
+            }
+        }
+        if problems.is_empty() && self.idle != Duration::MAX && self.idle > self.total {
+            let accepted = "at most `total`, or it would never be reached";
+            problems.push(ConfigError::new("idle", self.idle, accepted));
+        }
+        ConfigErrors::none_of(problems)
+    }
+}

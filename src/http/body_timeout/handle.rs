@@ -1,0 +1,48 @@
+//! Seeing and steering a body timeout from outside.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::dials::Dials;
+use super::layer::Policy;
+use crate::config::ConfigErrors;
+use crate::source::Source;
+
+/// Sees and steers one body timeout. Cheap to clone.
+#[derive(Clone)]
+pub struct BodyTimeoutHandle {
+    policy: Arc<Policy>,
+}
+
+impl BodyTimeoutHandle {
+    pub(super) fn new(policy: Arc<Policy>) -> Self {
+        Self { policy }
+    }
+
+    /// The layer and the name.
+    pub fn source(&self) -> &Source {
+        &self.policy.reporter.source
+    }
+
+    /// The dials in force.
+    pub fn dials(&self) -> Dials {
+        *self.policy.dials.get()
+    }
+
+    /// Turns the dials. Bodies that are under way keep the limits they began with.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the dials; the old ones stay in force.
+    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
+        dials.check()?;
+        self.policy.dials.set(dials);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for BodyTimeoutHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyTimeoutHandle").field("dials", &self.dials()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,80 @@
+//! Body timeout: ends response bodies that keep their reader waiting.
+//!
+//! # Example
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use bytes::Bytes;
+//! use http::Response;
+//! use http_body_util::{BodyExt, channel::Channel};
+//! use seawall::http::body_timeout::BodyTimeoutLayer;
+//! use seawall::{Error, Reason, Rejected};
+//! use std::{convert::Infallible, time::Duration};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! let (_sender, stuck) = Channel::<Bytes, Infallible>::new(1); // a body of which nothing ever comes
+//! let download = ServiceBuilder::new()
+//!     .layer(BodyTimeoutLayer::builder("files").idle(Duration::from_millis(20)).build()?)
+//!     .map_err(Error::Inner)
+//!     .service(service_fn(|body| async { Ok::<_, Infallible>(Response::new(body)) }));
+//!
+//! let response = download.oneshot(stuck).await?;
+//! let failed = response.into_body().collect().await.unwrap_err();
+//! assert_eq!(Rejected::find(&*failed).map(Rejected::reason), Some(Reason::TimedOut));
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! # When, and when not
+//!
+//! Where you read bodies from a dependency that may hang in the middle of one: a
+//! [timeout](crate::timeout) ends with the head of the answer. The idle limit suits nearly everyone;
+//! the total is for bodies that are known to be short, not for streams that go on for hours.
+//!
+//! # How it decides
+//!
+//! A clock runs only while the reader waits: from the first poll that finds nothing there to the poll
+//! that gets a frame. The *idle* limit bounds each of these waits, the *total* limit their sum. So a
+//! slow reader costs the dependency nothing, and until a body is found pending there is neither a
+//! timer nor a look at the clock. A frame that is there when the time is up wins.
+//!
+//! When the time is up the inner body is dropped, which closes the connection or resets the stream,
+//! and then the reader gets the [`Rejected`](crate::Rejected) as the error of the body. Bodies end
+//! with a [`BoxError`](tower::BoxError), because that is what clients and servers make of every
+//! body's error anyway; [`Rejected::find`](crate::Rejected::find) finds ours in it.
+//!
+//! # Defaults
+//!
+//! | dial | default | what it does |
+//! | --- | --- | --- |
+//! | [`idle`](Dials::idle) | [10 s](IDLE) | how long the reader may wait for one frame |
+//! | [`total`](Dials::total) | [none](TOTAL) | how long the reader may wait in all |
+//!
+//! # Rejections
+//!
+//! [`TimedOut`](crate::Reason::TimedOut) with the limit that was reached, in the body. Calls are never
+//! rejected.
+//!
+//! # Events and metrics
+//!
+//! [`Rejected`](crate::EventKind::Rejected). Metrics: `seawall_rejections_total`.
+//!
+//! # Order
+//!
+//! Inside a circuit breaker that finishes [at the end](super::AtEnd): then a body that hangs is a
+//! failure of its dependency. Innermost, next to the timeout of the head.
+//!
+//! # Cancellation
+//!
+//! Dropping the body drops the inner one.
+
+mod body;
+mod dials;
+mod handle;
+mod layer;
+mod service;
+
+pub use body::TimedBody;
+pub use dials::{Dials, IDLE, TOTAL};
+pub use handle::BodyTimeoutHandle;
+pub use layer::{BodyTimeoutLayer, Builder};
+pub use service::{BodyTimeout, ResponseFuture};

@@ -1,0 +1,93 @@
+//! Recording the bodies of all requests to a service.
+
+use std::task::{Context, Poll};
+
+use http::Request;
+use http_body::Body;
+use tower::{Layer, Service};
+
+use super::ReplayBody;
+
+/// How much of each body is kept at most, by default: 64 KiB.
+pub const REPLAY_CAP: usize = 64 * 1024;
+
+/// Records the body of each request while it is sent, so that a retry further in can send it again.
+///
+/// It belongs just outside of the retry, which is told to copy with [`Replay`](crate::http::Replay).
+/// A request costs up to the cap in memory until it is answered. One whose body is larger passes
+/// through and is sent once; [`Stop::NoCopy`](crate::Stop::NoCopy) says so, if it fails.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::combinators::BoxBody;
+/// use seawall::http::{HttpClassifier, RecordBodyLayer, Replay, ReplayBody};
+/// use seawall::{Error, retry::RetryLayer};
+/// use tower::{ServiceBuilder, service_fn};
+///
+/// # type Streaming = BoxBody<Bytes, std::io::Error>;
+/// # async fn send(_: Request<ReplayBody<Streaming>>) -> Result<Response<String>, std::io::Error> {
+/// #     Ok(Response::default())
+/// # }
+/// let client = ServiceBuilder::new()
+///     .layer(RecordBodyLayer::default())
+///     .layer(
+///         RetryLayer::builder("api").classify(HttpClassifier).copy_with(Replay::default()).build()?,
+///     )
+///     .map_err(Error::Inner)
+///     .service(service_fn(send)); // hyper, tonic, …
+/// # let _ = seawall::check::<_, Request<Streaming>>(client);
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct RecordBodyLayer {
+    cap: usize,
+}
+
+impl RecordBodyLayer {
+    /// Keeps up to `cap` bytes of each body.
+    pub const fn new(cap: usize) -> Self {
+        Self { cap }
+    }
+}
+
+impl Default for RecordBodyLayer {
+    /// Keeps up to [`REPLAY_CAP`] of each body.
+    fn default() -> Self {
+        Self::new(REPLAY_CAP)
+    }
+}
+
+impl<S> Layer<S> for RecordBodyLayer {
+    type Service = RecordBody<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RecordBody { inner, cap: self.cap }
+    }
+}
+
+/// Makes the body of each request a [`ReplayBody`].
+#[derive(Debug, Clone)]
+pub struct RecordBody<S> {
+    inner: S,
+    cap: usize,
+}
+
+impl<S, B> Service<Request<B>> for RecordBody<S>
+where
+    S: Service<Request<ReplayBody<B>>>,
+    B: Body,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.inner.call(request.map(|body| ReplayBody::new(body, self.cap)))
+    }
+}

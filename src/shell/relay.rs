@@ -1,0 +1,158 @@
+//! One source for several readers, who poll it one at a time.
+//!
+//! What the source gave is kept by a *tape*, behind the lock. The source itself is lent out to be
+//! polled, for it is foreign code and may do what it likes; meanwhile the others wait. It is polled
+//! with a waker that wakes all who wait, so that nobody depends on the one who polled it last.
+
+use std::sync::{Arc, Mutex};
+use std::task::{Wake, Waker};
+
+use crate::machine;
+use crate::shell::lock;
+use crate::shell::waiters::{Seat, Waiters};
+
+/// A source, what it gave, and who waits for more.
+pub(crate) struct Relay<T, S> {
+    held: Mutex<Held<T, S>>,
+    bell: Arc<Bell>,
+}
+
+struct Held<T, S> {
+    tape: T,
+    source: Source<S>,
+}
+
+enum Source<S> {
+    Here(S),
+    Lent,
+    Gone,
+}
+
+/// What a reader finds.
+pub(crate) enum Visit<'a, T, S, R> {
+    /// What it looked for.
+    Found(R),
+    /// The source, to be polled.
+    Loan(Loan<'a, T, S>),
+    /// Somebody else is polling the source.
+    Lent,
+    /// The source is no more.
+    Gone,
+}
+
+/// The source, in the hand of one reader. If it is dropped, the source is gone.
+pub(crate) struct Loan<'a, T, S> {
+    relay: &'a Relay<T, S>,
+    source: Option<S>,
+}
+
+/// Wakes all who wait.
+#[derive(Default)]
+struct Bell(Mutex<Waiters>);
+
+// ===== impl Relay =====
+
+impl<T, S> Relay<T, S> {
+    pub(crate) fn new(tape: T, source: S) -> Self {
+        let held = Mutex::new(Held { tape, source: Source::Here(source) });
+        Self { held, bell: Arc::default() }
+    }
+
+    /// Looks at the tape. `look` runs under the lock.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> R {
+        look(&mut lock(&self.held).tape)
+    }
+
+    /// Looks at the tape, and borrows the source if that gives nothing.
+    pub(crate) fn visit<R>(&self, look: impl FnOnce(&mut T) -> Option<R>) -> Visit<'_, T, S, R> {
+        let mut held = lock(&self.held);
+        if let Some(found) = look(&mut held.tape) {
+            return Visit::Found(found);
+        }
+        match std::mem::replace(&mut held.source, Source::Lent) {
+            Source::Here(source) => Visit::Loan(Loan { relay: self, source: Some(source) }),
+            Source::Lent => Visit::Lent,
+            Source::Gone => {
+                held.source = Source::Gone;
+                Visit::Gone
+            }
+        }
+    }
+
+    /// Leaves a waker, to be woken by the source and by other readers. To be called before the last
+    /// look.
+    pub(crate) fn wait(&self, seat: &mut Seat, waker: Waker) {
+        let replaced = lock(&self.bell.0).wait(seat, waker);
+        drop(replaced); // after the unlock
+    }
+
+    /// Waits no longer.
+    pub(crate) fn leave(&self, seat: &mut Seat) {
+        if seat.is_taken() {
+            let left = lock(&self.bell.0).leave(seat);
+            drop(left); // after the unlock
+        }
+    }
+
+    /// What the source is to be polled with.
+    pub(crate) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.bell))
+    }
+
+    /// Makes all who wait look again.
+    pub(crate) fn ring(&self) {
+        self.bell.ring();
+    }
+
+    fn put(&self, source: Source<S>, note: impl FnOnce(&mut T)) {
+        let mut held = lock(&self.held);
+        note(&mut held.tape);
+        held.source = source;
+    }
+}
+
+impl<T, S> Loan<'_, T, S> {
+    /// The source. `None` never happens: a loan has it until it ends.
+    pub(crate) fn source(&mut self) -> Option<&mut S> {
+        self.source.as_mut()
+    }
+
+    /// Gives the source back, and notes what it gave.
+    pub(crate) fn give_back(mut self, note: impl FnOnce(&mut T)) {
+        if let Some(source) = self.source.take() {
+            self.relay.put(Source::Here(source), note);
+        }
+    }
+
+    /// The source gives nothing more.
+    pub(crate) fn end(mut self, note: impl FnOnce(&mut T)) {
+        let source = self.source.take();
+        self.relay.put(Source::Gone, note);
+        drop(source); // after the unlock
+    }
+}
+
+impl<T, S> Drop for Loan<'_, T, S> {
+    fn drop(&mut self) {
+        if self.source.is_some() {
+            // Polling it panicked.
+            self.relay.put(Source::Gone, |_| ());
+            self.relay.ring();
+        }
+    }
+}
+
+// ===== impl Bell =====
+
+impl Bell {
+    fn ring(&self) {
+        let wakers = lock(&self.0).take(machine::Wake::All);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+}

@@ -1,0 +1,336 @@
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::channel::Channel;
+use http_body_util::{BodyExt, Empty, Full};
+use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
+use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Trip};
+use seawall::http::body_timeout::BodyTimeoutLayer;
+use seawall::http::drain::DrainLayer;
+use seawall::http::{
+    AtEnd, AtFirstByte, AtTrailers, HttpClassifier, JudgeTrailers, RecordBodyLayer, Replay,
+    SettleBody,
+};
+use seawall::retry::RetryLayer;
+use seawall::timeout::TimeoutLayer;
+use seawall::{
+    Classify, Error, Event, EventKind, Finish, Measured, Outcome, Reason, Rejected, State, Verdict,
+};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+use super::{Script, Step, data, next, read, read_some, trailers};
+use crate::support::{Broken, Fail, caught, now};
+
+// ===== permits =====
+
+async fn held<B, F>(finish: F, body: B) -> (BulkheadHandle, F::Response)
+where
+    F: Finish<Response<B>> + Clone,
+{
+    let layer = BulkheadLayer::builder("x").limit(1).finish(finish).build().unwrap();
+    let answer = layer.run(|| async { Ok::<_, Fail>(Response::new(body)) }).await;
+    (layer.handle(), answer.unwrap())
+}
+
+fn three() -> [Step; 4] {
+    [data(""), data("one"), data("two"), Step::Trailers(trailers())]
+}
+
+// pitfall B16
+#[tokio::test]
+async fn a_permit_is_held_until_the_body_ends() {
+    let (handle, response) = held(AtEnd, Script::of([data("one"), data("two")])).await;
+    let mut body = response.into_body();
+    for frame in 0..3 {
+        assert_eq!(handle.in_flight(), 1, "after {frame} frames");
+        let polled = now(next(&mut body));
+        assert_eq!(polled.is_none(), frame == 2);
+    }
+    assert_eq!(handle.in_flight(), 0);
+    assert!(now(next(&mut body)).is_none());
+}
+
+// pitfalls B12, B16
+#[tokio::test]
+async fn a_permit_is_free_when_the_body_is_dropped_at_any_point() {
+    for frames in 0..=4 {
+        let (handle, response) = held(AtEnd, Script::of(three())).await;
+        let mut body = response.into_body();
+        read_some(&mut body, frames);
+        assert_eq!(handle.in_flight(), u32::from(frames < 4), "trailers are the last frame");
+        drop(body);
+        assert_eq!(handle.in_flight(), 0, "after {frames} frames");
+    }
+}
+
+#[tokio::test]
+async fn a_permit_is_free_when_the_last_byte_was_read_even_if_nobody_asks_for_more() {
+    for silent in [false, true] {
+        let script = Script { silent, ..Script::sized(["one", "two"]) };
+        let (handle, response) = held(AtEnd, script).await;
+        let mut body = response.into_body();
+        read_some(&mut body, 1);
+        assert_eq!(handle.in_flight(), 1);
+        read_some(&mut body, 1);
+        assert_eq!(handle.in_flight(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_is_over_at_once() {
+    let (handle, response) = held(AtEnd, Empty::<Bytes>::new()).await;
+    assert_eq!(handle.in_flight(), 0);
+    assert!(response.body().is_end_stream());
+    let (handle, _response) = held(AtFirstByte, Full::new(Bytes::new())).await;
+    assert_eq!(handle.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn at_the_first_byte_means_the_first_byte() {
+    let (handle, response) = held(AtFirstByte, Script::of(three())).await;
+    let mut body = response.into_body();
+    read_some(&mut body, 1); // an empty frame
+    assert_eq!(handle.in_flight(), 1);
+    read_some(&mut body, 1);
+    assert_eq!(handle.in_flight(), 0);
+    assert_eq!(read(&mut body).0.len(), 2);
+
+    let (handle, response) = held(AtFirstByte, Script::of([])).await;
+    assert_eq!(handle.in_flight(), 1);
+    let mut body = response.into_body();
+    assert!(now(next(&mut body)).is_none());
+    assert_eq!(handle.in_flight(), 0);
+}
+
+/// Notes how many are in a bulkhead when it is dropped.
+struct Holder(BulkheadHandle, Arc<Mutex<Vec<u32>>>);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().push(self.0.in_flight());
+    }
+}
+
+impl Body for Holder {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn the_body_is_let_go_before_the_permit() {
+    let layer = BulkheadLayer::builder("x").limit(1).finish(AtEnd).build().unwrap();
+    let seen = Arc::default();
+    let body = Holder(layer.handle(), Arc::clone(&seen));
+    let response = layer.run(|| async { Ok::<_, Fail>(Response::new(body)) }).await.unwrap();
+    drop(response);
+    assert_eq!((&*seen.lock().unwrap(), layer.handle().in_flight()), (&vec![1], 0));
+}
+
+#[tokio::test]
+async fn frames_and_lengths_pass_as_they_are() {
+    let (_, response) = held(AtEnd, Script::sized(["one", "two"])).await;
+    let mut body = response.into_body();
+    assert_eq!(body.size_hint().exact(), Some(6));
+    read_some(&mut body, 1);
+    assert_eq!(body.size_hint().exact(), Some(3));
+    let (_, response) = held(AtEnd, Script::of(three())).await;
+    assert_eq!(read(&mut response.into_body()).0, three());
+}
+
+// ===== outcomes =====
+
+/// Says of every head what it was made with.
+#[derive(Clone, Copy)]
+struct Says(Verdict);
+
+impl<B> Classify<Response<B>, Fail> for Says {
+    fn classify(&self, result: Result<&Response<B>, &Fail>) -> Verdict {
+        result.map_or(Outcome::TRANSIENT.into(), |_| self.0)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Good,
+    Bad,
+    Abandoned,
+    Nothing,
+}
+
+/// What a breaker makes of a call with this head, when its body was read so far.
+async fn seen<F>(head: Verdict, finish: F, body: Script, reader: impl FnOnce(F::Response)) -> Seen
+where
+    F: Finish<Response<Script>> + Clone + Send + Sync + 'static,
+{
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&events);
+    let breaker = CircuitBreakerLayer::builder("x")
+        .trip(Trip::consecutive(10))
+        .abandonment(Abandonment::Ignore)
+        .classify(Says(head))
+        .finish(finish)
+        .observe(move |event: &Event| told.lock().unwrap().push(event.kind))
+        .build()
+        .unwrap();
+    // One failure to begin with: a success would clear it, another failure would make it two.
+    let failed = breaker.run(|| async { Err::<Response<Script>, Fail>(Error::Inner(Broken)) });
+    assert!(failed.await.is_err());
+    let answer = breaker.run(|| async { Ok::<_, Fail>(Response::new(body)) });
+    reader(answer.await.unwrap_or_else(|_| panic!("the head is there")));
+    assert_eq!(breaker.in_flight(), 0);
+    let gathered = breaker.handle().snapshot().gathered;
+    match gathered {
+        Measured::Count { observed: 0, .. } => Seen::Good,
+        Measured::Count { observed: 2, .. } => Seen::Bad,
+        _ if events.lock().unwrap().contains(&EventKind::Abandoned) => Seen::Abandoned,
+        _ => Seen::Nothing,
+    }
+}
+
+fn whole<J: JudgeTrailers>(response: Response<SettleBody<Script, J>>) {
+    read(&mut response.into_body());
+}
+
+const GOOD: Verdict = Verdict::Now(Outcome::SUCCESS);
+const BAD: Verdict = Verdict::Now(Outcome::TRANSIENT);
+const SILENT: Verdict = Verdict::Now(Outcome::IGNORE);
+
+// pitfalls B16, B29
+#[tokio::test]
+async fn the_head_has_the_word_when_the_body_ends_and_not_before() {
+    let body = || Script::of(three());
+    assert_eq!(seen(GOOD, AtEnd, body(), whole).await, Seen::Good);
+    assert_eq!(seen(BAD, AtEnd, body(), whole).await, Seen::Bad);
+    assert_eq!(seen(SILENT, AtEnd, body(), whole).await, Seen::Nothing);
+    assert_eq!(seen(Verdict::AtEnd, AtEnd, body(), whole).await, Seen::Good);
+    assert_eq!(seen(GOOD, AtEnd, Script::sized([]), drop).await, Seen::Good);
+    for frames in 0..=3 {
+        let half = |response: Response<SettleBody<Script>>| {
+            read_some(&mut response.into_body(), frames);
+        };
+        assert_eq!(seen(GOOD, AtEnd, body(), half).await, Seen::Abandoned, "{frames}");
+    }
+}
+
+// pitfall B16
+#[tokio::test]
+async fn a_body_that_fails_or_panics_is_a_failure() {
+    let fails = || Script::of([data("one"), Step::Fails]);
+    for head in [GOOD, SILENT, BAD, Verdict::AtEnd] {
+        assert_eq!(seen(head, AtEnd, fails(), whole).await, Seen::Bad, "{head:?}");
+    }
+    let panics = |response: Response<SettleBody<Script>>| {
+        let mut body = response.into_body();
+        assert!(caught(|| next(&mut body)).is_none());
+    };
+    assert_eq!(seen(GOOD, AtEnd, Script::of([Step::Panics]), panics).await, Seen::Bad);
+    assert_eq!(seen(GOOD, AtFirstByte, fails(), whole).await, Seen::Good);
+    assert_eq!(seen(GOOD, AtFirstByte, Script::of([Step::Fails]), whole).await, Seen::Bad);
+}
+
+// pitfall B29
+#[tokio::test]
+async fn trailers_decide_where_the_head_left_it_open() {
+    let judge = |trailers: Option<&HeaderMap>| match trailers {
+        Some(trailers) if trailers.contains_key("etag") => Outcome::SUCCESS,
+        _ => Outcome::TRANSIENT,
+    };
+    let finish = AtTrailers::new(judge);
+    let with = || Script::of(three());
+    let without = || Script::of([data("one")]);
+    assert_eq!(seen(Verdict::AtEnd, finish, with(), whole).await, Seen::Good);
+    assert_eq!(seen(Verdict::AtEnd, finish, without(), whole).await, Seen::Bad);
+    assert_eq!(seen(BAD, finish, with(), whole).await, Seen::Bad, "the head has said it");
+    assert_eq!(seen(GOOD, finish, without(), whole).await, Seen::Good);
+    // All bytes are there, and the trailers are not: whoever goes now does not know the outcome.
+    let sized = Script { sized: true, ..with() };
+    let bytes = |response: Response<_>| read_some(&mut response.into_body(), 3);
+    assert_eq!(seen(Verdict::AtEnd, finish, sized, bytes).await, Seen::Abandoned);
+
+    let panics = AtTrailers::new(|_: Option<&HeaderMap>| -> Outcome { panic!("scripted: judge") });
+    let caught = |response: Response<_>| {
+        let mut body = response.into_body();
+        assert!(caught(|| read(&mut body)).is_none());
+    };
+    assert_eq!(seen(Verdict::AtEnd, panics, with(), caught).await, Seen::Bad);
+}
+
+// ===== a whole stack =====
+
+// pitfall B16
+#[tokio::test(start_paused = true)]
+async fn a_head_at_once_and_a_body_over_two_seconds_arrive_whole_through_everything() {
+    let bulkhead = BulkheadLayer::builder("x").limit(1).finish(AtEnd).build().unwrap();
+    let breaker =
+        CircuitBreakerLayer::builder("x").classify(HttpClassifier).finish(AtEnd).build().unwrap();
+    let retry = RetryLayer::builder("x").classify(HttpClassifier).copy_with(Replay::default());
+    let stack = ServiceBuilder::new()
+        .layer(RecordBodyLayer::default())
+        .layer(retry.build().unwrap())
+        .layer(DrainLayer::new())
+        .layer(breaker.clone())
+        .layer(bulkhead.clone())
+        .layer(TimeoutLayer::new("x", Duration::from_millis(100)))
+        .layer(BodyTimeoutLayer::builder("x").idle(Duration::from_millis(300)).build().unwrap())
+        .map_err(Error::Inner)
+        .service(service_fn(|request: Request<_>| async {
+            drop(request);
+            let (mut sender, body) = Channel::<Bytes, Broken>::new(1);
+            tokio::spawn(async move {
+                for _ in 0..10 {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    sender.send_data(Bytes::from_static(b"chunk")).await.unwrap();
+                }
+            });
+            Ok::<_, Broken>(Response::new(body))
+        }));
+    let request = Request::new(Full::new(Bytes::from_static(b"question")));
+    let response = stack.clone().oneshot(request.clone()).await.unwrap();
+    assert_eq!((breaker.in_flight(), bulkhead.handle().in_flight()), (1, 1));
+    let refused = stack.clone().oneshot(request.clone()).await.unwrap_err();
+    assert!(matches!(refused, Error::Rejected(why) if why.reason() == Reason::Full));
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "chunk".repeat(10));
+    assert_eq!((breaker.in_flight(), bulkhead.handle().in_flight()), (0, 0));
+    assert_eq!(stack.oneshot(request).await.unwrap().status(), StatusCode::OK);
+}
+
+// pitfall B16
+#[tokio::test(start_paused = true)]
+async fn a_body_that_hangs_is_a_failure_of_its_dependency() {
+    let breaker = CircuitBreakerLayer::builder("x")
+        .classify(HttpClassifier)
+        .finish(AtEnd)
+        .trip(Trip::consecutive(1))
+        .build()
+        .unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(breaker.clone())
+        .layer(BodyTimeoutLayer::new("x"))
+        .map_err(Error::Inner)
+        .service(service_fn(|()| async {
+            let (sender, body) = Channel::<Bytes, Broken>::new(1);
+            tokio::spawn(async {
+                let _sender = sender;
+                std::future::pending::<()>().await;
+            });
+            Ok::<_, Broken>(Response::new(body))
+        }));
+    let response = stack.oneshot(()).await.unwrap();
+    assert_eq!(breaker.handle().state(), State::Closed);
+    let error = response.into_body().collect().await.unwrap_err();
+    assert_eq!(Rejected::find(&*error).map(Rejected::reason), Some(Reason::TimedOut));
+    assert_eq!(breaker.handle().state(), State::Open);
+}
