@@ -1,0 +1,76 @@
+//! Other settings than the defaults, from the command line: `retry.attempts=5`.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use seawall::retry::{Budget, BudgetBuilder, OnRefusal};
+use seawall::{bulkhead, circuit_breaker, retry};
+
+/// The settings of a stack of ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) retry: retry::Dials,
+    pub(crate) budget: BudgetBuilder,
+    pub(crate) breaker: circuit_breaker::Dials,
+    pub(crate) bulkhead: bulkhead::Dials,
+}
+
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            retry: retry::Dials::default(),
+            budget: Budget::builder(),
+            breaker: circuit_breaker::Dials::default(),
+            bulkhead: bulkhead::Dials::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Those of this process: the defaults, unless something else was asked for.
+    pub(crate) fn get() -> &'static Self {
+        SETTINGS.get_or_init(Self::default)
+    }
+
+    /// Asks for what these words say, each `setting=number`; times are in milliseconds.
+    pub(crate) fn ask_for<'a>(words: impl Iterator<Item = &'a String>) {
+        let mut settings = Self::default();
+        for word in words {
+            let (name, value) = word.split_once('=').expect("setting=number");
+            settings.turn(name, value.parse().expect("a number"));
+        }
+        SETTINGS.set(settings).expect("asked once");
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small whole numbers
+    fn turn(&mut self, name: &str, value: f64) {
+        let (count, time) = (value as u32, Duration::from_secs_f64(value / 1000.0));
+        match name {
+            "retry.attempts" => self.retry.attempts = count,
+            "retry.base" => self.retry.backoff.base = time,
+            "retry.factor" => self.retry.backoff.factor = count,
+            "retry.cap" => self.retry.backoff.cap = time,
+            "retry.wait" if count == 0 => self.retry.on_refusal = OnRefusal::Stop,
+            "retry.wait" => self.retry.on_refusal = OnRefusal::Wait,
+            "budget.cap" => self.budget = self.budget.cap(value),
+            "budget.per_success" => self.budget = self.budget.per_success(value),
+            "budget.per_second" => self.budget = self.budget.per_second(value),
+            "budget.price" => self.budget = self.budget.price(value),
+            "budget.timeout_price" => self.budget = self.budget.timeout_price(value),
+            "breaker.rest" => self.breaker.rest = time,
+            "breaker.rest_cap" => self.breaker.rest_cap = time,
+            "breaker.probes" => self.breaker.probes = count,
+            "breaker.close_at" => self.breaker.close_at = count,
+            "breaker.reopen_at" => self.breaker.reopen_at = count,
+            "breaker.ramp" => self.breaker.ramp = time,
+            "breaker.slow_start" => self.breaker.slow_start = time,
+            "breaker.shadow" => self.breaker.shadow = count != 0,
+            "bulkhead.limit" => self.bulkhead.limit = count,
+            "bulkhead.queue" => self.bulkhead.queue = count,
+            "bulkhead.max_wait" => self.bulkhead.max_wait = time,
+            _ => panic!("there is no setting {name}"),
+        }
+    }
+}
