@@ -33,9 +33,9 @@ pub struct Dials {
 }
 
 /// Default [`Dials::attempts`].
-pub const ATTEMPTS: u32 = 3;
+pub const ATTEMPTS: u32 = 5;
 /// Default [`Backoff::base`].
-pub const BASE: Duration = Duration::from_millis(50);
+pub const BASE: Duration = Duration::from_millis(25);
 /// Default [`Backoff::factor`].
 pub const FACTOR: u32 = 2;
 /// Default [`Backoff::cap`].

@@ -64,6 +64,7 @@ async fn a_refused_response_is_dropped_before_the_wait() {
     });
     let layer = RetryLayer::builder("x")
         .classify_response(|_: &Alive| Outcome::PUSHBACK)
+        .attempts(3)
         .backoff(Backoff::fixed(ms(50)))
         .cloned()
         .build()

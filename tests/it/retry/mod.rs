@@ -11,10 +11,11 @@ use seawall::{Cloned, NoCarry};
 
 use crate::scene::{ByWord, Log};
 
-/// A retry that tells what it does, waits for nothing and has no budget.
+/// A retry of three attempts that tells what it does, waits for nothing and has no budget.
 fn retry(log: &Log) -> Builder<ByWord, Unsaid, NoCarry> {
     RetryLayer::builder("x")
         .classify(ByWord)
+        .attempts(3)
         .backoff(Backoff::none())
         .no_budget()
         .observe(log.observer())
