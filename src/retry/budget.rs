@@ -16,8 +16,10 @@ use crate::time::Clock;
 /// It begins full. Each success pays a little in, a little more comes by itself each second, and
 /// it never holds more than its cap. A retry takes its price out before it begins, and gets it
 /// back if it succeeds: retries that help are not rationed, retries that do not are soon a fifth of
-/// what succeeds, and nothing but the floor when nothing does. So a dependency that is down is not
-/// hit harder for it, nor does a chain of services multiply what the lowest one gets.
+/// what succeeds, and nothing but the floor when nothing does. A retry after an attempt that ran out
+/// of time costs twice as much: the dependency may still be working for that one. So a dependency
+/// that is down is not hit harder for it, nor does a chain of services multiply what the lowest one
+/// gets.
 ///
 /// ```
 /// use seawall::retry::{Budget, RetryLayer};
@@ -48,7 +50,8 @@ pub const PER_SECOND: f64 = 1.0;
 /// Default of [`BudgetBuilder::price`].
 pub const PRICE: f64 = 1.0;
 /// Default of [`BudgetBuilder::timeout_price`].
-pub const TIMEOUT_PRICE: f64 = 1.0;
+// AWS SDKs, standard retry mode: a retry costs 5, after a timeout 10.
+pub const TIMEOUT_PRICE: f64 = 2.0;
 
 impl Default for Budget {
     /// A budget with every setting at its default.
@@ -176,7 +179,8 @@ impl BudgetBuilder {
         self
     }
 
-    /// What an attempt costs after one that ran out of time; by default 1.
+    /// What an attempt costs after one that ran out of time; by default 2. Whoever ran out of time
+    /// may be worked for all the same, and asked for more than the dependency could give.
     pub fn timeout_price(mut self, tokens: f64) -> Self {
         self.timeout_price = tokens;
         self

@@ -65,7 +65,7 @@
 //! | [`total`](Dials::total) | [30 s](TOTAL) | no attempt begins later than this |
 //! | [`least_time`](Dials::least_time) | [1 ms](LEAST_TIME) | nor with less time left than this |
 //! | [`on_refusal`](Dials::on_refusal) | [`Stop`](OnRefusal::Stop) | what a refusal further in means |
-//! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | what retries may cost |
+//! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | what retries may cost: [1](PRICE), after a timeout [2](TIMEOUT_PRICE) |
 //!
 //! # Rejections
 //!
