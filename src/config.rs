@@ -32,6 +32,14 @@ impl ConfigError {
 }
 
 impl ConfigErrors {
+    pub(crate) fn of(problems: Vec<ConfigError>) -> Self {
+        Self(problems)
+    }
+
+    pub(crate) fn into_problems(self) -> Vec<ConfigError> {
+        self.0
+    }
+
     pub(crate) fn one(problem: ConfigError) -> Self {
         Self(vec![problem])
     }

@@ -39,6 +39,7 @@ pub mod health;
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
 pub mod retry;
+pub mod stack;
 pub mod timeout;
 
 pub use classify::{Classifier, Classify, Verdict};

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use seawall::retry::{Budget, BudgetBuilder, OnRefusal};
-use seawall::{bulkhead, circuit_breaker, retry};
+use seawall::{bulkhead, circuit_breaker, retry, stack};
 
 /// The settings of a stack of ours.
 #[derive(Debug, Clone)]
@@ -20,12 +20,19 @@ static SETTINGS: OnceLock<Settings> = OnceLock::new();
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            retry: retry::Dials::default(),
+            retry: attempts(stack::ATTEMPTS),
             budget: Budget::builder(),
             breaker: circuit_breaker::Dials::default(),
             bulkhead: bulkhead::Dials::default(),
         }
     }
+}
+
+/// The dials of the ready-made stack.
+fn attempts(attempts: u32) -> retry::Dials {
+    let mut dials = retry::Dials::default();
+    dials.attempts = attempts;
+    dials
 }
 
 impl Settings {

@@ -12,6 +12,12 @@ pub struct Unsaid;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Chosen<R>(pub(super) R);
 
+impl<R> Chosen<R> {
+    pub(crate) const fn new(strategy: R) -> Self {
+        Self(strategy)
+    }
+}
+
 /// What a [`RetryLayer`](super::RetryLayer) needs to be a layer: to have been told how to copy a
 /// request.
 #[diagnostic::on_unimplemented(
@@ -38,6 +44,12 @@ impl<R: Clone> CopyIsChosen for Chosen<R> {
 /// A closure copies.
 #[derive(Clone, Copy)]
 pub struct CopyBy<F>(pub(super) F);
+
+impl<F> CopyBy<F> {
+    pub(crate) const fn new(copy: F) -> Self {
+        Self(copy)
+    }
+}
 
 impl<Req, F: Fn(&Req) -> Option<Req>> CloneRequest<Req> for CopyBy<F> {
     fn clone_request(&self, request: &Req) -> Option<Req> {

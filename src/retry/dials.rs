@@ -33,7 +33,7 @@ pub struct Dials {
 }
 
 /// Default [`Dials::attempts`].
-pub const ATTEMPTS: u32 = 5;
+pub const ATTEMPTS: u32 = 3;
 /// Default [`Backoff::base`].
 pub const BASE: Duration = Duration::from_millis(25);
 /// Default [`Backoff::factor`].

@@ -56,7 +56,7 @@
 //!
 //! | dial | default | what it does |
 //! | --- | --- | --- |
-//! | [`attempts`](Dials::attempts) | [5](ATTEMPTS) | attempts in all |
+//! | [`attempts`](Dials::attempts) | [3](ATTEMPTS) | attempts in all |
 //! | [`backoff.base`](Backoff::base) | [25 ms](BASE) | wait before the first repetition |
 //! | [`backoff.factor`](Backoff::factor) | [2](FACTOR) | how it grows |
 //! | [`backoff.cap`](Backoff::cap) | [1 s](CAP) | and at most |

@@ -38,14 +38,14 @@ fn with(backoff: Backoff) -> impl Fn(&Log) -> super::Built {
 // pitfall B31: those who fail together do not come back together
 #[tokio::test(start_paused = true)]
 async fn the_default_is_exponential_with_full_jitter() {
-    let steps = [25, 50, 100, 200].map(ms);
+    let steps = [25, 50].map(ms);
     let mut all = Vec::new();
     for _ in 0..300 {
         let default = |log: &Log| {
             RetryLayer::builder("x").classify(ByWord).observe(log.observer()).cloned().build()
         };
         let waits = waits(|log| default(log).unwrap(), Outcome::TRANSIENT).await;
-        assert_eq!(waits.len(), 4);
+        assert_eq!(waits.len(), 2);
         assert!(waits.iter().zip(steps).all(|(wait, most)| *wait <= most), "{waits:?}");
         all.push(waits);
     }

@@ -1,0 +1,249 @@
+//! The stack around a client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::Layer;
+
+use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
+use crate::circuit_breaker::{self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
+use crate::classify::Classifier;
+use crate::config::{ConfigError, ConfigErrors};
+use crate::finish::AtHead;
+use crate::request::{Cloned, NoCarry};
+use crate::retry::{
+    self, Budget, Chosen, CopyBy, CopyIsChosen, Retry, RetryHandle, RetryLayer, Unsaid,
+};
+use crate::timeout::{Fixed, Timeout, TimeoutLayer};
+
+/// Default of [`ClientBuilder::deadline`].
+pub const DEADLINE: Duration = Duration::from_secs(5);
+/// Default of [`ClientBuilder::attempt_timeout`].
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Default of the attempts in all. More than a retry makes by itself: here a breaker, a budget and a
+/// deadline bound what they may cost.
+pub const ATTEMPTS: u32 = 5;
+
+/// Starts to build the stack around a client. The name labels all its layers.
+pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
+    ClientBuilder {
+        name: name.into(),
+        deadline: DEADLINE,
+        attempt_timeout: ATTEMPT_TIMEOUT,
+        retry: retry::Dials { attempts: ATTEMPTS, ..retry::Dials::default() },
+        breaker: circuit_breaker::Dials::default(),
+        bulkhead: bulkhead::Dials::default(),
+        budget: Budget::default(),
+        classify: Classifier::default(),
+        copy: Unsaid,
+        carry: NoCarry,
+    }
+}
+
+/// Builds a [`ClientLayer`]; see [`client`].
+#[must_use = "call `build`"]
+#[derive(Debug, Clone)]
+pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry> {
+    name: Arc<str>,
+    deadline: Duration,
+    attempt_timeout: Duration,
+    retry: retry::Dials,
+    breaker: circuit_breaker::Dials,
+    bulkhead: bulkhead::Dials,
+    budget: Budget,
+    classify: C,
+    copy: R,
+    carry: K,
+}
+
+impl<C, R, K> ClientBuilder<C, R, K> {
+    /// How long the whole may take, waits and all attempts included.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How long one attempt may take.
+    pub fn attempt_timeout(mut self, attempt_timeout: Duration) -> Self {
+        self.attempt_timeout = attempt_timeout;
+        self
+    }
+
+    /// Sets the dials of the retry. Its total is cut to the deadline.
+    pub fn retry(mut self, dials: retry::Dials) -> Self {
+        self.retry = dials;
+        self
+    }
+
+    /// Sets the dials of the circuit breaker.
+    pub fn breaker(mut self, dials: circuit_breaker::Dials) -> Self {
+        self.breaker = dials;
+        self
+    }
+
+    /// Sets the dials of the bulkhead.
+    pub fn bulkhead(mut self, dials: bulkhead::Dials) -> Self {
+        self.bulkhead = dials;
+        self
+    }
+
+    /// Draws on this budget, which others may share.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Reads the deadline that travels with each request, and writes what is left for each layer.
+    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2> {
+        self.with(|classify, copy, _| (classify, copy, carry))
+    }
+
+    /// Classifies with a [`Classify`](crate::Classify) of your own, the same for retry and breaker.
+    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K> {
+        self.with(|_, copy, carry| (classify, copy, carry))
+    }
+
+    /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
+    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K> {
+        self.copy_with(Cloned)
+    }
+
+    /// Copies requests with a closure; one for which it returns `None` is not repeated.
+    pub fn copy<Req, F>(self, copy: F) -> ClientBuilder<C, Chosen<CopyBy<F>>, K>
+    where
+        F: Fn(&Req) -> Option<Req>,
+    {
+        self.copy_with(CopyBy::new(copy))
+    }
+
+    /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
+    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K> {
+        self.with(|classify, _, carry| (classify, Chosen::new(copy), carry))
+    }
+
+    fn with<C2, R2, K2>(
+        self,
+        change: impl FnOnce(C, R, K) -> (C2, R2, K2),
+    ) -> ClientBuilder<C2, R2, K2> {
+        let (classify, copy, carry) = change(self.classify, self.copy, self.carry);
+        ClientBuilder {
+            name: self.name,
+            deadline: self.deadline,
+            attempt_timeout: self.attempt_timeout,
+            retry: self.retry,
+            breaker: self.breaker,
+            bulkhead: self.bulkhead,
+            budget: self.budget,
+            classify,
+            copy,
+            carry,
+        }
+    }
+}
+
+impl<C: Clone, R: CopyIsChosen, K: Clone> ClientBuilder<C, R, K> {
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the dials of any layer; an attempt timeout that is not shorter
+    /// than the deadline, so that no second attempt could ever follow one that hangs.
+    pub fn build(mut self) -> Result<ClientLayer<C, R::Strategy, K>, ConfigErrors> {
+        let mut problems = Vec::new();
+        if self.attempt_timeout >= self.deadline {
+            let accepted = format!("less than deadline = {:?}", self.deadline);
+            problems.push(ConfigError::new("attempt_timeout", self.attempt_timeout, accepted));
+        }
+        self.retry.total = self.retry.total.min(self.deadline);
+        let name = || Arc::clone(&self.name);
+        let retry = RetryLayer::builder(name())
+            .dials(self.retry)
+            .budget(self.budget)
+            .classify(self.classify.clone())
+            .carry(self.carry.clone())
+            .copy_with(self.copy.strategy())
+            .build();
+        let breaker = CircuitBreakerLayer::builder(name())
+            .dials(self.breaker)
+            .classify(self.classify)
+            .build();
+        let bulkhead =
+            BulkheadLayer::builder(name()).dials(self.bulkhead).carry(self.carry.clone()).build();
+        // The metrics of the two timeouts must not run into one.
+        let whole = TimeoutLayer::builder(format!("{} deadline", self.name))
+            .limit(self.deadline)
+            .carry(self.carry.clone())
+            .build();
+        let attempt =
+            TimeoutLayer::builder(name()).limit(self.attempt_timeout).carry(self.carry).build();
+        match (retry, breaker, bulkhead, whole, attempt) {
+            (Ok(retry), Ok(breaker), Ok(bulkhead), Ok(whole), Ok(attempt))
+                if problems.is_empty() =>
+            {
+                Ok(ClientLayer { whole, retry, breaker, bulkhead, attempt })
+            }
+            (retry, breaker, bulkhead, whole, attempt) => {
+                let errors =
+                    [retry.err(), breaker.err(), bulkhead.err(), whole.err(), attempt.err()];
+                problems.extend(errors.into_iter().flatten().flat_map(ConfigErrors::into_problems));
+                Err(ConfigErrors::of(problems))
+            }
+        }
+    }
+}
+
+/// The recommended stack around a client; see [`client`].
+///
+/// All services that it and its clones make share one state.
+#[derive(Debug, Clone)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct ClientLayer<C, R, K> {
+    whole: TimeoutLayer<Fixed, K>,
+    retry: RetryLayer<C, Chosen<R>, K>,
+    breaker: CircuitBreakerLayer<C>,
+    bulkhead: BulkheadLayer<AtHead, K>,
+    attempt: TimeoutLayer<Fixed, K>,
+}
+
+/// The service that a [`ClientLayer`] makes of another.
+pub type Client<S, C, R, K> = Timeout<
+    Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, AtHead, K>, C, AtHead>, C, R, K>,
+    Fixed,
+    K,
+>;
+
+impl<C: Send + Sync + 'static, R, K> ClientLayer<C, R, K> {
+    /// Sees and steers the retry.
+    pub fn retry(&self) -> RetryHandle {
+        self.retry.handle()
+    }
+
+    /// Sees and steers the circuit breaker.
+    pub fn breaker(&self) -> CircuitBreakerHandle {
+        self.breaker.handle()
+    }
+
+    /// Sees and steers the bulkhead.
+    pub fn bulkhead(&self) -> BulkheadHandle {
+        self.bulkhead.handle()
+    }
+
+    /// The calls that are under way.
+    pub fn in_flight(&self) -> usize {
+        self.whole.in_flight()
+    }
+
+    /// Takes no further calls, and returns when those under way are over. There is no way back.
+    pub async fn drain(&self) {
+        self.whole.drain().await;
+    }
+}
+
+impl<S, C, R: Clone, K: Clone> Layer<S> for ClientLayer<C, R, K> {
+    type Service = Client<S, C, R, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let attempt = self.bulkhead.layer(self.attempt.layer(inner));
+        self.whole.layer(self.retry.layer(self.breaker.layer(attempt)))
+    }
+}

@@ -1,0 +1,36 @@
+//! The recommended stack, ready made.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use seawall::{Error, stack};
+//! use std::time::Duration;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # async fn charge(amount: u32) -> Result<u32, std::io::Error> { Ok(amount) }
+//! let client = stack::client("payments")
+//!     .deadline(Duration::from_secs(1))
+//!     .attempt_timeout(Duration::from_millis(300))
+//!     .cloned() // repeating a request is safe: we say so
+//!     .build()?;
+//! let payments = ServiceBuilder::new().layer(client).map_err(Error::Inner).service(service_fn(charge));
+//! assert_eq!(payments.oneshot(100).await?, 100);
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! From the outside in: a [timeout](crate::timeout) for the whole call, [retry](crate::retry), a
+//! [circuit breaker](crate::circuit_breaker), a [bulkhead](crate::bulkhead), and a timeout for each
+//! attempt. Why in this order is told in the guide to ordering.
+//!
+//! # Defaults
+//!
+//! | setting | default | what it does |
+//! | --- | --- | --- |
+//! | [`deadline`](ClientBuilder::deadline) | [5 s](DEADLINE) | how long the whole may take |
+//! | [`attempt_timeout`](ClientBuilder::attempt_timeout) | [1 s](ATTEMPT_TIMEOUT) | how long one attempt may take |
+//! | [`retry`](ClientBuilder::retry) | [5](ATTEMPTS) attempts, else as [there](crate::retry#defaults) | one that fails 3 of 10 calls is answered 998 times in 1,000 |
+//! | [`breaker`](ClientBuilder::breaker) | as [there](crate::circuit_breaker#defaults) | |
+//! | [`bulkhead`](ClientBuilder::bulkhead) | as [there](crate::bulkhead#defaults) | |
+
+mod client;
+
+pub use client::{ATTEMPT_TIMEOUT, ATTEMPTS, Client, ClientBuilder, ClientLayer, DEADLINE, client};
