@@ -23,6 +23,7 @@ mod refusals;
 mod retry;
 mod scene;
 mod source;
+mod stack;
 mod subjects;
 mod support;
 mod timeout;

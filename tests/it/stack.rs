@@ -1,0 +1,78 @@
+//! The ready-made stack.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use seawall::{Error, Reason, State, bulkhead, stack};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::support::{Broken, Fail};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_hang_are_ended_and_made_again_within_the_deadline() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let client = stack::client("x").deadline(ms(1000)).attempt_timeout(ms(300)).cloned();
+    let client = client.build().unwrap();
+    let service = ServiceBuilder::new().layer(client.clone()).map_err(Error::Inner).service(
+        service_fn(move |n: u32| {
+            let nth = count.fetch_add(1, Ordering::Relaxed);
+            async move {
+                if nth == 0 {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, Broken>(n)
+            }
+        }),
+    );
+    assert_eq!(seawall::check(service).oneshot(7).await, Ok(7));
+    assert_eq!((calls.load(Ordering::Relaxed), client.in_flight()), (2, 0));
+
+    let hanging = ServiceBuilder::new()
+        .layer(client.clone())
+        .map_err(Error::Inner)
+        .service(service_fn(|_: u32| std::future::pending::<Result<u32, Broken>>()));
+    let began = tokio::time::Instant::now();
+    let ended: Result<u32, Fail> = hanging.oneshot(7).await;
+    assert!(matches!(ended, Err(Error::Rejected(why)) if why.reason() == Reason::TimedOut));
+    assert!(began.elapsed() <= ms(1000), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_attempts_then_the_circuit_opens_and_all_services_share_it() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let client = stack::client("x").cloned().build().unwrap();
+    let failing = service_fn(move |_: u32| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async { Err::<u32, _>(Broken) }
+    });
+    let stack = ServiceBuilder::new().layer(client.clone()).map_err(Error::Inner);
+    let (mut one, mut other) = (stack.clone().service(failing.clone()), stack.service(failing));
+    assert_eq!(one.ready().await.unwrap().call(1).await, Err(Error::Inner(Broken)));
+    assert_eq!(calls.load(Ordering::Relaxed), stack::ATTEMPTS);
+    while client.breaker().state() == State::Closed {
+        other.ready().await.unwrap().call(1).await.unwrap_err();
+    }
+    let refused = one.ready().await.unwrap().call(1).await;
+    assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
+    assert_eq!(client.retry().dials().attempts, stack::ATTEMPTS);
+    client.drain().await;
+}
+
+// pitfall B27
+#[test]
+fn what_contradicts_itself_is_told_all_at_once() {
+    let mut dials = bulkhead::Dials::default();
+    dials.limit = 0;
+    let client = stack::client("x").deadline(ms(300)).attempt_timeout(ms(300)).bulkhead(dials);
+    let problems = client.cloned().build().unwrap_err();
+    let fields: Vec<_> = problems.iter().map(|problem| problem.field).collect();
+    assert_eq!(fields, ["attempt_timeout", "limit"]);
+    assert!(problems.to_string().contains("less than deadline = 300ms"), "{problems}");
+}
