@@ -238,7 +238,7 @@ fn refusals_allocate_nothing() {
     let _inside = full.call(7);
     assert_eq!(of_calls(full.clone(), is_refused), NONE, "full");
 
-    let health = HealthLayer::builder("a").learn(true).build().unwrap();
+    let health = HealthLayer::builder("a").learn(true).let_through(1_000_000).build().unwrap();
     let mut failing = health.layer(service_fn(fail));
     (0..3).for_each(|_| assert!(is_broken(call(&mut failing, 7))));
     assert_eq!(of_calls(failing, is_refused), NONE, "down");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use seawall::{Error, Reason, State, bulkhead, stack};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
+use crate::scene::now;
 use crate::support::{Broken, Fail};
 
 const fn ms(millis: u64) -> Duration {
@@ -37,7 +38,7 @@ async fn attempts_that_hang_are_ended_and_made_again_within_the_deadline() {
         .layer(client.clone())
         .map_err(Error::Inner)
         .service(service_fn(|_: u32| std::future::pending::<Result<u32, Broken>>()));
-    let began = tokio::time::Instant::now();
+    let began = now();
     let ended: Result<u32, Fail> = hanging.oneshot(7).await;
     assert!(matches!(ended, Err(Error::Rejected(why)) if why.reason() == Reason::TimedOut));
     assert!(began.elapsed() <= ms(1000), "{:?}", began.elapsed());
