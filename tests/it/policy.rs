@@ -167,7 +167,7 @@ fn the_defaults_are_what_the_tables_say() {
     assert_eq!((dials.limit, dials.cover_readiness), (Duration::from_secs(1), false));
     let dials = RetryLayer::new("x").handle().dials();
     assert_eq!(dials, RetryLayer::from_dials("x", dials.clone()).unwrap().handle().dials());
-    let (base, cap) = (ms(50), Duration::from_secs(1));
+    let (base, cap) = (ms(25), Duration::from_secs(1));
     assert_eq!((dials.attempts, dials.backoff), (3, Backoff::exponential(base, cap).factor(2)));
     assert_eq!((dials.hint_cap, dials.total), (cap * 30, cap * 30));
     assert_eq!((dials.least_time, dials.on_refusal), (ms(1), OnRefusal::Stop));
