@@ -83,7 +83,7 @@ fn queueing_bulkhead() -> BulkheadLayer {
 
 /// It goes down when three live calls fail, and has to be told to look again.
 fn health() -> Subject {
-    let layer = HealthLayer::builder("kit").learn(true).let_through(10).build().unwrap();
+    let layer = HealthLayer::builder("kit").learn(true).let_through(u32::MAX).build().unwrap();
     let (down, up) = (layer.clone(), layer.clone());
     let fail = |layer: &HealthLayer| {
         let call = layer.run(|| async { Err::<(), Fail>(Error::Inner(Broken)) });
@@ -97,7 +97,7 @@ fn health() -> Subject {
             let call = up.run(|| async { Ok::<(), Fail>(()) });
             assert_eq!(now(poll_once(&mut Box::pin(call), &Bell::new())), Ok(()));
         }
-        dials.let_through = 0;
+        dials.let_through = u32::MAX;
         handle.reload(dials).unwrap();
     };
     let undo = look_again.clone();

@@ -10,6 +10,7 @@ use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::{self as breaker, CircuitBreakerLayer};
 use seawall::health::{self, HealthLayer};
 use seawall::retry::{self, RetryLayer};
+use seawall::stack;
 use seawall::timeout::{self, TimeoutLayer};
 use seawall::{Error, Rejected};
 use tower::util::ServiceFn;
@@ -168,6 +169,11 @@ fn public_types_can_be_sent_shared_and_printed() {
         timeout::Dials: Clone;
         timeout::Fixed: Copy;
         timeout::ByRequest<fn(&u32) -> Option<Duration>>: Copy;
+
+        // stack
+        stack::ClientBuilder: Clone;
+        stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
+        stack::Client<Inner, seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
     }
 }
 
