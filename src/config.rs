@@ -40,10 +40,6 @@ impl ConfigErrors {
         self.0
     }
 
-    pub(crate) fn one(problem: ConfigError) -> Self {
-        Self(vec![problem])
-    }
-
     /// `Ok` if nothing is wrong.
     pub(crate) fn none_of(problems: Vec<ConfigError>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }

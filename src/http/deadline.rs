@@ -106,7 +106,7 @@ impl ReadDeadlineLayer {
     pub fn bounds(mut self, floor: Duration, cap: Duration) -> Result<Self, ConfigErrors> {
         if cap < floor {
             let accepted = format!("at least floor = {floor:?}");
-            return Err(ConfigErrors::one(ConfigError::new("cap", cap, accepted)));
+            return Err(ConfigErrors::of(vec![ConfigError::new("cap", cap, accepted)]));
         }
         (self.floor, self.cap) = (floor, cap);
         Ok(self)
