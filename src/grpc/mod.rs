@@ -8,7 +8,9 @@
 mod classify;
 mod respond;
 mod timeout;
+mod trailers;
 
 pub use classify::{Code, GrpcClassifier, of_code};
 pub use respond::{Trailers, code_of, respond};
 pub use timeout::{format_timeout, parse_timeout};
+pub use trailers::{StatusInTrailers, at_trailers};

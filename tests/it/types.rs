@@ -230,6 +230,7 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
         seawall::grpc::Code: Copy;
         seawall::grpc::GrpcClassifier: Copy;
         seawall::grpc::Trailers: Copy;
+        seawall::grpc::StatusInTrailers: Copy;
     }
 }
 

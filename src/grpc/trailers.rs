@@ -1,0 +1,56 @@
+//! Streams that tell at their end what came of them.
+
+use http::HeaderMap;
+
+use super::classify::{Code, of_code};
+use crate::http::{AtTrailers, JudgeTrailers};
+use crate::outcome::Outcome;
+
+/// A [`Finish`](crate::Finish) for gRPC: a call whose head left its outcome open is over when its
+/// body ends, and its trailers say what came of it.
+///
+/// A body that fails, or ends without a `grpc-status`, has failed; one that is dropped half-way is
+/// abandoned.
+///
+/// ```
+/// use seawall::circuit_breaker::CircuitBreakerLayer;
+/// use seawall::grpc::{GrpcClassifier, at_trailers};
+///
+/// let breaker = CircuitBreakerLayer::builder("payments")
+///     .classify(GrpcClassifier)
+///     .finish(at_trailers())
+///     .build()?;
+/// # let _ = breaker;
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
+pub fn at_trailers() -> AtTrailers<StatusInTrailers> {
+    AtTrailers::new(StatusInTrailers)
+}
+
+/// Reads the `grpc-status` in trailers; see [`at_trailers`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StatusInTrailers;
+
+impl JudgeTrailers for StatusInTrailers {
+    fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        let Some(trailers) = trailers else { return Outcome::FAILURE };
+        Code::of(trailers).map_or(Outcome::FAILURE, |code| of_code(code, trailers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // pitfall B29
+    #[test]
+    fn trailers_decide_and_none_is_a_failure() {
+        let mut trailers = HeaderMap::new();
+        assert_eq!(StatusInTrailers.judge(None), Outcome::FAILURE);
+        assert_eq!(StatusInTrailers.judge(Some(&trailers)), Outcome::FAILURE);
+        trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+        assert_eq!(StatusInTrailers.judge(Some(&trailers)), Outcome::SUCCESS);
+        trailers.insert("grpc-status", http::HeaderValue::from_static("14"));
+        assert_eq!(StatusInTrailers.judge(Some(&trailers)), Outcome::TRANSIENT);
+    }
+}
