@@ -19,6 +19,8 @@ mod classify;
 mod config;
 mod error;
 mod event;
+#[cfg(test)]
+mod explore;
 mod finish;
 mod machine;
 mod outcome;

@@ -9,6 +9,7 @@
 
 mod abandoned;
 mod agreement;
+mod explore;
 mod extremes;
 mod figures;
 mod model;

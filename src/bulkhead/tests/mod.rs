@@ -1,0 +1,3 @@
+//! The law of the bulkhead, stepped by hand.
+
+mod explore;
