@@ -1,5 +1,7 @@
 //! The law of a bulkhead against a model that knows everyone by name.
 
+mod explore;
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;

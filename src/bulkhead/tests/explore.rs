@@ -47,8 +47,8 @@ impl World {
                 holds(self.waiting >= law.queue, "and so is the queue")?;
             }
             (Input::Leave, Effect::Done) => self.inside -= 1,
-            (Input::Leave, Effect::Next) => self.waiting -= 1, // one out, one in
-            (Input::GiveUp, Effect::Done) => self.waiting -= 1,
+            // One out, one in; or one who went away.
+            (Input::Leave, Effect::Next) | (Input::GiveUp, Effect::Done) => self.waiting -= 1,
             (Input::Settle, Effect::Done) => {}
             (Input::Settle, Effect::Next) => {
                 holds(room, "lets in where there is room")?;

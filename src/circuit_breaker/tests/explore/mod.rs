@@ -91,7 +91,7 @@ impl Model for Case {
                     continue; // its twin does
                 }
                 let hints = [None, self.hint];
-                for hint in &hints[..1 + usize::from(self.hint.is_some())] {
+                for hint in &hints[..=usize::from(self.hint.is_some())] {
                     steps.extend(HEALTHS.map(|health| Step::Settle {
                         call,
                         health,

@@ -1,3 +1,0 @@
-//! The law of the bulkhead, stepped by hand.
-
-mod explore;
