@@ -29,6 +29,7 @@ mod request;
 mod rng;
 mod shell;
 mod source;
+mod sync;
 mod time;
 
 pub mod bulkhead;

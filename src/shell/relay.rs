@@ -4,12 +4,13 @@
 //! polled, for it is foreign code and may do what it likes; meanwhile the others wait. It is polled
 //! with a waker that wakes all who wait, so that nobody depends on the one who polled it last.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use crate::machine;
 use crate::shell::lock;
 use crate::shell::waiters::{Seat, Waiters};
+use crate::sync::Mutex;
 
 /// A source, what it gave, and who waits for more.
 pub(crate) struct Relay<T, S> {

@@ -1,8 +1,7 @@
 //! A machine under traffic: one lock, and a digest that spares most calls the lock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -17,6 +16,8 @@ use crate::shell::reporter::Speaker;
 use crate::shell::untold::Untold;
 use crate::shell::waiters::{Seat, Waiters};
 use crate::shell::word::Word;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::Tick;
 
 /// One machine under traffic.

@@ -12,6 +12,8 @@ mod agreement;
 mod explore;
 mod extremes;
 mod figures;
+#[cfg(seawall_loom)]
+mod loom;
 mod model;
 mod rests;
 mod rules;
