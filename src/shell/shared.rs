@@ -309,6 +309,11 @@ impl<M: Machine> Shared<M> {
     // ----- the digest -----
 
     fn publish(&self, digest: Digest, version: u64) {
+        if digest.era != self.word().era() {
+            // What was measured belongs to an era. While the words are exchanged they are marked as
+            // made under dials that are not in force, so that nobody decides by a mixture.
+            self.digest.store(Word::new(digest, version.wrapping_sub(1)).0, Ordering::Release);
+        }
         self.measured.store(Word::payload(digest.measured), Ordering::Release);
         self.refuse_until.store(digest.refuse_until.0, Ordering::Release);
         self.digest.store(Word::new(digest, version).0, Ordering::Release);

@@ -72,6 +72,24 @@ fn a_call_passes_before_a_trip_or_is_refused_after_it() {
     });
 }
 
+/// A refusal without the lock says what the state that refused was opened by, and nothing torn.
+#[test]
+fn a_refusal_tells_the_numbers_of_one_state() {
+    check(|| {
+        let shared = breaker(Trip::consecutive(1));
+        fail(&shared);
+        let other = Arc::clone(&shared);
+        let caller = thread::spawn(move || {
+            let Admission::Refused(refusal) = other.admit() else { panic!("it is open") };
+            let measured = other.reject(refusal).measured();
+            let tripped = Measured::Count { observed: 1, threshold: 1 };
+            assert!([Measured::Nothing, tripped].contains(&measured), "{measured:?}");
+        });
+        let _ = shared.step(Input::Command(Command::HoldOpen));
+        caller.join().unwrap();
+    });
+}
+
 // pitfall B1
 #[test]
 fn of_two_who_come_when_the_rest_is_over_one_probes() {
