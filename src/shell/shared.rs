@@ -252,6 +252,9 @@ impl<M: Machine> Shared<M> {
             drop(core);
             let dials = self.common.dials();
             let mut core = lock(&self.core);
+            if core.version >= version {
+                continue; // another thread was faster, and what it fetched may be newer
+            }
             let old = std::mem::replace(&mut core.dials, dials);
             core.version = version;
             self.step_locked(core, Input::Configure);

@@ -151,6 +151,24 @@ fn no_trip_is_slept_through() {
     });
 }
 
+// pitfall B26: two reloads at once, one of which takes its time to arrive
+#[test]
+fn an_older_reload_does_not_come_after_a_newer_one() {
+    check(|| {
+        let shared = breaker(Trip::consecutive(9));
+        let (law, written) = dials(Trip::evidence(0.3, 0.7, 1_000));
+        shared.common.reload(law, written);
+        let other = Arc::clone(&shared);
+        let slow = thread::spawn(move || other.inspect(|_, _, _| ()));
+        let (law, written) = dials(Trip::consecutive(5));
+        shared.common.reload(law, written);
+        fail(&shared);
+        slow.join().unwrap();
+        let gathered = shared.inspect(|breaker, law, now| breaker.gathered(law, now));
+        assert_eq!(gathered, Measured::Count { observed: 1, threshold: 5 });
+    });
+}
+
 // ===== keys =====
 
 struct Place(Shared<Breaker>);
