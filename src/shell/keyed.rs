@@ -16,7 +16,7 @@ use crate::shell::lock;
 use crate::shell::meter::{Instruments, Labels, Meter};
 use crate::shell::reporter::Speaker;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// Keys that have a policy of their own.
 const KEYS: &str = "seawall_keys";
@@ -221,10 +221,15 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             let cell = guard.cells.get(&key).cloned();
             drop(guard); // never two locks at once
             let Some(cell) = cell else { continue };
-            let at_rest = cell.policy.shared().inspect(P::Machine::is_at_rest);
+            let shared = cell.policy.shared();
+            let (at_rest, stamp) = shared
+                .inspect(|machine, dials, now| (machine.is_at_rest(dials, now), shared.stamp()));
             let mut guard = lock(shard);
             // Ours and the table's: nobody else holds it, and nobody can get it without this lock.
-            if at_rest && Arc::strong_count(&cell) == 2 && !cell.policy.is_watched() {
+            let is_free = Arc::strong_count(&cell) == 2 && !cell.policy.is_watched();
+            // Whoever held it until now has let go of it, and what it did before is seen here.
+            fence(Ordering::Acquire);
+            if at_rest && is_free && shared.stamp() == stamp {
                 let evicted = guard.cells.remove(&key);
                 drop(guard);
                 drop(evicted);

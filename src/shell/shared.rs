@@ -334,6 +334,11 @@ impl<M: Machine> Shared<M> {
         word.is_version(self.common.version())
     }
 
+    /// The digest as a stamp: as long as it stays the same, nothing was decided.
+    pub(crate) fn stamp(&self) -> u64 {
+        self.digest.fetch_or(0, Ordering::AcqRel) // not a load: the latest there is
+    }
+
     // ----- for those who watch or wait -----
 
     #[inline]

@@ -193,6 +193,26 @@ fn table(most: usize) -> Arc<Keyed<Place>> {
     Arc::new(Keyed::new(common, most, make))
 }
 
+// pitfall B24: what is not at rest is not evicted, even if it was a moment ago
+#[test]
+fn a_key_that_just_tripped_keeps_its_place() {
+    check(|| {
+        let keyed = table(1);
+        drop(keyed.enter("a"));
+        let overflow = Arc::as_ptr(&keyed.enter(&"too long".repeat(100)).unwrap());
+        let other = Arc::clone(&keyed);
+        let newcomer = thread::spawn(move || drop(other.enter("b")));
+        let cell = keyed.enter("a").unwrap();
+        let address = Arc::as_ptr(&cell);
+        fail(&cell.policy.0);
+        drop(cell);
+        newcomer.join().unwrap();
+        let held = keyed.find("a").is_some_and(|cell| Arc::as_ptr(&cell) == address);
+        // It may have come while the newcomer had its place, and shared the overflow with others.
+        assert!(held || address == overflow, "a trip was forgotten");
+    });
+}
+
 /// A table that is closed while a key comes counts nobody, keeps nobody, and empties.
 #[test]
 fn a_closed_table_empties() {
