@@ -177,7 +177,7 @@ mod relay {
     fn next(relay: &Relay<Vec<u32>, u32>, seat: &mut Seat, at: usize) -> Option<u32> {
         block_on(poll_fn(|cx| {
             relay.wait(seat, cx.waker().clone());
-            let visit = relay.visit(|tape| tape.get(at).copied());
+            let visit = relay.visit(cx.waker(), |tape| tape.get(at).copied());
             let mut loan = match visit {
                 Visit::Found(item) => return Poll::Ready(Some(item)),
                 Visit::Gone => return Poll::Ready(None),
@@ -222,7 +222,7 @@ mod relay {
 
     fn draw(relay: &Relay<Vec<u32>, Arc<Spring>>, seat: &mut Seat, waker: &Waker) -> Poll<u32> {
         relay.wait(seat, waker.clone());
-        match relay.visit(|tape| tape.first().copied()) {
+        match relay.visit(waker, |tape| tape.first().copied()) {
             Visit::Found(item) => Poll::Ready(item),
             Visit::Gone => panic!("it does not end"),
             Visit::Lent => Poll::Pending,
@@ -238,6 +238,25 @@ mod relay {
                 polled
             }
         }
+    }
+
+    /// Nobody depends on the one who polled the source last: it may look once and never again.
+    #[test]
+    fn a_reader_that_looks_away_keeps_nobody_waiting() {
+        check(|| {
+            let spring = Arc::new(Spring::default());
+            let relay = Arc::new(Relay::new(Vec::new(), Arc::clone(&spring)));
+            let other = Arc::clone(&relay);
+            let glance = thread::spawn(move || {
+                let mut seat = Seat::default();
+                let _ = draw(&other, &mut seat, Waker::noop());
+            });
+            let source = thread::spawn(move || spring.flow());
+            let mut seat = Seat::default();
+            assert_eq!(block_on(poll_fn(|cx| draw(&relay, &mut seat, cx.waker()))), 7);
+            glance.join().unwrap();
+            source.join().unwrap();
+        });
     }
 
     /// Two readers of one source both read all of it, in order, and neither is left waiting.
