@@ -127,7 +127,7 @@ fn nobody_joins_a_call_that_outlives_the_closing() {
         let other = Arc::clone(&gate);
         let caller = thread::spawn(move || other.enter().is_some());
         gate.close();
-        assert_eq!(gate.in_flight(), 1 + gate.in_flight().saturating_sub(1));
+        assert!((1..=2).contains(&gate.in_flight()), "a call is in flight, or two");
         assert!(gate.enter().is_none(), "who closed it does not get in");
         caller.join().unwrap();
         drop(call);
