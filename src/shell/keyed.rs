@@ -221,15 +221,15 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             let cell = guard.cells.get(&key).cloned();
             drop(guard); // never two locks at once
             let Some(cell) = cell else { continue };
-            let shared = cell.policy.shared();
-            let (at_rest, stamp) = shared
-                .inspect(|machine, dials, now| (machine.is_at_rest(dials, now), shared.stamp()));
+            let traffic = cell.policy.shared();
+            let (at_rest, stamp) = traffic
+                .inspect(|machine, dials, now| (machine.is_at_rest(dials, now), traffic.stamp()));
             let mut guard = lock(shard);
             // Ours and the table's: nobody else holds it, and nobody can get it without this lock.
             let is_free = Arc::strong_count(&cell) == 2 && !cell.policy.is_watched();
             // Whoever held it until now has let go of it, and what it did before is seen here.
             fence(Ordering::Acquire);
-            if at_rest && is_free && shared.stamp() == stamp {
+            if at_rest && is_free && traffic.stamp() == stamp {
                 let evicted = guard.cells.remove(&key);
                 drop(guard);
                 drop(evicted);
