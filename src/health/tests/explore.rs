@@ -1,7 +1,7 @@
 //! Every state that a health check can reach, within bounds.
 
-use super::dials::Dials;
-use super::machine::{Health, Input, Law};
+use super::super::dials::Dials;
+use super::super::machine::{Health, Input, Law};
 use crate::event::Status;
 use crate::explore::{Model, explore, holds, scale};
 
