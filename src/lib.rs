@@ -19,6 +19,8 @@ mod classify;
 mod config;
 mod error;
 mod event;
+#[cfg(test)]
+mod explore;
 mod finish;
 mod machine;
 mod outcome;
@@ -27,6 +29,7 @@ mod request;
 mod rng;
 mod shell;
 mod source;
+mod sync;
 mod time;
 
 pub mod bulkhead;

@@ -69,7 +69,33 @@ pub(crate) fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
 
+#[cfg(not(all(test, seawall_loom)))]
 #[allow(clippy::disallowed_methods)] // the one place
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(all(test, seawall_loom))]
+pub(crate) use still::now;
+
+/// Time where a test looks at all interleavings: it stands still until the test moves it, so that
+/// every run of a model sees the same. Threads are loom's, all on one of std's.
+#[cfg(all(test, seawall_loom))]
+pub(crate) mod still {
+    use std::cell::Cell;
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    thread_local!(static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) });
+
+    pub(crate) fn now() -> Instant {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        *ORIGIN.get_or_init(Instant::now) + PASSED.get()
+    }
+
+    pub(crate) fn set(passed: Duration) {
+        PASSED.set(passed);
+    }
 }

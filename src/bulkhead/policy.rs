@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use crate::shell::live::Live;
 use crate::shell::meter::{self, Ended, Handles, Instruments, Labels};
 use crate::shell::queue::{Line, Number, Standing};
 use crate::shell::reporter::Reporter;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Calls under way.
 const IN_FLIGHT: &str = "seawall_bulkhead_in_flight";

@@ -1,5 +1,9 @@
 //! The law of a bulkhead against a model that knows everyone by name.
 
+mod explore;
+#[cfg(seawall_loom)]
+mod loom;
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;

@@ -78,6 +78,17 @@ impl Breaker {
         gathered.max_by_key(Measured::nearness).unwrap_or(Measured::Nothing)
     }
 
+    #[cfg(test)]
+    pub(crate) fn era(&self) -> u64 {
+        self.era
+    }
+
+    /// The same, had it last heard of a call at `seen`.
+    #[cfg(test)]
+    pub(crate) fn seen_at(self, seen: Tick) -> Self {
+        Self { seen, ..self }
+    }
+
     /// When an open circuit will probe.
     pub(crate) fn probes_at(&self) -> Option<Tick> {
         match self.phase {

@@ -91,6 +91,8 @@ mod machine;
 mod policy;
 mod registry;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use dials::{Dials, FALL, INTERVAL, JITTER, RISE, TIMEOUT};
 pub use future::ResponseFuture;

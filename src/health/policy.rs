@@ -1,7 +1,6 @@
 //! What a health check, its handles and its services share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Handles, Instruments, Labels};
 use crate::shell::reporter::{Reporter, Speaker};
 use crate::shell::waiters::{Lobby, Seat};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::time::Tick;
 
 /// 1 while up, 0 while down.

@@ -13,3 +13,6 @@ pub(crate) fn spread(max: u64, draw: u64) -> u64 {
     let product = u128::from(draw) * (u128::from(max) + 1);
     (product >> 64) as u64
 }
+
+#[cfg(test)]
+mod tests;

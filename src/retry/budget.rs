@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::{ConfigError, ConfigErrors};
 use crate::parts::balance::{Balance, Terms};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Clock;
 
 /// What retries may cost in all: a balance of tokens that successes fill and retries empty.

@@ -1,7 +1,6 @@
 //! What all cells of a layer share: its name, its dials, and the count of their states.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Unit};
 
@@ -11,6 +10,8 @@ use crate::shell::lock;
 use crate::shell::meter::{self, Ended, Handles, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::source::Source;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::time::Tick;
 
 /// One series per state: 1 or 0, or the number of keys in it.

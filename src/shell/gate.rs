@@ -5,18 +5,23 @@
 //! over one cache line. When the gate is closed the lanes are let go: the last call that leaves one
 //! drops it, and whoever waits for the policy to empty is told. No polling, no counter of its own.
 
+#[cfg(not(all(test, seawall_loom)))]
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
+#[cfg(not(all(test, seawall_loom)))]
 use std::thread::available_parallelism;
 
+#[cfg(not(all(test, seawall_loom)))]
 use tokio::sync::Notify;
 
 use crate::shell::lock;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// More lanes than this do not pay.
+#[cfg(not(all(test, seawall_loom)))]
 const MOST_LANES: usize = 16;
 
 /// The way into a policy.
@@ -176,6 +181,7 @@ impl Drop for Tenancy {
     }
 }
 
+#[cfg(not(all(test, seawall_loom)))]
 fn lanes() -> usize {
     static LANES: OnceLock<usize> = OnceLock::new();
     *LANES.get_or_init(|| {
@@ -184,6 +190,7 @@ fn lanes() -> usize {
 }
 
 /// A small number of this thread's own.
+#[cfg(not(all(test, seawall_loom)))]
 #[inline]
 fn thread() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(1);
@@ -199,6 +206,9 @@ fn thread() -> usize {
         })
         .unwrap_or(0)
 }
+
+#[cfg(all(test, seawall_loom))]
+use crate::shell::tests::loom::{Notify, lanes, thread};
 
 #[cfg(test)]
 mod tests {

@@ -2,9 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use metrics::{Counter, Gauge};
 
@@ -16,6 +15,8 @@ use crate::shell::gate::Roll;
 use crate::shell::lock;
 use crate::shell::meter::{Instruments, Labels, Meter};
 use crate::shell::reporter::Speaker;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// Keys that have a policy of their own.
 const KEYS: &str = "seawall_keys";
@@ -35,7 +36,7 @@ pub(crate) struct Keyed<P: Site> {
     pub(crate) common: Arc<Common<P::Machine>>,
     meter: Meter<KeyMeter>,
     shards: [Mutex<Shard<P>>; SHARDS],
-    hasher: RandomState,
+    hasher: Hasher,
     count: AtomicUsize,
     most: usize,
     overflow: Mutex<Option<Arc<Cell<P>>>>,
@@ -46,6 +47,12 @@ pub(crate) struct Keyed<P: Site> {
 
 /// Makes the policy of a key, from the key and a hash of it.
 type Make<P> = Box<dyn Fn(Arc<str>, u64) -> P + Send + Sync>;
+
+#[cfg(not(all(test, seawall_loom)))]
+type Hasher = std::hash::RandomState;
+/// Every run of a model has to find the same keys in the same shards.
+#[cfg(all(test, seawall_loom))]
+type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
 struct Shard<P> {
     cells: HashMap<Arc<str>, Arc<Cell<P>>>,
@@ -84,7 +91,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             meter: Meter::new(common.reporter.source.clone()),
             common,
             shards: std::array::from_fn(shard),
-            hasher: RandomState::new(),
+            hasher: Hasher::default(),
             count: AtomicUsize::new(0),
             most,
             overflow: Mutex::new(Some(Arc::new(overflow))),
@@ -214,10 +221,15 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             let cell = guard.cells.get(&key).cloned();
             drop(guard); // never two locks at once
             let Some(cell) = cell else { continue };
-            let at_rest = cell.policy.shared().inspect(P::Machine::is_at_rest);
+            let traffic = cell.policy.shared();
+            let (at_rest, stamp) = traffic
+                .inspect(|machine, dials, now| (machine.is_at_rest(dials, now), traffic.stamp()));
             let mut guard = lock(shard);
             // Ours and the table's: nobody else holds it, and nobody can get it without this lock.
-            if at_rest && Arc::strong_count(&cell) == 2 && !cell.policy.is_watched() {
+            let is_free = Arc::strong_count(&cell) == 2 && !cell.policy.is_watched();
+            // Whoever held it until now has let go of it, and what it did before is seen here.
+            fence(Ordering::Acquire);
+            if at_rest && is_free && traffic.stamp() == stamp {
                 let evicted = guard.cells.remove(&key);
                 drop(guard);
                 drop(evicted);

@@ -1,9 +1,10 @@
 //! Dials that can be turned while calls are flying.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::shell::lock;
+use crate::sync::Mutex;
 
 /// A value that is replaced as a whole. Read off the hot path: it locks for as long as it takes to
 /// clone an `Arc`.

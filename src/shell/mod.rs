@@ -14,11 +14,15 @@ pub(crate) mod relay;
 pub(crate) mod reporter;
 pub(crate) mod shared;
 pub(crate) mod template;
+#[cfg(test)]
+pub(crate) mod tests;
 pub(crate) mod untold;
 pub(crate) mod waiters;
 pub(crate) mod word;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// Locks. A step does not panic and user code never runs under a lock, so a poisoned lock guards
 /// nothing worse than a healthy one.

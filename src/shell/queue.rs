@@ -1,12 +1,12 @@
 //! Those who wait for a place, in order: a slab of linked slots, so that everyone can leave from
 //! anywhere in constant time, and nothing is allocated once the slab has grown.
 
-use std::sync::Mutex;
 use std::task::Waker;
 
 use tokio::time::Instant;
 
 use crate::shell::lock;
+use crate::sync::Mutex;
 use crate::time;
 
 const NONE: u32 = u32::MAX;

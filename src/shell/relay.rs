@@ -4,12 +4,13 @@
 //! polled, for it is foreign code and may do what it likes; meanwhile the others wait. It is polled
 //! with a waker that wakes all who wait, so that nobody depends on the one who polled it last.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use crate::machine;
 use crate::shell::lock;
 use crate::shell::waiters::{Seat, Waiters};
+use crate::sync::Mutex;
 
 /// A source, what it gave, and who waits for more.
 pub(crate) struct Relay<T, S> {
@@ -24,7 +25,9 @@ struct Held<T, S> {
 
 enum Source<S> {
     Here(S),
-    Lent,
+    /// In somebody's hand; and who came meanwhile. A wake of the source may have come before they
+    /// could hear it, so they look again when it is back.
+    Lent(Vec<Waker>),
     Gone,
 }
 
@@ -63,15 +66,26 @@ impl<T, S> Relay<T, S> {
         look(&mut lock(&self.held).tape)
     }
 
-    /// Looks at the tape, and borrows the source if that gives nothing.
-    pub(crate) fn visit<R>(&self, look: impl FnOnce(&mut T) -> Option<R>) -> Visit<'_, T, S, R> {
+    /// Looks at the tape, and borrows the source if that gives nothing. If it is lent, `waker` is
+    /// woken when it is back.
+    pub(crate) fn visit<R>(
+        &self,
+        waker: &Waker,
+        look: impl FnOnce(&mut T) -> Option<R>,
+    ) -> Visit<'_, T, S, R> {
         let mut held = lock(&self.held);
         if let Some(found) = look(&mut held.tape) {
             return Visit::Found(found);
         }
-        match std::mem::replace(&mut held.source, Source::Lent) {
+        match std::mem::replace(&mut held.source, Source::Lent(Vec::new())) {
             Source::Here(source) => Visit::Loan(Loan { relay: self, source: Some(source) }),
-            Source::Lent => Visit::Lent,
+            Source::Lent(mut missed) => {
+                if !missed.iter().any(|known| known.will_wake(waker)) {
+                    missed.push(waker.clone());
+                }
+                held.source = Source::Lent(missed);
+                Visit::Lent
+            }
             Source::Gone => {
                 held.source = Source::Gone;
                 Visit::Gone
@@ -107,7 +121,11 @@ impl<T, S> Relay<T, S> {
     fn put(&self, source: Source<S>, note: impl FnOnce(&mut T)) {
         let mut held = lock(&self.held);
         note(&mut held.tape);
-        held.source = source;
+        let before = std::mem::replace(&mut held.source, source);
+        drop(held);
+        if let Source::Lent(missed) = before {
+            missed.into_iter().for_each(Waker::wake);
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! A machine under traffic: one lock, and a digest that spares most calls the lock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -17,6 +16,8 @@ use crate::shell::reporter::Speaker;
 use crate::shell::untold::Untold;
 use crate::shell::waiters::{Seat, Waiters};
 use crate::shell::word::Word;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::Tick;
 
 /// One machine under traffic.
@@ -251,6 +252,9 @@ impl<M: Machine> Shared<M> {
             drop(core);
             let dials = self.common.dials();
             let mut core = lock(&self.core);
+            if core.version >= version {
+                continue; // another thread was faster, and what it fetched may be newer
+            }
             let old = std::mem::replace(&mut core.dials, dials);
             core.version = version;
             self.step_locked(core, Input::Configure);
@@ -308,6 +312,11 @@ impl<M: Machine> Shared<M> {
     // ----- the digest -----
 
     fn publish(&self, digest: Digest, version: u64) {
+        if digest.era != self.word().era() {
+            // What was measured belongs to an era. While the words are exchanged they are marked as
+            // made under dials that are not in force, so that nobody decides by a mixture.
+            self.digest.store(Word::new(digest, version.wrapping_sub(1)).0, Ordering::Release);
+        }
         self.measured.store(Word::payload(digest.measured), Ordering::Release);
         self.refuse_until.store(digest.refuse_until.0, Ordering::Release);
         self.digest.store(Word::new(digest, version).0, Ordering::Release);
@@ -323,6 +332,11 @@ impl<M: Machine> Shared<M> {
     #[inline]
     fn is_current(&self, word: Word) -> bool {
         word.is_version(self.common.version())
+    }
+
+    /// The digest as a stamp: as long as it stays the same, nothing was decided.
+    pub(crate) fn stamp(&self) -> u64 {
+        self.digest.fetch_or(0, Ordering::AcqRel) // not a load: the latest there is
     }
 
     // ----- for those who watch or wait -----

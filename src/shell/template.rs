@@ -1,9 +1,9 @@
 //! A service to make clones of, when and only when one is needed.
 
 use std::fmt;
-use std::sync::Mutex;
 
 use crate::shell::lock;
+use crate::sync::Mutex;
 
 /// Holds a clone of a service that was never readied. A call that may need another attempt would
 /// otherwise have to clone its service beforehand, and pay for it each time.

@@ -1,11 +1,11 @@
 //! A bounded slab of wakers: one slot a waiting handle, which it owns and gives back.
 
 use std::fmt;
-use std::sync::Mutex;
 use std::task::Waker;
 
 use crate::machine::Wake;
 use crate::shell::lock;
+use crate::sync::Mutex;
 
 /// More handles than this are not woken by the policy, only by the service they wait for.
 const MOST: usize = 4096;

@@ -9,8 +9,11 @@
 
 mod abandoned;
 mod agreement;
+mod explore;
 mod extremes;
 mod figures;
+#[cfg(seawall_loom)]
+mod loom;
 mod model;
 mod rests;
 mod rules;

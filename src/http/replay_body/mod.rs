@@ -115,7 +115,7 @@ where
         }
         // The waker is left before the second look, or what comes in between would wake nobody.
         relay.wait(seat, cx.waker().clone());
-        match relay.visit(|tape| tape.read(head)) {
+        match relay.visit(cx.waker(), |tape| tape.read(head)) {
             Visit::Found(read) => Poll::Ready(read.into_item()),
             Visit::Loan(loan) => {
                 let polled = draw(loan, head, &mut Context::from_waker(&relay.waker()));

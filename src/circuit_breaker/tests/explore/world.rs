@@ -1,0 +1,328 @@
+//! The callers of a breaker, who count by themselves what it may do.
+
+use super::*;
+
+/// A breaker, the calls it let through, and what its callers know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    pub(super) machine: Breaker,
+    /// The dials in force.
+    pub(super) law: usize,
+    pub(super) now: Tick,
+    /// Every pass that was given out and not handed back.
+    pub(super) flying: Vec<Pass>,
+    pub(super) open_holds: u32,
+    pub(super) closed_holds: u32,
+    /// Calls answered in this era, if anyone counts them.
+    pub(super) answers: u32,
+    slow_start: Slow,
+    /// When this era began, if it is half open or the ramp after one.
+    began: Tick,
+    /// When the latest probe went.
+    probed: Tick,
+}
+
+/// How many calls at a time the rules of slow start allow, by the callers' own count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Slow {
+    No,
+    HalfOpen { allowed: u32, most: u32 },
+    Ramp { allowed: u32 },
+}
+
+impl Slow {
+    fn answered(&mut self, good: bool, law: &Law) {
+        let (allowed, cap) = match self {
+            Self::No => return,
+            Self::HalfOpen { allowed, .. } => (allowed, law.probes),
+            Self::Ramp { allowed } => (allowed, u32::MAX),
+        };
+        *allowed = if good { allowed.saturating_mul(2).min(cap) } else { (*allowed / 2).max(1) };
+        if let Self::HalfOpen { allowed, most } = self {
+            *most = (*most).max(*allowed);
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new(law: &Law) -> Self {
+        Self {
+            machine: Breaker::new(law),
+            law: 0,
+            now: Tick::ZERO,
+            flying: Vec::new(),
+            open_holds: 0,
+            closed_holds: 0,
+            answers: 0,
+            slow_start: Slow::No,
+            began: Tick::ZERO,
+            probed: Tick::ZERO,
+        }
+    }
+
+    pub(super) fn era(&self) -> u64 {
+        self.machine.era()
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.machine.state()
+    }
+
+    fn slots(&self) -> u32 {
+        let ours = |pass: &&Pass| pass.kind == PassKind::Slot && pass.era == self.era();
+        self.flying.iter().filter(ours).count() as u32
+    }
+
+    /// Knocks, and holds the answer to what holds for all.
+    pub(super) fn knock(
+        &mut self,
+        laws: &[Law; 2],
+        draw: u64,
+        input: Input,
+    ) -> Result<Effect, String> {
+        let (state, era) = (self.state(), self.era());
+        let effect = self.machine.step(&laws[self.law], self.now, draw, input);
+        let mut path = state;
+        for change in effect.changes.iter().flatten() {
+            holds(change.from == path, "a change starts where the last one ended")?;
+            holds(change.from != change.to, "a state never changes into itself")?;
+            let forced = |state| matches!(state, State::ForcedOpen | State::ForcedClosed);
+            let by_hand = matches!(input, Input::Command(_));
+            holds(by_hand || !forced(change.from), "only hands end what hands began")?;
+            holds(by_hand || !forced(change.to), "only hands force")?;
+            path = change.to;
+            self.slow_start = match (change.to, self.slow_start) {
+                (State::HalfOpen, _) => Slow::HalfOpen { allowed: 1, most: 1 },
+                (State::Closed, Slow::HalfOpen { allowed, .. })
+                    if change.cause == Cause::ProbesSucceeded =>
+                {
+                    Slow::Ramp { allowed: allowed * 2 }
+                }
+                _ => Slow::No,
+            };
+            (self.began, self.probed) = (self.now, self.now);
+        }
+        holds(path == self.state(), "no change goes unreported")?;
+        holds(self.era() >= era, "eras only grow")?;
+        holds(path == state || self.era() > era, "each state is an era of its own")?;
+        if self.era() > era && path == state {
+            self.slow_start = Slow::No; // a reset
+        }
+        Ok(effect)
+    }
+
+    pub(super) fn admit(&mut self, laws: &[Law; 2], draw: u64) -> Result<Effect, String> {
+        let was_open = self.machine.probes_at();
+        let effect = self.knock(laws, draw, Input::Admit)?;
+        let law = &laws[self.law];
+        let pass = match effect.verdict {
+            Verdict::Admit(pass) => Some(pass),
+            Verdict::Refuse { until, .. } => {
+                holds(!law.shadow, "a shadow refuses nobody")?;
+                holds(until > self.now, "who is refused is told a time to come")?;
+                None
+            }
+            other => return Err(format!("not an answer to an Admit: {other:?}")),
+        };
+        let flies = pass.filter(|pass| pass.kind != PassKind::Ghost);
+        let slots = self.slots();
+        match (self.state(), self.slow_start) {
+            (State::Open | State::ForcedOpen, _) => holds(flies.is_none(), "open admits nobody")?,
+            (State::ForcedClosed, _) => holds(flies.is_some(), "forced closed admits everybody")?,
+            (State::HalfOpen, Slow::HalfOpen { allowed, .. }) => {
+                holds(was_open.is_none_or(|until| self.now >= until), "no probe before its time")?;
+                let waited = self.now.since(self.probed);
+                let least = laws.iter().map(|law| law.rest.first).min().unwrap_or(0);
+                let most = laws.iter().map(|law| law.rest.max).max().unwrap_or(0);
+                if flies.is_some() {
+                    holds(slots < allowed || waited >= least, "a probe too many")?;
+                } else {
+                    holds(slots >= allowed, "a slot was lost")?;
+                    holds(waited < most, "a probe that hangs keeps the next away for ever")?;
+                }
+                self.probed = if flies.is_some() { self.now } else { self.probed };
+            }
+            (State::Closed, Slow::Ramp { allowed }) => {
+                let passed = self.now.since(self.began);
+                let open = passed >= law.ramp || slots < allowed;
+                if passed < law.ramp.max(law.slow_start) {
+                    holds(flies.is_none_or(|pass| pass.kind == PassKind::Slot), "ramp: slots")?;
+                    holds(flies.is_none() || open, "the ramp admits too many")?;
+                    let excused = !open || draw > law.slow_start_share(passed);
+                    holds(flies.is_some() || excused, "the ramp lost a slot")?;
+                } else {
+                    holds(flies.is_some_and(|pass| pass.kind == PassKind::Free), "ramp: over")?;
+                    self.slow_start = Slow::No;
+                }
+            }
+            (State::Closed, _) => {
+                holds(flies.is_some_and(|pass| pass.kind == PassKind::Free), "closed admits")?;
+            }
+            (state, slow) => return Err(format!("{state} with {slow:?}")),
+        }
+        if let Some(pass) = pass {
+            holds(pass.era == self.era(), "a pass is of the era it was given in")?;
+            self.flying.push(pass);
+        }
+        Ok(effect)
+    }
+
+    pub(super) fn pend(&mut self, law: &Law, call: usize) {
+        let pass = &mut self.flying[call];
+        pass.pending = true;
+        pass.started = Breaker::vigil(law).durations.then_some(self.now);
+        self.in_order();
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        laws: &[Law; 2],
+        call: usize,
+        health: Health,
+        hint: Option<u64>,
+        draw: u64,
+    ) -> Result<Effect, String> {
+        let pass = self.flying.remove(call);
+        let took = pass.started.map(|started| self.now.since(started));
+        let sample = Sample { health, took, hint };
+        let law = &laws[self.law];
+        let slow = !pass.overdue && law.is_slow(took);
+        match (self.state(), health) {
+            _ if !self.counts(pass) => {}
+            (State::HalfOpen, Health::Good) if !pass.overdue => {
+                self.slow_start.answered(!slow, law);
+            }
+            (State::HalfOpen, Health::Bad) if !pass.overdue => self.slow_start.answered(false, law),
+            (State::Closed, Health::Good) => self.slow_start.answered(true, law),
+            (State::Closed, Health::Bad) => self.slow_start.answered(false, law),
+            _ => {}
+        }
+        self.end(laws, draw, pass, Input::Settle { pass, sample })
+    }
+
+    pub(super) fn overdue(
+        &mut self,
+        laws: &[Law; 2],
+        call: usize,
+        draw: u64,
+    ) -> Result<Effect, String> {
+        self.flying[call].overdue = true;
+        let pass = self.flying[call];
+        if self.counts(pass) && self.state() == State::HalfOpen {
+            self.slow_start.answered(false, &laws[self.law]);
+        }
+        self.end(laws, draw, pass, Input::Overdue { pass })
+    }
+
+    pub(super) fn abandon(
+        &mut self,
+        laws: &[Law; 2],
+        call: usize,
+        draw: u64,
+    ) -> Result<Effect, String> {
+        let pass = self.flying.remove(call);
+        let law = &laws[self.law];
+        let waited = pass.started.map(|started| self.now.since(started));
+        let failed = pass.pending
+            && match law.abandonment {
+                Abandonment::Failure => true,
+                Abandonment::After(least) => waited.is_some_and(|waited| waited >= nanos(least)),
+                _ => false,
+            };
+        let slow = pass.pending && !pass.overdue && law.is_slow(waited);
+        if self.counts(pass) && (failed || slow && self.state() == State::HalfOpen) {
+            self.slow_start.answered(false, law);
+        }
+        self.end(laws, draw, pass, Input::Abandon { pass, waited })
+    }
+
+    pub(super) fn order(&mut self, laws: &[Law; 2], command: Command) -> Result<Effect, String> {
+        let held = match command {
+            Command::HoldOpen if self.open_holds < 1 => &mut self.open_holds,
+            Command::HoldClosed if self.closed_holds < 1 => &mut self.closed_holds,
+            Command::HoldOpen | Command::HoldClosed => return Ok(Effect::NONE),
+            Command::ReleaseOpen => {
+                self.open_holds = self.open_holds.saturating_sub(1);
+                return self.knock(laws, 0, Input::Command(command));
+            }
+            Command::ReleaseClosed => {
+                self.closed_holds = self.closed_holds.saturating_sub(1);
+                return self.knock(laws, 0, Input::Command(command));
+            }
+            Command::Reset => return self.knock(laws, 0, Input::Command(command)),
+        };
+        *held += 1;
+        self.knock(laws, 0, Input::Command(command))
+    }
+
+    pub(super) fn turn(&mut self, laws: &[Law; 2]) -> Result<Effect, String> {
+        self.law = 1 - self.law;
+        let law = &laws[self.law];
+        let is_over = self.now.since(self.began) >= law.ramp.max(law.slow_start);
+        if is_over && matches!(self.slow_start, Slow::Ramp { .. }) {
+            self.slow_start = Slow::No; // what ended does not come back with other dials
+        }
+        self.knock(laws, 0, Input::Configure)
+    }
+
+    fn counts(&self, pass: Pass) -> bool {
+        pass.era == self.era() && pass.kind != PassKind::Ghost
+    }
+
+    /// What an ended call says; what does not count must change nothing.
+    fn end(
+        &mut self,
+        laws: &[Law; 2],
+        draw: u64,
+        pass: Pass,
+        input: Input,
+    ) -> Result<Effect, String> {
+        let counts = self.counts(pass);
+        self.answers += u32::from(counts);
+        let before = self.machine.clone();
+        let effect = self.knock(laws, draw, input)?;
+        if !counts {
+            holds(self.machine == before, "an answer of an old era changes nothing")?;
+            let late = pass.kind != PassKind::Ghost && !matches!(input, Input::Overdue { .. });
+            let verdict = if late { Verdict::Late } else { Verdict::Done };
+            holds(effect == Effect::of(verdict), "an answer of an old era is late")?;
+        }
+        Ok(effect)
+    }
+
+    /// Calls in flight are a set, and those of old eras are all alike: fewer states, no other
+    /// behaviour.
+    pub(super) fn in_order(&mut self) {
+        let era = self.era();
+        for pass in &mut self.flying {
+            if pass.era != era {
+                *pass = Pass::new(0, pass.kind);
+            }
+        }
+        self.flying.sort_by_key(|pass| {
+            let kind = pass.kind as u8;
+            (pass.era, kind, pass.pending, pass.overdue, pass.started)
+        });
+    }
+
+    /// A ramp doubles for ever if no time passes; all that is far above the calls there are is alike.
+    pub(super) fn is_bounded(&self) -> bool {
+        !matches!(self.slow_start, Slow::Ramp { allowed } if allowed > 8)
+    }
+
+    pub(super) fn check(&self, laws: &[Law; 2]) -> Result<(), String> {
+        let forced = match (self.open_holds, self.closed_holds) {
+            (0, 0) => None,
+            (0, _) => Some(State::ForcedClosed),
+            _ => Some(State::ForcedOpen),
+        };
+        let is_forced = matches!(self.state(), State::ForcedOpen | State::ForcedClosed);
+        holds(forced.map_or(!is_forced, |state| state == self.state()), "holds hold")?;
+        if let (State::HalfOpen, Slow::HalfOpen { most, .. }) = (self.state(), self.slow_start) {
+            let rest = laws.iter().map(|law| law.rest.first).min().unwrap_or(1);
+            let rests = self.now.since(self.began) / rest;
+            holds(u64::from(self.slots()) <= u64::from(most) + rests, "probes in flight")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! Every interleaving of a few callers and hands around one machine under traffic.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use ::loom::future::block_on;
+use ::loom::thread;
+
+use super::*;
+use crate::circuit_breaker::Trip;
+use crate::error::Measured;
+use crate::event::Observers;
+use crate::outcome::Outcome;
+use crate::shell::common::Common;
+use crate::shell::flight::Site;
+use crate::shell::keyed::Keyed;
+use crate::shell::shared::{Admission, Shared};
+use crate::shell::tests::loom::check;
+use crate::shell::waiters::Seat;
+use crate::source::Source;
+use crate::time::still;
+
+fn dials(trip: Trip) -> (Law, Dials) {
+    let dials = Dials { trip, ..Dials::default() };
+    (Law::from_dials(&dials).unwrap(), dials)
+}
+
+fn common(trip: Trip) -> Arc<Common<Breaker>> {
+    let (law, dials) = dials(trip);
+    Common::new(Source::new("circuit_breaker", "test"), Observers::default(), law, dials)
+}
+
+fn breaker(trip: Trip) -> Arc<Shared<Breaker>> {
+    Arc::new(Shared::new(common(trip), None, 1, Breaker::new))
+}
+
+fn pass(shared: &Shared<Breaker>) -> Pass {
+    match shared.admit() {
+        Admission::Pass(pass) => pass,
+        Admission::Refused(refusal) => panic!("refused until {:?}", refusal.until),
+    }
+}
+
+fn fail(shared: &Shared<Breaker>) {
+    let pass = pass(shared);
+    shared.settle(&pass, &Outcome::FAILURE);
+}
+
+/// One call trips the circuit while another passes. The read of the digest is the moment at which
+/// that one passes or not: if it passed, it passed before the trip, whenever it ends.
+#[test]
+fn a_call_passes_before_a_trip_or_is_refused_after_it() {
+    check(|| {
+        let shared = breaker(Trip::consecutive(1));
+        let other = Arc::clone(&shared);
+        let caller = thread::spawn(move || match other.admit() {
+            Admission::Pass(pass) => {
+                assert_eq!(pass.era, 0);
+                other.settle(&pass, &Outcome::SUCCESS);
+            }
+            Admission::Refused(_) => {
+                // `Open` may be published a moment later, but is decided.
+                assert_eq!(other.changes().1, State::Open);
+            }
+        });
+        fail(&shared);
+        assert_eq!(shared.state(), State::Open);
+        assert!(matches!(shared.admit(), Admission::Refused(_)), "who tripped it knows");
+        caller.join().unwrap();
+        assert_eq!(shared.changes(), (1, State::Open, 1));
+    });
+}
+
+/// A refusal without the lock says what the state that refused was opened by, and nothing torn.
+#[test]
+fn a_refusal_tells_the_numbers_of_one_state() {
+    check(|| {
+        let shared = breaker(Trip::consecutive(1));
+        fail(&shared);
+        let other = Arc::clone(&shared);
+        let caller = thread::spawn(move || {
+            let Admission::Refused(refusal) = other.admit() else { panic!("it is open") };
+            let measured = other.reject(refusal).measured();
+            let tripped = Measured::Count { observed: 1, threshold: 1 };
+            assert!([Measured::Nothing, tripped].contains(&measured), "{measured:?}");
+        });
+        let _ = shared.step(Input::Command(Command::HoldOpen));
+        caller.join().unwrap();
+    });
+}
+
+// pitfall B1
+#[test]
+fn of_two_who_come_when_the_rest_is_over_one_probes() {
+    check(|| {
+        let shared = breaker(Trip::consecutive(1));
+        fail(&shared);
+        still::set(Duration::from_millis(100));
+        let probes = |shared: &Shared<Breaker>| match shared.admit() {
+            Admission::Pass(pass) => Some(pass),
+            Admission::Refused(_) => None,
+        };
+        let other = Arc::clone(&shared);
+        let caller = thread::spawn(move || probes(&other));
+        let here = probes(&shared);
+        let there = caller.join().unwrap();
+        assert!(here.is_some() != there.is_some(), "{here:?} and {there:?}");
+    });
+}
+
+// pitfall B2: a probe that is given up while others ask gives its slot to one of those who ask later
+#[test]
+fn a_slot_is_never_lost() {
+    check(|| {
+        let shared = breaker(Trip::consecutive(1));
+        fail(&shared);
+        still::set(Duration::from_millis(100));
+        let probe = pass(&shared);
+        let other = Arc::clone(&shared);
+        let caller = thread::spawn(move || other.abandon(probe));
+        let early = shared.admit();
+        caller.join().unwrap();
+        match (early, shared.admit()) {
+            (Admission::Pass(_), Admission::Refused(_)) => {}
+            (Admission::Refused(_), Admission::Pass(_)) => {}
+            _ => panic!("one slot, one call"),
+        }
+    });
+}
+
+/// Whoever waits for the inner service is woken by a trip, wherever it falls.
+#[test]
+fn no_trip_is_slept_through() {
+    check(|| {
+        let shared = breaker(Trip::consecutive(1));
+        let other = Arc::clone(&shared);
+        let caller = thread::spawn(move || fail(&other));
+        let mut seat = Seat::default();
+        block_on(poll_fn(|cx| {
+            loop {
+                let Some(era) = shared.passing_era() else { return Poll::Ready(()) };
+                if shared.wait(&mut seat, era, cx.waker()) {
+                    return Poll::Pending;
+                }
+            }
+        }));
+        shared.leave(&mut seat);
+        caller.join().unwrap();
+        assert_eq!(shared.state(), State::Open);
+    });
+}
+
+// pitfall B26: two reloads at once, one of which takes its time to arrive
+#[test]
+fn an_older_reload_does_not_come_after_a_newer_one() {
+    check(|| {
+        let shared = breaker(Trip::consecutive(9));
+        let (law, written) = dials(Trip::evidence(0.3, 0.7, 1_000));
+        shared.common.reload(law, written);
+        let other = Arc::clone(&shared);
+        let slow = thread::spawn(move || other.inspect(|_, _, _| ()));
+        let (law, written) = dials(Trip::consecutive(5));
+        shared.common.reload(law, written);
+        fail(&shared);
+        slow.join().unwrap();
+        let gathered = shared.inspect(|breaker, law, now| breaker.gathered(law, now));
+        assert_eq!(gathered, Measured::Count { observed: 1, threshold: 5 });
+    });
+}
+
+// ===== keys =====
+
+struct Place(Shared<Breaker>);
+
+impl Site for Place {
+    type Machine = Breaker;
+
+    fn shared(&self) -> &Shared<Breaker> {
+        &self.0
+    }
+
+    fn is_watched(&self) -> bool {
+        false
+    }
+}
+
+fn table(most: usize) -> Arc<Keyed<Place>> {
+    let common = common(Trip::consecutive(1));
+    let shared = Arc::clone(&common);
+    let make =
+        move |key, hash| Place(Shared::new(Arc::clone(&shared), Some(key), hash, Breaker::new));
+    Arc::new(Keyed::new(common, most, make))
+}
+
+// pitfall B24: what is not at rest is not evicted, even if it was a moment ago
+#[test]
+fn a_key_that_just_tripped_keeps_its_place() {
+    check(|| {
+        let keyed = table(1);
+        drop(keyed.enter("a"));
+        let overflow = Arc::as_ptr(&keyed.enter(&"too long".repeat(100)).unwrap());
+        let other = Arc::clone(&keyed);
+        let newcomer = thread::spawn(move || drop(other.enter("b")));
+        let cell = keyed.enter("a").unwrap();
+        let address = Arc::as_ptr(&cell);
+        fail(&cell.policy.0);
+        drop(cell);
+        newcomer.join().unwrap();
+        let held = keyed.find("a").is_some_and(|cell| Arc::as_ptr(&cell) == address);
+        // It may have come while the newcomer had its place, and shared the overflow with others.
+        assert!(held || address == overflow, "a trip was forgotten");
+    });
+}
+
+/// A table that is closed while a key comes counts nobody, keeps nobody, and empties.
+#[test]
+fn a_closed_table_empties() {
+    check(|| {
+        let keyed = table(2);
+        let other = Arc::clone(&keyed);
+        let caller = thread::spawn(move || drop(other.enter("a")));
+        keyed.close();
+        block_on(keyed.emptied());
+        assert!(keyed.enter("a").is_none());
+        caller.join().unwrap();
+        assert_eq!((keyed.len(), keyed.in_flight()), (0, 0));
+    });
+}

@@ -1,0 +1,3 @@
+//! The law of a health check, stepped by hand.
+
+mod explore;

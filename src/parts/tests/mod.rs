@@ -1,0 +1,3 @@
+//! Pieces, held to what must hold.
+
+mod explore;

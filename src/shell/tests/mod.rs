@@ -1,0 +1,4 @@
+//! The shell under threads.
+
+#[cfg(seawall_loom)]
+pub(crate) mod loom;
