@@ -23,13 +23,13 @@ pub(super) async fn run(policy: Weak<Gate<Policy>>, check: Check) {
     loop {
         let Some(limit) = policy.upgrade().map(|policy| policy.law().timeout) else { return };
         let began = time::now();
-        // The closure is called inside, so that its panic counts too.
-        let checking = AssertUnwindSafe(async { check().await }).catch_unwind();
-        let (how, error) = match timeout(Duration::from_nanos(limit), checking).await {
+        // The closure is called and the check given up inside, so that a panic in either counts too.
+        let checking = async { timeout(Duration::from_nanos(limit), check()).await };
+        let (how, error) = match AssertUnwindSafe(checking).catch_unwind().await {
             Ok(Ok(Ok(()))) => (Checked::Good, None),
             Ok(Ok(Err(error))) => (Checked::Bad, Some(error)),
-            Ok(Err(_)) => (Checked::Panicked, Some("the check panicked".to_owned())),
-            Err(_) => (Checked::TimedOut, Some("the check timed out".to_owned())),
+            Ok(Err(_)) => (Checked::TimedOut, Some("the check timed out".to_owned())),
+            Err(_) => (Checked::Panicked, Some("the check panicked".to_owned())),
         };
         let pause = {
             let Some(policy) = policy.upgrade() else { return };

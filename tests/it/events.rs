@@ -2,22 +2,15 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
 use seawall::health::{Criticality, HealthHandle, HealthLayer, HealthRegistry, Probe};
 use seawall::retry::{Backoff, Budget, RetryHandle, RetryLayer};
 use seawall::timeout::{TimeoutHandle, TimeoutLayer};
 use seawall::{Error, Event, EventKind, Reason, Status, Stop};
-use tokio::time::timeout;
 use tower::{Layer, ServiceExt};
 
-use crate::scene::{Log, answering, broken, ms, poll_once, reason, settle, taking};
-
-/// Ends the test instead of hanging it.
-async fn in_time<T>(call: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(60), call).await.expect("it hangs")
-}
+use crate::scene::{Log, answering, broken, in_time, ms, poll_once, reason, settle, taking};
 
 fn panics(_: &Event) {
     panic!("an observer panics");

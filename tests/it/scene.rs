@@ -83,6 +83,11 @@ pub(crate) async fn settle() {
     }
 }
 
+/// Ends a test that would hang.
+pub(crate) async fn in_time<T>(call: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), call).await.expect("it hangs")
+}
+
 /// Every field that is wrong with a configuration, in the order of the fields. Each is named with
 /// its value and what is accepted.
 #[track_caller]

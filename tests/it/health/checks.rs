@@ -11,7 +11,7 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, service_fn};
 
 use super::{Patient, every_100_ms};
-use crate::scene::{Calls, Fail, Log, answering, broken, fields, ms, now, settle};
+use crate::scene::{Calls, Fail, Log, answering, broken, fields, in_time, ms, now, settle};
 
 const DOWN: EventKind = EventKind::Health { status: Status::Down };
 const UP: EventKind = EventKind::Health { status: Status::Up };
@@ -126,7 +126,7 @@ async fn a_check_that_hangs_is_ended_and_has_failed() {
         .unwrap();
     let handle = layer.handle();
     let began = now();
-    assert_eq!(handle.watch().changed().await, Some(Status::Down));
+    assert_eq!(in_time(handle.watch().changed()).await, Some(Status::Down));
     assert_eq!(began.elapsed(), ms(50 + 100 + 50));
     assert_eq!((calls.count(), calls.alive()), (2, 0));
     assert_eq!(handle.last_error().as_deref(), Some("the check timed out"));
@@ -152,10 +152,42 @@ async fn a_check_that_panics_has_failed_and_the_next_one_comes_all_the_same() {
         .unwrap();
     let handle = layer.handle();
     let mut watch = handle.watch();
-    assert_eq!(watch.changed().await, Some(Status::Down));
+    assert_eq!(in_time(watch.changed()).await, Some(Status::Down));
     assert_eq!(handle.last_error().as_deref(), Some("the check panicked"));
-    assert_eq!(watch.changed().await, Some(Status::Up));
+    assert_eq!(in_time(watch.changed()).await, Some(Status::Up));
     assert_eq!(handle.last_error(), None);
+}
+
+/// Panics when it is dropped.
+struct Brittle;
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_when_it_is_given_up_does_not_end_the_checking() {
+    let nth = Arc::new(AtomicU32::new(0));
+    let layer = every_100_ms()
+        .rise(1)
+        .fall(2)
+        .check(move || {
+            let nth = nth.fetch_add(1, Ordering::SeqCst);
+            async move {
+                if nth < 2 {
+                    let _brittle = Brittle;
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, Fail>(())
+            }
+        })
+        .build()
+        .unwrap();
+    let mut watch = layer.handle().watch();
+    assert_eq!(in_time(watch.changed()).await, Some(Status::Down));
+    assert_eq!(in_time(watch.changed()).await, Some(Status::Up));
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,10 +204,10 @@ async fn a_tower_service_can_be_asked_how_it_is() {
     let layer = every_100_ms().check_service(service, || 7).build().unwrap();
     let handle = layer.handle();
     let mut watch = handle.watch();
-    assert_eq!(watch.changed().await, Some(Status::Down));
+    assert_eq!(in_time(watch.changed()).await, Some(Status::Down));
     let told = Error::Inner(broken("no")).to_string();
     assert_eq!(handle.last_error().as_deref(), Some(&*told));
-    assert_eq!(watch.changed().await, Some(Status::Up));
+    assert_eq!(in_time(watch.changed()).await, Some(Status::Up));
     assert_eq!(calls.count(), 5);
 }
 

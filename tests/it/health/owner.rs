@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 
 use super::{Patient, every_100_ms};
-use crate::scene::{Calls, Fail, answering, ms, reason, settle};
+use crate::scene::{Calls, Fail, answering, in_time, ms, reason, settle};
 
 /// Whether anybody still checks.
 async fn is_checked(patient: &Patient) -> bool {
@@ -43,7 +43,7 @@ async fn the_checks_end_with_the_last_layer_service_or_handle() {
     assert!(!is_checked(&patient).await);
     assert_eq!(Arc::strong_count(&patient.well), held, "what the check captured is still held");
     // One who only watches does not keep it going, and hears that it is over.
-    assert_eq!(watch.changed().await, None);
+    assert_eq!(in_time(watch.changed()).await, None);
     assert_eq!(watch.status(), Status::Up);
 }
 
@@ -87,7 +87,7 @@ async fn a_registry_keeps_its_checks_going_and_ends_with_its_last_clone() {
     assert!(is_checked(&patient).await);
     drop(copy);
     assert!(!is_checked(&patient).await);
-    assert_eq!(watch.changed().await, None);
+    assert_eq!(in_time(watch.changed()).await, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,10 +123,10 @@ async fn a_change_is_seen_by_every_watch_even_if_nobody_waited_for_it() {
     patient.set(false);
     sleep(ms(200)).await;
     assert_eq!((early.status(), handle.status()), (Status::Down, Status::Down));
-    assert_eq!(early.changed().await, Some(Status::Down));
+    assert_eq!(in_time(early.changed()).await, Some(Status::Down));
     patient.set(true);
-    assert_eq!(early.changed().await, Some(Status::Up));
-    assert_eq!(lazy.changed().await, Some(Status::Up));
+    assert_eq!(in_time(early.changed()).await, Some(Status::Up));
+    assert_eq!(in_time(lazy.changed()).await, Some(Status::Up));
     assert!(tokio::time::timeout(ms(500), lazy.changed()).await.is_err());
 }
 
@@ -157,6 +157,6 @@ async fn it_steers_the_switch_of_a_breaker_that_does_not_know_it() {
     assert_eq!(handle.state(), State::ForcedOpen);
     // The follower ends with the check, and the switch is let go of.
     drop(health);
-    following.await.unwrap();
+    in_time(following).await.unwrap();
     assert_eq!((handle.state(), calls.count()), (State::Closed, 2));
 }
