@@ -68,7 +68,7 @@ impl Balance {
         let waited = now_ms.saturating_sub(self.paid_ms);
         let come = waited.saturating_mul(u64::from(terms.floor_per_second)) / 1000;
         if come == 0 {
-            return self; // what is less than a thousandth is not lost, but paid later
+            return self; // it adds up; only what is left beside a whole thousandth is lost
         }
         let come = u32::try_from(come).unwrap_or(u32::MAX);
         // The time of the word holds 34 years.

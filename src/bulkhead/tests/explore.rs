@@ -19,6 +19,8 @@ struct World {
     waiting: u32,
     /// The highest limit since anybody who is inside came in.
     highest: u32,
+    /// The limit was turned, and those who wait are still being let in, one step at a time.
+    settling: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +51,7 @@ impl World {
             (Input::Leave, Effect::Done) => self.inside -= 1,
             // One out, one in; or one who went away.
             (Input::Leave, Effect::Next) | (Input::GiveUp, Effect::Done) => self.waiting -= 1,
-            (Input::Settle, Effect::Done) => {}
+            (Input::Settle, Effect::Done) => self.settling = false,
             (Input::Settle, Effect::Next) => {
                 holds(room, "lets in where there is room")?;
                 self.inside += 1;
@@ -73,12 +75,13 @@ impl Model for Case {
 
     fn start(&self) -> World {
         let highest = self.laws[0].limit;
-        World { machine: Occupancy::default(), law: 0, inside: 0, waiting: 0, highest }
+        let machine = Occupancy::default();
+        World { machine, law: 0, inside: 0, waiting: 0, highest, settling: false }
     }
 
     fn steps(&self, world: &World) -> Vec<Step> {
         let mut steps: Vec<_> = (0..self.laws.len()).map(Step::Turn).collect();
-        steps.push(Step::Knock(Input::Settle));
+        steps.extend(world.settling.then_some(Step::Knock(Input::Settle)));
         if world.inside + world.waiting < self.calls {
             steps.extend([Input::Ask, Input::Stand].map(Step::Knock));
         }
@@ -96,8 +99,7 @@ impl Model for Case {
             Step::Knock(input) => drop(world.knock(&self.laws[world.law], input)?),
             Step::Turn(law) => {
                 world.law = law;
-                // As the shell does it.
-                while world.knock(&self.laws[law], Input::Settle)? == Effect::Next {}
+                world.settling = true;
                 world.highest = world.highest.max(self.laws[law].limit);
             }
         }
@@ -113,7 +115,8 @@ impl Model for Case {
         let limit = self.laws[world.law].limit;
         holds((machine.inside, machine.waiting) == (inside, waiting), "nobody is lost or doubled")?;
         holds(inside <= world.highest, "never more inside than the limit was")?;
-        holds(waiting == 0 || inside >= limit, "nobody waits in front of a free place")?;
+        let full = waiting == 0 || inside >= limit;
+        holds(full || world.settling, "nobody waits in front of a free place")?;
         holds(Occupancy::unpack(machine.pack()) == machine, "fits a word")?;
         // The way out: as those inside leave, all who wait come in, and in the end all are gone.
         let mut rest = world.clone();

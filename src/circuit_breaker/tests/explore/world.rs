@@ -296,7 +296,13 @@ impl World {
         let era = self.era();
         for pass in &mut self.flying {
             if pass.era != era {
-                *pass = Pass::new(0, pass.kind);
+                let timed = pass.started.is_some();
+                *pass = Pass {
+                    pending: timed,
+                    overdue: timed && pass.overdue,
+                    started: timed.then_some(Tick::ZERO),
+                    ..Pass::new(0, pass.kind)
+                };
             }
         }
         self.flying.sort_by_key(|pass| {
