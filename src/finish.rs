@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::classify::Verdict;
 use crate::machine::Pass;
-use crate::outcome::Outcome;
+use crate::outcome::{Health, Outcome};
 
 /// Decides when a call is over: when its answer's head arrives, or later.
 ///
@@ -50,7 +50,8 @@ impl<Res> Finish<Res> for AtHead {
     }
 }
 
-/// The duty to say how a call ended: settle it once, or drop it and the call counts as abandoned.
+/// The duty to say how a call ended: settle it once, or drop it and the call counts as abandoned, or
+/// as what its head was if that was a failure or pushback.
 ///
 /// It is owned, `Send` and `'static`, so that it can live in a response body.
 #[must_use = "dropping it counts the call as abandoned"]
@@ -101,11 +102,17 @@ impl Settle {
 impl Drop for Settle {
     #[inline]
     fn drop(&mut self) {
-        if let Some(ending) = self.ending.take() {
-            // A dependency whose answer began well is not silent, if nobody reads on.
-            let silent = self.head == Verdict::AtEnd;
-            let pass = Pass { pending: self.pass.pending && silent, ..self.pass };
-            ending.abandon(pass);
+        let Some(ending) = self.ending.take() else { return };
+        match self.head {
+            // Nobody reads on after a failure, and it is one all the same.
+            Verdict::Now(outcome) if matches!(outcome.health, Health::Bad | Health::Pushback) => {
+                ending.settle(self.pass, outcome);
+            }
+            head => {
+                // A dependency whose answer began well is not silent, if nobody reads on.
+                let silent = head == Verdict::AtEnd;
+                ending.abandon(Pass { pending: self.pass.pending && silent, ..self.pass });
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::outcome::{Health, Outcome};
 /// Until then it holds its permit and counts as under way. A body that ends makes the outcome what
 /// the classifier said of the head (where it said [`Verdict::AtEnd`], a success); one that fails is
 /// [`TRANSIENT`](Outcome::TRANSIENT), unless the head was a failure already; one that is dropped
-/// half-way abandons the call. A response without a body is over at once.
+/// half-way abandons the call, unless its head was a failure or pushback. A response without a body is over at once.
 ///
 /// ```
 /// use http::Response;

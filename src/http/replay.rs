@@ -13,10 +13,12 @@ use crate::request::CloneRequest;
 ///
 /// By default those are the idempotent methods (RFC 9110 §9.2.2: GET, HEAD, OPTIONS, TRACE, PUT,
 /// DELETE). A request that bears an [idempotency key](Self::key_header) may be repeated whatever its
-/// method: by sending one its author says that the server will act on it once.
+/// method: by sending one its author says that the server will act on it once. Every gRPC call is a
+/// POST, so where they are idempotent say so with [`method`](Self::method).
 #[derive(Debug, Clone, Default)]
 pub struct Replay {
     key: Option<HeaderName>,
+    methods: Vec<Method>,
 }
 
 impl Replay {
@@ -31,12 +33,22 @@ impl Replay {
         self
     }
 
+    /// Repeats requests with this method too. Only you can know that every such request through this
+    /// stack may be acted on twice.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.methods.push(method);
+        self
+    }
+
     /// Whether a request may be repeated.
     pub fn allows<B>(&self, request: &Request<B>) -> bool {
         // Tracing echoes, and every other safe method is idempotent as well.
         let idempotent =
             request.method().is_safe() || matches!(*request.method(), Method::PUT | Method::DELETE);
-        idempotent || self.key.as_ref().is_some_and(|key| request.headers().contains_key(key))
+        idempotent
+            || self.methods.contains(request.method())
+            || self.key.as_ref().is_some_and(|key| request.headers().contains_key(key))
     }
 }
 
@@ -169,6 +181,9 @@ mod tests {
         let mut keyed = request("POST");
         keyed.headers_mut().insert(Replay::IDEMPOTENCY_KEY, http::HeaderValue::from_static("1"));
         assert!(plain.clone_request(&keyed).is_none(), "it has to be asked for");
+        let named = plain.clone().method(http::Method::POST);
+        assert!(named.clone_request(&request("POST")).is_some(), "it was named");
+        assert!(named.clone_request(&request("PATCH")).is_none(), "it was not");
         let asked = plain.key_header(Replay::IDEMPOTENCY_KEY);
         assert_eq!(asked.clone_request(&keyed).expect("a copy").headers(), keyed.headers());
     }

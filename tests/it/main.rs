@@ -1,6 +1,8 @@
 //! What users rely on, through the public API, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that panics is a test that fails
 
+#[cfg(feature = "http")]
+mod axum;
 mod budget;
 mod bulkhead;
 mod cancel;

@@ -13,8 +13,8 @@ use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Trip};
 use seawall::http::body_timeout::BodyTimeoutLayer;
 use seawall::http::drain::DrainLayer;
 use seawall::http::{
-    AtEnd, AtFirstByte, AtTrailers, HttpClassifier, JudgeTrailers, RecordBodyLayer, Replay,
-    SettleBody,
+    AtEnd, AtFirstByte, AtTrailers, HeadKnows, HttpClassifier, JudgeTrailers, RecordBodyLayer,
+    Replay, SettleBody,
 };
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
@@ -222,6 +222,16 @@ async fn the_head_has_the_word_when_the_body_ends_and_not_before() {
         };
         assert_eq!(seen(GOOD, AtEnd, body(), half).await, Seen::Abandoned, "{frames}");
     }
+}
+
+// pitfall B29: hardly anybody reads on after a 503.
+#[tokio::test]
+async fn a_failure_is_one_even_if_nobody_reads_its_body() {
+    let body = || Script::of(three());
+    assert_eq!(seen(BAD, AtEnd, body(), drop).await, Seen::Bad);
+    assert_eq!(seen(BAD, AtTrailers::new(HeadKnows), body(), drop).await, Seen::Bad);
+    assert_eq!(seen(BAD, AtFirstByte, body(), drop).await, Seen::Bad);
+    assert_eq!(seen(SILENT, AtEnd, body(), drop).await, Seen::Abandoned);
 }
 
 // pitfall B16

@@ -1,0 +1,84 @@
+//! What a tonic client is told when a server's layers refuse.
+
+use std::time::Duration;
+
+use seawall::bulkhead::BulkheadLayer;
+use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+use seawall::grpc::{self, GrpcClassifier};
+use seawall::timeout::TimeoutLayer;
+use seawall::{Error, State};
+use tonic::{Code, Status};
+use tower::ServiceBuilder;
+
+use super::{Peer, say, serve, unary};
+
+fn pushback(status: &Status) -> Option<u64> {
+    status.metadata().get("grpc-retry-pushback-ms")?.to_str().unwrap().parse().ok()
+}
+
+#[tokio::test]
+async fn a_full_bulkhead_is_unavailable_on_every_connection() {
+    let (peer, mut bell) = Peer::new();
+    let bulkhead = BulkheadLayer::builder("orders").limit(1).build().unwrap();
+    let handle = bulkhead.handle();
+    let server = ServiceBuilder::new()
+        .layer(grpc::respond())
+        .layer(bulkhead)
+        .map_err(Error::Inner)
+        .service(peer.service());
+    let (first, second) = (serve(server.clone()).await, serve(server).await);
+    let holder = tokio::spawn(async move { unary(&first, say("hang")).await });
+    bell.recv().await.unwrap();
+    let status = unary(&second, say("hello")).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "full"));
+    assert_eq!(peer.seen().len(), 1);
+    holder.abort();
+    // The place comes back when the server hears that the caller has gone.
+    let freed = async {
+        while handle.in_flight() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), freed).await.unwrap();
+    assert_eq!(unary(&second, say("hello")).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_timeout_is_deadline_exceeded() {
+    let (peer, _bell) = Peer::new();
+    let server = ServiceBuilder::new()
+        .layer(grpc::respond())
+        .layer(TimeoutLayer::new("orders", Duration::from_millis(20)))
+        .map_err(Error::Inner)
+        .service(peer.service());
+    let status = unary(&serve(server).await, say("hang")).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "timed_out"));
+    assert_eq!(pushback(&status), None);
+}
+
+// pitfall B30: where the time to come back is known, the client learns it.
+#[tokio::test]
+async fn an_open_circuit_is_unavailable_with_pushback() {
+    let (peer, _bell) = Peer::new();
+    let rest = Duration::from_secs(600);
+    let breaker = CircuitBreakerLayer::builder("orders")
+        .classify(GrpcClassifier)
+        .trip(Trip::consecutive(1))
+        .rest(rest)
+        .rest_cap(rest)
+        .build()
+        .unwrap();
+    let handle = breaker.handle();
+    let server = ServiceBuilder::new()
+        .layer(grpc::respond())
+        .layer(breaker)
+        .map_err(Error::Inner)
+        .service(peer.service());
+    let client = serve(server).await;
+    unary(&client, say("unavailable")).await.unwrap_err();
+    assert_eq!(handle.state(), State::Open);
+    let status = unary(&client, say("hello")).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "circuit_open"));
+    let told = pushback(&status).expect("the rest is known");
+    assert!(told > 0 && u128::from(told) <= rest.as_millis(), "{told}");
+}
