@@ -4,9 +4,12 @@
 //! every layer of this crate in its hand, and it is monotonic, so that no decision depends on the
 //! wall clock (pitfalls B6, B7).
 
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep};
 
 /// Nanoseconds since a policy was made.
 ///
@@ -60,6 +63,15 @@ impl Clock {
         }
         self.origin.checked_add(Duration::from_nanos(tick.0))
     }
+}
+
+/// Polls a timer, whatever else was polled before it.
+///
+/// tokio gives each task a share of work at a time, and a timer that is polled when it is used up
+/// says that it is pending. An inner future that uses it up at every poll must not put the timer off
+/// for ever.
+pub(crate) fn poll_timer(timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    pin!(unconstrained(timer)).poll(cx)
 }
 
 /// The wall clock, for the dates in headers and nothing else: no decision depends on it.

@@ -130,6 +130,9 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         ready!(self.poll_place(cx));
+        if matches!(self.place, Place::Drained) {
+            return Poll::Ready(Ok(()));
+        }
         let result = ready!(self.inner.poll_ready(cx));
         if result.is_err() {
             self.place = Place::None;

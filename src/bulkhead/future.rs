@@ -166,7 +166,7 @@ impl Waiter {
         let Some((lane, number)) = &self.place else { return Poll::Pending };
         let standing = lane.look(number, cx.waker());
         if standing == Standing::Waiting {
-            ready!(timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx)));
+            ready!(timer.as_pin_mut().map_or(Poll::Pending, |timer| time::poll_timer(timer, cx)));
             let rejected = self.rejected(lane);
             self.leave();
             return Poll::Ready(Err(rejected));

@@ -89,6 +89,7 @@ impl<F, K> BulkheadLayer<F, K> {
     /// is no way back.
     pub async fn drain(&self) {
         self.gate.close();
+        self.gate.wake_line();
         self.gate.emptied().await;
     }
 

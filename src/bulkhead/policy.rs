@@ -87,6 +87,11 @@ impl Policy {
         policy
     }
 
+    /// Lets everyone in line look again.
+    pub(super) fn wake_line(&self) {
+        self.line.wake_all();
+    }
+
     pub(super) fn law(&self) -> Law {
         self.dials.get().0
     }

@@ -52,8 +52,8 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if !self.gate.looks_free() {
-            return Poll::Ready(Ok(()));
+        if self.gate.is_closed() || !self.gate.looks_free() {
+            return Poll::Ready(Ok(())); // a refusal needs nobody
         }
         self.inner.poll_ready(cx).map_ok(|()| self.readied = true)
     }

@@ -19,6 +19,7 @@ use crate::shell::gate::{Gate, Lane};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::shared::Admission;
 use crate::shell::waiters::Seat;
+use crate::time::poll_timer;
 
 /// Makes services that are not ready while the circuit is open; see
 /// [`CircuitBreakerLayer::backpressure`](super::CircuitBreakerLayer::backpressure).
@@ -58,27 +59,30 @@ impl<S, C, F> Backpressure<S, C, F> {
                 return Poll::Ready(());
             }
             self.give_back(); // it has lapsed
-            match self.gate.shared.admit() {
-                Admission::Pass(pass) => {
-                    self.ticket = Some(pass);
-                    self.timer = None;
-                    return Poll::Ready(());
-                }
-                Admission::Refused(refusal) => {
-                    let at = self.gate.shared.common.reporter.clock.instant(refusal.until);
-                    self.timer = at.map(|at| Box::pin(sleep_until(at)));
-                    if let Some(timer) = &mut self.timer
-                        && timer.as_mut().poll(cx).is_ready()
-                    {
-                        continue;
-                    }
-                    // A change since we asked would wake nobody: then ask again.
-                    if self.gate.shared.wait(&mut self.seat, era, cx.waker()) {
-                        return Poll::Pending;
-                    }
-                }
+            let Admission::Refused(_) = self.ask() else { return Poll::Ready(()) };
+            // What changed before there was a waker would wake nobody: so leave one, and ask again.
+            self.gate.shared.park(&mut self.seat, cx.waker());
+            if self.gate.is_closed() {
+                return Poll::Ready(()); // drained: the call will say so
+            }
+            let Admission::Refused(refusal) = self.ask() else { return Poll::Ready(()) };
+            let at = self.gate.shared.common.reporter.clock.instant(refusal.until);
+            self.timer = at.map(|at| Box::pin(sleep_until(at)));
+            let timer = self.timer.as_mut();
+            if !timer.is_some_and(|timer| poll_timer(timer.as_mut(), cx).is_ready()) {
+                return Poll::Pending;
             }
         }
+    }
+
+    fn ask(&mut self) -> Admission {
+        let admission = self.gate.shared.admit();
+        if let Admission::Pass(pass) = &admission {
+            self.ticket = Some(*pass);
+            self.timer = None;
+            self.gate.shared.leave(&mut self.seat);
+        }
+        admission
     }
 }
 
@@ -95,6 +99,10 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         ready!(self.poll_ticket(cx));
+        if self.gate.is_closed() {
+            self.give_back();
+            return Poll::Ready(Ok(())); // the call will say so
+        }
         let result = ready!(self.inner.poll_ready(cx));
         if result.is_err() {
             self.give_back();

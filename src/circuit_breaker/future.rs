@@ -14,7 +14,7 @@ use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
 use crate::shell::flight::{Berth, Flight, Site};
 use crate::shell::oneshot::Oneshot;
-use crate::time::nanos;
+use crate::time::{nanos, poll_timer};
 
 /// The future of a call through a breaker.
 ///
@@ -138,7 +138,7 @@ where
 
 /// Whether the timer is due; if so, it is gone.
 fn rang(mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
-    let due = timer.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
+    let due = timer.as_mut().as_pin_mut().is_some_and(|sleep| poll_timer(sleep, cx).is_ready());
     if due {
         timer.set(None);
     }

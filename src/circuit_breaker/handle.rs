@@ -113,7 +113,7 @@ impl CircuitBreakerHandle {
     /// Watches the state.
     pub fn watch(&self) -> Watch {
         let (seen, ..) = self.shared.changes();
-        Watch { shared: Arc::clone(&self.shared), seen, seat: Seat::default() }
+        Watch { shared: Arc::clone(&self.shared), seen, seat: Seat::of_watch() }
     }
 }
 

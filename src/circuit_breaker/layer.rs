@@ -102,6 +102,7 @@ impl<C, F> CircuitBreakerLayer<C, F> {
     /// dropped.
     pub async fn drain(&self) {
         self.gate.close();
+        self.gate.shared.wake_all();
         self.gate.emptied().await;
     }
 

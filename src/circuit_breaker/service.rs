@@ -56,6 +56,9 @@ where
                 // A refusal needs nobody, and a probe drives a clone to readiness by itself.
                 return Poll::Ready(Ok(()));
             };
+            if self.gate.is_closed() {
+                return Poll::Ready(Ok(())); // the call will say so
+            }
             match self.inner.poll_ready(cx) {
                 Poll::Ready(result) => {
                     self.readied = result.is_ok();
@@ -63,7 +66,9 @@ where
                 }
                 // A trip must wake those who wait for a service that may never become ready.
                 Poll::Pending if self.gate.shared.wait(&mut self.seat, era, cx.waker()) => {
-                    return Poll::Pending;
+                    if !self.gate.is_closed() {
+                        return Poll::Pending;
+                    }
                 }
                 Poll::Pending => {} // it tripped meanwhile: look again
             }

@@ -74,6 +74,7 @@ impl<C> HealthLayer<C> {
     /// The checks go on.
     pub async fn drain(&self) {
         self.gate.close();
+        self.gate.wake_parked();
         self.gate.emptied().await;
     }
 

@@ -106,6 +106,11 @@ impl Policy {
         policy
     }
 
+    /// Lets everyone who is parked look again.
+    pub(super) fn wake_parked(&self) {
+        self.lobby.wake();
+    }
+
     pub(super) fn law(&self) -> Law {
         self.dials.get().0
     }

@@ -50,7 +50,7 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         loop {
-            if self.gate.status() == Status::Down {
+            if self.gate.status() == Status::Down || self.gate.is_closed() {
                 return Poll::Ready(Ok(())); // a refusal needs nobody
             }
             match self.inner.poll_ready(cx) {
@@ -60,7 +60,9 @@ where
                 }
                 // Who waits for a service that may never become ready must hear that it is down.
                 Poll::Pending if self.gate.wait(&mut self.seat, cx.waker()) => {
-                    return Poll::Pending;
+                    if !self.gate.is_closed() {
+                        return Poll::Pending;
+                    }
                 }
                 Poll::Pending => {} // it went down meanwhile: look again
             }

@@ -210,7 +210,12 @@ where
                     let until = time::now().checked_add(this.bounds.wait);
                     this.timer.set(until.map(sleep_until));
                 }
-                if this.timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready()) {
+                if this
+                    .timer
+                    .as_mut()
+                    .as_pin_mut()
+                    .is_some_and(|timer| time::poll_timer(timer, cx).is_ready())
+                {
                     break;
                 }
                 *this.drained = Some(response);

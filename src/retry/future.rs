@@ -163,7 +163,7 @@ where
                                 return Poll::Pending;
                             }
                             match this.timer.as_mut().as_pin_mut() {
-                                Some(timer) => ready!(timer.poll(cx)),
+                                Some(timer) => ready!(time::poll_timer(timer, cx)),
                                 None => return Poll::Pending,
                             }
                             return Poll::Ready(Err(self.as_mut().lose_patience()));
@@ -172,7 +172,7 @@ where
                 }
                 Stage::Waiting => {
                     if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-                        ready!(timer.poll(cx));
+                        ready!(time::poll_timer(timer, cx));
                     }
                     this.timer.set(None);
                     if let Some(error) = self.as_mut().try_again() {

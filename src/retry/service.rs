@@ -76,6 +76,9 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.gate.is_closed() {
+            return Poll::Ready(Ok(())); // the call will say so
+        }
         self.inner.poll_ready(cx).map_ok(|()| self.readied = true)
     }
 

@@ -175,6 +175,18 @@ impl Line {
         standing
     }
 
+    /// Lets everyone look again.
+    pub(crate) fn wake_all(&self) {
+        let mut queue = lock(&self.0);
+        let waiting = queue.slots.iter_mut().filter_map(|slot| match &mut slot.fate {
+            Fate::Waiting(waker) => waker.take(),
+            _ => None,
+        });
+        let wakers: Vec<_> = waiting.collect();
+        drop(queue);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// Gives a number back, with a `step` if its holder was still waiting.
     pub(crate) fn leave(&self, number: &Number, step: impl FnOnce()) -> Standing {
         let mut queue = lock(&self.0);

@@ -1,12 +1,13 @@
 //! A machine under traffic: one lock, and a digest that spares most calls the lock.
 
+mod watching;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::{Measured, Reason, Rejected};
-use crate::event::{EventKind, State};
+use crate::event::EventKind;
 use crate::machine::{Digest, Effect, Input, Machine, Pass, PassKind, Verdict};
 use crate::outcome::{Health, Outcome};
 use crate::shell::common::Common;
@@ -14,7 +15,7 @@ use crate::shell::lock;
 use crate::shell::meter::{self, Ended};
 use crate::shell::reporter::Speaker;
 use crate::shell::untold::Untold;
-use crate::shell::waiters::{Seat, Waiters};
+use crate::shell::waiters::Waiters;
 use crate::shell::word::Word;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -337,70 +338,6 @@ impl<M: Machine> Shared<M> {
     /// The digest as a stamp: as long as it stays the same, nothing was decided.
     pub(crate) fn stamp(&self) -> u64 {
         self.digest.fetch_or(0, Ordering::AcqRel) // not a load: the latest there is
-    }
-
-    // ----- for those who watch or wait -----
-
-    #[inline]
-    pub(crate) fn state(&self) -> State {
-        self.word().state()
-    }
-
-    #[inline]
-    pub(crate) fn era(&self) -> u64 {
-        self.word().era()
-    }
-
-    /// The era, if calls pass in it for sure, or almost: then the inner service may be awaited.
-    #[inline]
-    pub(crate) fn passing_era(&self) -> Option<u64> {
-        let word = self.word();
-        word.is_passing().then(|| word.era())
-    }
-
-    /// Leaves a waker for the next change. Returns `false` if the era is not `era` any more: look
-    /// again instead.
-    pub(crate) fn wait(&self, seat: &mut Seat, era: u64, waker: &Waker) -> bool {
-        let waker = waker.clone();
-        let mut core = lock(&self.core);
-        if self.word().era() != era {
-            return false;
-        }
-        let replaced = core.waiters.get_or_insert_default().wait(seat, waker);
-        drop(core);
-        drop(replaced);
-        true
-    }
-
-    /// How many changes there were, the state since the last, and the era to wait for the next in.
-    pub(crate) fn changes(&self) -> (u64, State, u64) {
-        let core = lock(&self.core);
-        let word = self.word();
-        (core.changes, word.state(), word.era())
-    }
-
-    /// Gives the slot of a waiter back.
-    #[inline]
-    pub(crate) fn leave(&self, seat: &mut Seat) {
-        if seat.is_taken() {
-            self.stand_up(seat);
-        }
-    }
-
-    #[inline(never)]
-    fn stand_up(&self, seat: &mut Seat) {
-        let mut core = lock(&self.core);
-        let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(seat));
-        drop(core);
-        drop(waker);
-    }
-
-    /// Looks at the machine.
-    pub(crate) fn inspect<T>(&self, look: impl FnOnce(&mut M, &M::Dials, Tick) -> T) -> T {
-        let mut core = self.catch_up();
-        let now = core.tick(self.common.reporter.clock.now());
-        let Core { machine, dials, .. } = &mut *core;
-        look(machine, dials, now)
     }
 }
 

@@ -21,16 +21,27 @@ pub(crate) struct Waiters {
 #[derive(Debug)]
 struct Slot {
     waker: Option<Waker>,
+    /// Its holder waits for changes, and has no use for a slot that came free.
+    watches: bool,
 }
 
 /// The slot of one handle. Whoever holds it must give it back.
 #[derive(Debug, Default)]
-pub(crate) struct Seat(Option<u32>);
+pub(crate) struct Seat {
+    index: Option<u32>,
+    watches: bool,
+}
 
 impl Seat {
+    /// The seat of one who waits for changes only. Each belongs to an object of a user's, so their
+    /// number has no other bound.
+    pub(crate) const fn of_watch() -> Self {
+        Self { index: None, watches: true }
+    }
+
     #[inline]
     pub(crate) const fn is_taken(&self) -> bool {
-        self.0.is_some()
+        self.index.is_some()
     }
 }
 
@@ -38,23 +49,25 @@ impl Waiters {
     /// Leaves a waker; only the latest of a seat counts. Returns the one it replaces, to be
     /// dropped after the unlock, for dropping a waker runs foreign code.
     pub(crate) fn wait(&mut self, seat: &mut Seat, waker: Waker) -> Option<Waker> {
-        let index = match seat.0 {
+        let index = match seat.index {
             Some(index) => index,
             None => match self.free.pop() {
                 Some(index) => index,
-                None if self.slots.len() < MOST => {
-                    self.slots.push(Slot { waker: None });
+                None if self.slots.len() < MOST || seat.watches => {
+                    self.slots.push(Slot { waker: None, watches: false });
                     (self.slots.len() - 1) as u32
                 }
                 None => return Some(waker),
             },
         };
-        seat.0 = Some(index);
-        self.slots[index as usize].waker.replace(waker)
+        seat.index = Some(index);
+        let slot = &mut self.slots[index as usize];
+        slot.watches = seat.watches;
+        slot.waker.replace(waker)
     }
 
     pub(crate) fn leave(&mut self, seat: &mut Seat) -> Option<Waker> {
-        let index = seat.0.take()?;
+        let index = seat.index.take()?;
         self.free.push(index);
         self.slots[index as usize].waker.take()
     }
@@ -72,7 +85,10 @@ impl Waiters {
                 break;
             }
             self.cursor = (self.cursor + 1) % self.slots.len();
-            taken.extend(self.slots[self.cursor].waker.take());
+            let slot = &mut self.slots[self.cursor];
+            if wake == Wake::All || !slot.watches {
+                taken.extend(slot.waker.take());
+            }
         }
         taken
     }

@@ -108,7 +108,7 @@ where
 }
 
 fn rang(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
-    timer.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready())
+    timer.as_pin_mut().is_some_and(|sleep| time::poll_timer(sleep, cx).is_ready())
 }
 
 impl Limits {

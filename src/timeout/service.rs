@@ -87,6 +87,9 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.gate.is_closed() {
+            return Poll::Ready(Ok(())); // the call will say so
+        }
         if self.gate.covers_readiness() && !self.readied {
             return Poll::Ready(Ok(())); // the call will wait, on a clone and on the clock
         }

@@ -106,7 +106,7 @@ impl Waits {
         let Some(until) = since.checked_add(wait) else { return Poll::Pending };
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
         // It never rings too late: an end never comes before the one of the wait before.
-        while timer.as_mut().poll(cx).is_ready() {
+        while time::poll_timer(timer.as_mut(), cx).is_ready() {
             if timer.deadline() >= until {
                 return Poll::Ready(limit);
             }

@@ -1,0 +1,91 @@
+//! For those who watch a machine, or wait for it to change.
+
+use std::task::Waker;
+
+use super::{Core, Shared};
+use crate::event::State;
+use crate::machine::{Machine, Wake};
+use crate::shell::lock;
+use crate::shell::waiters::Seat;
+use crate::time::Tick;
+
+impl<M: Machine> Shared<M> {
+    #[inline]
+    pub(crate) fn state(&self) -> State {
+        self.word().state()
+    }
+
+    #[inline]
+    pub(crate) fn era(&self) -> u64 {
+        self.word().era()
+    }
+
+    /// The era, if calls pass in it for sure, or almost: then the inner service may be awaited.
+    #[inline]
+    pub(crate) fn passing_era(&self) -> Option<u64> {
+        let word = self.word();
+        word.is_passing().then(|| word.era())
+    }
+
+    /// Leaves a waker for the next change. Returns `false` if the era is not `era` any more: look
+    /// again instead.
+    pub(crate) fn wait(&self, seat: &mut Seat, era: u64, waker: &Waker) -> bool {
+        let waker = waker.clone();
+        let mut core = lock(&self.core);
+        if self.word().era() != era {
+            return false;
+        }
+        let replaced = core.waiters.get_or_insert_default().wait(seat, waker);
+        drop(core);
+        drop(replaced);
+        true
+    }
+
+    /// Leaves a waker for whatever comes next. Who does so asks afterwards.
+    pub(crate) fn park(&self, seat: &mut Seat, waker: &Waker) {
+        let waker = waker.clone();
+        let mut core = lock(&self.core);
+        let replaced = core.waiters.get_or_insert_default().wait(seat, waker);
+        drop(core);
+        drop(replaced);
+    }
+
+    /// Lets everyone look again.
+    pub(crate) fn wake_all(&self) {
+        let mut core = lock(&self.core);
+        let wakers = core.waiters.as_mut().map(|waiters| waiters.take(Wake::All));
+        drop(core);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// How many changes there were, the state since the last, and the era to wait for the next in.
+    pub(crate) fn changes(&self) -> (u64, State, u64) {
+        let core = lock(&self.core);
+        let word = self.word();
+        (core.changes, word.state(), word.era())
+    }
+
+    /// Gives the slot of a waiter back.
+    #[inline]
+    pub(crate) fn leave(&self, seat: &mut Seat) {
+        if seat.is_taken() {
+            self.stand_up(seat);
+        }
+    }
+
+    #[inline(never)]
+    fn stand_up(&self, seat: &mut Seat) {
+        let mut core = lock(&self.core);
+        let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(seat));
+        drop(core);
+        drop(waker);
+    }
+
+    /// Looks at the machine.
+    pub(crate) fn inspect<T>(&self, look: impl FnOnce(&mut M, &M::Dials, Tick) -> T) -> T {
+        let mut core = self.catch_up();
+        let now = core.tick(self.common.reporter.clock.now());
+        let Core { machine, dials, .. } = &mut *core;
+        look(machine, dials, now)
+    }
+}
