@@ -7,6 +7,8 @@
 //! [timeout]: crate::timeout
 //! [health]: crate::health
 //! [ordering]: crate::guide::ordering
+//! [guide-http]: crate::guide::http
+//! [guide-grpc]: crate::guide::grpc
 //! [migration]: crate::guide::migration
 //! [metrics]: crate::guide::metrics
 //! [architecture]: crate::guide::architecture
@@ -65,6 +67,10 @@ pub mod guide {
     pub mod decisions {}
     #[doc = include_str!("../docs/metrics.md")]
     pub mod metrics {}
+    #[doc = include_str!("../docs/guide/grpc.md")]
+    pub mod grpc {}
+    #[doc = include_str!("../docs/guide/http.md")]
+    pub mod http {}
     #[doc = include_str!("../docs/guide/migration.md")]
     pub mod migration {}
     #[doc = include_str!("../docs/guide/ordering.md")]

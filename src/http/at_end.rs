@@ -266,6 +266,13 @@ impl<J> Drop for Risk<'_, J> {
     }
 }
 
+/// Of a response that no call stands behind, as a refusal further out makes one.
+impl<B: Default, J> Default for SettleBody<B, J> {
+    fn default() -> Self {
+        Self { body: B::default(), duty: None }
+    }
+}
+
 impl<B: fmt::Debug, J> fmt::Debug for SettleBody<B, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settled = self.duty.is_none();

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
-use seawall::grpc::{self, GrpcClassifier};
+use seawall::grpc::{self, GrpcClassifier, at_trailers};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Error, State};
+use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 use tower::ServiceBuilder;
 
-use super::{Peer, say, serve, unary};
+use super::{Peer, STREAM, say, serve, stream, unary};
 
 fn pushback(status: &Status) -> Option<u64> {
     status.metadata().get("grpc-retry-pushback-ms")?.to_str().unwrap().parse().ok()
@@ -81,4 +82,29 @@ async fn an_open_circuit_is_unavailable_with_pushback() {
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "circuit_open"));
     let told = pushback(&status).expect("the rest is known");
     assert!(told > 0 && u128::from(told) <= rest.as_millis(), "{told}");
+}
+
+/// The breaker hands on a body of its own, and refusals have to have one too.
+#[tokio::test]
+async fn a_server_may_learn_from_its_own_trailers() {
+    let (peer, _bell) = Peer::new();
+    let rest = Duration::from_secs(600);
+    let breaker = CircuitBreakerLayer::builder("orders")
+        .classify(GrpcClassifier)
+        .finish(at_trailers())
+        .trip(Trip::consecutive(1))
+        .rest(rest)
+        .rest_cap(rest)
+        .build()
+        .unwrap();
+    let server = ServiceBuilder::new()
+        .layer(grpc::respond())
+        .layer(breaker)
+        .map_err(Error::Inner)
+        .service(peer.service());
+    let client = serve(server).await;
+    let items = stream(&client, STREAM, "unavailable").await.unwrap();
+    assert_eq!(items.filter(Result::is_err).collect::<Vec<_>>().await.len(), 1);
+    let status = unary(&client, say("hello")).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "circuit_open"));
 }
