@@ -15,6 +15,9 @@
 //! [decisions]: crate::guide::decisions
 //! [pitfalls]: crate::guide::pitfalls
 //! [roadmap]: crate::guide::roadmap
+//! [storm]: crate::guide::storm
+//! [performance]: crate::guide::performance
+//! [correctness]: crate::guide::correctness
 #![doc = include_str!("../README.md")]
 
 mod classify;
@@ -63,6 +66,8 @@ pub use source::Source;
 pub mod guide {
     #[doc = include_str!("../docs/architecture.md")]
     pub mod architecture {}
+    #[doc = include_str!("../docs/correctness.md")]
+    pub mod correctness {}
     #[doc = include_str!("../docs/decisions.md")]
     pub mod decisions {}
     #[doc = include_str!("../docs/metrics.md")]
@@ -75,8 +80,12 @@ pub mod guide {
     pub mod migration {}
     #[doc = include_str!("../docs/guide/ordering.md")]
     pub mod ordering {}
+    #[doc = include_str!("../docs/performance.md")]
+    pub mod performance {}
     #[doc = include_str!("../docs/pitfalls.md")]
     pub mod pitfalls {}
     #[doc = include_str!("../docs/roadmap.md")]
     pub mod roadmap {}
+    #[doc = include_str!("../docs/storm.md")]
+    pub mod storm {}
 }

@@ -75,8 +75,9 @@
 //!
 //! # Events and metrics
 //!
-//! [`Retrying`](crate::EventKind::Retrying), [`Stopped`](crate::EventKind::Stopped). Metrics:
-//! `seawall_calls_total`, `seawall_retry_attempts_total`, `seawall_retry_retries_total`,
+//! [`Retrying`](crate::EventKind::Retrying), [`Stopped`](crate::EventKind::Stopped),
+//! [`Rejected`](crate::EventKind::Rejected). Metrics: `seawall_calls_total`,
+//! `seawall_rejections_total`, `seawall_call_duration_seconds`, `seawall_retry_attempts_total`, `seawall_retry_retries_total`,
 //! `seawall_retry_stopped_total`, `seawall_retry_budget_tokens`.
 //!
 //! # Order

@@ -57,7 +57,8 @@ pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry> {
 }
 
 impl<C, R, K> ClientBuilder<C, R, K> {
-    /// How long the whole may take, waits and all attempts included.
+    /// How long a call may take, the waits between attempts and all attempts included. Waiting in
+    /// `poll_ready` is not part of the call.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use seawall::{Error, Reason, State, bulkhead, stack};
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::scene::now;
-use crate::support::{Broken, Fail};
+use crate::support::{Bell, Broken, Fail, Ledger, Ready, now as now_of, poll_once, ready_once};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -76,4 +76,18 @@ fn what_contradicts_itself_is_told_all_at_once() {
     let fields: Vec<_> = problems.iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["attempt_timeout", "limit"]);
     assert!(problems.to_string().contains("less than deadline = 300ms"), "{problems}");
+}
+
+// pitfall B33
+#[tokio::test(start_paused = true)]
+async fn a_drained_stack_refuses_over_a_service_that_is_never_ready() {
+    let client = stack::client("x").cloned().build().unwrap();
+    client.drain().await;
+    let (ledger, probe) = Ledger::new();
+    ledger.set_ready(Ready::No);
+    let mut service = client.layer(probe);
+    let (bell, mut one) = (Bell::new(), &mut service);
+    assert_eq!(now_of(ready_once(&mut one, &bell)), Ok(()));
+    let refused = now_of(poll_once(&mut Box::pin(one.call(7)), &bell));
+    assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
 }
