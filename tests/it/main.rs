@@ -9,6 +9,7 @@ mod cancel;
 mod circuit_breaker;
 mod compile;
 mod contract;
+mod day;
 mod docs;
 mod events;
 mod exposition;
