@@ -1,5 +1,5 @@
 //! A call that ends early, at every point where it can: nothing is left behind, and the next call
-//! works, at once. Pitfalls B2 and B12, for every layer and every pair.
+//! works, at once. Pitfalls B2 and B12, for every layer, every pair, and the whole stack.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ mod circuit_breaker;
 mod compile;
 mod contract;
 mod coop;
+mod day;
 mod docs;
 mod events;
 mod exposition;

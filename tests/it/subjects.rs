@@ -1,5 +1,5 @@
-//! The layers that every check of the contract and of cancellation goes through, alone and in
-//! pairs. A new layer is one more line in [`LAYERS`].
+//! The layers that every check of the contract and of cancellation goes through, alone, in pairs,
+//! and as the whole stack around a client. A new layer is one more line in [`LAYERS`].
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -49,6 +49,11 @@ const LAYERS: &[(&str, Make)] = &[
     ("timeout", || subject!(TimeoutLayer::new("kit", LIMIT))),
     ("covering_timeout", || subject!(covering_timeout())),
 ];
+
+/// What one puts around a client, from the outside in.
+const STACK: [&str; DEEPEST] =
+    ["timeout", "retry", "circuit_breaker", "queueing_bulkhead", "timeout"];
+const DEEPEST: usize = 5;
 
 fn breaker() -> Subject {
     let layer = CircuitBreakerLayer::new("kit");
@@ -224,47 +229,43 @@ impl Subject {
 
 // ===== kinds =====
 
-/// A layer of the list, or one around another, of which fresh ones can be made.
+/// Layers of the list around each other, from the outside in, of which fresh ones can be made.
 #[derive(Clone, Copy)]
-pub(crate) struct Kind {
-    outer: usize,
-    inner: Option<usize>,
-}
+pub(crate) struct Kind([Option<usize>; DEEPEST]);
 
 impl Kind {
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (0..LAYERS.len()).flat_map(|outer| {
+        let small = (0..LAYERS.len()).flat_map(|outer| {
             let inner = std::iter::once(None).chain((0..LAYERS.len()).map(Some));
-            inner.map(move |inner| Self { outer, inner })
-        })
+            inner.map(move |inner| Self([Some(outer), inner, None, None, None]))
+        });
+        small.chain([Self(STACK.map(|name| LAYERS.iter().position(|layer| layer.0 == name)))])
+    }
+
+    fn indices(self) -> impl Iterator<Item = usize> {
+        self.0.into_iter().flatten()
     }
 
     pub(crate) fn make(self) -> Subject {
-        let outer = LAYERS[self.outer].1();
-        match self.inner {
-            Some(inner) => outer.over(LAYERS[inner].1()),
-            None => outer,
-        }
+        let subjects = self.indices().map(|at| LAYERS[at].1());
+        subjects.reduce(Subject::over).expect("a kind has a layer")
     }
 
     /// How many layers it has.
     pub(crate) fn layers(self) -> usize {
-        1 + usize::from(self.inner.is_some())
+        self.indices().count()
     }
 
     /// Whether it is this layer alone.
     pub(crate) fn is(self, name: &str) -> bool {
-        self.inner.is_none() && LAYERS[self.outer].0 == name
+        self.indices().map(|at| LAYERS[at].0).eq([name])
     }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(LAYERS[self.outer].0)?;
-        match self.inner {
-            Some(inner) => write!(f, " over {}", LAYERS[inner].0),
-            None => Ok(()),
-        }
+        let names: Vec<_> = self.indices().map(|at| LAYERS[at].0).collect();
+        f.write_str(&names.join(" over "))
     }
 }
 

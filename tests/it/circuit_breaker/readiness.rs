@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use seawall::State;
 use seawall::circuit_breaker::Position;
-use tokio::time::advance;
+use seawall::{Error, State};
+use tokio::time::{advance, timeout};
+use tower::buffer::Buffer;
+use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 // pitfall B33
@@ -55,13 +57,15 @@ async fn what_was_reserved_for_a_call_that_does_not_come_is_given_back() {
     assert_eq!(rig.seen.reservations(), 0);
 }
 
-// pitfall B33: over a service that panics if it is called without a permit of its own
-#[tokio::test(start_paused = true)]
-async fn over_a_concurrency_limit_of_one_nothing_panics_and_nothing_is_held() {
+/// Trips, rests, probes and closes over a service that is called at most one at a time, while other
+/// instances are parked.
+async fn trips_and_recovers_over<S>(inner: S)
+where
+    S: Service<Ask, Response = (), Error = Error<Fault>> + Clone,
+{
     let layer = builder().build().unwrap();
     let handle = layer.handle();
-    let mut service =
-        ServiceBuilder::new().layer(layer).concurrency_limit(1).service(Dependency::default());
+    let mut service = layer.layer(inner);
     let (mut failures, mut refusals) = (0, 0);
     let mut parked: Vec<_> = (0..5).map(|_| service.clone()).collect();
     for _ in 0..40 {
@@ -79,6 +83,26 @@ async fn over_a_concurrency_limit_of_one_nothing_panics_and_nothing_is_held() {
         service.ready().await.unwrap().call(GOOD).await.unwrap();
     }
     assert_eq!(handle.state(), State::Closed);
+}
+
+// pitfall B33: over a service that panics if it is called without a permit of its own
+#[tokio::test(start_paused = true)]
+async fn over_a_concurrency_limit_of_one_nothing_panics_and_nothing_is_held() {
+    trips_and_recovers_over(ConcurrencyLimit::new(Dependency::default(), 1)).await;
+}
+
+// pitfall B33: a buffer, too, reserves in `poll_ready`, and panics without
+#[tokio::test(start_paused = true)]
+async fn over_a_buffer_of_one_nothing_panics_and_nothing_is_held() {
+    let dependency = Dependency::default();
+    let seen = dependency.seen.clone();
+    let buffer =
+        Buffer::new(dependency, 1).map_err(|error| match error.downcast::<Error<Fault>>() {
+            Ok(fault) => *fault,
+            Err(error) => panic!("the buffer failed: {error}"),
+        });
+    timeout(Duration::from_secs(60), trips_and_recovers_over(buffer)).await.expect("it hangs");
+    assert_eq!((seen.calls(), seen.in_flight()), (17 + 7, 0), "no refusal reaches the buffer");
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,11 +161,11 @@ async fn a_failure_of_the_inner_readiness_is_handed_on_and_a_probe_reports_it() 
     struct Broken;
     impl Service<Ask> for Broken {
         type Response = ();
-        type Error = seawall::Error<Fault>;
+        type Error = Error<Fault>;
         type Future = Call;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result> {
-            Poll::Ready(Err(seawall::Error::Inner(Fault(Answer::Bad))))
+            Poll::Ready(Err(Error::Inner(Fault(Answer::Bad))))
         }
 
         fn call(&mut self, _: Ask) -> Call {
@@ -168,7 +192,7 @@ async fn policies_run_calls_without_a_service() {
     let called = AtomicUsize::new(0);
     let fail = || {
         called.fetch_add(1, SeqCst);
-        async { Err::<(), _>(seawall::Error::Inner(Fault(Answer::Bad))) }
+        async { Err::<(), _>(Error::Inner(Fault(Answer::Bad))) }
     };
     for _ in 0..100 {
         let _: Result = rig.layer.run(fail).await;
@@ -180,8 +204,7 @@ async fn policies_run_calls_without_a_service() {
 #[tokio::test(start_paused = true)]
 async fn all_services_that_a_layer_and_its_clones_make_share_one_breaker() {
     let layer = builder().build().unwrap();
-    let inner =
-        || service_fn(|(): ()| async { Err::<(), _>(seawall::Error::Inner(Fault(Answer::Bad))) });
+    let inner = || service_fn(|(): ()| async { Err::<(), _>(Error::Inner(Fault(Answer::Bad))) });
     for nth in 0..17 {
         let layer = if nth % 2 == 0 { layer.clone() } else { layer.clone().clone() };
         layer.layer(inner()).oneshot(()).await.unwrap_err();
