@@ -43,9 +43,9 @@ fn mood_at(seed: u64, since: Duration) -> Mood {
 
 fn dependency(seed: u64) -> (Calls, Boxed) {
     let (calls, began) = (Calls::default(), now());
-    let seen = calls.clone();
+    let shared = calls.clone();
     let service = service_fn(move |request: u32| {
-        let (alive, mood) = (seen.enter(), mood_at(seed, began.elapsed()));
+        let (alive, mood) = (shared.enter(), mood_at(seed, began.elapsed()));
         async move {
             let _alive = alive;
             match mood {
@@ -63,7 +63,7 @@ fn dependency(seed: u64) -> (Calls, Boxed) {
     (calls, BoxCloneService::new(service))
 }
 
-/// The stack, and all that can be seen of it.
+/// The stack, and all that can be shared of it.
 struct Client {
     service: Boxed,
     calls: Calls,
