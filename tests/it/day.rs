@@ -63,7 +63,7 @@ fn dependency(seed: u64) -> (Calls, Boxed) {
     (calls, BoxCloneService::new(service))
 }
 
-/// The stack, and all that can be shared of it.
+/// The stack, and all that can be seen of it.
 struct Client {
     service: Boxed,
     calls: Calls,
