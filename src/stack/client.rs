@@ -7,9 +7,10 @@ use tower::Layer;
 
 use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
-use crate::classify::Classifier;
+use crate::classify::{Classifier, Of};
 use crate::config::{ConfigError, ConfigErrors};
 use crate::finish::AtHead;
+use crate::outcome::Outcome;
 use crate::request::{Cloned, NoCarry};
 use crate::retry::{
     self, Budget, Chosen, CopyBy, CopyIsChosen, Retry, RetryHandle, RetryLayer, Unsaid,
@@ -139,6 +140,24 @@ impl<C, R, K> ClientBuilder<C, R, K> {
             copy,
             carry,
         }
+    }
+}
+
+impl<J1, J2, R, K> ClientBuilder<Classifier<J1, J2>, R, K> {
+    /// Judges responses, for instance by their status; the same for retry and breaker.
+    pub fn classify_response<Res, J>(self, judge: J) -> ClientBuilder<Classifier<Of<J>, J2>, R, K>
+    where
+        J: Fn(&Res) -> Outcome,
+    {
+        self.with(|classify, copy, carry| (classify.with_response(judge), copy, carry))
+    }
+
+    /// Judges errors of the innermost service; the same for retry and breaker.
+    pub fn classify_error<Err, J>(self, judge: J) -> ClientBuilder<Classifier<J1, Of<J>>, R, K>
+    where
+        J: Fn(&Err) -> Outcome,
+    {
+        self.with(|classify, copy, carry| (classify.with_error(judge), copy, carry))
     }
 }
 

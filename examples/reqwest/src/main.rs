@@ -1,0 +1,52 @@
+//! A reqwest client that retries, breaks and gives up in time, over a server that is busy at first.
+//!
+//! `cargo run --manifest-path examples/reqwest/Cargo.toml`
+
+use std::time::Duration;
+
+use reqwest::{Method, Request, Response};
+use seawall::{Error, http::of_status, stack};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tower::{Service, ServiceBuilder, ServiceExt};
+
+/// Idempotent methods only, and bodies that can be sent again.
+fn copy(request: &Request) -> Option<Request> {
+    request.method().is_idempotent().then(|| request.try_clone()).flatten()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // reqwest's own retries are switched off, or they would multiply with these.
+    let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
+    let stack = stack::client("api")
+        .deadline(Duration::from_secs(2))
+        .classify_response(|answer: &Response| of_status(answer.status(), answer.headers()))
+        .copy(copy);
+    let mut api = ServiceBuilder::new().layer(stack.build()?).map_err(Error::Inner).service(client);
+
+    let url = busy_twice().await?;
+    let request = Request::new(Method::GET, url.parse()?);
+    let answer = api.ready().await?.call(request).await?;
+    assert_eq!((answer.status().as_u16(), answer.text().await?.as_str()), (200, "attempt 3"));
+    println!("answered at the third attempt");
+    Ok(())
+}
+
+/// A server that says 503 twice, and then how often it was asked.
+async fn busy_twice() -> std::io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/", listener.local_addr()?);
+    tokio::spawn(async move {
+        for attempt in 1.. {
+            let Ok((mut socket, _)) = listener.accept().await else { return };
+            let _ = socket.read(&mut [0; 1024]).await;
+            let status = if attempt < 3 { "503 Service Unavailable" } else { "200 OK" };
+            let body = format!("attempt {attempt}");
+            let (length, close) = (body.len(), "connection: close");
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{close}\r\n\r\n");
+            let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+    Ok(url)
+}
