@@ -234,15 +234,25 @@ impl<C> Flight<C> {
     }
 
     /// The call is over, and was counted.
+    #[inline]
     pub(super) fn end(&mut self) -> Option<Arc<Lane<Policy<C>>>> {
         self.0.take()
+    }
+
+    /// Nobody will hear how the call ended.
+    #[inline(never)]
+    fn be_lost(&mut self) {
+        if let Some(lane) = self.end() {
+            lane.note_end(Ended::Abandoned, None);
+        }
     }
 }
 
 impl<C> Drop for Flight<C> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(lane) = self.0.take() {
-            lane.meter(|handles| handles.ended(Ended::Abandoned, None));
+        if self.0.is_some() {
+            self.be_lost();
         }
     }
 }
