@@ -112,6 +112,7 @@ impl Policy {
         self.note_levels();
     }
 
+    #[inline]
     pub(super) fn occupancy(&self) -> Occupancy {
         Occupancy::unpack(self.word.load(Ordering::Relaxed))
     }
@@ -131,24 +132,23 @@ impl Policy {
 
     // ----- entering -----
 
-    /// Enters if there is room and nobody waits. No lock.
+    /// Enters if there is room and nobody waits. No lock. The levels are told when the call is found
+    /// pending: one that is answered at once is never seen under way.
     #[inline]
     pub(super) fn enter(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
-        let entered = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
+        let enter = |word| {
             let at = Occupancy::unpack(word);
             let free = at.waiting == 0 && at.inside < limit;
             free.then(|| Occupancy { inside: at.inside + 1, ..at }.pack())
-        });
-        if entered.is_ok() {
-            self.note_levels();
-        }
-        entered.is_ok()
+        };
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, enter).is_ok()
     }
 
     /// Enters, or waits as long as the dials allow. `patient` waits whatever the length of the queue.
     pub(super) fn ask(&self, deadline: Option<Instant>, patient: bool) -> Entry {
         if self.enter() {
+            self.note_levels();
             return Entry::Inside;
         }
         let law = self.law();
@@ -295,33 +295,52 @@ impl fmt::Debug for Policy {
 
 /// A place, taken until it is over.
 #[derive(Debug)]
-pub(super) struct Permit(Option<Arc<Lane<Policy>>>);
+pub(super) struct Permit {
+    /// `None` once the call is over.
+    lane: Option<Arc<Lane<Policy>>>,
+    pending: bool,
+}
 
 impl Permit {
     #[inline]
     pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
-        Self(Some(lane))
+        Self { lane: Some(lane), pending: false }
+    }
+
+    /// The inner service has not answered yet.
+    pub(super) fn note_pending(&mut self) {
+        if let Some(lane) = &self.lane
+            && !std::mem::replace(&mut self.pending, true)
+        {
+            lane.note_levels();
+        }
     }
 
     /// The call was answered; whoever takes this says when it is over.
-    pub(super) fn into_ending(mut self) -> Option<Arc<Lane<Policy>>> {
-        self.0.take()
+    pub(super) fn take_ending(&mut self) -> Option<Arc<Lane<Policy>>> {
+        self.lane.take()
     }
 
     /// The call is over.
     #[inline]
-    pub(super) fn end(mut self, how: Ended) {
-        if let Some(lane) = self.0.take() {
+    pub(super) fn end(&mut self, how: Ended) {
+        if let Some(lane) = self.lane.take() {
             lane.end(how);
         }
+    }
+
+    /// Nobody will hear how the call ended.
+    #[inline(never)]
+    fn be_lost(&mut self) {
+        self.end(Ended::Abandoned);
     }
 }
 
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if let Some(lane) = self.0.take() {
-            lane.end(Ended::Abandoned);
+        if self.lane.is_some() {
+            self.be_lost();
         }
     }
 }
