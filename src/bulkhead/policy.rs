@@ -130,6 +130,12 @@ impl Policy {
         self.queue.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether a call would find a place, at once or later.
+    #[inline]
+    pub(super) fn may_enter(&self) -> bool {
+        self.looks_free() || self.may_wait()
+    }
+
     // ----- entering -----
 
     /// Enters if there is room and nobody waits. No lock. The levels are told when the call is found
@@ -171,6 +177,7 @@ impl Policy {
     }
 
     /// The numbers that a refusal tells.
+    #[inline]
     pub(super) fn fullness(&self) -> Measured {
         let (at, limit) = (self.occupancy(), self.limit.load(Ordering::Relaxed));
         Measured::Occupied { in_flight: at.inside, limit, queued: at.waiting }
