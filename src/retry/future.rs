@@ -41,6 +41,7 @@ where
     kit: Kit<R, K>,
     copy: Option<Req>,
     spare: Option<Source<S>>,
+    travels: Option<Travels>,
     /// Begins when there is something to remember: most calls are answered before.
     journey: Option<Journey<S::Error>>,
 }
@@ -66,21 +67,25 @@ pub(super) enum Source<S> {
     Template(Arc<Template<S>>),
 }
 
+/// What travels with a request.
+pub(super) struct Travels {
+    call: Call,
+    /// When the attempt under way began, if someone measures.
+    began: Option<Instant>,
+}
+
 /// What a call has been through.
 struct Journey<E> {
     attempts: Attempts,
     withdrawal: Option<Withdrawal>,
-    travels: Option<Call>,
     /// When the first attempt was first found pending, or failed.
     started: Option<Instant>,
-    /// When the attempt under way began, if someone measures.
-    attempt_began: Option<Instant>,
     last_error: Option<E>,
 }
 
 impl<R, K> Kit<R, K> {
     /// Writes the number of the attempt into a request; returns what travels with it.
-    pub(super) fn number<Req>(&self, request: &mut Req, attempt: u32) -> Option<Call>
+    pub(super) fn number<Req>(&self, request: &mut Req, attempt: u32) -> Option<Travels>
     where
         K: Carry<Req>,
     {
@@ -90,7 +95,8 @@ impl<R, K> Kit<R, K> {
         let mut call = self.carry.read(request);
         call.attempt = attempt;
         self.carry.write(request, &call);
-        Some(call)
+        let began = call.measure.is_some().then(time::now);
+        Some(Travels { call, began })
     }
 }
 
@@ -109,8 +115,17 @@ where
 {
     pub(super) fn refused(rejected: Rejected, kit: Kit<R, K>) -> Self {
         let (attempt, stage) = (Oneshot::over(), Stage::Refused(rejected));
-        let flight = Flight::over();
-        Self { attempt, timer: None, stage, flight, kit, copy: None, spare: None, journey: None }
+        Self {
+            attempt,
+            timer: None,
+            stage,
+            flight: Flight::over(),
+            kit,
+            copy: None,
+            spare: None,
+            travels: None,
+            journey: None,
+        }
     }
 
     #[inline]
@@ -120,11 +135,10 @@ where
         kit: Kit<R, K>,
         copy: Option<Req>,
         spare: Option<Source<S>>,
-        travels: Option<Call>,
+        travels: Option<Travels>,
     ) -> Self {
-        let journey = travels.map(Journey::of);
         let stage = Stage::Attempting;
-        Self { attempt, timer: None, stage, flight, kit, copy, spare, journey }
+        Self { attempt, timer: None, stage, flight, kit, copy, spare, travels, journey: None }
     }
 }
 
@@ -205,8 +219,8 @@ where
     fn judge(self: Pin<&mut Self>, result: &Result<S::Response, S::Error>) -> Result<(), Outcome> {
         let this = self.project();
         let Some(policy) = this.flight.policy() else { return Ok(()) };
-        if let Some(journey) = this.journey {
-            journey.note_attempt();
+        if let Some(travels) = this.travels {
+            travels.note_attempt();
         }
         // An answer whose outcome comes at the end of its body is not asked for again.
         let outcome = match result {
@@ -242,7 +256,7 @@ where
             && this.copy.as_mut().is_some_and(|copy| this.kit.copy.take_over(copy));
         let (failed, kind) = Failed::of(outcome, rejection, copied);
         let law = policy.law();
-        let left = journey.left(&law);
+        let left = journey.left(&law, this.travels.as_ref());
         match policy.next(&law, &mut journey.attempts, failed, kind, left) {
             (Next::Stop(stop), _) => {
                 policy.note_stop(journey.attempts.number(), stop);
@@ -273,7 +287,7 @@ where
             return Some(self.lose_patience());
         };
         // It waits for readiness no longer than an attempt can still begin.
-        let patience = match journey.left(&law) {
+        let patience = match journey.left(&law, this.travels.as_ref()) {
             None => None,
             Some(left) => match left.checked_sub(law.least_time) {
                 Some(patience) => Some(Duration::from_nanos(patience)),
@@ -286,8 +300,10 @@ where
         if !journey.attempts.is_last(&law) {
             *this.copy = this.kit.copy.clone_request(&request);
         }
-        this.kit.number(&mut request, journey.attempts.number());
-        journey.begin_attempt();
+        let again = this.kit.number(&mut request, journey.attempts.number());
+        if let (Some(travels), Some(again)) = (this.travels.as_mut(), again) {
+            travels.began = again.began;
+        }
         if let Some(spare) = this.spare.as_ref() {
             this.attempt.set(Oneshot::waiting(spare.make(), request));
         }
@@ -326,36 +342,23 @@ where
 
 impl<E> Default for Journey<E> {
     fn default() -> Self {
-        Self {
-            attempts: Attempts::FIRST,
-            withdrawal: None,
-            travels: None,
-            started: None,
-            attempt_began: None,
-            last_error: None,
-        }
+        Self { attempts: Attempts::FIRST, withdrawal: None, started: None, last_error: None }
     }
 }
 
 impl<E> Journey<E> {
-    /// With what came along with the request.
-    fn of(travels: Call) -> Self {
-        let attempt_began = travels.measure.is_some().then(time::now);
-        Self { travels: Some(travels), attempt_began, ..Self::default() }
-    }
-
     /// The clock starts at the first `Pending` or failure.
     fn begin(&mut self) {
         self.started.get_or_insert_with(time::now);
     }
 
     /// Nanoseconds left for further attempts, if there is a limit.
-    fn left(&mut self, law: &Law) -> Option<u64> {
+    fn left(&mut self, law: &Law, travels: Option<&Travels>) -> Option<u64> {
         let now = time::now();
         let started = *self.started.get_or_insert(now);
         let elapsed = nanos(now.saturating_duration_since(started));
         let total = (law.total != u64::MAX).then(|| law.total.saturating_sub(elapsed));
-        let deadline = self.travels.as_ref().and_then(|call| call.deadline);
+        let deadline = travels.and_then(|travels| travels.call.deadline);
         let told = deadline.map(|deadline| nanos(deadline.remaining()));
         match (total, told) {
             (Some(total), Some(told)) => Some(total.min(told)),
@@ -367,16 +370,11 @@ impl<E> Journey<E> {
     fn took(&self) -> Option<u64> {
         self.started.map(|started| nanos(time::now().saturating_duration_since(started)))
     }
+}
 
-    fn begin_attempt(&mut self) {
-        if self.attempt_began.is_some() {
-            self.attempt_began = Some(time::now());
-        }
-    }
-
+impl Travels {
     fn note_attempt(&self) {
-        let measure = self.travels.as_ref().and_then(|call| call.measure.as_ref());
-        if let (Some(measure), Some(began)) = (measure, self.attempt_began) {
+        if let (Some(measure), Some(began)) = (&self.call.measure, self.began) {
             measure.record(time::now().saturating_duration_since(began));
         }
     }
