@@ -267,25 +267,35 @@ impl Policy {
     }
 
     pub(super) fn note_wait(&self, waited: Duration) {
-        self.reporter.meter(|handles| handles.own.wait.record(waited));
+        self.meter(|handles| handles.own.wait.record(waited));
     }
 
-    #[inline]
     fn note_levels(&self) {
-        self.reporter.meter(|handles| self.set_levels(handles));
-    }
-
-    fn set_levels(&self, handles: &Handles<BulkheadMeter>) {
-        let at = self.occupancy();
-        handles.own.in_flight.set(f64::from(at.inside));
-        handles.own.queued.set(f64::from(at.waiting));
-        handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
+        self.meter(|handles| self.set_levels(handles));
     }
 
     #[inline(never)]
     fn note_end(&self, how: Ended) {
-        self.note_levels();
-        self.reporter.meter(|handles| handles.counted(how));
+        self.meter(|handles| {
+            self.set_occupancy(handles);
+            handles.counted(how);
+        });
+    }
+
+    /// Runs `record` with the metric handles, if anybody records.
+    fn meter(&self, record: impl FnOnce(&Handles<BulkheadMeter>)) {
+        self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
+    }
+
+    fn set_levels(&self, handles: &Handles<BulkheadMeter>) {
+        self.set_occupancy(handles);
+        handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
+    }
+
+    fn set_occupancy(&self, handles: &Handles<BulkheadMeter>) {
+        let at = self.occupancy();
+        handles.own.in_flight.set(f64::from(at.inside));
+        handles.own.queued.set(f64::from(at.waiting));
     }
 }
 

@@ -232,8 +232,7 @@ where
         }
         policy.note_success(this.journey.as_mut().and_then(|journey| journey.withdrawal.take()));
         if meter::is_live() {
-            policy.note_attempt();
-            policy.note_end(Ended::Good, this.journey.as_ref().and_then(Journey::took));
+            policy.note_good_end(this.journey.as_ref().and_then(Journey::took));
         }
         *this.stage = Stage::Over;
         this.flight.end();
@@ -260,8 +259,7 @@ where
         match policy.next(&law, &mut journey.attempts, failed, kind, left) {
             (Next::Stop(stop), _) => {
                 policy.note_stop(journey.attempts.number(), stop);
-                let took = journey.took();
-                policy.meter(|handles| handles.ended(outcome.health.into(), took));
+                policy.note_end(outcome.health.into(), journey.took());
                 *this.stage = Stage::Over;
                 this.flight.end();
                 Some(result)
@@ -330,8 +328,7 @@ where
         policy.note_stop(begun, Stop::Deadline);
         match journey.last_error.take() {
             Some(error) => {
-                let took = journey.took();
-                policy.meter(|handles| handles.ended(Ended::Bad, took));
+                policy.note_end(Ended::Bad, journey.took());
                 error
             }
             // The last answer was a response, which is gone: say what ended the call.

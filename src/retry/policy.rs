@@ -166,9 +166,17 @@ impl<C> Policy<C> {
     }
 
     /// An attempt was answered.
-    #[inline(never)]
     pub(super) fn note_attempt(&self) {
         self.meter(|handles| handles.own.attempts.increment(1));
+    }
+
+    /// An attempt was answered well, which ends the call.
+    #[inline(never)]
+    pub(super) fn note_good_end(&self, took: Option<u64>) {
+        self.meter(|handles| {
+            handles.own.attempts.increment(1);
+            handles.ended(Ended::Good, took);
+        });
     }
 
     /// A call is over.
