@@ -16,7 +16,7 @@ use crate::machine::Pass;
 use crate::outcome::Outcome;
 use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::meter::{self, Ended, Handles, Instruments, Labels};
+use crate::shell::meter::{Ended, Handles, Instruments, Labels};
 use crate::shell::queue::{Line, Number, Standing};
 use crate::shell::reporter::Reporter;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -196,9 +196,10 @@ impl Policy {
     #[inline]
     fn end(&self, how: Ended) {
         self.vacate();
-        if meter::is_live() {
-            self.note_end(how);
-        }
+        self.meter(|handles| {
+            self.set_occupancy(handles);
+            handles.counted(how);
+        });
     }
 
     #[inline]
@@ -274,15 +275,8 @@ impl Policy {
         self.meter(|handles| self.set_levels(handles));
     }
 
-    #[inline(never)]
-    fn note_end(&self, how: Ended) {
-        self.meter(|handles| {
-            self.set_occupancy(handles);
-            handles.counted(how);
-        });
-    }
-
     /// Runs `record` with the metric handles, if anybody records.
+    #[inline]
     fn meter(&self, record: impl FnOnce(&Handles<BulkheadMeter>)) {
         self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
     }

@@ -18,7 +18,7 @@ use crate::error::{CallError, Reason, Rejected};
 use crate::event::Stop;
 use crate::outcome::{Again, Health, Outcome, Sent};
 use crate::request::{Call, Carry, CloneRequest};
-use crate::shell::meter::{self, Ended};
+use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
 use crate::shell::template::Template;
 use crate::time::{self, nanos};
@@ -231,9 +231,7 @@ where
             return Err(outcome);
         }
         policy.note_success(this.journey.as_mut().and_then(|journey| journey.withdrawal.take()));
-        if meter::is_live() {
-            policy.note_good_end(this.journey.as_ref().and_then(Journey::took));
-        }
+        policy.note_good_end(|| this.journey.as_ref().and_then(Journey::took));
         *this.stage = Stage::Over;
         this.flight.end();
         Ok(())

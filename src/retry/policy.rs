@@ -171,11 +171,11 @@ impl<C> Policy<C> {
     }
 
     /// An attempt was answered well, which ends the call.
-    #[inline(never)]
-    pub(super) fn note_good_end(&self, took: Option<u64>) {
+    #[inline]
+    pub(super) fn note_good_end(&self, took: impl FnOnce() -> Option<u64>) {
         self.meter(|handles| {
             handles.own.attempts.increment(1);
-            handles.ended(Ended::Good, took);
+            handles.ended(Ended::Good, took());
         });
     }
 
