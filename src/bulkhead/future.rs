@@ -39,12 +39,12 @@ where
     finish: F,
 }
 
+/// Each is empty once its end was told.
 #[derive(Debug)]
 enum Stage {
-    Refused(Rejected),
+    Refused(Option<Rejected>),
     Queued(Waiter),
     Inside(Permit),
-    Over,
 }
 
 /// One who waits for a place; gives up when dropped.
@@ -67,7 +67,7 @@ where
     }
 
     pub(super) fn refused(rejected: Rejected, finish: F) -> Self {
-        Self::new(Stage::Refused(rejected), Oneshot::over(), finish)
+        Self::new(Stage::Refused(Some(rejected)), Oneshot::over(), finish)
     }
 
     #[inline]
@@ -98,10 +98,10 @@ where
         let mut this = self.project();
         loop {
             match this.stage {
-                Stage::Inside(_) => {
-                    let result = ready!(this.attempt.as_mut().poll(cx));
-                    let Stage::Inside(permit) = std::mem::replace(this.stage, Stage::Over) else {
-                        return Poll::Pending; // it was inside a moment ago
+                Stage::Inside(permit) => {
+                    let Poll::Ready(result) = this.attempt.as_mut().poll(cx) else {
+                        permit.note_pending();
+                        return Poll::Pending;
                     };
                     return Poll::Ready(match result {
                         Ok(response) => Ok(settle(permit, response, this.finish)),
@@ -119,17 +119,16 @@ where
                         match place {
                             Ok(permit) => *this.stage = Stage::Inside(permit),
                             Err(rejected) => {
-                                *this.stage = Stage::Over;
                                 this.attempt.end();
                                 return Poll::Ready(Err(rejected.into()));
                             }
                         }
                     }
                 },
-                Stage::Refused(_) | Stage::Over => {
-                    return match std::mem::replace(this.stage, Stage::Over) {
-                        Stage::Refused(rejected) => Poll::Ready(Err(rejected.into())),
-                        _ => Poll::Pending, // polled after it was ready
+                Stage::Refused(rejected) => {
+                    return match rejected.take() {
+                        Some(rejected) => Poll::Ready(Err(rejected.into())),
+                        None => Poll::Pending, // polled after it was ready
                     };
                 }
             }
@@ -139,7 +138,7 @@ where
 
 /// Hands the place over to whoever decides when the call is over.
 #[inline]
-fn settle<Res, F: Finish<Res>>(permit: Permit, response: Res, finish: &F) -> F::Response {
+fn settle<Res, F: Finish<Res>>(permit: &mut Permit, response: Res, finish: &F) -> F::Response {
     let response = match finish.at_head(response) {
         Ok(response) => {
             permit.end(Ended::Good);
@@ -148,7 +147,7 @@ fn settle<Res, F: Finish<Res>>(permit: Permit, response: Res, finish: &F) -> F::
         Err(response) => response,
     };
     let head = Verdict::Now(Outcome::SUCCESS);
-    let settle = Settle::of(permit.into_ending(), head, Pass::new(0, PassKind::Slot));
+    let settle = Settle::of(permit.take_ending(), head, Pass::new(0, PassKind::Slot));
     finish.finish(response, settle)
 }
 
@@ -231,7 +230,6 @@ where
             Stage::Refused(_) => "ResponseFuture(refused)",
             Stage::Queued(_) => "ResponseFuture(queued)",
             Stage::Inside(_) => "ResponseFuture(inside)",
-            Stage::Over => "ResponseFuture(over)",
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::machine::Pass;
 use crate::outcome::Outcome;
 use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::meter::{self, Ended, Handles, Instruments, Labels};
+use crate::shell::meter::{Ended, Handles, Instruments, Labels};
 use crate::shell::queue::{Line, Number, Standing};
 use crate::shell::reporter::Reporter;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -112,6 +112,7 @@ impl Policy {
         self.note_levels();
     }
 
+    #[inline]
     pub(super) fn occupancy(&self) -> Occupancy {
         Occupancy::unpack(self.word.load(Ordering::Relaxed))
     }
@@ -129,26 +130,31 @@ impl Policy {
         self.queue.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether a call would find a place, at once or later.
+    #[inline]
+    pub(super) fn may_enter(&self) -> bool {
+        self.looks_free() || self.may_wait()
+    }
+
     // ----- entering -----
 
-    /// Enters if there is room and nobody waits. No lock.
+    /// Enters if there is room and nobody waits. No lock. The levels are told when the call is found
+    /// pending: one that is answered at once is never seen under way.
     #[inline]
     pub(super) fn enter(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
-        let entered = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
+        let enter = |word| {
             let at = Occupancy::unpack(word);
             let free = at.waiting == 0 && at.inside < limit;
             free.then(|| Occupancy { inside: at.inside + 1, ..at }.pack())
-        });
-        if entered.is_ok() {
-            self.note_levels();
-        }
-        entered.is_ok()
+        };
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, enter).is_ok()
     }
 
     /// Enters, or waits as long as the dials allow. `patient` waits whatever the length of the queue.
     pub(super) fn ask(&self, deadline: Option<Instant>, patient: bool) -> Entry {
         if self.enter() {
+            self.note_levels();
             return Entry::Inside;
         }
         let law = self.law();
@@ -171,6 +177,7 @@ impl Policy {
     }
 
     /// The numbers that a refusal tells.
+    #[inline]
     pub(super) fn fullness(&self) -> Measured {
         let (at, limit) = (self.occupancy(), self.limit.load(Ordering::Relaxed));
         Measured::Occupied { in_flight: at.inside, limit, queued: at.waiting }
@@ -189,9 +196,10 @@ impl Policy {
     #[inline]
     fn end(&self, how: Ended) {
         self.vacate();
-        if meter::is_live() {
-            self.note_end(how);
-        }
+        self.meter(|handles| {
+            self.set_occupancy(handles);
+            handles.counted(how);
+        });
     }
 
     #[inline]
@@ -260,25 +268,28 @@ impl Policy {
     }
 
     pub(super) fn note_wait(&self, waited: Duration) {
-        self.reporter.meter(|handles| handles.own.wait.record(waited));
+        self.meter(|handles| handles.own.wait.record(waited));
     }
 
-    #[inline]
     fn note_levels(&self) {
-        self.reporter.meter(|handles| self.set_levels(handles));
+        self.meter(|handles| self.set_levels(handles));
+    }
+
+    /// Runs `record` with the metric handles, if anybody records.
+    #[inline]
+    fn meter(&self, record: impl FnOnce(&Handles<BulkheadMeter>)) {
+        self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
     }
 
     fn set_levels(&self, handles: &Handles<BulkheadMeter>) {
-        let at = self.occupancy();
-        handles.own.in_flight.set(f64::from(at.inside));
-        handles.own.queued.set(f64::from(at.waiting));
+        self.set_occupancy(handles);
         handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
     }
 
-    #[inline(never)]
-    fn note_end(&self, how: Ended) {
-        self.note_levels();
-        self.reporter.meter(|handles| handles.counted(how));
+    fn set_occupancy(&self, handles: &Handles<BulkheadMeter>) {
+        let at = self.occupancy();
+        handles.own.in_flight.set(f64::from(at.inside));
+        handles.own.queued.set(f64::from(at.waiting));
     }
 }
 
@@ -295,33 +306,52 @@ impl fmt::Debug for Policy {
 
 /// A place, taken until it is over.
 #[derive(Debug)]
-pub(super) struct Permit(Option<Arc<Lane<Policy>>>);
+pub(super) struct Permit {
+    /// `None` once the call is over.
+    lane: Option<Arc<Lane<Policy>>>,
+    pending: bool,
+}
 
 impl Permit {
     #[inline]
     pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
-        Self(Some(lane))
+        Self { lane: Some(lane), pending: false }
+    }
+
+    /// The inner service has not answered yet.
+    pub(super) fn note_pending(&mut self) {
+        if let Some(lane) = &self.lane
+            && !std::mem::replace(&mut self.pending, true)
+        {
+            lane.note_levels();
+        }
     }
 
     /// The call was answered; whoever takes this says when it is over.
-    pub(super) fn into_ending(mut self) -> Option<Arc<Lane<Policy>>> {
-        self.0.take()
+    pub(super) fn take_ending(&mut self) -> Option<Arc<Lane<Policy>>> {
+        self.lane.take()
     }
 
     /// The call is over.
     #[inline]
-    pub(super) fn end(mut self, how: Ended) {
-        if let Some(lane) = self.0.take() {
+    pub(super) fn end(&mut self, how: Ended) {
+        if let Some(lane) = self.lane.take() {
             lane.end(how);
         }
+    }
+
+    /// Nobody will hear how the call ended.
+    #[inline(never)]
+    fn be_lost(&mut self) {
+        self.end(Ended::Abandoned);
     }
 }
 
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if let Some(lane) = self.0.take() {
-            lane.end(Ended::Abandoned);
+        if self.lane.is_some() {
+            self.be_lost();
         }
     }
 }

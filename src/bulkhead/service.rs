@@ -61,6 +61,11 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let readied = std::mem::take(&mut self.readied);
+        if !readied && !self.gate.may_enter() && !self.gate.is_closed() {
+            // What is refused holds nothing, and no clock is read for one who may not wait.
+            let rejected = self.gate.reject(Reason::Full, self.gate.fullness());
+            return ResponseFuture::refused(rejected, self.finish.clone());
+        }
         let Some(lane) = self.gate.enter() else {
             self.release(readied);
             let rejected = self.gate.reject(Reason::Draining, Measured::Nothing);
@@ -80,7 +85,6 @@ where
         // Nobody waits with a reservation of the inner service in hand.
         self.release(readied);
         if !lane.may_wait() {
-            // No clock is read for one who may not wait.
             let rejected = lane.reject(Reason::Full, lane.fullness());
             return ResponseFuture::refused(rejected, self.finish.clone());
         }

@@ -74,9 +74,14 @@ where
             Fate::Flying(flight) => {
                 flight.enter();
                 if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
-                    let landed = land(flight, result);
                     this.timer.set(None);
-                    return landed;
+                    return match result {
+                        Ok(response) => land(flight, response),
+                        Err(error) => {
+                            fail::<S::Response, _, _, _, _>(flight, &error);
+                            Poll::Ready(Err(error))
+                        }
+                    };
                 }
                 flight.leave();
                 if this.attempt.as_ref().is_called() {
@@ -148,10 +153,7 @@ fn rang(mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
 /// The inner service answered. The classifier is user code, and so is the finish: the flight is
 /// still entered.
 #[inline]
-fn land<Res, Err, B, C, F>(
-    flight: &mut Flight<B>,
-    result: Result<Res, Err>,
-) -> Poll<Result<F::Response, Err>>
+fn land<Res, Err, B, C, F>(flight: &mut Flight<B>, response: Res) -> Poll<Result<F::Response, Err>>
 where
     B: Berth<Policy = Policy<C, F>>,
     C: Classify<Res, Err> + Send + Sync + 'static,
@@ -159,21 +161,13 @@ where
 {
     let Some(policy) = flight.policy() else { return Poll::Pending };
     let Hooks { classify, finish } = &*policy.hooks;
-    match result {
+    let verdict = classify.classify(Ok(&response));
+    match finish.at_head(response) {
         Ok(response) => {
-            let verdict = classify.classify(Ok(&response));
-            match finish.at_head(response) {
-                Ok(response) => {
-                    flight.settle(&verdict.of_head());
-                    Poll::Ready(Ok(response))
-                }
-                Err(response) => land_at_end(flight, response, verdict),
-            }
+            flight.settle(&verdict.of_head());
+            Poll::Ready(Ok(response))
         }
-        Err(error) => {
-            fail::<Res, Err, B, C, F>(flight, &error);
-            Poll::Ready(Err(error))
-        }
+        Err(response) => land_at_end(flight, response, verdict),
     }
 }
 

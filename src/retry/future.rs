@@ -13,12 +13,12 @@ use tower::Service;
 use super::budget::Withdrawal;
 use super::machine::{Attempts, Failed, Law, Next};
 use super::policy::{Flight, Kind};
-use crate::classify::{Classify, Verdict};
+use crate::classify::Classify;
 use crate::error::{CallError, Reason, Rejected};
 use crate::event::Stop;
 use crate::outcome::{Again, Health, Outcome, Sent};
 use crate::request::{Call, Carry, CloneRequest};
-use crate::shell::meter::{self, Ended};
+use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
 use crate::shell::template::Template;
 use crate::time::{self, nanos};
@@ -41,7 +41,9 @@ where
     kit: Kit<R, K>,
     copy: Option<Req>,
     spare: Option<Source<S>>,
-    journey: Journey<S::Error>,
+    travels: Option<Travels>,
+    /// Begins when there is something to remember: most calls are answered before.
+    journey: Option<Journey<S::Error>>,
 }
 
 #[derive(Debug)]
@@ -65,21 +67,25 @@ pub(super) enum Source<S> {
     Template(Arc<Template<S>>),
 }
 
+/// What travels with a request.
+pub(super) struct Travels {
+    call: Call,
+    /// When the attempt under way began, if someone measures.
+    began: Option<Instant>,
+}
+
 /// What a call has been through.
 struct Journey<E> {
     attempts: Attempts,
     withdrawal: Option<Withdrawal>,
-    travels: Option<Call>,
     /// When the first attempt was first found pending, or failed.
     started: Option<Instant>,
-    /// When the attempt under way began, if someone measures.
-    attempt_began: Option<Instant>,
     last_error: Option<E>,
 }
 
 impl<R, K> Kit<R, K> {
     /// Writes the number of the attempt into a request; returns what travels with it.
-    pub(super) fn number<Req>(&self, request: &mut Req, attempt: u32) -> Option<Call>
+    pub(super) fn number<Req>(&self, request: &mut Req, attempt: u32) -> Option<Travels>
     where
         K: Carry<Req>,
     {
@@ -89,7 +95,8 @@ impl<R, K> Kit<R, K> {
         let mut call = self.carry.read(request);
         call.attempt = attempt;
         self.carry.write(request, &call);
-        Some(call)
+        let began = call.measure.is_some().then(time::now);
+        Some(Travels { call, began })
     }
 }
 
@@ -108,8 +115,17 @@ where
 {
     pub(super) fn refused(rejected: Rejected, kit: Kit<R, K>) -> Self {
         let (attempt, stage) = (Oneshot::over(), Stage::Refused(rejected));
-        let (flight, journey) = (Flight::over(), Journey::START);
-        Self { attempt, timer: None, stage, flight, kit, copy: None, spare: None, journey }
+        Self {
+            attempt,
+            timer: None,
+            stage,
+            flight: Flight::over(),
+            kit,
+            copy: None,
+            spare: None,
+            travels: None,
+            journey: None,
+        }
     }
 
     #[inline]
@@ -119,13 +135,10 @@ where
         kit: Kit<R, K>,
         copy: Option<Req>,
         spare: Option<Source<S>>,
-        travels: Option<Call>,
+        travels: Option<Travels>,
     ) -> Self {
-        let measured = travels.as_ref().is_some_and(|call| call.measure.is_some());
-        let attempt_began = measured.then(time::now);
-        let journey = Journey { travels, attempt_began, ..Journey::START };
         let stage = Stage::Attempting;
-        Self { attempt, timer: None, stage, flight, kit, copy, spare, journey }
+        Self { attempt, timer: None, stage, flight, kit, copy, spare, travels, journey: None }
     }
 }
 
@@ -152,12 +165,15 @@ where
                     }
                     match this.attempt.as_mut().poll(cx) {
                         Poll::Ready(result) => {
-                            if let Some(result) = self.as_mut().judge(result) {
+                            let Err(outcome) = self.as_mut().judge(&result) else {
+                                return Poll::Ready(result);
+                            };
+                            if let Some(result) = self.as_mut().fail(result, outcome) {
                                 return Poll::Ready(result);
                             }
                         }
                         Poll::Pending => {
-                            this.journey.started.get_or_insert_with(time::now);
+                            this.journey.get_or_insert_default().begin();
                             if this.attempt.as_ref().is_called() {
                                 this.timer.set(None);
                                 return Poll::Pending;
@@ -198,52 +214,58 @@ where
     R: CloneRequest<Req>,
     K: Carry<Req>,
 {
-    /// An attempt was answered. Gives the answer back if it is the last word.
+    /// An attempt was answered: well, which ends the call, or not, which [`fail`](Self::fail) does.
     #[inline]
-    fn judge(
+    fn judge(self: Pin<&mut Self>, result: &Result<S::Response, S::Error>) -> Result<(), Outcome> {
+        let this = self.project();
+        let Some(policy) = this.flight.policy() else { return Ok(()) };
+        if let Some(travels) = this.travels {
+            travels.note_attempt();
+        }
+        // An answer whose outcome comes at the end of its body is not asked for again.
+        let outcome = match result {
+            Ok(response) => policy.classify.classify(Ok(response)).of_head(),
+            Err(error) => policy.classify.classify(Err(error)).of_head(),
+        };
+        if outcome.health != Health::Good || outcome.again != Again::Never {
+            return Err(outcome);
+        }
+        policy.note_success(this.journey.as_mut().and_then(|journey| journey.withdrawal.take()));
+        policy.note_good_end(|| this.journey.as_ref().and_then(Journey::took));
+        *this.stage = Stage::Over;
+        this.flight.end();
+        Ok(())
+    }
+
+    /// An attempt was not answered well. Gives the answer back if it is the last word.
+    #[inline(never)]
+    fn fail(
         self: Pin<&mut Self>,
         result: Result<S::Response, S::Error>,
+        outcome: Outcome,
     ) -> Option<Result<S::Response, S::Error>> {
         let this = self.project();
+        let journey = this.journey.get_or_insert_default();
         let Some(policy) = this.flight.policy() else { return Some(result) };
-        this.journey.note_attempt();
-        // An answer whose outcome comes at the end of its body is not asked for again.
-        let outcome = match policy.classify.classify(result.as_ref()) {
-            Verdict::Now(outcome) => outcome,
-            Verdict::AtEnd => Outcome::SUCCESS,
-        };
-        let end = |stage: &mut Stage, flight: &mut Flight<C>| {
-            *stage = Stage::Over;
-            flight.end();
-        };
-        if outcome.health == Health::Good && outcome.again == Again::Never {
-            policy.note_success(this.journey.withdrawal.take());
-            if meter::is_live() {
-                policy.note_attempt();
-                policy.note_end(Ended::Good, this.journey.took());
-            }
-            end(this.stage, this.flight);
-            return Some(result);
-        }
         policy.note_attempt();
         let rejection = result.as_ref().err().and_then(CallError::rejected);
         let copied = outcome.again != Again::Never
             && this.copy.as_mut().is_some_and(|copy| this.kit.copy.take_over(copy));
         let (failed, kind) = Failed::of(outcome, rejection, copied);
         let law = policy.law();
-        let left = this.journey.left(&law);
-        match policy.next(&law, &mut this.journey.attempts, failed, kind, left) {
+        let left = journey.left(&law, this.travels.as_ref());
+        match policy.next(&law, &mut journey.attempts, failed, kind, left) {
             (Next::Stop(stop), _) => {
-                policy.note_stop(this.journey.attempts.number(), stop);
-                let took = this.journey.took();
-                policy.meter(|handles| handles.ended(outcome.health.into(), took));
-                end(this.stage, this.flight);
+                policy.note_stop(journey.attempts.number(), stop);
+                policy.note_end(outcome.health.into(), journey.took());
+                *this.stage = Stage::Over;
+                this.flight.end();
                 Some(result)
             }
             (Next::Wait(wait), withdrawal) => {
-                this.journey.withdrawal = withdrawal;
+                journey.withdrawal = withdrawal;
                 // A refused response is dropped here, before the wait (pitfall B15).
-                this.journey.last_error = result.err();
+                journey.last_error = result.err();
                 let at = time::now().checked_add(Duration::from_nanos(wait));
                 let mut timer = this.timer;
                 timer.set(at.filter(|_| wait > 0).map(sleep_until));
@@ -256,11 +278,12 @@ where
     /// The wait is over. Gives the error that ends the call if it took all the time there was.
     fn try_again(mut self: Pin<&mut Self>) -> Option<S::Error> {
         let mut this = self.as_mut().project();
+        let journey = this.journey.get_or_insert_default();
         let Some(law) = this.flight.policy().map(super::policy::Policy::law) else {
             return Some(self.lose_patience());
         };
         // It waits for readiness no longer than an attempt can still begin.
-        let patience = match this.journey.left(&law) {
+        let patience = match journey.left(&law, this.travels.as_ref()) {
             None => None,
             Some(left) => match left.checked_sub(law.least_time) {
                 Some(patience) => Some(Duration::from_nanos(patience)),
@@ -270,11 +293,13 @@ where
         let Some(mut request) = this.copy.take() else {
             return Some(self.lose_patience()); // unreachable: a wait begins with a copy at hand
         };
-        if !this.journey.attempts.is_last(&law) {
+        if !journey.attempts.is_last(&law) {
             *this.copy = this.kit.copy.clone_request(&request);
         }
-        this.kit.number(&mut request, this.journey.attempts.number());
-        this.journey.begin_attempt();
+        let again = this.kit.number(&mut request, journey.attempts.number());
+        if let (Some(travels), Some(again)) = (this.travels.as_mut(), again) {
+            travels.began = again.began;
+        }
         if let Some(spare) = this.spare.as_ref() {
             this.attempt.set(Oneshot::waiting(spare.make(), request));
         }
@@ -290,18 +315,18 @@ where
     /// The time is over, and the attempt that was to come has not begun.
     fn lose_patience(self: Pin<&mut Self>) -> S::Error {
         let mut this = self.project();
+        let journey = this.journey.get_or_insert_default();
         this.attempt.as_mut().end();
         this.timer.set(None);
         *this.stage = Stage::Over;
         let Some(policy) = this.flight.end() else {
             unreachable!("a call has its lane until it is over")
         };
-        let begun = this.journey.attempts.number().saturating_sub(1);
+        let begun = journey.attempts.number().saturating_sub(1);
         policy.note_stop(begun, Stop::Deadline);
-        match this.journey.last_error.take() {
+        match journey.last_error.take() {
             Some(error) => {
-                let took = this.journey.took();
-                policy.meter(|handles| handles.ended(Ended::Bad, took));
+                policy.note_end(Ended::Bad, journey.took());
                 error
             }
             // The last answer was a response, which is gone: say what ended the call.
@@ -310,24 +335,25 @@ where
     }
 }
 
-impl<E> Journey<E> {
-    const START: Self = Self {
-        attempts: Attempts::FIRST,
-        withdrawal: None,
-        travels: None,
-        started: None,
-        attempt_began: None,
-        last_error: None,
-    };
+impl<E> Default for Journey<E> {
+    fn default() -> Self {
+        Self { attempts: Attempts::FIRST, withdrawal: None, started: None, last_error: None }
+    }
+}
 
-    /// Nanoseconds left for further attempts, if there is a limit. The clock starts at the first
-    /// `Pending` or failure.
-    fn left(&mut self, law: &Law) -> Option<u64> {
+impl<E> Journey<E> {
+    /// The clock starts at the first `Pending` or failure.
+    fn begin(&mut self) {
+        self.started.get_or_insert_with(time::now);
+    }
+
+    /// Nanoseconds left for further attempts, if there is a limit.
+    fn left(&mut self, law: &Law, travels: Option<&Travels>) -> Option<u64> {
         let now = time::now();
         let started = *self.started.get_or_insert(now);
         let elapsed = nanos(now.saturating_duration_since(started));
         let total = (law.total != u64::MAX).then(|| law.total.saturating_sub(elapsed));
-        let deadline = self.travels.as_ref().and_then(|call| call.deadline);
+        let deadline = travels.and_then(|travels| travels.call.deadline);
         let told = deadline.map(|deadline| nanos(deadline.remaining()));
         match (total, told) {
             (Some(total), Some(told)) => Some(total.min(told)),
@@ -339,16 +365,11 @@ impl<E> Journey<E> {
     fn took(&self) -> Option<u64> {
         self.started.map(|started| nanos(time::now().saturating_duration_since(started)))
     }
+}
 
-    fn begin_attempt(&mut self) {
-        if self.attempt_began.is_some() {
-            self.attempt_began = Some(time::now());
-        }
-    }
-
-    fn note_attempt(&mut self) {
-        let measure = self.travels.as_ref().and_then(|call| call.measure.as_ref());
-        if let (Some(measure), Some(began)) = (measure, self.attempt_began) {
+impl Travels {
+    fn note_attempt(&self) {
+        if let (Some(measure), Some(began)) = (&self.call.measure, self.began) {
             measure.record(time::now().saturating_duration_since(began));
         }
     }
@@ -382,7 +403,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
             .field("stage", &self.stage)
-            .field("attempts", &self.journey.attempts)
+            .field("attempts", &self.journey.as_ref().map(|journey| journey.attempts))
             .finish_non_exhaustive()
     }
 }

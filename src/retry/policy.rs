@@ -166,9 +166,17 @@ impl<C> Policy<C> {
     }
 
     /// An attempt was answered.
-    #[inline(never)]
     pub(super) fn note_attempt(&self) {
         self.meter(|handles| handles.own.attempts.increment(1));
+    }
+
+    /// An attempt was answered well, which ends the call.
+    #[inline]
+    pub(super) fn note_good_end(&self, took: impl FnOnce() -> Option<u64>) {
+        self.meter(|handles| {
+            handles.own.attempts.increment(1);
+            handles.ended(Ended::Good, took());
+        });
     }
 
     /// A call is over.
@@ -234,15 +242,25 @@ impl<C> Flight<C> {
     }
 
     /// The call is over, and was counted.
+    #[inline]
     pub(super) fn end(&mut self) -> Option<Arc<Lane<Policy<C>>>> {
         self.0.take()
+    }
+
+    /// Nobody will hear how the call ended.
+    #[inline(never)]
+    fn be_lost(&mut self) {
+        if let Some(lane) = self.end() {
+            lane.note_end(Ended::Abandoned, None);
+        }
     }
 }
 
 impl<C> Drop for Flight<C> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(lane) = self.0.take() {
-            lane.meter(|handles| handles.ended(Ended::Abandoned, None));
+        if self.0.is_some() {
+            self.be_lost();
         }
     }
 }

@@ -7,7 +7,7 @@ use metrics::{Counter, Gauge, Unit};
 use crate::event::{Change, Observers, State};
 use crate::machine::{Machine, Vigil};
 use crate::shell::lock;
-use crate::shell::meter::{self, Ended, Handles, Instruments, Labels};
+use crate::shell::meter::{self, Handles, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::source::Source;
 use crate::sync::Mutex;
@@ -138,12 +138,6 @@ impl<M: Machine> Common<M> {
     #[inline]
     pub(crate) fn meter(&self, record: impl FnOnce(&Handles<StateMeter>)) {
         self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
-    }
-
-    /// A call was answered well, at once.
-    #[inline(never)]
-    pub(crate) fn note_quiet_end(&self) {
-        self.meter(|handles| handles.ended(Ended::Good, None));
     }
 
     /// A cell in this state came (`1`) or went (`-1`).

@@ -10,8 +10,6 @@ use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock, Weak};
-#[cfg(not(all(test, seawall_loom)))]
-use std::thread::available_parallelism;
 
 #[cfg(not(all(test, seawall_loom)))]
 use tokio::sync::Notify;
@@ -20,15 +18,15 @@ use crate::shell::lock;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// More lanes than this do not pay.
+/// A power of two. More lanes do not pay.
 #[cfg(not(all(test, seawall_loom)))]
-const MOST_LANES: usize = 16;
+const LANES: usize = 16;
 
 /// The way into a policy.
 pub(crate) struct Gate<P> {
     policy: Arc<P>,
     /// Each made when a thread first needs it.
-    lanes: Box<[OnceLock<Weak<Lane<P>>>]>,
+    lanes: [OnceLock<Weak<Lane<P>>>; LANES],
     /// What keeps the lanes alive until the gate is closed.
     keepers: Mutex<Vec<Arc<Lane<P>>>>,
     /// A lane with a call in it outlives its keeper; nobody else may join that call.
@@ -61,7 +59,7 @@ impl<P> Gate<P> {
     pub(crate) fn new(policy: P) -> Self {
         Self {
             policy: Arc::new(policy),
-            lanes: (0..lanes()).map(|_| OnceLock::new()).collect(),
+            lanes: [const { OnceLock::new() }; LANES],
             keepers: Mutex::default(),
             closed: AtomicBool::new(false),
             roll: Arc::default(),
@@ -74,7 +72,7 @@ impl<P> Gate<P> {
         if self.closed.load(Ordering::Relaxed) {
             return None;
         }
-        let lane = &self.lanes[thread() & (self.lanes.len() - 1)];
+        let lane = &self.lanes[thread() % LANES];
         match lane.get() {
             Some(lane) => lane.upgrade(),
             None => self.open(lane),
@@ -181,14 +179,6 @@ impl Drop for Tenancy {
     }
 }
 
-#[cfg(not(all(test, seawall_loom)))]
-fn lanes() -> usize {
-    static LANES: OnceLock<usize> = OnceLock::new();
-    *LANES.get_or_init(|| {
-        available_parallelism().map_or(1, usize::from).next_power_of_two().min(MOST_LANES)
-    })
-}
-
 /// A small number of this thread's own.
 #[cfg(not(all(test, seawall_loom)))]
 #[inline]
@@ -208,7 +198,7 @@ fn thread() -> usize {
 }
 
 #[cfg(all(test, seawall_loom))]
-use crate::shell::tests::loom::{Notify, lanes, thread};
+use crate::shell::tests::loom::{LANES, Notify, thread};
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use crate::machine::{Digest, Effect, Input, Machine, Pass, PassKind, Verdict};
 use crate::outcome::{Health, Outcome};
 use crate::shell::common::Common;
 use crate::shell::lock;
-use crate::shell::meter::{self, Ended};
+use crate::shell::meter::Ended;
 use crate::shell::reporter::Speaker;
 use crate::shell::untold::Untold;
 use crate::shell::waiters::Waiters;
@@ -173,9 +173,7 @@ impl<M: Machine> Shared<M> {
         let fast = pass.started.is_none();
         let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
         if harmless && fast && word.is_quiet() && word.era() == pass.era {
-            if meter::is_live() {
-                self.common.note_quiet_end();
-            }
+            self.common.meter(|handles| handles.ended(Ended::Good, None));
         } else {
             self.settle_by_law(*pass, *outcome);
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::dials::Dials;
 use crate::shell::gate::Lane;
-use crate::shell::meter::{self, Ended};
+use crate::shell::meter::Ended;
 use crate::shell::reporter::Reporter;
 use crate::time::{self, nanos};
 
@@ -51,12 +51,6 @@ impl Policy {
     pub(super) fn covers_readiness(&self) -> bool {
         self.cover_readiness.load(Ordering::Relaxed)
     }
-
-    #[inline(never)]
-    fn note_end(&self, how: Ended, started: Option<Instant>) {
-        let took = started.map(|at| nanos(time::now().saturating_duration_since(at)));
-        self.reporter.meter(|handles| handles.ended(how, took));
-    }
 }
 
 /// A call under way: counted once, as abandoned if it is dropped.
@@ -80,11 +74,11 @@ impl Flight {
     /// The call is over.
     #[inline]
     pub(super) fn end(&mut self, how: impl FnOnce() -> Ended) {
-        if let Some(lane) = self.lane.take()
-            && meter::is_live()
-        {
-            lane.note_end(how(), self.started);
-        }
+        let Some(lane) = self.lane.take() else { return };
+        lane.reporter.meter(|handles| {
+            let took = self.started.map(|at| nanos(time::now().saturating_duration_since(at)));
+            handles.ended(how(), took);
+        });
     }
 
     /// Nobody will hear how the call ended.

@@ -96,3 +96,19 @@ async fn draining_refuses_the_new_and_awaits_those_inside_and_in_line() {
     draining.await;
     assert_eq!((layer.handle().in_flight(), layer.in_flight()), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_bulkhead_without_a_line_says_that_it_is_full_until_it_is_drained() {
+    let layer = BulkheadLayer::builder("x").limit(1).build().unwrap();
+    let (_, inner) = filling();
+    let service = layer.layer(inner);
+    let mut held = place(&service);
+    assert_eq!(held.poll(), None);
+    let refusal = || place(&service).poll().as_ref().and_then(reason);
+    assert_eq!((refusal(), layer.in_flight()), (Some(Reason::Full), 1));
+    let mut draining = Box::pin(layer.drain());
+    assert!(poll_once(&mut draining).is_pending());
+    assert_eq!(refusal(), Some(Reason::Draining));
+    drop(held);
+    draining.await;
+}

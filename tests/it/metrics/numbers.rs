@@ -213,7 +213,10 @@ async fn a_bulkhead_shows_its_levels_and_its_waits() {
     assert_eq!(shown.value("seawall_bulkhead_wait_seconds_count", &[]), 1.0);
     assert!((shown.value("seawall_bulkhead_wait_seconds_sum", &[]) - 0.03).abs() < 1e-9);
 
-    abandon(bulkhead.run(|| act(Script::Never))).await;
+    let mut alone = Box::pin(bulkhead.run(|| act(Script::Never)));
+    abandon(&mut alone).await; // only polled
+    assert_eq!(levels(), [1.0, 1.0, 0.0]);
+    drop(alone);
     let shown = Exposition::of(&recorder);
     assert_eq!(shown.value("seawall_calls_total", &[("outcome", "abandoned")]), 1.0);
     assert_eq!(levels(), [0.0, 1.0, 0.0]);
