@@ -150,13 +150,11 @@ async fn a_watch_ends_with_its_last_handle() {
     let router = axum::Router::new().route_service(HealthService::ROUTE, service.clone());
     let channel = serve(Routes::from(router).prepare()).await;
     let taken = |service: &HealthService| format!("{service:?}").contains("places: 0");
-    let layer = watching(channel);
-    in_time(async {
-        while !taken(&service) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let layer = HealthLayer::builder("orders").initial(Status::Down);
+    let layer = layer.watch_grpc(asking(channel), "").build().unwrap();
+    // Once it is up the first word has been heard, and the server has no more to say.
+    becomes(&mut up_to(&layer), Status::Up).await;
+    assert!(taken(&service));
     drop(layer);
     in_time(async {
         while taken(&service) {
