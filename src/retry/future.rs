@@ -273,7 +273,11 @@ where
         if !this.journey.attempts.is_last(&law) {
             *this.copy = this.kit.copy.clone_request(&request);
         }
-        this.kit.number(&mut request, this.journey.attempts.number());
+        if let Some(travels) = &mut this.journey.travels {
+            // What was read when the call began: what the copy holds may count from its reading.
+            travels.attempt = this.journey.attempts.number();
+            this.kit.carry.write(&mut request, travels);
+        }
         this.journey.begin_attempt();
         if let Some(spare) = this.spare.as_ref() {
             this.attempt.set(Oneshot::waiting(spare.make(), request));

@@ -238,6 +238,14 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
     }
 }
 
+#[cfg(feature = "reqwest")]
+#[test]
+fn public_types_of_reqwest_can_be_sent_shared_and_printed() {
+    table! {
+        seawall::reqwest::InTimeout: Copy;
+    }
+}
+
 /// Every type that the crate exports stands in a table above, by its name or by what makes it.
 #[test]
 fn the_table_is_complete() {
