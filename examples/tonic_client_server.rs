@@ -114,7 +114,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     // A deadline goes with the call, and is told apart from a timeout of ours.
     let mut hasty = about("hang");
     hasty.set_timeout(Duration::from_millis(50));
-    let late = client.check(hasty).await.expect_err("it hangs");
+    let late = client.check(hasty).await.err().ok_or("it hangs")?;
     println!("one that hangs: {late}");
 
     // Streams that break off in their trailers are failures, and open the circuit.
@@ -124,7 +124,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
             Err(status) => break status,
         }
     };
-    let why = Rejected::find(&refused).expect("a layer refused it");
+    let why = Rejected::find(&refused).ok_or("a layer refused it")?;
     println!("streams that break off: {why}");
     assert_eq!((why.reason(), breaker.state()), (Reason::CircuitOpen, State::Open));
     Ok(())

@@ -38,7 +38,7 @@ async fn server(busy: u32) -> (String, Arc<Mutex<Vec<Bytes>>>) {
                 let (seen, count) = (Arc::clone(&seen), Arc::clone(&count));
                 async move {
                     if request.uri().path() == "/hang" {
-                        std::future::pending().await
+                        std::future::pending::<()>().await;
                     }
                     if request.uri().path() == "/circle" {
                         let answer =
