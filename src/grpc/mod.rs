@@ -3,14 +3,21 @@
 //!
 //! A gRPC failure is an `Ok(200)` to whoever looks at HTTP alone. [`GrpcClassifier`] reads the
 //! `grpc-status`, [`parse_timeout`] the `grpc-timeout`, and [`respond`] turns rejections into answers that
-//! every gRPC client understands.
+//! every gRPC client understands. Health is checked and told by grpc.health.v1:
+//! [`check_grpc`](crate::health::Builder::check_grpc),
+//! [`watch_grpc`](crate::health::Builder::watch_grpc) and [`HealthService`].
 
+mod check;
 mod classify;
+mod health;
+mod messages;
+mod proto;
 mod respond;
 mod timeout;
 mod trailers;
 
 pub use classify::{Code, GrpcClassifier, of_code};
+pub use health::{HealthBody, HealthService, WATCHERS};
 pub use respond::{Trailers, code_of, respond};
 pub use timeout::{format_timeout, parse_timeout};
 pub use trailers::{StatusInTrailers, at_trailers};

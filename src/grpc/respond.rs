@@ -62,7 +62,7 @@ pub const fn code_of(reason: Reason) -> Code {
     }
 }
 
-fn answer<B: Default>(code: Code, message: &'static str) -> Response<B> {
+pub(super) fn answer<B: Default>(code: Code, message: &'static str) -> Response<B> {
     let mut response = Response::new(B::default());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::Stream;
 use tokio::runtime::Handle;
 use tower::{Layer, Service, ServiceExt};
 
 use super::check::{self, Check, Checking};
 use super::dials::Dials;
 use super::handle::HealthHandle;
+use super::listen::{self, Listen, Listening, Told};
 use super::machine::Law;
 use super::policy::Policy;
 use super::service::Health;
@@ -53,7 +55,7 @@ impl HealthLayer {
             name: name.into(),
             dials: Dials::default(),
             classify: Classifier::default(),
-            check: None,
+            source: None,
             observers: Observers::default(),
         }
     }
@@ -122,8 +124,15 @@ pub struct Builder<C = Classifier> {
     name: Arc<str>,
     dials: Dials,
     classify: C,
-    check: Option<Check>,
+    source: Option<Known>,
     observers: Observers,
+}
+
+/// How it gets known whether the dependency is up.
+#[derive(Clone)]
+enum Known {
+    ByAsking(Check),
+    ByListening(Listen),
 }
 
 /// A setter for each dial of the same name.
@@ -171,7 +180,37 @@ impl<C> Builder<C> {
             let checking = check();
             Box::pin(async { checking.await.map_err(|error| error.to_string()) })
         };
-        self.check = Some(Arc::new(check));
+        self.source = Some(Known::ByAsking(Arc::new(check)));
+        self
+    }
+
+    /// Listens to what the dependency says of itself, instead of asking: `listen` makes a stream of
+    /// it, and makes another when that has ended.
+    ///
+    /// A word of the dependency itself is believed at once, both ways. A stream that is
+    /// [lost](Told::Lost), panics, or brings no first word within [`Dials::timeout`] is a bad check,
+    /// of which it takes [`Dials::fall`] in a row to be down. Between two streams there is a pause of
+    /// 100 ms that doubles, up to the interval, while streams end sooner than that. A stream that
+    /// hangs is taken for one that has nothing to say: let its transport find out.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use futures::stream::{self, StreamExt};
+    /// use seawall::{Status, health::{HealthLayer, Told}};
+    ///
+    /// let say = || stream::iter([Told::Up, Told::Down("for repair".into())]).chain(stream::pending());
+    /// let health = HealthLayer::builder("database").listen(say).build()?;
+    /// assert_eq!(health.handle().watch().changed().await, Some(Status::Down));
+    /// assert_eq!(health.handle().last_error().as_deref(), Some("for repair"));
+    /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+    /// ```
+    pub fn listen<F, St>(mut self, listen: F) -> Self
+    where
+        F: Fn() -> St + Send + Sync + 'static,
+        St: Stream<Item = Told> + Send + 'static,
+    {
+        let listen = move || -> Listening { Box::pin(listen()) };
+        self.source = Some(Known::ByListening(Arc::new(listen)));
         self
     }
 
@@ -200,8 +239,8 @@ impl<C> Builder<C> {
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2> {
-        let Self { name, dials, classify, check, observers } = self;
-        Builder { name, dials, classify: change(classify), check, observers }
+        let Self { name, dials, classify, source, observers } = self;
+        Builder { name, dials, classify: change(classify), source, observers }
     }
 
     /// Builds the layer, and starts the checks on the tokio runtime of the caller.
@@ -212,8 +251,8 @@ impl<C> Builder<C> {
     /// and nothing to [learn](Dials::learn) from either, or nothing to learn from
     /// [while down](Dials::let_through).
     pub fn build(self) -> Result<HealthLayer<C>, ConfigErrors> {
-        let mut problems = Law::problems(&self.dials, self.check.is_some());
-        let runtime = self.check.as_ref().and_then(|_| {
+        let mut problems = Law::problems(&self.dials, self.source.is_some());
+        let runtime = self.source.as_ref().and_then(|_| {
             let missing = |error| {
                 let accepted = "to be built inside a tokio runtime, which runs the checks";
                 problems.push(ConfigError::new("check", error, accepted));
@@ -224,8 +263,12 @@ impl<C> Builder<C> {
         let law = Law::of(&self.dials);
         let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
         let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.dials)));
-        if let (Some(runtime), Some(check)) = (runtime, self.check) {
-            let task = runtime.spawn(check::run(Arc::downgrade(&gate), check));
+        if let (Some(runtime), Some(source)) = (runtime, self.source) {
+            let weak = Arc::downgrade(&gate);
+            let task = match source {
+                Known::ByAsking(check) => runtime.spawn(check::run(weak, check)),
+                Known::ByListening(listen) => runtime.spawn(listen::run(weak, listen)),
+            };
             gate.own(task.abort_handle());
         }
         Ok(HealthLayer { gate, classify: Arc::new(self.classify) })

@@ -45,7 +45,8 @@
 //!
 //! The first check begins at once, each further one an interval after the one before has ended, so
 //! that they never overlap. A check that panics or takes too long has failed. The task that checks
-//! ends with the last layer, service or handle. With [`Dials::learn`] the outcomes of live calls
+//! ends with the last layer, service or handle. A dependency that tells of its health by itself is
+//! [listened to](Builder::listen) instead, and its word needs no confirming. With [`Dials::learn`] the outcomes of live calls
 //! count like checks.
 //!
 //! # Defaults
@@ -87,6 +88,7 @@ mod dials;
 mod future;
 mod handle;
 mod layer;
+mod listen;
 mod machine;
 mod policy;
 mod registry;
@@ -98,5 +100,8 @@ pub use dials::{Dials, FALL, INTERVAL, JITTER, RISE, TIMEOUT};
 pub use future::ResponseFuture;
 pub use handle::{HealthHandle, Watch};
 pub use layer::{Builder, HealthLayer};
-pub use registry::{CheckReport, Criticality, HealthRegistry, Probe, RegistryWatch, Report};
+pub use listen::Told;
+pub use registry::{
+    CheckReport, CheckWatch, Criticality, HealthRegistry, Probe, RegistryWatch, Report,
+};
 pub use service::Health;

@@ -194,13 +194,30 @@ impl Policy {
         if input == Input::Good && self.health().is_quiet() {
             return;
         }
-        if self.law().learn {
-            self.step(input);
+        let law = self.law();
+        if law.learn {
+            self.step(&law, input);
         }
     }
 
     /// A check ended.
     pub(super) fn checked(&self, how: Checked, took: Duration, error: Option<String>) {
+        self.meter(|handles| handles.own.seconds.record(took));
+        self.heard(how, error, &self.law());
+    }
+
+    /// The dependency said how it is. It knows, so there is nothing to confirm: one word is enough.
+    pub(super) fn told(&self, error: Option<String>) {
+        let how = if error.is_none() { Checked::Good } else { Checked::Bad };
+        self.heard(how, error, &Law { rise: 1, fall: 1, ..self.law() });
+    }
+
+    /// It could not be heard how the dependency is.
+    pub(super) fn lost(&self, how: Checked, error: String) {
+        self.heard(how, Some(error), &self.law());
+    }
+
+    fn heard(&self, how: Checked, error: Option<String>, law: &Law) {
         if how == Checked::Good {
             if self.last_error.get().is_some() {
                 self.last_error.set(None);
@@ -208,20 +225,16 @@ impl Policy {
         } else {
             self.last_error.set(error.map(Arc::from));
         }
-        self.meter(|handles| {
-            handles.own.checks[how as usize].increment(1);
-            handles.own.seconds.record(took);
-        });
-        self.step(if how == Checked::Good { Input::Good } else { Input::Bad });
+        self.meter(|handles| handles.own.checks[how as usize].increment(1));
+        self.step(law, if how == Checked::Good { Input::Good } else { Input::Bad });
         self.tell_registries(); // changed or not: a recorder may have come meanwhile
     }
 
-    fn step(&self, input: Input) {
-        let law = self.law();
+    fn step(&self, law: &Law, input: Input) {
         let (mut after, mut changed) = (self.health(), None);
         let step = |word| {
             after = Health::unpack(word);
-            changed = after.step(&law, input);
+            changed = after.step(law, input);
             Some(after.pack())
         };
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);

@@ -45,6 +45,8 @@ pub(super) struct Inner {
     entries: Live<Vec<Entry>>,
     meter: Meter<OverallMeter>,
     overall: watch::Sender<[Status; Probe::ALL.len()]>,
+    /// The status of each entry.
+    each: watch::Sender<Vec<Status>>,
 }
 
 struct OverallMeter([[Gauge; Status::ALL.len()]; Probe::ALL.len()]);
@@ -162,6 +164,7 @@ impl HealthRegistry {
             entries: Live::new(Vec::new()),
             meter: Meter::new(Source::new("health_registry", name)),
             overall: watch::Sender::new([Status::Up; Probe::ALL.len()]),
+            each: watch::Sender::new(Vec::new()),
         };
         inner.look();
         Self(Arc::new(inner))
@@ -200,6 +203,21 @@ impl HealthRegistry {
         Report { status: status.unwrap_or(Status::Up), checks }
     }
 
+    /// The status of the checks of this name, the worst if there are several; `None` if there is none.
+    pub fn check(&self, name: &str) -> Option<Status> {
+        let entries = self.0.entries.get();
+        let named = entries.iter().filter(|entry| entry.check.source().name() == name);
+        named.map(|entry| entry.check.status()).max()
+    }
+
+    /// Watches the checks of this name, which may be added later.
+    pub fn watch_check(&self, name: impl Into<Arc<str>>) -> CheckWatch {
+        let each = self.0.each.subscribe();
+        let name = name.into();
+        let seen = self.check(&name);
+        CheckWatch { registry: self.clone(), each, name, seen }
+    }
+
     /// Watches the overall status of a probe.
     pub fn watch(&self, probe: Probe) -> RegistryWatch {
         let overall = self.0.overall.subscribe();
@@ -231,6 +249,13 @@ impl Inner {
             // Looked up inside, so that of two changes the later look wins.
             let now = Probe::ALL.map(|probe| self.status(probe));
             std::mem::replace(overall, now) != now
+        });
+        self.each.send_if_modified(|each| {
+            let entries = self.entries.get();
+            let now: Vec<_> = entries.iter().map(|entry| entry.check.status()).collect();
+            let changed = *each != now;
+            *each = now;
+            changed
         });
         self.set_levels();
     }
@@ -283,6 +308,36 @@ impl RegistryWatch {
                 return Some(now);
             }
             self.overall.changed().await.ok()?;
+        }
+    }
+}
+
+/// Watches the checks of one name in a registry, and keeps the registry going.
+#[derive(Debug, Clone)]
+pub struct CheckWatch {
+    registry: HealthRegistry,
+    each: watch::Receiver<Vec<Status>>,
+    name: Arc<str>,
+    seen: Option<Status>,
+}
+
+impl CheckWatch {
+    /// The status at this moment; `None` while there is no check of this name.
+    pub fn status(&self) -> Option<Status> {
+        self.registry.check(&self.name)
+    }
+
+    /// Returns the new status once it has changed since the last look. Cancel safe.
+    pub async fn changed(&mut self) -> Option<Status> {
+        loop {
+            self.each.borrow_and_update(); // before the look, so that what changes after it is seen
+            let now = self.status();
+            if std::mem::replace(&mut self.seen, now) != now {
+                return now;
+            }
+            if self.each.changed().await.is_err() {
+                return now; // cannot be: the registry is held
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::HeaderName;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use http_body_util::{Either, Empty, Full};
 
 use super::ReplayBody;
@@ -43,12 +43,15 @@ impl Replay {
 
     /// Whether a request may be repeated.
     pub fn allows<B>(&self, request: &Request<B>) -> bool {
+        self.permits(request.method(), request.headers())
+    }
+
+    pub(crate) fn permits(&self, method: &Method, headers: &HeaderMap) -> bool {
         // Tracing echoes, and every other safe method is idempotent as well.
-        let idempotent =
-            request.method().is_safe() || matches!(*request.method(), Method::PUT | Method::DELETE);
+        let idempotent = method.is_safe() || matches!(*method, Method::PUT | Method::DELETE);
         idempotent
-            || self.methods.contains(request.method())
-            || self.key.as_ref().is_some_and(|key| request.headers().contains_key(key))
+            || self.methods.contains(method)
+            || self.key.as_ref().is_some_and(|key| headers.contains_key(key))
     }
 }
 

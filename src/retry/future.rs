@@ -296,9 +296,11 @@ where
         if !journey.attempts.is_last(&law) {
             *this.copy = this.kit.copy.clone_request(&request);
         }
-        let again = this.kit.number(&mut request, journey.attempts.number());
-        if let (Some(travels), Some(again)) = (this.travels.as_mut(), again) {
-            travels.began = again.began;
+        if let Some(travels) = this.travels.as_mut() {
+            // What was read when the call began: what the copy holds may count from its reading.
+            travels.call.attempt = journey.attempts.number();
+            this.kit.carry.write(&mut request, &travels.call);
+            travels.began = travels.began.map(|_| time::now());
         }
         if let Some(spare) = this.spare.as_ref() {
             this.attempt.set(Oneshot::waiting(spare.make(), request));

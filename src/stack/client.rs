@@ -9,6 +9,7 @@ use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
 use crate::classify::{Classifier, Of};
 use crate::config::{ConfigError, ConfigErrors};
+use crate::event::{Event, Observe, Observers};
 use crate::finish::AtHead;
 use crate::outcome::Outcome;
 use crate::request::{Cloned, NoCarry};
@@ -38,13 +39,15 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
         classify: Classifier::default(),
         copy: Unsaid,
         carry: NoCarry,
+        finish: AtHead,
+        observers: Observers::default(),
     }
 }
 
 /// Builds a [`ClientLayer`]; see [`client`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry> {
+pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry, F = AtHead> {
     name: Arc<str>,
     deadline: Duration,
     attempt_timeout: Duration,
@@ -55,9 +58,11 @@ pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry> {
     classify: C,
     copy: R,
     carry: K,
+    finish: F,
+    observers: Observers,
 }
 
-impl<C, R, K> ClientBuilder<C, R, K> {
+impl<C, R, K, F> ClientBuilder<C, R, K, F> {
     /// How long a call may take, the waits between attempts and all attempts included. Waiting in
     /// `poll_ready` is not part of the call.
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -96,38 +101,61 @@ impl<C, R, K> ClientBuilder<C, R, K> {
     }
 
     /// Reads the deadline that travels with each request, and writes what is left for each layer.
-    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2> {
+    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2, F> {
         self.with(|classify, copy, _| (classify, copy, carry))
     }
 
+    /// Says when an attempt is over: until then it is not settled for the breaker, and holds its place
+    /// in the bulkhead. A retry, and both timeouts, look at heads alone.
+    pub fn finish<F2>(self, finish: F2) -> ClientBuilder<C, R, K, F2> {
+        self.with_all(|classify, copy, carry, _| (classify, copy, carry, finish))
+    }
+
+    /// Tells `observer` of the events of every layer. May be called more than once.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
     /// Classifies with a [`Classify`](crate::Classify) of your own, the same for retry and breaker.
-    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K> {
+    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K, F> {
         self.with(|_, copy, carry| (classify, copy, carry))
     }
 
     /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
-    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K> {
+    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F> {
         self.copy_with(Cloned)
     }
 
     /// Copies requests with a closure; one for which it returns `None` is not repeated.
-    pub fn copy<Req, F>(self, copy: F) -> ClientBuilder<C, Chosen<CopyBy<F>>, K>
+    pub fn copy<Req, J>(self, copy: J) -> ClientBuilder<C, Chosen<CopyBy<J>>, K, F>
     where
-        F: Fn(&Req) -> Option<Req>,
+        J: Fn(&Req) -> Option<Req>,
     {
         self.copy_with(CopyBy::new(copy))
     }
 
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
-    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K> {
+    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F> {
         self.with(|classify, _, carry| (classify, Chosen::new(copy), carry))
     }
 
     fn with<C2, R2, K2>(
         self,
         change: impl FnOnce(C, R, K) -> (C2, R2, K2),
-    ) -> ClientBuilder<C2, R2, K2> {
-        let (classify, copy, carry) = change(self.classify, self.copy, self.carry);
+    ) -> ClientBuilder<C2, R2, K2, F> {
+        self.with_all(|classify, copy, carry, finish| {
+            let (classify, copy, carry) = change(classify, copy, carry);
+            (classify, copy, carry, finish)
+        })
+    }
+
+    fn with_all<C2, R2, K2, F2>(
+        self,
+        change: impl FnOnce(C, R, K, F) -> (C2, R2, K2, F2),
+    ) -> ClientBuilder<C2, R2, K2, F2> {
+        let (classify, copy, carry, finish) =
+            change(self.classify, self.copy, self.carry, self.finish);
         ClientBuilder {
             name: self.name,
             deadline: self.deadline,
@@ -139,13 +167,18 @@ impl<C, R, K> ClientBuilder<C, R, K> {
             classify,
             copy,
             carry,
+            finish,
+            observers: self.observers,
         }
     }
 }
 
-impl<J1, J2, R, K> ClientBuilder<Classifier<J1, J2>, R, K> {
+impl<J1, J2, R, K, F> ClientBuilder<Classifier<J1, J2>, R, K, F> {
     /// Judges responses, for instance by their status; the same for retry and breaker.
-    pub fn classify_response<Res, J>(self, judge: J) -> ClientBuilder<Classifier<Of<J>, J2>, R, K>
+    pub fn classify_response<Res, J>(
+        self,
+        judge: J,
+    ) -> ClientBuilder<Classifier<Of<J>, J2>, R, K, F>
     where
         J: Fn(&Res) -> Outcome,
     {
@@ -153,7 +186,7 @@ impl<J1, J2, R, K> ClientBuilder<Classifier<J1, J2>, R, K> {
     }
 
     /// Judges errors of the innermost service; the same for retry and breaker.
-    pub fn classify_error<Err, J>(self, judge: J) -> ClientBuilder<Classifier<J1, Of<J>>, R, K>
+    pub fn classify_error<Err, J>(self, judge: J) -> ClientBuilder<Classifier<J1, Of<J>>, R, K, F>
     where
         J: Fn(&Err) -> Outcome,
     {
@@ -161,14 +194,14 @@ impl<J1, J2, R, K> ClientBuilder<Classifier<J1, J2>, R, K> {
     }
 }
 
-impl<C: Clone, R: CopyIsChosen, K: Clone> ClientBuilder<C, R, K> {
+impl<C: Clone, R: CopyIsChosen, K: Clone, F: Clone> ClientBuilder<C, R, K, F> {
     /// Builds the layer.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the dials of any layer; an attempt timeout that is not shorter
     /// than the deadline, so that no second attempt could ever follow one that hangs.
-    pub fn build(mut self) -> Result<ClientLayer<C, R::Strategy, K>, ConfigErrors> {
+    pub fn build(mut self) -> Result<ClientLayer<C, R::Strategy, K, F>, ConfigErrors> {
         let mut problems = Vec::new();
         if self.attempt_timeout >= self.deadline {
             let accepted = format!("less than deadline = {:?}", self.deadline);
@@ -181,21 +214,34 @@ impl<C: Clone, R: CopyIsChosen, K: Clone> ClientBuilder<C, R, K> {
             .budget(self.budget)
             .classify(self.classify.clone())
             .carry(self.carry.clone())
-            .copy_with(self.copy.strategy())
-            .build();
+            .copy_with(self.copy.strategy());
         let breaker = CircuitBreakerLayer::builder(name())
             .dials(self.breaker)
             .classify(self.classify)
-            .build();
-        let bulkhead =
-            BulkheadLayer::builder(name()).dials(self.bulkhead).carry(self.carry.clone()).build();
+            .finish(self.finish.clone());
+        let bulkhead = BulkheadLayer::builder(name())
+            .dials(self.bulkhead)
+            .carry(self.carry.clone())
+            .finish(self.finish);
         // The metrics of the two timeouts must not run into one.
         let whole = TimeoutLayer::builder(format!("{} deadline", self.name))
             .limit(self.deadline)
-            .carry(self.carry.clone())
-            .build();
-        let attempt =
-            TimeoutLayer::builder(name()).limit(self.attempt_timeout).carry(self.carry).build();
+            .carry(self.carry.clone());
+        let attempt = TimeoutLayer::builder(name()).limit(self.attempt_timeout).carry(self.carry);
+        let observers = self.observers;
+        // Events that nobody hears are not made, so nobody is told of them either.
+        macro_rules! build {
+            ($builder:expr) => {
+                if observers.is_empty() {
+                    $builder.build()
+                } else {
+                    let observers = observers.clone();
+                    $builder.observe(move |event: &Event| observers.tell(event)).build()
+                }
+            };
+        }
+        let (retry, breaker, bulkhead) = (build!(retry), build!(breaker), build!(bulkhead));
+        let (whole, attempt) = (build!(whole), build!(attempt));
         match (retry, breaker, bulkhead, whole, attempt) {
             (Ok(retry), Ok(breaker), Ok(bulkhead), Ok(whole), Ok(attempt))
                 if problems.is_empty() =>
@@ -217,22 +263,19 @@ impl<C: Clone, R: CopyIsChosen, K: Clone> ClientBuilder<C, R, K> {
 /// All services that it and its clones make share one state.
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct ClientLayer<C, R, K> {
+pub struct ClientLayer<C, R, K, F = AtHead> {
     whole: TimeoutLayer<Fixed, K>,
     retry: RetryLayer<C, Chosen<R>, K>,
-    breaker: CircuitBreakerLayer<C>,
-    bulkhead: BulkheadLayer<AtHead, K>,
+    breaker: CircuitBreakerLayer<C, F>,
+    bulkhead: BulkheadLayer<F, K>,
     attempt: TimeoutLayer<Fixed, K>,
 }
 
 /// The service that a [`ClientLayer`] makes of another.
-pub type Client<S, C, R, K> = Timeout<
-    Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, AtHead, K>, C, AtHead>, C, R, K>,
-    Fixed,
-    K,
->;
+pub type Client<S, C, R, K, F = AtHead> =
+    Timeout<Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, F, K>, C, F>, C, R, K>, Fixed, K>;
 
-impl<C: Send + Sync + 'static, R, K> ClientLayer<C, R, K> {
+impl<C: Send + Sync + 'static, R, K, F> ClientLayer<C, R, K, F> {
     /// Sees and steers the retry.
     pub fn retry(&self) -> RetryHandle {
         self.retry.handle()
@@ -259,8 +302,8 @@ impl<C: Send + Sync + 'static, R, K> ClientLayer<C, R, K> {
     }
 }
 
-impl<S, C, R: Clone, K: Clone> Layer<S> for ClientLayer<C, R, K> {
-    type Service = Client<S, C, R, K>;
+impl<S, C, R: Clone, K: Clone, F: Clone> Layer<S> for ClientLayer<C, R, K, F> {
+    type Service = Client<S, C, R, K, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let attempt = self.bulkhead.layer(self.attempt.layer(inner));

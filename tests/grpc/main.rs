@@ -4,6 +4,7 @@
 
 mod breaker;
 mod deadline;
+mod health;
 mod refusals;
 mod retry;
 

@@ -1,9 +1,11 @@
 //! A whole stack under a client, and calls that are repeated.
 
 use http::Method;
-use seawall::grpc::GrpcClassifier;
+use seawall::bulkhead::BulkheadHandle;
+use seawall::circuit_breaker::CircuitBreakerHandle;
+use seawall::grpc::{GrpcClassifier, at_trailers};
 use seawall::http::{InExtensions, RecordBodyLayer, Replay, ReplayBody};
-use seawall::{Error, stack};
+use seawall::{Error, State, stack};
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::body::Body;
@@ -12,20 +14,47 @@ use tower::ServiceBuilder;
 
 use super::{Client, Peer, STREAM, say, serve, stream, unary};
 
-/// What the guide shows.
 fn guard(channel: Channel, replay: Replay) -> impl Client {
+    guard_with(channel, replay).0
+}
+
+/// What the guide shows.
+fn guard_with(
+    channel: Channel,
+    replay: Replay,
+) -> (impl Client, CircuitBreakerHandle, BulkheadHandle) {
     let client = stack::client("peer")
         .classify(GrpcClassifier)
         .carry(InExtensions)
+        .finish(at_trailers())
         .copy_with(replay)
         .build()
         .unwrap();
-    ServiceBuilder::new()
+    let (breaker, bulkhead) = (client.breaker(), client.bulkhead());
+    let client = ServiceBuilder::new()
         .layer(RecordBodyLayer::default())
         .layer(client)
         .map_err(Error::Inner)
         .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new))
-        .service(channel)
+        .service(channel);
+    (client, breaker, bulkhead)
+}
+
+// pitfall B29: streams that fail in their trailers trip the breaker of the stack, and those that are
+// under way hold a place in its bulkhead.
+#[tokio::test]
+async fn a_stream_is_over_at_its_trailers_to_the_whole_stack() {
+    let (peer, _bell) = Peer::new();
+    let (client, breaker, bulkhead) = guard_with(serve(peer.service()).await, Replay::default());
+    let open = stream(&client, STREAM, "hang").await.unwrap();
+    assert_eq!(bulkhead.in_flight(), 1);
+    drop(open);
+    assert_eq!(bulkhead.in_flight(), 0);
+    for _ in 0..100 {
+        let Ok(items) = stream(&client, STREAM, "unavailable").await else { break };
+        items.collect::<Vec<_>>().await;
+    }
+    assert_ne!(breaker.state(), State::Closed);
 }
 
 #[tokio::test]

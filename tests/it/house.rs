@@ -13,7 +13,7 @@ const GROUND: [&str; 13] = [
 /// What `parts` and the machines of the layers may know of the ground.
 const PURE_WORDS: [&str; 6] = ["config", "error", "event", "machine", "outcome", "time"];
 /// What a protocol or a user adds on top. Every other folder but `parts` and `shell` is a layer.
-const WINGS: [&str; 5] = ["stack", "http", "grpc", "observe", "testing"];
+const WINGS: [&str; 6] = ["stack", "http", "grpc", "reqwest", "observe", "testing"];
 
 /// What every layer's folder has.
 const LAYER_FILES: [&str; 5] = ["mod.rs", "dials.rs", "layer.rs", "service.rs", "future.rs"];

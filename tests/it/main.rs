@@ -24,6 +24,8 @@ mod metrics;
 mod ordering;
 mod policy;
 mod refusals;
+#[cfg(feature = "reqwest")]
+mod reqwest_client;
 mod retry;
 mod scene;
 mod source;

@@ -1,10 +1,11 @@
 //! The ready-made stack.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seawall::{Error, Reason, State, bulkhead, stack};
+use seawall::{Error, Event, EventKind, Reason, State, bulkhead, stack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::scene::now;
@@ -90,4 +91,45 @@ async fn a_drained_stack_refuses_over_a_service_that_is_never_ready() {
     assert_eq!(now_of(ready_once(&mut one, &bell)), Ok(()));
     let refused = now_of(poll_once(&mut Box::pin(one.call(7)), &bell));
     assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_observer_hears_every_layer() {
+    let layers = Arc::new(Mutex::new(BTreeSet::new()));
+    let heard = Arc::clone(&layers);
+    let mut dials = bulkhead::Dials::default();
+    dials.limit = 1;
+    let client = stack::client("x")
+        .deadline(ms(1000))
+        .attempt_timeout(ms(300))
+        .bulkhead(dials)
+        .observe(move |event: &Event| {
+            let name = event.source.to_string();
+            heard.lock().unwrap().insert((name, kind(event.kind)));
+        })
+        .cloned()
+        .build()
+        .unwrap();
+    let hanging = ServiceBuilder::new()
+        .layer(client)
+        .map_err(Error::Inner)
+        .service(service_fn(|_: u32| std::future::pending::<Result<u32, Broken>>()));
+    let calls = (0..2).map(|n| hanging.clone().oneshot(n));
+    futures::future::join_all(calls).await;
+    let heard: Vec<_> = layers.lock().unwrap().iter().map(|(_, kind)| *kind).collect();
+    let sources: BTreeSet<_> =
+        layers.lock().unwrap().iter().map(|(name, _)| name.clone()).collect();
+    for kind in ["rejected", "retrying"] {
+        assert!(heard.contains(&kind), "{heard:?}");
+    }
+    // Both timeouts, the bulkhead and the retry.
+    assert!(sources.len() >= 4, "{sources:?}");
+}
+
+const fn kind(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Rejected { .. } => "rejected",
+        EventKind::Retrying { .. } => "retrying",
+        _ => "other",
+    }
 }

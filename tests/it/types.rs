@@ -158,6 +158,8 @@ fn public_types_can_be_sent_shared_and_printed() {
         health::Report: Clone;
         health::CheckReport: Clone;
         health::RegistryWatch: ;
+        health::CheckWatch: Clone;
+        health::Told: Clone;
         seawall::Status: Copy;
 
         // timeout
@@ -231,6 +233,16 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
         seawall::grpc::GrpcClassifier: Copy;
         seawall::grpc::Trailers: Copy;
         seawall::grpc::StatusInTrailers: Copy;
+        seawall::grpc::HealthService: Clone;
+        seawall::grpc::HealthBody: Unpinned;
+    }
+}
+
+#[cfg(feature = "reqwest")]
+#[test]
+fn public_types_of_reqwest_can_be_sent_shared_and_printed() {
+    table! {
+        seawall::reqwest::InTimeout: Copy;
     }
 }
 

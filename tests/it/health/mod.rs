@@ -2,6 +2,7 @@
 
 mod calls;
 mod checks;
+mod listening;
 mod owner;
 mod registry;
 

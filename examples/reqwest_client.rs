@@ -1,32 +1,31 @@
 //! A reqwest client that retries, breaks and gives up in time, over a server that is busy at first.
 //!
-//! `cargo run --manifest-path examples/reqwest/Cargo.toml`
+//! ```text
+//! cargo run --example reqwest_client --features reqwest
+//! ```
 
 use std::time::Duration;
 
-use reqwest::{Method, Request, Response};
-use seawall::{Error, http::of_status, stack};
+use seawall::http::{HttpClassifier, Replay};
+use seawall::reqwest::InTimeout;
+use seawall::{Error, stack};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
-
-/// Idempotent methods only, and bodies that can be sent again.
-fn copy(request: &Request) -> Option<Request> {
-    request.method().is_idempotent().then(|| request.try_clone()).flatten()
-}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // reqwest's own retries are switched off, or they would multiply with these.
     let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
-    let stack = stack::client("api")
+    let layers = stack::client("api")
         .deadline(Duration::from_secs(2))
-        .classify_response(|answer: &Response| of_status(answer.status(), answer.headers()))
-        .copy(copy);
-    let mut api = ServiceBuilder::new().layer(stack.build()?).map_err(Error::Inner).service(client);
+        .classify(HttpClassifier)
+        .carry(InTimeout) // a timeout that is set on a request is its deadline
+        .copy_with(Replay::default()) // idempotent methods only
+        .build()?;
+    let mut api = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(client.clone());
 
-    let url = busy_twice().await?;
-    let request = Request::new(Method::GET, url.parse()?);
+    let request = client.get(busy_twice().await?).build()?;
     let answer = api.ready().await?.call(request).await?;
     assert_eq!((answer.status().as_u16(), answer.text().await?.as_str()), (200, "attempt 3"));
     println!("answered at the third attempt");
@@ -49,4 +48,12 @@ async fn busy_twice() -> std::io::Result<String> {
         }
     });
     Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn it_runs() -> Result<(), Box<dyn std::error::Error>> {
+        super::main()
+    }
 }

@@ -1,0 +1,122 @@
+//! An axum server that takes no more than it can do: a few requests at a time, a short queue, the
+//! caller's deadline, health for the load balancer, and an end in good order.
+//!
+//! ```text
+//! cargo run --example axum_server --features http
+//! ```
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use http::{HeaderName, Request, StatusCode};
+use http_body_util::Empty;
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use seawall::Error;
+use seawall::bulkhead::BulkheadLayer;
+use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
+use seawall::http::{HealthEndpoint, InExtensions, ReadDeadlineLayer, RespondLayer, TimeoutHeader};
+use seawall::timeout::TimeoutLayer;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tower::ServiceBuilder;
+
+const TIMEOUT: HeaderName = HeaderName::from_static("x-timeout-ms");
+/// So many requests at a time,
+const LIMIT: u32 = 2;
+/// and so many in line.
+const QUEUE: u32 = 2;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn StdError>> {
+    let places = BulkheadLayer::builder("orders")
+        .limit(LIMIT)
+        .queue(QUEUE)
+        .max_wait(Duration::from_secs(5))
+        .carry(InExtensions) // nobody waits longer than their caller does
+        .build()?;
+    let patience = Duration::from_secs(10);
+    let admission = ServiceBuilder::new()
+        .layer(RespondLayer::new()) // refusals leave as 503 and 504, not as errors
+        .layer(
+            ReadDeadlineLayer::new(TimeoutHeader::Millis(TIMEOUT))
+                .bounds(Duration::ZERO, patience)?,
+        )
+        .layer(TimeoutLayer::builder("orders").limit(patience).carry(InExtensions).build()?)
+        .layer(places.clone())
+        .map_err(Error::Inner);
+
+    let database = HealthLayer::builder("database").check(ping).build()?;
+    let registry = HealthRegistry::new("orders");
+    registry.add(Probe::Readiness, Criticality::Critical, &database.handle());
+
+    let app = Router::new()
+        .route("/", get(order))
+        .layer(admission) // only what stands above it has to queue
+        .nest_service("/health", HealthEndpoint::new(registry));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let (stop, stopped) = oneshot::channel();
+    let server =
+        axum::serve(listener, app).with_graceful_shutdown(async { stopped.await.unwrap_or(()) });
+    let server = tokio::spawn(server.into_future());
+
+    visit(&url).await?;
+
+    places.drain().await; // takes no more, and waits for those under way
+    assert_eq!(ask(&client(), &url, 1_000).await?, StatusCode::SERVICE_UNAVAILABLE);
+    let _ = stop.send(()); // the server waits by itself, if it is gone already
+    server.await??;
+    println!("drained, and stopped");
+    Ok(())
+}
+
+async fn order() -> &'static str {
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    "order 7"
+}
+
+async fn ping() -> Result<(), std::io::Error> {
+    Ok(())
+}
+
+// ===== what its callers see =====
+
+async fn visit(url: &str) -> Result<(), Box<dyn StdError>> {
+    let client = client();
+    assert_eq!(ask(&client, &format!("{url}/health/readyz"), 1_000).await?, StatusCode::OK);
+
+    let crowd = (0..10).map(|_| ask(&client, url, 5_000));
+    let crowd = futures::future::try_join_all(crowd).await?;
+    let served = crowd.iter().filter(|status| **status == StatusCode::OK).count();
+    let refused = crowd.iter().filter(|status| **status == StatusCode::SERVICE_UNAVAILABLE).count();
+    println!("ten came at once: {served} were served, {refused} sent away at once");
+    assert_eq!((served, refused), ((LIMIT + QUEUE) as usize, 10 - (LIMIT + QUEUE) as usize));
+
+    let hasty = ask(&client, url, 20).await?;
+    println!("one who had 20 ms: {hasty}");
+    assert_eq!(hasty, StatusCode::GATEWAY_TIMEOUT);
+    Ok(())
+}
+
+type Asking = Client<HttpConnector, Empty<Bytes>>;
+
+fn client() -> Asking {
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http()
+}
+
+async fn ask(client: &Asking, url: &str, millis: u64) -> Result<StatusCode, Box<dyn StdError>> {
+    let request = Request::get(url).header(TIMEOUT, millis).body(Empty::new())?;
+    Ok(client.request(request).await?.status())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn it_runs() -> Result<(), Box<dyn std::error::Error>> {
+        super::main()
+    }
+}

@@ -1,0 +1,25 @@
+//! Keys of requests, for keyed layers.
+
+use std::borrow::Cow;
+
+use reqwest::Request;
+
+/// The host a request goes to, with its port if that is not the usual one (`example.com:8080`).
+///
+/// ```
+/// use seawall::circuit_breaker::CircuitBreakerLayer;
+/// use seawall::reqwest::authority;
+///
+/// // One breaker per host, for no more than a hundred hosts.
+/// let layer = CircuitBreakerLayer::builder("upstreams").keyed(authority).max_keys(100).build()?;
+/// # let _ = layer;
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
+pub fn authority(request: &Request) -> Cow<'_, str> {
+    let url = request.url();
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => Cow::Owned(format!("{host}:{port}")),
+        None => Cow::Borrowed(host),
+    }
+}

@@ -1,0 +1,31 @@
+//! What layers need to know about reqwest, whose client is a service of its own types.
+//!
+//! The strategies are those of [`http`](crate::http): [`HttpClassifier`](crate::http::HttpClassifier)
+//! reads its answers and errors, [`Replay`](crate::http::Replay) copies its requests.
+//!
+//! ```
+//! use seawall::{Error, http::{HttpClassifier, Replay}, reqwest::InTimeout, stack};
+//! use tower::ServiceBuilder;
+//!
+//! # fn client() -> Result<(), Box<dyn std::error::Error>> {
+//! // reqwest's own retries are switched off, or they would multiply with these.
+//! let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
+//! let layers = stack::client("api")
+//!     .classify(HttpClassifier)
+//!     .carry(InTimeout)
+//!     .copy_with(Replay::default())
+//!     .build()?;
+//! let api = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(client);
+//! # let _ = seawall::check::<_, reqwest::Request>(api);
+//! # Ok(()) }
+//! # client().unwrap();
+//! ```
+
+mod carry;
+mod classify;
+mod key;
+mod replay;
+
+pub use carry::InTimeout;
+pub use classify::of_error;
+pub use key::authority;
