@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use seawall::retry::{self, Backoff};
 use seawall::{Error, Event, EventKind, Reason, State, bulkhead, stack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -99,9 +100,14 @@ async fn one_observer_hears_every_layer() {
     let heard = Arc::clone(&layers);
     let mut dials = bulkhead::Dials::default();
     dials.limit = 1;
+    // Without waits that are drawn: else a last one that leads past the deadline ends the call early.
+    let mut retry = retry::Dials::default();
+    retry.attempts = 5;
+    retry.backoff = Backoff::none();
     let client = stack::client("x")
         .deadline(ms(1000))
         .attempt_timeout(ms(300))
+        .retry(retry)
         .bulkhead(dials)
         .observe(move |event: &Event| {
             let name = event.source.to_string();
