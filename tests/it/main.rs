@@ -1,6 +1,7 @@
 //! What users rely on, through the public API, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that panics is a test that fails
 
+mod api;
 #[cfg(feature = "http")]
 mod axum;
 mod budget;
