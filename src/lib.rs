@@ -51,6 +51,9 @@ pub mod http;
 pub mod reqwest;
 pub mod retry;
 pub mod stack;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod timeout;
 
 pub use classify::{Classifier, Classify, Verdict};

@@ -1,7 +1,6 @@
 //! A call that ends early, at every point where it can: nothing is left behind, and the next call
 //! works, at once. Pitfalls B2 and B12, for every layer, every pair, and the whole stack.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -9,7 +8,8 @@ use tower::Service;
 
 use crate::subjects::{Kind, Subject, each};
 use crate::support::{
-    Answering, Bell, Boxed, Ledger, Ready, Reply, caught, now, poll_once, ready_once,
+    Answering, Bell, Boxed, Ledger, Ready, Reply, caught, now, poll_once, probe, ready_once,
+    scripted,
 };
 
 /// Longer than any breaker of these tests rests.
@@ -59,7 +59,7 @@ async fn a_call_that_is_dropped_at_any_poll_leaves_nothing_behind() {
 
 /// Polls so often, drops everything, and looks at what is left. Says whether the call was over.
 async fn is_over_after(polls: u32, kind: Kind, case: Case) -> bool {
-    let (ledger, probe) = Ledger::new();
+    let (ledger, probe) = probe();
     let subject = kind.make();
     let mut service = subject.wrap(probe);
     let later = service.clone();
@@ -111,7 +111,7 @@ fn storm(ledger: &Ledger, service: &mut Boxed) {
 
 #[track_caller]
 fn check(ledger: &Ledger, subject: &Subject, when: &str) {
-    assert_eq!((ledger.reserved(), ledger.live(), subject.in_flight()), (0, 0, 0), "{when}");
+    assert_eq!((ledger.reserved(), ledger.in_flight(), subject.in_flight()), (0, 0, 0), "{when}");
     ledger.assert_at_rest();
 }
 
@@ -119,7 +119,7 @@ fn check(ledger: &Ledger, subject: &Subject, when: &str) {
 #[track_caller]
 fn works(ledger: &Ledger, mut service: Boxed) {
     ledger.set_ready(Ready::Yes);
-    ledger.set_reply(Reply::Echo);
+    ledger.set_reply(Reply::Answers);
     for nth in 0..10 {
         assert_eq!(now(ready_once(&mut service, &Bell::new())), Ok(()));
         assert_eq!(now(poll_once(&mut service.call(nth), &Bell::new())), Ok(nth));
@@ -130,7 +130,7 @@ fn works(ledger: &Ledger, mut service: Boxed) {
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_inner_service_leaves_nothing_behind() {
     const PANICS: [(Ready, Reply); 5] = [
-        (Ready::Panics, Reply::Echo),
+        (Ready::Panics, Reply::Answers),
         (Ready::Yes, Reply::PanicsInCall),
         (Ready::Yes, Reply::PanicsInFuture),
         (Ready::After(1), Reply::PanicsInCall),
@@ -141,7 +141,7 @@ async fn a_panic_of_the_inner_service_leaves_nothing_behind() {
             for (polite, after_a_storm) in
                 [(true, false), (false, false), (true, true), (false, true)]
             {
-                let (ledger, probe) = Ledger::new();
+                let (ledger, probe) = probe();
                 let subject = kind.make();
                 let mut service = subject.wrap(probe);
                 let later = service.clone();
@@ -175,7 +175,7 @@ async fn a_panic_of_the_inner_service_is_counted_as_one_call() {
         for reply in [Reply::PanicsInCall, Reply::PanicsInFuture] {
             let recorder = PrometheusBuilder::new().build_recorder();
             metrics::with_local_recorder(&recorder, || {
-                let (_, probe) = Ledger::scripted(Ready::Yes, reply);
+                let (_, probe) = scripted(Ready::Yes, reply);
                 let mut service = kind.make().wrap(probe);
                 assert!(caught(|| run(&mut service, true)).is_none());
             });
@@ -205,7 +205,7 @@ fn run(service: &mut Boxed, polite: bool) {
 const A_FEW: usize = 3;
 
 /// That many calls under way, and two more, which may have to wait.
-fn crowd(ledger: &Ledger, service: &Boxed, bell: &Arc<Bell>) -> Vec<Answering> {
+fn crowd(ledger: &Ledger, service: &Boxed, bell: &Bell) -> Vec<Answering> {
     ledger.set_reply(Reply::Never);
     let mut crowd: Vec<_> = (0..A_FEW + 2).map(|_| service.clone().call(7)).collect();
     assert!(crowd.iter_mut().all(|call| poll_once(call, bell).is_pending()));
@@ -216,7 +216,7 @@ fn crowd(ledger: &Ledger, service: &Boxed, bell: &Arc<Bell>) -> Vec<Answering> {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_has_begun_holds_no_reservation() {
     each(async |kind| {
-        let (ledger, probe) = Ledger::new();
+        let (ledger, probe) = probe();
         let (bell, mut service) = (Bell::new(), kind.make().wrap(probe));
         assert_eq!(now(ready_once(&mut service, &bell)), Ok(()));
         let others = crowd(&ledger, &service, &bell);
@@ -233,7 +233,7 @@ async fn a_call_that_has_begun_holds_no_reservation() {
 #[tokio::test(start_paused = true)]
 async fn one_who_gets_a_place_and_goes_hands_it_on() {
     each(async |kind| {
-        let (ledger, probe) = Ledger::new();
+        let (ledger, probe) = probe();
         let (bell, subject) = (Bell::new(), kind.make());
         let service = subject.wrap(probe);
         let mut crowd = crowd(&ledger, &service, &bell);
@@ -242,7 +242,7 @@ async fn one_who_gets_a_place_and_goes_hands_it_on() {
         drop(crowd.pop()); // its place goes to the one who has waited longest
         drop(lucky); // who never looks
         assert!(poll_once(&mut last, &bell).is_pending());
-        assert_eq!(ledger.live(), A_FEW, "the last is under way like the others");
+        assert_eq!(ledger.in_flight(), A_FEW, "the last is under way like the others");
         drop((crowd, last, service));
         check(&ledger, &subject, "after a crowd");
     })
@@ -253,7 +253,7 @@ async fn one_who_gets_a_place_and_goes_hands_it_on() {
 #[tokio::test(start_paused = true)]
 async fn after_any_mix_of_endings_nothing_is_left() {
     each(async |kind| {
-        let (ledger, probe) = Ledger::new();
+        let (ledger, probe) = probe();
         let subject = kind.make();
         let service = subject.wrap(probe);
         let (bell, mut draws) = (Bell::new(), Draws(0x5EA_7A11));
@@ -261,7 +261,7 @@ async fn after_any_mix_of_endings_nothing_is_left() {
         for _ in 0..400 {
             let ready = [Ready::Yes, Ready::After(1), Ready::No, Ready::Fails];
             let reply = [
-                Reply::Echo,
+                Reply::Answers,
                 Reply::Fails,
                 Reply::Never,
                 Reply::After(1),

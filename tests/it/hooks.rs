@@ -11,7 +11,7 @@ use seawall::{Event, EventKind, Finish, Outcome, Reason, Settle, State};
 use tower::{Layer, Service};
 
 use crate::support::{
-    Bell, Broken, Fail, Ledger, Ready, Reply, caught, now, poll_once, ready_once,
+    Bell, Broken, Fail, Ready, Reply, caught, now, poll_once, probe, ready_once, scripted,
 };
 
 /// One call, and what comes of it.
@@ -36,7 +36,7 @@ const FAILURES: usize = 17;
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_the_call_or_its_future_is_a_failure() {
     for (ready, reply) in [(Ready::Yes, Reply::PanicsInCall), (Ready::Yes, Reply::PanicsInFuture)] {
-        let (_, probe) = Ledger::scripted(ready, reply);
+        let (_, probe) = scripted(ready, reply);
         let layer = CircuitBreakerLayer::new("hooks");
         let mut service = layer.layer(probe);
         for nth in 0..FAILURES {
@@ -50,7 +50,7 @@ async fn a_panic_in_the_call_or_its_future_is_a_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_classifier_that_panics_fails_the_call_and_nothing_else() {
-    let (ledger, probe) = Ledger::new();
+    let (ledger, probe) = probe();
     let layer = CircuitBreakerLayer::builder("hooks")
         .classify_response(|_: &u32| -> Outcome { panic!("scripted: response") })
         .classify_error(|_: &Fail| -> Outcome { panic!("scripted: error") })
@@ -58,7 +58,7 @@ async fn a_classifier_that_panics_fails_the_call_and_nothing_else() {
         .unwrap();
     let mut service = layer.layer(probe);
     for nth in 0..FAILURES {
-        ledger.set_reply(if nth % 2 == 0 { Reply::Echo } else { Reply::Fails });
+        ledger.set_reply(if nth % 2 == 0 { Reply::Answers } else { Reply::Fails });
         assert_eq!(ask(&mut service), None);
         ledger.assert_at_rest();
         assert_eq!(layer.in_flight(), 0);
@@ -79,7 +79,7 @@ impl Finish<u32> for Panics {
 
 #[tokio::test(start_paused = true)]
 async fn a_finish_that_panics_ends_the_call() {
-    let (ledger, probe) = Ledger::new();
+    let (ledger, probe) = probe();
     let layer = CircuitBreakerLayer::builder("hooks").finish(Panics).build().unwrap();
     let mut service = layer.layer(probe);
     for _ in 0..3 {
@@ -91,7 +91,7 @@ async fn a_finish_that_panics_ends_the_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_panics_fails_the_call_and_nothing_else() {
-    let (ledger, probe) = Ledger::new();
+    let (ledger, probe) = probe();
     let layer = TimeoutLayer::builder("hooks")
         .limit_by(|request: &u32| {
             assert_ne!(*request, 7, "scripted: limit");
@@ -119,7 +119,7 @@ async fn an_observer_that_panics_harms_neither_the_call_nor_the_next_observer() 
         .observe(move |event: &Event| told.lock().unwrap().push(event.kind))
         .build()
         .unwrap();
-    let (ledger, probe) = Ledger::scripted(Ready::Yes, Reply::Fails);
+    let (ledger, probe) = scripted(Ready::Yes, Reply::Fails);
     let mut service = layer.layer(probe);
     for _ in 0..FAILURES {
         assert_eq!(ask(&mut service), Some(Err(Fail::Inner(Broken))));
@@ -176,10 +176,12 @@ fn call_back() -> usize {
         .build()
         .unwrap();
     steered.set(layer.handle()).unwrap();
-    let (ledger, probe) = Ledger::new();
+    let (ledger, probe) = probe();
     let mut service = layer.layer(probe);
     for nth in 0..200 {
-        ledger.set_reply([Reply::Echo, Reply::Fails, Reply::Fails, Reply::PanicsInFuture][nth % 4]);
+        ledger.set_reply(
+            [Reply::Answers, Reply::Fails, Reply::Fails, Reply::PanicsInFuture][nth % 4],
+        );
         let _ = ask(&mut service);
         let mut abandoned = Box::pin(service.call(7));
         ledger.set_reply(Reply::Never);
@@ -192,7 +194,7 @@ fn call_back() -> usize {
 // pitfall B25
 #[tokio::test(start_paused = true)]
 async fn an_observer_that_calls_the_service_is_told_of_that_call_too() {
-    let (_, probe) = Ledger::scripted(Ready::Yes, Reply::Fails);
+    let (_, probe) = scripted(Ready::Yes, Reply::Fails);
     let inside = Arc::new(OnceLock::new());
     let nested = Arc::new(Mutex::new(Vec::new()));
     let (caller, answers) = (Arc::clone(&inside), Arc::clone(&nested));

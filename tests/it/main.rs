@@ -21,6 +21,7 @@ mod hooks;
 mod house;
 #[cfg(feature = "http")]
 mod http_bodies;
+mod kit;
 mod metrics;
 mod ordering;
 mod policy;

@@ -1,6 +1,5 @@
 //! What every layer and every pair owes a caller whom it refuses, and at the end of a call.
 
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -8,7 +7,9 @@ use seawall::{Error, Reason};
 use tower::{Service, ServiceExt};
 
 use crate::subjects::{Kind, LIMIT, Subject, each};
-use crate::support::{Bell, Boxed, Fail, Ledger, Probe, Ready, Reply, now, poll_once, ready_once};
+use crate::support::{
+    Bell, Boxed, Fail, Probe, Ready, Reply, now, poll_once, probe, ready_once, scripted,
+};
 
 /// A service whose layers have all seen a call.
 fn used(subject: &Subject, probe: Probe) -> Boxed {
@@ -35,7 +36,7 @@ async fn what_is_shut_refuses_within_one_poll_over_a_service_that_is_never_ready
     let mut shut = Vec::new();
     for kind in Kind::all() {
         for nth in 0..kind.make().shutters().len() {
-            let (ledger, probe) = Ledger::new();
+            let (ledger, probe) = probe();
             let subject = kind.make();
             let (bell, mut service) = (Bell::new(), used(&subject, probe));
             ledger.set_ready(Ready::No);
@@ -58,14 +59,14 @@ async fn whoever_is_parked_in_poll_ready_is_refused_within_one_poll_when_it_shut
     let mut parked = Vec::new();
     for kind in Kind::all() {
         for nth in 0..kind.make().shutters().len() {
-            let (ledger, probe) = Ledger::new();
+            let (ledger, probe) = probe();
             let subject = kind.make();
             let service = used(&subject, probe);
             ledger.set_ready(Ready::No);
             let mut callers: Vec<_> =
                 std::iter::repeat_with(|| (service.clone(), Bell::new())).take(CALLERS).collect();
             let parks =
-                |(service, bell): &mut (Boxed, Arc<Bell>)| ready_once(service, bell).is_pending();
+                |(service, bell): &mut (Boxed, Bell)| ready_once(service, bell).is_pending();
             if !callers.iter_mut().all(parks) {
                 continue; // it waits for the inner service in the call
             }
@@ -88,7 +89,7 @@ async fn whoever_is_parked_in_poll_ready_is_refused_within_one_poll_when_it_shut
 async fn a_call_that_is_refused_gives_the_reservation_back() {
     each(async |kind| {
         for nth in 0..kind.make().shutters().len() {
-            let (ledger, probe) = Ledger::new();
+            let (ledger, probe) = probe();
             let subject = kind.make();
             let (bell, mut service) = (Bell::new(), used(&subject, probe));
             now(ready_once(&mut service, &bell)).unwrap();
@@ -104,7 +105,7 @@ async fn a_call_that_is_refused_gives_the_reservation_back() {
 #[tokio::test(start_paused = true)]
 async fn what_is_drained_refuses_new_calls_and_waits_for_those_in_flight() {
     each(async |kind| {
-        let (ledger, probe) = Ledger::scripted(Ready::Yes, Reply::Never);
+        let (ledger, probe) = scripted(Ready::Yes, Reply::Never);
         let subject = kind.make();
         let (bell, mut service) = (Bell::new(), subject.wrap(probe));
         let mut readied = service.clone();
@@ -119,7 +120,7 @@ async fn what_is_drained_refuses_new_calls_and_waits_for_those_in_flight() {
         }
         assert_eq!(ledger.reserved(), 0);
         assert!(poll_once(&mut drain, &drained).is_pending());
-        ledger.set_reply(Reply::Echo);
+        ledger.set_reply(Reply::Answers);
         assert_eq!(now(poll_once(&mut flying, &bell)), Ok(7));
         assert!(drained.rings() > 0, "the last call to leave says so");
         now(poll_once(&mut drain, &drained));
@@ -133,7 +134,7 @@ async fn what_is_drained_refuses_new_calls_and_waits_for_those_in_flight() {
 #[tokio::test(start_paused = true)]
 async fn every_service_that_a_layer_makes_shares_its_state() {
     each(async |kind| {
-        let (ledger, probe) = Ledger::new();
+        let (ledger, probe) = probe();
         let subject = kind.make();
         let mut services = [used(&subject, probe.clone()), used(&subject, probe)];
         let mut clone = services[0].clone();
@@ -160,8 +161,8 @@ async fn every_service_that_a_layer_makes_shares_its_state() {
 #[tokio::test(start_paused = true)]
 async fn the_inner_future_is_gone_before_the_answer_is_given() {
     each(async |kind| {
-        for reply in [Reply::Echo, Reply::Fails, Reply::Never] {
-            let (ledger, probe) = Ledger::scripted(Ready::Yes, reply);
+        for reply in [Reply::Answers, Reply::Fails, Reply::Never] {
+            let (ledger, probe) = scripted(Ready::Yes, reply);
             let subject = kind.make();
             let (bell, mut service) = (Bell::new(), subject.wrap(probe));
             let mut answer = service.call(7);
@@ -176,7 +177,7 @@ async fn the_inner_future_is_gone_before_the_answer_is_given() {
                 ledger.assert_at_rest();
                 assert_eq!(subject.in_flight(), 0);
             } else {
-                assert_eq!((reply, ledger.live()), (Reply::Never, 1));
+                assert_eq!((reply, ledger.in_flight()), (Reply::Never, 1));
             }
         }
     })
@@ -186,8 +187,8 @@ async fn the_inner_future_is_gone_before_the_answer_is_given() {
 #[tokio::test(start_paused = true)]
 async fn a_future_that_is_polled_after_it_was_ready_does_not_panic() {
     each(async |kind| {
-        for reply in [Reply::Echo, Reply::Fails] {
-            let (ledger, probe) = Ledger::scripted(Ready::Yes, reply);
+        for reply in [Reply::Answers, Reply::Fails] {
+            let (ledger, probe) = scripted(Ready::Yes, reply);
             let (bell, mut service) = (Bell::new(), kind.make().wrap(probe));
             let mut answer = service.call(7);
             assert!(poll_once(&mut answer, &bell).is_ready());
@@ -195,7 +196,7 @@ async fn a_future_that_is_polled_after_it_was_ready_does_not_panic() {
             assert!(poll_once(&mut answer, &bell).is_pending());
             assert_eq!((bell.rings(), ledger.calls()), (0, calls));
         }
-        let (_, probe) = Ledger::new();
+        let (_, probe) = probe();
         let subject = kind.make();
         let (bell, mut service) = (Bell::new(), used(&subject, probe));
         for nth in 0..subject.shutters().len() {
@@ -211,7 +212,7 @@ async fn a_future_that_is_polled_after_it_was_ready_does_not_panic() {
 #[tokio::test(start_paused = true)]
 async fn time_that_passes_between_calls_harms_nothing() {
     each(async |kind| {
-        let (ledger, probe) = Ledger::new();
+        let (ledger, probe) = probe();
         let mut service = kind.make().wrap(probe);
         for _ in 0..3 {
             service.ready().await.unwrap();

@@ -10,7 +10,7 @@ use seawall::{Error, Event, EventKind, Reason, State, bulkhead, stack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::scene::now;
-use crate::support::{Bell, Broken, Fail, Ledger, Ready, now as now_of, poll_once, ready_once};
+use crate::support::{Bell, Broken, Fail, Ready, now as now_of, poll_once, probe, ready_once};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -85,7 +85,7 @@ fn what_contradicts_itself_is_told_all_at_once() {
 async fn a_drained_stack_refuses_over_a_service_that_is_never_ready() {
     let client = stack::client("x").cloned().build().unwrap();
     client.drain().await;
-    let (ledger, probe) = Ledger::new();
+    let (ledger, probe) = probe();
     ledger.set_ready(Ready::No);
     let mut service = client.layer(probe);
     let (bell, mut one) = (Bell::new(), &mut service);

@@ -14,10 +14,10 @@ use seawall::retry::{Backoff, Chosen, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Classifier, Cloned, Error};
 use tokio::task::unconstrained;
-use tower::Layer;
 use tower::util::BoxCloneService;
+use tower::{Layer, Service};
 
-use crate::support::{Bell, Boxed, Broken, Fail, now, poll_once};
+use crate::support::{Bell, Boxed, Broken, Fail, Probe, now, poll_once};
 
 /// Longer than anything in these tests takes, unless it hangs.
 pub(crate) const LIMIT: Duration = Duration::from_hours(1);
@@ -153,10 +153,8 @@ impl Subject {
     fn new<L>(layer: L) -> Self
     where
         L: Layer<Boxed> + 'static,
-        L::Service: tower::Service<u32, Response = u32, Error = Fail, Future: Send>
-            + Clone
-            + Send
-            + 'static,
+        L::Service:
+            Service<u32, Response = u32, Error = Fail, Future: Send> + Clone + Send + 'static,
     {
         Self {
             wrap: Box::new(move |inner| BoxCloneService::new(layer.layer(inner))),
@@ -198,8 +196,11 @@ impl Subject {
     }
 
     /// Puts the layer around a service, as often as one likes.
-    pub(crate) fn wrap(&self, inner: impl Into<Boxed>) -> Boxed {
-        (self.wrap)(inner.into())
+    pub(crate) fn wrap<S>(&self, inner: S) -> Boxed
+    where
+        S: Service<u32, Response = u32, Error = Fail, Future: Send> + Clone + Send + 'static,
+    {
+        (self.wrap)(Boxed::new(inner))
     }
 
     /// The calls under way, by the count of all layers in it.
@@ -227,6 +228,14 @@ impl Subject {
     }
 }
 
+impl Layer<Probe> for Subject {
+    type Service = Boxed;
+
+    fn layer(&self, probe: Probe) -> Boxed {
+        self.wrap(probe)
+    }
+}
+
 // ===== kinds =====
 
 /// Layers of the list around each other, from the outside in, of which fresh ones can be made.
@@ -249,6 +258,12 @@ impl Kind {
     pub(crate) fn make(self) -> Subject {
         let subjects = self.indices().map(|at| LAYERS[at].1());
         subjects.reduce(Subject::over).expect("a kind has a layer")
+    }
+
+    /// How many attempts one call may make: three for each retry.
+    pub(crate) fn attempts(self) -> usize {
+        let retries = self.indices().filter(|&at| LAYERS[at].0 == "retry").count();
+        3_usize.pow(u32::try_from(retries).expect("a few"))
     }
 
     /// How many layers it has.

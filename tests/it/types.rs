@@ -11,6 +11,7 @@ use seawall::circuit_breaker::{self as breaker, CircuitBreakerLayer};
 use seawall::health::{self, HealthLayer};
 use seawall::retry::{self, RetryLayer};
 use seawall::stack;
+use seawall::testing;
 use seawall::timeout::{self, TimeoutLayer};
 use seawall::{Error, Rejected};
 use tower::util::ServiceFn;
@@ -176,6 +177,24 @@ fn public_types_can_be_sent_shared_and_printed() {
         stack::ClientBuilder: Clone;
         stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
         stack::Client<Inner, seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
+
+        // testing
+        testing::Contract<TimeoutLayer, u32, u32, Fail>: ;
+        testing::Check: Copy;
+        testing::Violation: Clone;
+        testing::Violations: Clone;
+        testing::Exchange<u32, u32, Fail>: Clone;
+        testing::Broken: Copy;
+        testing::Probe<u32, u32, Fail>: Clone;
+        testing::ProbeFuture<u32, u32, Fail>: ;
+        testing::Ledger: Clone;
+        testing::Ready: Copy;
+        testing::Reply: Copy;
+        testing::Breach: Copy;
+        testing::Steps<Inner, u32>: ;
+        testing::Dropped: Copy;
+        testing::Endless: Copy;
+        testing::Bell: Clone;
     }
 }
 

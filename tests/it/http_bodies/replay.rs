@@ -1,6 +1,5 @@
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Request;
@@ -192,12 +191,12 @@ fn two_that_wait_are_both_woken_and_neither_depends_on_the_other() {
     let mut second = first.try_clone().unwrap();
     let bells = [Bell::new(), Bell::new()];
     let wait = |body: &mut ReplayBody<_>, nth: usize| {
-        let waker = Waker::from(Arc::clone(&bells[nth]));
+        let waker = bells[nth].waker();
         Pin::new(body).poll_frame(&mut Context::from_waker(&waker)).is_pending()
     };
     assert!(wait(&mut first, 0) && wait(&mut second, 1));
     sender.try_send(Frame::data(Bytes::from("one"))).unwrap();
-    assert_eq!(bells.each_ref().map(|bell| bell.rings()), [1, 1]);
+    assert_eq!(bells.each_ref().map(Bell::rings), [1, 1]);
     assert!(!wait(&mut second, 1) && !wait(&mut first, 0));
     // The one that polled the original last goes away, or does not come back.
     assert!(wait(&mut first, 0) && wait(&mut second, 1));
@@ -226,7 +225,7 @@ impl Body for Busy {
 #[test]
 fn one_that_comes_while_another_polls_is_told_when_that_is_done() {
     let bell = Bell::new();
-    let waker = Waker::from(Arc::clone(&bell));
+    let waker = bell.waker();
     let (sender, latecomers) = std::sync::mpsc::channel::<ReplayBody<Busy>>();
     let (back, polled) = std::sync::mpsc::channel();
     let mut first = ReplayBody::new(

@@ -1,0 +1,355 @@
+//! A scripted inner service that keeps books on how it is treated.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tower::Service;
+
+use super::exchange::Exchange;
+use crate::shell::lock;
+use crate::sync::{Mutex, MutexGuard};
+
+/// What a [`Probe`] says when it is asked whether it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ready {
+    /// While there is room.
+    Yes,
+    /// Not until the script changes.
+    No,
+    /// Each instance says `Pending` so many times first, and wakes whoever asked.
+    After(u32),
+    /// The error of the [`Exchange`].
+    Fails,
+    /// Panics.
+    Panics,
+}
+
+/// What a [`Probe`] does with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// Answers at once, as the [`Exchange`] says.
+    Answers,
+    /// The error of the [`Exchange`].
+    Fails,
+    /// Nothing, until the script changes.
+    Never,
+    /// Says `Pending` so many times first, and wakes whoever asked.
+    After(u32),
+    /// Panics in `call`.
+    PanicsInCall,
+    /// Panics when its future is polled.
+    PanicsInFuture,
+}
+
+/// What a [`Probe`] was done to that tower's contract forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Breach {
+    /// An instance was called that had not said that it was ready.
+    CalledUnready,
+    /// The future of a call was polled after it had answered.
+    PolledAfterReady,
+}
+
+/// The innermost service of a test. It reserves in `poll_ready`, as tower's `ConcurrencyLimit` and
+/// `Buffer` do, spends the reservation in `call`, and writes down when it is called without one.
+///
+/// ```
+/// use seawall::testing::{Bell, Breach, Broken, Exchange, Probe};
+/// use tower::Service;
+///
+/// let (ledger, probe) = Probe::new(Exchange::echo(|| Broken));
+/// let (bell, mut readied) = (Bell::new(), probe.clone());
+/// assert!(bell.poll_ready(&mut readied).is_ready());
+/// assert_eq!(ledger.reserved(), 1);
+///
+/// let mut clone = readied.clone(); // readiness is not cloned
+/// let _answer = clone.call(7);
+/// assert_eq!(ledger.breaches(), [Breach::CalledUnready]);
+/// assert_eq!(ledger.in_flight(), 1);
+/// ```
+pub struct Probe<Req, Res, E> {
+    exchange: Exchange<Req, Res, E>,
+    ledger: Ledger,
+    reserved: bool,
+    asked: u32,
+}
+
+/// The books of a probe and all its clones, and the script that they follow.
+#[derive(Debug, Clone)]
+pub struct Ledger(Arc<Mutex<Books>>);
+
+#[derive(Debug)]
+struct Books {
+    ready: Ready,
+    reply: Reply,
+    capacity: usize,
+    reserved: usize,
+    in_flight: usize,
+    calls: usize,
+    answered: usize,
+    breaches: Vec<Breach>,
+    waiting: Vec<Waker>,
+}
+
+/// More breaches than this of one probe tell nothing new.
+const MOST_BREACHES: usize = 64;
+
+// ===== impl Ledger =====
+
+impl Ledger {
+    /// What the probe says when it is asked from now on; wakes everyone who waits for it.
+    pub fn set_ready(&self, ready: Ready) {
+        self.change(|books| books.ready = ready);
+    }
+
+    /// What it does with calls from now on, those under way included; wakes everyone who waits.
+    pub fn set_reply(&self, reply: Reply) {
+        self.change(|books| books.reply = reply);
+    }
+
+    /// From now on there is room for so many reservations and calls together; at first for any.
+    pub fn set_capacity(&self, capacity: usize) {
+        self.change(|books| books.capacity = capacity);
+    }
+
+    /// Reservations that were neither spent nor given back.
+    pub fn reserved(&self) -> usize {
+        self.books().reserved
+    }
+
+    /// Futures of calls that were made and not dropped.
+    pub fn in_flight(&self) -> usize {
+        self.books().in_flight
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> usize {
+        self.books().calls
+    }
+
+    /// The calls that were answered so far, well or not.
+    pub fn answered(&self) -> usize {
+        self.books().answered
+    }
+
+    /// What was done to the probe that must not be; the first 64.
+    pub fn breaches(&self) -> Vec<Breach> {
+        self.books().breaches.clone()
+    }
+
+    /// No instance was called that had not been polled ready, and no future that was over.
+    ///
+    /// # Panics
+    ///
+    /// If one was.
+    #[track_caller]
+    pub fn assert_no_breach(&self) {
+        assert_eq!(self.breaches(), [], "the inner service was mistreated");
+    }
+
+    /// No breach, nothing reserved, and nothing under way.
+    ///
+    /// # Panics
+    ///
+    /// If it is otherwise.
+    #[track_caller]
+    pub fn assert_at_rest(&self) {
+        self.assert_no_breach();
+        assert_eq!(self.reserved(), 0, "reservations that nobody will use");
+        assert_eq!(self.in_flight(), 0, "inner futures that nobody polls");
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        lock(&self.0)
+    }
+
+    /// Changes the books, and wakes everyone who waits for a change.
+    fn change(&self, change: impl FnOnce(&mut Books)) {
+        let mut books = self.books();
+        change(&mut books);
+        let waiting = std::mem::take(&mut books.waiting);
+        drop(books);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Books {
+    fn note(&mut self, breach: Breach) {
+        if self.breaches.len() < MOST_BREACHES {
+            self.breaches.push(breach);
+        }
+    }
+}
+
+// ===== impl Probe =====
+
+impl<Req, Res, E> Probe<Req, Res, E> {
+    /// A probe that is ready and answers, and its books.
+    pub fn new(exchange: Exchange<Req, Res, E>) -> (Ledger, Self) {
+        let ledger = Ledger(Arc::new(Mutex::new(Books {
+            ready: Ready::Yes,
+            reply: Reply::Answers,
+            capacity: usize::MAX,
+            reserved: 0,
+            in_flight: 0,
+            calls: 0,
+            answered: 0,
+            breaches: Vec::new(),
+            waiting: Vec::new(),
+        })));
+        (ledger.clone(), Self { exchange, ledger, reserved: false, asked: 0 })
+    }
+
+    fn release(&mut self) {
+        if std::mem::take(&mut self.reserved) {
+            self.ledger.change(|books| books.reserved -= 1);
+        }
+    }
+}
+
+impl<Req, Res, E> Service<Req> for Probe<Req, Res, E> {
+    type Response = Res;
+    type Error = E;
+    type Future = ProbeFuture<Req, Res, E>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+        if self.reserved {
+            return Poll::Ready(Ok(()));
+        }
+        let mut books = self.ledger.books();
+        let full = books.reserved + books.in_flight >= books.capacity;
+        match books.ready {
+            Ready::Yes | Ready::After(_) if full => {
+                books.waiting.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Ready::No => {
+                books.waiting.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Ready::After(times) if self.asked < times => {
+                drop(books);
+                self.asked += 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Ready::Yes | Ready::After(_) => {}
+            Ready::Fails => {
+                drop(books);
+                return Poll::Ready(Err(self.exchange.error()));
+            }
+            Ready::Panics => {
+                drop(books);
+                panic!("scripted: poll_ready");
+            }
+        }
+        books.reserved += 1;
+        self.reserved = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.asked = 0;
+        let mut books = self.ledger.books();
+        books.calls += 1;
+        if !self.reserved {
+            books.note(Breach::CalledUnready);
+        }
+        let panics = books.reply == Reply::PanicsInCall;
+        books.in_flight += usize::from(!panics);
+        drop(books);
+        self.release();
+        assert!(!panics, "scripted: call");
+        ProbeFuture {
+            exchange: self.exchange.clone(),
+            ledger: self.ledger.clone(),
+            request: Some(request),
+            polled: 0,
+        }
+    }
+}
+
+impl<Req, Res, E> Clone for Probe<Req, Res, E> {
+    fn clone(&self) -> Self {
+        let (exchange, ledger) = (self.exchange.clone(), self.ledger.clone());
+        Self { exchange, ledger, reserved: false, asked: 0 }
+    }
+}
+
+impl<Req, Res, E> Drop for Probe<Req, Res, E> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl<Req, Res, E> fmt::Debug for Probe<Req, Res, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").field("reserved", &self.reserved).finish_non_exhaustive()
+    }
+}
+
+/// The future of a [`Probe`]'s call.
+pub struct ProbeFuture<Req, Res, E> {
+    exchange: Exchange<Req, Res, E>,
+    ledger: Ledger,
+    /// Until it is answered.
+    request: Option<Req>,
+    polled: u32,
+}
+
+/// The request is moved out and never pinned.
+impl<Req, Res, E> Unpin for ProbeFuture<Req, Res, E> {}
+
+impl<Req, Res, E> Future for ProbeFuture<Req, Res, E> {
+    type Output = Result<Res, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ledger = self.ledger.clone();
+        let mut books = ledger.books();
+        if self.request.is_none() {
+            books.note(Breach::PolledAfterReady);
+            return Poll::Pending;
+        }
+        match books.reply {
+            Reply::Never => {
+                books.waiting.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Reply::After(times) if self.polled < times => {
+                drop(books);
+                self.polled += 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Reply::Answers | Reply::After(_) | Reply::Fails => {}
+            Reply::PanicsInFuture | Reply::PanicsInCall => {
+                drop(books);
+                panic!("scripted: future");
+            }
+        }
+        let fails = books.reply == Reply::Fails;
+        books.answered += 1;
+        drop(books);
+        Poll::Ready(match self.request.take() {
+            Some(request) if !fails => Ok(self.exchange.answer(request)),
+            _ => Err(self.exchange.error()),
+        })
+    }
+}
+
+impl<Req, Res, E> Drop for ProbeFuture<Req, Res, E> {
+    fn drop(&mut self) {
+        self.ledger.change(|books| books.in_flight -= 1);
+    }
+}
+
+impl<Req, Res, E> fmt::Debug for ProbeFuture<Req, Res, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeFuture").field("polled", &self.polled).finish_non_exhaustive()
+    }
+}
