@@ -251,7 +251,8 @@ where
         let rejection = result.as_ref().err().and_then(CallError::rejected);
         let copied = outcome.again != Again::Never
             && this.copy.as_mut().is_some_and(|copy| this.kit.copy.take_over(copy));
-        let (failed, kind) = Failed::of(outcome, rejection, copied);
+        let (mut failed, kind) = Failed::of(outcome, rejection, copied);
+        failed.repeated = this.journey.travels.as_ref().is_some_and(|call| call.prior > 0);
         let law = policy.law();
         let left = journey.left(&law, this.travels.as_ref());
         match policy.next(&law, &mut journey.attempts, failed, kind, left) {
@@ -386,6 +387,7 @@ impl Failed {
             unsent: outcome.sent == Sent::Never,
             refused: rejection.is_some() && !timed_out,
             copied,
+            repeated: false,
         };
         let kind = match outcome.health {
             _ if failed.refused => Kind::Refused,

@@ -99,6 +99,9 @@ where
             None
         };
         let travels = self.kit.number(&mut request, 1);
+        // A repetition is not repeated: its body need not be recorded.
+        let repeated = travels.as_ref().is_some_and(|call| call.prior > 0);
+        let copy = copy.filter(|_| !repeated);
         let spare = copy.is_some().then(|| self.spare());
         let kit = self.kit.clone();
         // Each branch makes its own future, so that it is made in its place.

@@ -20,6 +20,8 @@ mod hooks;
 mod house;
 #[cfg(feature = "http")]
 mod http_bodies;
+#[cfg(feature = "http")]
+mod http_edge;
 mod metrics;
 mod ordering;
 mod policy;
