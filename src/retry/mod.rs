@@ -105,6 +105,7 @@ mod policy;
 mod service;
 #[cfg(test)]
 mod tests;
+mod travels;
 
 pub use budget::{
     BUDGET_CAP, Budget, BudgetBuilder, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE, Withdrawal,
