@@ -187,11 +187,20 @@ pub enum Stop {
     NoCopy,
     /// One of our own layers refused the call.
     Refused,
+    /// The request is a repetition by its caller, who goes on repeating it if anybody does.
+    Repeated,
 }
 
 impl Stop {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Final, Self::Exhausted, Self::Budget, Self::Deadline, Self::NoCopy, Self::Refused];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Final,
+        Self::Exhausted,
+        Self::Budget,
+        Self::Deadline,
+        Self::NoCopy,
+        Self::Refused,
+        Self::Repeated,
+    ];
 
     /// The metric label `reason`.
     pub const fn as_str(self) -> &'static str {
@@ -202,6 +211,7 @@ impl Stop {
             Self::Deadline => "deadline",
             Self::NoCopy => "no_copy",
             Self::Refused => "refused",
+            Self::Repeated => "repeated",
         }
     }
 }

@@ -133,6 +133,9 @@ pub struct Call {
     pub deadline: Option<Deadline>,
     /// Which attempt this is, counted from 1; 0 where nobody retries.
     pub attempt: u32,
+    /// How many attempts the caller told of before this request; 0 where nobody reads that. A retry
+    /// leaves a request that is itself a repetition to whoever repeats it.
+    pub prior: u32,
     /// Where the time of each attempt is noted, for someone further out.
     pub measure: Option<Measure>,
 }

@@ -16,6 +16,11 @@ mod respond;
 mod timeout;
 mod trailers;
 
+/// The header that tells a gRPC server how many attempts there were before (gRFC A6); see
+/// [`WriteAttemptLayer`](crate::http::WriteAttemptLayer).
+pub const PREVIOUS_ATTEMPTS: http::HeaderName =
+    http::HeaderName::from_static("grpc-previous-rpc-attempts");
+
 pub use classify::{Code, GrpcClassifier, of_code};
 pub use health::{HealthBody, HealthService, WATCHERS};
 pub use respond::{Trailers, code_of, respond};

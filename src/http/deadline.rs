@@ -111,6 +111,18 @@ impl ReadDeadlineLayer {
         (self.floor, self.cap) = (floor, cap);
         Ok(self)
     }
+
+    /// Takes the header out of a request, and puts what it says into the extensions.
+    pub(super) fn take<B>(&self, request: &mut Request<B>) {
+        let Self { header, floor, cap } = self;
+        // Removes every copy of the header, and reads the first.
+        let value = request.headers_mut().remove(header.name());
+        if let Some(timeout) = value.and_then(|value| header.read(&value)) {
+            let told = Deadline::after(timeout.min(*cap).max(*floor));
+            let call = request.extensions_mut().get_or_insert_with(Call::default);
+            call.deadline = Some(call.deadline.map_or(told, |deadline| deadline.min(told)));
+        }
+    }
 }
 
 impl<S> Layer<S> for ReadDeadlineLayer {
@@ -141,15 +153,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let ReadDeadlineLayer { header, floor, cap } = &self.layer;
-        // Removes every copy of the header, and reads the first.
-        let value = request.headers_mut().remove(header.name());
-        if let Some(timeout) = value.and_then(|value| header.read(&value)) {
-            let told = Deadline::after(timeout.min(*cap).max(*floor));
-            let mut call: Call = request.extensions().get().cloned().unwrap_or_default();
-            call.deadline = Some(call.deadline.map_or(told, |deadline| deadline.min(told)));
-            request.extensions_mut().insert(call);
-        }
+        self.layer.take(&mut request);
         self.inner.call(request)
     }
 }

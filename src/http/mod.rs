@@ -22,10 +22,12 @@
 //! ```
 
 mod at_end;
+mod attempt;
 mod carry;
 mod check;
 mod classify;
 mod deadline;
+mod edge;
 mod endpoint;
 mod health;
 mod hint;
@@ -38,11 +40,13 @@ pub mod body_timeout;
 pub mod drain;
 
 pub use at_end::{AtEnd, AtFirstByte, AtTrailers, HeadKnows, JudgeTrailers, SettleBody};
+pub use attempt::{WriteAttempt, WriteAttemptLayer};
 pub use carry::InExtensions;
 pub use classify::{AsError, HttpClassifier, of_error, of_status};
 pub use deadline::{
     DEADLINE_CAP, ReadDeadline, ReadDeadlineLayer, TimeoutHeader, WriteDeadline, WriteDeadlineLayer,
 };
+pub use edge::{ATTEMPTS_CAP, Edge, EdgeLayer, KEY_CAP, STRIPPED};
 pub use endpoint::HealthEndpoint;
 pub use health::health_response;
 pub use hint::{hint, retry_after};

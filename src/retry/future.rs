@@ -13,11 +13,12 @@ use tower::Service;
 use super::budget::Withdrawal;
 use super::machine::{Attempts, Failed, Law, Next};
 use super::policy::{Flight, Kind};
+use super::travels::{Kit, Travels};
 use crate::classify::Classify;
 use crate::error::{CallError, Reason, Rejected};
 use crate::event::Stop;
 use crate::outcome::{Again, Health, Outcome, Sent};
-use crate::request::{Call, Carry, CloneRequest};
+use crate::request::{Carry, CloneRequest};
 use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
 use crate::shell::template::Template;
@@ -54,24 +55,10 @@ enum Stage {
     Over,
 }
 
-/// How a call copies, numbers and reads its requests.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Kit<R, K> {
-    pub(super) copy: R,
-    pub(super) carry: K,
-}
-
 /// Where the service for a further attempt comes from.
 pub(super) enum Source<S> {
     Clone(S),
     Template(Arc<Template<S>>),
-}
-
-/// What travels with a request.
-pub(super) struct Travels {
-    call: Call,
-    /// When the attempt under way began, if someone measures.
-    began: Option<Instant>,
 }
 
 /// What a call has been through.
@@ -81,23 +68,6 @@ struct Journey<E> {
     /// When the first attempt was first found pending, or failed.
     started: Option<Instant>,
     last_error: Option<E>,
-}
-
-impl<R, K> Kit<R, K> {
-    /// Writes the number of the attempt into a request; returns what travels with it.
-    pub(super) fn number<Req>(&self, request: &mut Req, attempt: u32) -> Option<Travels>
-    where
-        K: Carry<Req>,
-    {
-        if !self.carry.carries() {
-            return None;
-        }
-        let mut call = self.carry.read(request);
-        call.attempt = attempt;
-        self.carry.write(request, &call);
-        let began = call.measure.is_some().then(time::now);
-        Some(Travels { call, began })
-    }
 }
 
 impl<S: Clone> Source<S> {
@@ -251,7 +221,8 @@ where
         let rejection = result.as_ref().err().and_then(CallError::rejected);
         let copied = outcome.again != Again::Never
             && this.copy.as_mut().is_some_and(|copy| this.kit.copy.take_over(copy));
-        let (failed, kind) = Failed::of(outcome, rejection, copied);
+        let (mut failed, kind) = Failed::of(outcome, rejection, copied);
+        failed.repeated = this.travels.as_ref().is_some_and(Travels::is_repetition);
         let law = policy.law();
         let left = journey.left(&law, this.travels.as_ref());
         match policy.next(&law, &mut journey.attempts, failed, kind, left) {
@@ -298,9 +269,7 @@ where
         }
         if let Some(travels) = this.travels.as_mut() {
             // What was read when the call began: what the copy holds may count from its reading.
-            travels.call.attempt = journey.attempts.number();
-            this.kit.carry.write(&mut request, &travels.call);
-            travels.began = travels.began.map(|_| time::now());
+            this.kit.write(&mut request, journey.attempts.number(), travels);
         }
         if let Some(spare) = this.spare.as_ref() {
             this.attempt.set(Oneshot::waiting(spare.make(), request));
@@ -369,14 +338,6 @@ impl<E> Journey<E> {
     }
 }
 
-impl Travels {
-    fn note_attempt(&self) {
-        if let (Some(measure), Some(began)) = (&self.call.measure, self.began) {
-            measure.record(time::now().saturating_duration_since(began));
-        }
-    }
-}
-
 impl Failed {
     fn of(outcome: Outcome, rejection: Option<&Rejected>, copied: bool) -> (Self, Kind) {
         let timed_out = rejection.is_some_and(|rejected| rejected.reason() == Reason::TimedOut);
@@ -386,6 +347,7 @@ impl Failed {
             unsent: outcome.sent == Sent::Never,
             refused: rejection.is_some() && !timed_out,
             copied,
+            repeated: false,
         };
         let kind = match outcome.health {
             _ if failed.refused => Kind::Refused,

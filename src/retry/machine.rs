@@ -41,6 +41,8 @@ pub(crate) struct Failed {
     pub(crate) refused: bool,
     /// A copy of the request is at hand.
     pub(crate) copied: bool,
+    /// The request is a repetition by its caller.
+    pub(crate) repeated: bool,
 }
 
 /// What to do next.
@@ -73,6 +75,9 @@ impl Attempts {
         }
         if how.refused && !law.wait_for_refusals {
             return Some(Stop::Refused);
+        }
+        if how.repeated {
+            return Some(Stop::Repeated); // or retries multiply along a chain (pitfall B21)
         }
         let used = if how.unsent { self.unsent.saturating_add(1) } else { self.counted };
         // For the last attempt no copy was made: the request is not to blame.

@@ -47,6 +47,10 @@
 //! repeated no more often than [`attempts`](Dials::attempts). A refusal by one of our own layers
 //! further in is not hammered: it ends the call, or is waited for ([`OnRefusal`]).
 //!
+//! A request that its caller already repeats ([`prior`](crate::Call::prior), which is 0 unless somebody reads it
+//! from the wire and says so) is not repeated here: attempts along a chain add up then, where they
+//! would multiply.
+//!
 //! The copy for a repetition is made before each attempt but the last, and is asked whether it can
 //! still be sent when its turn comes ([`take_over`](crate::CloneRequest::take_over)). Each repetition goes to a
 //! clone of the inner service that is driven to readiness, for no longer than there is time. A
@@ -101,6 +105,7 @@ mod policy;
 mod service;
 #[cfg(test)]
 mod tests;
+mod travels;
 
 pub use budget::{
     BUDGET_CAP, Budget, BudgetBuilder, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE, Withdrawal,

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 
 use tower::Service;
 
-use super::future::{Kit, ResponseFuture, Source};
+use super::future::{ResponseFuture, Source};
 use super::policy::{Flight, Policy};
+use super::travels::{Kit, Travels};
 use crate::classify::Classify;
 use crate::error::{CallError, Reason};
 use crate::request::{Carry, CloneRequest};
@@ -93,12 +94,13 @@ where
             return ResponseFuture::refused(rejected, self.kit.clone());
         };
         let flight = Flight::new(lane);
-        let copy = if flight.policy().is_some_and(Policy::copies) {
-            self.kit.copy.clone_request(&request)
-        } else {
-            None
-        };
-        let travels = self.kit.number(&mut request, 1);
+        let mut travels = self.kit.read(&request);
+        let copies = !travels.as_ref().is_some_and(Travels::is_repetition)
+            && flight.policy().is_some_and(Policy::copies);
+        let copy = if copies { self.kit.copy.clone_request(&request) } else { None };
+        if let Some(travels) = &mut travels {
+            self.kit.write(&mut request, 1, travels);
+        }
         let spare = copy.is_some().then(|| self.spare());
         let kit = self.kit.clone();
         // Each branch makes its own future, so that it is made in its place.

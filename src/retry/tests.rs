@@ -6,8 +6,14 @@ use super::machine::{Attempts, Failed, Law, Next};
 use crate::event::Stop;
 use crate::parts::backoff::{Curve, Shape};
 
-const FAILED: Failed =
-    Failed { again: true, hint: None, unsent: false, refused: false, copied: true };
+const FAILED: Failed = Failed {
+    again: true,
+    hint: None,
+    unsent: false,
+    refused: false,
+    copied: true,
+    repeated: false,
+};
 
 fn law(attempts: u32) -> Law {
     let curve = Curve { base: 10, factor: 2, cap: 100, shape: Shape::None };
@@ -24,13 +30,15 @@ fn law(attempts: u32) -> Law {
 fn failures() -> impl Strategy<Value = Failed> {
     let often = prop::bool::weighted(0.9);
     let hint = prop::option::of(prop_oneof![0_u64..2_000, Just(u64::MAX)]);
-    let flags = (often, any::<bool>(), prop::bool::weighted(0.2), often);
-    (flags, hint).prop_map(|((again, unsent, refused, copied), hint)| Failed {
+    let rarely = prop::bool::weighted(0.1);
+    let flags = (often, any::<bool>(), prop::bool::weighted(0.2), often, rarely);
+    (flags, hint).prop_map(|((again, unsent, refused, copied, repeated), hint)| Failed {
         again,
         hint,
         unsent,
         refused,
         copied,
+        repeated,
     })
 }
 
@@ -43,6 +51,8 @@ fn model(law: &Law, repeated: &[bool], how: Failed, left: Option<u64>, backoff: 
         Next::Stop(Stop::Final)
     } else if how.refused && !law.wait_for_refusals {
         Next::Stop(Stop::Refused)
+    } else if how.repeated {
+        Next::Stop(Stop::Repeated)
     } else if alike + 1 >= law.attempts {
         Next::Stop(Stop::Exhausted)
     } else if !how.copied {

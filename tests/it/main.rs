@@ -21,6 +21,8 @@ mod hooks;
 mod house;
 #[cfg(feature = "http")]
 mod http_bodies;
+#[cfg(feature = "http")]
+mod http_edge;
 mod kit;
 mod metrics;
 mod ordering;

@@ -213,6 +213,10 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::ReadDeadline<Inner>: Clone;
         seawall::http::WriteDeadlineLayer: Clone;
         seawall::http::WriteDeadline<Inner>: Clone;
+        seawall::http::WriteAttemptLayer: Clone;
+        seawall::http::WriteAttempt<Inner>: Clone;
+        seawall::http::EdgeLayer: Clone;
+        seawall::http::Edge<Inner>: Clone;
         seawall::http::HealthEndpoint: Clone;
         seawall::http::Problem: Copy;
         seawall::http::RenderBy<fn(&Rejected) -> http::Response<String>>: Copy;

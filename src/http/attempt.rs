@@ -1,0 +1,106 @@
+//! The number of an attempt on the wire, for the one who is called.
+
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tower::{Layer, Service};
+
+use crate::request::Call;
+
+/// Writes into each request that goes out how many attempts there were before it, so that whoever is
+/// called need not multiply them.
+///
+/// For clients, innermost. A first attempt bears no such header, and one that is there already is
+/// replaced or taken out. The number is that of the retry further out, which has to
+/// [carry](crate::retry::Builder::carry) its facts [`InExtensions`](super::InExtensions), and of
+/// the attempts that the caller of this process told of, if [the edge](super::EdgeLayer::attempts) read it.
+/// For gRPC the header is [`PREVIOUS_ATTEMPTS`](crate::grpc::PREVIOUS_ATTEMPTS) (gRFC A6).
+///
+/// ```
+/// use http::{HeaderName, Request, Response};
+/// use seawall::http::{HttpClassifier, InExtensions, Replay, WriteAttemptLayer};
+/// use seawall::{Error, retry::RetryLayer};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let retry = RetryLayer::builder("api")
+///     .classify(HttpClassifier)
+///     .copy_with(Replay::default())
+///     .carry(InExtensions)
+///     .build()?;
+/// let client = ServiceBuilder::new()
+///     .layer(retry)
+///     .layer(WriteAttemptLayer::new(HeaderName::from_static("x-previous-attempts")))
+///     .map_err(Error::Inner)
+///     .service(service_fn(|request: Request<String>| async move {
+///         let again = request.headers().contains_key("x-previous-attempts");
+///         let status = if again { 200 } else { 503 };
+///         Ok::<_, std::io::Error>(Response::builder().status(status).body(()).unwrap())
+///     }));
+/// assert_eq!(client.oneshot(Request::default()).await?.status(), 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct WriteAttemptLayer {
+    name: HeaderName,
+}
+
+impl WriteAttemptLayer {
+    /// Writes this header.
+    pub const fn new(name: HeaderName) -> Self {
+        Self { name }
+    }
+}
+
+impl<S> Layer<S> for WriteAttemptLayer {
+    type Service = WriteAttempt<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        WriteAttempt { inner, layer: self.clone() }
+    }
+}
+
+/// Writes numbers of attempts; see [`WriteAttemptLayer`].
+#[derive(Debug, Clone)]
+pub struct WriteAttempt<S> {
+    inner: S,
+    layer: WriteAttemptLayer,
+}
+
+impl<S, B> Service<Request<B>> for WriteAttempt<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        let before = |call: &Call| call.prior.saturating_add(call.attempt.saturating_sub(1));
+        match request.extensions().get().map_or(0, before) {
+            0 => request.headers_mut().remove(&self.layer.name),
+            before => {
+                request.headers_mut().insert(self.layer.name.clone(), HeaderValue::from(before))
+            }
+        };
+        self.inner.call(request)
+    }
+}
+
+/// How many attempts a caller tells of: the most, where it says so more than once, at most `cap`,
+/// and none where it makes no sense. Takes the header out.
+pub(super) fn take(headers: &mut HeaderMap, name: &HeaderName, cap: u32) -> u32 {
+    let read = |value: &HeaderValue| -> Option<u32> {
+        let value = value.to_str().ok()?.trim();
+        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| value.parse().unwrap_or(u32::MAX))
+    };
+    let told = headers.get_all(name).iter().filter_map(read).max();
+    headers.remove(name);
+    told.unwrap_or(0).min(cap)
+}

@@ -1,0 +1,214 @@
+//! The edge: what a caller says about its call is not believed unless it was switched on.
+
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tower::{Layer, Service};
+
+use super::{ReadDeadlineLayer, Replay, attempt};
+use crate::request::Call;
+
+/// Headers that speak of deadlines, attempts, idempotency and priority: none of them passes an
+/// [`EdgeLayer`] unless it is switched on.
+///
+/// They are those of gRPC, of Envoy, of RFC 9218 and of the IETF draft on idempotency keys. Names of your
+/// own are added with [`EdgeLayer::strip`].
+pub const STRIPPED: [HeaderName; 7] = [
+    HeaderName::from_static("grpc-timeout"),
+    HeaderName::from_static("grpc-previous-rpc-attempts"),
+    HeaderName::from_static("x-envoy-expected-rq-timeout-ms"),
+    HeaderName::from_static("x-envoy-upstream-rq-timeout-ms"),
+    HeaderName::from_static("x-envoy-attempt-count"),
+    Replay::IDEMPOTENCY_KEY,
+    PRIORITY,
+];
+
+/// The most attempts that a caller is believed to have made; see [`EdgeLayer::attempts`].
+pub const ATTEMPTS_CAP: u32 = 100;
+/// The longest idempotency key that passes, in bytes; see [`EdgeLayer::key`].
+pub const KEY_CAP: usize = 255;
+/// The longest priority that is read, in bytes.
+const PRIORITY_CAP: usize = 64;
+
+const PRIORITY: HeaderName = HeaderName::from_static("priority");
+/// What a request is that does not say how urgent it is (RFC 9218 §4.1).
+const USUAL_URGENCY: u8 = 3;
+const LEAST_URGENCY: u8 = 7;
+
+/// Takes out of requests what their callers say about deadlines, attempts, idempotency and priority,
+/// and reads or passes what was switched on, within bounds.
+///
+/// For servers and proxies, outside everything that decides. A stranger who sets these headers could
+/// otherwise make your retries stop, its own calls repeated, or everybody else wait behind it.
+/// Switch on what you read from peers that you run yourself. All values are safe: what cannot be
+/// read counts as absent.
+///
+/// | switch | reads | within | goes further in as |
+/// | --- | --- | --- | --- |
+/// | [`deadline`](Self::deadline) | the time left | the floor and cap of [`ReadDeadlineLayer::bounds`] | [`Call::deadline`](crate::Call::deadline) |
+/// | [`attempts`](Self::attempts) | attempts before this one | 0 to [100](ATTEMPTS_CAP) | [`Call::prior`](crate::Call::prior) |
+/// | [`key`](Self::key) | the idempotency key | one, visible ASCII, 1 to [255](KEY_CAP) bytes | the header |
+/// | [`priority`](Self::priority) | `u` and `i` of RFC 9218 | the most urgent you allow, to 7 | the header, written anew |
+///
+/// With nothing switched on, `grpc-timeout` is taken out too: a server further in then works for as long
+/// as its own limits say, also where its caller has given up.
+///
+/// ```
+/// use http::{HeaderName, Request};
+/// use seawall::http::{EdgeLayer, ReadDeadlineLayer, TimeoutHeader};
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let timeout = TimeoutHeader::Millis(HeaderName::from_static("x-timeout-ms"));
+/// let (floor, cap) = (Duration::from_millis(10), Duration::from_secs(10));
+/// let server = ServiceBuilder::new()
+///     .layer(EdgeLayer::new().deadline(ReadDeadlineLayer::new(timeout).bounds(floor, cap)?))
+///     .service(service_fn(|request: Request<()>| async move {
+///         assert!(request.headers().is_empty());
+///         let call = request.extensions().get::<seawall::Call>().unwrap();
+///         assert!(call.deadline.unwrap().remaining() <= Duration::from_secs(10));
+///         Ok::<_, std::io::Error>(())
+///     }));
+/// let request = Request::builder().header("x-timeout-ms", "3600000").header("priority", "u=0");
+/// server.oneshot(request.body(())?).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct EdgeLayer {
+    strip: Vec<HeaderName>,
+    deadline: Option<ReadDeadlineLayer>,
+    attempts: Option<HeaderName>,
+    key: Option<HeaderName>,
+    most_urgent: Option<u8>,
+}
+
+impl EdgeLayer {
+    /// Takes out everything, and reads nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes out this header too.
+    pub fn strip(mut self, name: HeaderName) -> Self {
+        self.strip.push(name);
+        self
+    }
+
+    /// Believes this header about the time that is left, within its bounds.
+    pub fn deadline(mut self, read: ReadDeadlineLayer) -> Self {
+        self.deadline = Some(read);
+        self
+    }
+
+    /// Believes this header about the attempts that there were before, so that a
+    /// [retry](crate::retry) further in leaves repetitions to whoever repeats already.
+    ///
+    /// It holds a whole number, as [`WriteAttemptLayer`](super::WriteAttemptLayer) writes it. Of several
+    /// the greatest counts.
+    pub fn attempts(mut self, name: HeaderName) -> Self {
+        self.attempts = Some(name);
+        self
+    }
+
+    /// Lets an idempotency key under this name pass, as [`Replay::key_header`] can be told to look
+    /// for. What is no key, and what is there more than once, does not pass.
+    pub fn key(mut self, name: HeaderName) -> Self {
+        self.key = Some(name);
+        self
+    }
+
+    /// Lets `priority` pass (RFC 9218), with an urgency of at best `most_urgent`: 0 is the most and 7
+    /// the least there is.
+    pub fn priority(mut self, most_urgent: u8) -> Self {
+        self.most_urgent = Some(most_urgent.min(LEAST_URGENCY));
+        self
+    }
+
+    fn sift<B>(&self, request: &mut Request<B>) {
+        if let Some(deadline) = &self.deadline {
+            deadline.take(request);
+        }
+        if let Some(name) = &self.attempts {
+            let prior = attempt::take(request.headers_mut(), name, ATTEMPTS_CAP);
+            if prior > 0 {
+                let call = request.extensions_mut().get_or_insert_with(Call::default);
+                call.prior = call.prior.max(prior);
+            }
+        }
+        let headers = request.headers_mut();
+        let key = self.key.as_ref().and_then(|name| Some((name, key_in(headers, name)?)));
+        let priority = self.most_urgent.and_then(|most| priority_in(headers, most));
+        for name in STRIPPED.iter().chain(&self.strip).chain(&self.key) {
+            headers.remove(name);
+        }
+        if let Some((name, key)) = key {
+            headers.insert(name, key);
+        }
+        if let Some(priority) = priority {
+            headers.insert(PRIORITY, priority);
+        }
+    }
+}
+
+fn key_in(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let key = values.next().filter(|_| values.next().is_none())?;
+    let visible = key.as_bytes().iter().all(|byte| (b' '..=b'~').contains(byte));
+    (visible && (1..=KEY_CAP).contains(&key.len())).then(|| key.clone())
+}
+
+/// The members that RFC 9218 knows, of a dictionary (RFC 9651 §3.2) of which the last word counts.
+fn priority_in(headers: &HeaderMap, most_urgent: u8) -> Option<HeaderValue> {
+    let value = headers.get(PRIORITY).filter(|value| value.len() <= PRIORITY_CAP)?;
+    let (mut urgency, mut incremental) = (USUAL_URGENCY, false);
+    for member in value.to_str().ok()?.split(',') {
+        match member.trim() {
+            "i" | "i=?1" => incremental = true,
+            "i=?0" => incremental = false,
+            // What is unknown, or out of range, is ignored (§4).
+            member => {
+                if let Some([digit @ b'0'..=b'7']) = member.strip_prefix("u=").map(str::as_bytes) {
+                    urgency = digit - b'0';
+                }
+            }
+        }
+    }
+    let urgency = urgency.max(most_urgent);
+    let incremental = if incremental { ", i" } else { "" };
+    HeaderValue::try_from(format!("u={urgency}{incremental}")).ok()
+}
+
+impl<S> Layer<S> for EdgeLayer {
+    type Service = Edge<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Edge { inner, layer: self.clone() }
+    }
+}
+
+/// Believes nobody; see [`EdgeLayer`].
+#[derive(Debug, Clone)]
+pub struct Edge<S> {
+    inner: S,
+    layer: EdgeLayer,
+}
+
+impl<S, B> Service<Request<B>> for Edge<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        self.layer.sift(&mut request);
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,363 @@
+//! What callers say about their calls: not believed unless it was switched on, and then within
+//! bounds; and what we say about ours.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt;
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use proptest::prelude::*;
+use seawall::bulkhead::BulkheadLayer;
+use seawall::http::{
+    ATTEMPTS_CAP, EdgeLayer, HttpClassifier, InExtensions, KEY_CAP, ReadDeadlineLayer,
+    RecordBodyLayer, Replay, ReplayBody, STRIPPED, TimeoutHeader, WriteAttemptLayer,
+};
+use seawall::retry::{Backoff, Chosen, RetryLayer};
+use seawall::{Call, Error, Event, EventKind, Stop};
+use tower::util::BoxCloneService;
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+
+const AGAIN: HeaderName = HeaderName::from_static("x-previous-attempts");
+const TIMEOUT: HeaderName = HeaderName::from_static("x-timeout-ms");
+const FLOOR: Duration = Duration::from_millis(50);
+const CAP: Duration = Duration::from_secs(10);
+
+/// What is left of these headers behind `edge`, and what was read from them.
+fn behind(edge: &EdgeLayer, headers: HeaderMap) -> (HeaderMap, Call) {
+    let mut request = Request::new(());
+    *request.headers_mut() = headers;
+    let see = service_fn(|request: Request<()>| async move {
+        let (head, ()) = request.into_parts();
+        let call = head.extensions.get::<Call>().cloned().unwrap_or_default();
+        Ok::<_, Infallible>((head.headers, call))
+    });
+    edge.layer(see).oneshot(request).now_or_never().expect("it waits for nothing").unwrap()
+}
+
+fn reading() -> ReadDeadlineLayer {
+    ReadDeadlineLayer::new(TimeoutHeader::Millis(TIMEOUT)).bounds(FLOOR, CAP).unwrap()
+}
+
+fn trusting() -> EdgeLayer {
+    EdgeLayer::new()
+        .deadline(reading())
+        .attempts(AGAIN)
+        .key(Replay::IDEMPOTENCY_KEY)
+        .priority(2)
+        .strip(HeaderName::from_static("x-ours"))
+}
+
+fn headers<const N: usize>(pairs: [(&'static str, &[u8]); N]) -> HeaderMap {
+    let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).expect("a value");
+    let mut headers = HeaderMap::new();
+    for (name, bytes) in pairs {
+        headers.append(name, value(bytes));
+    }
+    headers
+}
+
+#[tokio::test]
+async fn nothing_is_believed_unless_it_was_switched_on() {
+    let mut sent = headers([("x-timeout-ms", b"1"), ("x-previous-attempts", b"3"), ("x", b"y")]);
+    for name in STRIPPED {
+        sent.append(name.clone(), HeaderValue::from_static("1"));
+        sent.append(name, HeaderValue::from_static("2"));
+    }
+    let (left, call) = behind(&EdgeLayer::new().strip(TIMEOUT).strip(AGAIN), sent);
+    assert_eq!(left, headers([("x", b"y")]));
+    assert_eq!((call.deadline, call.prior, call.attempt), (None, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_that_is_believed_has_a_floor_and_a_cap() {
+    let cases: [(&[u8], Option<Duration>); 9] = [
+        (b"0", Some(FLOOR)),
+        (b"1", Some(FLOOR)),
+        (b"700", Some(Duration::from_millis(700))),
+        (b"3600000", Some(CAP)),
+        (b"99999999999999999999999999", Some(CAP)),
+        (b"-1", None),
+        (b"1e3", None),
+        (b"", None),
+        ("٣".as_bytes(), None),
+    ];
+    for (value, left) in cases {
+        let (headers, call) = behind(&trusting(), headers([("x-timeout-ms", value)]));
+        assert_eq!(call.deadline.map(|at| at.remaining()), left, "{value:?}");
+        assert!(headers.is_empty());
+    }
+    let twice = headers([("x-timeout-ms", b"700"), ("x-timeout-ms", b"800")]);
+    let (_, call) = behind(&trusting(), twice);
+    assert_eq!(call.deadline.map(|at| at.remaining()), Some(Duration::from_millis(700)));
+    assert!(ReadDeadlineLayer::new(TimeoutHeader::Millis(TIMEOUT)).bounds(CAP, FLOOR).is_err());
+}
+
+// pitfall B21
+#[tokio::test]
+async fn a_number_of_attempts_that_is_believed_is_bounded() {
+    let cases: [(&[u8], u32); 8] = [
+        (b"0", 0),
+        (b"2", 2),
+        (b" 7 ", 7),
+        (b"101", ATTEMPTS_CAP),
+        (b"99999999999999999999", ATTEMPTS_CAP),
+        (b"-1", 0),
+        (b"two", 0),
+        (b"\xff", 0),
+    ];
+    for (value, prior) in cases {
+        let (headers, call) = behind(&trusting(), headers([("x-previous-attempts", value)]));
+        assert_eq!(call.prior, prior, "{value:?}");
+        assert!(headers.is_empty());
+    }
+    let many = headers([("x-previous-attempts", b"1"), ("x-previous-attempts", b"5")]);
+    assert_eq!(behind(&trusting(), many).1.prior, 5);
+}
+
+#[tokio::test]
+async fn a_key_that_is_believed_is_one_and_short_and_readable() {
+    let longest = vec![b'k'; KEY_CAP];
+    for good in [&b"k"[..], b"8e03978e-40d5-43dd", &longest] {
+        let sent = headers([("idempotency-key", good)]);
+        assert_eq!(behind(&trusting(), sent.clone()).0, sent);
+    }
+    let too_long = vec![b'k'; KEY_CAP + 1];
+    for bad in [&b""[..], b"\xe9", b"a\tb", &too_long] {
+        assert!(behind(&trusting(), headers([("idempotency-key", bad)])).0.is_empty(), "{bad:?}");
+    }
+    let two = headers([("idempotency-key", b"a"), ("idempotency-key", b"b")]);
+    assert!(behind(&trusting(), two).0.is_empty(), "which of them?");
+}
+
+#[tokio::test]
+async fn a_priority_that_is_believed_is_no_more_urgent_than_allowed() {
+    let cases: [(&[u8], &str); 8] = [
+        (b"u=0", "u=2"),
+        (b"u=7, i", "u=7, i"),
+        (b"i=?0,u=5", "u=5"),
+        (b"u=9", "u=3"),
+        (b"u=-1, i=?1", "u=3, i"),
+        (b"u=1;x=\"y\"", "u=3"),
+        (b"", "u=3"),
+        (b"u=6, u=4", "u=4"),
+    ];
+    for (sent, passes) in cases {
+        let (left, _) = behind(&trusting(), headers([("priority", sent)]));
+        assert_eq!(left.get("priority").unwrap(), passes, "{sent:?}");
+    }
+    for nonsense in [&[b'u'; 65][..], b"u=4\xff"] {
+        assert!(behind(&trusting(), headers([("priority", nonsense)])).0.is_empty());
+    }
+    let lowest = EdgeLayer::new().priority(u8::MAX);
+    assert_eq!(behind(&lowest, headers([("priority", b"u=0")])).0["priority"], "u=7");
+}
+
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let odd = prop::collection::vec(any::<u8>(), 0..40);
+    let long = (0..100_000_usize).prop_map(|length| vec![b'9'; length]);
+    let number = any::<i128>().prop_map(|number| number.to_string().into_bytes());
+    prop_oneof![4 => odd, 4 => number, 1 => long]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_a_caller_sends_it_stays_within_bounds(
+        sent in prop::collection::vec((0..STRIPPED.len() + 3, hostile()), 0..30),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _guard = runtime.enter();
+        let mut headers = HeaderMap::new();
+        let ours = [TIMEOUT, AGAIN, HeaderName::from_static("x-ours")];
+        let names: Vec<_> = STRIPPED.into_iter().chain(ours).collect();
+        for (name, value) in sent {
+            let name = &names[name];
+            // What no HTTP parser lets in does not get here.
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                headers.append(name, value);
+            }
+        }
+        let (left, call) = behind(&trusting(), headers.clone());
+        prop_assert!(call.prior <= ATTEMPTS_CAP);
+        prop_assert!(call.deadline.is_none_or(|at| at.remaining() <= CAP));
+        for (name, value) in &left {
+            let passes = *name == "priority" || *name == Replay::IDEMPOTENCY_KEY;
+            prop_assert!(passes && value.len() <= KEY_CAP && value.to_str().is_ok(), "{name}");
+        }
+        prop_assert!(left.len() <= 2);
+        let (left, call) = behind(&EdgeLayer::new(), headers);
+        prop_assert!(left.keys().all(|name| !STRIPPED.contains(name)));
+        prop_assert!(call.prior == 0 && call.deadline.is_none());
+    }
+}
+
+// ===== what we say =====
+
+fn retry() -> RetryLayer<HttpClassifier, Chosen<Replay>, InExtensions> {
+    retry_with(|_| {})
+}
+
+fn retry_with(
+    observer: impl Fn(&Event) + Send + Sync + 'static,
+) -> RetryLayer<HttpClassifier, Chosen<Replay>, InExtensions> {
+    RetryLayer::builder("x")
+        .classify(HttpClassifier)
+        .copy_with(Replay::default())
+        .carry(InExtensions)
+        .backoff(Backoff::none())
+        .no_budget()
+        .observe(observer)
+        .build()
+        .unwrap()
+}
+
+/// What each attempt that came to a server that fails said, and a mark of its caller.
+type Saw = Arc<Mutex<Vec<(Option<String>, Option<&'static str>)>>>;
+
+type Body = ReplayBody<Full<bytes::Bytes>>;
+
+fn failing(saw: &Saw) -> BoxCloneService<Request<Body>, Response<String>, Error<Infallible>> {
+    let saw = Arc::clone(saw);
+    BoxCloneService::new(service_fn(move |request: Request<Body>| {
+        let said = request.headers().get(AGAIN).map(|value| value.to_str().unwrap().to_owned());
+        saw.lock().unwrap().push((said, request.extensions().get().copied()));
+        let mut failure = Response::new(String::new());
+        *failure.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        async { Ok(failure) }
+    }))
+}
+
+fn ask() -> Request<Full<bytes::Bytes>> {
+    let mut request = Request::new(Full::from("question"));
+    request.extensions_mut().insert("the caller's own");
+    request
+}
+
+#[tokio::test]
+async fn each_attempt_says_how_many_there_were_before_and_extensions_survive() {
+    let saw = Saw::default();
+    let client = ServiceBuilder::new()
+        .layer(RecordBodyLayer::default())
+        .layer(retry())
+        .layer(WriteAttemptLayer::new(AGAIN))
+        .service(failing(&saw));
+    let mut request = ask();
+    request.headers_mut().insert(AGAIN, HeaderValue::from_static("77")); // somebody else's
+    assert_eq!(client.oneshot(request).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    let said: Vec<_> = [None, Some("1"), Some("2")]
+        .map(|said| (said.map(str::to_owned), Some("the caller's own")))
+        .into();
+    assert_eq!(*saw.lock().unwrap(), said);
+}
+
+#[tokio::test]
+async fn nobody_who_retries_means_no_header() {
+    let saw = Saw::default();
+    let client = WriteAttemptLayer::new(AGAIN).layer(failing(&saw));
+    let client = RecordBodyLayer::default().layer(client);
+    client.oneshot(ask()).await.unwrap();
+    assert_eq!(saw.lock().unwrap()[0].0, None);
+}
+
+// pitfall B21
+#[tokio::test]
+async fn a_repetition_is_left_to_whoever_repeats_it() {
+    let saw = Saw::default();
+    let stops = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&stops);
+    let retry = retry_with(move |event| {
+        if let EventKind::Stopped { attempts, stop } = event.kind {
+            told.lock().unwrap().push((attempts, stop));
+        }
+    });
+    let server = ServiceBuilder::new()
+        .layer(EdgeLayer::new().attempts(AGAIN))
+        .layer(RecordBodyLayer::default())
+        .layer(retry)
+        .layer(WriteAttemptLayer::new(AGAIN))
+        .service(failing(&saw));
+    let mut repeated = ask();
+    repeated.headers_mut().insert(AGAIN, HeaderValue::from_static("2"));
+    server.clone().oneshot(repeated).await.unwrap();
+    assert_eq!(*stops.lock().unwrap(), [(1, Stop::Repeated)]);
+    let said: Vec<_> = saw.lock().unwrap().iter().map(|(said, _)| said.clone()).collect();
+    assert_eq!(said, [Some("2".to_owned())], "the next hop hears of it too");
+
+    // A first attempt is repeated as ever.
+    server.oneshot(ask()).await.unwrap();
+    assert_eq!(saw.lock().unwrap().len(), 1 + 3);
+    assert_eq!(stops.lock().unwrap()[1], (3, Stop::Exhausted));
+}
+
+/// So many calls arrive at the bottom of three hops, each with three attempts and no budget, for one
+/// call from outside.
+async fn at_the_bottom(edge: EdgeLayer) -> usize {
+    let saw = Saw::default();
+    let mut stack = failing(&saw);
+    for _ in 0..3 {
+        // Each hop answers with what the one below said, over what would be a wire.
+        let below = stack.clone();
+        let wire = service_fn(move |request: Request<Body>| {
+            let (mut head, body) = request.into_parts();
+            head.extensions.clear();
+            below.clone().oneshot(Request::from_parts(head, body))
+        });
+        let inside = ServiceBuilder::new()
+            .layer(edge.clone())
+            .layer(retry())
+            .layer(WriteAttemptLayer::new(AGAIN))
+            .service(wire);
+        stack = BoxCloneService::new(inside);
+    }
+    RecordBodyLayer::default().layer(stack).oneshot(ask()).await.unwrap();
+    saw.lock().unwrap().len()
+}
+
+// pitfall B21
+#[tokio::test]
+async fn along_a_chain_that_tells_attempts_add_up_and_do_not_multiply() {
+    assert_eq!(at_the_bottom(EdgeLayer::new().attempts(AGAIN)).await, 1 + 3 * 2);
+    assert_eq!(at_the_bottom(EdgeLayer::new().strip(AGAIN)).await, 3 * 3 * 3);
+}
+
+// ===== what a client is shown =====
+
+/// Everything that a client sees of a full bulkhead with a telling name.
+async fn shown<R>(respond: seawall::http::RespondLayer<R>) -> String
+where
+    R: seawall::http::Render<String, Error<std::io::Error>> + Clone,
+{
+    let bulkhead = BulkheadLayer::builder("db-7.internal").limit(1).build().unwrap();
+    let held = bulkhead.run(std::future::pending::<Result<(), Error<std::io::Error>>>);
+    let mut held = std::pin::pin!(held);
+    assert!((&mut held).now_or_never().is_none());
+    let leaky = service_fn(|request: Request<()>| async move {
+        let path = request.uri().path().to_owned();
+        Err::<Response<String>, _>(std::io::Error::other(format!("db-7.internal {path}")))
+    });
+    let refusing = ServiceBuilder::new().layer(bulkhead).map_err(Error::Inner).service(leaky);
+    let failing = ServiceBuilder::new().map_err(Error::Inner).service(leaky);
+    let refused = respond.layer(refusing).oneshot(Request::new(())).await.unwrap();
+    let failed = respond.layer(failing).oneshot(Request::new(())).await.unwrap();
+    format!("{refused:?} {failed:?}")
+}
+
+#[tokio::test]
+async fn a_rejection_names_nothing_of_our_inside_unless_that_is_asked_for() {
+    let problem = shown(seawall::http::RespondLayer::new()).await;
+    assert!(problem.contains("full") && problem.contains("internal_error"), "{problem}");
+    assert!(!problem.contains("db-7"), "{problem}");
+    #[cfg(feature = "grpc")]
+    {
+        let trailers = shown(seawall::grpc::respond()).await;
+        assert!(trailers.contains("full") && !trailers.contains("db-7"), "{trailers}");
+    }
+    let asked = |error: Option<&Error<std::io::Error>>| {
+        Response::new(error.map(ToString::to_string).unwrap_or_default())
+    };
+    let asked = shown(seawall::http::RespondLayer::with(asked)).await;
+    assert_eq!(asked.matches("db-7").count(), 2, "{asked}");
+}
