@@ -9,6 +9,7 @@
 //! [ordering]: crate::guide::ordering
 //! [guide-http]: crate::guide::http
 //! [guide-grpc]: crate::guide::grpc
+//! [deadlines]: crate::guide::deadlines
 //! [migration]: crate::guide::migration
 //! [metrics]: crate::guide::metrics
 //! [architecture]: crate::guide::architecture
@@ -78,6 +79,8 @@ pub mod guide {
     pub mod decisions {}
     #[doc = include_str!("../docs/metrics.md")]
     pub mod metrics {}
+    #[doc = include_str!("../docs/guide/deadlines.md")]
+    pub mod deadlines {}
     #[doc = include_str!("../docs/guide/grpc.md")]
     pub mod grpc {}
     #[doc = include_str!("../docs/guide/http.md")]

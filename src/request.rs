@@ -22,6 +22,13 @@ pub trait CloneRequest<Req> {
     /// A copy of `req`, or `None` if this one must not be repeated.
     fn clone_request(&self, req: &Req) -> Option<Req>;
 
+    /// Whether `copy` may be sent although its original may have been acted on. If not, it is sent
+    /// only where [nothing of the original was](crate::Sent::Never), which harms nobody.
+    fn repeats(&self, copy: &Req) -> bool {
+        let _ = copy;
+        true
+    }
+
     /// The original failed, and `copy` is to be sent in its place: whether it still can be.
     ///
     /// A copy that draws on its original, such as a body that is recorded while it is sent, may have

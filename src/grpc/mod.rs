@@ -13,6 +13,7 @@ mod health;
 mod messages;
 mod proto;
 mod respond;
+mod stacks;
 mod timeout;
 mod trailers;
 
@@ -24,5 +25,6 @@ pub const PREVIOUS_ATTEMPTS: http::HeaderName =
 pub use classify::{Code, GrpcClassifier, of_code};
 pub use health::{HealthBody, HealthService, WATCHERS};
 pub use respond::{Trailers, code_of, respond};
+pub use stacks::{client, server};
 pub use timeout::{format_timeout, parse_timeout};
 pub use trailers::{StatusInTrailers, at_trailers};

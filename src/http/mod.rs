@@ -26,6 +26,7 @@ mod attempt;
 mod carry;
 mod check;
 mod classify;
+mod client;
 mod deadline;
 mod edge;
 mod endpoint;
@@ -35,6 +36,7 @@ mod key;
 mod replay;
 mod replay_body;
 mod respond;
+mod server;
 
 pub mod body_timeout;
 pub mod drain;
@@ -43,6 +45,7 @@ pub use at_end::{AtEnd, AtFirstByte, AtTrailers, HeadKnows, JudgeTrailers, Settl
 pub use attempt::{WriteAttempt, WriteAttemptLayer};
 pub use carry::InExtensions;
 pub use classify::{AsError, HttpClassifier, of_error, of_status};
+pub use client::client;
 pub use deadline::{
     DEADLINE_CAP, ReadDeadline, ReadDeadlineLayer, TimeoutHeader, WriteDeadline, WriteDeadlineLayer,
 };
@@ -56,3 +59,4 @@ pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, Repla
 pub use respond::{
     Problem, Render, RenderBy, Respond, RespondLayer, ResponseFuture, rejection_response, status_of,
 };
+pub use server::{SERVER_DEADLINE, Server, ServerBuilder, ServerLayer, server};

@@ -8,10 +8,12 @@ use http_body_util::{Either, Empty, Full};
 use super::ReplayBody;
 use crate::request::CloneRequest;
 
-/// Copies requests that are safe to repeat and whose body [can be sent again](ReplayableBody): held in
-/// memory, or recorded while it is sent (see [`RecordBodyLayer`](super::RecordBodyLayer)).
+/// Repeats requests that are safe to repeat and whose body [can be sent again](ReplayableBody): held in
+/// memory, or recorded while it is sent (see [`RecordBodyLayer`](super::RecordBodyLayer)). Whatever
+/// was [certainly never sent](crate::Sent::Never), because no connection came about or a layer further
+/// in refused it, is safe to repeat.
 ///
-/// By default those are the idempotent methods (RFC 9110 §9.2.2: GET, HEAD, OPTIONS, TRACE, PUT,
+/// By default the others are the idempotent methods (RFC 9110 §9.2.2: GET, HEAD, OPTIONS, TRACE, PUT,
 /// DELETE). A request that bears an [idempotency key](Self::key_header) may be repeated whatever its
 /// method: by sending one its author says that the server will act on it once. Every gRPC call is a
 /// POST, so where they are idempotent say so with [`method`](Self::method).
@@ -57,9 +59,6 @@ impl Replay {
 
 impl<B: ReplayableBody> CloneRequest<Request<B>> for Replay {
     fn clone_request(&self, request: &Request<B>) -> Option<Request<B>> {
-        if !self.allows(request) {
-            return None;
-        }
         let body = request.body().try_clone()?;
         let mut copy = Request::new(body);
         *copy.method_mut() = request.method().clone();
@@ -68,6 +67,10 @@ impl<B: ReplayableBody> CloneRequest<Request<B>> for Replay {
         *copy.headers_mut() = request.headers().clone();
         *copy.extensions_mut() = request.extensions().clone();
         Some(copy)
+    }
+
+    fn repeats(&self, copy: &Request<B>) -> bool {
+        self.allows(copy)
     }
 
     fn take_over(&self, copy: &mut Request<B>) -> bool {

@@ -23,9 +23,11 @@
 
 mod carry;
 mod classify;
+mod client;
 mod key;
 mod replay;
 
 pub use carry::InTimeout;
 pub use classify::of_error;
+pub use client::client;
 pub use key::authority;

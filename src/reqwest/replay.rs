@@ -8,7 +8,10 @@ use crate::request::CloneRequest;
 /// By the same rules as any other; a body that is a stream is not copied.
 impl CloneRequest<Request> for Replay {
     fn clone_request(&self, request: &Request) -> Option<Request> {
-        let allowed = self.permits(request.method(), request.headers());
-        allowed.then(|| request.try_clone()).flatten()
+        request.try_clone()
+    }
+
+    fn repeats(&self, copy: &Request) -> bool {
+        self.permits(copy.method(), copy.headers())
     }
 }

@@ -27,6 +27,8 @@ mod kit;
 mod metrics;
 mod ordering;
 mod policy;
+#[cfg(feature = "http")]
+mod ready_made;
 mod refusals;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;

@@ -1,0 +1,31 @@
+//! The recommended stack around an HTTP client, ready made.
+
+use std::sync::Arc;
+
+use super::{HttpClassifier, InExtensions, Replay};
+use crate::retry::Chosen;
+use crate::stack::{self, ClientBuilder};
+
+/// Starts to build the [stack around a client](stack::client) of HTTP: answers count as
+/// [`HttpClassifier`] reads them, the methods that [`Replay`] allows are repeated, and a deadline that
+/// travels [in the extensions](InExtensions) is heeded.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body_util::Full;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use seawall::{Error, http};
+/// use tower::ServiceBuilder;
+///
+/// let api = ServiceBuilder::new()
+///     .layer(http::client("api").build()?)
+///     .map_err(Error::Inner)
+///     .service(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());
+/// # let _ = seawall::check::<_, ::http::Request<Full<Bytes>>>(api);
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
+pub fn client(
+    name: impl Into<Arc<str>>,
+) -> ClientBuilder<HttpClassifier, Chosen<Replay>, InExtensions> {
+    stack::client(name).classify(HttpClassifier).carry(InExtensions).copy_with(Replay::default())
+}

@@ -1,0 +1,233 @@
+//! The recommended stack of a server, ready made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::Layer;
+
+use super::{
+    Edge, EdgeLayer, InExtensions, Problem, ReadDeadlineLayer, Respond, RespondLayer, TimeoutHeader,
+};
+use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
+use crate::config::ConfigErrors;
+use crate::event::{Event, Observe, Observers};
+use crate::finish::AtHead;
+use crate::timeout::{Fixed, Timeout, TimeoutLayer};
+
+/// Default of [`ServerBuilder::deadline`].
+pub const SERVER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Starts to build the stack of an HTTP server: so many requests at a time, none for longer than it may
+/// take, refusals as answers. The name labels its layers.
+///
+/// From the outside in: [`RespondLayer`], so that nothing leaves as an error; an [`EdgeLayer`], so
+/// that no caller is believed unless you say so; a [timeout](crate::timeout) for the whole request; a
+/// [bulkhead](crate::bulkhead).
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use seawall::{Error, http};
+/// use std::time::Duration;
+/// use tower::ServiceBuilder;
+///
+/// let server = http::server("orders").deadline(Duration::from_secs(5)).limit(200).build()?;
+/// let stack = ServiceBuilder::new().layer(server.clone()).map_err(Error::Inner);
+/// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(stack);
+/// # let _ = app;
+/// // When you shut down: `server.drain().await` takes no more, and waits for those under way.
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
+pub fn server(name: impl Into<Arc<str>>) -> ServerBuilder {
+    ServerBuilder::new(name.into(), RespondLayer::new())
+}
+
+/// Builds a [`ServerLayer`]; see [`server`].
+#[must_use = "call `build`"]
+#[derive(Debug, Clone)]
+pub struct ServerBuilder<R = Problem, F = AtHead> {
+    name: Arc<str>,
+    respond: RespondLayer<R>,
+    edge: EdgeLayer,
+    believed: Option<TimeoutHeader>,
+    deadline: Duration,
+    bulkhead: bulkhead::Dials,
+    finish: F,
+    observers: Observers,
+}
+
+impl<R> ServerBuilder<R> {
+    pub(crate) fn new(name: Arc<str>, respond: RespondLayer<R>) -> Self {
+        Self {
+            name,
+            respond,
+            edge: EdgeLayer::new(),
+            believed: None,
+            deadline: SERVER_DEADLINE,
+            bulkhead: bulkhead::Dials::default(),
+            finish: AtHead,
+            observers: Observers::default(),
+        }
+    }
+}
+
+impl<R, F> ServerBuilder<R, F> {
+    /// How long a request may take, the wait for its turn included; [10 s](SERVER_DEADLINE) by default.
+    /// Whoever is told [that it has less](Self::deadline_from) has less.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Believes this header about the time its caller has left: what comes too late is refused on
+    /// arrival, and what grows too late in line there. What the caller says is cut to
+    /// [`deadline`](Self::deadline).
+    pub fn deadline_from(mut self, header: TimeoutHeader) -> Self {
+        self.believed = Some(header);
+        self
+    }
+
+    /// Requests at a time; [64](bulkhead::LIMIT) by default.
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.bulkhead.limit = limit;
+        self
+    }
+
+    /// Requests that may wait for their turn, and for how long at most; none by default.
+    pub fn queue(mut self, queue: u32, max_wait: Duration) -> Self {
+        self.bulkhead.queue = queue;
+        self.bulkhead.max_wait = max_wait;
+        self
+    }
+
+    /// Sets the dials of the bulkhead.
+    pub fn bulkhead(mut self, dials: bulkhead::Dials) -> Self {
+        self.bulkhead = dials;
+        self
+    }
+
+    /// What callers are believed and what is taken out of their requests. By default nobody is
+    /// believed: headers about deadlines, attempts, priority and idempotency
+    /// [do not go further in](super::STRIPPED). If your handlers read an idempotency key, let it pass:
+    /// `EdgeLayer::new().key(Replay::IDEMPOTENCY_KEY)`.
+    pub fn edge(mut self, edge: EdgeLayer) -> Self {
+        self.edge = edge;
+        self
+    }
+
+    /// Answers refusals with what this layer makes of them, instead of problem documents.
+    pub fn respond<R2>(self, respond: RespondLayer<R2>) -> ServerBuilder<R2, F> {
+        let finish = self.finish;
+        ServerBuilder {
+            name: self.name,
+            respond,
+            edge: self.edge,
+            believed: self.believed,
+            deadline: self.deadline,
+            bulkhead: self.bulkhead,
+            finish,
+            observers: self.observers,
+        }
+    }
+
+    /// Says how long a request holds its place: by default until its answer begins; with
+    /// [`AtEnd`](super::AtEnd) until the body was sent.
+    pub fn finish<F2>(self, finish: F2) -> ServerBuilder<R, F2> {
+        ServerBuilder {
+            name: self.name,
+            respond: self.respond,
+            edge: self.edge,
+            believed: self.believed,
+            deadline: self.deadline,
+            bulkhead: self.bulkhead,
+            finish,
+            observers: self.observers,
+        }
+    }
+
+    /// Tells `observer` of the events of both layers. May be called more than once.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the deadline and the dials of the bulkhead.
+    pub fn build(self) -> Result<ServerLayer<R, F>, ConfigErrors> {
+        let timeout =
+            TimeoutLayer::builder(Arc::clone(&self.name)).limit(self.deadline).carry(InExtensions);
+        let places = BulkheadLayer::builder(self.name)
+            .dials(self.bulkhead)
+            .carry(InExtensions)
+            .finish(self.finish);
+        let (timeout, places) = if self.observers.is_empty() {
+            (timeout.build(), places.build())
+        } else {
+            let (one, other) = (self.observers.clone(), self.observers);
+            let timeout = timeout.observe(move |event: &Event| one.tell(event));
+            (timeout.build(), places.observe(move |event: &Event| other.tell(event)).build())
+        };
+        let (timeout, places) = match (timeout, places) {
+            (Ok(timeout), Ok(places)) => (timeout, places),
+            (timeout, places) => {
+                let errors = [timeout.err(), places.err()].into_iter().flatten();
+                return Err(ConfigErrors::of(
+                    errors.flat_map(ConfigErrors::into_problems).collect(),
+                ));
+            }
+        };
+        let edge = match self.believed {
+            Some(header) => {
+                let read = ReadDeadlineLayer::new(header).bounds(Duration::ZERO, self.deadline)?;
+                self.edge.deadline(read)
+            }
+            None => self.edge,
+        };
+        Ok(ServerLayer { respond: self.respond, edge, timeout, places })
+    }
+}
+
+/// The recommended stack of a server; see [`server`].
+///
+/// All services that it and its clones make share one state, as axum and tonic apply it to each
+/// connection anew.
+#[derive(Debug, Clone)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct ServerLayer<R = Problem, F = AtHead> {
+    respond: RespondLayer<R>,
+    edge: EdgeLayer,
+    timeout: TimeoutLayer<Fixed, InExtensions>,
+    places: BulkheadLayer<F, InExtensions>,
+}
+
+/// The service that a [`ServerLayer`] makes of another.
+pub type Server<S, R = Problem, F = AtHead> =
+    Respond<Edge<Timeout<Bulkhead<S, F, InExtensions>, Fixed, InExtensions>>, R>;
+
+impl<R, F> ServerLayer<R, F> {
+    /// Sees and steers the bulkhead.
+    pub fn bulkhead(&self) -> BulkheadHandle {
+        self.places.handle()
+    }
+
+    /// The requests that hold a place.
+    pub fn in_flight(&self) -> usize {
+        self.places.in_flight()
+    }
+
+    /// Takes no further requests, and returns when those under way are over. There is no way back.
+    pub async fn drain(&self) {
+        self.places.drain().await;
+    }
+}
+
+impl<S, R: Clone, F: Clone> Layer<S> for ServerLayer<R, F> {
+    type Service = Server<S, R, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let within = self.timeout.layer(self.places.layer(inner));
+        self.respond.layer(self.edge.layer(within))
+    }
+}
