@@ -219,10 +219,10 @@ where
         let Some(policy) = this.flight.policy() else { return Some(result) };
         policy.note_attempt();
         let rejection = result.as_ref().err().and_then(CallError::rejected);
-        let copies = &this.kit.copy;
+        let strategy = &this.kit.copy;
         let copied = outcome.again != Again::Never
             && this.copy.as_mut().is_some_and(|copy| {
-                (outcome.sent == Sent::Never || copies.repeats(copy)) && copies.take_over(copy)
+                (outcome.sent == Sent::Never || strategy.repeats(copy)) && strategy.take_over(copy)
             });
         let (mut failed, kind) = Failed::of(outcome, rejection, copied);
         failed.repeated = this.travels.as_ref().is_some_and(Travels::is_repetition);

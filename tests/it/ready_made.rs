@@ -10,6 +10,8 @@ use seawall::http::{self as ready, EdgeLayer, Replay, TimeoutHeader};
 use seawall::{Error, bulkhead};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
+use crate::scene::now;
+
 type Seen = Arc<Mutex<Vec<Request<String>>>>;
 
 fn ask(method: Method, headers: &[(&'static str, &str)]) -> Request<String> {
@@ -71,7 +73,7 @@ async fn a_server_answers_for_what_it_does_not_take_and_for_what_takes_too_long(
         .unwrap();
     let server =
         ServiceBuilder::new().layer(layer.clone()).map_err(Error::Inner).service(service_fn(hang));
-    let began = tokio::time::Instant::now();
+    let began = now();
     let first = tokio::spawn(server.clone().oneshot(ask(Method::GET, &[])));
     tokio::task::yield_now().await;
     assert_eq!(layer.in_flight(), 1);
@@ -128,7 +130,7 @@ fn what_is_wrong_with_a_server_is_told_all_at_once() {
 async fn a_server_of_grpc_refuses_so_that_every_client_understands() {
     let layer = seawall::grpc::server("x").deadline_from(TimeoutHeader::Grpc).build().unwrap();
     let server = ServiceBuilder::new().layer(layer).map_err(Error::Inner).service(service_fn(hang));
-    let began = tokio::time::Instant::now();
+    let began = now();
     let answer = server.oneshot(ask(Method::POST, &[("grpc-timeout", "100m")])).await.unwrap();
     assert_eq!(
         (answer.status(), &answer.headers()["grpc-status"]),

@@ -107,7 +107,9 @@ impl Crate {
         }
         let import = inside.imports.iter().find(|import| import.name == *name)?;
         let (name, within) = import.target.split_last()?;
-        self.0.contains_key(within).then(|| self.home(&within.to_vec(), &[name.clone()]))?
+        self.0
+            .contains_key(within)
+            .then(|| self.home(&within.to_vec(), std::slice::from_ref(name)))?
     }
 
     /// Every public name of every public module, by module.
@@ -115,12 +117,15 @@ impl Crate {
         let public = self.0.iter().filter(|(_, module)| module.is_public);
         let names = public.map(|(path, module)| {
             let own = module.items.iter().filter(|item| vis_of(item).is_some_and(is_pub));
-            let own = own.filter_map(|item| name_of(item));
+            let own = own.filter_map(name_of);
             let own = own.map(|name| (name.clone(), (path.clone(), name)));
             let given = module.imports.iter().filter(|import| import.is_public);
             let given = given.filter_map(|import| {
                 let (name, within) = import.target.split_last()?;
-                Some((import.name.clone(), self.home(&within.to_vec(), &[name.clone()])?))
+                Some((
+                    import.name.clone(),
+                    self.home(&within.to_vec(), std::slice::from_ref(name))?,
+                ))
             });
             (path, own.chain(given).collect())
         });
