@@ -26,7 +26,8 @@ const KEY_OVERFLOW: &str = "seawall_key_overflow_total";
 const SHARDS: usize = 16;
 /// A key longer than this shares the overflow policy: no peer decides how much memory it costs us.
 const LONGEST_KEY: usize = 256;
-/// So many keys of its own shard are looked at to make room for a new one; of each other shard, one.
+/// So many keys of its own shard are looked at to make room for a new one; if it has fewer, one of
+/// each other shard too.
 const LOOKS: usize = 8;
 /// The name under which the calls of all keys without a place are counted.
 const OVERFLOW: &str = "(overflow)";
@@ -60,6 +61,14 @@ struct Shard<P> {
     cells: HashMap<u64, Arc<Cell<P>>, BuildHasherDefault<AsItIs>>,
     /// The order in which they are looked at when room is needed.
     queue: VecDeque<u64>,
+}
+
+/// What came of looking for a cell to forget.
+enum Search {
+    Evicted,
+    InVain,
+    /// There were fewer keys than looks.
+    TooFew,
 }
 
 /// What is a hash needs no other.
@@ -236,18 +245,25 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
         });
         // The place of the evicted passes to the newcomer, so the count stays.
         taken.is_ok()
-            || Self::evict_one(self.shard(hash), LOOKS)
-            || (1..SHARDS as u64)
-                .any(|on| Self::evict_one(self.shard(hash.wrapping_add(on << 32)), 1))
+            || match Self::evict_one(self.shard(hash), LOOKS) {
+                Search::Evicted => true,
+                // One shard is like another: where so many are in use or in trouble, most are.
+                Search::InVain => false,
+                Search::TooFew => (1..SHARDS as u64).any(|on| {
+                    let other = self.shard(hash.wrapping_add(on << 32));
+                    matches!(Self::evict_one(other, 1), Search::Evicted)
+                }),
+            }
     }
 
     /// Forgets one cell of the shard that is at rest and in nobody's hands, if one look in so many
     /// finds it.
-    fn evict_one(shard: &Mutex<Shard<P>>, looks: usize) -> bool {
-        for _ in 0..looks {
+    fn evict_one(shard: &Mutex<Shard<P>>, looks: usize) -> Search {
+        let keys = lock(shard).queue.len();
+        for _ in 0..looks.min(keys) {
             let mut guard = lock(shard);
             let Some(hash) = guard.queue.pop_front() else {
-                return false;
+                return Search::TooFew;
             };
             let cell = guard.cells.get(&hash).cloned();
             drop(guard); // never two locks at once
@@ -264,13 +280,13 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
                 let evicted = guard.cells.remove(&hash);
                 drop(guard);
                 drop(evicted);
-                return true;
+                return Search::Evicted;
             }
             if guard.cells.contains_key(&hash) {
                 guard.queue.push_back(hash);
             }
         }
-        false
+        if keys < looks { Search::TooFew } else { Search::InVain }
     }
 
     fn note_count(&self) {
