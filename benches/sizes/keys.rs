@@ -21,11 +21,11 @@ type Request = (&'static str, u64);
 
 pub(crate) fn table() {
     println!(
-        "| a breaker for each of so many keys | bytes a key | bytes in all \
+        "| a breaker for each of so many keys | bytes a key | the same, once it failed | bytes in all, all well \
          | the same key again: ns a call | another key each time: ns a call \
          | a new key, one at rest goes: ns a call | a new key, none can go: ns a call |"
     );
-    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for size in SIZES {
         let names = names(size + TURNS * CALLS);
         let (known, new) = names.split_at(size);
@@ -45,24 +45,28 @@ pub(crate) fn table() {
         let evicting = cost(&mut service, || newcomers.next().expect("enough of them"));
         assert!(handle.key(known[0]).is_none() && handle.len() == size, "they made room");
 
-        let overflowing = crowded(known, new);
+        let (overflowing, failed) = crowded(known, new);
         println!(
-            "| {} | {} | {} | {same:.0} | {another:.0} | {evicting:.0} | {overflowing:.0} |",
+            "| {} | {} | {} | {} | {same:.0} | {another:.0} | {evicting:.0} | {overflowing:.0} |",
             grouped(size),
             bytes / size,
+            failed / size,
             grouped(bytes),
         );
     }
 }
 
-/// A call with a new key when every key has seen a failure, so that none is forgotten for it.
-fn crowded(known: &'static [&'static str], new: &'static [&'static str]) -> f64 {
+/// A call with a new key when every key has seen a failure, so that none is forgotten for it; and
+/// the bytes of them all.
+fn crowded(known: &'static [&'static str], new: &'static [&'static str]) -> (f64, usize) {
+    let before = held();
     let (mut service, handle) = keyed(known.len());
     known.iter().for_each(|key| assert_eq!(call(&mut service, (*key, 9)), 0));
+    let bytes = held() - before;
     let mut newcomers = new.iter();
     let time = cost(&mut service, || newcomers.next().expect("enough of them"));
     assert!(known.iter().all(|key| handle.key(key).is_some()), "nobody made room");
-    time
+    (time, bytes)
 }
 
 fn cost<S>(service: &mut S, mut key: impl FnMut() -> &'static str) -> f64

@@ -34,8 +34,8 @@ pub(crate) fn table() {
     }
 }
 
-/// The mean time of a call with so many others in the window, and the bytes that the breaker holds.
-/// One call in ten fails, so that the window is never quiet.
+/// The median time of a call with so many others in the window, and the bytes that the breaker
+/// holds. One call in ten fails, so that the window is never quiet.
 fn cost(size: u32, trip: Trip) -> (f64, usize) {
     // Time stands still, and passes when we say so.
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -45,18 +45,20 @@ fn cost(size: u32, trip: Trip) -> (f64, usize) {
         let layer = CircuitBreakerLayer::builder("bench").trip(trip).build().expect("it is valid");
         let handle = layer.handle();
         let mut service = ServiceBuilder::new().layer(layer).service_fn(nine_in_ten);
-        let (mut spent, mut counted) = (Duration::ZERO, 0);
         let laps = WARM_UP + CALLS.div_ceil(size);
+        let (mut times, mut clock) = (Vec::new(), Vec::new());
         for lap in 0..laps {
             for _ in 0..BURSTS {
                 tokio::time::advance(SPAN / BURSTS).await;
                 let time = burst(&mut service, size / BURSTS);
                 if lap >= WARM_UP {
-                    spent += time.saturating_sub(burst(&mut service, 0));
-                    counted += size / BURSTS;
+                    times.push(time);
+                    clock.push(burst(&mut service, 0));
                 }
             }
         }
+        let burst = median(&mut times).saturating_sub(median(&mut clock));
+        drop((times, clock));
         let bytes = held() - before;
         let gathered = handle.snapshot();
         assert_eq!(gathered.state, State::Closed, "it never tripped");
@@ -64,7 +66,7 @@ fn cost(size: u32, trip: Trip) -> (f64, usize) {
             matches!(gathered.gathered, Measured::FailureRate { observed: 100_000, .. }),
             "it saw them all: {gathered:?}"
         );
-        (spent.as_nanos() as f64 / f64::from(counted), bytes)
+        (burst.as_nanos() as f64 / f64::from(size / BURSTS), bytes)
     })
 }
 
@@ -74,4 +76,9 @@ fn burst(service: &mut impl Service<u64, Response = u64>, calls: u32) -> Duratio
     let time = started.elapsed();
     assert!(calls == 0 || sum > 0, "the work was done");
     time
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
 }
