@@ -33,31 +33,39 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes asked for and not given back.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
 
-fn count() {
+fn count(more: usize, less: usize) {
     // A thread that is ending has nothing left to count with.
-    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+    let _ = HELD.try_with(|held| held.set(held.get().wrapping_add(more).wrapping_sub(less)));
+    if more > 0 {
+        let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+    }
 }
 
 // SAFETY: every method hands its arguments on to the system's allocator, as they came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size(), 0);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size(), 0);
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size, layout.size());
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, layout.size());
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -350,6 +358,27 @@ fn with_a_recorder() {
     assert!(records > 20 * CALLS, "{records} records");
     let registrations = tally.registrations.load(Ordering::Relaxed);
     assert!(registrations < 1_000, "{registrations} registrations");
+}
+
+/// One breaker for each of so many hosts that are well, each with a name of 24 bytes.
+#[test]
+fn a_hundred_thousand_keys_fit_in_twenty_megabytes() {
+    const KEYS: u32 = 100_000;
+    let start = HELD.get();
+    let layer = CircuitBreakerLayer::builder("a")
+        .keyed(|host: &u32| Cow::Owned(format!("host-{host:07}.example.com")))
+        .max_keys(KEYS as usize);
+    let layer = layer.build().unwrap();
+    let mut service = layer.layer(service_fn(echo));
+    let before = HELD.get();
+    for host in 0..KEYS {
+        run(pin!(service.call(host))).unwrap();
+    }
+    let held = HELD.get() - before;
+    assert_eq!(layer.handle().len(), KEYS as usize);
+    assert!(held <= 20_000_000, "{held} bytes");
+    drop((service, layer));
+    assert!(HELD.get().wrapping_sub(start).cast_signed() <= 0, "it gives everything back");
 }
 
 /// The count counts.

@@ -69,10 +69,10 @@ impl<C, F, K> KeyedBuilder<C, F, K> {
             }
         })?;
         let seed = seed.unwrap_or_else(rng::seed);
-        let common = Common::new(Source::new(LAYER, name), observers, law, dials);
+        let common = Common::new(Source::new(LAYER, name), observers, law, dials, seed);
         let (for_cells, hooks) = (Arc::clone(&common), Arc::new(hooks));
-        let cells = Keyed::new(common, self.max_keys, move |key, hash| {
-            Policy::new(Arc::clone(&for_cells), Arc::clone(&hooks), Some(key), seed ^ hash)
+        let cells = Keyed::new(common, self.max_keys, move |key| {
+            Policy::new(Arc::clone(&for_cells), Arc::clone(&hooks), Some(key))
         });
         Ok(KeyedCircuitBreakerLayer { cells: Arc::new(cells), key: Arc::new(self.key) })
     }

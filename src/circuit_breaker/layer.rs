@@ -76,8 +76,8 @@ impl<C, F> CircuitBreakerLayer<C, F> {
         observers: Observers,
         seed: u64,
     ) -> Self {
-        let common = Common::new(Source::new(LAYER, name), observers, law, dials);
-        Self { gate: Arc::new(Gate::new(Policy::new(common, Arc::new(hooks), None, seed))) }
+        let common = Common::new(Source::new(LAYER, name), observers, law, dials, seed);
+        Self { gate: Arc::new(Gate::new(Policy::new(common, Arc::new(hooks), None))) }
     }
 
     /// Sees and steers this breaker.

@@ -380,6 +380,10 @@ impl Machine for Breaker {
     type Dials = Law;
     type Written = Dials;
 
+    fn fresh(law: &Law) -> Self {
+        Self::new(law)
+    }
+
     fn step(&mut self, law: &Law, now: Tick, draw: u64, input: Input) -> Effect {
         match input {
             Input::Admit => self.admit(law, now, draw),

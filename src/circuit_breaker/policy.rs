@@ -31,9 +31,8 @@ impl<C, F> Policy<C, F> {
         common: Arc<Common<Breaker>>,
         hooks: Arc<Hooks<C, F>>,
         key: Option<Arc<str>>,
-        seed: u64,
     ) -> Self {
-        Self { shared: Arc::new(Shared::new(common, key, seed, Breaker::new)), hooks }
+        Self { shared: Arc::new(Shared::new(common, key)), hooks }
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Common<M: Machine> {
     durations: AtomicU64,
     /// How many cells are in each state.
     census: [AtomicI64; State::ALL.len()],
+    /// Of all chance in this policy; each key makes its own of it.
+    pub(crate) seed: u64,
 }
 
 /// The dials in force, made ready for the machine and as their user wrote them.
@@ -73,6 +75,7 @@ impl<M: Machine> Common<M> {
         observers: Observers,
         law: M::Dials,
         written: M::Written,
+        seed: u64,
     ) -> Arc<Self> {
         let dials = Dials { law: Arc::new(law), written: Arc::new(written) };
         let common = Self {
@@ -82,6 +85,7 @@ impl<M: Machine> Common<M> {
             overdue_after: AtomicU64::new(u64::MAX),
             durations: AtomicU64::new(0),
             census: Default::default(),
+            seed,
         };
         common.watch(&common.dials());
         Arc::new(common)

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::Arc;
 
 use metrics::{Counter, Gauge};
@@ -26,7 +26,8 @@ const KEY_OVERFLOW: &str = "seawall_key_overflow_total";
 const SHARDS: usize = 16;
 /// A key longer than this shares the overflow policy: no peer decides how much memory it costs us.
 const LONGEST_KEY: usize = 256;
-/// So many keys of its own shard are looked at to make room for a new one; of each other shard, one.
+/// So many keys of its own shard are looked at to make room for a new one; if it has fewer, one of
+/// each other shard too.
 const LOOKS: usize = 8;
 /// The name under which the calls of all keys without a place are counted.
 const OVERFLOW: &str = "(overflow)";
@@ -45,8 +46,8 @@ pub(crate) struct Keyed<P: Site> {
     roll: Arc<Roll>,
 }
 
-/// Makes the policy of a key, from the key and a hash of it.
-type Make<P> = Box<dyn Fn(Arc<str>, u64) -> P + Send + Sync>;
+/// Makes the policy of a key.
+type Make<P> = Box<dyn Fn(Arc<str>) -> P + Send + Sync>;
 
 #[cfg(not(all(test, seawall_loom)))]
 type Hasher = std::hash::RandomState;
@@ -54,10 +55,40 @@ type Hasher = std::hash::RandomState;
 #[cfg(all(test, seawall_loom))]
 type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
+/// The cells by the hashes of their keys. A cell knows its key; one whose hash is another's, which
+/// no peer can bring about, shares the overflow policy.
 struct Shard<P> {
-    cells: HashMap<Arc<str>, Arc<Cell<P>>>,
-    /// The keys in the order in which they are looked at when room is needed.
-    queue: VecDeque<Arc<str>>,
+    cells: HashMap<u64, Arc<Cell<P>>, BuildHasherDefault<AsItIs>>,
+    /// The order in which they are looked at when room is needed.
+    queue: VecDeque<u64>,
+}
+
+/// What came of looking for a cell to forget.
+enum Search {
+    Evicted,
+    InVain,
+    /// There were fewer keys than looks.
+    TooFew,
+}
+
+/// What is a hash needs no other.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl std::hash::Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 << 8) | u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 struct KeyMeter {
@@ -82,11 +113,11 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
     pub(crate) fn new(
         common: Arc<Common<P::Machine>>,
         most: usize,
-        make: impl Fn(Arc<str>, u64) -> P + Send + Sync + 'static,
+        make: impl Fn(Arc<str>) -> P + Send + Sync + 'static,
     ) -> Self {
         let roll = Arc::new(Roll::default());
-        let overflow = Cell { policy: make(OVERFLOW.into(), 0), _tenancy: roll.enter() };
-        let shard = |_| Mutex::new(Shard { cells: HashMap::new(), queue: VecDeque::new() });
+        let overflow = Cell { policy: make(OVERFLOW.into()), _tenancy: roll.enter() };
+        let shard = |_| Mutex::new(Shard { cells: HashMap::default(), queue: VecDeque::new() });
         Self {
             meter: Meter::new(common.reporter.source.clone()),
             common,
@@ -104,19 +135,21 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
     /// The cell of a key; the overflow cell if the table is full of keys that are in use or in
     /// trouble; `None` once the policy is closed.
     pub(crate) fn enter(&self, key: &str) -> Option<Arc<Cell<P>>> {
-        let hash = self.hasher.hash_one(key);
+        self.enter_as(key, self.hasher.hash_one(key))
+    }
+
+    /// The same, of a key with this hash.
+    pub(crate) fn enter_as(&self, key: &str, hash: u64) -> Option<Arc<Cell<P>>> {
         let shard = self.shard(hash);
-        if let Some(cell) = lock(shard).cells.get(key) {
-            return Some(Arc::clone(cell));
+        let found = lock(shard).cells.get(&hash).cloned();
+        match found {
+            Some(cell) if is_of(&cell, key) => return Some(cell),
+            Some(_) => return self.overflow(key),
+            None if key.len() > LONGEST_KEY || !self.reserve(hash) => return self.overflow(key),
+            None => {}
         }
-        if key.len() > LONGEST_KEY || !self.reserve(hash) {
-            return self.overflow(key);
-        }
-        let name: Arc<str> = key.into();
-        let fresh = Arc::new(Cell {
-            policy: (self.make)(Arc::clone(&name), hash),
-            _tenancy: self.roll.enter(),
-        });
+        let policy = (self.make)(key.into());
+        let fresh = Arc::new(Cell { policy, _tenancy: self.roll.enter() });
         let mut guard = lock(shard);
         // Looked at under the lock: who closes sets it first, then empties every shard.
         if self.closed.load(Ordering::Acquire) {
@@ -124,14 +157,14 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        if let Some(cell) = guard.cells.get(key) {
+        if let Some(cell) = guard.cells.get(&hash) {
             let cell = Arc::clone(cell); // another thread was faster
             drop(guard);
             self.count.fetch_sub(1, Ordering::Relaxed);
-            return Some(cell);
+            return if is_of(&cell, key) { Some(cell) } else { self.overflow(key) };
         }
-        guard.queue.push_back(Arc::clone(&name));
-        guard.cells.insert(name, Arc::clone(&fresh));
+        guard.queue.push_back(hash);
+        guard.cells.insert(hash, Arc::clone(&fresh));
         drop(guard);
         self.note_count();
         Some(fresh)
@@ -139,12 +172,17 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
 
     /// The cell of a key, if it has one.
     pub(crate) fn find(&self, key: &str) -> Option<Arc<Cell<P>>> {
-        lock(self.shard(self.hasher.hash_one(key))).cells.get(key).cloned()
+        let hash = self.hasher.hash_one(key);
+        let found = lock(self.shard(hash)).cells.get(&hash).cloned();
+        found.filter(|cell| is_of(cell, key))
     }
 
     /// The keys that have a cell of their own.
     pub(crate) fn keys(&self) -> Vec<Arc<str>> {
-        let keys = |shard: &Mutex<Shard<P>>| lock(shard).cells.keys().cloned().collect::<Vec<_>>();
+        let key = |cell: &Arc<Cell<P>>| cell.policy.shared().key().cloned();
+        let keys = |shard: &Mutex<Shard<P>>| {
+            lock(shard).cells.values().filter_map(key).collect::<Vec<_>>()
+        };
         self.shards.iter().flat_map(keys).collect()
     }
 
@@ -181,8 +219,9 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
         self.roll.emptied().await;
     }
 
+    /// By bits in the middle of the hash, for the map of a shard goes by those at its ends.
     fn shard(&self, hash: u64) -> &Mutex<Shard<P>> {
-        &self.shards[hash as usize % SHARDS]
+        &self.shards[(hash >> 32) as usize % SHARDS]
     }
 
     fn overflow(&self, key: &str) -> Option<Arc<Cell<P>>> {
@@ -206,19 +245,27 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
         });
         // The place of the evicted passes to the newcomer, so the count stays.
         taken.is_ok()
-            || Self::evict_one(self.shard(hash), LOOKS)
-            || (1..SHARDS as u64).any(|on| Self::evict_one(self.shard(hash.wrapping_add(on)), 1))
+            || match Self::evict_one(self.shard(hash), LOOKS) {
+                Search::Evicted => true,
+                // One shard is like another: where so many are in use or in trouble, most are.
+                Search::InVain => false,
+                Search::TooFew => (1..SHARDS as u64).any(|on| {
+                    let other = self.shard(hash.wrapping_add(on << 32));
+                    matches!(Self::evict_one(other, 1), Search::Evicted)
+                }),
+            }
     }
 
     /// Forgets one cell of the shard that is at rest and in nobody's hands, if one look in so many
     /// finds it.
-    fn evict_one(shard: &Mutex<Shard<P>>, looks: usize) -> bool {
-        for _ in 0..looks {
+    fn evict_one(shard: &Mutex<Shard<P>>, looks: usize) -> Search {
+        let keys = lock(shard).queue.len();
+        for _ in 0..looks.min(keys) {
             let mut guard = lock(shard);
-            let Some(key) = guard.queue.pop_front() else {
-                return false;
+            let Some(hash) = guard.queue.pop_front() else {
+                return Search::TooFew;
             };
-            let cell = guard.cells.get(&key).cloned();
+            let cell = guard.cells.get(&hash).cloned();
             drop(guard); // never two locks at once
             let Some(cell) = cell else { continue };
             let traffic = cell.policy.shared();
@@ -230,21 +277,25 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             // Whoever held it until now has let go of it, and what it did before is seen here.
             fence(Ordering::Acquire);
             if at_rest && is_free && traffic.stamp() == stamp {
-                let evicted = guard.cells.remove(&key);
+                let evicted = guard.cells.remove(&hash);
                 drop(guard);
                 drop(evicted);
-                return true;
+                return Search::Evicted;
             }
-            if guard.cells.contains_key(&key) {
-                guard.queue.push_back(key);
+            if guard.cells.contains_key(&hash) {
+                guard.queue.push_back(hash);
             }
         }
-        false
+        if keys < looks { Search::TooFew } else { Search::InVain }
     }
 
     fn note_count(&self) {
         self.meter.with(|_| (), |handles| handles.own.keys.set(self.len() as f64));
     }
+}
+
+fn is_of<P: Site>(cell: &Cell<P>, key: &str) -> bool {
+    cell.policy.shared().key().is_some_and(|own| **own == *key)
 }
 
 impl<P: Site> fmt::Debug for Keyed<P> {

@@ -2,8 +2,9 @@
 
 mod watching;
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Measured, Reason, Rejected};
@@ -28,7 +29,8 @@ pub(crate) struct Shared<M: Machine> {
     digest: AtomicU64,
     refuse_until: AtomicU64,
     measured: AtomicU64,
-    core: Mutex<Core<M>>,
+    /// Made at the first step: one of many keys that only ever succeeds needs none.
+    core: OnceLock<Box<Mutex<Core<M>>>>,
 }
 
 struct Core<M: Machine> {
@@ -58,34 +60,18 @@ pub(crate) struct Refusal {
 }
 
 impl<M: Machine> Shared<M> {
-    pub(crate) fn new(
-        common: Arc<Common<M>>,
-        key: Option<Arc<str>>,
-        seed: u64,
-        machine: impl FnOnce(&M::Dials) -> M,
-    ) -> Self {
+    pub(crate) fn new(common: Arc<Common<M>>, key: Option<Arc<str>>) -> Self {
         let version = common.version();
         let dials = common.dials();
-        let machine = machine(&dials);
-        let digest = machine.digest(&dials);
+        let digest = M::fresh(&dials).digest(&dials);
         common.count_cell(digest.state, 1);
-        let core = Core {
-            machine,
-            dials,
-            version,
-            rng: fastrand::Rng::with_seed(seed),
-            latest: Tick::ZERO,
-            changes: 0,
-            waiters: None,
-            untold: None,
-        };
         let shared = Self {
             common,
             key,
             digest: AtomicU64::new(0),
             refuse_until: AtomicU64::new(0),
             measured: AtomicU64::new(0),
-            core: Mutex::new(core),
+            core: OnceLock::new(),
         };
         shared.publish(digest, version);
         shared
@@ -224,6 +210,33 @@ impl<M: Machine> Shared<M> {
 
     // ----- the door of the machine -----
 
+    fn core(&self) -> &Mutex<Core<M>> {
+        match self.core.get() {
+            Some(core) => core,
+            None => self.make_core(),
+        }
+    }
+
+    #[cold]
+    fn make_core(&self) -> &Mutex<Core<M>> {
+        let version = self.common.version();
+        let dials = self.common.dials();
+        let seed = self.common.seed ^ self.key.as_deref().map_or(0, hash);
+        let core = Core {
+            machine: M::fresh(&dials),
+            dials,
+            version,
+            rng: fastrand::Rng::with_seed(seed),
+            latest: Tick::ZERO,
+            changes: 0,
+            waiters: None,
+            untold: None,
+        };
+        // Made beforehand, so that nobody waits for another here.
+        let core = Box::new(Mutex::new(core));
+        self.core.get_or_init(|| core)
+    }
+
     /// Knocks at the machine's door, and carries out what it says after the unlock.
     pub(crate) fn step(&self, input: Input) -> (Verdict, Tick) {
         self.step_locked(self.catch_up(), input)
@@ -244,13 +257,13 @@ impl<M: Machine> Shared<M> {
     fn catch_up(&self) -> MutexGuard<'_, Core<M>> {
         loop {
             let version = self.common.version();
-            let core = lock(&self.core);
+            let core = lock(self.core());
             if core.version >= version {
                 return core;
             }
             drop(core);
             let dials = self.common.dials();
-            let mut core = lock(&self.core);
+            let mut core = lock(self.core());
             if core.version >= version {
                 continue; // another thread was faster, and what it fetched may be newer
             }
@@ -292,7 +305,7 @@ impl<M: Machine> Shared<M> {
     /// Tells the observers of all changes, one after the other, in the order in which they happened.
     fn tell_changes(&self) {
         loop {
-            let mut core = lock(&self.core);
+            let mut core = lock(self.core());
             let next = core.untold.as_mut().and_then(|untold| untold.next());
             drop(core);
             let Some((seq, at, change)) = next else { return };
@@ -303,7 +316,7 @@ impl<M: Machine> Shared<M> {
 
     fn tell(&self, at: Tick, kind: EventKind) {
         if self.common.reporter.has_observers() {
-            let seq = lock(&self.core).changes;
+            let seq = self.core.get().map_or(0, |core| lock(core).changes);
             self.common.reporter.tell(Speaker { key: self.key.as_ref(), seq }, at, kind);
         }
     }
@@ -352,6 +365,11 @@ impl<M: Machine> std::fmt::Debug for Shared<M> {
             .field("state", &self.state())
             .finish_non_exhaustive()
     }
+}
+
+/// The same in every run, so that a seed repeats it.
+fn hash(key: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
 }
 
 impl<M: Machine> Core<M> {

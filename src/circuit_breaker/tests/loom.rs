@@ -28,11 +28,11 @@ fn dials(trip: Trip) -> (Law, Dials) {
 
 fn common(trip: Trip) -> Arc<Common<Breaker>> {
     let (law, dials) = dials(trip);
-    Common::new(Source::new("circuit_breaker", "test"), Observers::default(), law, dials)
+    Common::new(Source::new("circuit_breaker", "test"), Observers::default(), law, dials, 1)
 }
 
 fn breaker(trip: Trip) -> Arc<Shared<Breaker>> {
-    Arc::new(Shared::new(common(trip), None, 1, Breaker::new))
+    Arc::new(Shared::new(common(trip), None))
 }
 
 fn pass(shared: &Shared<Breaker>) -> Pass {
@@ -188,8 +188,7 @@ impl Site for Place {
 fn table(most: usize) -> Arc<Keyed<Place>> {
     let common = common(Trip::consecutive(1));
     let shared = Arc::clone(&common);
-    let make =
-        move |key, hash| Place(Shared::new(Arc::clone(&shared), Some(key), hash, Breaker::new));
+    let make = move |key| Place(Shared::new(Arc::clone(&shared), Some(key)));
     Arc::new(Keyed::new(common, most, make))
 }
 

@@ -1,5 +1,6 @@
 //! For those who watch a machine, or wait for it to change.
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use super::{Core, Shared};
@@ -10,6 +11,11 @@ use crate::shell::waiters::Seat;
 use crate::time::Tick;
 
 impl<M: Machine> Shared<M> {
+    /// Whose machine it is, if it is one of many.
+    pub(crate) fn key(&self) -> Option<&Arc<str>> {
+        self.key.as_ref()
+    }
+
     #[inline]
     pub(crate) fn state(&self) -> State {
         self.word().state()
@@ -31,7 +37,7 @@ impl<M: Machine> Shared<M> {
     /// again instead.
     pub(crate) fn wait(&self, seat: &mut Seat, era: u64, waker: &Waker) -> bool {
         let waker = waker.clone();
-        let mut core = lock(&self.core);
+        let mut core = lock(self.core());
         if self.word().era() != era {
             return false;
         }
@@ -44,7 +50,7 @@ impl<M: Machine> Shared<M> {
     /// Leaves a waker for whatever comes next. Who does so asks afterwards.
     pub(crate) fn park(&self, seat: &mut Seat, waker: &Waker) {
         let waker = waker.clone();
-        let mut core = lock(&self.core);
+        let mut core = lock(self.core());
         let replaced = core.waiters.get_or_insert_default().wait(seat, waker);
         drop(core);
         drop(replaced);
@@ -52,7 +58,8 @@ impl<M: Machine> Shared<M> {
 
     /// Lets everyone look again.
     pub(crate) fn wake_all(&self) {
-        let mut core = lock(&self.core);
+        let Some(core) = self.core.get() else { return };
+        let mut core = lock(core);
         let wakers = core.waiters.as_mut().map(|waiters| waiters.take(Wake::All));
         drop(core);
         wakers.into_iter().flatten().for_each(Waker::wake);
@@ -60,7 +67,7 @@ impl<M: Machine> Shared<M> {
 
     /// How many changes there were, the state since the last, and the era to wait for the next in.
     pub(crate) fn changes(&self) -> (u64, State, u64) {
-        let core = lock(&self.core);
+        let core = lock(self.core()); // so that the three belong together
         let word = self.word();
         (core.changes, word.state(), word.era())
     }
@@ -75,14 +82,22 @@ impl<M: Machine> Shared<M> {
 
     #[inline(never)]
     fn stand_up(&self, seat: &mut Seat) {
-        let mut core = lock(&self.core);
+        let mut core = lock(self.core());
         let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(seat));
         drop(core);
         drop(waker);
     }
 
-    /// Looks at the machine.
-    pub(crate) fn inspect<T>(&self, look: impl FnOnce(&mut M, &M::Dials, Tick) -> T) -> T {
+    /// Looks at the machine; twice, if it takes its first step meanwhile.
+    pub(crate) fn inspect<T>(&self, look: impl Fn(&mut M, &M::Dials, Tick) -> T) -> T {
+        if self.core.get().is_none() {
+            let dials = self.common.dials();
+            let seen = look(&mut M::fresh(&dials), &dials, self.common.reporter.clock.now());
+            // Whoever publishes a step has made the core before: what was seen is not half of each.
+            if self.core.get().is_none() {
+                return seen;
+            }
+        }
         let mut core = self.catch_up();
         let now = core.tick(self.common.reporter.clock.now());
         let Core { machine, dials, .. } = &mut *core;

@@ -70,6 +70,25 @@ async fn each_key_has_a_breaker_of_its_own() {
 }
 
 // pitfall B26
+/// Each key draws its own, and the same in every run.
+#[tokio::test(start_paused = true)]
+async fn a_seed_repeats_the_jitter_of_every_key() {
+    let rests = async || {
+        let layer = builder().trip(Trip::consecutive(1)).seed(7).keyed(|to: &To| Cow::from(&to.0));
+        let layer = layer.build().unwrap();
+        let inner = service_fn(|_| async { Err::<(), _>(Error::Inner(Fault(Answer::Bad))) });
+        let mut service = BoxCloneSyncService::new(layer.layer(inner));
+        for host in ["a", "b"] {
+            assert!(!is_refused(&call(&mut service, host, false).await));
+        }
+        let rest = |key| layer.handle().key(key).unwrap().snapshot().next_probe_in.unwrap();
+        (rest("a"), rest("b"))
+    };
+    let (first, second) = (rests().await, rests().await);
+    assert_eq!(first, second);
+    assert_ne!(first.0, first.1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_key_takes_notice_of_new_dials_at_its_next_call() {
     let (mut service, handle, _) = keyed(100);

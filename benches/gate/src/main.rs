@@ -1,0 +1,214 @@
+//! Makes calls through one layer or stack, for callgrind to count; see `run`.
+//!
+//! Alone it lists the cases; `seawall-gate CASE` makes its calls.
+
+use std::borrow::Cow;
+use std::future::{Pending, Ready, pending, poll_fn, ready};
+use std::hint::black_box;
+use std::mem::{forget, replace};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use seawall::bulkhead::{self, BulkheadLayer};
+use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::health::HealthLayer;
+use seawall::retry::RetryLayer;
+use seawall::timeout::TimeoutLayer;
+use seawall::{Error, stack};
+use tower::{Layer, Service, ServiceBuilder, service_fn};
+
+/// Calls that are counted; `run` divides by it.
+const CALLS: u64 = 1_000;
+/// Calls before them, so that nothing is made for the first time among them.
+const WARM_UP: u64 = 200;
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.expect("a runtime can be built");
+    let _entered = runtime.enter();
+    let wanted = std::env::args().nth(1);
+    let mut cases = Cases { wanted, found: false };
+    all(&mut cases);
+    assert!(cases.found || cases.wanted.is_none(), "no such case: {:?}", cases.wanted);
+}
+
+fn all(cases: &mut Cases) {
+    let timeout = || TimeoutLayer::new("gate", LIMIT);
+    cases.answers("timeout", || timeout().layer(service_fn(echo)));
+    cases.answers("timeout, pending once", || timeout().layer(service_fn(echo_later)));
+
+    let retry = || RetryLayer::new("gate").cloned();
+    cases.answers("retry", || retry().layer(service_fn(echo)));
+    cases.answers("retry, pending once", || retry().layer(service_fn(echo_later)));
+
+    let breaker = || CircuitBreakerLayer::new("gate");
+    cases.answers("breaker", || breaker().layer(service_fn(echo)));
+    cases.answers("breaker, pending once", || breaker().layer(service_fn(echo_later)));
+    cases.answers("breaker, cloned per call", || Cloned(breaker().layer(service_fn(echo))));
+    cases.answers("breaker of a key", keyed);
+    cases.refuses("breaker, open", tripped);
+
+    let bulkhead = || BulkheadLayer::new("gate");
+    cases.answers("bulkhead", || bulkhead().layer(service_fn(echo)));
+    cases.answers("bulkhead, pending once", || bulkhead().layer(service_fn(echo_later)));
+    cases.refuses("bulkhead, full", filled);
+
+    let health = || HealthLayer::new("gate");
+    cases.answers("health", || health().layer(service_fn(echo)));
+    cases.answers("health, pending once", || health().layer(service_fn(echo_later)));
+    cases.refuses("health, down", down);
+
+    let client = || stack::client("gate").cloned().build().expect("it is valid");
+    cases.answers("client stack", || client().layer(service_fn(echo)));
+    cases.answers("client stack, pending once", || client().layer(service_fn(echo_later)));
+    cases.refuses("client stack, full", || {
+        let mut service = client().layer(service_fn(hung));
+        fill(&mut service);
+        service
+    });
+}
+
+// ===== cases =====
+
+struct Cases {
+    /// `None`: they are only listed.
+    wanted: Option<String>,
+    found: bool,
+}
+
+impl Cases {
+    fn answers<S: Service<u64, Response = u64>>(&mut self, name: &str, make: impl Fn() -> S) {
+        // Each request is answered with the number after it.
+        self.case(name, make, |calls| calls * (calls + 1) / 2);
+    }
+
+    fn refuses<S: Service<u64, Response = u64>>(&mut self, name: &str, make: impl Fn() -> S) {
+        self.case(name, make, |_| 0);
+    }
+
+    fn case<S: Service<u64, Response = u64>>(
+        &mut self,
+        name: &str,
+        make: impl Fn() -> S,
+        sum: impl Fn(u64) -> u64,
+    ) {
+        match &self.wanted {
+            None => println!("{name}"),
+            Some(wanted) if wanted == name => {
+                self.found = true;
+                let mut service = make();
+                assert_eq!(counted(&mut service, WARM_UP), sum(WARM_UP), "the work was done");
+                assert_eq!(measured(&mut service), sum(CALLS), "the work was done");
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// callgrind counts in here, and nowhere else.
+#[inline(never)]
+fn measured<S: Service<u64, Response = u64>>(service: &mut S) -> u64 {
+    counted(service, CALLS)
+}
+
+fn counted<S: Service<u64, Response = u64>>(service: &mut S, calls: u64) -> u64 {
+    (0..calls).map(|request| call(service, request)).sum()
+}
+
+/// The answer; zero if it was refused.
+fn call<S: Service<u64, Response = u64>>(service: &mut S, request: u64) -> u64 {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready(), "always ready");
+    let mut future = pin!(service.call(black_box(request)));
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(answer) => return answer.unwrap_or(0),
+            Poll::Pending => {}
+        }
+    }
+}
+
+// ===== services =====
+
+#[derive(Debug)]
+struct Broken;
+
+type Fail = Error<Broken>;
+
+fn echo(request: u64) -> Ready<Result<u64, Fail>> {
+    ready(Ok(request + 1))
+}
+
+async fn echo_later(request: u64) -> Result<u64, Fail> {
+    let mut asked = false;
+    poll_fn(|_| if replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    Ok(request + 1)
+}
+
+fn fail(_: u64) -> Ready<Result<u64, Fail>> {
+    ready(Err(Error::Inner(Broken)))
+}
+
+fn hung(_: u64) -> Pending<Result<u64, Fail>> {
+    pending()
+}
+
+/// Called through a clone for each call, as servers do it.
+struct Cloned<S>(S);
+
+impl<S: Service<u64> + Clone> Service<u64> for Cloned<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> S::Future {
+        let mut clone = self.0.clone();
+        assert!(clone.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+        clone.call(request)
+    }
+}
+
+fn keyed() -> impl Service<u64, Response = u64> {
+    let keyed = CircuitBreakerLayer::builder("gate").keyed(|_: &u64| Cow::Borrowed("a.example"));
+    ServiceBuilder::new().layer(keyed.build().expect("it is valid")).service_fn(echo)
+}
+
+/// A breaker that its failures opened.
+fn tripped() -> impl Service<u64, Response = u64> {
+    let hour = Duration::from_secs(3_600);
+    let breaker = CircuitBreakerLayer::builder("gate").rest(hour).rest_cap(hour);
+    broken(breaker.build().expect("it is valid").layer(service_fn(fail)), 17)
+}
+
+/// A dependency whose failures were noticed.
+fn down() -> impl Service<u64, Response = u64> {
+    let health = HealthLayer::builder("gate").learn(true).let_through(1_000_000);
+    broken(health.build().expect("it is valid").layer(service_fn(fail)), 3)
+}
+
+fn broken<S: Service<u64, Response = u64>>(mut service: S, failures: u64) -> S {
+    assert_eq!(counted(&mut service, failures), 0, "they fail");
+    service
+}
+
+/// A bulkhead whose places are all taken, for good.
+fn filled() -> impl Service<u64, Response = u64> {
+    let mut service = BulkheadLayer::new("gate").layer(service_fn(hung));
+    fill(&mut service);
+    service
+}
+
+fn fill<S: Service<u64>>(service: &mut S) {
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..bulkhead::LIMIT {
+        let mut future = Box::pin(service.call(0));
+        assert!(future.as_mut().poll(&mut cx).is_pending());
+        forget(future);
+    }
+}

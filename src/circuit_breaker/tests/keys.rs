@@ -1,0 +1,35 @@
+//! The table of keys, where the service cannot lead it.
+
+use std::sync::Arc;
+
+use crate::circuit_breaker::Dials;
+use crate::circuit_breaker::law::Law;
+use crate::circuit_breaker::layer::LAYER;
+use crate::circuit_breaker::policy::{Hooks, Policy};
+use crate::event::Observers;
+use crate::shell::common::Common;
+use crate::shell::keyed::Keyed;
+use crate::source::Source;
+
+fn table() -> Keyed<Policy<(), ()>> {
+    let observers = Observers::default();
+    let (law, dials) = (Law::of_defaults(), Dials::default());
+    let common = Common::new(Source::new(LAYER, "test"), observers, law, dials, 1);
+    let (shared, hooks) = (Arc::clone(&common), Arc::new(Hooks::default()));
+    let make = move |key| Policy::new(Arc::clone(&shared), Arc::clone(&hooks), Some(key));
+    Keyed::new(common, 10, make)
+}
+
+/// Cells are found by the hash of their key, and two keys may have the same.
+#[test]
+fn a_key_is_never_taken_for_another_with_its_hash() {
+    const HASH: u64 = 7;
+    let keyed = table();
+    let one = keyed.enter_as("one", HASH).expect("it is open");
+    let other = keyed.enter_as("other", HASH).expect("it is open");
+    let again = keyed.enter_as("one", HASH).expect("it is open");
+    let overflow = keyed.enter(&"long".repeat(100)).expect("it is open");
+    assert!(Arc::ptr_eq(&one, &again) && !Arc::ptr_eq(&one, &other));
+    assert!(Arc::ptr_eq(&other, &overflow), "who has no place shares the overflow");
+    assert_eq!((keyed.len(), keyed.keys()), (1, vec!["one".into()]));
+}
