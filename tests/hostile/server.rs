@@ -81,6 +81,7 @@ impl Server {
             for nth in 0.. {
                 let (socket, _) = listener.accept().await.unwrap();
                 socket.set_nodelay(true).unwrap();
+                while connections.try_join_next().is_some() {} // those that ended take memory until then
                 let ledger = Ledger::open(&ledger);
                 connections.spawn(serve(nth, socket, ledger));
             }
@@ -182,13 +183,13 @@ async fn follow(
     None
 }
 
-async fn hear_out(socket: &mut TcpStream) {
+pub(crate) async fn hear_out(socket: &mut TcpStream) {
     let mut waste = [0; 4096];
     while matches!(socket.read(&mut waste).await, Ok(1..)) {}
 }
 
 /// Reads a request whose body has a length.
-async fn request(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
+pub(crate) async fn request(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
     let end = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
