@@ -78,12 +78,17 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
-            for nth in 0.. {
-                let (socket, _) = listener.accept().await.unwrap();
-                socket.set_nodelay(true).unwrap();
-                while connections.try_join_next().is_some() {} // those that ended take memory until then
-                let ledger = Ledger::open(&ledger);
-                connections.spawn(serve(nth, socket, ledger));
+            let mut nth = 0;
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let (socket, _) = accepted.unwrap();
+                        socket.set_nodelay(true).unwrap();
+                        connections.spawn(serve(nth, socket, Ledger::open(&ledger)));
+                        nth += 1;
+                    }
+                    Some(_) = connections.join_next() => {} // what ended takes memory until then
+                }
             }
         });
         Self { address, books, _tasks: tasks }

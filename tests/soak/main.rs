@@ -92,6 +92,7 @@ async fn at_rest(server: &Server, tasks: usize) -> i64 {
         sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(alive(), tasks, "tasks that nobody owns");
+    sleep(Duration::from_millis(50)).await; // until the server has noticed it, too
     LIVE.load(Ordering::Relaxed)
 }
 
