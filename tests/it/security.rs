@@ -1,6 +1,7 @@
 //! What docs/security.md promises and nobody else tests.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +25,7 @@ fn told() -> (String, Vec<Reason>) {
     let recorder = recorder();
     let hear = |told: &Arc<Mutex<String>>| {
         let told = Arc::clone(told);
-        move |event: &Event| told.lock().unwrap().push_str(&format!("{event:?}\n"))
+        move |event: &Event| writeln!(told.lock().unwrap(), "{event:?}").unwrap()
     };
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
@@ -50,7 +51,7 @@ fn told() -> (String, Vec<Reason>) {
             let call = async |request: &str| {
                 let answer = service.clone().oneshot(format!("{SECRET} {request}")).await;
                 let error = answer.unwrap_err();
-                told.lock().unwrap().push_str(&format!("{error} {error:?}\n"));
+                writeln!(told.lock().unwrap(), "{error} {error:?}").unwrap();
                 if let Error::Rejected(why) = error {
                     reasons.lock().unwrap().push(why.reason());
                 }
