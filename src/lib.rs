@@ -95,6 +95,8 @@ pub mod guide {
     pub mod pitfalls {}
     #[doc = include_str!("../docs/roadmap.md")]
     pub mod roadmap {}
+    #[doc = include_str!("../docs/security.md")]
+    pub mod security {}
     #[doc = include_str!("../docs/storm.md")]
     pub mod storm {}
 }

@@ -14,11 +14,15 @@ const EPOCH_LIKE: u64 = 1_000_000_000;
 /// How long the server asks us to stay away: its [`Retry-After`](retry_after), or else the reset of
 /// a rate limit that has nothing left.
 ///
-/// Understands the `RateLimit` header (`"default";r=0;t=50` and the older `remaining=0, reset=50`)
-/// and the widespread `X-RateLimit-Remaining` with `X-RateLimit-Reset`, in seconds from now or since
-/// 1970.
+/// Understands the `RateLimit` header (`"default";r=0;t=50` and the older `remaining=0, reset=50`), the
+/// pair of headers of its first drafts, `RateLimit-Remaining` with `RateLimit-Reset`, and the widespread
+/// `X-RateLimit-Remaining` with `X-RateLimit-Reset`, in seconds from now or since 1970. Of several headers
+/// of one name the first counts.
 pub fn hint(headers: &HeaderMap) -> Option<Duration> {
-    retry_after(headers).or_else(|| rate_limit(headers)).or_else(|| x_rate_limit(headers))
+    retry_after(headers)
+        .or_else(|| rate_limit(headers))
+        .or_else(|| pair(headers, "ratelimit-remaining", "ratelimit-reset"))
+        .or_else(|| pair(headers, "x-ratelimit-remaining", "x-ratelimit-reset"))
 }
 
 /// What a `Retry-After` header says (RFC 9110 §10.2.3): seconds, or a date.
@@ -50,12 +54,13 @@ fn rate_limit(headers: &HeaderMap) -> Option<Duration> {
     (remaining? == 0).then(|| reset.map(Duration::from_secs)).flatten()
 }
 
-fn x_rate_limit(headers: &HeaderMap) -> Option<Duration> {
+/// What is left, and when there will be more, in a header each.
+fn pair(headers: &HeaderMap, remaining: &str, reset: &str) -> Option<Duration> {
     let number = |name: &str| whole_seconds(headers.get(name)?.to_str().ok()?.trim());
-    if number("x-ratelimit-remaining")? != 0 {
+    if number(remaining)? != 0 {
         return None;
     }
-    let reset = number("x-ratelimit-reset")?;
+    let reset = number(reset)?;
     if reset < EPOCH_LIKE {
         return Some(Duration::from_secs(reset));
     }
@@ -113,11 +118,14 @@ mod tests {
             assert_eq!(hint(&headers([("ratelimit", value)])), fifty, "{value}");
         }
         assert_eq!(hint(&headers([("ratelimit", "r=3;t=50")])), None);
-        let reset = |remaining, reset: &str| {
-            hint(&headers([("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", reset)]))
-        };
-        assert_eq!(reset("0", "50"), fifty);
-        assert_eq!(reset("1", "50"), None);
-        assert_eq!(reset("0", "1000000000"), Some(Duration::ZERO), "a point long ago");
+        for (left, when) in [
+            ("x-ratelimit-remaining", "x-ratelimit-reset"),
+            ("ratelimit-remaining", "ratelimit-reset"),
+        ] {
+            let reset = |remaining, reset: &str| hint(&headers([(left, remaining), (when, reset)]));
+            assert_eq!(reset("0", "50"), fifty, "{left}");
+            assert_eq!(reset("1", "50"), None, "{left}");
+            assert_eq!(reset("0", "1000000000"), Some(Duration::ZERO), "a point long ago");
+        }
     }
 }

@@ -7,6 +7,7 @@ use seawall::{bulkhead, circuit_breaker, health, retry, timeout};
 
 const README: &str = include_str!("../../README.md");
 const PITFALLS: &str = include_str!("../../docs/pitfalls.md");
+const SECURITY: &str = include_str!("../../docs/security.md");
 const CHANGELOG: &str = include_str!("../../CHANGELOG.md");
 
 fn root() -> &'static Path {
@@ -63,6 +64,37 @@ fn every_test_that_is_said_to_fence_a_pitfall_names_it() {
             );
         }
     }
+}
+
+/// Whether a file has a test of this name.
+fn has_test(text: &str, name: &str) -> bool {
+    let Some((before, _)) = text.split_once(&format!("fn {name}(")) else { return false };
+    // Attributes and comments stand between the mark of a test and its name.
+    let above = before.lines().rev().map(str::trim);
+    let above = above.skip_while(|line| ["", "async"].contains(line));
+    above.take_while(|line| line.starts_with("#[") || line.starts_with("//")).any(|line| {
+        ["#[test]", "#[tokio::test]", "#[tokio::test("].iter().any(|mark| line.starts_with(mark))
+    })
+}
+
+#[test]
+fn every_claim_about_security_is_held_by_a_test() {
+    let mut held = 0;
+    for row in SECURITY.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [claim, _, tests] = cells[..] else { panic!("three cells: {row}") };
+        let tests: Vec<_> = quoted(tests).filter(|words| words.contains("::")).collect();
+        for test in &tests {
+            let (path, name) = test.split_once("::").unwrap();
+            assert!(has_test(&read(path), name), "{claim:?}: there is no test {test}");
+        }
+        held += usize::from(!tests.is_empty());
+    }
+    let (_, claims) = SECURITY.split_once("## A dependency").unwrap();
+    let rows = claims.lines().filter(|line| line.starts_with("| "));
+    let claims = rows.filter(|row| !row.starts_with("| claim |") && !row.starts_with("| --- |"));
+    assert_eq!(held, claims.count(), "a claim without a test");
+    assert!(held > 25, "{held}");
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod refusals;
 mod reqwest_client;
 mod retry;
 mod scene;
+mod security;
 mod source;
 mod stack;
 mod subjects;

@@ -1,0 +1,133 @@
+//! HTTP/2 whose streams and connections end in every way there is.
+
+use bytes::Bytes;
+use h2::Reason as Code;
+use http::Method;
+use seawall::http::{HttpClassifier, Replay};
+use seawall::{Reason, Stop};
+
+use crate::calls::Answer::{Failed, Rejected, Status};
+use crate::calls::Patience::{Long, Short};
+use crate::calls::Rest::{Broken, Endless, Whole};
+use crate::calls::{ATTEMPTS, Answer, Kind, call, layers, pooled, request, send};
+use crate::server::{Act, Server};
+use crate::streams::{Frame, serve};
+
+const OK: Frame = Frame::Head(&[(":status", "200")], false);
+const BUSY: Frame = Frame::Head(&[(":status", "503")], false);
+const DATA: Frame = Frame::Data(b"well", false);
+const LAST: Frame = Frame::Data(b"well", true);
+const FOREVER: Frame = Frame::Forever(&[b'x'; 4096]);
+
+/// How often a connection is needed: one for all attempts, or one for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connections {
+    One,
+    Each,
+}
+use Connections::{Each, One};
+
+/// A script for every stream, what a call comes to that may be repeated, and on which connections.
+const CASES: &[(&str, &[Frame], Answer, Connections)] = &[
+    ("answers", &[OK, LAST], Status(200, Whole(4)), One),
+    (
+        "breaks the stream",
+        &[OK, DATA, Frame::Reset(Code::INTERNAL_ERROR)],
+        Status(200, Broken),
+        One,
+    ),
+    ("cancels the stream", &[OK, DATA, Frame::Reset(Code::CANCEL)], Status(200, Broken), One),
+    (
+        "goes away in the stream",
+        &[OK, DATA, Frame::GoAway(Code::INTERNAL_ERROR)],
+        Status(200, Broken),
+        One,
+    ),
+    ("a stream without an end", &[OK, FOREVER], Status(200, Endless), One),
+    ("refuses the stream", &[Frame::Reset(Code::REFUSED_STREAM)], Failed, One),
+    ("cancels", &[Frame::Reset(Code::CANCEL)], Failed, One),
+    ("breaks", &[Frame::Reset(Code::INTERNAL_ERROR)], Failed, One),
+    ("asks for calm", &[Frame::Reset(Code::ENHANCE_YOUR_CALM)], Failed, One),
+    ("resets without an error", &[Frame::Reset(Code::NO_ERROR)], Failed, One),
+    ("goes away", &[Frame::GoAway(Code::NO_ERROR)], Failed, Each),
+    ("goes away broken", &[Frame::GoAway(Code::INTERNAL_ERROR)], Failed, Each),
+    ("goes away for calm", &[Frame::GoAway(Code::ENHANCE_YOUR_CALM)], Failed, Each),
+    ("is cut", &[Frame::Cut], Failed, Each),
+    ("is busy", &[BUSY, LAST], Status(503, Whole(4)), One),
+    (
+        "is busy and breaks",
+        &[BUSY, DATA, Frame::Reset(Code::INTERNAL_ERROR)],
+        Status(503, Broken),
+        One,
+    ),
+    ("is busy for ever", &[BUSY, FOREVER], Status(503, Endless), One),
+];
+
+// pitfall B29: REFUSED_STREAM says that nobody acted on the request. That is not read, so a POST is
+// sent once here too: it errs on the safe side.
+#[tokio::test]
+async fn hyper_before_servers_that_break_streams() {
+    for (name, script, answer, connections) in CASES {
+        for method in [Method::GET, Method::POST] {
+            let what = format!("{name}, {method}");
+            let good = matches!(answer, Status(200, _));
+            let attempts = if good || method == Method::POST { 1 } else { ATTEMPTS };
+            let server = serve(script).await;
+            let seen = call(Kind::Hyper2, &server, &method, Long).await;
+            assert_eq!(seen.answer, *answer, "{what}");
+            assert_eq!(seen.waits.len() + 1, attempts as usize, "{what}");
+            assert_eq!(seen.bad, if good { 0 } else { attempts }, "{what}");
+            let books = server.books();
+            assert_eq!(books.requests, attempts as usize, "{what}");
+            let accepted = if *connections == One { 1 } else { attempts as usize };
+            assert_eq!(books.accepted, accepted, "{what}");
+        }
+    }
+}
+
+// What is given up is reset, and costs no connection.
+#[tokio::test]
+async fn a_stream_that_hangs_is_given_up_and_not_its_connection() {
+    let server = serve(&[]).await;
+    let seen = call(Kind::Hyper2, &server, &Method::PUT, Short).await;
+    assert_eq!((seen.answer, seen.timed_out), (Rejected(Reason::TimedOut), 3));
+    let books = server.books();
+    assert_eq!((books.accepted, books.requests), (1, 3));
+}
+
+/// A frame without a stream, by hand (RFC 9113 §4.1).
+fn frame(kind: u8, payload: &[u8]) -> Act {
+    let mut bytes = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, 0, 0, 0, 0, 0];
+    bytes.extend_from_slice(payload);
+    Act::Say(Bytes::from(bytes))
+}
+
+#[tokio::test]
+async fn connections_that_never_get_to_a_stream() {
+    let settings = || frame(4, &[]);
+    // Nothing above stream 0 was or will be acted on.
+    let goaway = |code: u8| frame(7, &[0, 0, 0, 0, 0, 0, 0, code]);
+    let cases: [(&str, Vec<Act>); 6] = [
+        ("closes", vec![]),
+        ("resets", vec![Act::Reset]),
+        (
+            "answers in HTTP/1.1",
+            vec![Act::ReadSome, Act::Say(Bytes::from("HTTP/1.1 200 OK\r\n\r\n"))],
+        ),
+        ("greets and closes", vec![settings(), Act::ReadSome]),
+        ("goes away before the first stream", vec![settings(), Act::ReadSome, goaway(0)]),
+        ("says a frame that is none", vec![settings(), Act::ReadSome, frame(4, &[1])]),
+    ];
+    for (name, script) in cases {
+        for (method, attempts) in [(Method::GET, ATTEMPTS), (Method::POST, 1)] {
+            let server = Server::start(vec![script.clone()]).await;
+            let (layers, told) = layers(HttpClassifier, Replay::default(), Long);
+            let seen = send!(server, (layers, told), pooled(true), request(&server, &method));
+            let what = format!("{name}, {method}");
+            assert_eq!((seen.answer, seen.bad), (Failed, attempts), "{what}");
+            let stop = if method == Method::POST { Stop::NoCopy } else { Stop::Exhausted };
+            assert_eq!(seen.stop, Some(stop), "{what}");
+            assert_eq!(server.books().accepted, attempts as usize, "{what}");
+        }
+    }
+}
