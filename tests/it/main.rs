@@ -29,6 +29,7 @@ mod ordering;
 mod policy;
 #[cfg(feature = "http")]
 mod ready_made;
+mod readiness;
 mod refusals;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
