@@ -27,9 +27,9 @@ mod kit;
 mod metrics;
 mod ordering;
 mod policy;
+mod readiness;
 #[cfg(feature = "http")]
 mod ready_made;
-mod readiness;
 mod refusals;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
