@@ -195,6 +195,9 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
+        if let Some((lane, _)) = &self.place {
+            lane.note_abandoned();
+        }
         self.leave();
     }
 }

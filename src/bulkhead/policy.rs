@@ -271,6 +271,11 @@ impl Policy {
         self.meter(|handles| handles.own.wait.record(waited));
     }
 
+    /// A call ended in the line, and nobody told it so.
+    pub(super) fn note_abandoned(&self) {
+        self.meter(|handles| handles.counted(Ended::Abandoned));
+    }
+
     fn note_levels(&self) {
         self.meter(|handles| self.set_levels(handles));
     }

@@ -13,6 +13,7 @@ use crate::finish::Finish;
 use crate::request::Carry;
 use crate::shell::gate::Gate;
 use crate::shell::oneshot::Oneshot;
+use crate::shell::said::Said;
 
 /// Lets so many calls through at a time, and lets or makes the others wait or turns them away.
 ///
@@ -24,13 +25,12 @@ pub struct Bulkhead<S, F, K> {
     gate: Arc<Gate<Policy>>,
     finish: F,
     carry: K,
-    /// Whether `inner` said it is ready and was not called since.
-    readied: bool,
+    said: Said,
 }
 
 impl<S, F, K> Bulkhead<S, F, K> {
     pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, finish: F, carry: K) -> Self {
-        Self { inner, gate, finish, carry, readied: false }
+        Self { inner, gate, finish, carry, said: Said::default() }
     }
 
     /// The inner service.
@@ -52,15 +52,15 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if self.gate.is_closed() || !self.gate.looks_free() {
-            return Poll::Ready(Ok(())); // a refusal needs nobody
+        if self.said == Said::Alone || self.gate.is_closed() || !self.gate.looks_free() {
+            return self.said.alone(); // a refusal needs nobody
         }
-        self.inner.poll_ready(cx).map_ok(|()| self.readied = true)
+        self.inner.poll_ready(cx).map_ok(|()| self.said = Said::WithInner)
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let readied = std::mem::take(&mut self.readied);
+        let readied = self.said.take();
         if !readied && !self.gate.may_enter() && !self.gate.is_closed() {
             // What is refused holds nothing, and no clock is read for one who may not wait.
             let rejected = self.gate.reject(Reason::Full, self.gate.fullness());

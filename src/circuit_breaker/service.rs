@@ -12,6 +12,7 @@ use crate::classify::Classify;
 use crate::error::CallError;
 use crate::finish::Finish;
 use crate::shell::gate::{Gate, Lane};
+use crate::shell::said::Said;
 use crate::shell::waiters::Seat;
 
 /// Calls the inner service while the circuit is closed, and refuses at once while it is open.
@@ -21,15 +22,14 @@ use crate::shell::waiters::Seat;
 pub struct CircuitBreaker<S, C, F> {
     inner: S,
     gate: Arc<Gate<Policy<C, F>>>,
-    /// Whether `inner` said it is ready and was not called since.
-    readied: bool,
+    said: Said,
     /// Where the caller waits for the inner service, to be told of a trip.
     seat: Seat,
 }
 
 impl<S, C, F> CircuitBreaker<S, C, F> {
     pub(super) fn new(inner: S, gate: Arc<Gate<Policy<C, F>>>) -> Self {
-        Self { inner, gate, readied: false, seat: Seat::default() }
+        Self { inner, gate, said: Said::default(), seat: Seat::default() }
     }
 
     /// The inner service.
@@ -51,17 +51,20 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.said == Said::Alone {
+            return Poll::Ready(Ok(()));
+        }
         loop {
             let Some(era) = self.gate.shared.passing_era() else {
                 // A refusal needs nobody, and a probe drives a clone to readiness by itself.
-                return Poll::Ready(Ok(()));
+                return self.said.alone();
             };
             if self.gate.is_closed() {
-                return Poll::Ready(Ok(())); // the call will say so
+                return self.said.alone(); // the call will say so
             }
             match self.inner.poll_ready(cx) {
                 Poll::Ready(result) => {
-                    self.readied = result.is_ok();
+                    self.said = if result.is_ok() { Said::WithInner } else { Said::Nothing };
                     return Poll::Ready(result);
                 }
                 // A trip must wake those who wait for a service that may never become ready.
@@ -78,7 +81,7 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         self.gate.shared.leave(&mut self.seat);
-        let readied = std::mem::take(&mut self.readied);
+        let readied = self.said.take();
         Instance { inner: &mut self.inner, readied }.call(
             &self.gate.shared,
             || self.gate.enter(),

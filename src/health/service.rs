@@ -13,6 +13,7 @@ use crate::error::{CallError, Reason};
 use crate::event::Status;
 use crate::shell::gate::Gate;
 use crate::shell::oneshot::Oneshot;
+use crate::shell::said::Said;
 use crate::shell::waiters::Seat;
 
 /// Calls the inner service while its dependency is up, and refuses at once while it is down.
@@ -20,15 +21,14 @@ pub struct Health<S, C> {
     inner: S,
     gate: Arc<Gate<Policy>>,
     classify: Arc<C>,
-    /// Whether `inner` said it is ready and was not called since.
-    readied: bool,
+    said: Said,
     /// Where the caller waits for the inner service, to be told when its dependency goes down.
     seat: Seat,
 }
 
 impl<S, C> Health<S, C> {
     pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, classify: Arc<C>) -> Self {
-        Self { inner, gate, classify, readied: false, seat: Seat::default() }
+        Self { inner, gate, classify, said: Said::default(), seat: Seat::default() }
     }
 
     /// The inner service.
@@ -49,13 +49,16 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.said == Said::Alone {
+            return Poll::Ready(Ok(()));
+        }
         loop {
             if self.gate.status() == Status::Down || self.gate.is_closed() {
-                return Poll::Ready(Ok(())); // a refusal needs nobody
+                return self.said.alone(); // a refusal needs nobody
             }
             match self.inner.poll_ready(cx) {
                 Poll::Ready(result) => {
-                    self.readied = result.is_ok();
+                    self.said = if result.is_ok() { Said::WithInner } else { Said::Nothing };
                     return Poll::Ready(result);
                 }
                 // Who waits for a service that may never become ready must hear that it is down.
@@ -72,7 +75,7 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         self.gate.leave(&mut self.seat);
-        let readied = std::mem::take(&mut self.readied);
+        let readied = self.said.take();
         let refusal = match self.gate.enter() {
             Some(lane) if lane.lets_through() => {
                 let flight = Flight::new(lane);

@@ -133,10 +133,12 @@ impl<B: Berth> Flight<B> {
         }
     }
 
-    /// The call was given up for want of an answer.
+    /// The call was given up for want of an answer, and its caller was told.
     pub(crate) fn give_up(&mut self) {
-        self.pass.pending = true;
-        self.be_lost();
+        if let Some(berth) = self.berth.take() {
+            self.pass.pending = true;
+            berth.policy().shared().give_up(self.pass);
+        }
     }
 
     /// The call is over.

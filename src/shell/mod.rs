@@ -12,6 +12,7 @@ pub(crate) mod queue;
 #[cfg(feature = "http")]
 pub(crate) mod relay;
 pub(crate) mod reporter;
+pub(crate) mod said;
 pub(crate) mod shared;
 pub(crate) mod template;
 #[cfg(test)]

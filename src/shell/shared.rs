@@ -189,10 +189,15 @@ impl<M: Machine> Shared<M> {
 
     /// A call that was let through ended without an answer.
     pub(crate) fn abandon(&self, pass: Pass) {
+        self.common.meter(|handles| handles.ended(Ended::Abandoned, None));
+        self.give_up(pass);
+    }
+
+    /// The same of a call that ends with a rejection, and is counted as one.
+    pub(crate) fn give_up(&self, pass: Pass) {
         let clock = &self.common.reporter.clock;
         let waited = pass.started.map(|started| clock.now().since(started));
         let (_, now) = self.step(Input::Abandon { pass, waited });
-        self.common.meter(|handles| handles.ended(Ended::Abandoned, None));
         self.tell(now, EventKind::Abandoned);
     }
 

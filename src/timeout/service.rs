@@ -13,6 +13,7 @@ use crate::error::{CallError, Measured, Reason};
 use crate::request::{Carry, Deadline};
 use crate::shell::gate::Gate;
 use crate::shell::oneshot::Oneshot;
+use crate::shell::said::Said;
 use crate::time::nanos;
 
 /// Ends calls that take too long.
@@ -20,8 +21,7 @@ pub struct Timeout<S, L, K> {
     inner: S,
     gate: Arc<Gate<Policy>>,
     hooks: Hooks<L, K>,
-    /// Whether `inner` said it is ready and was not called since.
-    readied: bool,
+    said: Said,
 }
 
 /// The types that a user fixes when the layer is built.
@@ -65,7 +65,7 @@ impl<F> fmt::Debug for ByRequest<F> {
 
 impl<S, L, K> Timeout<S, L, K> {
     pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, hooks: Hooks<L, K>) -> Self {
-        Self { inner, gate, hooks, readied: false }
+        Self { inner, gate, hooks, said: Said::default() }
     }
 
     /// The inner service.
@@ -90,15 +90,16 @@ where
         if self.gate.is_closed() {
             return Poll::Ready(Ok(())); // the call will say so
         }
-        if self.gate.covers_readiness() && !self.readied {
-            return Poll::Ready(Ok(())); // the call will wait, on a clone and on the clock
+        if self.said == Said::Alone || self.gate.covers_readiness() && self.said != Said::WithInner
+        {
+            return self.said.alone(); // the call will wait, on a clone and on the clock
         }
-        self.inner.poll_ready(cx).map_ok(|()| self.readied = true)
+        self.inner.poll_ready(cx).map_ok(|()| self.said = Said::WithInner)
     }
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let readied = std::mem::take(&mut self.readied);
+        let readied = self.said.take();
         let own = self.hooks.limit.limit_of(&request).map_or(self.gate.limit(), nanos);
         let deadline = shrink(&self.hooks.carry, &mut request, own);
         let refusal = match self.gate.enter() {

@@ -27,6 +27,7 @@ mod kit;
 mod metrics;
 mod ordering;
 mod policy;
+mod readiness;
 #[cfg(feature = "http")]
 mod ready_made;
 mod refusals;

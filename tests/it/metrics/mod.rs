@@ -3,6 +3,7 @@
 
 mod late;
 mod numbers;
+mod once;
 mod table;
 
 use std::future::pending;
