@@ -16,10 +16,8 @@ use http_body_util::Empty;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use seawall::Error;
-use seawall::bulkhead::BulkheadLayer;
 use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
-use seawall::http::{HealthEndpoint, InExtensions, ReadDeadlineLayer, RespondLayer, TimeoutHeader};
-use seawall::timeout::TimeoutLayer;
+use seawall::http::{HealthEndpoint, TimeoutHeader};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tower::ServiceBuilder;
@@ -32,22 +30,13 @@ const QUEUE: u32 = 2;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
-    let places = BulkheadLayer::builder("orders")
+    let admitted = seawall::http::server("orders") // refusals leave as 503 and 504, not as errors
+        .deadline(Duration::from_secs(10))
+        .deadline_from(TimeoutHeader::Millis(TIMEOUT)) // nobody waits longer than their caller does
         .limit(LIMIT)
-        .queue(QUEUE)
-        .max_wait(Duration::from_secs(5))
-        .carry(InExtensions) // nobody waits longer than their caller does
+        .queue(QUEUE, Duration::from_secs(5))
         .build()?;
-    let patience = Duration::from_secs(10);
-    let admission = ServiceBuilder::new()
-        .layer(RespondLayer::new()) // refusals leave as 503 and 504, not as errors
-        .layer(
-            ReadDeadlineLayer::new(TimeoutHeader::Millis(TIMEOUT))
-                .bounds(Duration::ZERO, patience)?,
-        )
-        .layer(TimeoutLayer::builder("orders").limit(patience).carry(InExtensions).build()?)
-        .layer(places.clone())
-        .map_err(Error::Inner);
+    let admission = ServiceBuilder::new().layer(admitted.clone()).map_err(Error::Inner);
 
     let database = HealthLayer::builder("database").check(ping).build()?;
     let registry = HealthRegistry::new("orders");
@@ -66,7 +55,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 
     visit(&url).await?;
 
-    places.drain().await; // takes no more, and waits for those under way
+    admitted.drain().await; // takes no more, and waits for those under way
     assert_eq!(ask(&client(), &url, 1_000).await?, StatusCode::SERVICE_UNAVAILABLE);
     let _ = stop.send(()); // the server waits by itself, if it is gone already
     server.await??;

@@ -19,8 +19,7 @@ use hyper::{Request, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use seawall::http::drain::DrainLayer;
-use seawall::http::{HttpClassifier, InExtensions, Replay};
-use seawall::{Error, Reason, State, stack};
+use seawall::{Error, Reason, State};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
@@ -29,12 +28,9 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let server = Server::default();
     let url = server.serve().await?;
 
-    let layers = stack::client("orders")
+    let layers = seawall::http::client("orders") // a 503 is a failure, though it is an `Ok` to tower
         .deadline(Duration::from_secs(2))
         .attempt_timeout(Duration::from_millis(500))
-        .classify(HttpClassifier) // a 503 is a failure, though it is an `Ok` to tower
-        .carry(InExtensions)
-        .copy_with(Replay::default()) // idempotent methods, with the body they came with
         .build()?;
     let breaker = layers.breaker();
     let mut orders = ServiceBuilder::new()

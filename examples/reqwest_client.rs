@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use seawall::http::{HttpClassifier, Replay};
-use seawall::reqwest::InTimeout;
-use seawall::{Error, stack};
+use seawall::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -17,11 +15,8 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // reqwest's own retries are switched off, or they would multiply with these.
     let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
-    let layers = stack::client("api")
+    let layers = seawall::reqwest::client("api") // a timeout that is set on a request is its deadline
         .deadline(Duration::from_secs(2))
-        .classify(HttpClassifier)
-        .carry(InTimeout) // a timeout that is set on a request is its deadline
-        .copy_with(Replay::default()) // idempotent methods only
         .build()?;
     let mut api = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(client.clone());
 

@@ -15,15 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerHandle;
-use seawall::grpc::{self, GrpcClassifier, at_trailers};
-use seawall::http::{
-    InExtensions, ReadDeadlineLayer, RecordBodyLayer, Replay, ReplayBody, TimeoutHeader,
-    WriteDeadlineLayer,
-};
-use seawall::timeout::TimeoutLayer;
-use seawall::{ConfigErrors, Error, Reason, Rejected, State, stack};
+use seawall::http::{RecordBodyLayer, Replay, ReplayBody, TimeoutHeader, WriteDeadlineLayer};
+use seawall::{ConfigErrors, Error, Reason, Rejected, State, grpc};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};
@@ -38,12 +32,9 @@ use tower::{BoxError, ServiceBuilder};
 
 /// A client that retries, breaks, and gives up in time; what a generated client takes for a channel.
 fn guard(channel: Channel) -> Result<(impl Client, CircuitBreakerHandle), ConfigErrors> {
-    let layers = stack::client("orders")
+    let layers = grpc::client("orders") // what came of a call stands in `grpc-status`
         .deadline(Duration::from_secs(2))
         .attempt_timeout(Duration::from_millis(500))
-        .classify(GrpcClassifier) // what came of a call stands in `grpc-status`,
-        .finish(at_trailers()) // of a stream in its trailers
-        .carry(InExtensions)
         .copy_with(Replay::default().method(Method::POST)) // every call may be repeated
         .build()?;
     let breaker = layers.breaker();
@@ -80,13 +71,8 @@ impl<S> Client for S where
 
 /// A server that takes no more than it can do, and stops when its caller has.
 async fn serve(orders: Orders) -> Result<Channel, Box<dyn StdError>> {
-    let limit = Duration::from_secs(10);
-    let admission = ServiceBuilder::new()
-        .layer(grpc::respond())
-        .layer(ReadDeadlineLayer::new(TimeoutHeader::Grpc).bounds(Duration::ZERO, limit)?)
-        .layer(TimeoutLayer::builder("orders").limit(limit).carry(InExtensions).build()?)
-        .layer(BulkheadLayer::builder("orders").limit(8).carry(InExtensions).build()?)
-        .map_err(Error::Inner);
+    let layers = grpc::server("orders").deadline_from(TimeoutHeader::Grpc).limit(8).build()?;
+    let admission = ServiceBuilder::new().layer(layers).map_err(Error::Inner);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let service = admission.service(HealthServer::new(orders));
