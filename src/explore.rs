@@ -140,6 +140,20 @@ impl fmt::Debug for Broken {
     }
 }
 
+// ===== long stories =====
+
+/// Operations of a long story: a fault may need more of them than a search can afford.
+pub(crate) const LONG: usize = 10_000;
+
+/// Stories told from seeds that never change, so that every run tells the same.
+pub(crate) fn stories<S: Strategy>(seeds: u8, story: S) -> impl Iterator<Item = S::Value> {
+    (1..=seeds).map(move |seed| {
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+        story.new_tree(&mut runner).expect("it rejects nothing").current()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,18 +228,4 @@ mod tests {
         let report = explore(&Peaceful).unwrap();
         assert_eq!(report, Report { states: 21, steps: 30, depth: 5 });
     }
-}
-
-// ===== long stories =====
-
-/// Operations of a long story: a fault may need more of them than a search can afford.
-pub(crate) const LONG: usize = 10_000;
-
-/// Stories told from seeds that never change, so that every run tells the same.
-pub(crate) fn stories<S: Strategy>(seeds: u8, story: S) -> impl Iterator<Item = S::Value> {
-    (1..=seeds).map(move |seed| {
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
-        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-        story.new_tree(&mut runner).expect("it rejects nothing").current()
-    })
 }

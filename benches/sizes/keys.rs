@@ -31,7 +31,9 @@ pub(crate) fn table() {
         let (known, new) = names.split_at(size);
         let before = held();
         let (mut service, handle) = keyed(size);
-        known.iter().for_each(|key| assert_eq!(call(&mut service, (*key, 0)), 1));
+        for key in known {
+            assert_eq!(call(&mut service, (*key, 0)), 1);
+        }
         let bytes = held() - before;
         assert_eq!(handle.len(), size);
 
@@ -61,7 +63,9 @@ pub(crate) fn table() {
 fn crowded(known: &'static [&'static str], new: &'static [&'static str]) -> (f64, usize) {
     let before = held();
     let (mut service, handle) = keyed(known.len());
-    known.iter().for_each(|key| assert_eq!(call(&mut service, (*key, 9)), 0));
+    for key in known {
+        assert_eq!(call(&mut service, (*key, 9)), 0);
+    }
     let bytes = held() - before;
     let mut newcomers = new.iter();
     let time = cost(&mut service, || newcomers.next().expect("enough of them"));

@@ -250,9 +250,8 @@ mod tests {
             before in prop::collection::vec((0_u64..100, any::<bool>()), 0..300),
             after in prop::collection::vec((0_u64..100, any::<bool>()), 0..300),
         ) {
-            let fresh = || match over_time {
-                true => Window::over_time(u64::from(size) * 10),
-                false => Window::over_calls(size),
+            let fresh = || {
+                if over_time { Window::over_time(u64::from(size) * 10) } else { Window::over_calls(size) }
             };
             let (mut cleared, mut oracle, mut now) = (fresh(), fresh(), 0);
             for (gap, marked) in before {
