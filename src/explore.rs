@@ -9,6 +9,9 @@ use std::fmt;
 use std::hash::Hash;
 use std::rc::Rc;
 
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
 /// A machine, the world around it, and what must hold.
 pub(crate) trait Model {
     /// The machine and what the world remembers of it.
@@ -135,6 +138,20 @@ impl fmt::Debug for Broken {
         }
         f.write_str(&self.state)
     }
+}
+
+// ===== long stories =====
+
+/// Operations of a long story: a fault may need more of them than a search can afford.
+pub(crate) const LONG: usize = 10_000;
+
+/// Stories told from seeds that never change, so that every run tells the same.
+pub(crate) fn stories<S: Strategy>(seeds: u8, story: S) -> impl Iterator<Item = S::Value> {
+    (1..=seeds).map(move |seed| {
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+        story.new_tree(&mut runner).expect("it rejects nothing").current()
+    })
 }
 
 #[cfg(test)]

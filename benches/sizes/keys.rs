@@ -32,7 +32,7 @@ pub(crate) fn table() {
         let before = held();
         let (mut service, handle) = keyed(size);
         for key in known {
-            assert_eq!(call(&mut service, (key, 0)), 1);
+            assert_eq!(call(&mut service, (*key, 0)), 1);
         }
         let bytes = held() - before;
         assert_eq!(handle.len(), size);
@@ -64,7 +64,7 @@ fn crowded(known: &'static [&'static str], new: &'static [&'static str]) -> (f64
     let before = held();
     let (mut service, handle) = keyed(known.len());
     for key in known {
-        assert_eq!(call(&mut service, (key, 9)), 0);
+        assert_eq!(call(&mut service, (*key, 9)), 0);
     }
     let bytes = held() - before;
     let mut newcomers = new.iter();

@@ -41,7 +41,7 @@ fn row(size: usize) {
     let mut line = Line::new(size, service);
     let before = held();
     (0..size).for_each(|_| line.join());
-    let (bytes, future) = (held() - before, bytes_of_a_future(&line));
+    let (bytes, future) = (held() - before, Line::bytes_of_a_future(&line));
 
     let before = allocations();
     let gives_up = nanos(
@@ -143,8 +143,8 @@ impl<S: Service<u64>> Line<S> {
         self.seats[seat].set(None);
         self.free.push(seat);
     }
-}
 
-fn bytes_of_a_future<S: Service<u64>>(_: &Line<S>) -> usize {
-    size_of::<S::Future>()
+    fn bytes_of_a_future(_: &Self) -> usize {
+        size_of::<S::Future>()
+    }
 }

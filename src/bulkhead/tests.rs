@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::machine::{Effect, Input, Law, Occupancy};
+use crate::explore::{LONG, stories};
 
 /// Everyone who is inside, and everyone who waits.
 #[derive(Debug, Default)]
@@ -65,28 +66,46 @@ proptest! {
     #[test]
     fn it_agrees_with_a_model_that_knows_everyone_by_name(
         queue in 0_u32..5,
-        steps in prop::collection::vec((1_u32..5, 0_u8..7), 0..300),
+        steps in prop::collection::vec(step(), 0..300),
     ) {
-        let (mut word, mut model) = (Occupancy::default().pack(), Model::default());
-        for (limit, which) in steps {
-            let law = Law { limit, queue, max_wait: 0, newest_first: false };
-            let mut at = Occupancy::unpack(word);
-            let input = match which {
-                0..=2 => Input::Ask,
-                3 => Input::Stand,
-                4 if at.inside > 0 => Input::Leave,
-                5 if at.waiting > 0 => Input::GiveUp,
-                _ => Input::Settle,
-            };
-            let before = at.inside;
-            prop_assert_eq!(at.step(&law, input), model.step(&law, input), "{:?}", input);
-            prop_assert_eq!(at.inside as usize, model.inside.len());
-            prop_assert_eq!(at.waiting as usize, model.waiting.len());
-            prop_assert!(at.inside <= before.max(limit), "above the limit");
-            word = at.pack();
-            prop_assert_eq!(Occupancy::unpack(word), at);
-        }
+        agree(queue, steps)?;
     }
+}
+
+#[test]
+fn they_agree_for_as_long_as_a_long_story_is() {
+    let story = (0_u32..5, prop::collection::vec(step(), LONG));
+    let names = stories(8, story).map(|(queue, steps)| agree(queue, steps).expect("they agree"));
+    assert!(names.min() > Some(1_000), "few came");
+}
+
+/// The limit of the moment, and what happens.
+fn step() -> impl Strategy<Value = (u32, u8)> {
+    (1_u32..5, 0_u8..7)
+}
+
+/// Tells both the same story, and returns how many callers there were.
+fn agree(queue: u32, steps: Vec<(u32, u8)>) -> Result<u32, TestCaseError> {
+    let (mut word, mut model) = (Occupancy::default().pack(), Model::default());
+    for (limit, which) in steps {
+        let law = Law { limit, queue, max_wait: 0, newest_first: false };
+        let mut at = Occupancy::unpack(word);
+        let input = match which {
+            0..=2 => Input::Ask,
+            3 => Input::Stand,
+            4 if at.inside > 0 => Input::Leave,
+            5 if at.waiting > 0 => Input::GiveUp,
+            _ => Input::Settle,
+        };
+        let before = at.inside;
+        prop_assert_eq!(at.step(&law, input), model.step(&law, input), "{:?}", input);
+        prop_assert_eq!(at.inside as usize, model.inside.len());
+        prop_assert_eq!(at.waiting as usize, model.waiting.len());
+        prop_assert!(at.inside <= before.max(limit), "above the limit");
+        word = at.pack();
+        prop_assert_eq!(Occupancy::unpack(word), at);
+    }
+    Ok(model.names)
 }
 
 #[test]

@@ -141,6 +141,7 @@ impl Law {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explore::{LONG, stories};
     use proptest::prelude::*;
 
     fn law(rise: u32, fall: u32) -> Law {
@@ -165,23 +166,38 @@ mod tests {
         fn it_changes_when_the_last_so_many_all_spoke_against_it(
             rise in 1_u32..5, fall in 1_u32..5, checks in prop::collection::vec(any::<bool>(), 0..200)
         ) {
-            let (law, mut health) = (law(rise, fall), Health::new(Status::Up));
-            let (mut up, mut since) = (true, 0);
-            for (nth, good) in checks.iter().enumerate() {
-                let input = if *good { Input::Good } else { Input::Bad };
-                let changed = health.step(&law, input);
-                let limit = if up { fall } else { rise } as usize;
-                let seen = &checks[since..=nth];
-                let against = seen.iter().rev().take_while(|good| **good != up).count();
-                if against >= limit {
-                    (up, since) = (!up, nth + 1);
-                    prop_assert!(changed.is_some());
-                } else {
-                    prop_assert_eq!(changed, None);
-                }
-                prop_assert_eq!(health.status() == Status::Up, up);
-                prop_assert_eq!(Health::unpack(health.pack()), health);
-            }
+            agree(rise, fall, &checks)?;
         }
+    }
+
+    #[test]
+    fn it_does_so_however_long_the_story() {
+        let story = (1_u32..5, 1_u32..5, prop::collection::vec(any::<bool>(), LONG));
+        for (rise, fall, checks) in stories(8, story) {
+            let changes = agree(rise, fall, &checks).expect("it agrees");
+            assert!(changes > 100, "{changes} changes");
+        }
+    }
+
+    /// Holds it against the list of all checks, and returns how often it changed.
+    fn agree(rise: u32, fall: u32, checks: &[bool]) -> Result<u32, TestCaseError> {
+        let (law, mut health) = (law(rise, fall), Health::new(Status::Up));
+        let (mut up, mut since) = (true, 0);
+        for (nth, good) in checks.iter().enumerate() {
+            let input = if *good { Input::Good } else { Input::Bad };
+            let changed = health.step(&law, input);
+            let limit = if up { fall } else { rise } as usize;
+            let seen = &checks[since..=nth];
+            let against = seen.iter().rev().take_while(|good| **good != up).count();
+            if against >= limit {
+                (up, since) = (!up, nth + 1);
+                prop_assert!(changed.is_some());
+            } else {
+                prop_assert_eq!(changed, None);
+            }
+            prop_assert_eq!(health.status() == Status::Up, up);
+            prop_assert_eq!(Health::unpack(health.pack()), health);
+        }
+        Ok(health.changes)
     }
 }

@@ -79,6 +79,7 @@ impl Balance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explore::{LONG, stories};
     use proptest::prelude::*;
 
     const TERMS: Terms = Terms { cap: 50_000, deposit: 200, floor_per_second: 1_000 };
@@ -87,27 +88,43 @@ mod tests {
         // pitfall B20: at every instant, against an oracle that counts what was paid in
         #[test]
         fn what_is_taken_was_there(ops in prop::collection::vec((0_u8..3, 0_u64..500), 0..500)) {
-            let (mut balance, mut now) = (Balance::full(&TERMS), 0);
-            let (mut paid, mut taken) = (u64::from(TERMS.cap), 0_u64);
-            for (op, gap) in ops {
-                match op {
-                    0 => {
-                        balance = balance.with(&TERMS, TERMS.deposit);
-                        paid += u64::from(TERMS.deposit);
-                    }
-                    1 => {
-                        if let Some(left) = balance.without(&TERMS, now, 1_000) {
-                            balance = left;
-                            taken += 1_000;
-                        }
-                    }
-                    _ => now += gap,
-                }
-                prop_assert!(taken <= paid + now * u64::from(TERMS.floor_per_second) / 1_000);
-                prop_assert!(balance.milli() <= TERMS.cap);
-                prop_assert_eq!(Balance::unpack(balance.pack()), balance);
-            }
+            account(ops)?;
         }
+    }
+
+    #[test]
+    fn what_is_taken_was_there_however_long_the_story() {
+        for ops in stories(8, prop::collection::vec((0_u8..3, 0_u64..500), LONG)) {
+            let taken = account(ops).expect("the account is right");
+            assert!(taken > 1_000_000, "{taken} thousandths were taken");
+        }
+    }
+
+    /// Keeps the account beside an oracle, and returns what was taken.
+    fn account(ops: Vec<(u8, u64)>) -> Result<u64, TestCaseError> {
+        let (mut balance, mut now) = (Balance::full(&TERMS), 0);
+        let (mut paid, mut taken) = (u64::from(TERMS.cap), 0_u64);
+        for (op, gap) in ops {
+            match op {
+                0 => {
+                    balance = balance.with(&TERMS, TERMS.deposit);
+                    paid += u64::from(TERMS.deposit);
+                }
+                1 => {
+                    if let Some(left) = balance.without(&TERMS, now, 1_000) {
+                        balance = left;
+                        taken += 1_000;
+                    }
+                }
+                _ => now += gap,
+            }
+            prop_assert!(taken <= paid + now * u64::from(TERMS.floor_per_second) / 1_000);
+            prop_assert!(balance.milli() <= TERMS.cap);
+            // Who is full need not be written to: no success would change it.
+            prop_assert_eq!(balance.is_full(&TERMS), balance.with(&TERMS, 1) == balance);
+            prop_assert_eq!(Balance::unpack(balance.pack()), balance);
+        }
+        Ok(taken)
     }
 
     // pitfall B20: idle time does not save up more than the cap
@@ -119,6 +136,8 @@ mod tests {
         }
         assert_eq!(balance.without(&TERMS, 0, 1_000), None);
         assert!(balance.without(&TERMS, 1_000, 1_000).is_some());
-        assert_eq!(balance.topped_up(&TERMS, u64::MAX).milli(), TERMS.cap);
+        let rested = balance.topped_up(&TERMS, u64::MAX);
+        assert_eq!(rested.milli(), TERMS.cap);
+        assert_eq!(Balance::unpack(rested.pack()), rested, "and the time fits its word");
     }
 }

@@ -68,9 +68,11 @@ mod tests {
         let weights = default_weights();
         let mut cusum = Cusum::default();
         let decided = |c: Cusum| c.with(&weights, 0) >= weights.limit;
+        assert!(cusum.is_zero());
         for nth in 1..=17 {
             assert!(!decided(cusum), "after {} failures", nth - 1);
             cusum.bad(&weights);
+            assert!(!cusum.is_zero());
         }
         assert!(decided(cusum));
     }

@@ -50,6 +50,17 @@ mod tests {
     }
 
     #[test]
+    fn it_climbs_until_the_cap_and_no_further() {
+        let ladder = Ladder { first: 50, max: 250 };
+        let climb = |level: &u8| Some(ladder.above(*level));
+        let levels: Vec<_> = std::iter::successors(Some(0), climb).take(6).collect();
+        assert_eq!(levels, [0, 1, 2, 3, 3, 3]);
+        let steps: Vec<_> = levels.into_iter().map(|level| ladder.step(level)).collect();
+        assert_eq!(steps, [50, 100, 200, 250, 250, 250]);
+        assert_eq!(Ladder { first: 250, max: 250 }.above(0), 0);
+    }
+
+    #[test]
     fn jitter_reaches_both_ends() {
         let ladder = Ladder { first: 100, max: 100 };
         assert_eq!(ladder.jittered(0, 0), 50);

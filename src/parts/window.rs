@@ -209,7 +209,89 @@ mod tests {
         assert!(at(u32::MAX, u32::MAX, 1_000_000));
     }
 
+    #[test]
+    fn a_share_is_told_in_millionths_rounded_down() {
+        let ppm = |marked, total| Counts { marked, total }.ppm();
+        assert_eq!((ppm(0, 0), ppm(0, 3)), (0, 0));
+        assert_eq!((ppm(1, 3), ppm(2, 3), ppm(3, 3)), (333_333, 666_666, 1_000_000));
+        assert_eq!(ppm(u32::MAX, u32::MAX), 1_000_000);
+    }
+
+    #[test]
+    fn provisional_failures_are_calls_too() {
+        let counts = Counts { marked: 1, total: 4 };
+        assert_eq!(counts.plus_marked(2), Counts { marked: 3, total: 6 });
+        assert_eq!(counts.plus_marked(u32::MAX), Counts { marked: u32::MAX, total: u32::MAX });
+    }
+
+    #[test]
+    fn windows_are_alike_that_span_the_same() {
+        let all = [
+            Window::over_calls(1),
+            Window::over_calls(100),
+            Window::over_time(100),
+            Window::over_time(1_000),
+        ];
+        for (nth, window) in all.iter().enumerate() {
+            let mut used = window.clone();
+            used.record(Tick(7), true);
+            for (other, fresh) in all.iter().enumerate() {
+                assert_eq!(used.spans_like(fresh), nth == other, "{window:?} and {fresh:?}");
+            }
+        }
+    }
+
     proptest! {
+        /// Cleared, it goes on as if it had never heard of anything.
+        #[test]
+        fn nothing_is_left_of_what_was_cleared(
+            over_time in any::<bool>(),
+            size in 1_u32..200,
+            before in prop::collection::vec((0_u64..100, any::<bool>()), 0..300),
+            after in prop::collection::vec((0_u64..100, any::<bool>()), 0..300),
+        ) {
+            let fresh = || {
+                if over_time { Window::over_time(u64::from(size) * 10) } else { Window::over_calls(size) }
+            };
+            let (mut cleared, mut oracle, mut now) = (fresh(), fresh(), 0);
+            for (gap, marked) in before {
+                now += gap;
+                cleared.record(Tick(now), marked);
+            }
+            cleared.clear();
+            prop_assert_eq!(cleared.counts(Tick(now)), Counts::default());
+            for (gap, marked) in after {
+                now += gap;
+                for window in [&mut cleared, &mut oracle] {
+                    window.record(Tick(now), marked);
+                }
+                prop_assert_eq!(cleared.counts(Tick(now)), oracle.counts(Tick(now)));
+            }
+        }
+
+        /// The shell keeps a success to itself while this holds, so it must be true of every success
+        /// to come; and it must come to hold, or a healthy breaker would lock for ever.
+        #[test]
+        fn a_window_is_quiet_when_a_success_changes_nothing(
+            size in 1_u32..100,
+            calls in prop::collection::vec(any::<bool>(), 0..300),
+        ) {
+            let mut window = Window::over_calls(size);
+            for marked in calls {
+                window.record(Tick::ZERO, marked);
+                let mut next = window.clone();
+                next.record(Tick::ZERO, false);
+                let unchanged = next.counts(Tick::ZERO) == window.counts(Tick::ZERO)
+                    && window.counts(Tick::ZERO).marked == 0;
+                prop_assert_eq!(window.is_quiet(), unchanged);
+            }
+            (0..size).for_each(|_| window.record(Tick::ZERO, false));
+            prop_assert!(window.is_quiet());
+            let mut over_time = Window::over_time(1_000);
+            (0..size).for_each(|_| over_time.record(Tick::ZERO, false));
+            prop_assert!(!over_time.is_quiet(), "time goes on");
+        }
+
         // pitfall B8
         #[test]
         fn a_ring_is_the_last_n_calls(size in 1_u32..200, calls in prop::collection::vec(any::<bool>(), 0..600)) {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::machine::{Attempts, Failed, Law, Next};
 use crate::event::Stop;
+use crate::explore::{LONG, stories};
 use crate::parts::backoff::{Curve, Shape};
 
 const FAILED: Failed = Failed {
@@ -71,24 +72,48 @@ proptest! {
     fn it_agrees_with_a_model_that_remembers_everything(
         attempts in 1_u32..6,
         wait_for_refusals in any::<bool>(),
-        steps in prop::collection::vec(
-            (failures(), prop::option::of(0_u64..2_000), prop::option::of(0_u64..500)), 0..30),
+        steps in prop::collection::vec(step(), 0..30),
     ) {
-        let law = Law { wait_for_refusals, ..law(attempts) };
-        let (mut state, mut repeated) = (Attempts::FIRST, Vec::new());
-        for (how, left, own) in steps {
-            let before = state;
-            let backoff = own.unwrap_or(law.curve.step(repeated.len() as u32 + 1));
-            let next = state.fail(&law, how, left, own, 0);
-            prop_assert_eq!(next, model(&law, &repeated, how, left, backoff));
-            match next {
-                Next::Wait(_) => repeated.push(how.unsent),
-                Next::Stop(_) => prop_assert_eq!(state, before, "a stop changes nothing"),
-            }
-            prop_assert_eq!(state.number() as usize, repeated.len() + 1);
-            prop_assert!(repeated.len() <= 2 * (attempts as usize - 1), "it goes on for ever");
-        }
+        agree(attempts, wait_for_refusals, steps)?;
     }
+}
+
+/// Of ten thousand failures; nobody asks for so many attempts, but nothing forbids it.
+#[test]
+fn they_agree_for_as_long_as_a_long_story_is() {
+    let story = (any::<bool>(), prop::collection::vec(step(), LONG));
+    for (wait_for_refusals, steps) in stories(2, story) {
+        let attempts = agree(1_000, wait_for_refusals, steps).expect("they agree");
+        assert!(attempts >= 1_000, "{attempts} attempts");
+    }
+}
+
+/// A failure, the time that is left, and a backoff of the user's own.
+fn step() -> impl Strategy<Value = (Failed, Option<u64>, Option<u64>)> {
+    (failures(), prop::option::of(0_u64..2_000), prop::option::of(0_u64..500))
+}
+
+/// Tells both the same story, and returns how many attempts there were.
+fn agree(
+    attempts: u32,
+    wait_for_refusals: bool,
+    steps: Vec<(Failed, Option<u64>, Option<u64>)>,
+) -> Result<u32, TestCaseError> {
+    let law = Law { wait_for_refusals, ..law(attempts) };
+    let (mut state, mut repeated) = (Attempts::FIRST, Vec::new());
+    for (how, left, own) in steps {
+        let before = state;
+        let backoff = own.unwrap_or(law.curve.step(repeated.len() as u32 + 1));
+        let next = state.fail(&law, how, left, own, 0);
+        prop_assert_eq!(next, model(&law, &repeated, how, left, backoff));
+        match next {
+            Next::Wait(_) => repeated.push(how.unsent),
+            Next::Stop(_) => prop_assert_eq!(state, before, "a stop changes nothing"),
+        }
+        prop_assert_eq!(state.number() as usize, repeated.len() + 1);
+        prop_assert!(repeated.len() <= 2 * (attempts as usize - 1), "it goes on for ever");
+    }
+    Ok(state.number())
 }
 
 #[test]

@@ -351,9 +351,11 @@ impl<M: Machine> Shared<M> {
         word.is_version(self.common.version())
     }
 
-    /// The digest as a stamp: as long as it stays the same, nothing was decided.
-    pub(crate) fn stamp(&self) -> u64 {
-        self.digest.fetch_or(0, Ordering::AcqRel) // not a load: the latest there is
+    /// The digest as a stamp: as long as it stays the same, nothing was decided. `None` before the
+    /// first step.
+    pub(crate) fn stamp(&self) -> Option<u64> {
+        self.core.get()?;
+        Some(self.digest.fetch_or(0, Ordering::AcqRel)) // not a load: the latest there is
     }
 }
 

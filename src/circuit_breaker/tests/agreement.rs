@@ -3,6 +3,7 @@
 use super::model::{Flying, Model, Phase};
 use super::*;
 use crate::circuit_breaker::Trip;
+use crate::explore::{LONG, stories};
 
 use proptest::prelude::*;
 
@@ -16,6 +17,29 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
+    let order = prop_oneof![
+        Just(Command::Reset),
+        Just(Command::HoldOpen),
+        Just(Command::ReleaseOpen),
+        Just(Command::HoldClosed),
+        Just(Command::ReleaseClosed),
+    ];
+    prop_oneof![94 => of_a_call(), 1 => order.prop_map(Op::Order)]
+}
+
+/// Hands that let go more often than they hold: else they soon hold it for good.
+fn op_of_a_long_story() -> impl Strategy<Value = Op> {
+    let order = prop_oneof![
+        1 => Just(Command::Reset),
+        1 => Just(Command::HoldOpen),
+        3 => Just(Command::ReleaseOpen),
+        1 => Just(Command::HoldClosed),
+        3 => Just(Command::ReleaseClosed),
+    ];
+    prop_oneof![200 => of_a_call(), 1 => order.prop_map(Op::Order)]
+}
+
+fn of_a_call() -> impl Strategy<Value = Op> {
     let index = any::<prop::sample::Index>;
     let health = prop_oneof![
         4 => Just(Health::Good),
@@ -32,13 +56,6 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(300 * SECOND),
         1 => Just(300 * SECOND + 1),
     ];
-    let order = prop_oneof![
-        Just(Command::Reset),
-        Just(Command::HoldOpen),
-        Just(Command::ReleaseOpen),
-        Just(Command::HoldClosed),
-        Just(Command::ReleaseClosed),
-    ];
     prop_oneof![
         40 => Just(Op::Admit),
         30 => (index(), health, hint, any::<bool>()).prop_map(|(whose, health, hint, longest)| {
@@ -48,7 +65,6 @@ fn op() -> impl Strategy<Value = Op> {
             Op::GiveUp { whose, asked, longest }
         }),
         16 => wait.prop_map(Op::Wait),
-        1 => order.prop_map(Op::Order),
     ]
 }
 
@@ -78,42 +94,59 @@ proptest! {
         dials in dials(),
         ops in prop::collection::vec(op(), 300..700),
     ) {
-        let mut lab = Lab::new(&dials);
-        let mut model = Model::new(dials);
-        let mut flying: Vec<(Pass, Flying)> = Vec::new();
-        for (nth, op) in ops.into_iter().enumerate() {
-            let now = lab.now.0;
-            match op {
-                Op::Wait(nanos) => lab.wait(nanos),
-                Op::Order(command) => {
-                    lab.command(command);
-                    model.command(now, command);
-                }
-                Op::Admit => {
-                    let (pass, expected) = (lab.try_admit(), model.admit(now));
-                    prop_assert_eq!(pass.is_some(), expected.is_some(), "{}: {:?}", nth, model);
-                    flying.extend(pass.zip(expected));
-                }
-                Op::Answer { whose, health, hint, longest } if !flying.is_empty() => {
-                    let (pass, flying) = flying.swap_remove(whose.index(flying.len()));
-                    lab.draw = if longest { u64::MAX } else { 0 };
-                    let sample = Sample { hint, ..sample(health) };
-                    let _ = lab.step(Input::Settle { pass, sample });
-                    model.answer(now, flying, health, hint, longest);
-                }
-                Op::GiveUp { whose, asked, longest } if !flying.is_empty() => {
-                    let (mut pass, flying) = flying.swap_remove(whose.index(flying.len()));
-                    lab.draw = if longest { u64::MAX } else { 0 };
-                    pass.pending = asked;
-                    let _ = lab.abandon(pass);
-                    model.give_up(now, flying, asked, longest);
-                }
-                Op::Answer { .. } | Op::GiveUp { .. } => {}
-            }
-            prop_assert_eq!(lab.state(), model.state(), "{}: {:?}", nth, model);
-            prop_assert_eq!(lab.era(), model.era as u64);
-            let until = match model.phase { Phase::Open { until } => Some(Tick(until)), _ => None };
-            prop_assert_eq!(lab.machine.probes_at(), until);
-        }
+        agree(dials, ops)?;
     }
+}
+
+#[test]
+fn they_agree_for_as_long_as_a_long_story_is() {
+    let seen: Vec<_> = stories(8, (dials(), prop::collection::vec(op_of_a_long_story(), LONG)))
+        .map(|(dials, ops)| agree(dials, ops).expect("they agree"))
+        .collect();
+    assert!(seen.iter().sum::<u64>() > 500, "they saw little: {seen:?} eras");
+}
+
+/// Tells both the same story, and returns how many eras it had.
+fn agree(dials: Dials, ops: Vec<Op>) -> Result<u64, TestCaseError> {
+    let mut lab = Lab::new(&dials);
+    let mut model = Model::new(dials);
+    let mut flying: Vec<(Pass, Flying)> = Vec::new();
+    for (nth, op) in ops.into_iter().enumerate() {
+        let now = lab.now.0;
+        match op {
+            Op::Wait(nanos) => lab.wait(nanos),
+            Op::Order(command) => {
+                lab.command(command);
+                model.command(now, command);
+            }
+            Op::Admit => {
+                let (pass, expected) = (lab.try_admit(), model.admit(now));
+                prop_assert_eq!(pass.is_some(), expected.is_some(), "{}: {:?}", nth, model);
+                flying.extend(pass.zip(expected));
+            }
+            Op::Answer { whose, health, hint, longest } if !flying.is_empty() => {
+                let (pass, flying) = flying.swap_remove(whose.index(flying.len()));
+                lab.draw = if longest { u64::MAX } else { 0 };
+                let sample = Sample { hint, ..sample(health) };
+                let _ = lab.step(Input::Settle { pass, sample });
+                model.answer(now, flying, health, hint, longest);
+            }
+            Op::GiveUp { whose, asked, longest } if !flying.is_empty() => {
+                let (mut pass, flying) = flying.swap_remove(whose.index(flying.len()));
+                lab.draw = if longest { u64::MAX } else { 0 };
+                pass.pending = asked;
+                let _ = lab.abandon(pass);
+                model.give_up(now, flying, asked, longest);
+            }
+            Op::Answer { .. } | Op::GiveUp { .. } => {}
+        }
+        prop_assert_eq!(lab.state(), model.state(), "{}: {:?}", nth, model);
+        prop_assert_eq!(lab.era(), model.era as u64);
+        let until = match model.phase {
+            Phase::Open { until } => Some(Tick(until)),
+            _ => None,
+        };
+        prop_assert_eq!(lab.machine.probes_at(), until);
+    }
+    Ok(lab.era())
 }
