@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod calls;
+mod crowds;
 mod grpc;
 mod hints;
 mod http1;

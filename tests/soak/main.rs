@@ -105,9 +105,9 @@ const DEADLINE: Duration = Duration::from_millis(500);
 /// No call takes longer than its deadline, but for a machine that is busy with other things.
 const AT_MOST: Duration = Duration::from_secs(5);
 
-/// What may be more at the end than after the warm-up: keys that have something to remember, slots of
-/// slabs. Less than a byte for each call within a minute.
-const TOLERANCE: i64 = 64 * 1024;
+/// What may be more at the end than after the warm-up: slots of slabs and of tables. A leak of one byte
+/// for ten calls would be more within two minutes.
+const TOLERANCE: i64 = 32 * 1024;
 /// Those under way, those in the pool, and those that were given up and are not closed yet.
 const MOST_SOCKETS: usize = 6 * CALLERS;
 
