@@ -91,10 +91,8 @@ impl Breaker {
 
     /// When an open circuit will probe.
     pub(crate) fn probes_at(&self) -> Option<Tick> {
-        match self.phase {
-            Phase::Open { until } => Some(until),
-            _ => None,
-        }
+        let Phase::Open { until } = self.phase else { return None };
+        Some(until)
     }
 
     // ----- calls -----
