@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use hyper::Uri;
+use hyper::header::HeaderName;
 
 use crate::proxy::Upstream;
+use crate::stack::Manners;
 
 pub(crate) const USAGE: &str = "\
 The ambassador of one upstream: retries, circuit breaking, timeouts and counting in one place.
@@ -27,6 +29,16 @@ ambassador.
                       [nothing: whether it takes connections]
   --check-every TIME  how long to pause between two such checks [1s]
   --admin ADDR        where /metrics, /healthz, /readyz and /livez are served [127.0.0.1:0]
+
+  --upstream-http2    speak HTTP/2 to the upstream, without TLS [only for gRPC calls]
+  --repeat-grpc       gRPC calls may be repeated: all of them can be acted on twice
+  --tell-attempts NAME
+                      tell the upstream in this header how many attempts there were before
+  --trust             believe callers, within bounds, about the time they have left
+                      (grpc-timeout), their attempts (the header of --tell-attempts, or
+                      grpc-previous-rpc-attempts), idempotency keys and priority [such headers are
+                      taken out]
+  --explain           tell callers the whole of why they get no answer [no name and no number]
 
   -h, --help          this text
 
@@ -65,6 +77,8 @@ pub(crate) struct Stand {
     pub(crate) check: Option<Uri>,
     pub(crate) check_every: Duration,
     pub(crate) admin: String,
+    pub(crate) manners: Manners,
+    pub(crate) explain: bool,
 }
 
 impl Command {
@@ -77,8 +91,22 @@ impl Command {
                 Some((option, value)) => (option, Some(value.to_owned())),
                 None => (argument.as_str(), None),
             };
-            let slot = match option {
+            let flag = match option {
                 "-h" | "--help" => return Ok(Self::Help),
+                "--upstream-http2" => Some(&mut given.upstream_http2),
+                "--repeat-grpc" => Some(&mut given.repeat_grpc),
+                "--trust" => Some(&mut given.trust),
+                "--explain" => Some(&mut given.explain),
+                _ => None,
+            };
+            if let Some(flag) = flag {
+                if attached.is_some() {
+                    return Err(format!("{option} takes no value"));
+                }
+                *flag = Some(option.to_owned());
+                continue;
+            }
+            let slot = match option {
                 "--seconds" => &mut given.seconds,
                 "--listen" => &mut given.listen,
                 "--upstream" => &mut given.upstream,
@@ -88,6 +116,7 @@ impl Command {
                 "--check" => &mut given.check,
                 "--check-every" => &mut given.check_every,
                 "--admin" => &mut given.admin,
+                "--tell-attempts" => &mut given.tell_attempts,
                 _ => return Err(format!("unknown argument `{argument}`")),
             };
             let value = attached.or_else(|| arguments.next());
@@ -112,6 +141,12 @@ struct Given {
     check: Option<String>,
     check_every: Option<String>,
     admin: Option<String>,
+    tell_attempts: Option<String>,
+    // What takes no value is there or not.
+    upstream_http2: Option<String>,
+    repeat_grpc: Option<String>,
+    trust: Option<String>,
+    explain: Option<String>,
 }
 
 impl Given {
@@ -136,6 +171,11 @@ impl Given {
             ("--check", &self.check),
             ("--check-every", &self.check_every),
             ("--admin", &self.admin),
+            ("--tell-attempts", &self.tell_attempts),
+            ("--upstream-http2", &self.upstream_http2),
+            ("--repeat-grpc", &self.repeat_grpc),
+            ("--trust", &self.trust),
+            ("--explain", &self.explain),
         ];
         options.into_iter().find(|(_, value)| value.is_some()).map(|(option, _)| option)
     }
@@ -165,6 +205,13 @@ impl Given {
             limit: limit.unwrap_or(ANY_LIMIT),
             check_every: time("--check-every", self.check_every, CHECK_EVERY)?,
             admin: of_address("--admin", admin)?,
+            manners: Manners {
+                http2: self.upstream_http2.is_some(),
+                trust: self.trust.is_some(),
+                tell_attempts: self.tell_attempts.as_deref().map(of_header).transpose()?,
+                repeat_grpc: self.repeat_grpc.is_some(),
+            },
+            explain: self.explain.is_some(),
         })))
     }
 }
@@ -188,6 +235,13 @@ fn of_address(option: &str, text: String) -> Result<String, String> {
         Some(Ok(_)) => Ok(text),
         _ => Err(format!("{option} {text}: an address is host:port, such as 127.0.0.1:8080")),
     }
+}
+
+fn of_header(text: &str) -> Result<HeaderName, String> {
+    let name = text.parse();
+    name.map_err(|_| {
+        format!("--tell-attempts {text}: a header's name, such as x-previous-attempts")
+    })
 }
 
 fn of_path(text: &str, upstream: &Upstream) -> Result<Uri, String> {

@@ -1,49 +1,125 @@
-//! The body of a request: small ones are kept, so that the request can be repeated; the others are
-//! streamed, and their requests are sent once.
+//! The body of a request: recorded while it is sent, so that the request can be repeated, up to a
+//! size; and watched, so that a caller who breaks off is told from an upstream that does.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Either, Full};
-use hyper::body::{Body as _, Incoming};
-use hyper::{Request, StatusCode};
-use seawall::http::Replay;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::{Method, Request, StatusCode};
+use seawall::CloneRequest;
+use seawall::http::{REPLAY_CAP, Replay, ReplayBody};
 use tokio::time::timeout;
+use tower::BoxError;
 
-/// What is sent to the upstream: a body that was kept, or one that streams through.
-pub(crate) type Outgoing = Either<Full<Bytes>, Incoming>;
+use crate::client::is_grpc;
 
-/// Longer bodies are not kept: all callers at once must not be able to fill the memory.
-const KEPT: u64 = 64 * 1024;
+/// What is sent to the upstream.
+pub(crate) type Outgoing = ReplayBody<Incoming>;
 
 /// Why a body did not arrive: the status and the words for whoever sent it.
 pub(crate) type Missing = (StatusCode, &'static str);
 
-/// Waits for a small body of a request that may be repeated, for so long; lets others stream.
+/// Records a body. If it is small and its request may be repeated, waits for all of it, for so long:
+/// a caller who is slow to send it shall not be taken for an upstream that is slow to answer. Lets
+/// others stream.
 pub(crate) async fn keep(
     request: Request<Incoming>,
     patience: Duration,
 ) -> Result<Request<Outgoing>, Missing> {
-    let small = request.body().size_hint().exact().is_some_and(|length| length <= KEPT);
-    if !small || !Replay::default().allows(&request) {
-        return Ok(request.map(Either::Right));
+    let length = request.body().size_hint().exact();
+    let small = length.is_some_and(|length| length <= REPLAY_CAP as u64);
+    let request = request.map(|body| ReplayBody::new(body, REPLAY_CAP));
+    let ahead =
+        if small && Replay::default().allows(&request) { request.body().try_clone() } else { None };
+    if let Some(ahead) = ahead {
+        // What one clone has read, trailers too, is there for the others.
+        match timeout(patience, ahead.collect()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Err((StatusCode::BAD_REQUEST, "the request's body broke off")),
+            Err(_) => {
+                return Err((StatusCode::REQUEST_TIMEOUT, "the request's body took too long"));
+            }
+        }
     }
-    let (head, body) = request.into_parts();
-    match timeout(patience, body.collect()).await {
-        Ok(Ok(body)) => Ok(Request::from_parts(head, Either::Left(Full::from(body.to_bytes())))),
-        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the request's body broke off")),
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the request's body took too long")),
+    Ok(request)
+}
+
+// ===== impl Copies =====
+
+/// Which requests may be repeated: those whose method says so, gRPC calls if the user does, those with an
+/// idempotency key if it got past the edge, and all that were certainly never sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Copies {
+    http: Replay,
+    grpc: Option<Replay>,
+}
+
+impl Copies {
+    pub(crate) fn new(repeat_grpc: bool) -> Self {
+        let http = Replay::default().key_header(Replay::IDEMPOTENCY_KEY);
+        let grpc = repeat_grpc.then(|| Replay::default().method(Method::POST));
+        Self { http, grpc }
     }
 }
 
-/// A copy of a request whose body was kept.
-pub(crate) fn copy(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-    let Either::Left(body) = request.body() else { return None };
-    let mut copy = Request::new(Either::Left(body.clone()));
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy.extensions_mut().clone_from(request.extensions());
-    Some(copy)
+impl CloneRequest<Request<Outgoing>> for Copies {
+    fn clone_request(&self, request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+        self.http.clone_request(request)
+    }
+
+    fn repeats(&self, copy: &Request<Outgoing>) -> bool {
+        if is_grpc(copy.headers()) {
+            self.grpc.as_ref().is_some_and(|replay| replay.repeats(copy))
+        } else {
+            self.http.repeats(copy)
+        }
+    }
+
+    fn take_over(&self, copy: &mut Request<Outgoing>) -> bool {
+        self.http.take_over(copy)
+    }
+}
+
+// ===== impl Upload =====
+
+/// A body on its way to the upstream, that says whether its caller let it down.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: Outgoing,
+    failed: Arc<AtomicBool>,
+}
+
+impl Upload {
+    pub(crate) fn new(body: Outgoing, failed: Arc<AtomicBool>) -> Self {
+        Self { body, failed }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(_))) = &polled {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Check {
     pub(crate) upstream: Upstream,
     /// What is asked for, and is to be answered with a 2xx; without it, whether anybody listens.
     pub(crate) target: Option<Uri>,
+    /// Whether it is asked over HTTP/2.
+    pub(crate) http2: bool,
     pub(crate) every: Duration,
     /// An answer that takes longer is no answer.
     pub(crate) timeout: Duration,
@@ -37,7 +39,7 @@ pub(crate) fn start(
     check: Check,
     observer: impl Observe + 'static,
 ) -> Result<HealthHandle, ConfigErrors> {
-    let Check { upstream, target, every, timeout } = check;
+    let Check { upstream, target, http2, every, timeout } = check;
     let health = HealthLayer::builder(name)
         .interval(every)
         .timeout(timeout)
@@ -49,6 +51,7 @@ pub(crate) fn start(
             // One of its own: a check does not share connections with what it is to judge.
             let client = Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
+                .http2_only(http2)
                 .build_http()
                 .map_err(|why| reply::root_cause(&why));
             health.check_http(client, move || {

@@ -34,9 +34,12 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Tells the upstream who asked whom. The client writes a `Host` of its own: the upstream's.
-pub(crate) fn forward(headers: &mut HeaderMap, peer: SocketAddr) {
-    if let Some(host) = headers.remove(header::HOST) {
+/// Tells the upstream who asked whom. The client writes a `Host` of its own: the upstream's. In HTTP/2
+/// the caller's stands in `authority`.
+pub(crate) fn forward(headers: &mut HeaderMap, authority: Option<&str>, peer: SocketAddr) {
+    let host = headers.remove(header::HOST);
+    let authority = authority.and_then(|authority| HeaderValue::try_from(authority).ok());
+    if let Some(host) = authority.or(host) {
         headers.insert(FORWARDED_HOST, host);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
@@ -46,5 +49,16 @@ pub(crate) fn forward(headers: &mut HeaderMap, peer: SocketAddr) {
     way.push(peer.ip().to_string());
     if let Ok(way) = HeaderValue::try_from(way.join(", ")) {
         headers.insert(FORWARDED_FOR, way);
+    }
+}
+
+/// Makes one field of the crumbs that a cookie may come in over HTTP/2 (RFC 9113 §8.2.3).
+pub(crate) fn gather_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<_> =
+        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, cookie);
     }
 }

@@ -1,5 +1,5 @@
-//! The ambassador: a small HTTP/1.1 reverse proxy that stands in front of one upstream and is the
-//! one place that does retries, circuit breaking, timeouts and counting for it.
+//! The ambassador: a small reverse proxy for HTTP/1.1, HTTP/2 and gRPC that stands in front of one
+//! upstream and is the one place that does retries, circuit breaking, timeouts and counting for it.
 //!
 //! ```text
 //! cargo run --example ambassador
@@ -15,7 +15,8 @@
 //! | `stack.rs` | **the layers**, and what is worth seeing of them: start reading here |
 //! | `check.rs` | the health check of the upstream, and its hand on the breaker's switch |
 //! | `proxy.rs` | one request on its way to the upstream and back |
-//! | `body.rs` | which bodies are kept so that their requests can be repeated |
+//! | `client.rs` | the HTTP client, and which version it speaks to the upstream |
+//! | `body.rs` | bodies that are recorded so that their requests can be repeated |
 //! | `headers.rs` | which header fields end here, and what is added |
 //! | `reply.rs` | what a caller is told when the upstream gave no answer |
 //! | `server.rs` | a listener, its connections, and a graceful end |
@@ -28,6 +29,7 @@ mod admin;
 mod args;
 mod body;
 mod check;
+mod client;
 mod demo;
 mod headers;
 mod proxy;
@@ -92,9 +94,11 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
         check: Check {
             upstream: stand.upstream.clone(),
             target: stand.check,
+            http2: stand.manners.http2,
             every: stand.check_every,
             timeout: stand.timeout,
         },
+        manners: stand.manners,
     };
     let (stack, gauges) =
         stack::build(settings, report, || {}).map_err(|problem| problem.to_string())?;
@@ -120,8 +124,9 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
         let _ = leave.send(());
         stops.next().await;
     };
+    let proxy = Proxy::new(stack, stand.upstream, stand.deadline).explaining(stand.explain);
     tokio::select! {
-        finished = Proxy::new(stack, stand.upstream, stand.deadline).serve(front, stop) => {
+        finished = proxy.serve(front, stop) => {
             eprintln!("{}", if finished { "stopped" } else { "stopped; some calls took too long" });
             Ok(ExitCode::SUCCESS)
         }

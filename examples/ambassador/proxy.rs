@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use http_body_util::Either;
 use hyper::body::Incoming;
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version, header};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
 use crate::body;
+use crate::client::is_grpc;
 use crate::headers;
 use crate::reply::{self, Body};
 use crate::server;
@@ -28,12 +30,18 @@ pub(crate) struct Proxy<S> {
     stack: S,
     upstream: Upstream,
     patience: Duration,
+    explains: bool,
 }
 
 impl<S: Stack> Proxy<S> {
     /// `patience` is how long a body may take that has to be here before its request is forwarded.
     pub(crate) fn new(stack: S, upstream: Upstream, patience: Duration) -> Self {
-        Self { stack, upstream, patience }
+        Self { stack, upstream, patience, explains: false }
+    }
+
+    /// Tells callers what is known of why they get no answer.
+    pub(crate) fn explaining(self, explains: bool) -> Self {
+        Self { explains, ..self }
     }
 
     /// Serves callers until `stop`; says whether all of them got their answers.
@@ -45,8 +53,8 @@ impl<S: Stack> Proxy<S> {
         server::serve(front, forward, stop).await
     }
 
-    /// Asks the upstream, and gives its answer or says why there is none. Bodies are streamed in
-    /// both directions, except small ones of requests that may be repeated.
+    /// Asks the upstream, and gives its answer or says why there is none. Bodies and trailers are
+    /// streamed in both directions, except small ones of requests that may be repeated.
     async fn forward(self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         if let Err(problem) = self.readdress(&mut request, peer) {
             return reply::line(StatusCode::BAD_REQUEST, problem);
@@ -55,13 +63,15 @@ impl<S: Stack> Proxy<S> {
             Ok(request) => request,
             Err((status, problem)) => return reply::line(status, problem),
         };
+        let is_grpc = is_grpc(request.headers());
         match self.stack.oneshot(request).await {
             Ok(mut response) => {
                 headers::strip(response.headers_mut());
-                *response.version_mut() = Version::HTTP_11;
+                *response.version_mut() = Version::HTTP_11; // or what the caller's connection speaks
                 response.map(Either::Left)
             }
-            Err(failure) => reply::to_failure(&failure),
+            Err(failure) if is_grpc => reply::to_failure_of_grpc(&failure, self.explains),
+            Err(failure) => reply::to_failure(&failure, self.explains),
         }
     }
 
@@ -78,11 +88,12 @@ impl<S: Stack> Proxy<S> {
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             return Err("a request has one Host"); // RFC 9112 §3.2
         }
-        *request.uri_mut() =
-            self.upstream.join(request.uri()).ok_or("that path cannot be forwarded")?;
-        *request.version_mut() = Version::HTTP_11;
+        let there = self.upstream.join(request.uri()).ok_or("that path cannot be forwarded")?;
+        let here = std::mem::replace(request.uri_mut(), there);
+        *request.version_mut() = Version::HTTP_11; // or what the client's connection speaks
         headers::strip(request.headers_mut());
-        headers::forward(request.headers_mut(), peer);
+        headers::gather_cookies(request.headers_mut());
+        headers::forward(request.headers_mut(), here.authority().map(Authority::as_str), peer);
         Ok(())
     }
 }

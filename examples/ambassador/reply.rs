@@ -9,9 +9,12 @@ use http_body_util::{Either, Full};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use hyper_util::client::legacy;
+use seawall::grpc::Trailers;
+use seawall::http::Render;
 use seawall::{Error, Reason, Rejected};
 
-use crate::stack::{Answer, Failure, is_of_the_caller};
+use crate::client::Broken;
+use crate::stack::{Answer, Failure};
 
 /// A body that comes from the upstream, or from us.
 pub(crate) type Body = Either<Answer, Full<Bytes>>;
@@ -31,24 +34,41 @@ pub(crate) fn text_of_type(kind: &'static str, status: StatusCode, text: String)
     response
 }
 
-/// Why there is no answer.
-pub(crate) fn to_failure(failure: &Failure) -> Response<Body> {
+/// Why there is no answer. Callers may be strangers, so unless they are to have it `explained` they
+/// are told what happened, and no name, address or number of ours.
+pub(crate) fn to_failure(failure: &Failure, explained: bool) -> Response<Body> {
     match failure {
-        Error::Rejected(rejected) => to_rejection(rejected),
-        Error::Inner(error) => to_broken_call(error),
+        Error::Rejected(rejected) => to_rejection(rejected, explained),
+        Error::Inner(Broken::Caller) => line(StatusCode::BAD_REQUEST, &Broken::Caller.to_string()),
+        Error::Inner(Broken::Upstream(error)) => to_broken_call(error, explained),
     }
 }
 
+/// The same to a caller who speaks gRPC: an answer of headers alone.
+pub(crate) fn to_failure_of_grpc(failure: &Failure, explained: bool) -> Response<Body> {
+    // That the upstream cannot be reached is no internal error of ours, as the layer would have it.
+    let known = matches!(failure, Error::Rejected(_)).then_some(failure);
+    let mut response: Response<Full<Bytes>> = Trailers.render(known);
+    if explained && let Ok(message) = HeaderValue::try_from(failure.to_string().replace('%', "%25"))
+    {
+        response.headers_mut().insert("grpc-message", message);
+    }
+    response.map(Either::Right)
+}
+
 /// A layer ended the call.
-fn to_rejection(rejected: &Rejected) -> Response<Body> {
-    let (status, error) = match rejected.reason() {
+fn to_rejection(rejected: &Rejected, explained: bool) -> Response<Body> {
+    let refused = StatusCode::SERVICE_UNAVAILABLE;
+    let (status, error, words) = match rejected.reason() {
         Reason::TimedOut | Reason::DeadlineExceeded => {
-            (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout")
+            (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout", "there was no answer in time")
         }
-        Reason::Full => (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "destination_unavailable"),
+        Reason::Full => (refused, "connection_limit_reached", "there are too many calls already"),
+        Reason::CircuitOpen => (refused, "destination_unavailable", "the circuit is open"),
+        _ => (refused, "destination_unavailable", "the upstream is not available"),
     };
-    let mut response = of_ours(status, error, &rejected.to_string());
+    let text = if explained { rejected.to_string() } else { words.to_owned() };
+    let mut response = of_ours(status, error, &text);
     // Where the layer does not know, silence is better advice than a guess.
     if let Some(delay) = rejected.retry_after() {
         let delay = HeaderValue::from(whole_seconds(delay));
@@ -58,16 +78,14 @@ fn to_rejection(rejected: &Rejected) -> Response<Body> {
 }
 
 /// The upstream was asked, or was to be, and the connection failed.
-fn to_broken_call(error: &legacy::Error) -> Response<Body> {
-    if is_of_the_caller(error) {
-        return line(StatusCode::BAD_REQUEST, "the request's body broke off");
-    }
+fn to_broken_call(error: &legacy::Error, explained: bool) -> Response<Body> {
     let (what, name) = if error.is_connect() {
         ("cannot connect to the upstream", "connection_refused")
     } else {
         ("the upstream broke off", "connection_terminated")
     };
-    of_ours(StatusCode::BAD_GATEWAY, name, &format!("{what}: {}", root_cause(error)))
+    let why = if explained { format!(": {}", root_cause(error)) } else { String::new() };
+    of_ours(StatusCode::BAD_GATEWAY, name, &format!("{what}{why}"))
 }
 
 /// What is at the bottom of an error.

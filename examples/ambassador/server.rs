@@ -1,15 +1,18 @@
 //! A listener, its connections, and a graceful end.
 
 use std::error::Error as StdError;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -22,10 +25,18 @@ const GRACE: Duration = Duration::from_secs(10);
 /// `accept` fails when there are no file descriptors left; connections that end give some back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Serves HTTP/1.1 until `stop`, then lets the calls under way finish. Says whether they all did.
+/// How long the head of a request may be, in bytes.
+const HEAD: u32 = 64 * 1024;
+/// Whoever has sent no head after this time will not.
+const FIRST_HEAD: Duration = Duration::from_secs(30);
+/// A caller who is gone without a word is found out by asking it whether it is there.
+const STILL_THERE: Duration = Duration::from_secs(30);
+
+/// Serves HTTP/1.1, and HTTP/2 to those who begin with it, until `stop`; then lets the calls under way
+/// finish. Says whether they all did.
 ///
-/// An error of the handler cuts the connection without an answer. Everything belongs to this future:
-/// dropping it cuts them all.
+/// An error of the handler cuts the connection, or resets the stream, without an answer. All
+/// connections belong to this future: dropping it cuts them.
 pub(crate) async fn serve<H, F, E>(
     listener: TcpListener,
     handler: H,
@@ -36,8 +47,13 @@ where
     F: Future<Output = Result<Response<Body>, E>> + Send + 'static,
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()); // ends those who never finish the head of their request
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // With a timer, those are ended who never finish the head of their next request.
+    http.http1().timer(TokioTimer::new()).max_buf_size(HEAD as usize);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD)
+        .keep_alive_interval(STILL_THERE);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
@@ -47,10 +63,27 @@ where
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true); // or answers wait for acknowledgements
                     let handler = handler.clone();
-                    let answer = service_fn(move |request| handler(request, peer));
+                    let has_asked = Arc::new(AtomicBool::new(false));
+                    let asks = Arc::clone(&has_asked);
+                    let answer = service_fn(move |request| {
+                        asks.store(true, Ordering::Relaxed);
+                        handler(request, peer)
+                    });
                     let connection = http.serve_connection(TokioIo::new(stream), answer);
-                    // How a connection ended is of no interest to anybody.
-                    connections.spawn(graceful.watch(connection));
+                    let connection = graceful.watch(connection.into_owned());
+                    // Before it is known which version a caller speaks, no timer of hyper's runs.
+                    let silent = async move {
+                        sleep(FIRST_HEAD).await;
+                        if has_asked.load(Ordering::Relaxed) {
+                            pending::<()>().await;
+                        }
+                    };
+                    connections.spawn(async {
+                        tokio::select! {
+                            _ = connection => {} // how it ended is of no interest to anybody
+                            () = silent => {}
+                        }
+                    });
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },

@@ -2,42 +2,49 @@
 //! of them: it sees a service whose error is [`Failure`], and the gauges on its live table.
 //!
 //! ```text
-//! caller → deadline → retry → breaker → bulkhead → timeout → HTTP client → upstream
-//!                               ▲                                             ▲
-//!                               └────────────── health check ─────────────────┘
+//! caller → edge → deadline → retry → breaker → bulkhead → timeout → HTTP client → upstream
+//!                                      ▲                                             ▲
+//!                                      └────────────── health check ─────────────────┘
 //! ```
 //!
+//! The edge takes out what callers say about deadlines, attempts, idempotency and priority, or
+//! believes it within bounds if it was told to.
 //! The deadline bounds the whole call and travels with it, so that nobody further in waits or tries
 //! again for longer than the caller does. Retry is outside the breaker: every attempt is evidence,
 //! and an open circuit ends the trying. The bulkhead is inside both: a pause between two attempts
 //! holds no place, and "full" is no evidence against the upstream. The timeout is innermost, so
 //! that waiting for a place is not taken for a slow upstream. All end when the head of an answer
-//! arrives: a body may take as long as it needs.
+//! arrives, and a body may take as long as it needs; but the breaker waits for the trailers of a gRPC
+//! answer, which say what came of the call.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderName;
 use hyper::{Request, Response};
-use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer};
+use seawall::grpc::{GrpcClassifier, PREVIOUS_ATTEMPTS, StatusInTrailers, at_trailers};
 use seawall::health::{Criticality, HealthHandle, HealthRegistry, Probe};
-use seawall::http::{HttpClassifier, InExtensions};
+use seawall::http::{
+    EdgeLayer, HttpClassifier, InExtensions, OverHttp2, ReadDeadlineLayer, Replay, SettleBody,
+    TimeoutHeader, WriteAttemptLayer,
+};
 use seawall::retry::{Backoff, RetryHandle, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Classify, ConfigErrors, Error, Observe, Outcome, State, Status, Verdict};
+use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
 
-use crate::body::{self, Outgoing};
+use crate::body::{Copies, Outgoing};
 use crate::check::{self, Check};
+use crate::client::{self, Broken, is_grpc};
 
 /// Why a call has no answer of the upstream: a layer ended it, or the client failed.
-pub(crate) type Failure = Error<legacy::Error>;
+pub(crate) type Failure = Error<Broken>;
 
 /// The body of an answer when it leaves the stack.
-pub(crate) type Answer = Incoming;
+pub(crate) type Answer = SettleBody<Incoming, StatusInTrailers>;
 
 /// Attempts per call. Four, because half a percent of the callers of an upstream that fails every
 /// fourth time should notice, and not one and a half; the budget sees to it that this stays rare.
@@ -60,6 +67,32 @@ pub(crate) struct Settings {
     pub(crate) limit: u32,
     /// How the upstream is asked whether it is well.
     pub(crate) check: Check,
+    pub(crate) manners: Manners,
+}
+
+/// How to deal with callers and the upstream.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Manners {
+    /// Speak HTTP/2 to the upstream, and not only for gRPC.
+    pub(crate) http2: bool,
+    /// Believe what callers say about their calls.
+    pub(crate) trust: bool,
+    /// The header in which the upstream is told how many attempts there were before.
+    pub(crate) tell_attempts: Option<HeaderName>,
+    /// Whether gRPC calls may be repeated.
+    pub(crate) repeat_grpc: bool,
+}
+
+impl Manners {
+    fn edge(&self, deadline: Duration) -> Result<EdgeLayer, ConfigErrors> {
+        if !self.trust {
+            return Ok(EdgeLayer::new());
+        }
+        let attempts = self.tell_attempts.clone().unwrap_or(PREVIOUS_ATTEMPTS);
+        let told = ReadDeadlineLayer::new(TimeoutHeader::Grpc).bounds(Duration::ZERO, deadline)?;
+        let key = Replay::IDEMPOTENCY_KEY;
+        Ok(EdgeLayer::new().deadline(told).attempts(attempts).key(key).priority(0))
+    }
 }
 
 /// What the proxy asks of a stack.
@@ -88,7 +121,7 @@ pub(crate) fn build(
     observer: impl Observe + Clone + 'static,
     on_attempt: impl Fn() + Clone + Send + Sync + 'static,
 ) -> Result<(impl Stack, Gauges), ConfigErrors> {
-    let Settings { name, deadline, timeout, limit, check } = settings;
+    let Settings { name, deadline, timeout, limit, check, manners } = settings;
     let name = name.as_str();
 
     let whole = TimeoutLayer::builder(format!("{name} deadline"))
@@ -101,11 +134,14 @@ pub(crate) fn build(
         .total(Duration::MAX) // the deadline that travels with the call is the bound
         .least_time(timeout / 10)
         .classify(Meaning)
-        .copy_with(body::copy)
+        .copy_with(Copies::new(manners.repeat_grpc))
         .carry(InExtensions)
         .build()?;
-    let breaker =
-        CircuitBreakerLayer::builder(name).classify(Meaning).observe(observer.clone()).build()?;
+    let breaker = CircuitBreakerLayer::builder(name)
+        .classify(Meaning)
+        .finish(at_trailers())
+        .observe(observer.clone())
+        .build()?;
     let bulkhead = BulkheadLayer::builder(name)
         .limit(limit)
         .queue(QUEUE)
@@ -124,6 +160,7 @@ pub(crate) fn build(
         health,
     };
     let stack = ServiceBuilder::new()
+        .layer(manners.edge(deadline)?)
         .layer(whole)
         .layer(retry)
         .layer(breaker)
@@ -134,14 +171,9 @@ pub(crate) fn build(
             on_attempt();
             request
         })
-        .service(client());
+        .layer(option_layer(manners.tell_attempts.map(WriteAttemptLayer::new)))
+        .service(client::client(manners.http2));
     Ok((seawall::check(stack), gauges))
-}
-
-fn client() -> Client<HttpConnector, Outgoing> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector)
 }
 
 // ===== impl Gauges =====
@@ -192,28 +224,18 @@ impl Gauges {
 
 // ===== impl Meaning =====
 
-/// What an answer, or the lack of one, says about the upstream: as everywhere with HTTP, but whoever
-/// can break off an upload must not be able to open the circuit for everyone.
+/// What an answer, or the lack of one, says about the upstream: as everywhere with gRPC and HTTP, but
+/// whoever can break off an upload must not be able to open the circuit for everyone.
 #[derive(Debug, Clone, Copy)]
 struct Meaning;
 
-impl Classify<Response<Answer>, Failure> for Meaning {
-    fn classify(&self, result: Result<&Response<Answer>, &Failure>) -> Verdict {
+impl<B> Classify<Response<B>, Failure> for Meaning {
+    fn classify(&self, result: Result<&Response<B>, &Failure>) -> Verdict {
         match result {
-            Err(Error::Inner(error)) if is_of_the_caller(error) => Outcome::IGNORE.into(),
-            result => HttpClassifier.classify(result),
+            Err(Error::Inner(Broken::Caller)) => Outcome::IGNORE.into(),
+            Ok(response) if is_grpc(response.headers()) => GrpcClassifier.classify(result),
+            // Over HTTP/2 the upstream may promise that it did nothing yet.
+            result => OverHttp2(HttpClassifier).classify(result),
         }
     }
-}
-
-/// Whether the client failed for want of the rest of the request's body.
-///
-/// hyper then names its user as the culprit, and what befell the caller's own connection as the
-/// cause, which is an error of hyper's too.
-pub(crate) fn is_of_the_caller(error: &legacy::Error) -> bool {
-    cause_in_http(error).is_some_and(|client| client.is_user() && cause_in_http(client).is_some())
-}
-
-fn cause_in_http(error: &dyn StdError) -> Option<&hyper::Error> {
-    error.source()?.downcast_ref()
 }

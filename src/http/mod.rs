@@ -33,6 +33,8 @@ mod endpoint;
 mod health;
 mod hint;
 mod key;
+#[cfg(feature = "http2")]
+mod over_http2;
 mod replay;
 mod replay_body;
 mod respond;
@@ -54,6 +56,9 @@ pub use endpoint::HealthEndpoint;
 pub use health::health_response;
 pub use hint::{hint, retry_after};
 pub use key::{authority, path};
+#[cfg(feature = "http2")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http2")))]
+pub use over_http2::OverHttp2;
 pub use replay::{Replay, ReplayableBody};
 pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, ReplayError};
 pub use respond::{

@@ -28,7 +28,7 @@ async fn what_does_not_fit_is_told_so_while_the_others_are_still_under_way() {
     })
     .await;
     // Who waits may do so for a quarter of the timeout: longer than this takes.
-    let patient = ["--limit", "1", "--timeout", "120s", "--deadline", "300s"];
+    let patient = ["--limit", "1", "--timeout", "120s", "--deadline", "300s", "--explain"];
     let ambassador = Ambassador::of(upstream.address, &patient);
     let url = ambassador.url("/");
 
@@ -68,7 +68,7 @@ async fn the_deadline_ends_a_call_and_forbids_an_attempt_that_has_no_room_in_it(
         [("400ms", 3, "the caller's deadline has passed"), ("480ms", 2, "the limit is 480ms")];
     for (limit, attempts, words) in cases {
         let upstream = Upstream::answering(|_| std::future::pending()).await;
-        let short = ["--timeout", limit, "--deadline", "1s"];
+        let short = ["--timeout", limit, "--deadline", "1s", "--explain"];
         let ambassador = Ambassador::of(upstream.address, &short);
 
         let ended = get(&ambassador.url("/")).await;

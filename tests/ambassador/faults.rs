@@ -67,7 +67,7 @@ async fn an_upstream_that_fails_is_left_alone_until_it_is_well_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_hangs_is_a_gateway_timeout() {
     let upstream = Upstream::answering(|_| std::future::pending()).await;
-    let ambassador = Ambassador::of(upstream.address, &["--timeout", "50ms"]);
+    let ambassador = Ambassador::of(upstream.address, &["--timeout", "50ms", "--explain"]);
 
     let ended = post(&ambassador.url("/")).await;
 
@@ -91,12 +91,35 @@ async fn an_upstream_that_is_not_there_yet_is_a_warning_and_a_bad_gateway() {
     let refused = post(&ambassador.url("/")).await;
     assert_eq!(refused.status, StatusCode::BAD_GATEWAY);
     assert_eq!(refused.header("proxy-status"), Some("ambassador; error=connection_refused"));
-    assert!(refused.text.starts_with("cannot connect to the upstream: "), "{}", refused.text);
+    assert_eq!(refused.text, "cannot connect to the upstream\n");
 
     // It comes at last, and nobody has to restart anything.
     let listener = held.listen(8).unwrap();
     let _upstream = Upstream::on(listener, |_| async { answer(StatusCode::NO_CONTENT, "") });
     assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_there_is_no_answer_is_explained_only_if_asked_for() {
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap();
+    // One attempt finds nobody; the check then holds the circuit open.
+    let cases = [
+        (&["--check-every", "60s"][..], "cannot connect to the upstream", "refused".to_owned()),
+        (&["--check-every", "10ms"], "the circuit is open", address.to_string()),
+    ];
+    for (options, words, why) in cases {
+        let reserved = Ambassador::of(address, options);
+        let said = ask_until(&reserved.url("/"), |answer| answer.text.starts_with(words)).await;
+        assert_eq!(said.text, format!("{words}\n"));
+        let open = Ambassador::of(address, &[options, &["--explain"]].concat());
+        ask_until(&open.url("/"), |answer| answer.text.contains(&why)).await;
+    }
+    let hangs = Upstream::answering(|_| std::future::pending()).await;
+    let quick = ["--timeout", "40ms", "--deadline", "60ms"];
+    let reserved = Ambassador::of(hangs.address, &quick);
+    assert_eq!(get(&reserved.url("/")).await.text, "there was no answer in time\n");
 }
 
 // Whoever can break off an upload must not be able to open the circuit for everyone else.

@@ -7,9 +7,17 @@
 
 mod crowd;
 mod demo;
+mod edge;
 mod faults;
+mod greeter;
+mod grpc;
 mod health;
+mod http2;
 mod manners;
 mod passage;
+#[path = "../it/http2/peer.rs"]
+mod peer;
+#[path = "../grpc/raw.rs"]
+mod raw;
 mod repeats;
 mod support;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use hyper::StatusCode;
+use hyper::{Request, StatusCode};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::support::{Ambassador, SOON, Upstream, answer, get, run};
+use crate::support::{Ambassador, SOON, Upstream, answer, ask_over, full, get, run};
 
 #[test]
 fn arguments_that_make_no_sense_are_named() {
@@ -35,6 +35,9 @@ fn arguments_that_make_no_sense_are_named() {
         (and(&["--timeout", "-1s"]), "--timeout -1s: a time is a positive number"),
         (and(&["--timeout", "0ms"]), "--timeout 0ms: a time is a positive number"),
         (and(&["--admin", "9090"]), "--admin 9090: an address is host:port"),
+        (and(&["--tell-attempts", "no name"]), "--tell-attempts no name: a header's name"),
+        (and(&["--trust=yes"]), "--trust takes no value"),
+        (vec!["--trust"], "--trust needs --listen and --upstream"),
         (and(&["--seconds", "9"]), "--seconds is for the show"),
         (vec!["--listen", "127.0.0.1:99999", here[2], here[3]], "an address is host:port"),
         (vec![here[0], here[1], "--upstream", "https://a"], "there is no TLS in this example"),
@@ -66,6 +69,11 @@ fn help_is_no_error() {
         "--check",
         "--check-every",
         "--admin",
+        "--upstream-http2",
+        "--repeat-grpc",
+        "--tell-attempts",
+        "--trust",
+        "--explain",
         "--seconds",
     ];
     for option in options {
@@ -95,6 +103,12 @@ fn a_port_in_use_is_named_with_the_way_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_c_lets_the_calls_under_way_finish() {
+    for http2 in [false, true] {
+        finishes_what_is_under_way(http2).await;
+    }
+}
+
+async fn finishes_what_is_under_way(http2: bool) {
     let (arrived, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let gates = (Arc::clone(&arrived), Arc::clone(&go_on));
     let upstream = Upstream::answering(move |_| {
@@ -108,8 +122,8 @@ async fn ctrl_c_lets_the_calls_under_way_finish() {
     .await;
     let ambassador = Ambassador::of(upstream.address, &["--timeout", "10s", "--deadline", "30s"]);
 
-    let url = ambassador.url("/");
-    let call = tokio::spawn(async move { get(&url).await });
+    let call = Request::get(ambassador.url("/")).body(full("")).unwrap();
+    let call = tokio::spawn(ask_over(http2, call));
     arrived.acquire().await.unwrap().forget();
     ambassador.interrupt();
     assert!(ambassador.says().starts_with("stopping"));

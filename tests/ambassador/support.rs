@@ -15,11 +15,11 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response, StatusCode};
-use hyper_util::client::legacy::Client;
+use hyper::{HeaderMap, Request, Response, StatusCode, Version};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -135,7 +135,7 @@ fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
 
 // ===== the upstream =====
 
-/// A server in this process, and how often it was asked.
+/// A server in this process, of HTTP/1.1 and HTTP/2, and how often it was asked.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -170,9 +170,10 @@ impl Upstream {
                     let response = handler(request);
                     async { Ok::<_, Infallible>(response.await) }
                 });
-                let connection =
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                connections.spawn(connection);
+                connections.spawn(async move {
+                    let either = auto::Builder::new(TokioExecutor::new());
+                    let _ = either.serve_connection(TokioIo::new(stream), service).await;
+                });
             }
         });
         Self { address, asked, _tasks: tasks }
@@ -199,6 +200,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
+    pub(crate) trailers: HeaderMap,
 }
 
 impl Answer {
@@ -208,10 +210,28 @@ impl Answer {
 }
 
 pub(crate) async fn ask(request: Request<Body>) -> Answer {
-    let client = Client::builder(TokioExecutor::new()).build_http();
+    ask_over(false, request).await
+}
+
+/// A client that speaks nothing else.
+pub(crate) fn client_of_http2<B>() -> Client<HttpConnector, B>
+where
+    B: hyper::body::Body<Data: Send> + Send,
+{
+    Client::builder(TokioExecutor::new()).http2_only(true).build_http()
+}
+
+/// Asks over HTTP/2, if so told.
+pub(crate) async fn ask_over(http2: bool, mut request: Request<Body>) -> Answer {
+    if http2 {
+        *request.version_mut() = Version::HTTP_2;
+    }
+    let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
     let (head, body) = client.request(request).await.unwrap().into_parts();
-    let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-    Answer { status: head.status, headers: head.headers, text }
+    let body = body.collect().await.unwrap();
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    Answer { status: head.status, headers: head.headers, text, trailers }
 }
 
 /// A request that is never repeated.

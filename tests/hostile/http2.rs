@@ -63,8 +63,8 @@ const CASES: &[(&str, &[Frame], Answer, Connections)] = &[
     ("is busy for ever", &[BUSY, FOREVER], Status(503, Endless), One),
 ];
 
-// pitfall B29: REFUSED_STREAM says that nobody acted on the request. That is not read, so a POST is
-// sent once here too: it errs on the safe side.
+// pitfall B29: REFUSED_STREAM says that nobody acted on the request. Without `OverHttp2` that is not
+// read, so a POST is sent once here too: it errs on the safe side.
 #[tokio::test]
 async fn hyper_before_servers_that_break_streams() {
     for (name, script, answer, connections) in CASES {

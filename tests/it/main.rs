@@ -19,6 +19,8 @@ mod finish;
 mod health;
 mod hooks;
 mod house;
+#[cfg(feature = "http2")]
+mod http2;
 #[cfg(feature = "http")]
 mod http_bodies;
 #[cfg(feature = "http")]

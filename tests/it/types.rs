@@ -264,6 +264,14 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
     }
 }
 
+#[cfg(feature = "http2")]
+#[test]
+fn public_types_of_http2_can_be_sent_shared_and_printed() {
+    table! {
+        seawall::http::OverHttp2<seawall::http::HttpClassifier>: Copy;
+    }
+}
+
 #[cfg(feature = "reqwest")]
 #[test]
 fn public_types_of_reqwest_can_be_sent_shared_and_printed() {

@@ -39,7 +39,7 @@ use self::upstream::Upstream;
 use crate::check::Check;
 use crate::proxy::{self, Proxy};
 use crate::signals::Stops;
-use crate::stack::{self, Gauges, Settings};
+use crate::stack::{self, Gauges, Manners, Settings};
 use crate::{address, admin, listen};
 
 /// How long the ambassador waits for the upstream: several times what it takes on a good day, and
@@ -137,9 +137,11 @@ fn front_up(
         check: Check {
             upstream: upstream.clone(),
             target: Some(health.parse().map_err(|why| format!("{health}: {why}"))?),
+            http2: false,
             every: tempo.time(CHECK_EVERY),
             timeout: tempo.time(CHECK_TIMEOUT),
         },
+        manners: Manners::default(),
     };
     let diary = Arc::clone(layers);
     let (stack, gauges) = stack::build(settings, |_: &Event| {}, move || diary.attempt())

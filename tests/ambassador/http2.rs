@@ -1,0 +1,213 @@
+//! HTTP/2 on either side of an ambassador, without TLS.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures::{FutureExt, stream};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::peer::{Does, REFUSED_STREAM, server};
+use crate::support::{Ambassador, Body, SOON, Upstream, answer, ask_over, full, get};
+
+/// What arrived: a version, headers, a body, and trailers.
+type Arrival = (Version, HeaderMap, Bytes, Option<HeaderMap>);
+
+/// Writes down what arrives; says 503 to the first call if it `limps`. Its answer has trailers.
+async fn upstream(limps: bool) -> (Upstream, Arc<Mutex<Vec<Arrival>>>) {
+    let arrivals = Arc::<Mutex<Vec<Arrival>>>::default();
+    let seen = Arc::clone(&arrivals);
+    let upstream = Upstream::answering(move |request: Request<Incoming>| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap();
+            let trailers = body.trailers().cloned();
+            let mut seen = seen.lock().unwrap();
+            seen.push((head.version, head.headers, body.to_bytes(), trailers));
+            if limps && seen.len() == 1 {
+                return answer(StatusCode::SERVICE_UNAVAILABLE, "not now");
+            }
+            let mut response = Response::new(with_trailers("there you are", "x-sum", "42"));
+            response.headers_mut().insert("trailer", "x-sum".parse().unwrap());
+            response
+        }
+    });
+    (upstream.await, arrivals)
+}
+
+/// A body of unknown length.
+fn with_trailers(text: &'static str, name: &'static str, value: &'static str) -> Body {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(name, value.parse().unwrap());
+    let frames = [Ok(Frame::data(Bytes::from(text))), Ok(Frame::trailers(trailers))];
+    StreamBody::new(stream::iter(frames)).boxed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_version_is_spoken_on_either_side() {
+    for (caller, there) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (upstream, arrivals) = upstream(false).await;
+        let options: &[_] = if there { &["--upstream-http2"] } else { &[] };
+        let ambassador = Ambassador::of(upstream.address, options);
+
+        let call = Request::get(ambassador.url("/a?b"))
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .header("x-question", "life");
+        let answer = ask_over(caller, call.body(full("")).unwrap()).await;
+
+        assert_eq!((answer.status, &*answer.text), (StatusCode::OK, "there you are"));
+        let arrivals = arrivals.lock().unwrap();
+        let (version, headers, body, _) = &arrivals[0];
+        let spoken = if there { Version::HTTP_2 } else { Version::HTTP_11 };
+        assert_eq!((*version, body.len()), (spoken, 0));
+        let host = ambassador.address.to_string();
+        for (name, value) in
+            [("x-forwarded-host", &*host), ("cookie", "a=1; b=2"), ("x-question", "life")]
+        {
+            let values: Vec<_> = headers.get_all(name).iter().collect();
+            assert_eq!(values, [value], "{name}, caller {caller}, upstream {there}");
+        }
+        assert!(!headers.contains_key("transfer-encoding"), "a GET has no body");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_pass_both_ways() {
+    let (upstream, arrivals) = upstream(false).await;
+    let ambassador = Ambassador::of(upstream.address, &["--upstream-http2"]);
+
+    let call = Request::post(ambassador.url("/")).body(with_trailers("order", "x-check", "7"));
+    let answer = ask_over(true, call.unwrap()).await;
+
+    assert_eq!(answer.trailers["x-sum"], "42");
+    let arrivals = arrivals.lock().unwrap();
+    let (_, headers, body, trailers) = &arrivals[0];
+    assert_eq!(headers["te"], "trailers", "there are servers that want to be asked");
+    assert_eq!(
+        (body, &trailers.as_ref().unwrap()["x-check"]),
+        (&"order".into(), &"7".parse().unwrap())
+    );
+}
+
+// pitfall B15
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_is_replayed_with_its_trailers() {
+    // One that streams, and one whose length is known, for which the ambassador waits.
+    for length in [None, Some(5)] {
+        let (upstream, arrivals) = upstream(true).await;
+        let ambassador = Ambassador::of(upstream.address, &["--upstream-http2"]);
+
+        let mut call = Request::put(ambassador.url("/"));
+        if let Some(length) = length {
+            call = call.header("content-length", length);
+        }
+        let call = call.body(with_trailers("whole", "x-check", "7")).unwrap();
+        let answer = ask_over(true, call).await;
+
+        assert_eq!((answer.status, &*answer.text), (StatusCode::OK, "there you are"));
+        let arrivals = arrivals.lock().unwrap();
+        assert_eq!(arrivals.len(), 2);
+        for (.., body, trailers) in arrivals.iter() {
+            assert_eq!(body, "whole");
+            assert_eq!(trailers.as_ref().unwrap()["x-check"], "7");
+        }
+    }
+}
+
+// Whoever can break off an upload must not be able to open the circuit for everyone else, nor over
+// HTTP/2, where hyper resets the stream and does not say for want of what.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_that_break_off_are_no_evidence_against_an_upstream_of_http2() {
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let upstream = Upstream::answering(move |request: Request<Incoming>| {
+        arrived.send(()).unwrap();
+        async move {
+            let whole = request.into_body().collect().await.is_ok();
+            answer(if whole { StatusCode::OK } else { StatusCode::BAD_REQUEST }, "")
+        }
+    })
+    .await;
+    let ambassador = Ambassador::of(upstream.address, &["--upstream-http2"]);
+    for _ in 0..40 {
+        let mut caller = TcpStream::connect(ambassador.address).unwrap();
+        caller.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc").unwrap();
+        timeout(SOON, arrivals.recv()).await.expect("the circuit has opened").unwrap();
+    }
+    assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::OK);
+    let bad = ["seawall_calls_total", "circuit_breaker", "\"bad\""];
+    assert_eq!(ambassador.metric(&bad).await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_directions_are_streamed_at_once() {
+    let echo = |request: Request<Incoming>| async { Response::new(request.into_body().boxed()) };
+    let upstream = Upstream::answering(echo).await;
+    let ambassador = Ambassador::of(upstream.address, &["--upstream-http2"]);
+    let (pieces, mut body) = mpsc::unbounded_channel::<Bytes>();
+    let frames = stream::poll_fn(move |cx| {
+        body.poll_recv(cx).map(|piece| piece.map(|piece| Ok::<_, Infallible>(Frame::data(piece))))
+    });
+    let mut call = Request::post(ambassador.url("/")).body(StreamBody::new(frames)).unwrap();
+    *call.version_mut() = Version::HTTP_2;
+    let conversation = async {
+        pieces.send("ping".into()).unwrap();
+        let client = crate::support::client_of_http2();
+        let mut echo = client.request(call).await.unwrap().into_body();
+        assert_eq!(echo.frame().await.unwrap().unwrap().into_data().unwrap(), "ping");
+        assert!(echo.frame().now_or_never().is_none(), "nothing more was said");
+        pieces.send("pong".into()).unwrap();
+        drop(pieces);
+        assert_eq!(echo.collect().await.unwrap().to_bytes(), "pong");
+    };
+    timeout(SOON, conversation).await.expect("a body was collected");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_upstream_is_checked_in_its_own_language() {
+    let versions = Arc::<Mutex<Vec<Version>>>::default();
+    let seen = Arc::clone(&versions);
+    let upstream = Upstream::answering(move |request: Request<Incoming>| {
+        seen.lock().unwrap().push(request.version());
+        async { Response::new(Full::default().map_err(|never: Infallible| match never {}).boxed()) }
+    })
+    .await;
+    let options = ["--upstream-http2", "--check", "/", "--check-every", "10ms"];
+    let _ambassador = Ambassador::of(upstream.address, &options);
+    let checked = async {
+        while upstream.asked() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, checked).await.expect("no check");
+    assert!(versions.lock().unwrap().iter().all(|version| *version == Version::HTTP_2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_refused_was_never_sent() {
+    let cases = [
+        (Method::GET, REFUSED_STREAM, Some("unsent")),
+        (Method::POST, REFUSED_STREAM, Some("unsent")),
+        (Method::GET, 2, Some("failure")),
+        (Method::POST, 2, None),
+    ];
+    for (method, code, reason) in cases {
+        let upstream = server(Does::Resets(code)).await;
+        let ambassador = Ambassador::of(upstream, &["--upstream-http2"]);
+        let call = Request::builder().method(&method).uri(ambassador.url("/"));
+        let answer = ask_over(false, call.body(full("order")).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+        for label in ["unsent", "failure"] {
+            let retries = format!("reason=\"{label}\"");
+            let retries = ambassador.metric(&["seawall_retry_retries_total", &retries]).await;
+            assert_eq!(retries > 0.0, reason == Some(label), "{method} {code}: {label}");
+        }
+    }
+}

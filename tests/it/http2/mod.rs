@@ -1,0 +1,112 @@
+//! What a server of HTTP/2 promises about requests it did not answer, over real sockets.
+
+mod peer;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use seawall::http::{HttpClassifier, OverHttp2, Replay};
+use seawall::retry::{Backoff, RetryLayer};
+use seawall::{Classify, Error, EventKind, Sent, Stop, Verdict};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+use self::peer::{Does, REFUSED_STREAM, server};
+
+type Failure = Error<legacy::Error>;
+type Http = Client<HttpConnector, Full<Bytes>>;
+
+fn client() -> Http {
+    Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .pool_max_idle_per_host(0)
+        .retry_canceled_requests(false)
+        .build_http()
+}
+
+fn ask(address: SocketAddr) -> Request<Full<Bytes>> {
+    let mut request = Request::get(format!("http://{address}/")).body(Full::default()).unwrap();
+    *request.version_mut() = Version::HTTP_2;
+    request
+}
+
+#[tokio::test]
+async fn a_request_that_was_not_processed_was_never_sent() {
+    let cases = [
+        (Does::Resets(REFUSED_STREAM), Sent::Never),
+        (Does::GoesAway { last: 0, code: 0 }, Sent::Never),
+        (Does::GoesAway { last: 0, code: 11 }, Sent::Never),
+        (Does::GoesAway { last: 1, code: 0 }, Sent::Unknown),
+        (Does::GoesAway { last: 1, code: 2 }, Sent::Unknown),
+        (Does::Resets(2), Sent::Unknown),
+        (Does::Resets(8), Sent::Unknown),
+        (Does::HangsUp, Sent::Unknown),
+        (Does::Raves, Sent::Unknown),
+    ];
+    for (does, sent) in cases {
+        let error: Failure =
+            Error::Inner(client().request(ask(server(does).await)).await.unwrap_err());
+        let result: Result<Response<Incoming>, _> = Err(error);
+        let Verdict::Now(outcome) = OverHttp2(HttpClassifier).classify(result.as_ref()) else {
+            panic!("{does:?}: there is no body to wait for")
+        };
+        assert_eq!(outcome.sent, sent, "{does:?}: {result:?}");
+        // In every other respect it is what it was.
+        let mut plain = outcome;
+        plain.sent = Sent::Unknown;
+        assert_eq!(HttpClassifier.classify(result.as_ref()), Verdict::Now(plain), "{does:?}");
+    }
+}
+
+#[cfg(feature = "grpc")]
+#[tokio::test]
+async fn so_it_is_with_a_channel_of_tonic() {
+    for (does, sent) in
+        [(Does::Resets(REFUSED_STREAM), Sent::Never), (Does::Resets(2), Sent::Unknown)]
+    {
+        let address = server(does).await;
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let call = http::Request::post("/").body(tonic::body::Body::empty()).unwrap();
+        let answer = channel.connect_lazy().oneshot(call).await.map_err(Error::Inner);
+        let verdict = OverHttp2(seawall::grpc::GrpcClassifier).classify(answer.as_ref());
+        let Verdict::Now(outcome) = verdict else { panic!("{answer:?}") };
+        assert_eq!(outcome.sent, sent, "{does:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_repeated_and_does_not_count_as_an_attempt() {
+    let refusing = server(Does::Resets(REFUSED_STREAM)).await;
+    let resetting = server(Does::Resets(2)).await;
+    let stops = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&stops);
+    let retry = RetryLayer::builder("x")
+        .classify(OverHttp2(HttpClassifier))
+        .copy_with(Replay::default())
+        .attempts(2)
+        .backoff(Backoff::none())
+        .no_budget()
+        .observe(move |event: &seawall::Event| {
+            if let EventKind::Stopped { attempts, stop } = event.kind {
+                told.lock().unwrap().push((attempts, stop));
+            }
+        })
+        .build()
+        .unwrap();
+    let first = Arc::new(Mutex::new(true));
+    let http = client();
+    // Refused once, then accepted and reset: two attempts are left for the second.
+    let both = service_fn(move |mut request: Request<Full<Bytes>>| {
+        let refused = std::mem::take(&mut *first.lock().unwrap());
+        *request.uri_mut() = ask(if refused { refusing } else { resetting }).uri().clone();
+        http.request(request)
+    });
+    let service = ServiceBuilder::new().layer(retry).map_err(Error::Inner).service(both);
+    let error: Failure = service.oneshot(ask(refusing)).await.unwrap_err();
+    assert_eq!(*stops.lock().unwrap(), [(3, Stop::Exhausted)], "{error:?}");
+}
