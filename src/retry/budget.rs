@@ -128,7 +128,7 @@ impl fmt::Debug for Budget {
 }
 
 /// The price of one attempt, taken out of a [`Budget`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use = "give it back if the attempt succeeds"]
 pub struct Withdrawal {
     price: u32,

@@ -10,8 +10,8 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
-use super::budget::Withdrawal;
 use super::machine::{Attempts, Failed, Law, Next};
+use super::payment::Payment;
 use super::policy::{Flight, Kind};
 use super::travels::{Kit, Travels};
 use crate::classify::Classify;
@@ -64,7 +64,7 @@ pub(super) enum Source<S> {
 /// What a call has been through.
 struct Journey<E> {
     attempts: Attempts,
-    withdrawal: Option<Withdrawal>,
+    payment: Option<Payment>,
     /// When the first attempt was first found pending, or failed.
     started: Option<Instant>,
     last_error: Option<E>,
@@ -143,8 +143,10 @@ where
                             }
                         }
                         Poll::Pending => {
-                            this.journey.get_or_insert_default().begin();
+                            let journey = this.journey.get_or_insert_default();
+                            journey.begin();
                             if this.attempt.as_ref().is_called() {
+                                journey.pay();
                                 this.timer.set(None);
                                 return Poll::Pending;
                             }
@@ -200,7 +202,7 @@ where
         if outcome.health != Health::Good || outcome.again != Again::Never {
             return Err(outcome);
         }
-        policy.note_success(this.journey.as_mut().and_then(|journey| journey.withdrawal.take()));
+        policy.note_success(this.journey.as_mut().and_then(|journey| journey.payment.take()));
         policy.note_good_end(|| this.journey.as_ref().and_then(Journey::took));
         *this.stage = Stage::Over;
         this.flight.end();
@@ -217,6 +219,7 @@ where
         let this = self.project();
         let journey = this.journey.get_or_insert_default();
         let Some(policy) = this.flight.policy() else { return Some(result) };
+        journey.pay();
         policy.note_attempt();
         let rejection = result.as_ref().err().and_then(CallError::rejected);
         let strategy = &this.kit.copy;
@@ -236,8 +239,8 @@ where
                 this.flight.end();
                 Some(result)
             }
-            (Next::Wait(wait), withdrawal) => {
-                journey.withdrawal = withdrawal;
+            (Next::Wait(wait), payment) => {
+                journey.payment = payment;
                 // A refused response is dropped here, before the wait (pitfall B15).
                 journey.last_error = result.err();
                 let at = time::now().checked_add(Duration::from_nanos(wait));
@@ -290,6 +293,7 @@ where
     fn lose_patience(self: Pin<&mut Self>) -> S::Error {
         let mut this = self.project();
         let journey = this.journey.get_or_insert_default();
+        journey.payment = None;
         this.attempt.as_mut().end();
         this.timer.set(None);
         *this.stage = Stage::Over;
@@ -311,7 +315,7 @@ where
 
 impl<E> Default for Journey<E> {
     fn default() -> Self {
-        Self { attempts: Attempts::FIRST, withdrawal: None, started: None, last_error: None }
+        Self { attempts: Attempts::FIRST, payment: None, started: None, last_error: None }
     }
 }
 
@@ -319,6 +323,13 @@ impl<E> Journey<E> {
     /// The clock starts at the first `Pending` or failure.
     fn begin(&mut self) {
         self.started.get_or_insert_with(time::now);
+    }
+
+    /// The attempt that was paid for has begun.
+    fn pay(&mut self) {
+        if let Some(payment) = &mut self.payment {
+            payment.begin();
+        }
     }
 
     /// Nanoseconds left for further attempts, if there is a limit.

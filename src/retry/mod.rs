@@ -101,6 +101,7 @@ mod future;
 mod handle;
 mod layer;
 mod machine;
+mod payment;
 mod policy;
 mod service;
 #[cfg(test)]

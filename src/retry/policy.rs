@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge};
 
-use super::budget::{Budget, Withdrawal};
+use super::budget::Budget;
 use super::dials::Dials;
 use super::machine::{Attempts, Failed, Law, Next};
+use super::payment::Payment;
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Stop};
 use crate::shell::gate::Lane;
@@ -125,7 +126,7 @@ impl<C> Policy<C> {
         failed: Failed,
         kind: Kind,
         left: Option<u64>,
-    ) -> (Next, Option<Withdrawal>) {
+    ) -> (Next, Option<Payment>) {
         if let Some(stop) = attempts.last(law, failed) {
             return (Next::Stop(stop), None); // before the user's own backoff is asked
         }
@@ -133,7 +134,7 @@ impl<C> Policy<C> {
         let own = self.backoff_by.as_ref().map(|own| crate::time::nanos(own(before.number())));
         let next = attempts.fail(law, failed, left, own, fastrand::u64(..));
         let Next::Wait(wait) = next else { return (next, None) };
-        let withdrawal = match &self.budget {
+        let payment = match &self.budget {
             None => None,
             Some(budget) => {
                 let price = match kind {
@@ -144,7 +145,7 @@ impl<C> Policy<C> {
                     *attempts = before;
                     return (Next::Stop(Stop::Budget), None);
                 }
-                price
+                price.map(|price| Payment::new(budget.clone(), price))
             }
         };
         self.meter(|handles| {
@@ -153,7 +154,7 @@ impl<C> Policy<C> {
         });
         let (attempt, wait) = (attempts.number(), Duration::from_nanos(wait));
         self.reporter.tell_now(EventKind::Retrying { attempt, wait });
-        (next, withdrawal)
+        (next, payment)
     }
 
     /// A call failed, and that is that.
@@ -187,11 +188,11 @@ impl<C> Policy<C> {
 
     /// A call succeeded.
     #[inline]
-    pub(super) fn note_success(&self, withdrawal: Option<Withdrawal>) {
+    pub(super) fn note_success(&self, payment: Option<Payment>) {
         if let Some(budget) = &self.budget {
             budget.deposit();
-            if let Some(withdrawal) = withdrawal {
-                withdrawal.give_back(budget);
+            if let Some(payment) = payment {
+                payment.refund();
                 self.meter(|handles| self.set_budget(handles));
             }
         }

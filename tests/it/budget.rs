@@ -1,5 +1,6 @@
 //! The budget of retries, through the public API.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,9 +10,10 @@ use seawall::retry::{Backoff, Budget, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Error, EventKind, Stop};
 use tokio::time::advance;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::scene::{Boxed, Calls, Fail, Log, answering, broken, ms, now, taking};
+use crate::support::{Ready, Reply, scripted};
 
 fn near(balance: f64, tokens: f64) -> bool {
     (balance - tokens).abs() < 0.01
@@ -265,4 +267,45 @@ async fn three_hops_that_retry_do_not_multiply_what_the_bottom_gets() {
     // The measure can tell: without budgets it is 27 times what was offered.
     let multiplied = at_the_bottom(false, 3).await;
     assert!(multiplied[2] > 2_000, "{multiplied:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repetition_that_does_not_begin_costs_nothing() {
+    // The first attempt fails, and the second hangs.
+    let calls = Arc::new(AtomicU32::new(0));
+    let inner = |calls: Arc<AtomicU32>| {
+        service_fn(move |_: u32| {
+            let first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                if first { Err(Error::Inner(broken("no"))) } else { std::future::pending().await }
+            }
+        })
+    };
+    let wait = Backoff::fixed(ms(100));
+    // The caller hangs up during the wait, or when the second attempt is under way.
+    for (patience, attempts, balance) in [(0, 1, 10.0), (500, 2, 9.0)] {
+        calls.store(0, Ordering::Relaxed);
+        let budget = Budget::builder().cap(10.0).per_second(0.0).build().unwrap();
+        let layer = RetryLayer::builder("x").backoff(wait).budget(budget.clone()).cloned();
+        let service = layer.build().unwrap().layer(inner(Arc::clone(&calls)));
+        let mut call = Box::pin(service.oneshot(0));
+        assert!(tokio::time::timeout(ms(patience), call.as_mut()).await.is_err());
+        assert!(near(budget.balance(), 9.0), "it was paid for");
+        drop::<Pin<Box<dyn Future<Output = Result<u32, Fail>>>>>(call);
+        assert_eq!(calls.load(Ordering::Relaxed), attempts);
+        assert!(near(budget.balance(), balance), "{} of {balance}", budget.balance());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repetition_that_never_gets_ready_costs_nothing() {
+    let budget = Budget::builder().cap(10.0).per_second(0.0).build().unwrap();
+    let layer = RetryLayer::builder("x").backoff(Backoff::none()).total(ms(1000));
+    let layer = layer.budget(budget.clone()).cloned().build().unwrap();
+    let (ledger, probe) = scripted(Ready::Yes, Reply::Fails);
+    let mut service = layer.layer(probe);
+    let call = service.ready().await.unwrap().call(7);
+    ledger.set_ready(Ready::No);
+    assert_eq!(call.await, Err(Error::Inner(crate::support::Broken)));
+    assert!(near(budget.balance(), 10.0), "{}", budget.balance());
 }
