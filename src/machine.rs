@@ -21,7 +21,7 @@ pub(crate) trait Machine: Clone + Debug + Eq + Send + 'static {
     type Written: Clone + Debug + Send + Sync + 'static;
 
     /// One to which nothing has happened yet.
-    fn fresh(dials: &Self::Dials) -> Self;
+    fn new(dials: &Self::Dials) -> Self;
 
     /// The one door. Each step may use one random `draw`.
     fn step(&mut self, dials: &Self::Dials, now: Tick, draw: u64, input: Input) -> Effect;

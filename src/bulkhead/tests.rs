@@ -5,9 +5,11 @@ mod explore;
 mod loom;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::dials::{Dials, Order};
 use super::machine::{Effect, Input, Law, Occupancy};
 use crate::explore::{LONG, stories};
 
@@ -119,4 +121,23 @@ fn counts_that_cannot_be_do_not_wrap() {
     let mut at = Occupancy { inside: 1, waiting: 1_000_000 };
     assert_eq!(at.step(&law, Input::Stand), Effect::Full);
     assert_eq!(Occupancy::unpack(at.pack()), at);
+}
+
+#[test]
+fn dials_are_accepted_up_to_their_bounds_and_no_further() {
+    const MOST: u32 = 1_000_000;
+    const WAIT: Duration = Duration::from_secs(1);
+    let law = |limit, queue, max_wait| {
+        let dials = Dials { limit, queue, max_wait, order: Order::NewestFirst };
+        Law::from_dials(&dials)
+            .map_err(|wrong| wrong.iter().map(|problem| problem.field).collect::<Vec<_>>())
+    };
+    let accepted = |limit, queue, max_wait| Ok(Law { limit, queue, max_wait, newest_first: true });
+    assert_eq!(law(1, 1, WAIT), accepted(1, 1, 1_000_000_000));
+    assert_eq!(law(MOST, MOST, WAIT), accepted(MOST, MOST, 1_000_000_000));
+    assert_eq!(law(1, 0, Duration::ZERO), accepted(1, 0, 0), "nobody waits");
+    assert_eq!(law(1, 1, Duration::ZERO), Err(vec!["max_wait"]));
+    assert_eq!(law(0, 0, WAIT), Err(vec!["limit"]));
+    assert_eq!(law(MOST + 1, MOST + 1, WAIT), Err(vec!["limit", "queue"]));
+    assert!(!Law::of_defaults().newest_first);
 }

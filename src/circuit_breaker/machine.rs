@@ -45,23 +45,6 @@ pub(crate) struct Breaker {
 // ===== impl Breaker =====
 
 impl Breaker {
-    pub(crate) fn new(law: &Law) -> Self {
-        Self {
-            era: 0,
-            phase: Phase::Closed { ramp: None },
-            rules: law.rule_states(),
-            provisional: 0,
-            abandoned_at: None,
-            seen: Tick::ZERO,
-            level: 0,
-            last_rest: 0,
-            closed_since: Tick::ZERO,
-            open_holds: 0,
-            closed_holds: 0,
-            last_trip: None,
-        }
-    }
-
     pub(crate) fn state(&self) -> State {
         self.phase.state()
     }
@@ -378,8 +361,21 @@ impl Machine for Breaker {
     type Dials = Law;
     type Written = Dials;
 
-    fn fresh(law: &Law) -> Self {
-        Self::new(law)
+    fn new(law: &Law) -> Self {
+        Self {
+            era: 0,
+            phase: Phase::Closed { ramp: None },
+            rules: law.rule_states(),
+            provisional: 0,
+            abandoned_at: None,
+            seen: Tick::ZERO,
+            level: 0,
+            last_rest: 0,
+            closed_since: Tick::ZERO,
+            open_holds: 0,
+            closed_holds: 0,
+            last_trip: None,
+        }
     }
 
     fn step(&mut self, law: &Law, now: Tick, draw: u64, input: Input) -> Effect {

@@ -143,9 +143,66 @@ mod tests {
     use super::*;
     use crate::explore::{LONG, stories};
     use proptest::prelude::*;
+    use std::time::Duration;
 
     fn law(rise: u32, fall: u32) -> Law {
         Law { rise, fall, ..Law::of(&Dials::default()) }
+    }
+
+    /// The fields that are complained of.
+    fn complaints(checked: bool, turn: impl FnOnce(&mut Dials)) -> Vec<&'static str> {
+        let mut dials = Dials::default();
+        turn(&mut dials);
+        Law::problems(&dials, checked).into_iter().map(|problem| problem.field).collect()
+    }
+
+    #[test]
+    fn dials_are_accepted_up_to_their_bounds_and_no_further() {
+        const NONE: [&str; 0] = [];
+        for accepted in [1, 10_000] {
+            let turn = |dials: &mut Dials| (dials.rise, dials.fall) = (accepted, accepted);
+            assert_eq!(complaints(true, turn), NONE);
+        }
+        for refused in [0, 10_001] {
+            let turn = |dials: &mut Dials| (dials.rise, dials.fall) = (refused, refused);
+            assert_eq!(complaints(true, turn), ["rise", "fall"]);
+        }
+        for (jitter, wrong) in [(0.0, false), (1.0, false), (-0.1, true), (1.1, true)] {
+            assert_eq!(!complaints(true, |dials| dials.jitter = jitter).is_empty(), wrong);
+        }
+        let zero = |dials: &mut Dials| {
+            (dials.interval, dials.timeout) = (Duration::ZERO, Duration::ZERO);
+        };
+        assert_eq!(complaints(true, zero), ["interval", "timeout"]);
+        assert_eq!(complaints(true, |dials| dials.initial = Status::Degraded), ["initial"]);
+    }
+
+    #[test]
+    fn without_a_check_something_else_must_bring_it_back() {
+        for (checked, learn, let_through, complaint) in [
+            (true, false, 0, None),
+            (true, true, 0, None),
+            (false, true, 1, None),
+            (false, true, 0, Some("let_through")),
+            (false, false, 0, Some("learn")),
+            (false, false, 1, Some("learn")),
+        ] {
+            let turn = |dials: &mut Dials| (dials.learn, dials.let_through) = (learn, let_through);
+            assert_eq!(complaints(checked, turn).into_iter().next(), complaint);
+            assert_eq!(complaints(checked, turn).len(), usize::from(complaint.is_some()));
+        }
+    }
+
+    #[test]
+    fn an_interval_is_spread_by_its_jitter_to_both_sides() {
+        const SECOND: u64 = 1_000_000_000;
+        let of = |jitter| {
+            let interval = Duration::from_secs(10);
+            Law::of(&Dials { interval, jitter, ..Dials::default() }).interval
+        };
+        assert_eq!(of(0.0), (10 * SECOND, 10 * SECOND));
+        assert_eq!(of(0.3), (7 * SECOND, 13 * SECOND));
+        assert_eq!(of(1.0), (0, 20 * SECOND));
     }
 
     // pitfall B35
@@ -197,6 +254,10 @@ mod tests {
             }
             prop_assert_eq!(health.status() == Status::Up, up);
             prop_assert_eq!(Health::unpack(health.pack()), health);
+            // The shell keeps to itself what would change nothing.
+            let mut after = health;
+            let _ = after.step(&law, Input::Good);
+            prop_assert_eq!(health.is_quiet(), after == health);
         }
         Ok(health.changes)
     }

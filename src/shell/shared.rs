@@ -63,7 +63,7 @@ impl<M: Machine> Shared<M> {
     pub(crate) fn new(common: Arc<Common<M>>, key: Option<Arc<str>>) -> Self {
         let version = common.version();
         let dials = common.dials();
-        let digest = M::fresh(&dials).digest(&dials);
+        let digest = M::new(&dials).digest(&dials);
         common.count_cell(digest.state, 1);
         let shared = Self {
             common,
@@ -228,7 +228,7 @@ impl<M: Machine> Shared<M> {
         let dials = self.common.dials();
         let seed = self.common.seed ^ self.key.as_deref().map_or(0, hash);
         let core = Core {
-            machine: M::fresh(&dials),
+            machine: M::new(&dials),
             dials,
             version,
             rng: fastrand::Rng::with_seed(seed),

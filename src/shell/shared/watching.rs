@@ -92,7 +92,7 @@ impl<M: Machine> Shared<M> {
     pub(crate) fn inspect<T>(&self, look: impl Fn(&mut M, &M::Dials, Tick) -> T) -> T {
         if self.core.get().is_none() {
             let dials = self.common.dials();
-            let seen = look(&mut M::fresh(&dials), &dials, self.common.reporter.clock.now());
+            let seen = look(&mut M::new(&dials), &dials, self.common.reporter.clock.now());
             // Whoever publishes a step has made the core before: what was seen is not half of each.
             if self.core.get().is_none() {
                 return seen;
