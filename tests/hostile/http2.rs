@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use h2::Reason as Code;
 use http::Method;
-use seawall::http::{HttpClassifier, Replay};
+use seawall::http::{HttpClassifier, OverHttp2, Replay};
 use seawall::{Reason, Stop};
 
 use crate::calls::Answer::{Failed, Rejected, Status};
 use crate::calls::Patience::{Long, Short};
 use crate::calls::Rest::{Broken, Endless, Whole};
-use crate::calls::{ATTEMPTS, Answer, Kind, call, layers, pooled, request, send};
+use crate::calls::{ATTEMPTS, Answer, Kind, Seen, call, layers, pooled, request, send};
 use crate::server::{Act, Server};
 use crate::streams::{Frame, serve};
 
@@ -130,4 +130,29 @@ async fn connections_that_never_get_to_a_stream() {
             assert_eq!(server.books().accepted, attempts as usize, "{what}");
         }
     }
+}
+
+/// The same, where what a server promises not to have touched is read.
+async fn call_over_http2(server: &Server, method: &Method) -> Seen {
+    let (layers, told) = layers(OverHttp2(HttpClassifier), Replay::default(), Long);
+    send!(server, (layers, told), pooled(true), request(server, method))
+}
+
+// pitfall B29: what the server has seen may have been acted on, however its stream or connection ends.
+// Only REFUSED_STREAM, and a GOAWAY that names an earlier stream, promise that it was not.
+#[tokio::test]
+async fn a_post_is_repeated_only_if_the_server_promises_not_to_have_touched_it() {
+    for (name, script, answer, _) in CASES {
+        let refused = matches!(script[0], Frame::Reset(Code::REFUSED_STREAM));
+        let attempts = if refused { ATTEMPTS } else { 1 };
+        let server = serve(script).await;
+        let seen = call_over_http2(&server, &Method::POST).await;
+        assert_eq!(seen.answer, *answer, "{name}");
+        assert_eq!(server.books().requests, attempts as usize, "{name}");
+    }
+    let goaway = frame(7, &[0; 8]); // stream 0 was the last
+    let server = Server::start(vec![vec![frame(4, &[]), Act::ReadSome, goaway]]).await;
+    let seen = call_over_http2(&server, &Method::POST).await;
+    assert_eq!((seen.answer, seen.waits.len()), (Failed, ATTEMPTS as usize - 1));
+    assert_eq!(server.books().accepted, ATTEMPTS as usize);
 }
