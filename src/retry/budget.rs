@@ -102,10 +102,6 @@ impl Budget {
         Some(Withdrawal { price })
     }
 
-    pub(super) fn give_back(&self, withdrawal: Withdrawal) {
-        self.pay_in(withdrawal.price);
-    }
-
     #[inline]
     fn pay_in(&self, more: u32) {
         let terms = &self.0.terms;
@@ -137,7 +133,7 @@ pub struct Withdrawal {
 impl Withdrawal {
     /// The attempt succeeded: `budget` gets the price back.
     pub fn give_back(self, budget: &Budget) {
-        budget.give_back(self);
+        budget.pay_in(self.price);
     }
 }
 
