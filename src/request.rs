@@ -22,11 +22,11 @@ pub trait CloneRequest<Req> {
     /// A copy of `req`, or `None` if this one must not be repeated.
     fn clone_request(&self, req: &Req) -> Option<Req>;
 
-    /// Whether `copy` may be sent although its original may have been acted on. If not, it is sent
-    /// only where [nothing of the original was](crate::Sent::Never), which harms nobody.
-    fn repeats(&self, copy: &Req) -> bool {
-        let _ = copy;
-        true
+    /// A copy of a request that must not be repeated: it is sent only where [nothing of the original
+    /// was](crate::Sent::Never), which harms nobody. By default none is made.
+    fn clone_unsent(&self, req: &Req) -> Option<Req> {
+        let _ = req;
+        None
     }
 
     /// The original failed, and `copy` is to be sent in its place: whether it still can be.
@@ -140,6 +140,9 @@ pub struct Call {
     pub deadline: Option<Deadline>,
     /// Which attempt this is, counted from 1; 0 where nobody retries.
     pub attempt: u32,
+    /// How many of the attempts before this one were certainly [never sent](crate::Sent::Never), so
+    /// that whoever is called has not seen them.
+    pub unsent: u32,
     /// How many attempts the caller told of before this request; 0 where nobody reads that. A retry
     /// leaves a request that is itself a repetition to whoever repeats it.
     pub prior: u32,

@@ -33,7 +33,8 @@ ambassador.
   --upstream-http2    speak HTTP/2 to the upstream, without TLS [only for gRPC calls]
   --repeat-grpc       gRPC calls may be repeated: all of them can be acted on twice
   --tell-attempts NAME
-                      tell the upstream in this header how many attempts there were before
+                      tell the upstream in this header how many attempts there were before, those
+                      of the caller too with --trust
   --trust             believe callers, within bounds, about the time they have left
                       (grpc-timeout), their attempts (the header of --tell-attempts, or
                       grpc-previous-rpc-attempts), idempotency keys and priority [such headers are

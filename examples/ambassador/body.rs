@@ -69,15 +69,15 @@ impl Copies {
 
 impl CloneRequest<Request<Outgoing>> for Copies {
     fn clone_request(&self, request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-        self.http.clone_request(request)
+        if is_grpc(request.headers()) {
+            self.grpc.as_ref()?.clone_request(request)
+        } else {
+            self.http.clone_request(request)
+        }
     }
 
-    fn repeats(&self, copy: &Request<Outgoing>) -> bool {
-        if is_grpc(copy.headers()) {
-            self.grpc.as_ref().is_some_and(|replay| replay.repeats(copy))
-        } else {
-            self.http.repeats(copy)
-        }
+    fn clone_unsent(&self, request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+        self.http.clone_unsent(request)
     }
 
     fn take_over(&self, copy: &mut Request<Outgoing>) -> bool {

@@ -91,7 +91,7 @@ impl Manners {
         let attempts = self.tell_attempts.clone().unwrap_or(PREVIOUS_ATTEMPTS);
         let told = ReadDeadlineLayer::new(TimeoutHeader::Grpc).bounds(Duration::ZERO, deadline)?;
         let key = Replay::IDEMPOTENCY_KEY;
-        Ok(EdgeLayer::new().deadline(told).attempts(attempts).key(key).priority(0))
+        EdgeLayer::new().deadline(told).attempts(attempts).key(key).priority(0)
     }
 }
 

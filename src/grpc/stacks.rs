@@ -8,7 +8,8 @@ use crate::retry::Chosen;
 use crate::stack::{self, ClientBuilder};
 
 /// Starts to build the [stack around a client](stack::client) of gRPC: answers count as
-/// [`GrpcClassifier`] reads them, a stream when its trailers are there; a deadline that travels [in
+/// [`GrpcClassifier`] reads them, a stream when its trailers are there (its place in the bulkhead is free
+/// as soon as it has begun); a deadline that travels [in
 /// the extensions](InExtensions) is heeded.
 ///
 /// By itself it repeats only what was certainly never sent: every gRPC call is a POST, and only you can

@@ -7,7 +7,7 @@ use tower::{Layer, Service};
 
 use crate::request::Call;
 
-/// Writes into each request that goes out how many attempts there were before it, so that whoever is
+/// Writes into each request that goes out how many attempts were sent before it, so that whoever is
 /// called need not multiply them.
 ///
 /// For clients, innermost. A first attempt bears no such header, and one that is there already is
@@ -81,7 +81,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let before = |call: &Call| call.prior.saturating_add(call.attempt.saturating_sub(1));
+        let before = |call: &Call| {
+            // What was never sent was no attempt to whoever is called.
+            let ours = call.attempt.saturating_sub(1).saturating_sub(call.unsent);
+            call.prior.saturating_add(ours)
+        };
         match request.extensions().get().map_or(0, before) {
             0 => request.headers_mut().remove(&self.layer.name),
             before => {

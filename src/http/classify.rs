@@ -65,14 +65,9 @@ pub fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
 }
 
 fn is_unsent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionRefused
-            | ErrorKind::HostUnreachable
-            | ErrorKind::NetworkUnreachable
-            | ErrorKind::AddrNotAvailable
-            | ErrorKind::NetworkDown
-    )
+    // An unreachable host or network is not among them: a connection that was up ends so too, when its
+    // route is gone for long enough.
+    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable)
 }
 
 /// An error type whose causes can be looked at. [`Error`] and [`BoxError`] are; for an enum of your

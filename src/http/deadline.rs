@@ -115,9 +115,12 @@ impl ReadDeadlineLayer {
     /// Takes the header out of a request, and puts what it says into the extensions.
     pub(super) fn take<B>(&self, request: &mut Request<B>) {
         let Self { header, floor, cap } = self;
-        // Removes every copy of the header, and reads the first.
-        let value = request.headers_mut().remove(header.name());
-        if let Some(timeout) = value.and_then(|value| header.read(&value)) {
+        let name = header.name();
+        // Whoever stands in between may have added one: the shortest counts.
+        let told = request.headers().get_all(&name).iter().filter_map(|value| header.read(value));
+        let told = told.min();
+        request.headers_mut().remove(name); // every copy of it
+        if let Some(timeout) = told {
             let told = Deadline::after(timeout.min(*cap).max(*floor));
             let call = request.extensions_mut().get_or_insert_with(Call::default);
             call.deadline = Some(call.deadline.map_or(told, |deadline| deadline.min(told)));
@@ -219,7 +222,8 @@ where
         if let Some(deadline) = deadline.filter(|deadline| *deadline != Deadline::NEVER) {
             let name = header.name();
             let left = deadline.remaining().saturating_sub(*margin);
-            let there = request.headers().get(&name).and_then(|value| header.read(value));
+            let there = request.headers().get_all(&name).iter();
+            let there = there.filter_map(|value| header.read(value)).min();
             let left = there.map_or(left, |there| there.min(left));
             request.headers_mut().insert(name, header.write(left));
         }

@@ -6,19 +6,24 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tower::{Layer, Service};
 
 use super::{ReadDeadlineLayer, Replay, attempt};
+use crate::config::{ConfigError, ConfigErrors};
 use crate::request::Call;
 
-/// Headers that speak of deadlines, attempts, idempotency and priority: none of them passes an
-/// [`EdgeLayer`] unless it is switched on.
-///
-/// They are those of gRPC, of Envoy, of RFC 9218 and of the IETF draft on idempotency keys. Names of your
-/// own are added with [`EdgeLayer::strip`].
-pub const STRIPPED: [HeaderName; 7] = [
+/// Headers that speak of deadlines, attempts, idempotency and priority: those of gRPC, of Envoy, of RFC
+/// 9218 and of the IETF draft on idempotency keys.
+const STRIPPED: [HeaderName; 14] = [
     HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("grpc-previous-rpc-attempts"),
-    HeaderName::from_static("x-envoy-expected-rq-timeout-ms"),
-    HeaderName::from_static("x-envoy-upstream-rq-timeout-ms"),
     HeaderName::from_static("x-envoy-attempt-count"),
+    HeaderName::from_static("x-envoy-expected-rq-timeout-ms"),
+    HeaderName::from_static("x-envoy-hedge-on-per-try-timeout"),
+    HeaderName::from_static("x-envoy-max-retries"),
+    HeaderName::from_static("x-envoy-retriable-header-names"),
+    HeaderName::from_static("x-envoy-retriable-status-codes"),
+    HeaderName::from_static("x-envoy-retry-grpc-on"),
+    HeaderName::from_static("x-envoy-retry-on"),
+    HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms"),
+    HeaderName::from_static("x-envoy-upstream-rq-timeout-ms"),
     Replay::IDEMPOTENCY_KEY,
     PRIORITY,
 ];
@@ -27,7 +32,7 @@ pub const STRIPPED: [HeaderName; 7] = [
 pub const ATTEMPTS_CAP: u32 = 100;
 /// The longest idempotency key that passes, in bytes; see [`EdgeLayer::key`].
 pub const KEY_CAP: usize = 255;
-/// The longest priority that is read, in bytes.
+/// The longest priority that is read, in bytes, all its lines together.
 const PRIORITY_CAP: usize = 64;
 
 const PRIORITY: HeaderName = HeaderName::from_static("priority");
@@ -47,7 +52,7 @@ const LEAST_URGENCY: u8 = 7;
 /// | --- | --- | --- | --- |
 /// | [`deadline`](Self::deadline) | the time left | the floor and cap of [`ReadDeadlineLayer::bounds`] | [`Call::deadline`](crate::Call::deadline) |
 /// | [`attempts`](Self::attempts) | attempts before this one | 0 to [100](ATTEMPTS_CAP) | [`Call::prior`](crate::Call::prior) |
-/// | [`key`](Self::key) | the idempotency key | one, visible ASCII, 1 to [255](KEY_CAP) bytes | the header |
+/// | [`key`](Self::key) | the idempotency key | one, printable ASCII, 1 to [255](KEY_CAP) bytes | the header |
 /// | [`priority`](Self::priority) | `u` and `i` of RFC 9218 | the most urgent you allow, to 7 | the header, written anew |
 ///
 /// With nothing switched on, `grpc-timeout` is taken out too: a server further in then works for as long
@@ -85,9 +90,15 @@ pub struct EdgeLayer {
 }
 
 impl EdgeLayer {
-    /// Takes out everything, and reads nothing.
+    /// Takes out [everything](Self::stripped), and reads nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The headers that are taken out of every request: those of gRPC, of Envoy, of RFC 9218 and of the
+    /// IETF draft on idempotency keys that speak of deadlines, attempts, idempotency and priority.
+    pub fn stripped() -> impl Iterator<Item = HeaderName> {
+        STRIPPED.into_iter()
     }
 
     /// Takes out this header too.
@@ -120,10 +131,27 @@ impl EdgeLayer {
     }
 
     /// Lets `priority` pass (RFC 9218), with an urgency of at best `most_urgent`: 0 is the most and 7
-    /// the least there is.
-    pub fn priority(mut self, most_urgent: u8) -> Self {
-        self.most_urgent = Some(most_urgent.min(LEAST_URGENCY));
-        self
+    /// the least there is. A request that does not say has an urgency of 3; if that is more than it
+    /// may have, it is told so.
+    ///
+    /// # Errors
+    ///
+    /// If `most_urgent` is above 7.
+    pub fn priority(mut self, most_urgent: u8) -> Result<Self, ConfigErrors> {
+        if most_urgent > LEAST_URGENCY {
+            let accepted = "0, the most urgent, to 7, the least";
+            return Err(ConfigErrors::of(vec![ConfigError::new(
+                "priority",
+                most_urgent,
+                accepted,
+            )]));
+        }
+        self.most_urgent = Some(most_urgent);
+        Ok(self)
+    }
+
+    pub(super) const fn believes_deadlines(&self) -> bool {
+        self.deadline.is_some()
     }
 
     fn sift<B>(&self, request: &mut Request<B>) {
@@ -159,11 +187,19 @@ fn key_in(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     (visible && (1..=KEY_CAP).contains(&key.len())).then(|| key.clone())
 }
 
-/// The members that RFC 9218 knows, of a dictionary (RFC 9651 §3.2) of which the last word counts.
+/// The members that RFC 9218 knows, of a dictionary (RFC 9651 §3.2) of which the last word counts, be it
+/// on one line or on several. What cannot be read says nothing, and so does a request of usual
+/// urgency, unless that is more than it may have.
 fn priority_in(headers: &HeaderMap, most_urgent: u8) -> Option<HeaderValue> {
-    let value = headers.get(PRIORITY).filter(|value| value.len() <= PRIORITY_CAP)?;
+    let lines: Vec<_> = headers.get_all(PRIORITY).iter().collect();
+    let length: usize = lines.iter().map(|line| line.len()).sum();
+    let lines: Option<Vec<_>> = lines.into_iter().map(|line| line.to_str().ok()).collect();
+    let lines = lines.filter(|lines| !lines.is_empty() && length <= PRIORITY_CAP);
+    if lines.is_none() && most_urgent <= USUAL_URGENCY {
+        return None;
+    }
     let (mut urgency, mut incremental) = (USUAL_URGENCY, false);
-    for member in value.to_str().ok()?.split(',') {
+    for member in lines.iter().flatten().flat_map(|line| line.split(',')) {
         match member.trim() {
             "i" | "i=?1" => incremental = true,
             "i=?0" => incremental = false,

@@ -51,7 +51,7 @@ pub use client::client;
 pub use deadline::{
     DEADLINE_CAP, ReadDeadline, ReadDeadlineLayer, TimeoutHeader, WriteDeadline, WriteDeadlineLayer,
 };
-pub use edge::{ATTEMPTS_CAP, Edge, EdgeLayer, KEY_CAP, STRIPPED};
+pub use edge::{ATTEMPTS_CAP, Edge, EdgeLayer, KEY_CAP};
 pub use endpoint::HealthEndpoint;
 pub use health::health_response;
 pub use hint::{hint, retry_after};

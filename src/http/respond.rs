@@ -16,7 +16,7 @@ use crate::error::{CallError, Reason, Rejected};
 ///
 /// What a server makes of an error is never what its author wants: hyper closes the connection, h2
 /// resets the stream, axum does not compile. Put this outermost on a server. A rejection becomes
-/// 503, 429 or 504 with `Retry-After` where the time is known, and a small problem document (RFC
+/// 503 or 504 with `Retry-After` where the time is known, and a small problem document (RFC
 /// 9457) that names the kind of refusal but no name of your inside. Every other error is a 500
 /// without words; [`with`](Self::with) renders as you like.
 ///

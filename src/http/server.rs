@@ -9,7 +9,7 @@ use super::{
     Edge, EdgeLayer, InExtensions, Problem, ReadDeadlineLayer, Respond, RespondLayer, TimeoutHeader,
 };
 use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
-use crate::config::ConfigErrors;
+use crate::config::{ConfigError, ConfigErrors};
 use crate::event::{Event, Observe, Observers};
 use crate::finish::AtHead;
 use crate::timeout::{Fixed, Timeout, TimeoutLayer};
@@ -17,8 +17,8 @@ use crate::timeout::{Fixed, Timeout, TimeoutLayer};
 /// Default of [`ServerBuilder::deadline`].
 pub const SERVER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Starts to build the stack of an HTTP server: so many requests at a time, none for longer than it may
-/// take, refusals as answers. The name labels its layers.
+/// Starts to build the stack of an HTTP server: so many requests at a time, each answered in time or not
+/// at all, refusals as answers. The name labels its layers.
 ///
 /// From the outside in: [`RespondLayer`], so that nothing leaves as an error; an [`EdgeLayer`], so
 /// that no caller is believed unless you say so; a [timeout](crate::timeout) for the whole request; a
@@ -71,7 +71,9 @@ impl<R> ServerBuilder<R> {
 }
 
 impl<R, F> ServerBuilder<R, F> {
-    /// How long a request may take, the wait for its turn included; [10 s](SERVER_DEADLINE) by default.
+    /// How long a request may take until its answer begins, the wait for its turn included; [10
+    /// s](SERVER_DEADLINE) by default. A body has no limit here: see
+    /// [`BodyTimeoutLayer`](super::body_timeout::BodyTimeoutLayer).
     /// Whoever is told [that it has less](Self::deadline_from) has less.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -107,7 +109,7 @@ impl<R, F> ServerBuilder<R, F> {
 
     /// What callers are believed and what is taken out of their requests. By default nobody is
     /// believed: headers about deadlines, attempts, priority and idempotency
-    /// [do not go further in](super::STRIPPED). If your handlers read an idempotency key, let it pass:
+    /// [do not go further in](EdgeLayer::stripped). If your handlers read an idempotency key, let it pass:
     /// `EdgeLayer::new().key(Replay::IDEMPOTENCY_KEY)`.
     pub fn edge(mut self, edge: EdgeLayer) -> Self {
         self.edge = edge;
@@ -130,7 +132,9 @@ impl<R, F> ServerBuilder<R, F> {
     }
 
     /// Says how long a request holds its place: by default until its answer begins; with
-    /// [`AtEnd`](super::AtEnd) until the body was sent.
+    /// [`AtEnd`](super::AtEnd) until the body was sent. Then whoever asks for much and reads slowly
+    /// holds a place for as long as the connection lasts: give connections a limit where callers are
+    /// strangers.
     pub fn finish<F2>(self, finish: F2) -> ServerBuilder<R, F2> {
         ServerBuilder {
             name: self.name,
@@ -154,8 +158,11 @@ impl<R, F> ServerBuilder<R, F> {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the deadline and the dials of the bulkhead.
+    /// Everything that is wrong with the deadline and the dials of the bulkhead; a wait in line that is
+    /// no shorter than the deadline, so that the deadline would end it; and two headers for one
+    /// deadline.
     pub fn build(self) -> Result<ServerLayer<R, F>, ConfigErrors> {
+        let problems = self.contradictions();
         let timeout =
             TimeoutLayer::builder(Arc::clone(&self.name)).limit(self.deadline).carry(InExtensions);
         let places = BulkheadLayer::builder(self.name)
@@ -170,12 +177,11 @@ impl<R, F> ServerBuilder<R, F> {
             (timeout.build(), places.observe(move |event: &Event| other.tell(event)).build())
         };
         let (timeout, places) = match (timeout, places) {
-            (Ok(timeout), Ok(places)) => (timeout, places),
+            (Ok(timeout), Ok(places)) if problems.is_empty() => (timeout, places),
             (timeout, places) => {
                 let errors = [timeout.err(), places.err()].into_iter().flatten();
-                return Err(ConfigErrors::of(
-                    errors.flat_map(ConfigErrors::into_problems).collect(),
-                ));
+                let all = problems.into_iter().chain(errors.flat_map(ConfigErrors::into_problems));
+                return Err(ConfigErrors::of(all.collect()));
             }
         };
         let edge = match self.believed {
@@ -186,6 +192,20 @@ impl<R, F> ServerBuilder<R, F> {
             None => self.edge,
         };
         Ok(ServerLayer { respond: self.respond, edge, timeout, places })
+    }
+
+    fn contradictions(&self) -> Vec<ConfigError> {
+        let mut problems = Vec::new();
+        let bulkhead::Dials { queue, max_wait, .. } = self.bulkhead;
+        if queue > 0 && max_wait >= self.deadline {
+            let accepted = format!("less than deadline = {:?}", self.deadline);
+            problems.push(ConfigError::new("max_wait", max_wait, accepted));
+        }
+        if let Some(header) = self.believed.as_ref().filter(|_| self.edge.believes_deadlines()) {
+            let accepted = "nothing, as the edge reads another header for the deadline";
+            problems.push(ConfigError::new("deadline_from", header, accepted));
+        }
+        problems
     }
 }
 

@@ -30,7 +30,7 @@ where
 ///
 /// | error | means |
 /// | --- | --- |
-/// | no connection came about, in whatever way | [`TRANSIENT`](Outcome::TRANSIENT), [unsent](Outcome::unsent) |
+/// | no connection came about, in whatever way; after a redirect, the last one | [`TRANSIENT`](Outcome::TRANSIENT), [unsent](Outcome::unsent) |
 /// | of `error_for_status` | what the [status](crate::http::of_status) means |
 /// | the request makes no sense | [`IGNORE`](Outcome::IGNORE), [unsent](Outcome::unsent) |
 /// | too many redirects, or in a circle | [`FAILURE`](Outcome::FAILURE) |
@@ -45,6 +45,6 @@ pub fn of_error(error: &Error) -> Outcome {
     } else if error.is_redirect() {
         Outcome::FAILURE
     } else {
-        wire::of_error(error)
+        Outcome::TRANSIENT
     }
 }

@@ -5,13 +5,12 @@ use reqwest::Request;
 use crate::http::Replay;
 use crate::request::CloneRequest;
 
-/// By the same rules as any other; a body that is a stream is not copied.
+/// By the same rules as any other, but for one: what was not sent is not told from what was, for reqwest
+/// follows redirects, and a connection that was refused may be that of the second hop. So what must not
+/// be repeated is not copied at all. Nor is a body that is a stream.
 impl CloneRequest<Request> for Replay {
     fn clone_request(&self, request: &Request) -> Option<Request> {
-        request.try_clone()
-    }
-
-    fn repeats(&self, copy: &Request) -> bool {
-        self.permits(copy.method(), copy.headers())
+        let allowed = self.permits(request.method(), request.headers());
+        allowed.then(|| request.try_clone()).flatten()
     }
 }

@@ -13,7 +13,7 @@ use tower::Service;
 use super::machine::{Attempts, Failed, Law, Next};
 use super::payment::Payment;
 use super::policy::{Flight, Kind};
-use super::travels::{Kit, Travels};
+use super::travels::{Kit, Spare, Travels};
 use crate::classify::Classify;
 use crate::error::{CallError, Reason, Rejected};
 use crate::event::Stop;
@@ -40,7 +40,7 @@ where
     stage: Stage,
     flight: Flight<C>,
     kit: Kit<R, K>,
-    copy: Option<Req>,
+    copy: Option<Spare<Req>>,
     spare: Option<Source<S>>,
     travels: Option<Travels>,
     /// Begins when there is something to remember: most calls are answered before.
@@ -103,7 +103,7 @@ where
         attempt: Oneshot<S, Req>,
         flight: Flight<C>,
         kit: Kit<R, K>,
-        copy: Option<Req>,
+        copy: Option<Spare<Req>>,
         spare: Option<Source<S>>,
         travels: Option<Travels>,
     ) -> Self {
@@ -222,11 +222,8 @@ where
         journey.pay();
         policy.note_attempt();
         let rejection = result.as_ref().err().and_then(CallError::rejected);
-        let strategy = &this.kit.copy;
         let copied = outcome.again != Again::Never
-            && this.copy.as_mut().is_some_and(|copy| {
-                (outcome.sent == Sent::Never || strategy.repeats(copy)) && strategy.take_over(copy)
-            });
+            && this.copy.as_mut().is_some_and(|copy| this.kit.take_over(copy, outcome.sent));
         let (mut failed, kind) = Failed::of(outcome, rejection, copied);
         failed.repeated = this.travels.as_ref().is_some_and(Travels::is_repetition);
         let law = policy.law();
@@ -267,15 +264,15 @@ where
                 None => return Some(self.lose_patience()),
             },
         };
-        let Some(mut request) = this.copy.take() else {
+        let Some(Spare { mut request, .. }) = this.copy.take() else {
             return Some(self.lose_patience()); // unreachable: a wait begins with a copy at hand
         };
         if !journey.attempts.is_last(&law) {
-            *this.copy = this.kit.copy.clone_request(&request);
+            *this.copy = this.kit.copy(&request);
         }
         if let Some(travels) = this.travels.as_mut() {
             // What was read when the call began: what the copy holds may count from its reading.
-            this.kit.write(&mut request, journey.attempts.number(), travels);
+            this.kit.write(&mut request, journey.attempts, travels);
         }
         if let Some(spare) = this.spare.as_ref() {
             this.attempt.set(Oneshot::waiting(spare.make(), request));

@@ -62,6 +62,11 @@ impl Attempts {
         self.counted.saturating_add(self.unsent)
     }
 
+    /// Repetitions of what was certainly never sent.
+    pub(crate) const fn unsent(&self) -> u32 {
+        self.unsent
+    }
+
     /// Whether no further attempt can follow the one under way, so that no copy is needed. (What
     /// was never sent could still be repeated; not for the last attempt.)
     pub(crate) const fn is_last(&self, law: &Law) -> bool {

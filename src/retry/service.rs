@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use super::future::{ResponseFuture, Source};
+use super::machine::Attempts;
 use super::policy::{Flight, Policy};
 use super::travels::{Kit, Travels};
 use crate::classify::Classify;
@@ -97,9 +98,9 @@ where
         let mut travels = self.kit.read(&request);
         let copies = !travels.as_ref().is_some_and(Travels::is_repetition)
             && flight.policy().is_some_and(Policy::copies);
-        let copy = if copies { self.kit.copy.clone_request(&request) } else { None };
+        let copy = if copies { self.kit.copy(&request) } else { None };
         if let Some(travels) = &mut travels {
-            self.kit.write(&mut request, 1, travels);
+            self.kit.write(&mut request, Attempts::FIRST, travels);
         }
         let spare = copy.is_some().then(|| self.spare());
         let kit = self.kit.clone();

@@ -2,7 +2,9 @@
 
 use tokio::time::Instant;
 
-use crate::request::{Call, Carry};
+use super::machine::Attempts;
+use crate::outcome::Sent;
+use crate::request::{Call, Carry, CloneRequest};
 use crate::time;
 
 /// How a call copies, numbers and reads its requests.
@@ -10,6 +12,13 @@ use crate::time;
 pub(super) struct Kit<R, K> {
     pub(super) copy: R,
     pub(super) carry: K,
+}
+
+/// What is sent if the attempt before it fails.
+pub(super) struct Spare<Req> {
+    pub(super) request: Req,
+    /// Only if nothing of the original was sent.
+    only_unsent: bool,
 }
 
 /// What travels with a request.
@@ -20,6 +29,25 @@ pub(super) struct Travels {
 }
 
 impl<R, K> Kit<R, K> {
+    /// A copy of a request, if there may be one.
+    #[inline]
+    pub(super) fn copy<Req>(&self, request: &Req) -> Option<Spare<Req>>
+    where
+        R: CloneRequest<Req>,
+    {
+        let spare = |only_unsent| move |request| Spare { request, only_unsent };
+        let repeated = self.copy.clone_request(request).map(spare(false));
+        repeated.or_else(|| self.copy.clone_unsent(request).map(spare(true)))
+    }
+
+    /// Whether a copy may be sent in the place of its original, and still can be.
+    pub(super) fn take_over<Req>(&self, copy: &mut Spare<Req>, original: Sent) -> bool
+    where
+        R: CloneRequest<Req>,
+    {
+        (original == Sent::Never || !copy.only_unsent) && self.copy.take_over(&mut copy.request)
+    }
+
     /// What came with a request.
     #[inline]
     pub(super) fn read<Req>(&self, request: &Req) -> Option<Travels>
@@ -32,11 +60,11 @@ impl<R, K> Kit<R, K> {
 
     /// Writes the number of the attempt that begins into its request.
     #[inline]
-    pub(super) fn write<Req>(&self, request: &mut Req, attempt: u32, travels: &mut Travels)
+    pub(super) fn write<Req>(&self, request: &mut Req, attempts: Attempts, travels: &mut Travels)
     where
         K: Carry<Req>,
     {
-        travels.call.attempt = attempt;
+        (travels.call.attempt, travels.call.unsent) = (attempts.number(), attempts.unsent());
         self.carry.write(request, &travels.call);
         travels.began = travels.call.measure.is_some().then(time::now);
     }

@@ -40,6 +40,7 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
         copy: Unsaid,
         carry: NoCarry,
         finish: AtHead,
+        hold: AtHead,
         observers: Observers::default(),
     }
 }
@@ -47,7 +48,7 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
 /// Builds a [`ClientLayer`]; see [`client`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry, F = AtHead> {
+pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry, F = AtHead, H = AtHead> {
     name: Arc<str>,
     deadline: Duration,
     attempt_timeout: Duration,
@@ -59,10 +60,11 @@ pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry, F = AtHead> {
     copy: R,
     carry: K,
     finish: F,
+    hold: H,
     observers: Observers,
 }
 
-impl<C, R, K, F> ClientBuilder<C, R, K, F> {
+impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     /// How long a call may take, the waits between attempts and all attempts included. Waiting in
     /// `poll_ready` is not part of the call.
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -101,14 +103,21 @@ impl<C, R, K, F> ClientBuilder<C, R, K, F> {
     }
 
     /// Reads the deadline that travels with each request, and writes what is left for each layer.
-    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2, F> {
+    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2, F, H> {
         self.with(|classify, copy, _| (classify, copy, carry))
     }
 
-    /// Says when an attempt is over: until then it is not settled for the breaker, and holds its place
-    /// in the bulkhead. A retry, and both timeouts, look at heads alone.
-    pub fn finish<F2>(self, finish: F2) -> ClientBuilder<C, R, K, F2> {
-        self.with_all(|classify, copy, carry, _| (classify, copy, carry, finish))
+    /// Says when the breaker judges an attempt: when its answer [arrives](AtHead), by default. A retry,
+    /// and both timeouts, look at heads alone.
+    pub fn finish<F2>(self, finish: F2) -> ClientBuilder<C, R, K, F2, H> {
+        self.with_all(|classify, copy, carry, _, hold| (classify, copy, carry, finish, hold))
+    }
+
+    /// Says how long an attempt holds its place in the bulkhead: until its answer [arrives](AtHead), by
+    /// default. Streams that go on for hours would leave no place for others if they held theirs to
+    /// the end.
+    pub fn hold<H2>(self, hold: H2) -> ClientBuilder<C, R, K, F, H2> {
+        self.with_all(|classify, copy, carry, finish, _| (classify, copy, carry, finish, hold))
     }
 
     /// Tells `observer` of the events of every layer. May be called more than once.
@@ -118,17 +127,17 @@ impl<C, R, K, F> ClientBuilder<C, R, K, F> {
     }
 
     /// Classifies with a [`Classify`](crate::Classify) of your own, the same for retry and breaker.
-    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K, F> {
+    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K, F, H> {
         self.with(|_, copy, carry| (classify, copy, carry))
     }
 
     /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
-    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F> {
+    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F, H> {
         self.copy_with(Cloned)
     }
 
     /// Copies requests with a closure; one for which it returns `None` is not repeated.
-    pub fn copy<Req, J>(self, copy: J) -> ClientBuilder<C, Chosen<CopyBy<J>>, K, F>
+    pub fn copy<Req, J>(self, copy: J) -> ClientBuilder<C, Chosen<CopyBy<J>>, K, F, H>
     where
         J: Fn(&Req) -> Option<Req>,
     {
@@ -136,26 +145,26 @@ impl<C, R, K, F> ClientBuilder<C, R, K, F> {
     }
 
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
-    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F> {
+    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F, H> {
         self.with(|classify, _, carry| (classify, Chosen::new(copy), carry))
     }
 
     fn with<C2, R2, K2>(
         self,
         change: impl FnOnce(C, R, K) -> (C2, R2, K2),
-    ) -> ClientBuilder<C2, R2, K2, F> {
-        self.with_all(|classify, copy, carry, finish| {
+    ) -> ClientBuilder<C2, R2, K2, F, H> {
+        self.with_all(|classify, copy, carry, finish, hold| {
             let (classify, copy, carry) = change(classify, copy, carry);
-            (classify, copy, carry, finish)
+            (classify, copy, carry, finish, hold)
         })
     }
 
-    fn with_all<C2, R2, K2, F2>(
+    fn with_all<C2, R2, K2, F2, H2>(
         self,
-        change: impl FnOnce(C, R, K, F) -> (C2, R2, K2, F2),
-    ) -> ClientBuilder<C2, R2, K2, F2> {
-        let (classify, copy, carry, finish) =
-            change(self.classify, self.copy, self.carry, self.finish);
+        change: impl FnOnce(C, R, K, F, H) -> (C2, R2, K2, F2, H2),
+    ) -> ClientBuilder<C2, R2, K2, F2, H2> {
+        let (classify, copy, carry, finish, hold) =
+            change(self.classify, self.copy, self.carry, self.finish, self.hold);
         ClientBuilder {
             name: self.name,
             deadline: self.deadline,
@@ -168,17 +177,18 @@ impl<C, R, K, F> ClientBuilder<C, R, K, F> {
             copy,
             carry,
             finish,
+            hold,
             observers: self.observers,
         }
     }
 }
 
-impl<J1, J2, R, K, F> ClientBuilder<Classifier<J1, J2>, R, K, F> {
+impl<J1, J2, R, K, F, H> ClientBuilder<Classifier<J1, J2>, R, K, F, H> {
     /// Judges responses, for instance by their status; the same for retry and breaker.
     pub fn classify_response<Res, J>(
         self,
         judge: J,
-    ) -> ClientBuilder<Classifier<Of<J>, J2>, R, K, F>
+    ) -> ClientBuilder<Classifier<Of<J>, J2>, R, K, F, H>
     where
         J: Fn(&Res) -> Outcome,
     {
@@ -186,7 +196,10 @@ impl<J1, J2, R, K, F> ClientBuilder<Classifier<J1, J2>, R, K, F> {
     }
 
     /// Judges errors of the innermost service; the same for retry and breaker.
-    pub fn classify_error<Err, J>(self, judge: J) -> ClientBuilder<Classifier<J1, Of<J>>, R, K, F>
+    pub fn classify_error<Err, J>(
+        self,
+        judge: J,
+    ) -> ClientBuilder<Classifier<J1, Of<J>>, R, K, F, H>
     where
         J: Fn(&Err) -> Outcome,
     {
@@ -194,18 +207,24 @@ impl<J1, J2, R, K, F> ClientBuilder<Classifier<J1, J2>, R, K, F> {
     }
 }
 
-impl<C: Clone, R: CopyIsChosen, K: Clone, F: Clone> ClientBuilder<C, R, K, F> {
+impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
     /// Builds the layer.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the dials of any layer; an attempt timeout that is not shorter
-    /// than the deadline, so that no second attempt could ever follow one that hangs.
-    pub fn build(mut self) -> Result<ClientLayer<C, R::Strategy, K, F>, ConfigErrors> {
+    /// than the deadline, so that no second attempt could ever follow one that hangs; a wait in line that
+    /// is no shorter than the deadline.
+    pub fn build(mut self) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
         let mut problems = Vec::new();
         if self.attempt_timeout >= self.deadline {
             let accepted = format!("less than deadline = {:?}", self.deadline);
             problems.push(ConfigError::new("attempt_timeout", self.attempt_timeout, accepted));
+        }
+        let bulkhead::Dials { queue, max_wait, .. } = self.bulkhead;
+        if queue > 0 && max_wait >= self.deadline {
+            let accepted = format!("less than deadline = {:?}", self.deadline);
+            problems.push(ConfigError::new("max_wait", max_wait, accepted));
         }
         self.retry.total = self.retry.total.min(self.deadline);
         let name = || Arc::clone(&self.name);
@@ -218,11 +237,11 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F: Clone> ClientBuilder<C, R, K, F> {
         let breaker = CircuitBreakerLayer::builder(name())
             .dials(self.breaker)
             .classify(self.classify)
-            .finish(self.finish.clone());
+            .finish(self.finish);
         let bulkhead = BulkheadLayer::builder(name())
             .dials(self.bulkhead)
             .carry(self.carry.clone())
-            .finish(self.finish);
+            .finish(self.hold);
         // The metrics of the two timeouts must not run into one.
         let whole = TimeoutLayer::builder(format!("{} deadline", self.name))
             .limit(self.deadline)
@@ -263,19 +282,19 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F: Clone> ClientBuilder<C, R, K, F> {
 /// All services that it and its clones make share one state.
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct ClientLayer<C, R, K, F = AtHead> {
+pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead> {
     whole: TimeoutLayer<Fixed, K>,
     retry: RetryLayer<C, Chosen<R>, K>,
     breaker: CircuitBreakerLayer<C, F>,
-    bulkhead: BulkheadLayer<F, K>,
+    bulkhead: BulkheadLayer<H, K>,
     attempt: TimeoutLayer<Fixed, K>,
 }
 
 /// The service that a [`ClientLayer`] makes of another.
-pub type Client<S, C, R, K, F = AtHead> =
-    Timeout<Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, F, K>, C, F>, C, R, K>, Fixed, K>;
+pub type Client<S, C, R, K, F = AtHead, H = AtHead> =
+    Timeout<Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, H, K>, C, F>, C, R, K>, Fixed, K>;
 
-impl<C: Send + Sync + 'static, R, K, F> ClientLayer<C, R, K, F> {
+impl<C: Send + Sync + 'static, R, K, F, H> ClientLayer<C, R, K, F, H> {
     /// Sees and steers the retry.
     pub fn retry(&self) -> RetryHandle {
         self.retry.handle()
@@ -302,8 +321,8 @@ impl<C: Send + Sync + 'static, R, K, F> ClientLayer<C, R, K, F> {
     }
 }
 
-impl<S, C, R: Clone, K: Clone, F: Clone> Layer<S> for ClientLayer<C, R, K, F> {
-    type Service = Client<S, C, R, K, F>;
+impl<S, C, R: Clone, K: Clone, F: Clone, H: Clone> Layer<S> for ClientLayer<C, R, K, F, H> {
+    type Service = Client<S, C, R, K, F, H>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let attempt = self.bulkhead.layer(self.attempt.layer(inner));

@@ -209,7 +209,7 @@ pub(crate) async fn call(kind: Kind, server: &Server, method: &Method, patience:
 pub(crate) async fn call_at_end(server: &Server, method: &Method, patience: Patience) -> Seen {
     let (layers, told) = layers(HttpClassifier, Replay::default(), patience);
     let client = drained(pooled(false));
-    send!(server, (layers.finish(AtEnd), told), client, request(server, method))
+    send!(server, (layers.finish(AtEnd).hold(AtEnd), told), client, request(server, method))
 }
 
 pub(crate) type Pooled = Client<HttpConnector, Full<Bytes>>;

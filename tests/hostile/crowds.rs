@@ -87,7 +87,7 @@ async fn a_body_that_stops_is_ended_by_its_own_limit() {
     let client = limit.build().unwrap().layer(pooled(false));
     let (layers, told) = layers(HttpClassifier, Replay::default(), Long);
     let request = request(&server, &Method::GET);
-    let seen = send!(server, (layers.finish(AtEnd), told), client, request);
+    let seen = send!(server, (layers.finish(AtEnd).hold(AtEnd), told), client, request);
     assert_eq!((seen.answer, seen.bad), (Status(200, Broken), 1));
     assert_eq!(server.books().requests, 1);
 }

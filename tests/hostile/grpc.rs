@@ -33,7 +33,7 @@ const fn only(headers: &'static [(&'static str, &'static str)]) -> Frame {
 /// How a user would call: see the guide to gRPC.
 async fn call(server: &Server, replay: Replay, patience: Patience) -> Seen {
     let (layers, told) = layers(GrpcClassifier, replay, patience);
-    let layers = layers.carry(InExtensions).finish(at_trailers());
+    let layers = layers.carry(InExtensions).finish(at_trailers()).hold(at_trailers());
     let channel: Channel = Endpoint::from_shared(server.url()).unwrap().connect_lazy();
     let channel = channel.map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new));
     let request = Request::post(format!("{}peer.Peer/Unary", server.url()))

@@ -20,7 +20,7 @@ use crate::support::{Boxed, Broken, Fail, Ready, Reply, echo, scripted};
 async fn every_layer_keeps_the_contract_and_what_goes_beyond_it() {
     each(async |kind| {
         let contract = Contract::new(echo(), move || kind.make())
-            .with(Check::BEYOND)
+            .with(Check::BEYOND.iter().copied())
             .inner_calls(kind.attempts())
             .in_flight(Subject::in_flight);
         contract.check().await.unwrap();
@@ -44,8 +44,9 @@ async fn the_ready_made_stack_keeps_the_contract() {
         let client = stack::client("kit").deadline(LIMIT).attempt_timeout(LIMIT / 2).retry(dials);
         client.cloned().build().unwrap()
     };
-    let contract =
-        Contract::new(echo(), stack).with(Check::BEYOND).inner_calls(stack::ATTEMPTS as usize);
+    let contract = Contract::new(echo(), stack)
+        .with(Check::BEYOND.iter().copied())
+        .inner_calls(stack::ATTEMPTS as usize);
     contract.in_flight(stack::ClientLayer::in_flight).check().await.unwrap();
 }
 

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::http::{
     ATTEMPTS_CAP, EdgeLayer, HttpClassifier, InExtensions, KEY_CAP, ReadDeadlineLayer,
-    RecordBodyLayer, Replay, ReplayBody, STRIPPED, TimeoutHeader, WriteAttemptLayer,
+    RecordBodyLayer, Replay, ReplayBody, TimeoutHeader, WriteAttemptLayer,
 };
 use seawall::retry::{Backoff, Chosen, RetryLayer};
 use seawall::{Call, Error, Event, EventKind, Stop};
@@ -47,6 +47,7 @@ fn trusting() -> EdgeLayer {
         .attempts(AGAIN)
         .key(Replay::IDEMPOTENCY_KEY)
         .priority(2)
+        .unwrap()
         .strip(HeaderName::from_static("x-ours"))
 }
 
@@ -62,7 +63,7 @@ fn headers<const N: usize>(pairs: [(&'static str, &[u8]); N]) -> HeaderMap {
 #[tokio::test]
 async fn nothing_is_believed_unless_it_was_switched_on() {
     let mut sent = headers([("x-timeout-ms", b"1"), ("x-previous-attempts", b"3"), ("x", b"y")]);
-    for name in STRIPPED {
+    for name in EdgeLayer::stripped() {
         sent.append(name.clone(), HeaderValue::from_static("1"));
         sent.append(name, HeaderValue::from_static("2"));
     }
@@ -89,7 +90,8 @@ async fn a_timeout_that_is_believed_has_a_floor_and_a_cap() {
         assert_eq!(call.deadline.map(|at| at.remaining()), left, "{value:?}");
         assert!(headers.is_empty());
     }
-    let twice = headers([("x-timeout-ms", b"700"), ("x-timeout-ms", b"800")]);
+    let twice =
+        headers([("x-timeout-ms", b"800"), ("x-timeout-ms", b"700"), ("x-timeout-ms", b"?")]);
     let (_, call) = behind(&trusting(), twice);
     assert_eq!(call.deadline.map(|at| at.remaining()), Some(Duration::from_millis(700)));
     assert!(ReadDeadlineLayer::new(TimeoutHeader::Millis(TIMEOUT)).bounds(CAP, FLOOR).is_err());
@@ -151,8 +153,15 @@ async fn a_priority_that_is_believed_is_no_more_urgent_than_allowed() {
     for nonsense in [&[b'u'; 65][..], b"u=4\xff"] {
         assert!(behind(&trusting(), headers([("priority", nonsense)])).0.is_empty());
     }
-    let lowest = EdgeLayer::new().priority(u8::MAX);
-    assert_eq!(behind(&lowest, headers([("priority", b"u=0")])).0["priority"], "u=7");
+    let lines = headers([("priority", b"u=6"), ("priority", b"i, u=4")]);
+    assert_eq!(behind(&trusting(), lines).0["priority"], "u=4, i");
+
+    // Silence is usual urgency, and no way past the limit.
+    let low = EdgeLayer::new().priority(6).unwrap();
+    for sent in [headers([("priority", b"u=0")]), headers([("priority", b"\xff")]), headers([])] {
+        assert_eq!(behind(&low, sent).0["priority"], "u=6");
+    }
+    assert!(EdgeLayer::new().priority(8).unwrap_err().to_string().contains("priority"));
 }
 
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
@@ -166,13 +175,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn whatever_a_caller_sends_it_stays_within_bounds(
-        sent in prop::collection::vec((0..STRIPPED.len() + 3, hostile()), 0..30),
+        sent in prop::collection::vec((0..EdgeLayer::stripped().count() + 3, hostile()), 0..30),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _guard = runtime.enter();
         let mut headers = HeaderMap::new();
         let ours = [TIMEOUT, AGAIN, HeaderName::from_static("x-ours")];
-        let names: Vec<_> = STRIPPED.into_iter().chain(ours).collect();
+        let names: Vec<_> = EdgeLayer::stripped().chain(ours).collect();
         for (name, value) in sent {
             let name = &names[name];
             // What no HTTP parser lets in does not get here.
@@ -189,7 +198,7 @@ proptest! {
         }
         prop_assert!(left.len() <= 2);
         let (left, call) = behind(&EdgeLayer::new(), headers);
-        prop_assert!(left.keys().all(|name| !STRIPPED.contains(name)));
+        prop_assert!(EdgeLayer::stripped().all(|name| !left.contains_key(name)));
         prop_assert!(call.prior == 0 && call.deadline.is_none());
     }
 }
@@ -251,6 +260,33 @@ async fn each_attempt_says_how_many_there_were_before_and_extensions_survive() {
         .map(|said| (said.map(str::to_owned), Some("the caller's own")))
         .into();
     assert_eq!(*saw.lock().unwrap(), said);
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_never_sent_is_none_to_whoever_is_called() {
+    let saw = Saw::default();
+    let books = Arc::clone(&saw);
+    let refused_once = service_fn(move |request: Request<Body>| {
+        let said = request.headers().get(AGAIN).map(|said| said.to_str().unwrap().to_owned());
+        books.lock().unwrap().push((said, None));
+        let refused = books.lock().unwrap().len() == 1;
+        let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
+        async move {
+            if refused {
+                let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+                return Err(Error::Inner(refused));
+            }
+            Ok(answer.body(String::new()).unwrap())
+        }
+    });
+    let client = ServiceBuilder::new()
+        .layer(RecordBodyLayer::default())
+        .layer(retry())
+        .layer(WriteAttemptLayer::new(AGAIN))
+        .service(refused_once);
+    client.oneshot(ask()).await.unwrap();
+    let said: Vec<_> = saw.lock().unwrap().iter().map(|(said, _)| said.clone()).collect();
+    assert_eq!(said, [None, None, Some("1".to_owned()), Some("2".to_owned())]);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderName, Method, Request, Response, StatusCode};
-use seawall::http::{self as ready, EdgeLayer, Replay, TimeoutHeader};
+use seawall::http::{self as ready, EdgeLayer, ReadDeadlineLayer, Replay, TimeoutHeader};
 use seawall::{Error, bulkhead};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
@@ -50,7 +50,7 @@ async fn a_post_is_repeated_only_where_nothing_of_it_was_sent() {
         (Err(ErrorKind::ConnectionReset), 2, 1),
         (Err(ErrorKind::BrokenPipe), 2, 1),
         (Err(ErrorKind::ConnectionRefused), 2, 2),
-        (Err(ErrorKind::HostUnreachable), 2, 2),
+        (Err(ErrorKind::HostUnreachable), 2, 1),
     ];
     for (first, get, post) in cases {
         let counted = (attempts(Method::GET, first).await, attempts(Method::POST, first).await);
@@ -120,9 +120,17 @@ fn what_is_wrong_with_a_server_is_told_all_at_once() {
     let wrong = ready::server("x").limit(0).queue(u32::MAX, Duration::ZERO).build().unwrap_err();
     let fields: Vec<_> = wrong.iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["limit", "queue", "max_wait"]);
+
+    let late = ready::server("x").deadline(Duration::from_secs(1)).queue(5, Duration::from_secs(1));
+    assert_eq!(late.build().unwrap_err().iter().next().unwrap().field, "max_wait");
     let mut dials = bulkhead::Dials::default();
-    dials.limit = 0;
-    assert!(ready::server("x").bulkhead(dials).build().is_err());
+    dials.max_wait = Duration::MAX; // of a line that is not there
+    assert!(ready::server("x").bulkhead(dials).build().is_ok());
+
+    let header = |name| TimeoutHeader::Millis(HeaderName::from_static(name));
+    let edge = EdgeLayer::new().deadline(ReadDeadlineLayer::new(header("x-a")));
+    let twofold = ready::server("x").edge(edge).deadline_from(header("x-b")).build().unwrap_err();
+    assert_eq!(twofold.iter().next().unwrap().field, "deadline_from");
 }
 
 #[cfg(feature = "grpc")]

@@ -165,7 +165,7 @@ impl fmt::Display for Tally {
 
 fn layers(
     tally: &Arc<Tally>,
-) -> ClientBuilder<HttpClassifier, retry::Chosen<Replay>, InExtensions, AtEnd> {
+) -> ClientBuilder<HttpClassifier, retry::Chosen<Replay>, InExtensions, AtEnd, AtEnd> {
     let mut retry = retry::Dials::default();
     retry.hint_cap = Duration::from_millis(50);
     let mut bulkhead = bulkhead::Dials::default();
@@ -181,6 +181,7 @@ fn layers(
         .carry(InExtensions)
         .copy_with(Replay::default())
         .finish(AtEnd)
+        .hold(AtEnd)
         .observe(move |event: &Event| match event.kind {
             EventKind::Retrying { .. } => add(&tally.retries),
             EventKind::Changed(change) if change.to == State::Open => add(&tally.trips),

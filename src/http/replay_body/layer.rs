@@ -14,7 +14,8 @@ pub const REPLAY_CAP: usize = 64 * 1024;
 /// Records the body of each request while it is sent, so that a retry further in can send it again.
 ///
 /// It belongs just outside of the retry, which is told to copy with [`Replay`](crate::http::Replay).
-/// A request costs up to the cap in memory until it is answered. One whose body is larger passes
+/// A request costs up to the cap in memory for as long as it could be sent again, and no longer: a
+/// stream that goes on when its answer has begun is not recorded further. One whose body is larger passes
 /// through and is sent once; [`Stop::NoCopy`](crate::Stop::NoCopy) says so, if it fails.
 ///
 /// ```

@@ -75,7 +75,8 @@ impl<B: Body> ReplayBody<B> {
 
 impl<B> ReplayBody<B> {
     /// A body that begins at the beginning; `None` if that is no longer to be had, because the body
-    /// is larger than its cap or has failed.
+    /// is larger than its cap, has failed, or was read while there was no clone of it: nothing is
+    /// recorded for nobody.
     pub fn try_clone(&self) -> Option<Self> {
         let relay = self.relay.clone();
         let is_whole = relay.as_ref().is_none_or(|relay| relay.with(|tape| tape.is_whole()));
@@ -110,7 +111,15 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self { relay, head, seat } = self.get_mut();
         let Some(relay) = relay else { return Poll::Ready(None) };
-        if let Some(read) = relay.with(|tape| tape.read(head)) {
+        // Nobody holds a clone, and there is none but of this one, which is being read.
+        let is_alone = Arc::strong_count(relay) == 1;
+        let look = |tape: &mut Tape| {
+            if is_alone {
+                tape.keep_no_more();
+            }
+            tape.read(head)
+        };
+        if let Some(read) = relay.with(look) {
             return Poll::Ready(read.into_item());
         }
         // The waker is left before the second look, or what comes in between would wake nobody.

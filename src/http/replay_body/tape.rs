@@ -129,6 +129,11 @@ impl Tape {
         }
     }
 
+    /// There will be no other reader: what was read need not be kept.
+    pub(super) const fn keep_no_more(&mut self) {
+        self.capped = true;
+    }
+
     /// The source gave `frame` to a reader who had read all that came before. What is returned is
     /// to be dropped after the unlock.
     pub(super) fn record(

@@ -54,7 +54,7 @@ pub enum Check {
 
 impl Check {
     /// What tower's contract and common sense ask for.
-    pub const CONTRACT: [Self; 15] = [
+    pub const CONTRACT: &'static [Self] = &[
         Self::OnlyReadyIsCalled,
         Self::CloneReservesNothing,
         Self::ReadinessIsKept,
@@ -72,7 +72,7 @@ impl Check {
         Self::NotPolledAfterReady,
     ];
     /// What this crate's layers promise beyond it.
-    pub const BEYOND: [Self; 2] = [Self::DrivesReadiness, Self::LetsGoAtOnce];
+    pub const BEYOND: &'static [Self] = &[Self::DrivesReadiness, Self::LetsGoAtOnce];
 }
 
 /// What one check found.

@@ -1,4 +1,5 @@
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -102,8 +103,9 @@ fn over_the_cap_it_passes_through_and_no_clone_is_ever_taken_for_empty() {
     assert!(over_cap(error));
 
     let mut fits = ReplayBody::new(Script::of(frames()), 200);
+    let mut again = fits.try_clone().unwrap();
     assert_eq!(read(&mut fits).0, frames());
-    assert_eq!(read(&mut fits.try_clone().unwrap()).0, frames());
+    assert_eq!(read(&mut again).0, frames());
 }
 
 #[test]
@@ -126,6 +128,7 @@ fn a_body_that_says_it_is_too_large_can_be_cloned_until_it_is_read() {
 #[test]
 fn a_body_that_trickles_fills_no_memory() {
     let mut body = ReplayBody::new(Script::of(std::iter::repeat_n(data("x"), 1000)), 6400);
+    let _copy = body.try_clone();
     read_some(&mut body, 100);
     assert!(body.try_clone().is_some());
     read_some(&mut body, 1);
@@ -358,9 +361,8 @@ fn replay_copies_what_it_allows_and_the_body_can_give() {
     let mut copy = replay.clone_request(&put).unwrap();
     assert_eq!((copy.method(), &copy.headers()["a"]), (&http::Method::PUT, &put.headers()["a"]));
     assert_eq!(copy.extensions().get(), Some(&7_u8));
-    assert!(replay.repeats(&copy));
-    let post = replay.clone_request(&request("POST", recorded())).unwrap();
-    assert!(!replay.repeats(&post)); // only if the first was not sent
+    let post = request("POST", recorded());
+    assert!(replay.clone_request(&post).is_none() && replay.clone_unsent(&post).is_some());
     assert!(replay.take_over(&mut copy));
     read(put.body_mut());
     assert!(replay.clone_request(&put).is_none() && !replay.take_over(&mut copy));
@@ -368,4 +370,33 @@ fn replay_copies_what_it_allows_and_the_body_can_give() {
     let held = request("PUT", Full::new(Bytes::from("held")));
     assert!(replay.clone_request(&held).is_some());
     assert!(replay.clone_request(&request("PUT", Some(recorded()))).is_some());
+}
+
+/// Bytes that say when they are gone.
+struct Owned(Arc<str>);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+#[test]
+fn nothing_is_kept_that_nobody_can_send_again() {
+    let alive: Arc<str> = "x".into();
+    let steps: Vec<_> =
+        (0..4).map(|_| Step::Data(Bytes::from_owner(Owned(Arc::clone(&alive))))).collect();
+    let kept = || Arc::strong_count(&alive) - 1;
+    let mut body = ReplayBody::new(Script::of(steps), 1000);
+    let copy = body.try_clone().unwrap();
+    for _ in 0..2 {
+        drop(next(&mut body));
+    }
+    assert_eq!(kept(), 4, "two to come, and two for the copy");
+    drop(copy); // the answer has begun
+    drop(next(&mut body));
+    assert_eq!(kept(), 1, "what is to come");
+    assert!(body.try_clone().is_none(), "it would not be whole");
+    assert!(read(&mut body).1.is_none());
+    assert_eq!(kept(), 0);
 }
