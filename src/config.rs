@@ -9,6 +9,14 @@ use std::fmt;
 pub struct ConfigErrors(Vec<ConfigError>);
 
 /// One thing that is wrong with a configuration.
+///
+/// ```
+/// use seawall::{ConfigError, circuit_breaker::CircuitBreakerLayer};
+///
+/// let wrong = CircuitBreakerLayer::builder("payments").probes(0).close_at(0).build().unwrap_err();
+/// let fields: Vec<_> = wrong.iter().map(|problem: &ConfigError| problem.field).collect();
+/// assert_eq!(fields, ["probes", "close_at"]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} = {value}: {accepted}")]
 #[non_exhaustive]

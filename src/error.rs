@@ -79,6 +79,19 @@ impl fmt::Display for Reason {
 }
 
 /// What was observed, against which threshold, in which unit.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::{CallError, Error, Measured, timeout::TimeoutLayer};
+/// use std::{convert::Infallible, future::pending, time::Duration};
+///
+/// let search = TimeoutLayer::new("search", Duration::from_millis(50));
+/// let error = search.run(|| pending::<Result<(), Error<Infallible>>>()).await.unwrap_err();
+/// let measured = error.rejected().unwrap().measured();
+/// assert_eq!(measured, Measured::Elapsed { limit: 50_000_000 });
+/// assert_eq!(measured.to_string(), "the limit is 50ms");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Measured {
@@ -270,6 +283,8 @@ impl StdError for Rejected {}
 ///         }
 ///     }
 /// }
+///
+/// assert_eq!(PaymentError::Declined.rejected(), None); // the service's own word, not a layer's
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold a rejection, so it cannot be the error of a seawall stack",
@@ -350,16 +365,17 @@ impl CallError for BoxError {
 /// call. It costs nothing.
 ///
 /// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// # use std::{convert::Infallible, time::Duration};
 /// use seawall::{Error, timeout::TimeoutLayer};
-/// use tower::{ServiceBuilder, service_fn};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// let service = ServiceBuilder::new()
 ///     .layer(TimeoutLayer::new("payments", Duration::from_secs(1)))
 ///     .map_err(Error::Inner)
 ///     .service(service_fn(|amount: u32| async move { Ok::<_, Infallible>(amount) }));
-/// let service = seawall::check(service);
-/// # let _ = service;
+/// assert_eq!(seawall::check(service).oneshot(100).await?, 100);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub fn check<S, Req>(service: S) -> S
 where

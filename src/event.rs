@@ -172,6 +172,33 @@ impl fmt::Display for Cause {
 }
 
 /// Why a failed call is not tried again.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::retry::{Backoff, Budget, RetryLayer};
+/// use seawall::{Error, Event, EventKind, Stop};
+/// use std::io;
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU32, Ordering};
+///
+/// // Calls that a retry would have saved, had there been more to spend.
+/// let unaffordable = Arc::new(AtomicU32::new(0));
+/// let count = unaffordable.clone();
+/// let search = RetryLayer::builder("search")
+///     .budget(Budget::builder().cap(2.0).price(2.0).build()?) // one repetition
+///     .backoff(Backoff::none())
+///     .observe(move |event: &Event| {
+///         if let EventKind::Stopped { stop: Stop::Budget, .. } = event.kind {
+///             count.fetch_add(1, Ordering::Relaxed);
+///         }
+///     })
+///     .build()?;
+///
+/// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
+/// assert!(search.run(down).await.is_err());
+/// assert_eq!(unaffordable.load(Ordering::Relaxed), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stop {
@@ -264,18 +291,57 @@ impl fmt::Display for Status {
 /// A closure is an observer:
 ///
 /// ```
-/// use seawall::circuit_breaker::CircuitBreakerLayer;
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, Position};
 /// use seawall::{Event, EventKind};
+/// use std::sync::mpsc::channel;
 ///
+/// let (log, lines) = channel();
 /// let layer = CircuitBreakerLayer::builder("payments")
-///     .observe(|event: &Event| {
+///     .observe(move |event: &Event| {
 ///         if let EventKind::Changed(change) = event.kind {
-///             println!("{}: {} → {}", event.source, change.from, change.to);
+///             log.send(format!("{}: {} → {}", event.source, change.from, change.to)).ok();
 ///         }
 ///     })
 ///     .build()?;
-/// # let _ = layer;
-/// # Ok::<(), seawall::ConfigErrors>(())
+/// layer.handle().switch().set(Position::Open);
+/// assert_eq!(lines.recv()?, "circuit_breaker `payments`: closed → forced_open");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Implement it where there is more to hold than a closure shows:
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+/// use seawall::{Cause, Change, Error, Event, EventKind, Observe, State};
+/// use std::io;
+/// use std::sync::mpsc::{Sender, channel};
+///
+/// /// Wakes somebody when a circuit opens, once: probes that fail are no news.
+/// struct Pager(Sender<String>);
+///
+/// impl Observe for Pager {
+///     fn on_event(&self, event: &Event) {
+///         if let EventKind::Changed(Change { to: State::Open, cause, measured, .. }) = event.kind
+///             && cause != Cause::ProbesFailed
+///         {
+///             let page = format!("{} is open: {cause}, {measured}", event.source);
+///             self.0.send(page).ok(); // nobody is on duty
+///         }
+///     }
+/// }
+///
+/// let (pager, pages) = channel();
+/// let breaker = CircuitBreakerLayer::builder("payments")
+///     .trip(Trip::consecutive(2))
+///     .observe(Pager(pager))
+///     .build()?;
+/// for _ in 0..2 {
+///     let down = breaker.run(|| async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) });
+///     assert!(down.await.is_err());
+/// }
+/// assert_eq!(pages.recv()?, "circuit_breaker `payments` is open: consecutive, 2 of 2 in a row");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub trait Observe: Send + Sync {
     /// Something happened.

@@ -12,6 +12,51 @@ use crate::outcome::{Health, Outcome};
 /// A layer that counts calls gives each `Ok` answer to its `Finish`, together with a [`Settle`]:
 /// the right to say how the call ended. [`AtHead`] says it at once and returns the answer itself;
 /// an implementation for streaming bodies moves the `Settle` into the body and settles at its end.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::bulkhead::BulkheadLayer;
+/// use seawall::{Error, Finish, Outcome, Settle};
+/// use std::io;
+///
+/// /// Rows that are fetched one by one: until the last of them, the query is under way.
+/// struct Rows {
+///     left: std::vec::IntoIter<u32>,
+///     call: Option<Settle>,
+/// }
+///
+/// impl Iterator for Rows {
+///     type Item = u32;
+///
+///     fn next(&mut self) -> Option<u32> {
+///         let row = self.left.next();
+///         if row.is_none()
+///             && let Some(call) = self.call.take()
+///         {
+///             call.settle(Outcome::SUCCESS);
+///         }
+///         row
+///     }
+/// }
+///
+/// #[derive(Clone)]
+/// struct AtLastRow;
+///
+/// impl Finish<Vec<u32>> for AtLastRow {
+///     type Response = Rows;
+///
+///     fn finish(&self, rows: Vec<u32>, call: Settle) -> Rows {
+///         Rows { left: rows.into_iter(), call: Some(call) }
+///     }
+/// }
+///
+/// let database = BulkheadLayer::builder("database").finish(AtLastRow).build()?;
+/// let mut rows = database.run(|| async { Ok::<_, Error<io::Error>>(vec![1, 2, 3]) }).await?;
+/// assert_eq!(database.in_flight(), 1);
+/// assert_eq!(rows.by_ref().sum::<u32>(), 6);
+/// assert_eq!(database.in_flight(), 0); // over, though `rows` is still here
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait Finish<Res> {
     /// What the caller gets: `Res` itself, or `Res` with something wrapped around its body.
     type Response;

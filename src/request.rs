@@ -18,6 +18,50 @@ use crate::time;
 ///
 /// Repeating a request is a promise that only its author can make, so there is no default that
 /// copies: see [`Never`] and [`Cloned`].
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::retry::{Backoff, RetryLayer};
+/// use seawall::{CloneRequest, Error};
+/// use std::io;
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// #[derive(Clone)]
+/// enum Query {
+///     Read(u32),
+///     Write(u32, String),
+/// }
+///
+/// /// Repeats reads. A write is repeated only if it certainly never left.
+/// #[derive(Clone, Copy)]
+/// struct Reads;
+///
+/// impl CloneRequest<Query> for Reads {
+///     fn clone_request(&self, query: &Query) -> Option<Query> {
+///         Some(query.clone())
+///     }
+///
+///     fn repeats(&self, copy: &Query) -> bool {
+///         matches!(copy, Query::Read(_))
+///     }
+/// }
+///
+/// static SENT: AtomicU32 = AtomicU32::new(0);
+/// let store = ServiceBuilder::new()
+///     .layer(RetryLayer::builder("store").copy_with(Reads).backoff(Backoff::none()).build()?)
+///     .map_err(Error::Inner)
+///     .service(service_fn(|_: Query| async {
+///         SENT.fetch_add(1, Ordering::Relaxed);
+///         Err::<(), _>(io::Error::other("broken pipe"))
+///     }));
+///
+/// assert!(store.clone().oneshot(Query::Read(7)).await.is_err());
+/// assert_eq!(SENT.swap(0, Ordering::Relaxed), 3);
+/// assert!(store.oneshot(Query::Write(7, "seven".into())).await.is_err());
+/// assert_eq!(SENT.load(Ordering::Relaxed), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait CloneRequest<Req> {
     /// A copy of `req`, or `None` if this one must not be repeated.
     fn clone_request(&self, req: &Req) -> Option<Req>;
@@ -47,6 +91,27 @@ impl<Req, F: Fn(&Req) -> Option<Req>> CloneRequest<Req> for F {
 }
 
 /// Repeats nothing.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::{Error, Never, stack};
+/// use std::io;
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// // The whole stack around transfers of money, less the repeating.
+/// static SENT: AtomicU32 = AtomicU32::new(0);
+/// let transfers = ServiceBuilder::new()
+///     .layer(stack::client("transfers").copy_with(Never).build()?)
+///     .map_err(Error::Inner)
+///     .service(service_fn(|_cents: u64| async {
+///         SENT.fetch_add(1, Ordering::Relaxed);
+///         Err::<(), _>(io::Error::other("broken pipe"))
+///     }));
+/// assert!(transfers.oneshot(100_00).await.is_err());
+/// assert_eq!(SENT.load(Ordering::Relaxed), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Never;
 
@@ -57,6 +122,19 @@ impl<Req> CloneRequest<Req> for Never {
 }
 
 /// Repeats every request, through its `Clone`.
+///
+/// ```
+/// use seawall::{CloneRequest, Cloned};
+///
+/// /// Small messages are kept for a repetition, large ones are not worth the memory.
+/// fn copy(message: &Vec<u8>) -> Option<Vec<u8>> {
+///     (message.len() <= 1024).then(|| Cloned.clone_request(message)).flatten()
+/// }
+///
+/// // and then: `RetryLayer::new("queue").copy(copy)`
+/// assert_eq!(copy(&vec![7; 16]), Some(vec![7; 16]));
+/// assert_eq!(copy(&vec![7; 4096]), None);
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cloned;
 
@@ -67,6 +145,47 @@ impl<Req: Clone> CloneRequest<Req> for Cloned {
 }
 
 /// Where the facts that travel with a request are kept.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::{Call, Carry, Error, timeout::TimeoutLayer};
+/// use std::convert::Infallible;
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// /// A request of your own, with room for the facts.
+/// struct Job {
+///     name: &'static str,
+///     call: Call,
+/// }
+///
+/// #[derive(Clone)]
+/// struct InJob;
+///
+/// impl Carry<Job> for InJob {
+///     fn read(&self, job: &Job) -> Call {
+///         job.call.clone()
+///     }
+///
+///     fn write(&self, job: &mut Job, call: &Call) {
+///         job.call = call.clone();
+///     }
+/// }
+///
+/// let limit = Duration::from_secs(2);
+/// let worker = ServiceBuilder::new()
+///     .layer(TimeoutLayer::builder("worker").limit(limit).carry(InJob).build()?)
+///     .map_err(Error::Inner)
+///     .service(service_fn(|job: Job| async move {
+///         let left = job.call.deadline.map(|deadline| deadline.remaining());
+///         Ok::<_, Infallible>((job.name, left))
+///     }));
+///
+/// let (name, left) = worker.oneshot(Job { name: "resize", call: Call::default() }).await?;
+/// assert_eq!(name, "resize");
+/// assert!(left.is_some_and(|left| left <= limit)); // the layer told whoever is further in
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait Carry<Req> {
     /// Whether there is anything to read or write at all. Layers look at no clock where it says no.
     fn carries(&self) -> bool {
@@ -154,6 +273,38 @@ pub struct Call {
 ///
 /// Someone outside a retry who measures latency would take the waits between attempts for it. So
 /// it sends a `Measure` along, in which the retry notes each attempt, and reads that instead.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::retry::{Backoff, RetryLayer};
+/// use seawall::{Carried, Error, InCarried, Measure};
+/// use std::io;
+/// use std::time::Duration;
+/// use tokio::time::{Instant, sleep};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// let retry = RetryLayer::builder("search")
+///     .cloned()
+///     .carry(InCarried)
+///     .backoff(Backoff::fixed(Duration::from_secs(1)))
+///     .build()?;
+/// let search = ServiceBuilder::new().layer(retry).map_err(Error::Inner).service(service_fn(
+///     |request: Carried<&'static str>| async move {
+///         sleep(Duration::from_millis(30)).await;
+///         if request.call.attempt == 1 { Err(io::Error::other("reset")) } else { Ok("found") }
+///     },
+/// ));
+///
+/// let (started, measure) = (Instant::now(), Measure::new());
+/// let mut request = Carried::from("tower");
+/// request.call.measure = Some(measure.clone());
+/// assert_eq!(search.oneshot(request).await?, "found");
+///
+/// assert!(started.elapsed() >= Duration::from_secs(1)); // with the wait between the attempts
+/// assert_eq!(measure.attempts(), 2);
+/// assert!(measure.total() < Duration::from_millis(100)); // without
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Measure(Arc<Attempts>);
 

@@ -6,6 +6,36 @@ use std::sync::Arc;
 /// Which layer a rejection, an event or a metric comes from, and the name its user gave it.
 ///
 /// Cheap to clone. It prints as ``circuit_breaker `payments` ``.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::timeout::TimeoutLayer;
+/// use seawall::{Error, Event, EventKind, Source};
+/// use std::collections::HashMap;
+/// use std::convert::Infallible;
+/// use std::future::pending;
+/// use std::sync::{Arc, Mutex};
+/// use std::time::Duration;
+///
+/// let refusals: Arc<Mutex<HashMap<Source, u32>>> = Arc::default();
+/// let count = refusals.clone();
+/// let search = TimeoutLayer::builder("search")
+///     .limit(Duration::from_millis(50))
+///     .observe(move |event: &Event| {
+///         if let EventKind::Rejected { .. } = event.kind {
+///             *count.lock().unwrap().entry(event.source.clone()).or_default() += 1;
+///         }
+///     })
+///     .build()?;
+///
+/// let too_slow = search.run(|| pending::<Result<(), Error<Infallible>>>()).await;
+/// assert!(too_slow.is_err());
+/// for (source, refused) in refusals.lock().unwrap().iter() {
+///     assert_eq!(format!("{source} refused {refused}"), "timeout `search` refused 1");
+/// }
+/// assert_eq!(refusals.lock().unwrap().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Source(Arc<Label>);
 

@@ -6,6 +6,21 @@ use std::time::Duration;
 ///
 /// See the [table of defaults](crate::bulkhead#defaults). They are checked when a layer is built
 /// from them or a running policy is [reloaded](super::BulkheadHandle::reload).
+///
+/// ```
+/// use seawall::bulkhead::{BulkheadLayer, Dials, Order};
+/// use std::time::Duration;
+///
+/// // From a file of settings (with the feature `serde`); what it does not name has its default.
+/// let text = r#"{ "limit": 20, "queue": 100, "max_wait": "200ms", "order": "newest_first" }"#;
+/// let dials: Dials = serde_json::from_str(text)?;
+/// assert_eq!((dials.max_wait, dials.order), (Duration::from_millis(200), Order::NewestFirst));
+///
+/// let reports = BulkheadLayer::from_dials("reports", dials)?;
+/// assert_eq!(reports.handle().limit(), 20);
+/// assert!(serde_json::from_str::<Dials>(r#"{ "limits": 20 }"#).is_err()); // there is no such dial
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -37,6 +52,30 @@ impl Default for Dials {
 }
 
 /// Which of those who wait is next.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::bulkhead::{BulkheadLayer, Order};
+/// use seawall::{Error, Reason};
+/// use std::{convert::Infallible, time::Duration};
+/// use tokio::time::sleep;
+///
+/// // Each report takes a second, nobody waits for one longer than 1.5 s, and two want theirs at once.
+/// let reports = BulkheadLayer::builder("reports")
+///     .limit(1)
+///     .queue(2)
+///     .max_wait(Duration::from_millis(1500))
+///     .order(Order::NewestFirst)
+///     .build()?;
+/// let make = || async {
+///     sleep(Duration::from_secs(1)).await;
+///     Ok::<_, Error<Infallible>>("report")
+/// };
+/// let (first, second, third) = tokio::join!(reports.run(make), reports.run(make), reports.run(make));
+/// assert!(first.is_ok() && third.is_ok());
+/// assert!(matches!(second, Err(Error::Rejected(why)) if why.reason() == Reason::Full));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

@@ -11,6 +11,33 @@ use crate::shell::gate::Gate;
 use crate::source::Source;
 
 /// Sees and steers one bulkhead. Cheap to clone.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
+/// use seawall::{ConfigErrors, Error};
+/// use std::convert::Infallible;
+/// use std::future::pending;
+///
+/// /// What an operator's command does.
+/// fn set_limit(reports: &BulkheadHandle, limit: u32) -> Result<(), ConfigErrors> {
+///     let mut dials = reports.dials();
+///     dials.limit = limit;
+///     reports.reload(dials)
+/// }
+///
+/// let reports = BulkheadLayer::builder("reports").limit(1).queue(10).build()?;
+/// let handle = reports.handle();
+/// let _first = reports.run(|| pending::<Result<(), Error<Infallible>>>());
+/// let _second = reports.run(|| pending::<Result<(), Error<Infallible>>>());
+/// assert_eq!((handle.in_flight(), handle.available(), handle.queued()), (1, 0, 1));
+///
+/// set_limit(&handle, 8)?;
+/// assert_eq!((handle.in_flight(), handle.available(), handle.queued()), (2, 6, 0));
+/// assert!(set_limit(&handle, 0).is_err());
+/// assert_eq!(handle.limit(), 8); // what was wrong changed nothing
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct BulkheadHandle {
     gate: Arc<Gate<Policy>>,

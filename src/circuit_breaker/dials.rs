@@ -6,6 +6,30 @@ use std::time::Duration;
 ///
 /// Every value has a default; see the [table](crate::circuit_breaker#defaults). They are checked
 /// when a layer is built from them or a running policy is [reloaded](super::CircuitBreakerHandle::reload).
+///
+/// ```
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, Dials, Trip};
+/// use std::time::Duration;
+///
+/// // From a file of settings (with the feature `serde`); what it does not name has its default.
+/// let dials: Dials = serde_json::from_str(
+///     r#"{
+///         "trip": [
+///             { "failure_rate": { "rate": 0.5, "over": { "time": "10s" }, "at_least": 20 } },
+///             { "consecutive": { "failures": 5 } }
+///         ],
+///         "rest": "1s",
+///         "rest_cap": "30s"
+///     }"#,
+/// )?;
+/// let rate = Trip::failure_rate(0.5).over_time(Duration::from_secs(10)).at_least(20);
+/// assert_eq!(dials.trip, rate.or(Trip::consecutive(5)));
+///
+/// let payments = CircuitBreakerLayer::from_dials("payments", dials)?;
+/// assert_eq!(payments.handle().dials().rest_cap, Duration::from_secs(30));
+/// assert!(serde_json::from_str::<Dials>(r#"{ "rests": "1s" }"#).is_err()); // there is no such dial
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -99,14 +123,20 @@ impl Default for Dials {
 /// When the circuit opens: one rule, or several of which any suffices.
 ///
 /// ```
-/// use seawall::circuit_breaker::Trip;
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
 /// use std::time::Duration;
 ///
 /// let classic = Trip::failure_rate(0.5).over_calls(100).at_least(20);
 /// let watchful = Trip::default()
 ///     .or(Trip::consecutive(5))
 ///     .or(Trip::slow_rate(0.8, Duration::from_secs(2)).over_time(Duration::from_secs(10)));
-/// # let _ = (classic, watchful);
+/// assert_eq!((classic.rules().len(), watchful.rules().len()), (1, 3));
+///
+/// let payments = CircuitBreakerLayer::builder("payments").trip(watchful).build()?;
+/// let misplaced = Trip::consecutive(5).at_least(20); // no window to which that could belong
+/// assert!(CircuitBreakerLayer::builder("payments").trip(misplaced).build().is_err());
+/// # drop(payments);
+/// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -119,6 +149,28 @@ pub struct Trip {
 }
 
 /// One reason to open the circuit. All comparisons are *at least* (`≥`).
+///
+/// ```
+/// use seawall::circuit_breaker::{Span, Trip, TripRule};
+///
+/// /// For the page that says when a circuit opens.
+/// fn describe(trip: &Trip) -> Vec<String> {
+///     let rules = trip.rules().iter().map(|rule| match rule {
+///         TripRule::Consecutive { failures } => format!("{failures} failures in a row"),
+///         TripRule::FailureRate { rate, over: Span::Calls(calls), .. } => {
+///             format!("{:.0} % of the last {calls} calls failed", rate * 100.0)
+///         }
+///         TripRule::FailureRate { rate, over: Span::Time(span), .. } => {
+///             format!("{:.0} % of the calls of the last {span:?} failed", rate * 100.0)
+///         }
+///         other => format!("{other:?}"),
+///     });
+///     rules.collect()
+/// }
+///
+/// let trip = Trip::failure_rate(0.5).or(Trip::consecutive(5));
+/// assert_eq!(describe(&trip), ["50 % of the last 100 calls failed", "5 failures in a row"]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
@@ -274,6 +326,27 @@ impl Trip {
 /// away or a timeout outside the breaker fired.
 ///
 /// A call dropped before the inner service had a chance to answer says nothing under any policy.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Trip};
+/// use seawall::{Error, State};
+/// use std::time::Duration;
+/// use std::{convert::Infallible, future::pending};
+/// use tokio::time::timeout;
+///
+/// // Callers of this one have patience: if they leave, something is wrong with it.
+/// let reports = CircuitBreakerLayer::builder("reports")
+///     .trip(Trip::consecutive(2))
+///     .abandonment(Abandonment::Failure)
+///     .build()?;
+/// for _ in 0..2 {
+///     let report = reports.run(|| pending::<Result<(), Error<Infallible>>>());
+///     assert!(timeout(Duration::from_millis(5), report).await.is_err()); // the caller leaves
+/// }
+/// assert_eq!(reports.handle().state(), State::Open);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

@@ -25,6 +25,31 @@ pub struct CircuitBreakerHandle {
 }
 
 /// What a breaker knows at one moment.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, LastTrip, Snapshot, Trip};
+/// use seawall::{Error, State};
+/// use std::io;
+///
+/// /// A line of the status page.
+/// fn line(snapshot: &Snapshot) -> String {
+///     match (snapshot.state, snapshot.last_trip) {
+///         (State::Open, Some(LastTrip { ago, cause, .. })) => {
+///             format!("open for {} s: {cause}", ago.as_secs())
+///         }
+///         (state, _) => format!("{state}, {}", snapshot.gathered),
+///     }
+/// }
+///
+/// let payments = CircuitBreakerLayer::builder("payments").trip(Trip::consecutive(2)).build()?;
+/// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
+/// assert!(payments.run(down).await.is_err());
+/// assert_eq!(line(&payments.handle().snapshot()), "closed, 1 of 2 in a row");
+/// assert!(payments.run(down).await.is_err());
+/// assert_eq!(line(&payments.handle().snapshot()), "open for 0 s: consecutive");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -152,6 +177,31 @@ pub enum Position {
 /// Several may hold it at once: an operator, a health check, a deployment. Open beats closed, and
 /// the breaker decides again when the last hand has let go, in a new era and without evidence.
 /// Dropping a hand lets go.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position, Switch};
+/// use seawall::{Error, Reason, State};
+/// use std::convert::Infallible;
+///
+/// /// Nobody calls while this is kept.
+/// fn maintenance(payments: &CircuitBreakerHandle) -> Switch {
+///     let mut switch = payments.switch();
+///     switch.set(Position::Open);
+///     switch
+/// }
+///
+/// let payments = CircuitBreakerLayer::new("payments");
+/// let pay = || async { Ok::<_, Error<Infallible>>("paid") };
+/// let hand = maintenance(&payments.handle());
+/// assert_eq!(payments.handle().state(), State::ForcedOpen);
+/// let refused = payments.run(pay).await;
+/// assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
+///
+/// drop(hand);
+/// assert_eq!(payments.run(pay).await?, "paid");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[must_use = "dropping it lets go of the switch"]
 pub struct Switch {
     shared: Arc<Shared<Breaker>>,
@@ -202,6 +252,26 @@ impl fmt::Debug for Switch {
 // ===== impl Watch =====
 
 /// Watches the state of a breaker.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::State;
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Watch};
+///
+/// /// What to tell customers, as soon as there is something to tell.
+/// async fn until_open(mut payments: Watch) -> &'static str {
+///     while !matches!(payments.state(), State::Open | State::ForcedOpen) {
+///         payments.changed().await;
+///     }
+///     "payments are taken later"
+/// }
+///
+/// let payments = CircuitBreakerLayer::new("payments");
+/// let (watch, mut switch) = (payments.handle().watch(), payments.handle().switch());
+/// let (banner, ()) = tokio::join!(until_open(watch), async { switch.set(Position::Open) });
+/// assert_eq!(banner, "payments are taken later");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub struct Watch {
     shared: Arc<Shared<Breaker>>,
     /// How many changes there had been at the last look. Not the era: a reset of a closed breaker

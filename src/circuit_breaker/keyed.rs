@@ -212,6 +212,38 @@ where
 // ===== impl KeyedCircuitBreakerHandle =====
 
 /// Sees and steers the breakers of a keyed layer.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, KeyedCircuitBreakerHandle, Trip};
+/// use seawall::{Error, State};
+/// use std::borrow::Cow;
+/// use std::io;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// /// The hosts that are not called at present.
+/// fn shunned(hosts: &KeyedCircuitBreakerHandle) -> Vec<String> {
+///     let is_open = |host: &str| hosts.key(host).is_some_and(|it| it.state() == State::Open);
+///     hosts.keys().iter().filter(|host| is_open(host)).map(|host| host.to_string()).collect()
+/// }
+///
+/// let layer = CircuitBreakerLayer::builder("hosts")
+///     .trip(Trip::consecutive(1))
+///     .keyed(|host: &&'static str| Cow::from(*host))
+///     .build()?;
+/// let hosts = layer.handle();
+/// let get = ServiceBuilder::new().layer(layer).map_err(Error::Inner).service(service_fn(
+///     |host: &'static str| async move {
+///         if host == "b.example" { Err(io::Error::other("no route")) } else { Ok("hello") }
+///     },
+/// ));
+///
+/// assert_eq!(get.clone().oneshot("a.example").await?, "hello");
+/// assert!(get.oneshot("b.example").await.is_err());
+/// assert_eq!(hosts.len(), 2);
+/// assert_eq!(shunned(&hosts), ["b.example"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct KeyedCircuitBreakerHandle {
     cells: Arc<dyn Cells>,

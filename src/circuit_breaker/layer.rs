@@ -246,7 +246,7 @@ impl<C, F> Builder<C, F> {
     ///     .keyed(|request: &Request| Cow::from(&request.host))
     ///     .max_keys(100)
     ///     .build()?;
-    /// # let _ = layer;
+    /// assert!(layer.handle().is_empty()); // a host gets its breaker with its first call
     /// # Ok::<(), seawall::ConfigErrors>(())
     /// ```
     pub fn keyed<Req, K>(self, key: K) -> KeyedBuilder<C, F, K>

@@ -29,14 +29,14 @@ impl<C> Builder<C> {
     /// use bytes::Bytes;
     /// use http::Request;
     /// use http_body_util::Full;
-    /// use seawall::health::HealthLayer;
+    /// use seawall::{Status, health::HealthLayer};
     /// use tonic::{body::Body, transport::Channel};
     /// use tower::ServiceExt;
     ///
     /// # let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
     /// let client = channel.map_request(|request: Request<Full<Bytes>>| request.map(Body::new));
     /// let health = HealthLayer::builder("orders").check_grpc(client, "shop.Orders").build()?;
-    /// # let _ = health;
+    /// assert_eq!(health.handle().status(), Status::Up); // until three checks in a row were bad
     /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
     /// ```
     pub fn check_grpc<S, B>(self, client: S, service: &str) -> Self

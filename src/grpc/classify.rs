@@ -112,6 +112,29 @@ where
 ///
 /// `grpc-retry-pushback-ms` says when to come back; if it is negative or no number, not at all (gRFC
 /// A6).
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue};
+/// use seawall::Outcome;
+/// use seawall::grpc::{Code, of_code};
+/// use std::time::Duration;
+///
+/// /// A service that says `NOT_FOUND` for what it has not replicated yet.
+/// fn judge(headers: &HeaderMap) -> Outcome {
+///     match Code::of(headers) {
+///         Some(Code::NOT_FOUND) => Outcome::TRANSIENT,
+///         Some(code) => of_code(code, headers),
+///         None => Outcome::SUCCESS,
+///     }
+/// }
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert("grpc-status", HeaderValue::from_static("5"));
+/// assert_eq!(judge(&headers), Outcome::TRANSIENT);
+/// headers.insert("grpc-status", HeaderValue::from_static("8"));
+/// headers.insert("grpc-retry-pushback-ms", HeaderValue::from_static("250"));
+/// assert_eq!(judge(&headers), Outcome::PUSHBACK.after(Duration::from_millis(250)));
+/// ```
 pub fn of_code(code: Code, headers: &HeaderMap) -> Outcome {
     let outcome = match code {
         Code::UNAVAILABLE => Outcome::TRANSIENT,

@@ -55,6 +55,14 @@ impl<B: Default, E: CallError> Render<B, E> for Trailers {
 }
 
 /// The code that tells of a reason.
+///
+/// ```
+/// use seawall::Reason;
+/// use seawall::grpc::{Code, code_of};
+///
+/// assert_eq!(code_of(Reason::DeadlineExceeded), Code::DEADLINE_EXCEEDED);
+/// assert_eq!(code_of(Reason::Full), Code::UNAVAILABLE);
+/// ```
 pub const fn code_of(reason: Reason) -> Code {
     match reason {
         Reason::TimedOut | Reason::DeadlineExceeded => Code::DEADLINE_EXCEEDED,

@@ -8,6 +8,24 @@ use crate::event::Status;
 ///
 /// See the [table of defaults](crate::health#defaults). They are checked when a layer is built from
 /// them or a running one is [reloaded](super::HealthHandle::reload).
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::Status;
+/// use seawall::health::{Dials, HealthLayer};
+/// use std::time::Duration;
+///
+/// // From a file of settings (with the feature `serde`); what it does not name has its default.
+/// let dials: Dials = serde_json::from_str(r#"{ "interval": "2s", "fall": 5, "initial": "down" }"#)?;
+/// assert_eq!((dials.interval, dials.initial), (Duration::from_secs(2), Status::Down));
+/// assert!(serde_json::from_str::<Dials>(r#"{ "falls": 5 }"#).is_err()); // there is no such dial
+///
+/// # async fn ping() -> Result<(), std::io::Error> { Ok(()) }
+/// let database = HealthLayer::builder("database").check(|| ping()).dials(dials).build()?;
+/// assert_eq!(database.handle().status(), Status::Down); // until it was checked
+/// assert_eq!(database.handle().dials().fall, 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]

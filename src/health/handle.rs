@@ -75,6 +75,40 @@ impl fmt::Debug for HealthHandle {
 }
 
 /// Watches the status of one health check. Does not keep it going.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::Status;
+/// use seawall::health::{HealthLayer, Watch};
+/// use std::io;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use std::time::Duration;
+///
+/// /// Before a batch begins.
+/// async fn until_up(mut database: Watch) {
+///     while database.status() != Status::Up {
+///         if database.changed().await.is_none() {
+///             return; // the check has ended
+///         }
+///     }
+/// }
+///
+/// static STARTED: AtomicBool = AtomicBool::new(false);
+/// let database = HealthLayer::builder("database")
+///     .check(|| async {
+///         STARTED.load(Ordering::Relaxed).then_some(()).ok_or(io::Error::other("is starting"))
+///     })
+///     .initial(Status::Down)
+///     .build()?;
+/// let handle = database.handle();
+/// tokio::time::sleep(Duration::from_secs(1)).await;
+/// assert_eq!(handle.last_error().as_deref(), Some("is starting"));
+///
+/// STARTED.store(true, Ordering::Relaxed);
+/// until_up(handle.watch()).await;
+/// assert_eq!((handle.status(), handle.last_error()), (Status::Up, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Watch {
     latest: watch::Receiver<Latest>,
@@ -100,8 +134,11 @@ impl Watch {
     /// This is how a health check steers a circuit breaker, without either knowing the other:
     ///
     /// ```
-    /// use seawall::circuit_breaker::{CircuitBreakerHandle, Position};
-    /// use seawall::{Status, health::HealthHandle};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
+    /// use seawall::health::{HealthHandle, HealthLayer};
+    /// use seawall::{State, Status};
+    /// use std::io;
     ///
     /// fn steer(health: &HealthHandle, breaker: &CircuitBreakerHandle) {
     ///     let mut switch = breaker.switch();
@@ -109,7 +146,13 @@ impl Watch {
     ///         switch.set(if status == Status::Up { Position::Auto } else { Position::Open });
     ///     }));
     /// }
-    /// # let _ = steer;
+    ///
+    /// let check = || async { Err(io::Error::other("no route")) };
+    /// let health = HealthLayer::builder("payments").check(check).build()?;
+    /// let breaker = CircuitBreakerLayer::new("payments");
+    /// steer(&health.handle(), &breaker.handle());
+    /// assert_eq!(breaker.handle().watch().changed().await, State::ForcedOpen);
+    /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
     /// ```
     pub async fn follow(mut self, mut follower: impl FnMut(Status)) {
         let mut status = Some(self.latest.borrow_and_update().status);

@@ -114,6 +114,36 @@ pub enum Criticality {
 }
 
 /// How all checks of one probe fare.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::Status;
+/// use seawall::health::{CheckReport, Criticality, HealthLayer, HealthRegistry, Probe, Report};
+/// use std::io;
+/// use std::time::Duration;
+///
+/// /// What is missing, for a line of the log.
+/// fn missing(report: &Report) -> Vec<String> {
+///     let line = |check: &CheckReport| {
+///         let error = check.error.as_deref().unwrap_or("is down");
+///         (check.status == Status::Down).then(|| format!("{}: {error}", check.name))
+///     };
+///     report.checks.iter().filter_map(line).collect()
+/// }
+///
+/// let cache = HealthLayer::builder("cache")
+///     .check(|| async { Err(io::Error::other("no route")) })
+///     .build()?;
+/// let registry = HealthRegistry::new("orders");
+/// registry.add(Probe::Readiness, Criticality::Degrading, &cache.handle());
+/// tokio::time::sleep(Duration::from_secs(60)).await;
+///
+/// let report = registry.report(Probe::Readiness);
+/// assert_eq!(report.status, Status::Degraded);
+/// assert_eq!(missing(&report), ["cache: no route"]);
+/// assert_eq!(missing(&report.without_errors()), ["cache: is down"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -286,6 +316,32 @@ impl fmt::Debug for HealthRegistry {
 }
 
 /// Watches the overall status of a registry.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::Status;
+/// use seawall::health::{CheckWatch, Criticality, HealthLayer, HealthRegistry, Probe, RegistryWatch};
+/// use std::io;
+///
+/// /// Both can be waited for: the whole, and a check that others may add later.
+/// async fn outage(mut whole: RegistryWatch, mut database: CheckWatch) -> [Option<Status>; 2] {
+///     let added = database.changed().await;
+///     assert_eq!(added, Some(Status::Up)); // until three checks in a row were bad
+///     [database.changed().await, whole.changed().await]
+/// }
+///
+/// let registry = HealthRegistry::new("orders");
+/// let (whole, one) = (registry.watch(Probe::Readiness), registry.watch_check("database"));
+/// assert_eq!((whole.status(), one.status()), (Status::Up, None));
+///
+/// let outage = tokio::spawn(outage(whole, one));
+/// let database = HealthLayer::builder("database")
+///     .check(|| async { Err(io::Error::other("no route")) })
+///     .build()?;
+/// registry.add(Probe::Readiness, Criticality::Critical, &database.handle());
+/// assert_eq!(outage.await?, [Some(Status::Down); 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone)]
 pub struct RegistryWatch {
     overall: watch::Receiver<[Status; Probe::ALL.len()]>,

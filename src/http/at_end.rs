@@ -46,15 +46,19 @@ pub struct AtEnd;
 /// ```
 /// use http::HeaderMap;
 /// use seawall::Outcome;
-/// use seawall::http::AtTrailers;
+/// use seawall::{bulkhead::BulkheadLayer, http::AtTrailers};
 ///
-/// let finish = AtTrailers::new(|trailers: Option<&HeaderMap>| {
+/// fn judge(trailers: Option<&HeaderMap>) -> Outcome {
 ///     match trailers.and_then(|trailers| trailers.get("grpc-status")) {
 ///         Some(status) if status == "0" => Outcome::SUCCESS,
 ///         _ => Outcome::TRANSIENT,
 ///     }
-/// });
-/// # let _ = finish;
+/// }
+///
+/// let calls = BulkheadLayer::builder("orders").finish(AtTrailers::new(judge)).build()?;
+/// # drop(calls);
+/// assert_eq!(judge(None), Outcome::TRANSIENT); // the stream broke off
+/// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
 #[derive(Clone, Copy)]
 pub struct AtTrailers<J>(J);
@@ -64,10 +68,59 @@ pub struct AtTrailers<J>(J);
 ///
 /// The outcome is what the classifier said of the head (where it said [`Verdict::AtEnd`], a success),
 /// or [`TRANSIENT`](Outcome::TRANSIENT) if the body failed before.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use bytes::Bytes;
+/// use http::Response;
+/// use http_body_util::{BodyExt, channel::Channel};
+/// use seawall::bulkhead::BulkheadLayer;
+/// use seawall::{Error, http::AtFirstByte};
+/// use std::convert::Infallible;
+///
+/// // A server that thinks until the first byte, and then streams for as long as somebody listens.
+/// let models = BulkheadLayer::builder("models").limit(8).finish(AtFirstByte).build()?;
+/// let (mut words, body) = Channel::<Bytes, Infallible>::new(1);
+/// let ask = || async { Ok::<_, Error<Infallible>>(Response::new(body)) };
+/// let mut answer = models.run(ask).await?.into_body();
+/// assert_eq!(models.in_flight(), 1);
+///
+/// words.send_data("Once".into()).await?;
+/// assert!(answer.frame().await.is_some());
+/// assert_eq!(models.in_flight(), 0); // though there is more to come
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AtFirstByte;
 
 /// Reads from the trailers what came of a call.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue};
+/// use seawall::Outcome;
+/// use seawall::circuit_breaker::CircuitBreakerLayer;
+/// use seawall::http::{AtTrailers, JudgeTrailers};
+///
+/// /// A store that says in its trailers whether what it streamed was all.
+/// #[derive(Clone)]
+/// struct Complete;
+///
+/// impl JudgeTrailers for Complete {
+///     fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome {
+///         match trailers.and_then(|trailers| trailers.get("x-complete")) {
+///             Some(value) if value == "yes" => Outcome::SUCCESS,
+///             _ => Outcome::TRANSIENT,
+///         }
+///     }
+/// }
+///
+/// let breaker = CircuitBreakerLayer::builder("store").finish(AtTrailers::new(Complete)).build()?;
+/// # drop(breaker);
+/// let whole = HeaderMap::from_iter([("x-complete".parse()?, HeaderValue::from_static("yes"))]);
+/// assert_eq!(Complete.judge(Some(&whole)), Outcome::SUCCESS);
+/// assert_eq!(Complete.judge(None), Outcome::TRANSIENT);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait JudgeTrailers {
     /// The outcome. `None` stands for a body that ended without trailers.
     fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome;

@@ -13,16 +13,17 @@ impl<C> Builder<C> {
     /// `request` makes the request of each check; `service` is any HTTP client.
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
     /// use http::{Request, Response};
-    /// use seawall::health::HealthLayer;
+    /// use seawall::{Status, health::HealthLayer};
     /// use tower::service_fn;
     ///
     /// # let client = service_fn(|_: Request<String>| async { Ok::<_, std::io::Error>(Response::new(())) });
     /// let health = HealthLayer::builder("orders")
     ///     .check_http(client, || Request::get("http://orders:8080/readyz").body(String::new()).unwrap())
+    ///     .initial(Status::Down)
     ///     .build()?;
-    /// # let _ = health;
+    /// assert_eq!(health.handle().watch().changed().await, Some(Status::Up));
     /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
     /// ```
     pub fn check_http<S, A, B, F>(self, service: S, request: F) -> Self

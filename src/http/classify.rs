@@ -43,6 +43,28 @@ where
 }
 
 /// What a status means, with the hint that came with it.
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use seawall::Outcome;
+/// use seawall::circuit_breaker::CircuitBreakerLayer;
+/// use seawall::http::of_status;
+///
+/// /// An API that answers 404 while it is being deployed.
+/// fn judge(response: &http::Response<String>) -> Outcome {
+///     match response.status() {
+///         StatusCode::NOT_FOUND => Outcome::TRANSIENT,
+///         status => of_status(status, response.headers()),
+///     }
+/// }
+///
+/// let layer = CircuitBreakerLayer::builder("api").classify_response(judge).build()?;
+/// # drop(layer);
+/// let (ok, none) = (StatusCode::OK, HeaderMap::new());
+/// assert_eq!(of_status(ok, &none), Outcome::SUCCESS);
+/// assert_eq!(of_status(StatusCode::TOO_MANY_REQUESTS, &none), Outcome::PUSHBACK);
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
 pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
     let outcome = match status {
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Outcome::FAILURE,
@@ -59,6 +81,39 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
 
 /// What an error means: a failure that may pass, and one that nobody can have acted on if no
 /// connection came about.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::retry::{Backoff, RetryLayer};
+/// use seawall::{Error, Outcome, http::of_error};
+/// use std::io::{self, ErrorKind};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// enum SendError {
+///     #[error("the request is too large")]
+///     TooLarge,
+///     #[error("the connection failed")]
+///     Io(#[from] io::Error),
+/// }
+///
+/// /// What we know better, and for the rest what it means everywhere.
+/// fn judge(error: &Error<SendError>) -> Outcome {
+///     match error {
+///         Error::Inner(SendError::TooLarge) => Outcome::IGNORE,
+///         error => of_error(error),
+///     }
+/// }
+///
+/// let refused = SendError::from(io::Error::from(ErrorKind::ConnectionRefused));
+/// assert_eq!(judge(&Error::Inner(refused)), Outcome::TRANSIENT.unsent()); // safe to repeat
+/// let reset = SendError::from(io::Error::from(ErrorKind::ConnectionReset));
+/// assert_eq!(judge(&Error::Inner(reset)), Outcome::TRANSIENT);
+///
+/// let api = RetryLayer::builder("api").classify_error(judge).backoff(Backoff::none()).build()?;
+/// let sent = api.run(|| async { Err::<(), _>(Error::Inner(SendError::TooLarge)) }).await;
+/// assert!(matches!(sent, Err(Error::Inner(SendError::TooLarge))));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
     let unsent = |cause: &(dyn StdError + 'static)| cause.downcast_ref().is_some_and(is_unsent);
     if causes(error).any(unsent) { Outcome::TRANSIENT.unsent() } else { Outcome::TRANSIENT }
@@ -72,6 +127,47 @@ fn is_unsent(error: &io::Error) -> bool {
 
 /// An error type whose causes can be looked at. [`Error`] and [`BoxError`] are; for an enum of your
 /// own, return `self`.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::http::{AsError, HttpClassifier};
+/// use seawall::retry::RetryLayer;
+/// use seawall::{CallError, Rejected};
+/// use std::error::Error;
+/// use std::io;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// /// An error type of your own, instead of `seawall::Error`.
+/// #[derive(Debug, thiserror::Error)]
+/// enum ApiError {
+///     #[error(transparent)]
+///     Refused(#[from] Rejected),
+///     #[error("the connection failed")]
+///     Io(#[from] io::Error),
+/// }
+///
+/// impl CallError for ApiError {
+///     fn rejected(&self) -> Option<&Rejected> {
+///         match self {
+///             Self::Refused(rejected) => Some(rejected),
+///             Self::Io(_) => None,
+///         }
+///     }
+/// }
+///
+/// impl AsError for ApiError {
+///     fn as_error(&self) -> &(dyn Error + 'static) {
+///         self
+///     }
+/// }
+///
+/// let retry = RetryLayer::builder("api").classify(HttpClassifier).cloned().build()?;
+/// let api = ServiceBuilder::new().layer(retry).map_err(ApiError::from).service(service_fn(
+///     |path: &'static str| async move { Ok::<_, io::Error>(http::Response::new(path)) },
+/// ));
+/// assert_eq!(api.oneshot("/orders").await?.status(), 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait AsError {
     /// The error itself.
     fn as_error(&self) -> &(dyn StdError + 'static);

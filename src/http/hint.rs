@@ -18,6 +18,18 @@ const EPOCH_LIKE: u64 = 1_000_000_000;
 /// pair of headers of its first drafts, `RateLimit-Remaining` with `RateLimit-Reset`, and the widespread
 /// `X-RateLimit-Remaining` with `X-RateLimit-Reset`, in seconds from now or since 1970. Of several headers
 /// of one name the first counts.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue};
+/// use seawall::http::hint;
+/// use std::time::Duration;
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert("ratelimit", HeaderValue::from_static(r#""default";r=0;t=50"#));
+/// assert_eq!(hint(&headers), Some(Duration::from_secs(50)));
+/// headers.insert("retry-after", HeaderValue::from_static("3"));
+/// assert_eq!(hint(&headers), Some(Duration::from_secs(3)));
+/// ```
 pub fn hint(headers: &HeaderMap) -> Option<Duration> {
     retry_after(headers)
         .or_else(|| rate_limit(headers))
@@ -28,6 +40,18 @@ pub fn hint(headers: &HeaderMap) -> Option<Duration> {
 /// What a `Retry-After` header says (RFC 9110 §10.2.3): seconds, or a date.
 ///
 /// A date in the past is no time at all. What is neither is `None`: there is no hint.
+///
+/// ```
+/// use http::{Response, header::RETRY_AFTER};
+/// use seawall::http::retry_after;
+/// use std::time::Duration;
+///
+/// let busy = Response::builder().status(503).header(RETRY_AFTER, "120").body(())?;
+/// assert_eq!(retry_after(busy.headers()), Some(Duration::from_secs(120)));
+/// let long_ago = Response::builder().header(RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT").body(())?;
+/// assert_eq!(retry_after(long_ago.headers()), Some(Duration::ZERO));
+/// # Ok::<(), http::Error>(())
+/// ```
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Some(seconds) = whole_seconds(value) {

@@ -12,13 +12,16 @@ use http::header::HOST;
 /// use seawall::circuit_breaker::CircuitBreakerLayer;
 /// use seawall::http::authority;
 ///
+/// let request = http::Request::get("http://Example.com:8080/orders").body(String::new())?;
+/// assert_eq!(authority(&request), "example.com:8080");
+///
 /// // One breaker per host, for no more than a hundred hosts.
 /// let layer = CircuitBreakerLayer::builder("upstreams")
 ///     .keyed(authority::<String>)
 ///     .max_keys(100)
 ///     .build()?;
-/// # let _ = layer;
-/// # Ok::<(), seawall::ConfigErrors>(())
+/// # drop(layer);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn authority<B>(request: &Request<B>) -> Cow<'_, str> {
     if let Some(authority) = request.uri().authority() {
@@ -32,6 +35,28 @@ pub fn authority<B>(request: &Request<B>) -> Cow<'_, str> {
 ///
 /// Paths of plain HTTP often hold identifiers, which make a key each: for those give
 /// [`keyed`](crate::circuit_breaker::Builder::keyed) the route instead.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use http::{Request, Response};
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+/// use seawall::{Error, http::path};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// // One breaker per method of a gRPC service: a broken report keeps nobody from paying.
+/// let breakers = CircuitBreakerLayer::builder("payments")
+///     .trip(Trip::consecutive(1))
+///     .keyed(path::<()>)
+///     .build()?;
+/// let handle = breakers.handle();
+/// let payments = ServiceBuilder::new().layer(breakers).map_err(Error::Inner).service(service_fn(
+///     |_: Request<()>| async { Ok::<_, std::io::Error>(Response::new("paid")) },
+/// ));
+///
+/// payments.oneshot(Request::post("http://pay:50051/payments.Payments/Charge").body(())?).await?;
+/// assert_eq!(&*handle.keys()[0], "/payments.Payments/Charge");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub fn path<B>(request: &Request<B>) -> Cow<'_, str> {
     Cow::Borrowed(request.uri().path())
 }

@@ -86,6 +86,43 @@ fn copy<B: ReplayableBody>(request: &Request<B>) -> Option<Request<B>> {
 ///
 /// Not every `Clone` is one: a clone of a channel shares what it gives. Implement it for a body of
 /// your own, or copy with a closure and [`Replay::allows`].
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use http::{Request, Response};
+/// use seawall::Error;
+/// use seawall::http::{HttpClassifier, Replay, ReplayableBody};
+/// use seawall::retry::RetryLayer;
+/// use std::io;
+/// use std::path::PathBuf;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// /// A body that is read from a file when it is sent, and can be read from there again.
+/// struct FromFile(PathBuf);
+///
+/// impl ReplayableBody for FromFile {
+///     fn try_clone(&self) -> Option<Self> {
+///         Some(Self(self.0.clone()))
+///     }
+/// }
+///
+/// static BUSY: AtomicBool = AtomicBool::new(true);
+/// let retry =
+///     RetryLayer::builder("store").classify(HttpClassifier).copy_with(Replay::default()).build()?;
+/// let store = ServiceBuilder::new().layer(retry).map_err(Error::Inner).service(service_fn(
+///     |upload: Request<FromFile>| async move {
+///         let status = if BUSY.swap(false, Ordering::Relaxed) { 503 } else { 201 };
+///         let FromFile(path) = upload.into_body();
+///         Ok::<_, io::Error>(Response::builder().status(status).body(path).unwrap())
+///     },
+/// ));
+///
+/// let upload = Request::put("http://store/backup").body(FromFile("backup.tar".into()))?;
+/// let stored = store.oneshot(upload).await?;
+/// assert_eq!((stored.status().as_u16(), stored.body().to_str()), (201, Some("backup.tar")));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait ReplayableBody: Sized {
     /// A body that begins where this one began, or `None` if that is no longer to be had.
     fn try_clone(&self) -> Option<Self>;

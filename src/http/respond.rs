@@ -66,6 +66,37 @@ impl RespondLayer {
     }
 
     /// Answers with what `render` makes of each error.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use http::{Request, Response, StatusCode};
+    /// use seawall::http::{RespondLayer, status_of};
+    /// use seawall::{Error, bulkhead::BulkheadLayer};
+    /// use std::convert::Infallible;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// /// Plain words, for people.
+    /// fn words(error: Option<&Error<Infallible>>) -> Response<String> {
+    ///     let status = match error {
+    ///         Some(Error::Rejected(why)) => status_of(why.reason()),
+    ///         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    ///     };
+    ///     let mut response = Response::new("Please come back later.".to_owned());
+    ///     *response.status_mut() = status;
+    ///     response
+    /// }
+    ///
+    /// let shop = BulkheadLayer::new("shop");
+    /// shop.drain().await; // from here on it refuses everybody
+    /// let server = ServiceBuilder::new()
+    ///     .layer(RespondLayer::with(words))
+    ///     .layer(shop)
+    ///     .map_err(Error::Inner)
+    ///     .service(service_fn(|_: Request<()>| async { Ok(Response::new(String::from("hello"))) }));
+    /// let answer = server.oneshot(Request::default()).await?;
+    /// assert_eq!((answer.status().as_u16(), &**answer.body()), (503, "Please come back later."));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn with<B, E, F>(render: F) -> RespondLayer<RenderBy<F>>
     where
         F: Fn(Option<&E>) -> Response<B>,
@@ -104,6 +135,33 @@ impl<B: From<String>, E: CallError> Render<B, E> for Problem {
 }
 
 /// A rejection as an HTTP answer: status, `Retry-After`, and a small problem document.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use http::{Response, StatusCode};
+/// use seawall::bulkhead::BulkheadLayer;
+/// use seawall::http::rejection_response;
+/// use seawall::{CallError, Error};
+/// use std::convert::Infallible;
+///
+/// /// In a handler that calls through a layer itself.
+/// async fn report(reports: &BulkheadLayer) -> Response<String> {
+///     let made = reports.run(|| async { Ok::<_, Error<Infallible>>("ready".to_owned()) }).await;
+///     match made {
+///         Ok(report) => Response::new(report),
+///         Err(Error::Rejected(why)) => rejection_response(&why),
+///         Err(Error::Inner(never)) => match never {},
+///     }
+/// }
+///
+/// let reports = BulkheadLayer::new("reports");
+/// assert_eq!(report(&reports).await.status(), StatusCode::OK);
+/// reports.drain().await;
+/// let refused = report(&reports).await;
+/// assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+/// assert!(refused.body().contains(r#""reason":"draining""#));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub fn rejection_response<B: From<String>>(rejected: &Rejected) -> Response<B> {
     let mut response = problem(status_of(rejected.reason()), rejected.reason().as_str());
     if let Some(delay) = rejected.retry_after() {
@@ -115,6 +173,14 @@ pub fn rejection_response<B: From<String>>(rejected: &Rejected) -> Response<B> {
 }
 
 /// The status that tells of a reason: 504 where time ran out, 503 for the rest.
+///
+/// ```
+/// use http::StatusCode;
+/// use seawall::{Reason, http::status_of};
+///
+/// assert_eq!(status_of(Reason::TimedOut), StatusCode::GATEWAY_TIMEOUT);
+/// assert_eq!(status_of(Reason::CircuitOpen), StatusCode::SERVICE_UNAVAILABLE);
+/// ```
 pub fn status_of(reason: Reason) -> StatusCode {
     match reason {
         Reason::TimedOut | Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,

@@ -25,17 +25,20 @@ pub const SERVER_DEADLINE: Duration = Duration::from_secs(10);
 /// [bulkhead](crate::bulkhead).
 ///
 /// ```
-/// use axum::{Router, routing::get};
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use axum::{Router, body::Body, extract::Request, routing::get};
 /// use seawall::{Error, http};
 /// use std::time::Duration;
-/// use tower::ServiceBuilder;
+/// use tower::{ServiceBuilder, ServiceExt};
 ///
 /// let server = http::server("orders").deadline(Duration::from_secs(5)).limit(200).build()?;
 /// let stack = ServiceBuilder::new().layer(server.clone()).map_err(Error::Inner);
 /// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(stack);
-/// # let _ = app;
-/// // When you shut down: `server.drain().await` takes no more, and waits for those under way.
-/// # Ok::<(), seawall::ConfigErrors>(())
+/// assert_eq!(app.clone().oneshot(Request::new(Body::empty())).await?.status(), 200);
+///
+/// server.drain().await; // when you shut down: takes no more, and waits for those under way
+/// assert_eq!(app.oneshot(Request::new(Body::empty())).await?.status(), 503);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub fn server(name: impl Into<Arc<str>>) -> ServerBuilder {
     ServerBuilder::new(name.into(), RespondLayer::new())

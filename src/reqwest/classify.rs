@@ -35,6 +35,26 @@ where
 /// | the request makes no sense | [`IGNORE`](Outcome::IGNORE), [unsent](Outcome::unsent) |
 /// | too many redirects, or in a circle | [`FAILURE`](Outcome::FAILURE) |
 /// | every other, a timeout too | [`TRANSIENT`](Outcome::TRANSIENT) |
+///
+/// ```
+/// use seawall::circuit_breaker::CircuitBreakerLayer;
+/// use seawall::{Error, Outcome, reqwest::of_error};
+///
+/// /// For calls that end with what the answer says, instead of with the answer.
+/// fn judge(error: &Error<reqwest::Error>) -> Outcome {
+///     match error {
+///         Error::Inner(error) if error.is_decode() => Outcome::FAILURE,
+///         Error::Inner(error) => of_error(error),
+///         Error::Rejected(_) => Outcome::IGNORE,
+///     }
+/// }
+///
+/// let breaker = CircuitBreakerLayer::builder("api").classify_error(judge).build()?;
+/// # drop(breaker);
+/// let nonsense = reqwest::Client::new().get("no address").build().unwrap_err();
+/// assert_eq!(judge(&Error::Inner(nonsense)), Outcome::IGNORE.unsent()); // no fault of the API
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
 pub fn of_error(error: &Error) -> Outcome {
     if let Some(status) = error.status() {
         wire::of_status(status, &HeaderMap::new())

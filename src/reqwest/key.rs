@@ -10,10 +10,13 @@ use reqwest::Request;
 /// use seawall::circuit_breaker::CircuitBreakerLayer;
 /// use seawall::reqwest::authority;
 ///
+/// let request = reqwest::Request::new(reqwest::Method::GET, "http://Example.com:8080/".parse()?);
+/// assert_eq!(authority(&request), "example.com:8080");
+///
 /// // One breaker per host, for no more than a hundred hosts.
 /// let layer = CircuitBreakerLayer::builder("upstreams").keyed(authority).max_keys(100).build()?;
-/// # let _ = layer;
-/// # Ok::<(), seawall::ConfigErrors>(())
+/// # drop(layer);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn authority(request: &Request) -> Cow<'_, str> {
     let url = request.url();

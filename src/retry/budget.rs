@@ -22,13 +22,19 @@ use crate::time::Clock;
 /// gets.
 ///
 /// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::Error;
 /// use seawall::retry::{Budget, RetryLayer};
+/// use std::io;
 ///
 /// let budget = Budget::builder().cap(20.0).per_success(0.1).build()?;
 /// let reads = RetryLayer::builder("orders-read").budget(budget.clone()).build()?;
 /// let writes = RetryLayer::builder("orders-write").budget(budget).build()?;
-/// # let _ = (reads, writes);
-/// # Ok::<(), seawall::ConfigErrors>(())
+///
+/// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
+/// assert!(reads.run(down).await.is_err()); // with two repetitions
+/// assert!(writes.handle().budget().unwrap().balance() < 19.0);
+/// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Budget(Arc<Account>);
@@ -124,6 +130,27 @@ impl fmt::Debug for Budget {
 }
 
 /// The price of one attempt, taken out of a [`Budget`].
+///
+/// ```
+/// use seawall::retry::{Budget, Withdrawal};
+///
+/// /// Sends once more if the budget has it: for a loop of your own that shares it with a layer.
+/// fn again(budget: &Budget, send: impl FnOnce() -> bool) -> Option<bool> {
+///     let price: Withdrawal = budget.withdraw()?;
+///     let is_sent = send();
+///     if is_sent {
+///         price.give_back(budget); // a repetition that helps costs nothing
+///     }
+///     Some(is_sent)
+/// }
+///
+/// let budget = Budget::builder().cap(2.0).per_second(0.0).build()?;
+/// assert_eq!(again(&budget, || true), Some(true));
+/// assert_eq!(budget.balance(), 2.0);
+/// assert_eq!([again(&budget, || false), again(&budget, || false)], [Some(false); 2]);
+/// assert_eq!(again(&budget, || true), None); // it is spent
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "give it back if the attempt succeeds"]
 pub struct Withdrawal {

@@ -6,6 +6,28 @@ use std::time::Duration;
 ///
 /// See the [table of defaults](crate::retry#defaults). They are checked when a layer is built from
 /// them or a running policy is [reloaded](super::RetryHandle::reload).
+///
+/// ```
+/// use seawall::retry::{Backoff, Dials, Jitter, OnRefusal, RetryLayer};
+/// use std::time::Duration;
+///
+/// // From a file of settings (with the feature `serde`); what it does not name has its default.
+/// let dials: Dials = serde_json::from_str(
+///     r#"{
+///         "attempts": 4,
+///         "backoff": { "base": "50ms", "cap": "2s", "jitter": "equal" },
+///         "on_refusal": "wait"
+///     }"#,
+/// )?;
+/// let backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(2));
+/// assert_eq!(dials.backoff, backoff.jitter(Jitter::Equal));
+/// assert_eq!(dials.on_refusal, OnRefusal::Wait);
+///
+/// let search = RetryLayer::from_dials("search", dials)?;
+/// assert_eq!(search.handle().dials().attempts, 4);
+/// assert!(serde_json::from_str::<Dials>(r#"{ "tries": 4 }"#).is_err()); // there is no such dial
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -117,6 +139,24 @@ impl Backoff {
 }
 
 /// How chance comes into a wait (Brooker, AWS Architecture Blog, 2015).
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::Error;
+/// use seawall::retry::{Backoff, Jitter, RetryLayer};
+/// use std::{io, time::Duration};
+/// use tokio::time::Instant;
+///
+/// // A nightly job, alone with its dependency: nobody to keep out of step with.
+/// let wait = Backoff::exponential(Duration::from_secs(1), Duration::from_secs(60));
+/// let export = RetryLayer::builder("export").backoff(wait.jitter(Jitter::None)).build()?;
+///
+/// let started = Instant::now();
+/// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
+/// assert!(export.run(down).await.is_err());
+/// assert_eq!(started.elapsed().as_secs(), 1 + 2); // between three attempts
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -135,6 +175,28 @@ pub enum Jitter {
 
 /// What to do when one of our own layers further in refuses the call: an open circuit, a full
 /// bulkhead.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+/// use seawall::retry::{OnRefusal, RetryLayer};
+/// use seawall::Error;
+/// use std::io;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// // A worker that has time: it waits until the circuit lets a probe through.
+/// static DOWN: AtomicBool = AtomicBool::new(true);
+/// let worker = ServiceBuilder::new()
+///     .layer(RetryLayer::builder("store").on_refusal(OnRefusal::Wait).cloned().build()?)
+///     .layer(CircuitBreakerLayer::builder("store").trip(Trip::consecutive(1)).build()?)
+///     .map_err(Error::Inner)
+///     .service(service_fn(|_: u32| async {
+///         if DOWN.swap(false, Ordering::Relaxed) { Err(io::Error::other("reset")) } else { Ok("stored") }
+///     }));
+/// assert_eq!(worker.oneshot(7).await?, "stored");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

@@ -12,6 +12,31 @@ use crate::shell::gate::Gate;
 use crate::source::Source;
 
 /// Sees and steers one retry. Cheap to clone.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::retry::{RetryHandle, RetryLayer};
+/// use seawall::{ConfigErrors, Error};
+/// use std::io;
+///
+/// /// In an emergency: nothing is tried twice.
+/// fn stop_retrying(search: &RetryHandle) -> Result<(), ConfigErrors> {
+///     let mut dials = search.dials();
+///     dials.attempts = 1;
+///     search.reload(dials)
+/// }
+///
+/// let search = RetryLayer::new("search");
+/// let handle = search.handle();
+/// let full = handle.budget().map(|budget| budget.balance());
+///
+/// stop_retrying(&handle)?;
+/// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
+/// assert!(search.run(down).await.is_err());
+/// assert_eq!(handle.budget().map(|budget| budget.balance()), full); // no repetition was paid for
+/// assert_eq!(handle.in_flight(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct RetryHandle {
     retry: Arc<dyn Steered>,

@@ -6,6 +6,20 @@ use std::time::Duration;
 ///
 /// Every value is valid: `ZERO` gives only answers that are there at once, `Duration::MAX` is no
 /// limit.
+///
+/// ```
+/// use seawall::timeout::{Dials, TimeoutLayer};
+/// use std::time::Duration;
+///
+/// // From a file of settings (with the feature `serde`); what it does not name has its default.
+/// let dials: Dials = serde_json::from_str(r#"{ "limit": "250ms" }"#)?;
+/// assert_eq!(dials, Duration::from_millis(250).into());
+///
+/// let search = TimeoutLayer::from_dials("search", dials)?;
+/// assert_eq!(search.handle().dials().limit, Duration::from_millis(250));
+/// assert!(serde_json::from_str::<Dials>(r#"{ "timeout": "250ms" }"#).is_err()); // no such dial
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]

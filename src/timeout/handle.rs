@@ -10,6 +10,32 @@ use crate::shell::gate::Gate;
 use crate::source::Source;
 
 /// Sees and steers one timeout. Cheap to clone.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::timeout::{TimeoutHandle, TimeoutLayer};
+/// use seawall::{ConfigErrors, Error};
+/// use std::{convert::Infallible, time::Duration};
+/// use tokio::time::sleep;
+///
+/// /// While the index is rebuilt, answers are slow and better than none.
+/// fn be_patient(search: &TimeoutHandle) -> Result<(), ConfigErrors> {
+///     let mut dials = search.dials();
+///     dials.limit *= 10;
+///     search.reload(dials)
+/// }
+///
+/// let search = TimeoutLayer::new("search", Duration::from_millis(100));
+/// let slow = || async {
+///     sleep(Duration::from_millis(500)).await;
+///     Ok::<_, Error<Infallible>>("found")
+/// };
+/// assert!(search.run(slow).await.is_err());
+/// be_patient(&search.handle())?;
+/// assert_eq!(search.run(slow).await?, "found");
+/// assert_eq!(search.handle().in_flight(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct TimeoutHandle {
     gate: Arc<Gate<Policy>>,

@@ -162,6 +162,36 @@ impl<L, K> Builder<L, K> {
     }
 
     /// Asks how long each request may take; `None` stands for the layer's own limit.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::{Error, timeout::TimeoutLayer};
+    /// use std::{convert::Infallible, time::Duration};
+    /// use tokio::time::sleep;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// enum Query {
+    ///     Lookup,
+    ///     Report,
+    /// }
+    ///
+    /// let limits = TimeoutLayer::builder("database")
+    ///     .limit(Duration::from_secs(1))
+    ///     .limit_by(|query: &Query| match query {
+    ///         Query::Lookup => None,
+    ///         Query::Report => Some(Duration::from_secs(60)),
+    ///     })
+    ///     .build()?;
+    /// let database = ServiceBuilder::new().layer(limits).map_err(Error::Inner).service(service_fn(
+    ///     |_: Query| async {
+    ///         sleep(Duration::from_secs(5)).await;
+    ///         Ok::<_, Infallible>("rows")
+    ///     },
+    /// ));
+    /// assert!(database.clone().oneshot(Query::Lookup).await.is_err());
+    /// assert_eq!(database.oneshot(Query::Report).await?, "rows");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn limit_by<Req, F>(self, limit: F) -> Builder<ByRequest<F>, K>
     where
         F: Fn(&Req) -> Option<Duration>,

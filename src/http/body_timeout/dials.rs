@@ -7,6 +7,20 @@ use crate::config::{ConfigError, ConfigErrors};
 /// The settings of a body timeout: plain values, which can be turned while bodies are flowing.
 ///
 /// `Duration::MAX` is no limit.
+///
+/// ```
+/// use seawall::http::body_timeout::{BodyTimeoutLayer, Dials};
+/// use std::time::Duration;
+///
+/// // From a file of settings (with the feature `serde`); what it does not name has its default.
+/// let dials: Dials = serde_json::from_str(r#"{ "idle": "3s" }"#)?;
+/// assert_eq!((dials.idle, dials.total), (Duration::from_secs(3), Duration::MAX));
+///
+/// let files = BodyTimeoutLayer::from_dials("files", dials)?;
+/// assert_eq!(files.handle().dials().idle, Duration::from_secs(3));
+/// assert!(serde_json::from_str::<Dials>(r#"{ "idol": "3s" }"#).is_err()); // there is no such dial
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]

@@ -9,6 +9,27 @@ use crate::config::ConfigErrors;
 use crate::source::Source;
 
 /// Sees and steers one body timeout. Cheap to clone.
+///
+/// ```
+/// use seawall::ConfigErrors;
+/// use seawall::http::body_timeout::{BodyTimeoutHandle, BodyTimeoutLayer};
+/// use std::time::Duration;
+///
+/// /// What an operator's command does, for the bodies to come.
+/// fn set_idle(files: &BodyTimeoutHandle, idle: Duration) -> Result<(), ConfigErrors> {
+///     let mut dials = files.dials();
+///     dials.idle = idle;
+///     files.reload(dials)
+/// }
+///
+/// let files = BodyTimeoutLayer::new("files");
+/// let handle = files.handle();
+/// set_idle(&handle, Duration::from_secs(30))?;
+/// assert_eq!(handle.dials().idle, Duration::from_secs(30));
+/// assert!(set_idle(&handle, Duration::ZERO).is_err());
+/// assert_eq!(handle.dials().idle, Duration::from_secs(30)); // what was wrong changed nothing
+/// # Ok::<(), seawall::ConfigErrors>(())
+/// ```
 #[derive(Clone)]
 pub struct BodyTimeoutHandle {
     policy: Arc<Policy>,

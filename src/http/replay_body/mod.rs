@@ -53,6 +53,27 @@ pub struct ReplayBody<B> {
 }
 
 /// Why a clone of a body cannot be read.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use bytes::Bytes;
+/// use http_body_util::{BodyExt, channel::Channel};
+/// use seawall::http::{ReplayBody, ReplayError};
+/// use std::convert::Infallible;
+///
+/// let (mut upload, body) = Channel::<Bytes, Infallible>::new(2);
+/// for part in ["more than ", "may be kept"] {
+///     upload.send_data(part.into()).await?;
+/// }
+/// drop(upload);
+///
+/// let first = ReplayBody::new(body, 64); // one frame, for it counts for so much
+/// let second = first.try_clone().expect("nothing was lost yet");
+/// assert_eq!(first.collect().await?.to_bytes(), "more than may be kept");
+/// let lost = second.collect().await.unwrap_err();
+/// assert_eq!(lost.downcast_ref(), Some(&ReplayError::OverCap));
+/// # Ok::<(), tower::BoxError>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {

@@ -1,7 +1,10 @@
 //! The public API, written down: a change that users see shows as a change of `docs/api.txt`.
 //!
+//! `examples` asks for an example of each name.
+//!
 //! Everything that is `pub` can be named from outside, or `unreachable_pub` would complain.
 
+mod examples;
 mod names;
 mod print;
 
