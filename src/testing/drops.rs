@@ -17,6 +17,22 @@ const MOST_POLLS: u32 = 1000;
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Where a future was dropped.
+///
+/// ```
+/// use seawall::testing::{Dropped, Endless, drop_at_every_poll};
+/// use tokio::task::yield_now;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+/// #     .block_on(async {
+/// let mut ended = Vec::new();
+/// let note = async |(), dropped: Dropped| ended.push((dropped.polls, dropped.over));
+/// assert_eq!(drop_at_every_poll(async || (), |()| yield_now(), note).await, Ok(2));
+/// assert_eq!(ended, [(0, false), (1, false), (2, true)]);
+///
+/// let hangs = drop_at_every_poll(async || (), |()| std::future::pending::<()>(), async |(), _| {});
+/// assert_eq!(hangs.await, Err(Endless::NeverWoken(1)));
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dropped {

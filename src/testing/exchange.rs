@@ -16,7 +16,7 @@ pub struct Broken;
 ///
 /// let numbers = Exchange::echo(|| Broken); // u32, given back
 /// let words = Exchange::new(|| "hello".to_owned(), |word: String| word.len(), || Broken);
-/// # let _ = (numbers, words);
+/// assert_eq!((numbers.request(), words.request().as_str()), (7, "hello"));
 /// ```
 pub struct Exchange<Req, Res, E> {
     request: Arc<dyn Fn() -> Req + Send + Sync>,

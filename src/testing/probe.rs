@@ -80,6 +80,22 @@ pub struct Probe<Req, Res, E> {
 }
 
 /// The books of a probe and all its clones, and the script that they follow.
+///
+/// ```
+/// use seawall::testing::{Breach, Broken, Exchange, Ledger, Probe, Ready, Reply};
+/// use tower::{Service, ServiceExt};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let (ledger, mut probe): (Ledger, Probe<u32, u32, Broken>) = Probe::new(Exchange::echo(|| Broken));
+/// ledger.set_ready(Ready::After(2)); // it has to be asked three times
+/// ledger.set_reply(Reply::Fails);
+/// assert_eq!(probe.ready().await?.call(7).await, Err(Broken));
+/// ledger.set_reply(Reply::Answers);
+/// assert_eq!(probe.call(7).await, Ok(7)); // which a layer must not do
+/// assert_eq!((ledger.calls(), ledger.in_flight()), (2, 0));
+/// assert_eq!(ledger.breaches(), [Breach::CalledUnready]);
+/// # Ok::<(), Broken>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone)]
 pub struct Ledger(Arc<Mutex<Books>>);
 

@@ -21,6 +21,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "http::body_timeout::ResponseFuture",
             "http::drain::ResponseFuture",
             "retry::ResponseFuture",
+            "testing::ProbeFuture",
             "timeout::ResponseFuture",
         ],
     ),

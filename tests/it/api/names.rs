@@ -51,7 +51,10 @@ impl Crate {
         for item in &items {
             let Item::Mod(child) = item else { continue };
             let gates: Vec<_> = child.attrs.iter().filter_map(cfg).collect();
-            if gates.iter().any(|gate| gate.contains("test")) {
+            if gates
+                .iter()
+                .any(|gate| gate.split(is_no_word).any(|word| matches!(word, "test" | "doctest")))
+            {
                 continue; // the tests, and the guides, which are text
             }
             let mut below = path.clone();
@@ -198,6 +201,10 @@ fn walk_on(
     } else {
         walk(tree, (here, next), paths, is_public, found);
     }
+}
+
+fn is_no_word(c: char) -> bool {
+    !c.is_alphanumeric()
 }
 
 pub(super) fn is_pub(vis: &Visibility) -> bool {
