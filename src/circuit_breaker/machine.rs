@@ -334,9 +334,6 @@ impl Breaker {
 impl Forgettable for Breaker {
     fn is_at_rest(&mut self, law: &Law, now: Tick) -> bool {
         self.settle_in(law, now);
-        if self.open_holds > 0 || self.closed_holds > 0 {
-            return false;
-        }
         match &self.phase {
             Phase::Closed { ramp: None } => {
                 // What it holds may be so old that the next failure would drop it.

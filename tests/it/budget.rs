@@ -145,8 +145,20 @@ async fn a_success_pays_in_and_a_retry_that_succeeds_gets_its_price_back() {
     }
     assert!(near(budget.balance(), 10.0), "helpful retries are not rationed: {budget:?}");
 
+    let (calls, (_, taking)) = (Calls::default(), taking(ms(10)));
+    let slowly = service_fn(move |request| {
+        let (fails, answer) = (calls.note() % 2 == 1, taking.clone().oneshot(request));
+        async move { if fails { Err(Error::Inner(broken("no"))) } else { answer.await } }
+    });
+    let slowly = Boxed::new(drawing(&budget).layer(slowly));
+    for _ in 0..10 {
+        assert!(slowly.clone().oneshot(7).await.is_ok());
+    }
+    assert!(near(budget.balance(), 10.0), "however long they take: {budget:?}");
+
     let down = Boxed::new(drawing(&budget).layer(answering(|_| Err(broken("no"))).1));
     fails(&down, 50).await;
+    assert_eq!(format!("{budget:?}"), "Budget { balance: 0.0, .. }");
     let up = Boxed::new(drawing(&budget).layer(answering(Ok).1));
     for nth in 1_u32..=60 {
         assert!(up.clone().oneshot(7).await.is_ok());

@@ -129,6 +129,15 @@ fn the_slot_of_a_probe_that_was_given_up_comes_back_at_once() {
 }
 
 #[test]
+fn probes_given_up_reopen_nothing_where_they_are_ignored() {
+    let mut lab = under(Abandonment::Ignore);
+    lab.trip();
+    lab.rest();
+    give_up(&mut lab, 100);
+    assert_eq!(lab.state(), State::HalfOpen);
+}
+
+#[test]
 fn ignored_they_never_open_it_and_as_failures_they_do_at_once() {
     assert_eq!(give_up(&mut under(Abandonment::Ignore), 1_000), 1_001);
     let mut lab = under(Abandonment::Failure);

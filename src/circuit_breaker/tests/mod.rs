@@ -12,6 +12,7 @@ mod agreement;
 mod explore;
 mod extremes;
 mod figures;
+mod forgetting;
 mod keys;
 #[cfg(seawall_loom)]
 mod loom;

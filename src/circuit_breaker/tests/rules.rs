@@ -155,6 +155,18 @@ fn a_call_that_grew_slow_is_counted_once_however_it_ends() {
 }
 
 #[test]
+fn a_call_of_an_earlier_era_that_grows_slow_says_nothing() {
+    let trip = Trip::slow_rate(0.5, Duration::from_secs(1)).over_calls(10).at_least(1);
+    let mut lab = by(trip);
+    let pass = lab.admit();
+    lab.command(Command::Reset);
+    lab.overdue(pass);
+    assert_eq!(lab.state(), State::Closed);
+    lab.grows_slow();
+    assert_eq!(lab.opened_by(), Some(Cause::SlowRate));
+}
+
+#[test]
 fn a_slow_probe_is_a_failed_one_and_counts_once() {
     let mut lab = by(Trip::slow_rate(1.0, Duration::from_secs(1)).or(Trip::consecutive(5)));
     lab.trip();

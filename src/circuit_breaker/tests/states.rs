@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::Cause;
+use crate::machine::Wake;
 
 #[test]
 fn seventeen_failures_open_it_cold_or_after_a_healthy_year() {
@@ -232,4 +233,45 @@ fn a_slow_start_doubles_the_admitted_share_from_a_sixteenth() {
         assert!((seen - share).abs() < 0.02, "{seen} instead of {share}");
         lab.wait(2 * SECOND);
     }
+}
+
+#[test]
+fn without_a_ramp_it_is_closed_for_good_at_once() {
+    let mut lab = Lab::with(|dials| dials.ramp = Duration::ZERO);
+    lab.trip();
+    lab.recover();
+    assert!(lab.machine.digest(&lab.law).quiet, "nothing is left that a success would change");
+}
+
+/// Whoever waits for a place hears of each one that comes free.
+#[test]
+fn as_many_look_again_as_may_go() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    lab.rest();
+    let probe = lab.admit();
+    assert_eq!(lab.settle(probe, Health::Pushback).wake, Wake::Some(1), "its slot is free");
+    for allowed in [2, 4, 8] {
+        assert_eq!(lab.call(Health::Good).wake, Wake::Some(allowed));
+    }
+    assert_eq!(lab.call(Health::Bad).wake, Wake::Some(4));
+}
+
+#[test]
+fn its_digest_says_until_when_it_refuses_every_call() {
+    let mut lab = Lab::with(|_| ());
+    let until = |lab: &Lab| lab.machine.digest(&lab.law).refuse_until;
+    assert_eq!(until(&lab), Tick::ZERO);
+    lab.trip();
+    assert_eq!(Some(until(&lab)), lab.machine.probes_at());
+    let mut shadow = lab.clone();
+    shadow.law.shadow = true;
+    assert_eq!(until(&shadow), Tick::ZERO, "in shadow it refuses none");
+    lab.rest();
+    let probe = lab.admit();
+    assert_eq!(until(&lab), lab.now.plus(50 * MS), "then the next probe may go");
+    let _ = lab.settle(probe, Health::Good);
+    assert_eq!(until(&lab), Tick::ZERO, "there is room for a second");
+    lab.command(Command::HoldOpen);
+    assert_eq!(until(&lab), Tick::NEVER);
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::circuit_breaker::Trip;
 use crate::event::Cause;
-use crate::machine::PassKind;
+use crate::machine::{PassKind, Wake};
 
 const HOLDS: [Command; 2] = [Command::HoldOpen, Command::HoldClosed];
 
@@ -120,6 +120,27 @@ fn a_reset_closes_it_and_forgets_everything_but_the_holds() {
     }
 }
 
+#[test]
+fn a_reset_wakes_all_who_wait_for_a_place_in_the_ramp() {
+    let mut lab = Lab::with(|dials| dials.ramp = Duration::from_secs(1));
+    lab.trip();
+    lab.recover();
+    let effect = lab.step(Input::Command(Command::Reset));
+    assert_eq!(effect.wake, Wake::All);
+}
+
+#[test]
+fn what_tripped_it_is_not_why_a_hand_holds_it_open() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    assert_ne!(lab.machine.digest(&lab.law).measured, crate::Measured::Nothing);
+    lab.command(Command::HoldOpen);
+    let verdict = lab.step(Input::Admit).verdict;
+    let measured = crate::Measured::Nothing;
+    assert_eq!(verdict, Verdict::Refuse { until: Tick::NEVER, measured });
+    assert_eq!(lab.machine.digest(&lab.law).measured, measured);
+}
+
 // pitfall B26
 #[test]
 fn new_dials_leave_the_state_alone_in_every_state() {
@@ -169,6 +190,20 @@ fn two_rules_of_a_kind_keep_each_its_own_evidence() {
     assert_eq!(lab.state(), State::Closed, "nine of the last twenty");
     let _ = lab.call(Health::Bad);
     assert_eq!(lab.state(), State::Open);
+}
+
+// pitfall B26
+#[test]
+fn a_rule_that_is_added_counts_and_one_that_is_taken_away_does_not() {
+    let (few, more) = (Trip::default(), Trip::default().or(Trip::consecutive(3)));
+    let mut lab = Lab::with(|dials| dials.trip = few.clone());
+    for (trip, opens) in [(more, true), (few, false)] {
+        lab.law = Law::from_dials(&Dials { trip, ..Dials::default() }).unwrap();
+        let _ = lab.step(Input::Configure);
+        lab.calls(Health::Bad, 3);
+        assert_eq!(lab.state() == State::Open, opens);
+        lab.command(Command::Reset);
+    }
 }
 
 #[test]

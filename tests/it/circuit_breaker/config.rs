@@ -112,6 +112,8 @@ fn everything_that_is_wrong_is_said_at_once() {
     ];
     assert_eq!(fields, expected);
     let message = errors.to_string();
+    assert!(message.starts_with("invalid configuration: failure_rate = 2.0: "), "{message}");
+    assert_eq!((&errors).into_iter().count(), expected.len());
     for error in &errors {
         assert!(message.contains(&error.to_string()), "{message}");
     }

@@ -1,0 +1,88 @@
+//! When a table of breakers may forget one: it must then do as a new one would, or nearly so.
+
+use super::*;
+use crate::circuit_breaker::Trip;
+use crate::machine::Forgettable;
+
+const MEMORY: u64 = 300 * SECOND;
+
+impl Lab {
+    fn is_at_rest(&self) -> bool {
+        self.machine.clone().is_at_rest(&self.law, self.now)
+    }
+
+    /// Holds it to be at rest once so long has passed, and not before.
+    fn rests_after(mut self, nanos: u64, why: &str) {
+        assert!(!self.is_at_rest(), "{why}: at once");
+        self.wait(nanos - 1);
+        assert!(!self.is_at_rest(), "{why}: early");
+        self.wait(1);
+        assert!(self.is_at_rest(), "{why}: late");
+    }
+}
+
+/// A failure is dropped by the next one if it is older than the memory: until then it counts.
+#[test]
+fn closed_it_may_go_if_it_holds_nothing_against_its_dependency() {
+    let rate = Trip::failure_rate(0.5).over_calls(20);
+    let slow = Trip::slow_rate(0.5, Duration::from_secs(1)).or(rate.clone());
+    for trip in [Trip::default(), Trip::consecutive(5), rate, slow] {
+        let mut lab = Lab::with(|dials| dials.trip = trip.clone());
+        assert!(lab.is_at_rest(), "{trip:?}");
+        lab.calls(Health::Good, 3);
+        assert!(lab.is_at_rest(), "successes are nothing against it: {trip:?}");
+        let _ = lab.call(Health::Bad);
+        lab.rests_after(MEMORY + 1, &format!("{trip:?}"));
+    }
+}
+
+#[test]
+fn calls_given_up_are_held_against_it_as_long_as_failures() {
+    let mut lab = Lab::with(|_| ());
+    let pass = lab.admit();
+    let _ = lab.abandon(pass);
+    lab.rests_after(MEMORY + 1, "given up");
+}
+
+#[test]
+fn open_it_may_go_when_nobody_asked_for_the_memory_after_its_rest() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    let rest = lab.rest_left();
+    lab.rests_after(rest + MEMORY + 1, "open");
+}
+
+#[test]
+fn half_open_it_may_go_as_late_but_not_while_a_probe_is_out() {
+    let mut lab = Lab::with(|_| ());
+    lab.trip();
+    lab.rest();
+    let probe = lab.admit();
+    let mut hangs = lab.clone();
+    hangs.wait(YEAR);
+    assert!(!hangs.is_at_rest(), "its answer would be lost");
+    let _ = lab.abandon(probe);
+    lab.rests_after(50 * MS + MEMORY + 1, "half open, and the next probe may go after 50 ms");
+}
+
+#[test]
+fn while_the_load_comes_back_it_stays() {
+    let mut lab = Lab::with(|dials| dials.ramp = Duration::from_secs(1));
+    lab.trip();
+    lab.recover();
+    lab.rests_after(SECOND, "ramp");
+}
+
+#[test]
+fn while_a_hand_holds_it_it_stays() {
+    for (hold, release) in
+        [(Command::HoldOpen, Command::ReleaseOpen), (Command::HoldClosed, Command::ReleaseClosed)]
+    {
+        let mut lab = Lab::with(|_| ());
+        lab.command(hold);
+        lab.wait(YEAR);
+        assert!(!lab.is_at_rest(), "{hold:?}");
+        lab.command(release);
+        assert!(lab.is_at_rest(), "{release:?}");
+    }
+}
