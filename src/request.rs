@@ -39,11 +39,11 @@ use crate::time;
 ///
 /// impl CloneRequest<Query> for Reads {
 ///     fn clone_request(&self, query: &Query) -> Option<Query> {
-///         Some(query.clone())
+///         matches!(query, Query::Read(_)).then(|| query.clone())
 ///     }
 ///
-///     fn repeats(&self, copy: &Query) -> bool {
-///         matches!(copy, Query::Read(_))
+///     fn clone_unsent(&self, query: &Query) -> Option<Query> {
+///         Some(query.clone())
 ///     }
 /// }
 ///

@@ -213,18 +213,12 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
     /// # Errors
     ///
     /// Everything that is wrong with the dials of any layer; an attempt timeout that is not shorter
-    /// than the deadline, so that no second attempt could ever follow one that hangs; a wait in line that
-    /// is no shorter than the deadline.
+    /// than the deadline, so that no second attempt could ever follow one that hangs.
     pub fn build(mut self) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
         let mut problems = Vec::new();
         if self.attempt_timeout >= self.deadline {
             let accepted = format!("less than deadline = {:?}", self.deadline);
             problems.push(ConfigError::new("attempt_timeout", self.attempt_timeout, accepted));
-        }
-        let bulkhead::Dials { queue, max_wait, .. } = self.bulkhead;
-        if queue > 0 && max_wait >= self.deadline {
-            let accepted = format!("less than deadline = {:?}", self.deadline);
-            problems.push(ConfigError::new("max_wait", max_wait, accepted));
         }
         self.retry.total = self.retry.total.min(self.deadline);
         let name = || Arc::clone(&self.name);
