@@ -45,8 +45,16 @@ async fn server(busy: u32) -> (String, Arc<Mutex<Vec<Bytes>>>) {
                             http::Response::builder().status(302).header("location", "/circle");
                         return Ok(answer.body(Full::default()).unwrap());
                     }
+                    let away = request.uri().path() == "/away";
                     let body = request.into_body().collect().await.unwrap().to_bytes();
                     seen.lock().unwrap().push(body);
+                    if away {
+                        let nowhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                        let there = format!("http://{}/", nowhere.local_addr().unwrap());
+                        let answer =
+                            http::Response::builder().status(303).header("location", there);
+                        return Ok(answer.body(Full::default()).unwrap());
+                    }
                     let fails = count.fetch_add(1, Ordering::Relaxed) < busy;
                     let status = if fails { 503 } else { 200 };
                     let answer = http::Response::builder().status(status);
@@ -96,6 +104,15 @@ async fn a_post_or_a_stream_is_sent_once() {
         let status = send(request.build().unwrap()).await.unwrap().status();
         assert_eq!((status, bodies.lock().unwrap().len()), (StatusCode::SERVICE_UNAVAILABLE, 1));
     }
+}
+
+// pitfall B29: reqwest follows redirects by itself, and says of the second hop that nobody was there.
+#[tokio::test]
+async fn a_post_that_was_acted_on_is_not_repeated_because_it_led_nowhere() {
+    let (url, bodies) = server(0).await;
+    let post = client().post(format!("{url}away")).body("once").build().unwrap();
+    assert!(matches!(send(post).await, Err(Error::Inner(error)) if error.is_connect()));
+    assert_eq!(*bodies.lock().unwrap(), ["once"]);
 }
 
 #[test]
