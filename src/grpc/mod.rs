@@ -24,7 +24,7 @@ pub const PREVIOUS_ATTEMPTS: http::HeaderName =
 
 pub use classify::{Code, GrpcClassifier, of_code};
 pub use health::{HealthBody, HealthService, WATCHERS};
-pub use respond::{Trailers, code_of, respond};
+pub use respond::{Trailers, code_of, refusals, respond};
 pub use stacks::{client, server};
 pub use timeout::{format_timeout, parse_timeout};
 pub use trailers::{StatusInTrailers, at_trailers};

@@ -5,7 +5,7 @@ use http::{HeaderValue, Response};
 
 use super::classify::Code;
 use crate::error::{CallError, Reason};
-use crate::http::{Render, RespondLayer};
+use crate::http::{RefusalsLayer, Render, RespondLayer};
 
 /// Turns the errors of a stack into gRPC answers; the [`RespondLayer`] of gRPC.
 ///
@@ -31,6 +31,32 @@ use crate::http::{Render, RespondLayer};
 /// ```
 pub const fn respond() -> RespondLayer<Trailers> {
     RespondLayer::of(Trailers)
+}
+
+/// Turns the refusals of a client's stack into gRPC answers; the [`RefusalsLayer`] of gRPC.
+///
+/// A generated client shows its caller any error of a layer as a status of code `Unknown`. With this
+/// outermost a refusal is `UNAVAILABLE` or `DEADLINE_EXCEEDED` there, as if a server had said so, with
+/// `grpc-retry-pushback-ms` where the time to come back is known.
+///
+/// ```
+/// use seawall::http::{RecordBodyLayer, ReplayBody};
+/// use seawall::{ConfigErrors, Error, grpc};
+/// use tonic::{body::Body, client::GrpcService, transport::Channel};
+/// use tower::ServiceBuilder;
+///
+/// fn guard(channel: Channel) -> Result<impl GrpcService<Body>, ConfigErrors> {
+///     Ok(ServiceBuilder::new()
+///         .layer(grpc::refusals())
+///         .layer(RecordBodyLayer::default())
+///         .layer(grpc::client("orders").build()?)
+///         .map_err(Error::Inner)
+///         .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new))
+///         .service(channel))
+/// }
+/// ```
+pub const fn refusals() -> RefusalsLayer<Trailers> {
+    RefusalsLayer::of(Trailers)
 }
 
 /// Renders rejections as trailers-only answers; see [`respond`].

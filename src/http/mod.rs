@@ -35,6 +35,7 @@ mod hint;
 mod key;
 #[cfg(feature = "http2")]
 mod over_http2;
+mod refusals;
 mod replay;
 mod replay_body;
 mod respond;
@@ -59,6 +60,7 @@ pub use key::{authority, path};
 #[cfg(feature = "http2")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http2")))]
 pub use over_http2::OverHttp2;
+pub use refusals::{Refusals, RefusalsFuture, RefusalsLayer};
 pub use replay::{Replay, ReplayableBody};
 pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, ReplayError};
 pub use respond::{

@@ -108,3 +108,28 @@ async fn a_server_may_learn_from_its_own_trailers() {
     let status = unary(&client, say("hello")).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "circuit_open"));
 }
+
+#[tokio::test]
+async fn a_refusal_of_the_client_is_a_code_to_its_caller_if_that_was_asked_for() {
+    let (peer, _bell) = Peer::new();
+    let channel = serve(peer.service()).await;
+    let breaker = || {
+        let breaker = CircuitBreakerLayer::builder("orders").classify(GrpcClassifier);
+        breaker.finish(at_trailers()).trip(Trip::consecutive(1)).build().unwrap()
+    };
+    let plain =
+        ServiceBuilder::new().layer(breaker()).map_err(Error::Inner).service(channel.clone());
+    unary(&plain, say("unavailable")).await.unwrap_err();
+    let status = unary(&plain, say("hello")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unknown);
+
+    let told = ServiceBuilder::new()
+        .layer(grpc::refusals())
+        .layer(breaker())
+        .map_err(Error::Inner)
+        .service(channel);
+    unary(&told, say("unavailable")).await.unwrap_err();
+    let status = unary(&told, say("hello")).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "circuit_open"));
+    assert!(pushback(&status).is_some());
+}

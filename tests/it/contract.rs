@@ -58,7 +58,9 @@ async fn the_layers_of_http_keep_the_contract() {
     use http_body_util::Full;
     use seawall::http::body_timeout::BodyTimeoutLayer;
     use seawall::http::drain::DrainLayer;
-    use seawall::http::{ReadDeadlineLayer, RespondLayer, TimeoutHeader, WriteDeadlineLayer};
+    use seawall::http::{
+        ReadDeadlineLayer, RefusalsLayer, RespondLayer, TimeoutHeader, WriteDeadlineLayer,
+    };
 
     let full = || Full::<Bytes>::from("a body");
     let exchange = || {
@@ -72,6 +74,7 @@ async fn the_layers_of_http_keep_the_contract() {
     Contract::new(exchange(), || BodyTimeoutLayer::new("kit")).check().await.unwrap();
     Contract::new(exchange(), DrainLayer::new).check().await.unwrap();
     // It answers where the others fail.
+    Contract::new(exchange(), RefusalsLayer::new).check().await.unwrap();
     let respond = Contract::new(exchange(), RespondLayer::new);
     let respond = respond.without(Check::AnswersArePassedOn).without(Check::ReadyErrorIsTold);
     respond.check().await.unwrap();

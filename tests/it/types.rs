@@ -222,6 +222,9 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::RenderBy<fn(&Rejected) -> http::Response<String>>: Copy;
         seawall::http::RespondLayer: Clone;
         seawall::http::Respond<Inner, seawall::http::Problem>: Clone;
+        seawall::http::RefusalsLayer: Copy;
+        seawall::http::Refusals<Inner>: Clone;
+        seawall::http::RefusalsFuture<std::future::Ready<u32>, seawall::http::Problem>: ;
         seawall::http::ServerBuilder: Clone;
         seawall::http::ServerLayer: Clone;
         seawall::http::Server<Inner>: Clone;
