@@ -11,7 +11,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
 use super::machine::{Attempts, Failed, Law, Next};
-use super::payment::Payment;
 use super::policy::{Flight, Kind};
 use super::travels::{Kit, Spare, Travels};
 use crate::classify::Classify;
@@ -64,7 +63,6 @@ pub(super) enum Source<S> {
 /// What a call has been through.
 struct Journey<E> {
     attempts: Attempts,
-    payment: Option<Payment>,
     /// When the first attempt was first found pending, or failed.
     started: Option<Instant>,
     last_error: Option<E>,
@@ -143,10 +141,9 @@ where
                             }
                         }
                         Poll::Pending => {
-                            let journey = this.journey.get_or_insert_default();
-                            journey.begin();
+                            this.journey.get_or_insert_default().begin();
                             if this.attempt.as_ref().is_called() {
-                                journey.pay();
+                                this.flight.begin();
                                 this.timer.set(None);
                                 return Poll::Pending;
                             }
@@ -202,10 +199,10 @@ where
         if outcome.health != Health::Good || outcome.again != Again::Never {
             return Err(outcome);
         }
-        policy.note_success(this.journey.as_mut().and_then(|journey| journey.payment.take()));
+        policy.note_success();
         policy.note_good_end(|| this.journey.as_ref().and_then(Journey::took));
         *this.stage = Stage::Over;
-        this.flight.end();
+        this.flight.succeed();
         Ok(())
     }
 
@@ -219,7 +216,6 @@ where
         let this = self.project();
         let journey = this.journey.get_or_insert_default();
         let Some(policy) = this.flight.policy() else { return Some(result) };
-        journey.pay();
         policy.note_attempt();
         let rejection = result.as_ref().err().and_then(CallError::rejected);
         let copied = outcome.again != Again::Never
@@ -236,8 +232,8 @@ where
                 this.flight.end();
                 Some(result)
             }
-            (Next::Wait(wait), payment) => {
-                journey.payment = payment;
+            (Next::Wait(wait), withdrawal) => {
+                this.flight.pay(withdrawal);
                 // A refused response is dropped here, before the wait (pitfall B15).
                 journey.last_error = result.err();
                 let at = time::now().checked_add(Duration::from_nanos(wait));
@@ -290,14 +286,15 @@ where
     fn lose_patience(self: Pin<&mut Self>) -> S::Error {
         let mut this = self.project();
         let journey = this.journey.get_or_insert_default();
-        journey.payment = None;
         this.attempt.as_mut().end();
         this.timer.set(None);
         *this.stage = Stage::Over;
+        let unspent = this.flight.take_unspent();
         let Some(policy) = this.flight.end() else {
             unreachable!("a call has its lane until it is over")
         };
         let begun = journey.attempts.number().saturating_sub(1);
+        policy.give_back(unspent);
         policy.note_stop(begun, Stop::Deadline);
         match journey.last_error.take() {
             Some(error) => {
@@ -312,7 +309,7 @@ where
 
 impl<E> Default for Journey<E> {
     fn default() -> Self {
-        Self { attempts: Attempts::FIRST, payment: None, started: None, last_error: None }
+        Self { attempts: Attempts::FIRST, started: None, last_error: None }
     }
 }
 
@@ -320,13 +317,6 @@ impl<E> Journey<E> {
     /// The clock starts at the first `Pending` or failure.
     fn begin(&mut self) {
         self.started.get_or_insert_with(time::now);
-    }
-
-    /// The attempt that was paid for has begun.
-    fn pay(&mut self) {
-        if let Some(payment) = &mut self.payment {
-            payment.begin();
-        }
     }
 
     /// Nanoseconds left for further attempts, if there is a limit.

@@ -101,7 +101,6 @@ mod future;
 mod handle;
 mod layer;
 mod machine;
-mod payment;
 mod policy;
 mod service;
 #[cfg(test)]

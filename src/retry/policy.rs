@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge};
 
-use super::budget::Budget;
+use super::budget::{Budget, Withdrawal};
 use super::dials::Dials;
 use super::machine::{Attempts, Failed, Law, Next};
-use super::payment::Payment;
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Stop};
 use crate::shell::gate::Lane;
@@ -126,7 +125,7 @@ impl<C> Policy<C> {
         failed: Failed,
         kind: Kind,
         left: Option<u64>,
-    ) -> (Next, Option<Payment>) {
+    ) -> (Next, Option<Withdrawal>) {
         if let Some(stop) = attempts.last(law, failed) {
             return (Next::Stop(stop), None); // before the user's own backoff is asked
         }
@@ -134,7 +133,7 @@ impl<C> Policy<C> {
         let own = self.backoff_by.as_ref().map(|own| crate::time::nanos(own(before.number())));
         let next = attempts.fail(law, failed, left, own, fastrand::u64(..));
         let Next::Wait(wait) = next else { return (next, None) };
-        let payment = match &self.budget {
+        let withdrawal = match &self.budget {
             None => None,
             Some(budget) => {
                 let price = match kind {
@@ -145,7 +144,7 @@ impl<C> Policy<C> {
                     *attempts = before;
                     return (Next::Stop(Stop::Budget), None);
                 }
-                price.map(|price| Payment::new(budget.clone(), price))
+                price
             }
         };
         self.meter(|handles| {
@@ -154,7 +153,7 @@ impl<C> Policy<C> {
         });
         let (attempt, wait) = (attempts.number(), Duration::from_nanos(wait));
         self.reporter.tell_now(EventKind::Retrying { attempt, wait });
-        (next, payment)
+        (next, withdrawal)
     }
 
     /// A call failed, and that is that.
@@ -188,13 +187,17 @@ impl<C> Policy<C> {
 
     /// A call succeeded.
     #[inline]
-    pub(super) fn note_success(&self, payment: Option<Payment>) {
+    pub(super) fn note_success(&self) {
         if let Some(budget) = &self.budget {
             budget.deposit();
-            if let Some(payment) = payment {
-                payment.refund();
-                self.meter(|handles| self.set_budget(handles));
-            }
+        }
+    }
+
+    /// An attempt that was paid for succeeded, or did not begin.
+    pub(super) fn give_back(&self, withdrawal: Option<Withdrawal>) {
+        if let (Some(budget), Some(withdrawal)) = (&self.budget, withdrawal) {
+            withdrawal.give_back(budget);
+            self.meter(|handles| self.set_budget(handles));
         }
     }
 
@@ -224,34 +227,67 @@ impl<C> fmt::Debug for Policy<C> {
 // ===== flights =====
 
 /// A call under way: counted once, as abandoned if it is dropped.
-pub(super) struct Flight<C>(Option<Arc<Lane<Policy<C>>>>);
+pub(super) struct Flight<C> {
+    lane: Option<Arc<Lane<Policy<C>>>>,
+    /// The price of the attempt to come or under way; it comes back if that succeeds, or never begins.
+    price: Option<Withdrawal>,
+    has_begun: bool,
+}
 
 impl<C> Flight<C> {
     #[inline]
     pub(super) fn new(lane: Arc<Lane<Policy<C>>>) -> Self {
-        Self(Some(lane))
+        Self { lane: Some(lane), price: None, has_begun: false }
     }
 
     /// No call.
     pub(super) const fn over() -> Self {
-        Self(None)
+        Self { lane: None, price: None, has_begun: false }
     }
 
     #[inline]
     pub(super) fn policy(&self) -> Option<&Policy<C>> {
-        self.0.as_deref().map(|lane| &**lane)
+        self.lane.as_deref().map(|lane| &**lane)
     }
 
     /// The call is over, and was counted.
     #[inline]
     pub(super) fn end(&mut self) -> Option<Arc<Lane<Policy<C>>>> {
-        self.0.take()
+        self.lane.take()
+    }
+
+    /// The call succeeded, and was counted.
+    #[inline]
+    pub(super) fn succeed(&mut self) {
+        let price = self.price.take();
+        if let Some(lane) = self.end()
+            && price.is_some()
+        {
+            lane.give_back(price);
+        }
+    }
+
+    /// The attempt under way failed, and another one is paid for, or none.
+    pub(super) fn pay(&mut self, price: Option<Withdrawal>) {
+        (self.price, self.has_begun) = (price, false);
+    }
+
+    /// The attempt is under way.
+    pub(super) const fn begin(&mut self) {
+        self.has_begun = true;
+    }
+
+    /// The price of an attempt that never began.
+    pub(super) fn take_unspent(&mut self) -> Option<Withdrawal> {
+        self.price.take().filter(|_| !self.has_begun)
     }
 
     /// Nobody will hear how the call ended.
     #[inline(never)]
     fn be_lost(&mut self) {
+        let unspent = self.take_unspent();
         if let Some(lane) = self.end() {
+            lane.give_back(unspent);
             lane.note_end(Ended::Abandoned, None);
         }
     }
@@ -260,7 +296,7 @@ impl<C> Flight<C> {
 impl<C> Drop for Flight<C> {
     #[inline]
     fn drop(&mut self) {
-        if self.0.is_some() {
+        if self.lane.is_some() {
             self.be_lost();
         }
     }
