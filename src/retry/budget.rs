@@ -1,6 +1,7 @@
 //! What retries may cost.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::config::{ConfigError, ConfigErrors};
@@ -105,7 +106,7 @@ impl Budget {
         let (terms, now) = (&self.0.terms, self.now_ms());
         let take = |word| Balance::unpack(word).without(terms, now, price).map(Balance::pack);
         self.0.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
-        Some(Withdrawal { price })
+        NonZeroU32::new(price).map(|price| Withdrawal { price })
     }
 
     #[inline]
@@ -154,13 +155,13 @@ impl fmt::Debug for Budget {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "give it back if the attempt succeeds"]
 pub struct Withdrawal {
-    price: u32,
+    price: NonZeroU32,
 }
 
 impl Withdrawal {
     /// The attempt succeeded: `budget` gets the price back.
     pub fn give_back(self, budget: &Budget) {
-        budget.pay_in(self.price);
+        budget.pay_in(self.price.get());
     }
 }
 
