@@ -11,7 +11,7 @@ use crate::request::Call;
 
 /// Headers that speak of deadlines, attempts, idempotency and priority: those of gRPC, of Envoy, of RFC
 /// 9218 and of the IETF draft on idempotency keys.
-const STRIPPED: [HeaderName; 14] = [
+static STRIPPED: [HeaderName; 14] = [
     HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("grpc-previous-rpc-attempts"),
     HeaderName::from_static("x-envoy-attempt-count"),
@@ -98,7 +98,7 @@ impl EdgeLayer {
     /// The headers that are taken out of every request: those of gRPC, of Envoy, of RFC 9218 and of the
     /// IETF draft on idempotency keys that speak of deadlines, attempts, idempotency and priority.
     pub fn stripped() -> impl Iterator<Item = HeaderName> {
-        STRIPPED.into_iter()
+        STRIPPED.iter().cloned()
     }
 
     /// Takes out this header too.

@@ -13,6 +13,9 @@ use crate::request::CloneRequest;
 /// was [certainly never sent](crate::Sent::Never), because no connection came about or a layer further
 /// in refused it, is safe to repeat.
 ///
+/// So every request is copied beforehand, with its headers and extensions. A copy of `Bytes`, `Full` and
+/// what is recorded shares the body; one of a `String` or a `Vec` doubles it.
+///
 /// By default the others are the idempotent methods (RFC 9110 §9.2.2: GET, HEAD, OPTIONS, TRACE, PUT,
 /// DELETE). A request that bears an [idempotency key](Self::key_header) may be repeated whatever its
 /// method: by sending one its author says that the server will act on it once. Every gRPC call is a

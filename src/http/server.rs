@@ -121,7 +121,28 @@ impl<R, F> ServerBuilder<R, F> {
 
     /// Answers refusals with what this layer makes of them, instead of problem documents.
     pub fn respond<R2>(self, respond: RespondLayer<R2>) -> ServerBuilder<R2, F> {
-        let finish = self.finish;
+        self.with(|_, finish| (respond, finish))
+    }
+
+    /// Says how long a request holds its place: by default until its answer begins; with
+    /// [`AtEnd`](super::AtEnd) until the body was sent. Then whoever asks for much and reads slowly
+    /// holds a place for as long as the connection lasts: give connections a limit where callers are
+    /// strangers.
+    pub fn finish<F2>(self, finish: F2) -> ServerBuilder<R, F2> {
+        self.with(|respond, _| (respond, finish))
+    }
+
+    /// Tells `observer` of the events of both layers. May be called more than once.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    fn with<R2, F2>(
+        self,
+        change: impl FnOnce(RespondLayer<R>, F) -> (RespondLayer<R2>, F2),
+    ) -> ServerBuilder<R2, F2> {
+        let (respond, finish) = change(self.respond, self.finish);
         ServerBuilder {
             name: self.name,
             respond,
@@ -132,29 +153,6 @@ impl<R, F> ServerBuilder<R, F> {
             finish,
             observers: self.observers,
         }
-    }
-
-    /// Says how long a request holds its place: by default until its answer begins; with
-    /// [`AtEnd`](super::AtEnd) until the body was sent. Then whoever asks for much and reads slowly
-    /// holds a place for as long as the connection lasts: give connections a limit where callers are
-    /// strangers.
-    pub fn finish<F2>(self, finish: F2) -> ServerBuilder<R, F2> {
-        ServerBuilder {
-            name: self.name,
-            respond: self.respond,
-            edge: self.edge,
-            believed: self.believed,
-            deadline: self.deadline,
-            bulkhead: self.bulkhead,
-            finish,
-            observers: self.observers,
-        }
-    }
-
-    /// Tells `observer` of the events of both layers. May be called more than once.
-    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
-        self.observers.add(observer);
-        self
     }
 
     /// Builds the layer.
@@ -240,7 +238,8 @@ impl<R, F> ServerLayer<R, F> {
         self.places.in_flight()
     }
 
-    /// Takes no further requests, and returns when those under way are over. There is no way back.
+    /// Takes no further requests, and returns when none [holds a place](ServerBuilder::finish): bodies may
+    /// still be on their way. There is no way back.
     pub async fn drain(&self) {
         self.places.drain().await;
     }
