@@ -1,10 +1,9 @@
 //! The number of an attempt on the wire, for the one who is called.
 
-use std::task::{Context, Poll};
-
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use tower::{Layer, Service};
+use tower::Layer;
 
+use super::amend::{Amend, Amended};
 use crate::request::Call;
 
 /// Writes into each request that goes out how many attempts were sent before it, so that whoever is
@@ -57,42 +56,24 @@ impl<S> Layer<S> for WriteAttemptLayer {
     type Service = WriteAttempt<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WriteAttempt { inner, layer: self.clone() }
+        Amended::by(self, inner)
     }
 }
 
 /// Writes numbers of attempts; see [`WriteAttemptLayer`].
-#[derive(Debug, Clone)]
-pub struct WriteAttempt<S> {
-    inner: S,
-    layer: WriteAttemptLayer,
-}
+pub type WriteAttempt<S> = Amended<S, WriteAttemptLayer>;
 
-impl<S, B> Service<Request<B>> for WriteAttempt<S>
-where
-    S: Service<Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
+impl Amend for WriteAttemptLayer {
+    fn amend<B>(&self, request: &mut Request<B>) {
         let before = |call: &Call| {
             // What was never sent was no attempt to whoever is called.
             let ours = call.attempt.saturating_sub(1).saturating_sub(call.unsent);
             call.prior.saturating_add(ours)
         };
         match request.extensions().get().map_or(0, before) {
-            0 => request.headers_mut().remove(&self.layer.name),
-            before => {
-                request.headers_mut().insert(self.layer.name.clone(), HeaderValue::from(before))
-            }
+            0 => request.headers_mut().remove(&self.name),
+            before => request.headers_mut().insert(self.name.clone(), HeaderValue::from(before)),
         };
-        self.inner.call(request)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Deadlines on the wire: read from requests that come in, written to requests that go out.
 
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Request};
-use tower::{Layer, Service};
+use tower::Layer;
 
+use super::amend::{Amend, Amended};
 use crate::config::{ConfigError, ConfigErrors};
 use crate::request::{Call, Deadline};
 
@@ -132,32 +132,16 @@ impl<S> Layer<S> for ReadDeadlineLayer {
     type Service = ReadDeadline<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ReadDeadline { inner, layer: self.clone() }
+        Amended::by(self, inner)
     }
 }
 
 /// Reads deadlines; see [`ReadDeadlineLayer`].
-#[derive(Debug, Clone)]
-pub struct ReadDeadline<S> {
-    inner: S,
-    layer: ReadDeadlineLayer,
-}
+pub type ReadDeadline<S> = Amended<S, ReadDeadlineLayer>;
 
-impl<S, B> Service<Request<B>> for ReadDeadline<S>
-where
-    S: Service<Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        self.layer.take(&mut request);
-        self.inner.call(request)
+impl Amend for ReadDeadlineLayer {
+    fn amend<B>(&self, request: &mut Request<B>) {
+        self.take(request);
     }
 }
 
@@ -193,31 +177,16 @@ impl<S> Layer<S> for WriteDeadlineLayer {
     type Service = WriteDeadline<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WriteDeadline { inner, layer: self.clone() }
+        Amended::by(self, inner)
     }
 }
 
 /// Writes deadlines; see [`WriteDeadlineLayer`].
-#[derive(Debug, Clone)]
-pub struct WriteDeadline<S> {
-    inner: S,
-    layer: WriteDeadlineLayer,
-}
+pub type WriteDeadline<S> = Amended<S, WriteDeadlineLayer>;
 
-impl<S, B> Service<Request<B>> for WriteDeadline<S>
-where
-    S: Service<Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let WriteDeadlineLayer { header, margin } = &self.layer;
+impl Amend for WriteDeadlineLayer {
+    fn amend<B>(&self, request: &mut Request<B>) {
+        let Self { header, margin } = self;
         let deadline = request.extensions().get::<Call>().and_then(|call| call.deadline);
         if let Some(deadline) = deadline.filter(|deadline| *deadline != Deadline::NEVER) {
             let name = header.name();
@@ -227,6 +196,5 @@ where
             let left = there.map_or(left, |there| there.min(left));
             request.headers_mut().insert(name, header.write(left));
         }
-        self.inner.call(request)
     }
 }

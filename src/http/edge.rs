@@ -1,10 +1,9 @@
 //! The edge: what a caller says about its call is not believed unless it was switched on.
 
-use std::task::{Context, Poll};
-
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use tower::{Layer, Service};
+use tower::Layer;
 
+use super::amend::{Amend, Amended};
 use super::{ReadDeadlineLayer, Replay, attempt};
 use crate::config::{ConfigError, ConfigErrors};
 use crate::request::Call;
@@ -220,31 +219,15 @@ impl<S> Layer<S> for EdgeLayer {
     type Service = Edge<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Edge { inner, layer: self.clone() }
+        Amended::by(self, inner)
     }
 }
 
 /// Believes nobody; see [`EdgeLayer`].
-#[derive(Debug, Clone)]
-pub struct Edge<S> {
-    inner: S,
-    layer: EdgeLayer,
-}
+pub type Edge<S> = Amended<S, EdgeLayer>;
 
-impl<S, B> Service<Request<B>> for Edge<S>
-where
-    S: Service<Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        self.layer.sift(&mut request);
-        self.inner.call(request)
+impl Amend for EdgeLayer {
+    fn amend<B>(&self, request: &mut Request<B>) {
+        self.sift(request);
     }
 }

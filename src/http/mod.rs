@@ -21,6 +21,7 @@
 //! # Ok::<(), seawall::ConfigErrors>(())
 //! ```
 
+mod amend;
 mod at_end;
 mod attempt;
 mod carry;
@@ -44,6 +45,7 @@ mod server;
 pub mod body_timeout;
 pub mod drain;
 
+pub use amend::Amended;
 pub use at_end::{AtEnd, AtFirstByte, AtTrailers, HeadKnows, JudgeTrailers, SettleBody};
 pub use attempt::{WriteAttempt, WriteAttemptLayer};
 pub use carry::InExtensions;

@@ -215,6 +215,7 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::WriteDeadline<Inner>: Clone;
         seawall::http::WriteAttemptLayer: Clone;
         seawall::http::WriteAttempt<Inner>: Clone;
+        seawall::http::Amended<Inner, seawall::http::EdgeLayer>: Clone;
         seawall::http::EdgeLayer: Clone;
         seawall::http::Edge<Inner>: Clone;
         seawall::http::HealthEndpoint: Clone;

@@ -35,6 +35,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "circuit_breaker::CircuitBreaker",
             "circuit_breaker::KeyedCircuitBreaker",
             "health::Health",
+            "http::Amended",
             "http::Edge",
             "http::ReadDeadline",
             "http::RecordBody",
