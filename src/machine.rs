@@ -13,30 +13,30 @@ use crate::time::{Tick, nanos};
 
 /// A law.
 pub(crate) trait Machine: Clone + Debug + Eq + Send + 'static {
-    /// What the law is told by its user. The machine does not own it: one set of dials is shared
+    /// What the law is told by its user. The machine does not own it: one set of settings is shared
     /// by all keys of a policy.
-    type Dials: Debug + Send + Sync + 'static;
+    type Config: Debug + Send + Sync + 'static;
 
     /// The same as its user wrote it.
     type Written: Clone + Debug + Send + Sync + 'static;
 
     /// One to which nothing has happened yet.
-    fn new(dials: &Self::Dials) -> Self;
+    fn new(config: &Self::Config) -> Self;
 
     /// The one door. Each step may use one random `draw`.
-    fn step(&mut self, dials: &Self::Dials, now: Tick, draw: u64, input: Input) -> Effect;
+    fn step(&mut self, config: &Self::Config, now: Tick, draw: u64, input: Input) -> Effect;
 
     /// What the shell may decide by itself until the next step.
-    fn digest(&self, dials: &Self::Dials) -> Digest;
+    fn digest(&self, config: &Self::Config) -> Digest;
 
     /// What the shell has to measure for it.
-    fn vigil(dials: &Self::Dials) -> Vigil;
+    fn vigil(config: &Self::Config) -> Vigil;
 }
 
 /// A machine that may be one of many, each of which is forgotten when it says nothing any more.
 pub(crate) trait Forgettable: Machine {
     /// Whether nothing would be lost by forgetting it.
-    fn is_at_rest(&mut self, dials: &Self::Dials, now: Tick) -> bool;
+    fn is_at_rest(&mut self, config: &Self::Config, now: Tick) -> bool;
 }
 
 /// What the shell has to measure for a machine.
@@ -60,7 +60,7 @@ pub(crate) enum Input {
     Abandon { pass: Pass, waited: Option<u64> },
     /// Somebody gave an order.
     Command(Command),
-    /// The dials were turned.
+    /// The settings were turned.
     Configure,
 }
 

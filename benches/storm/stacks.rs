@@ -99,7 +99,7 @@ impl Contender {
             }
             Self::SeawallBulkhead => {
                 let bulkhead = Settings::get().bulkhead.clone();
-                let bulkhead = BulkheadLayer::from_dials("storm", bulkhead);
+                let bulkhead = BulkheadLayer::from_config("storm", bulkhead);
                 let stack = ServiceBuilder::new()
                     .layer(breaker(seed))
                     .layer(bulkhead.expect("valid settings"))
@@ -135,7 +135,7 @@ where
     let deadline = TimeoutLayer::builder("deadline").limit(Duration::MAX).carry(InCarried).build();
     let settings = Settings::get();
     let retry = RetryLayer::builder("storm")
-        .dials(settings.retry.clone())
+        .config(settings.retry.clone())
         .budget(settings.budget.build().expect("a valid budget"))
         .classify(Judge)
         .carry(InCarried)
@@ -150,7 +150,7 @@ where
 
 fn breaker(seed: u64) -> CircuitBreakerLayer<Judge> {
     CircuitBreakerLayer::builder("storm")
-        .dials(Settings::get().breaker.clone())
+        .config(Settings::get().breaker.clone())
         .seed(seed)
         .classify(Judge)
         .build()

@@ -9,10 +9,10 @@ use seawall::{bulkhead, circuit_breaker, retry, stack};
 /// The settings of a stack of ours.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) retry: retry::Dials,
+    pub(crate) retry: retry::Config,
     pub(crate) budget: BudgetBuilder,
-    pub(crate) breaker: circuit_breaker::Dials,
-    pub(crate) bulkhead: bulkhead::Dials,
+    pub(crate) breaker: circuit_breaker::Config,
+    pub(crate) bulkhead: bulkhead::Config,
 }
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
@@ -22,17 +22,15 @@ impl Default for Settings {
         Self {
             retry: attempts(stack::ATTEMPTS),
             budget: Budget::builder(),
-            breaker: circuit_breaker::Dials::default(),
-            bulkhead: bulkhead::Dials::default(),
+            breaker: circuit_breaker::Config::default(),
+            bulkhead: bulkhead::Config::default(),
         }
     }
 }
 
-/// The dials of the ready-made stack.
-fn attempts(attempts: u32) -> retry::Dials {
-    let mut dials = retry::Dials::default();
-    dials.attempts = attempts;
-    dials
+/// The settings of the ready-made stack.
+fn attempts(attempts: u32) -> retry::Config {
+    retry::Config { attempts, ..retry::Config::default() }
 }
 
 impl Settings {

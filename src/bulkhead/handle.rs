@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::dials::Dials;
+use super::config::Config;
 use super::machine::Law;
 use super::policy::Policy;
 use crate::config::ConfigErrors;
@@ -21,9 +21,9 @@ use crate::source::Source;
 ///
 /// /// What an operator's command does.
 /// fn set_limit(reports: &BulkheadHandle, limit: u32) -> Result<(), ConfigErrors> {
-///     let mut dials = reports.dials();
-///     dials.limit = limit;
-///     reports.reload(dials)
+///     let mut config = reports.config();
+///     config.limit = limit;
+///     reports.reload(config)
 /// }
 ///
 /// let reports = BulkheadLayer::builder("reports").limit(1).queue(10).build()?;
@@ -73,19 +73,19 @@ impl BulkheadHandle {
         self.gate.occupancy().waiting
     }
 
-    /// The dials in force.
-    pub fn dials(&self) -> Dials {
-        self.gate.dials()
+    /// The settings in force.
+    pub fn config(&self) -> Config {
+        self.gate.config()
     }
 
-    /// Turns the dials. Calls under way keep their places, though the limit is lower now; if it is
+    /// Reloads the settings. Calls under way keep their places, though the limit is lower now; if it is
     /// higher, those who wait come in. Those who wait keep the patience they came with.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials; then the old ones stay in force.
-    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
-        self.gate.turn(Law::from_dials(&dials)?, dials);
+    /// Everything that is wrong with the settings; then the old ones stay in force.
+    pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
+        self.gate.reload(Law::from_config(&config)?, config);
         Ok(())
     }
 }

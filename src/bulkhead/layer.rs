@@ -7,7 +7,7 @@ use std::time::Duration;
 use tower::{Layer, Service};
 
 use super::backpressure::BackpressureLayer;
-use super::dials::{Dials, Order};
+use super::config::{Config, Order};
 use super::handle::BulkheadHandle;
 use super::machine::Law;
 use super::policy::Policy;
@@ -38,26 +38,26 @@ pub struct BulkheadLayer<F = AtHead, K = NoCarry> {
 impl BulkheadLayer {
     /// A bulkhead with every setting at its [default](super#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let dials = Dials::default();
+        let config = Config::default();
         let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
-        let policy = Policy::new(reporter, Law::of_defaults(), dials);
+        let policy = Policy::new(reporter, Law::of_defaults(), config);
         Self { gate: Arc::new(Gate::new(policy)), finish: AtHead, carry: NoCarry }
     }
 
-    /// A bulkhead with these dials, for instance from a configuration file.
+    /// A bulkhead with these settings, for instance from a configuration file.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials.
-    pub fn from_dials(name: impl Into<Arc<str>>, dials: Dials) -> Result<Self, ConfigErrors> {
-        Self::builder(name).dials(dials).build()
+    /// Everything that is wrong with the settings.
+    pub fn from_config(name: impl Into<Arc<str>>, config: Config) -> Result<Self, ConfigErrors> {
+        Self::builder(name).config(config).build()
     }
 
     /// Starts to build a bulkhead.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
         Builder {
             name: name.into(),
-            dials: Dials::default(),
+            config: Config::default(),
             finish: AtHead,
             carry: NoCarry,
             observers: Observers::default(),
@@ -148,40 +148,40 @@ impl<F, K> fmt::Debug for BulkheadLayer<F, K> {
 #[derive(Debug, Clone)]
 pub struct Builder<F = AtHead, K = NoCarry> {
     name: Arc<str>,
-    dials: Dials,
+    config: Config,
     finish: F,
     carry: K,
     observers: Observers,
 }
 
 impl<F, K> Builder<F, K> {
-    /// Sets [`Dials::limit`].
+    /// Sets [`Config::limit`].
     pub fn limit(mut self, limit: u32) -> Self {
-        self.dials.limit = limit;
+        self.config.limit = limit;
         self
     }
 
-    /// Sets [`Dials::queue`].
+    /// Sets [`Config::queue`].
     pub fn queue(mut self, queue: u32) -> Self {
-        self.dials.queue = queue;
+        self.config.queue = queue;
         self
     }
 
-    /// Sets [`Dials::max_wait`].
+    /// Sets [`Config::max_wait`].
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.dials.max_wait = max_wait;
+        self.config.max_wait = max_wait;
         self
     }
 
-    /// Sets [`Dials::order`].
+    /// Sets [`Config::order`].
     pub fn order(mut self, order: Order) -> Self {
-        self.dials.order = order;
+        self.config.order = order;
         self
     }
 
-    /// Sets all dials at once.
-    pub fn dials(mut self, dials: Dials) -> Self {
-        self.dials = dials;
+    /// Sets all settings at once.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
         self
     }
 
@@ -193,15 +193,15 @@ impl<F, K> Builder<F, K> {
 
     /// Decides when a call frees its place, by default [when its answer arrives](AtHead).
     pub fn finish<F2>(self, finish: F2) -> Builder<F2, K> {
-        let Self { name, dials, carry, observers, .. } = self;
-        Builder { name, dials, finish, carry, observers }
+        let Self { name, config, carry, observers, .. } = self;
+        Builder { name, config, finish, carry, observers }
     }
 
     /// Reads the deadline that travels with each request: a call does not wait beyond it, and does
     /// not get a place that comes too late.
     pub fn carry<K2>(self, carry: K2) -> Builder<F, K2> {
-        let Self { name, dials, finish, observers, .. } = self;
-        Builder { name, dials, finish, carry, observers }
+        let Self { name, config, finish, observers, .. } = self;
+        Builder { name, config, finish, carry, observers }
     }
 
     /// Builds the layer.
@@ -210,9 +210,9 @@ impl<F, K> Builder<F, K> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<BulkheadLayer<F, K>, ConfigErrors> {
-        let law = Law::from_dials(&self.dials)?;
+        let law = Law::from_config(&self.config)?;
         let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.dials)));
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.config)));
         Ok(BulkheadLayer { gate, finish: self.finish, carry: self.carry })
     }
 }

@@ -1,13 +1,13 @@
 //! The law of a bulkhead: who may enter, who waits, who is next.
 
-use super::dials::{Dials, Order};
+use super::config::{Config, Order};
 use crate::config::{ConfigError, ConfigErrors};
 use crate::time::nanos;
 
 /// The most calls at a time, and the most that wait: what fits a word together.
 const MOST: u32 = 1_000_000;
 
-/// Dials made ready.
+/// Config made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Law {
     pub(crate) limit: u32,
@@ -109,12 +109,12 @@ impl Occupancy {
 impl Law {
     #[expect(clippy::expect_used, reason = "a test builds from the defaults")]
     pub(crate) fn of_defaults() -> Self {
-        Self::from_dials(&Dials::default()).expect("the defaults are valid")
+        Self::from_config(&Config::default()).expect("the defaults are valid")
     }
 
-    /// Everything that is wrong with the dials, or the law they make.
-    pub(crate) fn from_dials(dials: &Dials) -> Result<Self, ConfigErrors> {
-        let Dials { limit, queue, max_wait, order } = dials;
+    /// Everything that is wrong with the settings, or the law they make.
+    pub(crate) fn from_config(config: &Config) -> Result<Self, ConfigErrors> {
+        let Config { limit, queue, max_wait, order } = config;
         let mut problems = Vec::new();
         if !(1..=MOST).contains(limit) {
             problems.push(ConfigError::new("limit", limit, format!("1 to {MOST}")));

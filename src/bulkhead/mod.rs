@@ -45,16 +45,16 @@
 //!
 //! # Defaults
 //!
-//! | dial | default | what it does |
+//! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`limit`](Dials::limit) | [64](LIMIT) | calls at a time |
-//! | [`queue`](Dials::queue) | [0](QUEUE) | calls that may wait |
-//! | [`max_wait`](Dials::max_wait) | [1 s](MAX_WAIT) | how long a call waits at most |
-//! | [`order`](Dials::order) | [`OldestFirst`](Order::OldestFirst) | who is next |
+//! | [`limit`](Config::limit) | [64](LIMIT) | calls at a time |
+//! | [`queue`](Config::queue) | [0](QUEUE) | calls that may wait |
+//! | [`max_wait`](Config::max_wait) | [1 s](MAX_WAIT) | how long a call waits at most |
+//! | [`order`](Config::order) | [`OldestFirst`](Order::OldestFirst) | who is next |
 //!
 //! # Rejections
 //!
-//! [`Full`](crate::Reason::Full), at once or after [`max_wait`](Dials::max_wait), with the calls in
+//! [`Full`](crate::Reason::Full), at once or after [`max_wait`](Config::max_wait), with the calls in
 //! flight, the limit and the queue; [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) for one
 //! whose own deadline ends while it waits; [`Draining`](crate::Reason::Draining) after
 //! [`BulkheadLayer::drain`].
@@ -76,7 +76,7 @@
 //! given a place and is dropped before it notices hands it on.
 
 mod backpressure;
-mod dials;
+mod config;
 mod future;
 mod handle;
 mod layer;
@@ -87,7 +87,7 @@ mod service;
 mod tests;
 
 pub use backpressure::{Backpressure, BackpressureLayer};
-pub use dials::{Dials, LIMIT, MAX_WAIT, Order, QUEUE};
+pub use config::{Config, LIMIT, MAX_WAIT, Order, QUEUE};
 pub use future::ResponseFuture;
 pub use handle::BulkheadHandle;
 pub use layer::{Builder, BulkheadLayer};

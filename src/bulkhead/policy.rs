@@ -8,7 +8,7 @@ use std::time::Duration;
 use metrics::{Gauge, Histogram};
 use tokio::time::Instant;
 
-use super::dials::Dials;
+use super::config::Config;
 use super::machine::{Effect, Input, Law, Occupancy};
 use crate::error::{Measured, Reason, Rejected};
 use crate::finish::Ending;
@@ -39,7 +39,7 @@ pub(crate) struct Policy {
     limit: AtomicU32,
     /// How many may wait.
     queue: AtomicU32,
-    dials: Live<(Law, Dials)>,
+    config: Live<(Law, Config)>,
     line: Line,
 }
 
@@ -74,13 +74,13 @@ pub(super) enum Entry {
 }
 
 impl Policy {
-    pub(super) fn new(reporter: Reporter<BulkheadMeter>, law: Law, dials: Dials) -> Self {
+    pub(super) fn new(reporter: Reporter<BulkheadMeter>, law: Law, config: Config) -> Self {
         let policy = Self {
             reporter,
             word: AtomicU64::new(Occupancy::default().pack()),
             limit: AtomicU32::new(law.limit),
             queue: AtomicU32::new(law.queue),
-            dials: Live::new((law, dials)),
+            config: Live::new((law, config)),
             line: Line::default(),
         };
         policy.note_levels();
@@ -93,20 +93,20 @@ impl Policy {
     }
 
     pub(super) fn law(&self) -> Law {
-        self.dials.get().0
+        self.config.get().0
     }
 
-    pub(super) fn dials(&self) -> Dials {
-        self.dials.get().1.clone()
+    pub(super) fn config(&self) -> Config {
+        self.config.get().1.clone()
     }
 
-    /// Turns the dials. Those inside stay inside; if there is more room now, the next come in.
-    pub(super) fn turn(&self, law: Law, dials: Dials) {
+    /// Reloads the settings. Those inside stay inside; if there is more room now, the next come in.
+    pub(super) fn reload(&self, law: Law, config: Config) {
         // Together, so that of two who turn at once the same one wins both.
-        self.dials.update(|_| {
+        self.config.update(|_| {
             self.limit.store(law.limit, Ordering::Release);
             self.queue.store(law.queue, Ordering::Relaxed);
-            (law, dials)
+            (law, config)
         });
         while self.step_and_call(Input::Settle) == Effect::Next {}
         self.note_levels();
@@ -151,7 +151,7 @@ impl Policy {
         self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, enter).is_ok()
     }
 
-    /// Enters, or waits as long as the dials allow. `patient` waits whatever the length of the queue.
+    /// Enters, or waits as long as the settings allow. `patient` waits whatever the length of the queue.
     pub(super) fn ask(&self, deadline: Option<Instant>, patient: bool) -> Entry {
         if self.enter() {
             self.note_levels();
@@ -301,7 +301,7 @@ impl Policy {
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy")
-            .field("dials", &self.dials.get().1)
+            .field("config", &self.config.get().1)
             .field("occupancy", &self.occupancy())
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::dials::{Dials, Order};
+use super::config::{Config, Order};
 use super::machine::{Effect, Input, Law, Occupancy};
 use crate::explore::{LONG, stories};
 
@@ -124,12 +124,12 @@ fn counts_that_cannot_be_do_not_wrap() {
 }
 
 #[test]
-fn dials_are_accepted_up_to_their_bounds_and_no_further() {
+fn settings_are_accepted_up_to_their_bounds_and_no_further() {
     const MOST: u32 = 1_000_000;
     const WAIT: Duration = Duration::from_secs(1);
     let law = |limit, queue, max_wait| {
-        let dials = Dials { limit, queue, max_wait, order: Order::NewestFirst };
-        Law::from_dials(&dials)
+        let config = Config { limit, queue, max_wait, order: Order::NewestFirst };
+        Law::from_config(&config)
             .map_err(|wrong| wrong.iter().map(|problem| problem.field).collect::<Vec<_>>())
     };
     let accepted = |limit, queue, max_wait| Ok(Law { limit, queue, max_wait, newest_first: true });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::dials::Dials;
+use super::config::Config;
 use super::law::Law;
 use super::machine::{Breaker, Trip};
 use crate::config::ConfigErrors;
@@ -117,20 +117,20 @@ impl CircuitBreakerHandle {
         Switch { shared: Arc::clone(&self.shared), position: Position::Auto }
     }
 
-    /// The dials in force.
-    pub fn dials(&self) -> Dials {
-        Dials::clone(&self.shared.common.written())
+    /// The settings in force.
+    pub fn config(&self) -> Config {
+        Config::clone(&self.shared.common.written())
     }
 
-    /// Turns the dials, of all keys at once where there are keys. The state stays, and so does the
+    /// Reloads the settings, of all keys at once where there are keys. The state stays, and so does the
     /// evidence of every rule that is there before and after. Calls in flight are not disturbed.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials; then the old ones stay in force.
-    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
-        reload(&self.shared.common, dials)?;
-        // Takes notice at once: whoever waits may pass under the new dials.
+    /// Everything that is wrong with the settings; then the old ones stay in force.
+    pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
+        reload(&self.shared.common, config)?;
+        // Takes notice at once: whoever waits may pass under the new settings.
         self.shared.inspect(|_, _, _| ());
         Ok(())
     }
@@ -142,9 +142,9 @@ impl CircuitBreakerHandle {
     }
 }
 
-pub(super) fn reload(common: &Common<Breaker>, dials: Dials) -> Result<(), ConfigErrors> {
-    let law = Law::from_dials(&dials)?;
-    common.reload(law, dials);
+pub(super) fn reload(common: &Common<Breaker>, config: Config) -> Result<(), ConfigErrors> {
+    let law = Law::from_config(&config)?;
+    common.reload(law, config);
     Ok(())
 }
 

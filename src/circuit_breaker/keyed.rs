@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tower::{Layer, Service};
 
-use super::dials::Dials;
+use super::config::Config;
 use super::future::ResponseFuture;
 use super::handle::{CircuitBreakerHandle, reload};
 use super::law::Law;
@@ -62,14 +62,14 @@ impl<C, F, K> KeyedBuilder<C, F, K> {
         C: Send + Sync + 'static,
         F: Send + Sync + 'static,
     {
-        let Builder { name, dials, hooks, observers, seed } = self.builder;
-        let law = Law::from_dials_and(&dials, |check| {
+        let Builder { name, config, hooks, observers, seed } = self.builder;
+        let law = Law::from_config_and(&config, |check| {
             if self.max_keys == 0 {
                 check.wrong("max_keys", 0, "at least 1");
             }
         })?;
         let seed = seed.unwrap_or_else(rng::seed);
-        let common = Common::new(Source::new(LAYER, name), observers, law, dials, seed);
+        let common = Common::new(Source::new(LAYER, name), observers, law, config, seed);
         let (for_cells, hooks) = (Arc::clone(&common), Arc::new(hooks));
         let cells = Keyed::new(common, self.max_keys, move |key| {
             Policy::new(Arc::clone(&for_cells), Arc::clone(&hooks), Some(key))
@@ -127,7 +127,7 @@ where
 ///
 /// It is always ready: which breaker decides is not known before the request is. A call that may
 /// pass waits for the readiness of a clone of the inner service; a probe for no longer than
-/// [`Dials::probe_deadline`].
+/// [`Config::probe_deadline`].
 pub struct KeyedCircuitBreaker<S, C, F, K>
 where
     C: Send + Sync + 'static,
@@ -300,18 +300,18 @@ impl KeyedCircuitBreakerHandle {
         self.len() == 0
     }
 
-    /// The dials in force, for all keys.
-    pub fn dials(&self) -> Dials {
-        Dials::clone(&self.cells.common().written())
+    /// The settings in force, for all keys.
+    pub fn config(&self) -> Config {
+        Config::clone(&self.cells.common().written())
     }
 
-    /// Turns the dials of all keys at once.
+    /// Reloads the settings of all keys at once.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials; then the old ones stay in force.
-    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
-        reload(self.cells.common(), dials)
+    /// Everything that is wrong with the settings; then the old ones stay in force.
+    pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
+        reload(self.cells.common(), config)
     }
 }
 

@@ -1,6 +1,6 @@
-//! Dials made ready for the machine: integers only, everything computed once.
+//! Config made ready for the machine: integers only, everything computed once.
 
-use super::dials::{Abandonment, Dials, Span, TripRule};
+use super::config::{Abandonment, Config, Span, TripRule};
 use super::rules::RuleState;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::parts::evidence::Weights;
@@ -97,44 +97,46 @@ impl Law {
 
     #[expect(clippy::expect_used, reason = "a test builds from the defaults")]
     pub(crate) fn of_defaults() -> Self {
-        Self::from_dials(&Dials::default()).expect("the defaults are valid")
+        Self::from_config(&Config::default()).expect("the defaults are valid")
     }
 
-    /// Everything that is wrong with the dials, or the law they make.
-    pub(crate) fn from_dials(dials: &Dials) -> Result<Self, ConfigErrors> {
-        Self::from_dials_and(dials, |_| ())
+    /// Everything that is wrong with the settings, or the law they make.
+    pub(crate) fn from_config(config: &Config) -> Result<Self, ConfigErrors> {
+        Self::from_config_and(config, |_| ())
     }
 
     /// The same, and what else there is to check.
-    pub(crate) fn from_dials_and(
-        dials: &Dials,
+    pub(crate) fn from_config_and(
+        config: &Config,
         more: impl FnOnce(&mut Check),
     ) -> Result<Self, ConfigErrors> {
         let mut check = Check::default();
-        let rules: Vec<_> = dials.trip.rules.iter().filter_map(|r| check.rule(r)).collect();
-        if dials.trip.rules.is_empty() {
-            check.wrong("trip", &dials.trip.rules, "at least one rule");
+        let rules: Vec<_> = config.trip.rules.iter().filter_map(|r| check.rule(r)).collect();
+        if config.trip.rules.is_empty() {
+            check.wrong("trip", &config.trip.rules, "at least one rule");
         }
-        for misplaced in &dials.trip.misplaced {
+        for misplaced in &config.trip.misplaced {
             check.wrong(
                 misplaced,
-                &dials.trip.rules,
+                &config.trip.rules,
                 "goes with a rate, after which it must stand",
             );
         }
-        let slow: Vec<_> = dials.trip.rules.iter().filter_map(TripRule::slow_after).collect();
+        let slow: Vec<_> = config.trip.rules.iter().filter_map(TripRule::slow_after).collect();
         if slow.windows(2).any(|pair| pair[0] != pair[1]) {
             check.wrong("trip", &slow, "one threshold for all slow-call rules");
         }
-        check.above_zero("rest", dials.rest);
-        if dials.rest_cap < dials.rest {
-            check.wrong("rest_cap", dials.rest_cap, format!("at least rest = {:?}", dials.rest));
+        check.above_zero("rest", config.rest);
+        if config.rest_cap < config.rest {
+            check.wrong("rest_cap", config.rest_cap, format!("at least rest = {:?}", config.rest));
         }
-        check.above_zero("memory", dials.memory);
-        check.above_zero("probe_deadline", dials.probe_deadline);
-        for (field, value) in
-            [("probes", dials.probes), ("close_at", dials.close_at), ("reopen_at", dials.reopen_at)]
-        {
+        check.above_zero("memory", config.memory);
+        check.above_zero("probe_deadline", config.probe_deadline);
+        for (field, value) in [
+            ("probes", config.probes),
+            ("close_at", config.close_at),
+            ("reopen_at", config.reopen_at),
+        ] {
             if !(1..=10_000).contains(&value) {
                 check.wrong(field, value, "1 to 10000");
             }
@@ -144,18 +146,18 @@ impl Law {
         let small = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
         Ok(Self {
             rules,
-            memory: nanos(dials.memory),
-            abandonment: dials.abandonment,
-            rest: Ladder { first: nanos(dials.rest), max: nanos(dials.rest_cap) },
-            hint_cap: nanos(dials.hint_cap),
-            probes: dials.probes,
-            probe_deadline: dials.probe_deadline,
-            close_at: small(dials.close_at),
-            reopen_at: small(dials.reopen_at),
-            reopen_after: dials.reopen_at,
-            ramp: nanos(dials.ramp),
-            slow_start: nanos(dials.slow_start),
-            shadow: dials.shadow,
+            memory: nanos(config.memory),
+            abandonment: config.abandonment,
+            rest: Ladder { first: nanos(config.rest), max: nanos(config.rest_cap) },
+            hint_cap: nanos(config.hint_cap),
+            probes: config.probes,
+            probe_deadline: config.probe_deadline,
+            close_at: small(config.close_at),
+            reopen_at: small(config.reopen_at),
+            reopen_after: config.reopen_at,
+            ramp: nanos(config.ramp),
+            slow_start: nanos(config.slow_start),
+            shadow: config.shadow,
             slow_after: slow.first().copied().map(nanos),
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tower::Layer;
 
 use super::backpressure::BackpressureLayer;
-use super::dials::{Abandonment, Dials, Trip};
+use super::config::{Abandonment, Config, Trip};
 use super::handle::CircuitBreakerHandle;
 use super::keyed::KeyedBuilder;
 use super::law::Law;
@@ -41,25 +41,25 @@ pub struct CircuitBreakerLayer<C = Classifier, F = AtHead> {
 impl CircuitBreakerLayer {
     /// A breaker with every setting at its [default](super#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let dials = Dials::default();
+        let config = Config::default();
         let law = Law::of_defaults();
-        Self::make(name.into(), law, dials, Hooks::default(), Observers::default(), rng::seed())
+        Self::make(name.into(), law, config, Hooks::default(), Observers::default(), rng::seed())
     }
 
-    /// A breaker with these dials, for instance from a configuration file.
+    /// A breaker with these settings, for instance from a configuration file.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials.
-    pub fn from_dials(name: impl Into<Arc<str>>, dials: Dials) -> Result<Self, ConfigErrors> {
-        Self::builder(name).dials(dials).build()
+    /// Everything that is wrong with the settings.
+    pub fn from_config(name: impl Into<Arc<str>>, config: Config) -> Result<Self, ConfigErrors> {
+        Self::builder(name).config(config).build()
     }
 
     /// Starts to build a breaker.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
         Builder {
             name: name.into(),
-            dials: Dials::default(),
+            config: Config::default(),
             hooks: Hooks::default(),
             observers: Observers::default(),
             seed: None,
@@ -71,12 +71,12 @@ impl<C, F> CircuitBreakerLayer<C, F> {
     fn make(
         name: Arc<str>,
         law: Law,
-        dials: Dials,
+        config: Config,
         hooks: Hooks<C, F>,
         observers: Observers,
         seed: u64,
     ) -> Self {
-        let common = Common::new(Source::new(LAYER, name), observers, law, dials, seed);
+        let common = Common::new(Source::new(LAYER, name), observers, law, config, seed);
         Self { gate: Arc::new(Gate::new(Policy::new(common, Arc::new(hooks), None))) }
     }
 
@@ -166,19 +166,19 @@ impl<C, F> fmt::Debug for CircuitBreakerLayer<C, F> {
 #[derive(Debug, Clone)]
 pub struct Builder<C = Classifier, F = AtHead> {
     pub(super) name: Arc<str>,
-    pub(super) dials: Dials,
+    pub(super) config: Config,
     pub(super) hooks: Hooks<C, F>,
     pub(super) observers: Observers,
     pub(super) seed: Option<u64>,
 }
 
-/// A setter for each dial of the same name.
+/// A setter for each setting of the same name.
 macro_rules! setters {
-    ($($dial:ident: $ty:ty),* $(,)?) => {
+    ($($setting:ident: $ty:ty),* $(,)?) => {
         $(
-            #[doc = concat!("Sets [`Dials::", stringify!($dial), "`].")]
-            pub fn $dial(mut self, $dial: $ty) -> Self {
-                self.dials.$dial = $dial;
+            #[doc = concat!("Sets [`Config::", stringify!($setting), "`].")]
+            pub fn $setting(mut self, $setting: $ty) -> Self {
+                self.config.$setting = $setting;
                 self
             }
         )*
@@ -202,9 +202,9 @@ impl<C, F> Builder<C, F> {
         shadow: bool,
     }
 
-    /// Sets all dials at once.
-    pub fn dials(mut self, dials: Dials) -> Self {
-        self.dials = dials;
+    /// Sets all settings at once.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
         self
     }
 
@@ -222,16 +222,16 @@ impl<C, F> Builder<C, F> {
 
     /// Classifies with a [`Classify`] of your own.
     pub fn classify<C2>(self, classify: C2) -> Builder<C2, F> {
-        let Self { name, dials, hooks, observers, seed } = self;
+        let Self { name, config, hooks, observers, seed } = self;
         let hooks = Hooks { classify, finish: hooks.finish };
-        Builder { name, dials, hooks, observers, seed }
+        Builder { name, config, hooks, observers, seed }
     }
 
     /// Decides when a call is over, by default [when its answer arrives](AtHead).
     pub fn finish<F2>(self, finish: F2) -> Builder<C, F2> {
-        let Self { name, dials, hooks, observers, seed } = self;
+        let Self { name, config, hooks, observers, seed } = self;
         let hooks = Hooks { classify: hooks.classify, finish };
-        Builder { name, dials, hooks, observers, seed }
+        Builder { name, config, hooks, observers, seed }
     }
 
     /// One breaker for each key of a request, for instance for each host.
@@ -262,10 +262,10 @@ impl<C, F> Builder<C, F> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, F>, ConfigErrors> {
-        let law = Law::from_dials(&self.dials)?;
+        let law = Law::from_config(&self.config)?;
         let seed = self.seed.unwrap_or_else(rng::seed);
-        let Self { name, dials, hooks, observers, .. } = self;
-        Ok(CircuitBreakerLayer::make(name, law, dials, hooks, observers, seed))
+        let Self { name, config, hooks, observers, .. } = self;
+        Ok(CircuitBreakerLayer::make(name, law, config, hooks, observers, seed))
     }
 }
 
@@ -275,9 +275,9 @@ impl<R, E, F> Builder<Classifier<R, E>, F> {
     where
         J: Fn(&Res) -> Outcome,
     {
-        let Self { name, dials, hooks, observers, seed } = self;
+        let Self { name, config, hooks, observers, seed } = self;
         let hooks = Hooks { classify: hooks.classify.with_response(judge), finish: hooks.finish };
-        Builder { name, dials, hooks, observers, seed }
+        Builder { name, config, hooks, observers, seed }
     }
 
     /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
@@ -285,8 +285,8 @@ impl<R, E, F> Builder<Classifier<R, E>, F> {
     where
         J: Fn(&Err) -> Outcome,
     {
-        let Self { name, dials, hooks, observers, seed } = self;
+        let Self { name, config, hooks, observers, seed } = self;
         let hooks = Hooks { classify: hooks.classify.with_error(judge), finish: hooks.finish };
-        Builder { name, dials, hooks, observers, seed }
+        Builder { name, config, hooks, observers, seed }
     }
 }

@@ -6,7 +6,7 @@ mod steering;
 
 use self::phase::Phase;
 pub(crate) use self::phase::Trip;
-use super::dials::{Abandonment, Dials};
+use super::config::{Abandonment, Config};
 use super::law::Law;
 use super::rules::{Marks, RuleState, Tripped};
 use crate::error::Measured;
@@ -355,8 +355,8 @@ impl Forgettable for Breaker {
 // ===== impl Machine for Breaker =====
 
 impl Machine for Breaker {
-    type Dials = Law;
-    type Written = Dials;
+    type Config = Law;
+    type Written = Config;
 
     fn new(law: &Law) -> Self {
         Self {

@@ -61,7 +61,7 @@
 //! them joined by [`Trip::or`].
 //!
 //! Blind spots: at one call a minute, 17 failures take 17 minutes; add `.or(Trip::consecutive(5))`.
-//! Evidence is dropped when no call was seen for [`Dials::memory`].
+//! Evidence is dropped when no call was seen for [`Config::memory`].
 //!
 //! **It recovers on evidence** (Wald 1947), not on the clock. The rest is short: 50 ms, doubling
 //! with each failed probe up to 250 ms, jittered into the upper half so that a fleet does not probe
@@ -70,7 +70,7 @@
 //! and a lead of 6 closes the circuit, one of −3 opens it again. A dependency that came back with
 //! 10 % errors is closed upon nine times in ten, one with 70 % errors almost never. A probe that has
 //! no answer after a whole rest holds nobody up: another may go. After closing, the number of calls
-//! at a time still doubles from there, for no longer than a second ([`Dials::ramp`]).
+//! at a time still doubles from there, for no longer than a second ([`Config::ramp`]).
 //!
 //! Fleets of many instances should set rests in seconds: each instance probes once per rest.
 //!
@@ -85,21 +85,21 @@
 //!
 //! # Defaults
 //!
-//! | dial | default | what it does |
+//! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`trip`](Dials::trip) | evidence, [0.3](TOLERATED) → [0.7](BROKEN), [10⁶](ODDS) | when the circuit opens |
-//! | [`memory`](Dials::memory) | [5 min](MEMORY) | older evidence is dropped, if no call was seen in between |
-//! | [`abandonment`](Dials::abandonment) | `Silence` | what a dropped call says |
-//! | [`rest`](Dials::rest) | [50 ms](REST) | how long it stays open at first |
-//! | [`rest_cap`](Dials::rest_cap) | [250 ms](REST_CAP) | and at most, after failed probes |
-//! | [`hint_cap`](Dials::hint_cap) | [30 s](HINT_CAP) | how much a server's hint may add |
-//! | [`probes`](Dials::probes) | [64](PROBES) | probes at a time, reached by doubling from 1 |
-//! | [`probe_deadline`](Dials::probe_deadline) | [1 s](PROBE_DEADLINE) | how long a probe waits for readiness |
-//! | [`close_at`](Dials::close_at) | [6](CLOSE_AT) | lead of successes that closes |
-//! | [`reopen_at`](Dials::reopen_at) | [3](REOPEN_AT) | lead of failures that opens again |
-//! | [`ramp`](Dials::ramp) | [1 s](RAMP) | how long concurrency is limited after closing |
-//! | [`slow_start`](Dials::slow_start) | off | how long the admitted share grows after closing |
-//! | [`shadow`](Dials::shadow) | off | report what would be refused, and refuse nothing |
+//! | [`trip`](Config::trip) | evidence, [0.3](TOLERATED) → [0.7](BROKEN), [10⁶](ODDS) | when the circuit opens |
+//! | [`memory`](Config::memory) | [5 min](MEMORY) | older evidence is dropped, if no call was seen in between |
+//! | [`abandonment`](Config::abandonment) | `Silence` | what a dropped call says |
+//! | [`rest`](Config::rest) | [50 ms](REST) | how long it stays open at first |
+//! | [`rest_cap`](Config::rest_cap) | [250 ms](REST_CAP) | and at most, after failed probes |
+//! | [`hint_cap`](Config::hint_cap) | [30 s](HINT_CAP) | how much a server's hint may add |
+//! | [`probes`](Config::probes) | [64](PROBES) | probes at a time, reached by doubling from 1 |
+//! | [`probe_deadline`](Config::probe_deadline) | [1 s](PROBE_DEADLINE) | how long a probe waits for readiness |
+//! | [`close_at`](Config::close_at) | [6](CLOSE_AT) | lead of successes that closes |
+//! | [`reopen_at`](Config::reopen_at) | [3](REOPEN_AT) | lead of failures that opens again |
+//! | [`ramp`](Config::ramp) | [1 s](RAMP) | how long concurrency is limited after closing |
+//! | [`slow_start`](Config::slow_start) | off | how long the admitted share grows after closing |
+//! | [`shadow`](Config::shadow) | off | report what would be refused, and refuse nothing |
 //!
 //! # Rejections
 //!
@@ -129,7 +129,7 @@
 //! `poll_ready` releases what the inner service reserved for it.
 
 mod backpressure;
-mod dials;
+mod config;
 mod future;
 mod handle;
 mod keyed;
@@ -143,8 +143,8 @@ mod service;
 mod tests;
 
 pub use backpressure::{Backpressure, BackpressureLayer};
-pub use dials::{
-    Abandonment, BROKEN, CLOSE_AT, Dials, HINT_CAP, MEMORY, ODDS, OVER_CALLS, PROBE_DEADLINE,
+pub use config::{
+    Abandonment, BROKEN, CLOSE_AT, Config, HINT_CAP, MEMORY, ODDS, OVER_CALLS, PROBE_DEADLINE,
     PROBES, RAMP, REOPEN_AT, REST, REST_CAP, Span, TOLERATED, Trip, TripRule,
 };
 pub use future::ResponseFuture;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::dials::Dials;
+use super::config::Config;
 use super::machine::Law;
 use super::policy::{Latest, Policy};
 use crate::config::ConfigErrors;
@@ -44,18 +44,18 @@ impl HealthHandle {
         self.gate.last_error()
     }
 
-    /// The dials in force.
-    pub fn dials(&self) -> Dials {
-        self.gate.dials()
+    /// The settings in force.
+    pub fn config(&self) -> Config {
+        self.gate.config()
     }
 
-    /// Turns the dials, from the next check on.
+    /// Reloads the settings, from the next check on.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials; then the old ones stay in force.
-    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
-        self.gate.turn(Law::from_dials(&dials, self.gate.is_checked())?, dials);
+    /// Everything that is wrong with the settings; then the old ones stay in force.
+    pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
+        self.gate.reload(Law::from_config(&config, self.gate.is_checked())?, config);
         Ok(())
     }
 

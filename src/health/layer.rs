@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tower::{Layer, Service, ServiceExt};
 
 use super::check::{self, Check, Checking};
-use super::dials::Dials;
+use super::config::Config;
 use super::handle::HealthHandle;
 use super::listen::{self, Listen, Listening, Told};
 use super::machine::Law;
@@ -38,14 +38,14 @@ pub struct HealthLayer<C = Classifier> {
 }
 
 impl HealthLayer {
-    /// A health that learns from live calls alone ([`Dials::learn`]), with every other setting at
+    /// A health that learns from live calls alone ([`Config::learn`]), with every other setting at
     /// its [default](super#defaults) and one call in ten let through while it is down. For active
     /// checks, [build](Self::builder) one with a [check](Builder::check).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let dials = Dials { learn: true, let_through: 10, ..Dials::default() };
-        let law = Law::of(&dials);
+        let config = Config { learn: true, let_through: 10, ..Config::default() };
+        let law = Law::of(&config);
         let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, dials)));
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, config)));
         Self { gate, classify: Arc::new(Classifier::default()) }
     }
 
@@ -53,7 +53,7 @@ impl HealthLayer {
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
         Builder {
             name: name.into(),
-            dials: Dials::default(),
+            config: Config::default(),
             classify: Classifier::default(),
             source: None,
             observers: Observers::default(),
@@ -122,7 +122,7 @@ impl<C> fmt::Debug for HealthLayer<C> {
 #[derive(Clone)]
 pub struct Builder<C = Classifier> {
     name: Arc<str>,
-    dials: Dials,
+    config: Config,
     classify: C,
     source: Option<Known>,
     observers: Observers,
@@ -135,13 +135,13 @@ enum Known {
     ByListening(Listen),
 }
 
-/// A setter for each dial of the same name.
+/// A setter for each setting of the same name.
 macro_rules! setters {
-    ($($dial:ident: $ty:ty),* $(,)?) => {
+    ($($setting:ident: $ty:ty),* $(,)?) => {
         $(
-            #[doc = concat!("Sets [`Dials::", stringify!($dial), "`].")]
-            pub fn $dial(mut self, $dial: $ty) -> Self {
-                self.dials.$dial = $dial;
+            #[doc = concat!("Sets [`Config::", stringify!($setting), "`].")]
+            pub fn $setting(mut self, $setting: $ty) -> Self {
+                self.config.$setting = $setting;
                 self
             }
         )*
@@ -160,16 +160,16 @@ impl<C> Builder<C> {
         learn: bool,
     }
 
-    /// Sets all dials at once.
-    pub fn dials(mut self, dials: Dials) -> Self {
-        self.dials = dials;
+    /// Sets all settings at once.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
         self
     }
 
     /// Checks with an async function: all is well, or an error says what is not.
     ///
     /// The checks run one at a time on a background task, the first at once. One that panics or
-    /// takes longer than [`Dials::timeout`] has failed.
+    /// takes longer than [`Config::timeout`] has failed.
     pub fn check<F, Fut, E>(mut self, check: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -188,8 +188,8 @@ impl<C> Builder<C> {
     /// it, and makes another when that has ended.
     ///
     /// A word of the dependency itself is believed at once, both ways. A stream that is
-    /// [lost](Told::Lost), panics, or brings no first word within [`Dials::timeout`] is a bad check,
-    /// of which it takes [`Dials::fall`] in a row to be down. Between two streams there is a pause of
+    /// [lost](Told::Lost), panics, or brings no first word within [`Config::timeout`] is a bad check,
+    /// of which it takes [`Config::fall`] in a row to be down. Between two streams there is a pause of
     /// 100 ms that doubles, up to the interval, while streams end sooner than that. A stream that
     /// hangs is taken for one that has nothing to say: let its transport find out.
     ///
@@ -239,8 +239,8 @@ impl<C> Builder<C> {
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2> {
-        let Self { name, dials, classify, source, observers } = self;
-        Builder { name, dials, classify: change(classify), source, observers }
+        let Self { name, config, classify, source, observers } = self;
+        Builder { name, config, classify: change(classify), source, observers }
     }
 
     /// Builds the layer, and starts the checks on the tokio runtime of the caller.
@@ -248,10 +248,10 @@ impl<C> Builder<C> {
     /// # Errors
     ///
     /// Everything that is wrong with the settings; a check that is built outside a runtime; no check
-    /// and nothing to [learn](Dials::learn) from either, or nothing to learn from
-    /// [while down](Dials::let_through).
+    /// and nothing to [learn](Config::learn) from either, or nothing to learn from
+    /// [while down](Config::let_through).
     pub fn build(self) -> Result<HealthLayer<C>, ConfigErrors> {
-        let mut problems = Law::problems(&self.dials, self.source.is_some());
+        let mut problems = Law::problems(&self.config, self.source.is_some());
         let runtime = self.source.as_ref().and_then(|_| {
             let missing = |error| {
                 let accepted = "to be built inside a tokio runtime, which runs the checks";
@@ -260,9 +260,9 @@ impl<C> Builder<C> {
             Handle::try_current().map_err(missing).ok()
         });
         ConfigErrors::none_of(problems)?;
-        let law = Law::of(&self.dials);
+        let law = Law::of(&self.config);
         let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.dials)));
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.config)));
         if let (Some(runtime), Some(source)) = (runtime, self.source) {
             let weak = Arc::downgrade(&gate);
             let task = match source {
@@ -297,7 +297,7 @@ impl<C> fmt::Debug for Builder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)
-            .field("dials", &self.dials)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,11 @@
 //! The law of a health check: when it is up, and when it is down.
 
-use super::dials::Dials;
+use super::config::Config;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::event::Status;
 use crate::time::nanos;
 
-/// Dials made ready.
+/// Config made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Law {
     pub(crate) rise: u32,
@@ -82,58 +82,62 @@ impl Health {
 }
 
 impl Law {
-    /// Everything that is wrong with the dials, or the law they make.
-    pub(crate) fn from_dials(dials: &Dials, checked: bool) -> Result<Self, ConfigErrors> {
-        ConfigErrors::none_of(Self::problems(dials, checked))?;
-        Ok(Self::of(dials))
+    /// Everything that is wrong with the settings, or the law they make.
+    pub(crate) fn from_config(config: &Config, checked: bool) -> Result<Self, ConfigErrors> {
+        ConfigErrors::none_of(Self::problems(config, checked))?;
+        Ok(Self::of(config))
     }
 
-    /// Everything that is wrong with the dials; `checked` says whether there is a check, or live
+    /// Everything that is wrong with the settings; `checked` says whether there is a check, or live
     /// calls alone.
-    pub(crate) fn problems(dials: &Dials, checked: bool) -> Vec<ConfigError> {
+    pub(crate) fn problems(config: &Config, checked: bool) -> Vec<ConfigError> {
         let mut problems = Vec::new();
         let mut wrong = |field, value: &dyn std::fmt::Debug, accepted: &'static str| {
             problems.push(ConfigError::new(field, value, accepted));
         };
-        if dials.interval.is_zero() {
-            wrong("interval", &dials.interval, "longer than zero");
+        if config.interval.is_zero() {
+            wrong("interval", &config.interval, "longer than zero");
         }
-        if !(0.0..=1.0).contains(&dials.jitter) {
-            wrong("jitter", &dials.jitter, "0 to 1");
+        if !(0.0..=1.0).contains(&config.jitter) {
+            wrong("jitter", &config.jitter, "0 to 1");
         }
-        if dials.timeout.is_zero() {
-            wrong("timeout", &dials.timeout, "longer than zero");
+        if config.timeout.is_zero() {
+            wrong("timeout", &config.timeout, "longer than zero");
         }
-        for (field, value) in [("rise", dials.rise), ("fall", dials.fall)] {
+        for (field, value) in [("rise", config.rise), ("fall", config.fall)] {
             if !(1..=10_000).contains(&value) {
                 wrong(field, &value, "1 to 10000");
             }
         }
-        if dials.initial == Status::Degraded {
-            wrong("initial", &dials.initial, "up or down");
+        if config.initial == Status::Degraded {
+            wrong("initial", &config.initial, "up or down");
         }
-        if !checked && !dials.learn {
-            wrong("learn", &dials.learn, "true where there is no check: nothing would ever change");
+        if !checked && !config.learn {
+            wrong(
+                "learn",
+                &config.learn,
+                "true where there is no check: nothing would ever change",
+            );
         }
-        if !checked && dials.learn && dials.let_through == 0 {
+        if !checked && config.learn && config.let_through == 0 {
             let accepted = "1 or more where there is no check: once down it would stay down";
-            wrong("let_through", &dials.let_through, accepted);
+            wrong("let_through", &config.let_through, accepted);
         }
         problems
     }
 
-    /// The law of dials with which nothing is wrong.
-    pub(crate) fn of(dials: &Dials) -> Self {
-        let per_mille = (dials.jitter * 1000.0).round() as u64;
-        let interval = nanos(dials.interval);
+    /// The law of settings with which nothing is wrong.
+    pub(crate) fn of(config: &Config) -> Self {
+        let per_mille = (config.jitter * 1000.0).round() as u64;
+        let interval = nanos(config.interval);
         let spread = (u128::from(interval) * u128::from(per_mille) / 1000) as u64;
         Self {
-            rise: dials.rise,
-            fall: dials.fall,
-            let_through: dials.let_through,
-            learn: dials.learn,
+            rise: config.rise,
+            fall: config.fall,
+            let_through: config.let_through,
+            learn: config.learn,
             interval: (interval - spread, interval.saturating_add(spread)),
-            timeout: nanos(dials.timeout),
+            timeout: nanos(config.timeout),
         }
     }
 }
@@ -146,35 +150,35 @@ mod tests {
     use std::time::Duration;
 
     fn law(rise: u32, fall: u32) -> Law {
-        Law { rise, fall, ..Law::of(&Dials::default()) }
+        Law { rise, fall, ..Law::of(&Config::default()) }
     }
 
     /// The fields that are complained of.
-    fn complaints(checked: bool, turn: impl FnOnce(&mut Dials)) -> Vec<&'static str> {
-        let mut dials = Dials::default();
-        turn(&mut dials);
-        Law::problems(&dials, checked).into_iter().map(|problem| problem.field).collect()
+    fn complaints(checked: bool, turn: impl FnOnce(&mut Config)) -> Vec<&'static str> {
+        let mut config = Config::default();
+        turn(&mut config);
+        Law::problems(&config, checked).into_iter().map(|problem| problem.field).collect()
     }
 
     #[test]
-    fn dials_are_accepted_up_to_their_bounds_and_no_further() {
+    fn settings_are_accepted_up_to_their_bounds_and_no_further() {
         const NONE: [&str; 0] = [];
         for accepted in [1, 10_000] {
-            let turn = |dials: &mut Dials| (dials.rise, dials.fall) = (accepted, accepted);
+            let turn = |config: &mut Config| (config.rise, config.fall) = (accepted, accepted);
             assert_eq!(complaints(true, turn), NONE);
         }
         for refused in [0, 10_001] {
-            let turn = |dials: &mut Dials| (dials.rise, dials.fall) = (refused, refused);
+            let turn = |config: &mut Config| (config.rise, config.fall) = (refused, refused);
             assert_eq!(complaints(true, turn), ["rise", "fall"]);
         }
         for (jitter, wrong) in [(0.0, false), (1.0, false), (-0.1, true), (1.1, true)] {
-            assert_eq!(!complaints(true, |dials| dials.jitter = jitter).is_empty(), wrong);
+            assert_eq!(!complaints(true, |config| config.jitter = jitter).is_empty(), wrong);
         }
-        let zero = |dials: &mut Dials| {
-            (dials.interval, dials.timeout) = (Duration::ZERO, Duration::ZERO);
+        let zero = |config: &mut Config| {
+            (config.interval, config.timeout) = (Duration::ZERO, Duration::ZERO);
         };
         assert_eq!(complaints(true, zero), ["interval", "timeout"]);
-        assert_eq!(complaints(true, |dials| dials.initial = Status::Degraded), ["initial"]);
+        assert_eq!(complaints(true, |config| config.initial = Status::Degraded), ["initial"]);
     }
 
     #[test]
@@ -187,7 +191,8 @@ mod tests {
             (false, false, 0, Some("learn")),
             (false, false, 1, Some("learn")),
         ] {
-            let turn = |dials: &mut Dials| (dials.learn, dials.let_through) = (learn, let_through);
+            let turn =
+                |config: &mut Config| (config.learn, config.let_through) = (learn, let_through);
             assert_eq!(complaints(checked, turn).into_iter().next(), complaint);
             assert_eq!(complaints(checked, turn).len(), usize::from(complaint.is_some()));
         }
@@ -198,7 +203,7 @@ mod tests {
         const SECOND: u64 = 1_000_000_000;
         let of = |jitter| {
             let interval = Duration::from_secs(10);
-            Law::of(&Dials { interval, jitter, ..Dials::default() }).interval
+            Law::of(&Config { interval, jitter, ..Config::default() }).interval
         };
         assert_eq!(of(0.0), (10 * SECOND, 10 * SECOND));
         assert_eq!(of(0.3), (7 * SECOND, 13 * SECOND));

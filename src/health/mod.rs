@@ -46,21 +46,21 @@
 //! The first check begins at once, each further one an interval after the one before has ended, so
 //! that they never overlap. A check that panics or takes too long has failed. The task that checks
 //! ends with the last layer, service or handle. A dependency that tells of its health by itself is
-//! [listened to](Builder::listen) instead, and its word needs no confirming. With [`Dials::learn`] the outcomes of live calls
+//! [listened to](Builder::listen) instead, and its word needs no confirming. With [`Config::learn`] the outcomes of live calls
 //! count like checks.
 //!
 //! # Defaults
 //!
-//! | dial | default | what it does |
+//! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`interval`](Dials::interval) | [5 s](INTERVAL) | between checks |
-//! | [`jitter`](Dials::jitter) | [0.1](JITTER) | spreads it, to both sides |
-//! | [`timeout`](Dials::timeout) | [1 s](TIMEOUT) | a check that takes longer has failed |
-//! | [`rise`](Dials::rise) | [2](RISE) | good checks in a row until up |
-//! | [`fall`](Dials::fall) | [3](FALL) | bad checks in a row until down |
-//! | [`initial`](Dials::initial) | up | until it is known |
-//! | [`let_through`](Dials::let_through) | none | one call in so many passes while down |
-//! | [`learn`](Dials::learn) | off | live calls count like checks |
+//! | [`interval`](Config::interval) | [5 s](INTERVAL) | between checks |
+//! | [`jitter`](Config::jitter) | [0.1](JITTER) | spreads it, to both sides |
+//! | [`timeout`](Config::timeout) | [1 s](TIMEOUT) | a check that takes longer has failed |
+//! | [`rise`](Config::rise) | [2](RISE) | good checks in a row until up |
+//! | [`fall`](Config::fall) | [3](FALL) | bad checks in a row until down |
+//! | [`initial`](Config::initial) | up | until it is known |
+//! | [`let_through`](Config::let_through) | none | one call in so many passes while down |
+//! | [`learn`](Config::learn) | off | live calls count like checks |
 //!
 //! # Rejections
 //!
@@ -84,7 +84,7 @@
 //! with the last handle.
 
 mod check;
-mod dials;
+mod config;
 mod future;
 mod handle;
 mod layer;
@@ -96,7 +96,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub use dials::{Dials, FALL, INTERVAL, JITTER, RISE, TIMEOUT};
+pub use config::{Config, FALL, INTERVAL, JITTER, RISE, TIMEOUT};
 pub use future::ResponseFuture;
 pub use handle::{HealthHandle, Watch};
 pub use layer::{Builder, HealthLayer};

@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::dials::Dials;
+use super::config::Config;
 use super::machine::{Health, Input, Law};
 use super::registry::Inner as Registry;
 use crate::error::{Measured, Reason, Rejected};
@@ -34,7 +34,7 @@ const CHECK_SECONDS: &str = "seawall_health_check_seconds";
 pub(super) struct Policy {
     pub(super) reporter: Reporter<HealthMeter>,
     word: AtomicU64,
-    dials: Live<(Law, Dials)>,
+    config: Live<(Law, Config)>,
     /// Calls that found it down, to let one in so many through.
     turned_away: AtomicU32,
     latest: watch::Sender<Latest>,
@@ -88,13 +88,13 @@ impl Instruments for HealthMeter {
 }
 
 impl Policy {
-    pub(super) fn new(reporter: Reporter<HealthMeter>, law: Law, dials: Dials) -> Self {
-        let health = Health::new(dials.initial);
+    pub(super) fn new(reporter: Reporter<HealthMeter>, law: Law, config: Config) -> Self {
+        let health = Health::new(config.initial);
         let at = reporter.clock.now();
         let policy = Self {
             reporter,
             word: AtomicU64::new(health.pack()),
-            dials: Live::new((law, dials)),
+            config: Live::new((law, config)),
             turned_away: AtomicU32::new(0),
             latest: watch::Sender::new(Latest { number: 0, status: health.status(), at }),
             last_error: Live::new(None),
@@ -112,15 +112,15 @@ impl Policy {
     }
 
     pub(super) fn law(&self) -> Law {
-        self.dials.get().0
+        self.config.get().0
     }
 
-    pub(super) fn dials(&self) -> Dials {
-        self.dials.get().1.clone()
+    pub(super) fn config(&self) -> Config {
+        self.config.get().1.clone()
     }
 
-    pub(super) fn turn(&self, law: Law, dials: Dials) {
-        self.dials.set((law, dials));
+    pub(super) fn reload(&self, law: Law, config: Config) {
+        self.config.set((law, config));
     }
 
     /// The task ends when this policy does.

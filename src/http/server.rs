@@ -53,7 +53,7 @@ pub struct ServerBuilder<R = Problem, F = AtHead> {
     edge: EdgeLayer,
     believed: Option<TimeoutHeader>,
     deadline: Duration,
-    bulkhead: bulkhead::Dials,
+    bulkhead: bulkhead::Config,
     finish: F,
     observers: Observers,
 }
@@ -66,7 +66,7 @@ impl<R> ServerBuilder<R> {
             edge: EdgeLayer::new(),
             believed: None,
             deadline: SERVER_DEADLINE,
-            bulkhead: bulkhead::Dials::default(),
+            bulkhead: bulkhead::Config::default(),
             finish: AtHead,
             observers: Observers::default(),
         }
@@ -104,9 +104,9 @@ impl<R, F> ServerBuilder<R, F> {
         self
     }
 
-    /// Sets the dials of the bulkhead.
-    pub fn bulkhead(mut self, dials: bulkhead::Dials) -> Self {
-        self.bulkhead = dials;
+    /// Sets the settings of the bulkhead.
+    pub fn bulkhead(mut self, config: bulkhead::Config) -> Self {
+        self.bulkhead = config;
         self
     }
 
@@ -159,7 +159,7 @@ impl<R, F> ServerBuilder<R, F> {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the deadline and the dials of the bulkhead; a wait in line that is
+    /// Everything that is wrong with the deadline and the settings of the bulkhead; a wait in line that is
     /// no shorter than the deadline, so that the deadline would end it; and two headers for one
     /// deadline.
     pub fn build(self) -> Result<ServerLayer<R, F>, ConfigErrors> {
@@ -167,7 +167,7 @@ impl<R, F> ServerBuilder<R, F> {
         let timeout =
             TimeoutLayer::builder(Arc::clone(&self.name)).limit(self.deadline).carry(InExtensions);
         let places = BulkheadLayer::builder(self.name)
-            .dials(self.bulkhead)
+            .config(self.bulkhead)
             .carry(InExtensions)
             .finish(self.finish);
         let (timeout, places) = if self.observers.is_empty() {
@@ -197,7 +197,7 @@ impl<R, F> ServerBuilder<R, F> {
 
     fn contradictions(&self) -> Vec<ConfigError> {
         let mut problems = Vec::new();
-        let bulkhead::Dials { queue, max_wait, .. } = self.bulkhead;
+        let bulkhead::Config { queue, max_wait, .. } = self.bulkhead;
         if queue > 0 && max_wait >= self.deadline {
             let accepted = format!("less than deadline = {:?}", self.deadline);
             problems.push(ConfigError::new("max_wait", max_wait, accepted));

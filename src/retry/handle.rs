@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::budget::Budget;
-use super::dials::Dials;
+use super::config::Config;
 use super::machine::Law;
 use super::policy::Policy;
 use crate::config::ConfigErrors;
@@ -21,9 +21,9 @@ use crate::source::Source;
 ///
 /// /// In an emergency: nothing is tried twice.
 /// fn stop_retrying(search: &RetryHandle) -> Result<(), ConfigErrors> {
-///     let mut dials = search.dials();
-///     dials.attempts = 1;
-///     search.reload(dials)
+///     let mut config = search.config();
+///     config.attempts = 1;
+///     search.reload(config)
 /// }
 ///
 /// let search = RetryLayer::new("search");
@@ -45,8 +45,8 @@ pub struct RetryHandle {
 /// A retry, whatever the type of its classifier.
 trait Steered: Send + Sync {
     fn source(&self) -> &Source;
-    fn dials(&self) -> Dials;
-    fn turn(&self, law: Law, dials: Dials);
+    fn config(&self) -> Config;
+    fn reload(&self, law: Law, config: Config);
     fn budget(&self) -> Option<&Budget>;
     fn in_flight(&self) -> usize;
 }
@@ -56,12 +56,12 @@ impl<C: Send + Sync> Steered for Gate<Policy<C>> {
         &self.reporter.source
     }
 
-    fn dials(&self) -> Dials {
-        Policy::dials(self)
+    fn config(&self) -> Config {
+        Policy::config(self)
     }
 
-    fn turn(&self, law: Law, dials: Dials) {
-        Policy::turn(self, law, dials);
+    fn reload(&self, law: Law, config: Config) {
+        Policy::reload(self, law, config);
     }
 
     fn budget(&self) -> Option<&Budget> {
@@ -83,18 +83,18 @@ impl RetryHandle {
         self.retry.source()
     }
 
-    /// The dials in force.
-    pub fn dials(&self) -> Dials {
-        self.retry.dials()
+    /// The settings in force.
+    pub fn config(&self) -> Config {
+        self.retry.config()
     }
 
-    /// Turns the dials. Calls in flight follow them from their next failure on.
+    /// Reloads the settings. Calls in flight follow them from their next failure on.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials; then the old ones stay in force.
-    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
-        self.retry.turn(Law::from_dials(&dials)?, dials);
+    /// Everything that is wrong with the settings; then the old ones stay in force.
+    pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
+        self.retry.reload(Law::from_config(&config)?, config);
         Ok(())
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tower::{Layer, Service};
 
 use super::budget::Budget;
+use super::config::{Backoff, Config, OnRefusal};
 use super::copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
-use super::dials::{Backoff, Dials, OnRefusal};
 use super::handle::RetryHandle;
 use super::machine::Law;
 use super::policy::{BackoffBy, Policy};
@@ -42,27 +42,27 @@ pub struct RetryLayer<C = Classifier, R = Unsaid, K = NoCarry> {
 impl RetryLayer {
     /// A retry with every setting at its [default](super#defaults) and a budget of its own.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let (law, dials) = (Law::of_defaults(), Dials::default());
+        let (law, config) = (Law::of_defaults(), Config::default());
         let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
         let budget = Some(Budget::default());
-        let policy = Policy::new(Classifier::default(), reporter, budget, None, law, dials);
+        let policy = Policy::new(Classifier::default(), reporter, budget, None, law, config);
         Self { gate: Arc::new(Gate::new(policy)), kit: Kit::default() }
     }
 
-    /// A retry with these dials, for instance from a configuration file.
+    /// A retry with these settings, for instance from a configuration file.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials.
-    pub fn from_dials(name: impl Into<Arc<str>>, dials: Dials) -> Result<Self, ConfigErrors> {
-        Self::builder(name).dials(dials).build()
+    /// Everything that is wrong with the settings.
+    pub fn from_config(name: impl Into<Arc<str>>, config: Config) -> Result<Self, ConfigErrors> {
+        Self::builder(name).config(config).build()
     }
 
     /// Starts to build a retry.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
         Builder {
             name: name.into(),
-            dials: Dials::default(),
+            config: Config::default(),
             classify: Classifier::default(),
             kit: Kit::default(),
             budget: Some(Budget::default()),
@@ -185,7 +185,7 @@ impl<C, R, K> fmt::Debug for RetryLayer<C, R, K> {
 #[derive(Clone)]
 pub struct Builder<C = Classifier, R = Unsaid, K = NoCarry> {
     name: Arc<str>,
-    dials: Dials,
+    config: Config,
     classify: C,
     kit: Kit<R, K>,
     budget: Option<Budget>,
@@ -194,52 +194,52 @@ pub struct Builder<C = Classifier, R = Unsaid, K = NoCarry> {
 }
 
 impl<C, R, K> Builder<C, R, K> {
-    /// Sets [`Dials::attempts`].
+    /// Sets [`Config::attempts`].
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.dials.attempts = attempts;
+        self.config.attempts = attempts;
         self
     }
 
-    /// Sets [`Dials::backoff`].
+    /// Sets [`Config::backoff`].
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.dials.backoff = backoff;
+        self.config.backoff = backoff;
         self
     }
 
     /// Asks a closure for the wait before the `n`-th repetition, counted from 1, instead of
-    /// [`Dials::backoff`].
+    /// [`Config::backoff`].
     pub fn backoff_by(mut self, wait: impl Fn(u32) -> Duration + Send + Sync + 'static) -> Self {
         self.backoff_by = Some(Arc::new(wait));
         self
     }
 
-    /// Sets [`Dials::hint_cap`].
+    /// Sets [`Config::hint_cap`].
     pub fn hint_cap(mut self, hint_cap: Duration) -> Self {
-        self.dials.hint_cap = hint_cap;
+        self.config.hint_cap = hint_cap;
         self
     }
 
-    /// Sets [`Dials::total`].
+    /// Sets [`Config::total`].
     pub fn total(mut self, total: Duration) -> Self {
-        self.dials.total = total;
+        self.config.total = total;
         self
     }
 
-    /// Sets [`Dials::least_time`].
+    /// Sets [`Config::least_time`].
     pub fn least_time(mut self, least_time: Duration) -> Self {
-        self.dials.least_time = least_time;
+        self.config.least_time = least_time;
         self
     }
 
-    /// Sets [`Dials::on_refusal`].
+    /// Sets [`Config::on_refusal`].
     pub fn on_refusal(mut self, on_refusal: OnRefusal) -> Self {
-        self.dials.on_refusal = on_refusal;
+        self.config.on_refusal = on_refusal;
         self
     }
 
-    /// Sets all dials at once.
-    pub fn dials(mut self, dials: Dials) -> Self {
-        self.dials = dials;
+    /// Sets all settings at once.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
         self
     }
 
@@ -283,8 +283,8 @@ impl<C, R, K> Builder<C, R, K> {
     }
 
     fn with_kit<R2, K2>(self, change: impl FnOnce(Kit<R, K>) -> Kit<R2, K2>) -> Builder<C, R2, K2> {
-        let Self { name, dials, classify, kit, budget, backoff_by, observers } = self;
-        Builder { name, dials, classify, kit: change(kit), budget, backoff_by, observers }
+        let Self { name, config, classify, kit, budget, backoff_by, observers } = self;
+        Builder { name, config, classify, kit: change(kit), budget, backoff_by, observers }
     }
 
     /// Classifies with a [`Classify`] of your own.
@@ -293,8 +293,8 @@ impl<C, R, K> Builder<C, R, K> {
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2, R, K> {
-        let Self { name, dials, classify, kit, budget, backoff_by, observers } = self;
-        Builder { name, dials, classify: change(classify), kit, budget, backoff_by, observers }
+        let Self { name, config, classify, kit, budget, backoff_by, observers } = self;
+        Builder { name, config, classify: change(classify), kit, budget, backoff_by, observers }
     }
 
     /// Builds the layer.
@@ -303,10 +303,10 @@ impl<C, R, K> Builder<C, R, K> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<RetryLayer<C, R, K>, ConfigErrors> {
-        let law = Law::from_dials(&self.dials)?;
-        let Self { name, dials, classify, kit, budget, backoff_by, observers } = self;
+        let law = Law::from_config(&self.config)?;
+        let Self { name, config, classify, kit, budget, backoff_by, observers } = self;
         let reporter = Reporter::new(Source::new(LAYER, name), observers);
-        let policy = Policy::new(classify, reporter, budget, backoff_by, law, dials);
+        let policy = Policy::new(classify, reporter, budget, backoff_by, law, config);
         Ok(RetryLayer { gate: Arc::new(Gate::new(policy)), kit })
     }
 }
@@ -333,7 +333,7 @@ impl<C, R, K> fmt::Debug for Builder<C, R, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)
-            .field("dials", &self.dials)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,12 @@
 //! The law of a retry: whether to try once more, and when.
 
-use super::dials::{Dials, Jitter, OnRefusal};
+use super::config::{Config, Jitter, OnRefusal};
 use crate::config::{ConfigError, ConfigErrors};
 use crate::event::Stop;
 use crate::parts::backoff::{Curve, Shape};
 use crate::time::nanos;
 
-/// Dials made ready: integers, all times in nanoseconds.
+/// Config made ready: integers, all times in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Law {
     pub(crate) attempts: u32,
@@ -123,16 +123,16 @@ impl Attempts {
 impl Law {
     #[expect(clippy::expect_used, reason = "a test builds from the defaults")]
     pub(crate) fn of_defaults() -> Self {
-        Self::from_dials(&Dials::default()).expect("the defaults are valid")
+        Self::from_config(&Config::default()).expect("the defaults are valid")
     }
 
-    /// Everything that is wrong with the dials, or the law they make.
-    pub(crate) fn from_dials(dials: &Dials) -> Result<Self, ConfigErrors> {
+    /// Everything that is wrong with the settings, or the law they make.
+    pub(crate) fn from_config(config: &Config) -> Result<Self, ConfigErrors> {
         let mut problems = Vec::new();
         let mut wrong = |field, value: &dyn std::fmt::Debug, accepted: String| {
             problems.push(ConfigError::new(field, value, accepted));
         };
-        let Dials { attempts, backoff, hint_cap, total, least_time, on_refusal } = dials;
+        let Config { attempts, backoff, hint_cap, total, least_time, on_refusal } = config;
         if !(1..=1000).contains(attempts) {
             wrong("attempts", attempts, "1 to 1000".into());
         }

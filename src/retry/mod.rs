@@ -34,17 +34,17 @@
 //!
 //! An attempt is repeated if its outcome says [`Again::Yes`](crate::Again::Yes), a copy of the
 //! request is at hand, attempts are left, the time left is enough for the wait and
-//! [`least_time`](Dials::least_time) after it, and the [`Budget`] pays for it. Otherwise the last
+//! [`least_time`](Config::least_time) after it, and the [`Budget`] pays for it. Otherwise the last
 //! answer is the answer, at once: it is not wrapped, and an event says why it is the last
 //! ([`Stop`](crate::Stop)).
 //!
 //! The wait before the *n*-th repetition is `base × factor^(n−1)`, at most `cap`, with jitter after
 //! the cap (Brooker, AWS Architecture Blog, 2015). A hint of the server counts up to
-//! [`hint_cap`](Dials::hint_cap), and the own backoff comes on top: never earlier than told, and not
+//! [`hint_cap`](Config::hint_cap), and the own backoff comes on top: never earlier than told, and not
 //! all at once.
 //!
 //! What was certainly never sent ([`Sent::Never`](crate::Sent::Never)) costs no attempt, but is
-//! repeated no more often than [`attempts`](Dials::attempts). A refusal by one of our own layers
+//! repeated no more often than [`attempts`](Config::attempts). A refusal by one of our own layers
 //! further in is not hammered: it ends the call, or is waited for ([`OnRefusal`]).
 //!
 //! A request that its caller already repeats ([`prior`](crate::Call::prior), which is 0 unless somebody reads it
@@ -58,17 +58,17 @@
 //!
 //! # Defaults
 //!
-//! | dial | default | what it does |
+//! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`attempts`](Dials::attempts) | [3](ATTEMPTS) | attempts in all |
+//! | [`attempts`](Config::attempts) | [3](ATTEMPTS) | attempts in all |
 //! | [`backoff.base`](Backoff::base) | [25 ms](BASE) | wait before the first repetition |
 //! | [`backoff.factor`](Backoff::factor) | [2](FACTOR) | how it grows |
 //! | [`backoff.cap`](Backoff::cap) | [1 s](CAP) | and at most |
 //! | [`backoff.jitter`](Backoff::jitter) | [`Full`](Jitter::Full) | how chance comes in |
-//! | [`hint_cap`](Dials::hint_cap) | [30 s](HINT_CAP) | how much a server's hint counts |
-//! | [`total`](Dials::total) | [30 s](TOTAL) | no attempt begins later than this |
-//! | [`least_time`](Dials::least_time) | [1 ms](LEAST_TIME) | nor with less time left than this |
-//! | [`on_refusal`](Dials::on_refusal) | [`Stop`](OnRefusal::Stop) | what a refusal further in means |
+//! | [`hint_cap`](Config::hint_cap) | [30 s](HINT_CAP) | how much a server's hint counts |
+//! | [`total`](Config::total) | [30 s](TOTAL) | no attempt begins later than this |
+//! | [`least_time`](Config::least_time) | [1 ms](LEAST_TIME) | nor with less time left than this |
+//! | [`on_refusal`](Config::on_refusal) | [`Stop`](OnRefusal::Stop) | what a refusal further in means |
 //! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | what retries may cost: [1](PRICE), after a timeout [2](TIMEOUT_PRICE) |
 //!
 //! # Rejections
@@ -95,8 +95,8 @@
 //! taken out of the budget stays out.
 
 mod budget;
+mod config;
 mod copy;
-mod dials;
 mod future;
 mod handle;
 mod layer;
@@ -110,10 +110,10 @@ mod travels;
 pub use budget::{
     BUDGET_CAP, Budget, BudgetBuilder, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE, Withdrawal,
 };
-pub use copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
-pub use dials::{
-    ATTEMPTS, BASE, Backoff, CAP, Dials, FACTOR, HINT_CAP, Jitter, LEAST_TIME, OnRefusal, TOTAL,
+pub use config::{
+    ATTEMPTS, BASE, Backoff, CAP, Config, FACTOR, HINT_CAP, Jitter, LEAST_TIME, OnRefusal, TOTAL,
 };
+pub use copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
 pub use future::ResponseFuture;
 pub use handle::RetryHandle;
 pub use layer::{Builder, RetryLayer};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge};
 
 use super::budget::{Budget, Withdrawal};
-use super::dials::Dials;
+use super::config::Config;
 use super::machine::{Attempts, Failed, Law, Next};
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Stop};
@@ -32,7 +32,7 @@ pub(super) struct Policy<C> {
     pub(super) reporter: Reporter<RetryMeter>,
     pub(super) budget: Option<Budget>,
     pub(super) backoff_by: Option<BackoffBy>,
-    dials: Live<(Law, Dials)>,
+    config: Live<(Law, Config)>,
     /// Whether a first attempt may be followed by a second, so that a copy is needed.
     copies: AtomicBool,
 }
@@ -90,25 +90,25 @@ impl<C> Policy<C> {
         budget: Option<Budget>,
         backoff_by: Option<BackoffBy>,
         law: Law,
-        dials: Dials,
+        config: Config,
     ) -> Self {
         let copies = AtomicBool::new(law.attempts > 1);
-        Self { classify, reporter, budget, backoff_by, dials: Live::new((law, dials)), copies }
+        Self { classify, reporter, budget, backoff_by, config: Live::new((law, config)), copies }
     }
 
     pub(super) fn law(&self) -> Law {
-        self.dials.get().0
+        self.config.get().0
     }
 
-    pub(super) fn dials(&self) -> Dials {
-        self.dials.get().1.clone()
+    pub(super) fn config(&self) -> Config {
+        self.config.get().1.clone()
     }
 
-    pub(super) fn turn(&self, law: Law, dials: Dials) {
+    pub(super) fn reload(&self, law: Law, config: Config) {
         // Together, so that of two who turn at once the same one wins both.
-        self.dials.update(|_| {
+        self.config.update(|_| {
             self.copies.store(law.attempts > 1, Ordering::Relaxed);
-            (law, dials)
+            (law, config)
         });
     }
 
@@ -220,7 +220,7 @@ impl<C> Policy<C> {
 
 impl<C> fmt::Debug for Policy<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy").field("dials", &self.dials.get().1).finish_non_exhaustive()
+        f.debug_struct("Policy").field("config", &self.config.get().1).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What all cells of a layer share: its name, its dials, and the count of their states.
+//! What all cells of a layer share: its name, its settings, and the count of their states.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ const LATE: &str = "seawall_late_answers_total";
 /// What the cells of a policy have in common.
 pub(crate) struct Common<M: Machine> {
     pub(crate) reporter: Reporter<StateMeter>,
-    dials: Mutex<Dials<M>>,
+    config: Mutex<Config<M>>,
     /// Counts the reloads; a cell that knows an older version takes the newer one at its next step.
     version: AtomicU64,
     overdue_after: AtomicU64,
@@ -37,9 +37,9 @@ pub(crate) struct Common<M: Machine> {
     pub(crate) seed: u64,
 }
 
-/// The dials in force, made ready for the machine and as their user wrote them.
-struct Dials<M: Machine> {
-    law: Arc<M::Dials>,
+/// The settings in force, made ready for the machine and as their user wrote them.
+struct Config<M: Machine> {
+    law: Arc<M::Config>,
     written: Arc<M::Written>,
 }
 
@@ -73,30 +73,30 @@ impl<M: Machine> Common<M> {
     pub(crate) fn new(
         source: Source,
         observers: Observers,
-        law: M::Dials,
+        law: M::Config,
         written: M::Written,
         seed: u64,
     ) -> Arc<Self> {
-        let dials = Dials { law: Arc::new(law), written: Arc::new(written) };
+        let config = Config { law: Arc::new(law), written: Arc::new(written) };
         let common = Self {
             reporter: Reporter::new(source, observers),
-            dials: Mutex::new(dials),
+            config: Mutex::new(config),
             version: AtomicU64::new(0),
             overdue_after: AtomicU64::new(u64::MAX),
             durations: AtomicU64::new(0),
             census: Default::default(),
             seed,
         };
-        common.watch(&common.dials());
+        common.watch(&common.config());
         Arc::new(common)
     }
 
-    pub(crate) fn dials(&self) -> Arc<M::Dials> {
-        Arc::clone(&lock(&self.dials).law)
+    pub(crate) fn config(&self) -> Arc<M::Config> {
+        Arc::clone(&lock(&self.config).law)
     }
 
     pub(crate) fn written(&self) -> Arc<M::Written> {
-        Arc::clone(&lock(&self.dials).written)
+        Arc::clone(&lock(&self.config).written)
     }
 
     #[inline]
@@ -104,20 +104,20 @@ impl<M: Machine> Common<M> {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Turns the dials for all cells. Each takes notice at its next step.
-    pub(crate) fn reload(&self, law: M::Dials, written: M::Written) {
-        let dials = Dials { law: Arc::new(law), written: Arc::new(written) };
-        let mut held = lock(&self.dials);
-        self.watch(&dials.law);
-        let old = std::mem::replace(&mut *held, dials);
-        // Under the lock, so that two reloads cannot publish the older dials under the newer number.
+    /// Reloads the settings for all cells. Each takes notice at its next step.
+    pub(crate) fn reload(&self, law: M::Config, written: M::Written) {
+        let config = Config { law: Arc::new(law), written: Arc::new(written) };
+        let mut held = lock(&self.config);
+        self.watch(&config.law);
+        let old = std::mem::replace(&mut *held, config);
+        // Under the lock, so that two reloads cannot publish the older settings under the newer number.
         self.version.fetch_add(1, Ordering::Release);
         drop(held);
         drop(old);
     }
 
-    fn watch(&self, dials: &M::Dials) {
-        let Vigil { overdue_after, durations } = M::vigil(dials);
+    fn watch(&self, config: &M::Config) {
+        let Vigil { overdue_after, durations } = M::vigil(config);
         self.overdue_after.store(overdue_after.unwrap_or(u64::MAX), Ordering::Relaxed);
         self.durations.store(u64::from(durations), Ordering::Relaxed);
     }

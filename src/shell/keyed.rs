@@ -270,7 +270,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             let Some(cell) = cell else { continue };
             let traffic = cell.policy.shared();
             let (at_rest, stamp) = traffic
-                .inspect(|machine, dials, now| (machine.is_at_rest(dials, now), traffic.stamp()));
+                .inspect(|machine, config, now| (machine.is_at_rest(config, now), traffic.stamp()));
             let mut guard = lock(shard);
             // Ours and the table's: nobody else holds it, and nobody can get it without this lock.
             let is_free = Arc::strong_count(&cell) == 2 && !cell.policy.is_watched();

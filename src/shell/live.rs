@@ -1,4 +1,4 @@
-//! Dials that can be turned while calls are flying.
+//! Config that can be turned while calls are flying.
 
 use std::fmt;
 use std::sync::Arc;

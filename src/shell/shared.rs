@@ -35,7 +35,7 @@ pub(crate) struct Shared<M: Machine> {
 
 struct Core<M: Machine> {
     machine: M,
-    dials: Arc<M::Dials>,
+    config: Arc<M::Config>,
     version: u64,
     rng: fastrand::Rng,
     /// Steps see time that never runs backwards.
@@ -62,8 +62,8 @@ pub(crate) struct Refusal {
 impl<M: Machine> Shared<M> {
     pub(crate) fn new(common: Arc<Common<M>>, key: Option<Arc<str>>) -> Self {
         let version = common.version();
-        let dials = common.dials();
-        let digest = M::new(&dials).digest(&dials);
+        let config = common.config();
+        let digest = M::new(&config).digest(&config);
         common.count_cell(digest.state, 1);
         let shared = Self {
             common,
@@ -225,11 +225,11 @@ impl<M: Machine> Shared<M> {
     #[cold]
     fn make_core(&self) -> &Mutex<Core<M>> {
         let version = self.common.version();
-        let dials = self.common.dials();
+        let config = self.common.config();
         let seed = self.common.seed ^ self.key.as_deref().map_or(0, hash);
         let core = Core {
-            machine: M::new(&dials),
-            dials,
+            machine: M::new(&config),
+            config,
             version,
             rng: fastrand::Rng::with_seed(seed),
             latest: Tick::ZERO,
@@ -251,13 +251,13 @@ impl<M: Machine> Shared<M> {
         // Read under the lock, so that inputs are in the order of their times.
         let now = core.tick(self.common.reporter.clock.now());
         let draw = core.rng.u64(..);
-        let Core { machine, dials, .. } = &mut *core;
-        let effect = machine.step(dials, now, draw, input);
+        let Core { machine, config, .. } = &mut *core;
+        let effect = machine.step(config, now, draw, input);
         self.carry_out(core, now, effect);
         (effect.verdict, now)
     }
 
-    /// The lock, with the newest dials behind it. Never two locks at once: if there is news, it is
+    /// The lock, with the newest settings behind it. Never two locks at once: if there is news, it is
     /// fetched first.
     fn catch_up(&self) -> MutexGuard<'_, Core<M>> {
         loop {
@@ -267,12 +267,12 @@ impl<M: Machine> Shared<M> {
                 return core;
             }
             drop(core);
-            let dials = self.common.dials();
+            let config = self.common.config();
             let mut core = lock(self.core());
             if core.version >= version {
                 continue; // another thread was faster, and what it fetched may be newer
             }
-            let old = std::mem::replace(&mut core.dials, dials);
+            let old = std::mem::replace(&mut core.config, config);
             core.version = version;
             self.step_locked(core, Input::Configure);
             drop(old);
@@ -280,7 +280,7 @@ impl<M: Machine> Shared<M> {
     }
 
     fn carry_out(&self, mut core: MutexGuard<'_, Core<M>>, now: Tick, effect: Effect) {
-        let digest = core.machine.digest(&core.dials);
+        let digest = core.machine.digest(&core.config);
         self.publish(digest, core.version);
         let wakers = match &mut core.waiters {
             Some(waiters) => waiters.take(effect.wake),
@@ -331,7 +331,7 @@ impl<M: Machine> Shared<M> {
     fn publish(&self, digest: Digest, version: u64) {
         if digest.era != self.word().era() {
             // What was measured belongs to an era. While the words are exchanged they are marked as
-            // made under dials that are not in force, so that nobody decides by a mixture.
+            // made under settings that are not in force, so that nobody decides by a mixture.
             self.digest.store(Word::new(digest, version.wrapping_sub(1)).0, Ordering::Release);
         }
         self.measured.store(Word::payload(digest.measured), Ordering::Release);
@@ -344,7 +344,7 @@ impl<M: Machine> Shared<M> {
         Word(self.digest.load(Ordering::Acquire))
     }
 
-    /// Whether a digest was made under the dials in force. Reading the version is a load of a line
+    /// Whether a digest was made under the settings in force. Reading the version is a load of a line
     /// that is hardly ever written.
     #[inline]
     fn is_current(&self, word: Word) -> bool {

@@ -5,7 +5,7 @@ use crate::event::State;
 use crate::machine::Digest;
 
 /// From the low end: 3 bits of state, 3 of what was measured, 1 of quiet, 9 of the version of the
-/// dials it was made under, 48 of era.
+/// settings it was made under, 48 of era.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Word(pub(crate) u64);
 

@@ -32,9 +32,9 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
         name: name.into(),
         deadline: DEADLINE,
         attempt_timeout: ATTEMPT_TIMEOUT,
-        retry: retry::Dials { attempts: ATTEMPTS, ..retry::Dials::default() },
-        breaker: circuit_breaker::Dials::default(),
-        bulkhead: bulkhead::Dials::default(),
+        retry: retry::Config { attempts: ATTEMPTS, ..retry::Config::default() },
+        breaker: circuit_breaker::Config::default(),
+        bulkhead: bulkhead::Config::default(),
         budget: Budget::default(),
         classify: Classifier::default(),
         copy: Unsaid,
@@ -52,9 +52,9 @@ pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry, F = AtHead, H 
     name: Arc<str>,
     deadline: Duration,
     attempt_timeout: Duration,
-    retry: retry::Dials,
-    breaker: circuit_breaker::Dials,
-    bulkhead: bulkhead::Dials,
+    retry: retry::Config,
+    breaker: circuit_breaker::Config,
+    bulkhead: bulkhead::Config,
     budget: Budget,
     classify: C,
     copy: R,
@@ -78,21 +78,21 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
         self
     }
 
-    /// Sets the dials of the retry. Its total is cut to the deadline.
-    pub fn retry(mut self, dials: retry::Dials) -> Self {
-        self.retry = dials;
+    /// Sets the settings of the retry. Its total is cut to the deadline.
+    pub fn retry(mut self, config: retry::Config) -> Self {
+        self.retry = config;
         self
     }
 
-    /// Sets the dials of the circuit breaker.
-    pub fn breaker(mut self, dials: circuit_breaker::Dials) -> Self {
-        self.breaker = dials;
+    /// Sets the settings of the circuit breaker.
+    pub fn breaker(mut self, config: circuit_breaker::Config) -> Self {
+        self.breaker = config;
         self
     }
 
-    /// Sets the dials of the bulkhead.
-    pub fn bulkhead(mut self, dials: bulkhead::Dials) -> Self {
-        self.bulkhead = dials;
+    /// Sets the settings of the bulkhead.
+    pub fn bulkhead(mut self, config: bulkhead::Config) -> Self {
+        self.bulkhead = config;
         self
     }
 
@@ -212,7 +212,7 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials of any layer; an attempt timeout that is not shorter
+    /// Everything that is wrong with the settings of any layer; an attempt timeout that is not shorter
     /// than the deadline, so that no second attempt could ever follow one that hangs.
     pub fn build(mut self) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
         let mut problems = Vec::new();
@@ -223,17 +223,17 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
         self.retry.total = self.retry.total.min(self.deadline);
         let name = || Arc::clone(&self.name);
         let retry = RetryLayer::builder(name())
-            .dials(self.retry)
+            .config(self.retry)
             .budget(self.budget)
             .classify(self.classify.clone())
             .carry(self.carry.clone())
             .copy_with(self.copy.strategy());
         let breaker = CircuitBreakerLayer::builder(name())
-            .dials(self.breaker)
+            .config(self.breaker)
             .classify(self.classify)
             .finish(self.finish);
         let bulkhead = BulkheadLayer::builder(name())
-            .dials(self.bulkhead)
+            .config(self.bulkhead)
             .carry(self.carry.clone())
             .finish(self.hold);
         // The metrics of the two timeouts must not run into one.

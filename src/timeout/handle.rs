@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::dials::Dials;
+use super::config::Config;
 use super::policy::Policy;
 use crate::config::ConfigErrors;
 use crate::shell::gate::Gate;
@@ -20,9 +20,9 @@ use crate::source::Source;
 ///
 /// /// While the index is rebuilt, answers are slow and better than none.
 /// fn be_patient(search: &TimeoutHandle) -> Result<(), ConfigErrors> {
-///     let mut dials = search.dials();
-///     dials.limit *= 10;
-///     search.reload(dials)
+///     let mut config = search.config();
+///     config.limit *= 10;
+///     search.reload(config)
 /// }
 ///
 /// let search = TimeoutLayer::new("search", Duration::from_millis(100));
@@ -51,19 +51,19 @@ impl TimeoutHandle {
         &self.gate.reporter.source
     }
 
-    /// The dials in force.
-    pub fn dials(&self) -> Dials {
-        self.gate.dials()
+    /// The settings in force.
+    pub fn config(&self) -> Config {
+        self.gate.config()
     }
 
-    /// Turns the dials. Calls in flight keep the limit they began with.
+    /// Reloads the settings. Calls in flight keep the limit they began with.
     ///
     /// # Errors
     ///
     /// None at present: every value is valid.
     #[allow(clippy::needless_pass_by_value)] // the same shape for every layer
-    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
-        self.gate.turn(&dials);
+    pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
+        self.gate.reload(&config);
         Ok(())
     }
 
@@ -75,6 +75,6 @@ impl TimeoutHandle {
 
 impl fmt::Debug for TimeoutHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimeoutHandle").field("dials", &self.dials()).finish_non_exhaustive()
+        f.debug_struct("TimeoutHandle").field("config", &self.config()).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tower::{Layer, Service};
 
-use super::dials::Dials;
+use super::config::Config;
 use super::handle::TimeoutHandle;
 use super::policy::Policy;
 use super::service::{ByRequest, Fixed, Hooks, Timeout};
@@ -32,23 +32,23 @@ pub struct TimeoutLayer<L = Fixed, K = NoCarry> {
 impl TimeoutLayer {
     /// Every call may take `limit`, and everything else is at its [default](super#defaults).
     pub fn new(name: impl Into<Arc<str>>, limit: Duration) -> Self {
-        Self::make(name.into(), &Dials::from(limit), Hooks::default(), Observers::default())
+        Self::make(name.into(), &Config::from(limit), Hooks::default(), Observers::default())
     }
 
-    /// A timeout with these dials, for instance from a configuration file.
+    /// A timeout with these settings, for instance from a configuration file.
     ///
     /// # Errors
     ///
     /// None at present: every value is valid.
-    pub fn from_dials(name: impl Into<Arc<str>>, dials: Dials) -> Result<Self, ConfigErrors> {
-        Self::builder(name).dials(dials).build()
+    pub fn from_config(name: impl Into<Arc<str>>, config: Config) -> Result<Self, ConfigErrors> {
+        Self::builder(name).config(config).build()
     }
 
     /// Starts to build a timeout.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
         Builder {
             name: name.into(),
-            dials: Dials::default(),
+            config: Config::default(),
             hooks: Hooks::default(),
             observers: Observers::default(),
         }
@@ -56,9 +56,9 @@ impl TimeoutLayer {
 }
 
 impl<L, K> TimeoutLayer<L, K> {
-    fn make(name: Arc<str>, dials: &Dials, hooks: Hooks<L, K>, observers: Observers) -> Self {
+    fn make(name: Arc<str>, config: &Config, hooks: Hooks<L, K>, observers: Observers) -> Self {
         let reporter = Reporter::new(Source::new(LAYER, name), observers);
-        Self { gate: Arc::new(Gate::new(Policy::new(reporter, dials))), hooks }
+        Self { gate: Arc::new(Gate::new(Policy::new(reporter, config))), hooks }
     }
 
     /// Sees and steers this timeout.
@@ -120,7 +120,7 @@ impl<L: Clone, K: Clone> Clone for TimeoutLayer<L, K> {
 
 impl<L, K> fmt::Debug for TimeoutLayer<L, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimeoutLayer").field("dials", &self.gate.dials()).finish_non_exhaustive()
+        f.debug_struct("TimeoutLayer").field("config", &self.gate.config()).finish_non_exhaustive()
     }
 }
 
@@ -131,27 +131,27 @@ impl<L, K> fmt::Debug for TimeoutLayer<L, K> {
 #[derive(Debug, Clone)]
 pub struct Builder<L = Fixed, K = NoCarry> {
     name: Arc<str>,
-    dials: Dials,
+    config: Config,
     hooks: Hooks<L, K>,
     observers: Observers,
 }
 
 impl<L, K> Builder<L, K> {
-    /// Sets [`Dials::limit`].
+    /// Sets [`Config::limit`].
     pub fn limit(mut self, limit: Duration) -> Self {
-        self.dials.limit = limit;
+        self.config.limit = limit;
         self
     }
 
-    /// Sets [`Dials::cover_readiness`].
+    /// Sets [`Config::cover_readiness`].
     pub fn cover_readiness(mut self, cover_readiness: bool) -> Self {
-        self.dials.cover_readiness = cover_readiness;
+        self.config.cover_readiness = cover_readiness;
         self
     }
 
-    /// Sets all dials at once.
-    pub fn dials(mut self, dials: Dials) -> Self {
-        self.dials = dials;
+    /// Sets all settings at once.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
         self
     }
 
@@ -196,16 +196,16 @@ impl<L, K> Builder<L, K> {
     where
         F: Fn(&Req) -> Option<Duration>,
     {
-        let Self { name, dials, hooks, observers } = self;
+        let Self { name, config, hooks, observers } = self;
         let hooks = Hooks { limit: ByRequest(limit), carry: hooks.carry };
-        Builder { name, dials, hooks, observers }
+        Builder { name, config, hooks, observers }
     }
 
     /// Reads the deadline that travels with each request, ends the call when it has passed, and
     /// writes what is left for those further in. A deadline only ever moves closer.
     pub fn carry<K2>(self, carry: K2) -> Builder<L, K2> {
-        let Self { name, dials, hooks, observers } = self;
-        Builder { name, dials, hooks: Hooks { limit: hooks.limit, carry }, observers }
+        let Self { name, config, hooks, observers } = self;
+        Builder { name, config, hooks: Hooks { limit: hooks.limit, carry }, observers }
     }
 
     /// Builds the layer.
@@ -214,6 +214,6 @@ impl<L, K> Builder<L, K> {
     ///
     /// None at present: every value is valid.
     pub fn build(self) -> Result<TimeoutLayer<L, K>, ConfigErrors> {
-        Ok(TimeoutLayer::make(self.name, &self.dials, self.hooks, self.observers))
+        Ok(TimeoutLayer::make(self.name, &self.config, self.hooks, self.observers))
     }
 }

@@ -30,19 +30,19 @@
 //! starts when the inner service is first found pending; until then no timer is made and no clock is
 //! read. When the time is up the inner future is dropped, then the caller is told.
 //!
-//! The limit is [`Dials::limit`], or what [`Builder::limit_by`] says of the request. With
+//! The limit is [`Config::limit`], or what [`Builder::limit_by`] says of the request. With
 //! [`Builder::carry`] the deadline that came with the request counts too: whichever is earlier ends
 //! the call, and the earlier one is written into the request for those further in. A request whose
-//! deadline has passed is refused without a call. With [`Dials::cover_readiness`] waiting for the
+//! deadline has passed is refused without a call. With [`Config::cover_readiness`] waiting for the
 //! inner service to become ready is part of the call; by default it happens in `poll_ready`, where
 //! no request is known and no clock runs.
 //!
 //! # Defaults
 //!
-//! | dial | default | what it does |
+//! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`limit`](Dials::limit) | [1 s](LIMIT) | how long a call may take |
-//! | [`cover_readiness`](Dials::cover_readiness) | off | whether readiness is part of the call |
+//! | [`limit`](Config::limit) | [1 s](LIMIT) | how long a call may take |
+//! | [`cover_readiness`](Config::cover_readiness) | off | whether readiness is part of the call |
 //!
 //! # Rejections
 //!
@@ -64,14 +64,14 @@
 //!
 //! Dropping the future drops the inner future; the call counts as abandoned.
 
-mod dials;
+mod config;
 mod future;
 mod handle;
 mod layer;
 mod policy;
 mod service;
 
-pub use dials::{Dials, LIMIT};
+pub use config::{Config, LIMIT};
 pub use future::ResponseFuture;
 pub use handle::TimeoutHandle;
 pub use layer::{Builder, TimeoutLayer};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::dials::Dials;
+use super::config::Config;
 use crate::shell::gate::Lane;
 use crate::shell::meter::Ended;
 use crate::shell::reporter::Reporter;
@@ -21,24 +21,24 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    pub(super) fn new(reporter: Reporter<()>, dials: &Dials) -> Self {
+    pub(super) fn new(reporter: Reporter<()>, config: &Config) -> Self {
         let policy =
             Self { reporter, limit: AtomicU64::new(0), cover_readiness: AtomicBool::new(false) };
-        policy.turn(dials);
+        policy.reload(config);
         policy
     }
 
-    pub(super) fn turn(&self, dials: &Dials) {
-        self.limit.store(nanos(dials.limit), Ordering::Relaxed);
-        self.cover_readiness.store(dials.cover_readiness, Ordering::Relaxed);
+    pub(super) fn reload(&self, config: &Config) {
+        self.limit.store(nanos(config.limit), Ordering::Relaxed);
+        self.cover_readiness.store(config.cover_readiness, Ordering::Relaxed);
     }
 
-    pub(super) fn dials(&self) -> Dials {
+    pub(super) fn config(&self) -> Config {
         let limit = match self.limit() {
             u64::MAX => Duration::MAX,
             nanos => Duration::from_nanos(nanos),
         };
-        Dials { limit, cover_readiness: self.covers_readiness() }
+        Config { limit, cover_readiness: self.covers_readiness() }
     }
 
     /// Nanoseconds; `u64::MAX` is no limit.

@@ -149,7 +149,7 @@ impl<S: fmt::Debug, L, K> fmt::Debug for Timeout<S, L, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Timeout")
             .field("inner", &self.inner)
-            .field("dials", &self.gate.dials())
+            .field("config", &self.gate.config())
             .finish_non_exhaustive()
     }
 }

@@ -66,10 +66,10 @@ impl BreakerHandle {
         }
     }
 
-    pub(crate) fn reload(&self, dials: breaker::Dials) {
+    pub(crate) fn turn(&self, config: breaker::Config) {
         match self {
-            Self::One(handle) => handle.reload(dials).unwrap(),
-            Self::Keyed(handle) => handle.reload(dials).unwrap(),
+            Self::One(handle) => handle.reload(config).unwrap(),
+            Self::Keyed(handle) => handle.reload(config).unwrap(),
         }
     }
 }
@@ -108,41 +108,44 @@ impl Carry<Request> for Maybe {
     }
 }
 
-pub(crate) fn retry_dials(plan: &Plan) -> retry::Dials {
-    let mut dials = retry::Dials::default();
-    dials.attempts = plan.attempts;
-    dials.backoff = Backoff::exponential(plan.backoff, 4 * plan.backoff);
-    dials.total = ms(1000);
+pub(crate) fn retry_config(plan: &Plan) -> retry::Config {
+    let mut config = retry::Config {
+        attempts: plan.attempts,
+        backoff: Backoff::exponential(plan.backoff, 4 * plan.backoff),
+        total: ms(1000),
+        ..retry::Config::default()
+    };
     if plan.waits_for_refusals {
-        dials.on_refusal = OnRefusal::Wait;
+        config.on_refusal = OnRefusal::Wait;
     }
-    dials
+    config
 }
 
-pub(crate) fn bulkhead_dials(plan: &Plan) -> bulkhead::Dials {
-    let mut dials = bulkhead::Dials::default();
-    (dials.limit, dials.queue, dials.max_wait) = (plan.limit, plan.queue, plan.max_wait);
+pub(crate) fn bulkhead_config(plan: &Plan) -> bulkhead::Config {
+    let mut config = bulkhead::Config::default();
+    (config.limit, config.queue, config.max_wait) = (plan.limit, plan.queue, plan.max_wait);
     if plan.newest_first {
-        dials.order = bulkhead::Order::NewestFirst;
+        config.order = bulkhead::Order::NewestFirst;
     }
-    dials
+    config
 }
 
-pub(crate) fn breaker_dials(trip: u8, abandonment: u8) -> breaker::Dials {
-    let mut dials = breaker::Dials::default();
-    dials.trip = match trip {
-        0 => Trip::consecutive(2),
-        1 => Trip::default(),
-        2 => Trip::consecutive(4).or(Trip::slow_rate(0.5, ms(30)).at_least(2)),
-        _ => Trip::failure_rate(0.5).over_calls(4),
-    };
-    dials.abandonment = match abandonment {
-        0 => Abandonment::Silence,
-        1 => Abandonment::Ignore,
-        2 => Abandonment::Failure,
-        _ => Abandonment::After(ms(10)),
-    };
-    dials
+pub(crate) fn breaker_config(trip: u8, abandonment: u8) -> breaker::Config {
+    breaker::Config {
+        trip: match trip {
+            0 => Trip::consecutive(2),
+            1 => Trip::default(),
+            2 => Trip::consecutive(4).or(Trip::slow_rate(0.5, ms(30)).at_least(2)),
+            _ => Trip::failure_rate(0.5).over_calls(4),
+        },
+        abandonment: match abandonment {
+            0 => Abandonment::Silence,
+            1 => Abandonment::Ignore,
+            2 => Abandonment::Failure,
+            _ => Abandonment::After(ms(10)),
+        },
+        ..breaker::Config::default()
+    }
 }
 
 impl Stack {
@@ -199,12 +202,12 @@ fn order(nth: u8) -> Vec<&'static str> {
 
 fn five(plan: &Plan) -> Stack {
     let carry = Maybe(plan.carries);
-    let retry = RetryLayer::builder(NAME).dials(retry_dials(plan)).classify(ByWord).carry(carry);
+    let retry = RetryLayer::builder(NAME).config(retry_config(plan)).classify(ByWord).carry(carry);
     let retry = retry.cloned().build().unwrap();
-    let bulkhead = BulkheadLayer::builder(NAME).dials(bulkhead_dials(plan)).carry(carry);
+    let bulkhead = BulkheadLayer::builder(NAME).config(bulkhead_config(plan)).carry(carry);
     let bulkhead = bulkhead.build().unwrap();
     let breaker = CircuitBreakerLayer::builder(NAME)
-        .dials(breaker_dials(plan.trip, plan.abandonment))
+        .config(breaker_config(plan.trip, plan.abandonment))
         .classify(ByWord);
     let timeout = TimeoutLayer::builder(NAME).limit(plan.time_limit).carry(carry);
     let timeout = timeout.cover_readiness(plan.covers_readiness).build().unwrap();
@@ -267,9 +270,9 @@ fn client(plan: &Plan) -> Stack {
     let client = stack::client(NAME)
         .deadline(DEADLINE)
         .attempt_timeout(plan.time_limit)
-        .retry(retry_dials(plan))
-        .breaker(breaker_dials(plan.trip, plan.abandonment))
-        .bulkhead(bulkhead_dials(plan))
+        .retry(retry_config(plan))
+        .breaker(breaker_config(plan.trip, plan.abandonment))
+        .bulkhead(bulkhead_config(plan))
         .classify(ByWord)
         .carry(Maybe(plan.carries))
         .cloned()

@@ -98,12 +98,16 @@ pub(crate) fn layers<C>(
 ) -> (ClientBuilder<C, Chosen<Replay>>, Told) {
     let told = Told::default();
     let events = Arc::clone(&told.0);
-    let mut retry = retry::Dials::default();
-    retry.attempts = ATTEMPTS;
-    retry.backoff = Backoff::none();
-    retry.hint_cap = HINT_CAP;
-    let mut breaker = circuit_breaker::Dials::default();
-    breaker.trip = Trip::consecutive(1000);
+    let retry = retry::Config {
+        attempts: ATTEMPTS,
+        backoff: Backoff::none(),
+        hint_cap: HINT_CAP,
+        ..retry::Config::default()
+    };
+    let breaker = circuit_breaker::Config {
+        trip: Trip::consecutive(1000),
+        ..circuit_breaker::Config::default()
+    };
     let (attempt, whole) = match patience {
         Patience::Short => (Duration::from_millis(150), Duration::from_secs(20)),
         Patience::Long => (Duration::from_secs(10), Duration::from_secs(20)),

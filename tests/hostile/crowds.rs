@@ -18,9 +18,9 @@ use crate::calls::{Answer, answer, layers, pooled, request, send};
 use crate::server::{Act, Server, say};
 
 /// One call after the other through one stack and one client.
-async fn calls(server: &Server, method: &Method, dials: circuit_breaker::Dials) -> Vec<Answer> {
+async fn calls(server: &Server, method: &Method, config: circuit_breaker::Config) -> Vec<Answer> {
     let (layers, _) = layers(HttpClassifier, Replay::default(), Long);
-    let layers = layers.breaker(dials).build().unwrap();
+    let layers = layers.breaker(config).build().unwrap();
     let breaker = layers.breaker();
     let stack = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(pooled(false));
     let mut answers = Vec::new();
@@ -40,12 +40,14 @@ async fn calls(server: &Server, method: &Method, dials: circuit_breaker::Dials) 
 #[tokio::test]
 async fn a_server_that_breaks_every_answer_is_left_alone() {
     for script in [vec![], vec![Act::Reset], vec![Act::Read, say("no HTTP\r\n\r\n")]] {
-        let mut dials = circuit_breaker::Dials::default();
-        dials.rest_cap = Duration::from_secs(60);
-        dials.rest = dials.rest_cap; // no probe comes into it
+        let mut config = circuit_breaker::Config {
+            rest_cap: Duration::from_secs(60),
+            ..circuit_breaker::Config::default()
+        };
+        config.rest = config.rest_cap; // no probe comes into it
         for (method, calls_made) in [(Method::POST, 17), (Method::GET, 6)] {
             let server = Server::start(vec![script.clone()]).await;
-            let answers = calls(&server, &method, dials.clone()).await;
+            let answers = calls(&server, &method, config.clone()).await;
             assert_eq!((answers.len(), server.books().accepted), (calls_made, 17), "{method}");
             let (last, before) = answers.split_last().unwrap();
             assert!(before.iter().all(|answer| *answer == Failed), "{method}: {answers:?}");
@@ -61,8 +63,7 @@ async fn a_server_that_breaks_every_answer_is_left_alone() {
 async fn those_who_hang_keep_others_out_only_for_so_long() {
     let server = Server::start(vec![vec![Act::Read, Act::Hang]]).await;
     let (layers, _) = layers(HttpClassifier, Replay::default(), Short);
-    let mut places = bulkhead::Dials::default();
-    places.limit = 3;
+    let places = bulkhead::Config { limit: 3, ..bulkhead::Config::default() };
     let layers = layers.bulkhead(places).build().unwrap();
     let client = pooled(false);
     let stack =
@@ -100,10 +101,13 @@ async fn a_server_that_comes_to_its_senses_is_called_again() {
     scripts.push(well);
     let server = Server::start(scripts).await;
     let (layers, _) = layers(HttpClassifier, Replay::default(), Long);
-    let mut dials = circuit_breaker::Dials::default();
-    dials.trip = Trip::consecutive(3);
-    (dials.rest, dials.rest_cap) = (Duration::from_millis(5), Duration::from_millis(5));
-    let layers = layers.breaker(dials).build().unwrap();
+    let config = circuit_breaker::Config {
+        trip: Trip::consecutive(3),
+        rest: Duration::from_millis(5),
+        rest_cap: Duration::from_millis(5),
+        ..circuit_breaker::Config::default()
+    };
+    let layers = layers.breaker(config).build().unwrap();
     let (breaker, stack) = (layers.breaker(), ServiceBuilder::new().layer(layers));
     let stack = stack.map_err(Error::Inner).service(pooled(false));
     let mut watch = breaker.watch();

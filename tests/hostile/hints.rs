@@ -107,7 +107,7 @@ async fn a_hint_beyond_the_deadline_is_not_waited_for() {
         let server = Server::start(vec![refusing("429 Too Many Requests", hint)]).await;
         let (layers, told) = layers(HttpClassifier, Replay::default(), Long);
         // The cap that a retry has by default, which is longer than the deadline.
-        let layers = layers.retry(seawall::retry::Dials::default());
+        let layers = layers.retry(seawall::retry::Config::default());
         let seen = send!(server, (layers, told), pooled(false), request(&server, &Method::GET));
         assert_eq!((seen.answer, seen.stop), (Status(429, Whole(4)), Some(Stop::Deadline)));
         assert_eq!(server.books().requests, 1);

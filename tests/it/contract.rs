@@ -39,9 +39,9 @@ async fn the_faces_for_balancers_keep_the_contract() {
 #[tokio::test(start_paused = true)]
 async fn the_ready_made_stack_keeps_the_contract() {
     let stack = || {
-        let mut dials = retry::Dials::default();
-        (dials.attempts, dials.backoff) = (stack::ATTEMPTS, Backoff::none());
-        let client = stack::client("kit").deadline(LIMIT).attempt_timeout(LIMIT / 2).retry(dials);
+        let mut config = retry::Config::default();
+        (config.attempts, config.backoff) = (stack::ATTEMPTS, Backoff::none());
+        let client = stack::client("kit").deadline(LIMIT).attempt_timeout(LIMIT / 2).retry(config);
         client.cloned().build().unwrap()
     };
     let contract = Contract::new(echo(), stack)

@@ -85,13 +85,13 @@ impl<H> Given<H> {
 
 // pitfall B25: no lock is held while an observer is told
 #[tokio::test(start_paused = true)]
-async fn an_observer_of_a_timeout_may_turn_its_dials() {
+async fn an_observer_of_a_timeout_may_turn_its_config() {
     let (held, told) = (Given::<TimeoutHandle>::new(), Arc::new(AtomicU32::new(0)));
     let (handle, count) = (held.clone(), told.clone());
     let observer = move |event: &Event| {
-        let mut dials = handle.get().dials();
-        dials.limit += ms(10);
-        handle.get().reload(dials).unwrap();
+        let mut config = handle.get().config();
+        config.limit += ms(10);
+        handle.get().reload(config).unwrap();
         let told = format!("{:?} {event:?}", handle.get());
         count.fetch_add(u32::from(!told.is_empty()), Ordering::SeqCst);
     };
@@ -101,7 +101,7 @@ async fn an_observer_of_a_timeout_may_turn_its_dials() {
     for (nth, limit) in [(1, 20), (2, 30)] {
         let ended = in_time(service.clone().oneshot(7)).await;
         assert_eq!(reason(&ended), Some(Reason::TimedOut), "call {nth}");
-        assert_eq!(held.get().dials().limit, ms(limit));
+        assert_eq!(held.get().config().limit, ms(limit));
     }
     assert_eq!(in_time(service.oneshot(7)).await, Ok(7));
     assert_eq!((told.load(Ordering::SeqCst), layer.in_flight()), (2, 0));
@@ -109,16 +109,16 @@ async fn an_observer_of_a_timeout_may_turn_its_dials() {
 
 // pitfall B25
 #[tokio::test(start_paused = true)]
-async fn an_observer_of_a_retry_may_turn_its_dials_and_use_its_budget() {
+async fn an_observer_of_a_retry_may_turn_its_config_and_use_its_budget() {
     let (held, seen) = (Given::<RetryHandle>::new(), Arc::new(Mutex::new(Vec::new())));
     let (handle, log) = (held.clone(), seen.clone());
     // What an observer asserts goes unheard, so what it sees is written down.
     let observer = move |event: &Event| {
         let retry = handle.get();
         if let EventKind::Retrying { attempt, .. } = event.kind {
-            let mut dials = retry.dials();
-            dials.attempts = attempt; // so that this one is the last
-            retry.reload(dials).unwrap();
+            let mut config = retry.config();
+            config.attempts = attempt; // so that this one is the last
+            retry.reload(config).unwrap();
             let budget = retry.budget().unwrap();
             budget.deposit();
             log.lock().unwrap().push((attempt, retry.in_flight(), budget.balance()));
@@ -130,7 +130,7 @@ async fn an_observer_of_a_retry_may_turn_its_dials_and_use_its_budget() {
     held.is(layer.handle());
     let (calls, inner) = answering(|_| Err(broken("no")));
     assert!(in_time(layer.layer(inner).oneshot(7)).await.is_err());
-    assert_eq!((calls.count(), held.get().dials().attempts), (2, 2));
+    assert_eq!((calls.count(), held.get().config().attempts), (2, 2));
     assert_eq!(*seen.lock().unwrap(), [(2, 1, 8.2)]);
 }
 
@@ -141,9 +141,9 @@ async fn an_observer_of_a_bulkhead_may_raise_its_limit() {
     let (handle, log) = (held.clone(), seen.clone());
     let observer = move |_: &Event| {
         let bulkhead = handle.get();
-        let mut dials = bulkhead.dials();
-        dials.limit = 2;
-        bulkhead.reload(dials).unwrap();
+        let mut config = bulkhead.config();
+        config.limit = 2;
+        bulkhead.reload(config).unwrap();
         log.lock().unwrap().push((bulkhead.in_flight(), bulkhead.queued()));
     };
     let layer = BulkheadLayer::builder("x").limit(1).queue(1).observe(observer).build().unwrap();
@@ -168,9 +168,9 @@ async fn an_observer_of_a_health_check_may_ask_everything() {
     let (handle, all, log) = (held.clone(), registry.clone(), seen.clone());
     let observer = move |event: &Event| {
         let check = handle.get();
-        let mut dials = check.dials();
-        dials.fall = 5;
-        check.reload(dials).unwrap();
+        let mut config = check.config();
+        config.fall = 5;
+        check.reload(config).unwrap();
         let _ = (check.watch().status(), check.since(), check.last_error());
         all.add(Probe::Liveness, Criticality::Informational, check);
         let report = all.report(Probe::Liveness);
@@ -185,5 +185,5 @@ async fn an_observer_of_a_health_check_may_ask_everything() {
     settle().await;
     let down = EventKind::Health { status: Status::Down };
     assert_eq!(*seen.lock().unwrap(), [(down, Status::Down, 1)]);
-    assert_eq!(held.get().dials().fall, 5);
+    assert_eq!(held.get().config().fall, 5);
 }

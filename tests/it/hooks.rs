@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
-use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Dials, Position, Trip};
+use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Config, Position, Trip};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Event, EventKind, Finish, Outcome, Reason, Settle, State};
 use tower::{Layer, Service};
@@ -145,7 +145,7 @@ fn meddle(handle: &CircuitBreakerHandle, nth: usize) {
         0 => handle.reset(),
         1 => handle.switch().set(Position::Open),
         2 => handle.switch().set(Position::Closed),
-        _ => handle.reload(Dials::default()).unwrap(),
+        _ => handle.reload(Config::default()).unwrap(),
     }
     assert!(format!("{handle:?}").contains("hooks"));
 }

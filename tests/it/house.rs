@@ -16,7 +16,7 @@ const PURE_WORDS: [&str; 6] = ["config", "error", "event", "machine", "outcome",
 const WINGS: [&str; 6] = ["stack", "http", "grpc", "reqwest", "observe", "testing"];
 
 /// What every layer's folder has.
-const LAYER_FILES: [&str; 5] = ["mod.rs", "dials.rs", "layer.rs", "service.rs", "future.rs"];
+const LAYER_FILES: [&str; 5] = ["mod.rs", "config.rs", "layer.rs", "service.rs", "future.rs"];
 /// The headings of every layer's guide, in order.
 const HEADINGS: [&str; 8] = [
     "Example",
@@ -251,10 +251,10 @@ fn every_layer_is_a_folder_with_the_same_files_and_headings() {
 fn a_house_that_breaks_a_rule_is_found_out() {
     let arrows = [
         ("time.rs", "use crate::shell::lock;"),
-        ("event.rs", "use crate::timeout::Dials;"),
+        ("event.rs", "use crate::timeout::Config;"),
         ("parts/rest.rs", "use crate::request::Deadline;"),
         ("parts/rest.rs", "use crate::shell::lock;"),
-        ("shell/gate.rs", "use crate::timeout::Dials;"),
+        ("shell/gate.rs", "use crate::timeout::Config;"),
         ("shell/gate.rs", "use crate::parts::rest::Ladder;"),
         ("timeout/layer.rs", "use crate::circuit_breaker::Trip;"),
         ("timeout/layer.rs", "    Ok(super::super::circuit_breaker::Trip::default())"),
@@ -295,7 +295,7 @@ fn a_house_that_breaks_a_rule_is_found_out() {
     assert_eq!(odd_layers(&folder).len(), 2);
 
     let innocent = [
-        ("timeout/layer.rs", "use super::dials::Dials;\nuse crate::shell::gate::Gate;"),
+        ("timeout/layer.rs", "use super::config::Config;\nuse crate::shell::gate::Gate;"),
         (
             "timeout/layer.rs",
             "/// See [`Trip`](crate::circuit_breaker::Trip).\nmod tests {\n x.unwrap()",

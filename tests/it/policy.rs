@@ -119,8 +119,8 @@ fn a_health_check_refuses_what_makes_no_sense_all_at_once() {
 #[test]
 fn every_setter_is_read_back() {
     let layer = TimeoutLayer::builder("x").limit(ms(3)).cover_readiness(true).build().unwrap();
-    let dials = layer.handle().dials();
-    assert_eq!((dials.limit, dials.cover_readiness), (ms(3), true));
+    let config = layer.handle().config();
+    assert_eq!((config.limit, config.cover_readiness), (ms(3), true));
 
     let backoff = Backoff::exponential(ms(3), ms(700)).factor(5).jitter(Jitter::Equal);
     let layer = RetryLayer::builder("x")
@@ -130,15 +130,15 @@ fn every_setter_is_read_back() {
         .total(ms(1_300))
         .least_time(ms(17))
         .on_refusal(OnRefusal::Wait);
-    let dials = layer.build().unwrap().handle().dials();
-    assert_eq!((dials.attempts, dials.backoff, dials.hint_cap), (7, backoff, ms(11)));
-    assert_eq!((dials.total, dials.least_time), (ms(1_300), ms(17)));
-    assert_eq!(dials.on_refusal, OnRefusal::Wait);
+    let config = layer.build().unwrap().handle().config();
+    assert_eq!((config.attempts, config.backoff, config.hint_cap), (7, backoff, ms(11)));
+    assert_eq!((config.total, config.least_time), (ms(1_300), ms(17)));
+    assert_eq!(config.on_refusal, OnRefusal::Wait);
 
     let layer = BulkheadLayer::builder("x").limit(3).queue(5).max_wait(ms(7));
-    let dials = layer.order(Order::NewestFirst).build().unwrap().handle().dials();
-    assert_eq!((dials.limit, dials.queue, dials.max_wait), (3, 5, ms(7)));
-    assert_eq!(dials.order, Order::NewestFirst);
+    let config = layer.order(Order::NewestFirst).build().unwrap().handle().config();
+    assert_eq!((config.limit, config.queue, config.max_wait), (3, 5, ms(7)));
+    assert_eq!(config.order, Order::NewestFirst);
 
     let layer = HealthLayer::builder("x")
         .interval(ms(3))
@@ -149,35 +149,36 @@ fn every_setter_is_read_back() {
         .initial(Status::Down)
         .let_through(17)
         .learn(true);
-    let dials = layer.build().unwrap().handle().dials();
-    assert_eq!((dials.interval, dials.jitter, dials.timeout), (ms(3), 0.5, ms(7)));
-    assert_eq!((dials.rise, dials.fall, dials.initial), (11, 13, Status::Down));
-    assert_eq!((dials.let_through, dials.learn), (17, true));
+    let config = layer.build().unwrap().handle().config();
+    assert_eq!((config.interval, config.jitter, config.timeout), (ms(3), 0.5, ms(7)));
+    assert_eq!((config.rise, config.fall, config.initial), (11, 13, Status::Down));
+    assert_eq!((config.let_through, config.learn), (17, true));
 
-    // A whole set of dials is taken as it is, and what is set after it counts.
-    let layer = BulkheadLayer::builder("x").limit(3).dials(bulkhead::Dials::default()).queue(9);
-    let dials = layer.build().unwrap().handle().dials();
-    assert_eq!((dials.limit, dials.queue), (bulkhead::LIMIT, 9));
+    // A whole set of settings is taken as it is, and what is set after it counts.
+    let layer = BulkheadLayer::builder("x").limit(3).config(bulkhead::Config::default()).queue(9);
+    let config = layer.build().unwrap().handle().config();
+    assert_eq!((config.limit, config.queue), (bulkhead::LIMIT, 9));
 }
 
 #[test]
 fn the_defaults_are_what_the_tables_say() {
-    let dials = TimeoutLayer::from_dials("x", timeout::Dials::default()).unwrap().handle().dials();
-    assert_eq!(dials, timeout::Dials::default());
-    assert_eq!((dials.limit, dials.cover_readiness), (Duration::from_secs(1), false));
-    let dials = RetryLayer::new("x").handle().dials();
-    assert_eq!(dials, RetryLayer::from_dials("x", dials.clone()).unwrap().handle().dials());
+    let config =
+        TimeoutLayer::from_config("x", timeout::Config::default()).unwrap().handle().config();
+    assert_eq!(config, timeout::Config::default());
+    assert_eq!((config.limit, config.cover_readiness), (Duration::from_secs(1), false));
+    let config = RetryLayer::new("x").handle().config();
+    assert_eq!(config, RetryLayer::from_config("x", config.clone()).unwrap().handle().config());
     let (base, cap) = (ms(25), Duration::from_secs(1));
-    assert_eq!((dials.attempts, dials.backoff), (3, Backoff::exponential(base, cap).factor(2)));
-    assert_eq!((dials.hint_cap, dials.total), (cap * 30, cap * 30));
-    assert_eq!((dials.least_time, dials.on_refusal), (ms(1), OnRefusal::Stop));
+    assert_eq!((config.attempts, config.backoff), (3, Backoff::exponential(base, cap).factor(2)));
+    assert_eq!((config.hint_cap, config.total), (cap * 30, cap * 30));
+    assert_eq!((config.least_time, config.on_refusal), (ms(1), OnRefusal::Stop));
     assert_eq!(RetryLayer::new("x").handle().budget().map(Budget::balance), Some(50.0));
-    let dials = BulkheadLayer::new("x").handle().dials();
-    assert_eq!(dials, BulkheadLayer::from_dials("x", dials.clone()).unwrap().handle().dials());
-    assert_eq!((dials.limit, dials.queue, dials.max_wait), (64, 0, cap));
-    let dials = health::Dials::default();
-    assert_eq!((dials.interval, dials.jitter, dials.timeout), (cap * 5, 0.1, cap));
-    assert_eq!((dials.rise, dials.fall, dials.let_through, dials.learn), (2, 3, 0, false));
+    let config = BulkheadLayer::new("x").handle().config();
+    assert_eq!(config, BulkheadLayer::from_config("x", config.clone()).unwrap().handle().config());
+    assert_eq!((config.limit, config.queue, config.max_wait), (64, 0, cap));
+    let config = health::Config::default();
+    assert_eq!((config.interval, config.jitter, config.timeout), (cap * 5, 0.1, cap));
+    assert_eq!((config.rise, config.fall, config.let_through, config.learn), (2, 3, 0, false));
 }
 
 #[cfg(feature = "serde")]
@@ -191,9 +192,9 @@ mod files {
 
     /// Written and read again it is the same; a field that nobody knows is refused.
     #[track_caller]
-    fn round_trip<D: Serialize + DeserializeOwned + PartialEq + Debug>(dials: &D) {
-        let json = serde_json::to_string(dials).unwrap();
-        assert_eq!(serde_json::from_str::<D>(&json).unwrap(), *dials, "{json}");
+    fn round_trip<D: Serialize + DeserializeOwned + PartialEq + Debug>(config: &D) {
+        let json = serde_json::to_string(config).unwrap();
+        assert_eq!(serde_json::from_str::<D>(&json).unwrap(), *config, "{json}");
         let misspelt = json.replacen('{', r#"{"atempts": 3, "#, 1);
         let told = serde_json::from_str::<D>(&misspelt).unwrap_err().to_string();
         assert!(told.contains("unknown field `atempts`"), "{told}");
@@ -201,43 +202,44 @@ mod files {
 
     // pitfall B27
     #[test]
-    fn dials_come_back_from_a_file_as_they_went() {
-        round_trip(&timeout::Dials::default());
-        round_trip(&timeout::Dials::from(ms(1_500)));
-        round_trip(&retry::Dials::default());
-        let mut dials = retry::Dials::default();
-        dials.backoff = Backoff::fixed(ms(70)).jitter(Jitter::Decorrelated);
-        dials.on_refusal = OnRefusal::Wait;
-        dials.total = Duration::from_secs(90_061);
-        round_trip(&dials);
-        let mut dials = bulkhead::Dials::default();
-        dials.order = Order::NewestFirst;
-        round_trip(&dials);
-        let mut dials = health::Dials::default();
-        dials.initial = Status::Down;
-        round_trip(&dials);
+    fn settings_come_back_from_a_file_as_they_went() {
+        round_trip(&timeout::Config::default());
+        round_trip(&timeout::Config::from(ms(1_500)));
+        round_trip(&retry::Config::default());
+        let config = retry::Config {
+            backoff: Backoff::fixed(ms(70)).jitter(Jitter::Decorrelated),
+            on_refusal: OnRefusal::Wait,
+            total: Duration::from_secs(90_061),
+            ..retry::Config::default()
+        };
+        round_trip(&config);
+        let config = bulkhead::Config { order: Order::NewestFirst, ..bulkhead::Config::default() };
+        round_trip(&config);
+        let config = health::Config { initial: Status::Down, ..health::Config::default() };
+        round_trip(&config);
     }
 
     #[test]
     fn a_file_says_what_differs_in_words_that_people_use() {
-        let dials: retry::Dials = serde_json::from_str(
+        let config: retry::Config = serde_json::from_str(
             r#"{"attempts": 5, "total": "2m 30s", "backoff": {"base": "5ms", "jitter": "none"},
                 "on_refusal": "wait"}"#,
         )
         .unwrap();
-        assert_eq!((dials.attempts, dials.total), (5, Duration::from_secs(150)));
+        assert_eq!((config.attempts, config.total), (5, Duration::from_secs(150)));
         let backoff = Backoff::exponential(ms(5), retry::CAP).jitter(Jitter::None);
-        assert_eq!((dials.backoff, dials.on_refusal), (backoff, OnRefusal::Wait));
-        assert_eq!(dials.hint_cap, retry::HINT_CAP);
-        let nested = serde_json::from_str::<retry::Dials>(r#"{"backoff": {"bas": "5ms"}}"#);
+        assert_eq!((config.backoff, config.on_refusal), (backoff, OnRefusal::Wait));
+        assert_eq!(config.hint_cap, retry::HINT_CAP);
+        let nested = serde_json::from_str::<retry::Config>(r#"{"backoff": {"bas": "5ms"}}"#);
         assert!(nested.unwrap_err().to_string().contains("unknown field `bas`"));
-        let dials: health::Dials = serde_json::from_str(r#"{"initial": "down"}"#).unwrap();
-        assert_eq!(dials.initial, Status::Down);
-        let dials: bulkhead::Dials = serde_json::from_str(r#"{"order": "newest_first"}"#).unwrap();
-        assert_eq!(dials.order, Order::NewestFirst);
+        let config: health::Config = serde_json::from_str(r#"{"initial": "down"}"#).unwrap();
+        assert_eq!(config.initial, Status::Down);
+        let config: bulkhead::Config =
+            serde_json::from_str(r#"{"order": "newest_first"}"#).unwrap();
+        assert_eq!(config.order, Order::NewestFirst);
         // What can be written down and makes no sense is refused when it is used.
-        let dials: bulkhead::Dials = serde_json::from_str(r#"{"limit": 0}"#).unwrap();
-        assert_eq!(fields(BulkheadLayer::from_dials("x", dials)), ["limit"]);
+        let config: bulkhead::Config = serde_json::from_str(r#"{"limit": 0}"#).unwrap();
+        assert_eq!(fields(BulkheadLayer::from_config("x", config)), ["limit"]);
     }
 }
 

@@ -74,9 +74,9 @@ async fn a_timeout_that_covers_readiness_no_longer_keeps_its_word() {
     let timeout = TimeoutLayer::builder("kit").limit(LIMIT).cover_readiness(true).build().unwrap();
     let mut service = timeout.layer(probe);
     assert_eq!(now(ready_once(&mut service, &Bell::new())), Ok(()));
-    let mut dials = timeout.handle().dials();
-    dials.cover_readiness = false;
-    timeout.handle().reload(dials).unwrap();
+    let mut config = timeout.handle().config();
+    config.cover_readiness = false;
+    timeout.handle().reload(config).unwrap();
     let mut boxed = tower::util::BoxService::new(service);
     keeps_its_word(&mut boxed, &ledger, "timeout");
 }

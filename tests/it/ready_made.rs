@@ -123,9 +123,11 @@ fn what_is_wrong_with_a_server_is_told_all_at_once() {
 
     let late = ready::server("x").deadline(Duration::from_secs(1)).queue(5, Duration::from_secs(1));
     assert_eq!(late.build().unwrap_err().iter().next().unwrap().field, "max_wait");
-    let mut dials = bulkhead::Dials::default();
-    dials.max_wait = Duration::MAX; // of a line that is not there
-    assert!(ready::server("x").bulkhead(dials).build().is_ok());
+    let config = bulkhead::Config {
+        max_wait: Duration::MAX, // of a line that is not there
+        ..bulkhead::Config::default()
+    };
+    assert!(ready::server("x").bulkhead(config).build().is_ok());
 
     let header = |name| TimeoutHeader::Millis(HeaderName::from_static(name));
     let edge = EdgeLayer::new().deadline(ReadDeadlineLayer::new(header("x-a")));

@@ -64,16 +64,15 @@ async fn five_attempts_then_the_circuit_opens_and_all_services_share_it() {
     }
     let refused = one.ready().await.unwrap().call(1).await;
     assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
-    assert_eq!(client.retry().dials().attempts, stack::ATTEMPTS);
+    assert_eq!(client.retry().config().attempts, stack::ATTEMPTS);
     client.drain().await;
 }
 
 // pitfall B27
 #[test]
 fn what_contradicts_itself_is_told_all_at_once() {
-    let mut dials = bulkhead::Dials::default();
-    dials.limit = 0;
-    let client = stack::client("x").deadline(ms(300)).attempt_timeout(ms(300)).bulkhead(dials);
+    let config = bulkhead::Config { limit: 0, ..bulkhead::Config::default() };
+    let client = stack::client("x").deadline(ms(300)).attempt_timeout(ms(300)).bulkhead(config);
     let problems = client.cloned().build().unwrap_err();
     let fields: Vec<_> = problems.iter().map(|problem| problem.field).collect();
     assert_eq!(fields, ["attempt_timeout", "limit"]);
@@ -98,17 +97,14 @@ async fn a_drained_stack_refuses_over_a_service_that_is_never_ready() {
 async fn one_observer_hears_every_layer() {
     let layers = Arc::new(Mutex::new(BTreeSet::new()));
     let heard = Arc::clone(&layers);
-    let mut dials = bulkhead::Dials::default();
-    dials.limit = 1;
+    let config = bulkhead::Config { limit: 1, ..bulkhead::Config::default() };
     // Without waits that are drawn: else a last one that leads past the deadline ends the call early.
-    let mut retry = retry::Dials::default();
-    retry.attempts = 5;
-    retry.backoff = Backoff::none();
+    let retry = retry::Config { attempts: 5, backoff: Backoff::none(), ..retry::Config::default() };
     let client = stack::client("x")
         .deadline(ms(1000))
         .attempt_timeout(ms(300))
         .retry(retry)
-        .bulkhead(dials)
+        .bulkhead(config)
         .observe(move |event: &Event| {
             let name = event.source.to_string();
             heard.lock().unwrap().insert((name, kind(event.kind)));

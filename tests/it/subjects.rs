@@ -95,19 +95,19 @@ fn health() -> Subject {
         assert!(now(poll_once(&mut Box::pin(call), &Bell::new())).is_err());
     };
     let look_again = move || {
-        let (handle, mut dials) = (up.handle(), up.handle().dials());
-        dials.let_through = 1;
-        handle.reload(dials.clone()).unwrap();
-        for _ in 0..dials.rise {
+        let (handle, mut config) = (up.handle(), up.handle().config());
+        config.let_through = 1;
+        handle.reload(config.clone()).unwrap();
+        for _ in 0..config.rise {
             let call = up.run(|| async { Ok::<(), Fail>(()) });
             assert_eq!(now(poll_once(&mut Box::pin(call), &Bell::new())), Ok(()));
         }
-        dials.let_through = u32::MAX;
-        handle.reload(dials).unwrap();
+        config.let_through = u32::MAX;
+        handle.reload(config).unwrap();
     };
     let undo = look_again.clone();
     let shut = move || {
-        (0..down.handle().dials().fall).for_each(|_| fail(&down));
+        (0..down.handle().config().fall).for_each(|_| fail(&down));
         Box::new(Undo(Box::new(undo.clone()))) as Box<dyn Any>
     };
     Subject { forgive: vec![Box::new(look_again)], ..subject!(layer) }.shut_by(shut)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use seawall::timeout::{Dials, TimeoutLayer};
+use seawall::timeout::{Config, TimeoutLayer};
 use seawall::{Carried, Deadline, Error, EventKind, InCarried, Measured, Reason};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -258,13 +258,13 @@ async fn a_reload_counts_for_new_calls_and_leaves_those_under_way_alone() {
     let service = layer.layer(inner);
     let mut before = Box::pin(service.clone().oneshot(1));
     assert!(poll_once(&mut before).is_pending());
-    handle.reload(Dials::from(ms(200))).unwrap();
-    assert_eq!(handle.dials().limit, ms(200));
+    handle.reload(Config::from(ms(200))).unwrap();
+    assert_eq!(handle.config().limit, ms(200));
     assert_eq!(handle.in_flight(), 1);
     let (before, after) = tokio::join!(before, service.clone().oneshot(2));
     assert_eq!((reason(&before), after), (Some(Reason::TimedOut), Ok(2)));
-    handle.reload(Dials::from(Duration::MAX)).unwrap();
-    assert_eq!(handle.dials().limit, Duration::MAX);
+    handle.reload(Config::from(Duration::MAX)).unwrap();
+    assert_eq!(handle.config().limit, Duration::MAX);
 }
 
 #[tokio::test(start_paused = true)]

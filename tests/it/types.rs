@@ -93,7 +93,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         breaker::CircuitBreaker<Inner, seawall::Classifier, seawall::AtHead>: Clone;
         Calling<CircuitBreakerLayer>: ; // ResponseFuture
         breaker::CircuitBreakerHandle: Clone;
-        breaker::Dials: Clone;
+        breaker::Config: Clone;
         breaker::Trip: Clone;
         breaker::TripRule: Clone;
         breaker::Span: Copy;
@@ -119,7 +119,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::Retry<Inner, seawall::Classifier, Copied, seawall::NoCarry>: Clone;
         Calling<RepeatingLayer>: ; // ResponseFuture
         retry::RetryHandle: Clone;
-        retry::Dials: Clone;
+        retry::Config: Clone;
         retry::Backoff: Copy;
         retry::Jitter: Copy;
         retry::OnRefusal: Copy;
@@ -139,7 +139,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         bulkhead::Bulkhead<Inner, seawall::AtHead, seawall::NoCarry>: Clone;
         Calling<BulkheadLayer>: ; // ResponseFuture
         bulkhead::BulkheadHandle: Clone;
-        bulkhead::Dials: Clone;
+        bulkhead::Config: Clone;
         bulkhead::Order: Copy;
         bulkhead::BackpressureLayer<seawall::AtHead>: Clone;
         bulkhead::Backpressure<Inner, seawall::AtHead>: Clone;
@@ -151,7 +151,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         health::Health<Inner, seawall::Classifier>: Clone;
         Calling<HealthLayer>: ; // ResponseFuture
         health::HealthHandle: Clone;
-        health::Dials: Clone;
+        health::Config: Clone;
         health::Watch: ;
         health::HealthRegistry: Clone;
         health::Criticality: Copy;
@@ -169,7 +169,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         timeout::Timeout<Inner, timeout::Fixed, seawall::NoCarry>: Clone;
         Calling<TimeoutLayer>: ; // ResponseFuture
         timeout::TimeoutHandle: Clone;
-        timeout::Dials: Clone;
+        timeout::Config: Clone;
         timeout::Fixed: Copy;
         timeout::ByRequest<fn(&u32) -> Option<Duration>>: Copy;
 
@@ -244,7 +244,7 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::body_timeout::BodyTimeout<Inner>: Clone;
         seawall::http::body_timeout::ResponseFuture<Ready<()>>: ;
         seawall::http::body_timeout::BodyTimeoutHandle: Clone;
-        seawall::http::body_timeout::Dials: Copy;
+        seawall::http::body_timeout::Config: Copy;
         seawall::http::body_timeout::TimedBody<Body>: Unpinned;
 
         seawall::http::drain::DrainLayer: Copy;

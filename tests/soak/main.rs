@@ -166,11 +166,8 @@ impl fmt::Display for Tally {
 fn layers(
     tally: &Arc<Tally>,
 ) -> ClientBuilder<HttpClassifier, retry::Chosen<Replay>, InExtensions, AtEnd, AtEnd> {
-    let mut retry = retry::Dials::default();
-    retry.hint_cap = Duration::from_millis(50);
-    let mut bulkhead = bulkhead::Dials::default();
-    bulkhead.limit = PLACES;
-    bulkhead.queue = 2;
+    let retry = retry::Config { hint_cap: Duration::from_millis(50), ..retry::Config::default() };
+    let bulkhead = bulkhead::Config { limit: PLACES, queue: 2, ..bulkhead::Config::default() };
     let tally = Arc::clone(tally);
     stack::client("upstream")
         .deadline(DEADLINE)

@@ -7,7 +7,7 @@ use std::task::Poll;
 use ::loom::future::block_on;
 use ::loom::thread;
 
-use super::super::dials::Dials;
+use super::super::config::Config;
 use super::super::machine::{Law, Occupancy};
 use super::super::policy::{Entry, Policy};
 use crate::event::Observers;
@@ -17,14 +17,14 @@ use crate::shell::tests::loom::check;
 use crate::source::Source;
 
 fn bulkhead(limit: u32, queue: u32) -> Arc<Policy> {
-    let (law, dials) = dials(limit, queue);
+    let (law, config) = config(limit, queue);
     let reporter = Reporter::new(Source::new("bulkhead", "test"), Observers::default());
-    Arc::new(Policy::new(reporter, law, dials))
+    Arc::new(Policy::new(reporter, law, config))
 }
 
-fn dials(limit: u32, queue: u32) -> (Law, Dials) {
-    let dials = Dials { limit, queue, ..Dials::default() };
-    (Law::from_dials(&dials).unwrap(), dials)
+fn config(limit: u32, queue: u32) -> (Law, Config) {
+    let config = Config { limit, queue, ..Config::default() };
+    (Law::from_config(&config).unwrap(), config)
 }
 
 /// Waits until it is inside. Loom finds out if that never comes.
@@ -95,8 +95,8 @@ fn more_room_lets_those_in_who_wait() {
         assert!(policy.enter()); // and stays
         let other = Arc::clone(&policy);
         let caller = thread::spawn(move || call(&other));
-        let (law, dials) = dials(2, 1);
-        policy.turn(law, dials);
+        let (law, config) = config(2, 1);
+        policy.reload(law, config);
         caller.join().unwrap();
         policy.leave();
         is_empty(&policy);

@@ -1,4 +1,4 @@
-//! What hands do to a breaker: its switch, its reset, its dials.
+//! What hands do to a breaker: its switch, its reset, its settings.
 
 use super::Breaker;
 use super::phase::Phase;

@@ -5,7 +5,7 @@ use crate::circuit_breaker::Abandonment;
 use crate::event::Cause;
 
 fn under(abandonment: Abandonment) -> Lab {
-    Lab::with(|dials| dials.abandonment = abandonment)
+    Lab::with(|config| config.abandonment = abandonment)
 }
 
 /// Gives calls up, a millisecond apart, until the circuit opens; at most `most` of them.

@@ -68,7 +68,7 @@ fn of_a_call() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn dials() -> impl Strategy<Value = Dials> {
+fn any_config() -> impl Strategy<Value = Config> {
     let trip = prop_oneof![
         3 => Just(Trip::default()),
         1 => Just(Trip::evidence(0.1, 0.5, 1_000)),
@@ -76,12 +76,12 @@ fn dials() -> impl Strategy<Value = Dials> {
         1 => Just(Trip::failure_rate(0.6).over_calls(20)),
         1 => Just(Trip::default().or(Trip::consecutive(6)).or(Trip::failure_rate(0.9).over_calls(12))),
     ];
-    (trip, 1_u32..20, 1_u32..8, 1_u32..5).prop_map(|(trip, probes, close_at, reopen_at)| Dials {
+    (trip, 1_u32..20, 1_u32..8, 1_u32..5).prop_map(|(trip, probes, close_at, reopen_at)| Config {
         trip,
         probes,
         close_at,
         reopen_at,
-        ..Dials::default()
+        ..Config::default()
     })
 }
 
@@ -91,25 +91,26 @@ proptest! {
     // pitfalls B1, B2, B4, B5, B8, B9
     #[test]
     fn the_machine_does_what_a_model_that_forgets_nothing_does(
-        dials in dials(),
+        config in any_config(),
         ops in prop::collection::vec(op(), 300..700),
     ) {
-        agree(dials, ops)?;
+        agree(config, ops)?;
     }
 }
 
 #[test]
 fn they_agree_for_as_long_as_a_long_story_is() {
-    let seen: Vec<_> = stories(8, (dials(), prop::collection::vec(op_of_a_long_story(), LONG)))
-        .map(|(dials, ops)| agree(dials, ops).expect("they agree"))
-        .collect();
+    let seen: Vec<_> =
+        stories(8, (any_config(), prop::collection::vec(op_of_a_long_story(), LONG)))
+            .map(|(config, ops)| agree(config, ops).expect("they agree"))
+            .collect();
     assert!(seen.iter().sum::<u64>() > 500, "they saw little: {seen:?} eras");
 }
 
 /// Tells both the same story, and returns how many eras it had.
-fn agree(dials: Dials, ops: Vec<Op>) -> Result<u64, TestCaseError> {
-    let mut lab = Lab::new(&dials);
-    let mut model = Model::new(dials);
+fn agree(config: Config, ops: Vec<Op>) -> Result<u64, TestCaseError> {
+    let mut lab = Lab::new(&config);
+    let mut model = Model::new(config);
     let mut flying: Vec<(Pass, Flying)> = Vec::new();
     for (nth, op) in ops.into_iter().enumerate() {
         let now = lab.now.0;

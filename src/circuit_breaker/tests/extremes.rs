@@ -80,7 +80,7 @@ fn finds_its_way_out(lab: &mut Lab) {
     panic!("stuck: {lab:?}");
 }
 
-fn any_dials() -> impl Strategy<Value = Dials> {
+fn any_config() -> impl Strategy<Value = Config> {
     let duration = || {
         prop_oneof![
             Just(Duration::from_nanos(1)),
@@ -133,7 +133,7 @@ fn any_dials() -> impl Strategy<Value = Dials> {
                 more,
                 abandonment,
             )| {
-                Dials {
+                Config {
                     trip: Trip { rules, misplaced: Vec::new() },
                     memory,
                     abandonment,
@@ -146,7 +146,7 @@ fn any_dials() -> impl Strategy<Value = Dials> {
                     ramp: more.0,
                     slow_start: more.1,
                     shadow: more.2,
-                    ..Dials::default()
+                    ..Config::default()
                 }
             },
         )
@@ -156,16 +156,16 @@ proptest! {
     #![proptest_config(config(128))]
 
     #[test]
-    fn every_state_has_a_way_out_under_any_dials(dials in any_dials(), seed in any::<u64>()) {
-        let mut lab = Lab::new(&dials);
+    fn every_state_has_a_way_out_under_any_config(config in any_config(), seed in any::<u64>()) {
+        let mut lab = Lab::new(&config);
         wander(&mut lab, seed, 500, |now, rng| now.saturating_add(rng.u64(0..SECOND)));
         finds_its_way_out(&mut lab);
     }
 
     // time running backwards, standing still, and leaping to its end; nothing panics or overflows
     #[test]
-    fn time_may_do_what_it_likes(dials in any_dials(), seed in any::<u64>()) {
-        let mut lab = Lab::new(&dials);
+    fn time_may_do_what_it_likes(config in any_config(), seed in any::<u64>()) {
+        let mut lab = Lab::new(&config);
         wander(&mut lab, seed, 500, |now, rng| match rng.u8(0..10) {
             0 => now.saturating_sub(rng.u64(..)),
             1 => rng.u64(..),
@@ -198,8 +198,8 @@ fn a_clock_that_runs_backwards_neither_opens_nor_closes_nor_probes() {
 // pitfall B7
 #[test]
 fn a_gap_of_a_year_in_one_step_ends_every_rest_and_every_ramp() {
-    let mut lab = Lab::with(|dials| {
-        dials.trip = Trip::failure_rate(0.5).over_time(Duration::from_secs(10));
+    let mut lab = Lab::with(|config| {
+        config.trip = Trip::failure_rate(0.5).over_time(Duration::from_secs(10));
     });
     lab.calls(Health::Bad, 9);
     lab.wait(YEAR);
@@ -219,7 +219,8 @@ fn a_gap_of_a_year_in_one_step_ends_every_rest_and_every_ramp() {
 
 #[test]
 fn the_longest_rest_ends_at_the_end_of_time() {
-    let mut lab = Lab::with(|dials| (dials.rest, dials.rest_cap) = (Duration::MAX, Duration::MAX));
+    let mut lab =
+        Lab::with(|config| (config.rest, config.rest_cap) = (Duration::MAX, Duration::MAX));
     lab.now = Tick(u64::MAX - 5);
     lab.trip();
     assert!(lab.try_admit().is_none());

@@ -6,7 +6,7 @@ use crate::{Health::Bad, Health::Good, Measured};
 
 /// The median over `runs` of the calls it takes to open, when calls fail in this ratio.
 fn median_to_trip(trip: &Trip, healthy: usize, ratio: f64, runs: u64) -> usize {
-    let mut lab = Lab::with(|dials| dials.trip = trip.clone());
+    let mut lab = Lab::with(|config| config.trip = trip.clone());
     lab.calls(Good, healthy);
     let mut counts: Vec<_> = (0..runs).map(|seed| calls_to_trip(&lab, ratio, seed)).collect();
     counts.sort_unstable();
@@ -26,7 +26,7 @@ fn calls_to_trip(lab: &Lab, ratio: f64, seed: u64) -> usize {
 }
 
 fn mean_to_trip(trip: &Trip, ratio: f64, runs: u64) -> f64 {
-    let lab = Lab::with(|dials| dials.trip = trip.clone());
+    let lab = Lab::with(|config| config.trip = trip.clone());
     let total: usize = (0..runs).map(|seed| calls_to_trip(&lab, ratio, seed)).sum();
     total as f64 / runs as f64
 }
@@ -113,7 +113,7 @@ fn classic_rules_trip_falsely_far_sooner() {
     assert!((500.0..700.0).contains(&in_a_row), "{in_a_row}");
     let tenth = mean_to_trip(&Trip::failure_rate(0.1).at_least(100), 0.1, 1_000);
     assert!((100.0..170.0).contains(&tenth), "{tenth}");
-    let mut half = Lab::with(|dials| dials.trip = Trip::failure_rate(0.5).at_least(100));
+    let mut half = Lab::with(|config| config.trip = Trip::failure_rate(0.5).at_least(100));
     let mut rng = fastrand::Rng::with_seed(5);
     for _ in 0..100_000 {
         let _ = half.call(if rng.f64() < 0.3 { Bad } else { Good });
@@ -151,7 +151,7 @@ fn half_open_it_closes_as_often_as_wald_says() {
 
 #[test]
 fn a_breaker_is_small() {
-    let lab = Lab::with(|dials| dials.trip = Trip::default().or(Trip::failure_rate(0.5)));
+    let lab = Lab::with(|config| config.trip = Trip::default().or(Trip::failure_rate(0.5)));
     let windows = 2 * size_of::<super::super::rules::RuleState>() + 128_usize.div_ceil(64) * 8;
     let whole = size_of_val(&lab.machine) + windows;
     assert!(whole <= 256, "{whole} bytes, ring of 100 calls included");

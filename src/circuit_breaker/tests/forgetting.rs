@@ -27,7 +27,7 @@ fn closed_it_may_go_if_it_holds_nothing_against_its_dependency() {
     let rate = Trip::failure_rate(0.5).over_calls(20);
     let slow = Trip::slow_rate(0.5, Duration::from_secs(1)).or(rate.clone());
     for trip in [Trip::default(), Trip::consecutive(5), rate, slow] {
-        let mut lab = Lab::with(|dials| dials.trip = trip.clone());
+        let mut lab = Lab::with(|config| config.trip = trip.clone());
         assert!(lab.is_at_rest(), "{trip:?}");
         lab.calls(Health::Good, 3);
         assert!(lab.is_at_rest(), "successes are nothing against it: {trip:?}");
@@ -67,7 +67,7 @@ fn half_open_it_may_go_as_late_but_not_while_a_probe_is_out() {
 
 #[test]
 fn while_the_load_comes_back_it_stays() {
-    let mut lab = Lab::with(|dials| dials.ramp = Duration::from_secs(1));
+    let mut lab = Lab::with(|config| config.ramp = Duration::from_secs(1));
     lab.trip();
     lab.recover();
     lab.rests_after(SECOND, "ramp");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::circuit_breaker::Dials;
+use crate::circuit_breaker::Config;
 use crate::circuit_breaker::law::Law;
 use crate::circuit_breaker::layer::LAYER;
 use crate::circuit_breaker::policy::{Hooks, Policy};
@@ -13,8 +13,8 @@ use crate::source::Source;
 
 fn table() -> Keyed<Policy<(), ()>> {
     let observers = Observers::default();
-    let (law, dials) = (Law::of_defaults(), Dials::default());
-    let common = Common::new(Source::new(LAYER, "test"), observers, law, dials, 1);
+    let (law, config) = (Law::of_defaults(), Config::default());
+    let common = Common::new(Source::new(LAYER, "test"), observers, law, config, 1);
     let (shared, hooks) = (Arc::clone(&common), Arc::new(Hooks::default()));
     let make = move |key| Policy::new(Arc::clone(&shared), Arc::clone(&hooks), Some(key));
     Keyed::new(common, 10, make)

@@ -21,14 +21,14 @@ use crate::shell::waiters::Seat;
 use crate::source::Source;
 use crate::time::still;
 
-fn dials(trip: Trip) -> (Law, Dials) {
-    let dials = Dials { trip, ..Dials::default() };
-    (Law::from_dials(&dials).unwrap(), dials)
+fn config(trip: Trip) -> (Law, Config) {
+    let config = Config { trip, ..Config::default() };
+    (Law::from_config(&config).unwrap(), config)
 }
 
 fn common(trip: Trip) -> Arc<Common<Breaker>> {
-    let (law, dials) = dials(trip);
-    Common::new(Source::new("circuit_breaker", "test"), Observers::default(), law, dials, 1)
+    let (law, config) = config(trip);
+    Common::new(Source::new("circuit_breaker", "test"), Observers::default(), law, config, 1)
 }
 
 fn breaker(trip: Trip) -> Arc<Shared<Breaker>> {
@@ -156,11 +156,11 @@ fn no_trip_is_slept_through() {
 fn an_older_reload_does_not_come_after_a_newer_one() {
     check(|| {
         let shared = breaker(Trip::consecutive(9));
-        let (law, written) = dials(Trip::evidence(0.3, 0.7, 1_000));
+        let (law, written) = config(Trip::evidence(0.3, 0.7, 1_000));
         shared.common.reload(law, written);
         let other = Arc::clone(&shared);
         let slow = thread::spawn(move || other.inspect(|_, _, _| ()));
-        let (law, written) = dials(Trip::consecutive(5));
+        let (law, written) = config(Trip::consecutive(5));
         shared.common.reload(law, written);
         fail(&shared);
         slow.join().unwrap();

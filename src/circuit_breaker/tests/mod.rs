@@ -24,7 +24,7 @@ mod steering;
 
 use std::time::Duration;
 
-use super::dials::Dials;
+use super::config::Config;
 use super::law::Law;
 use super::machine::Breaker;
 use crate::event::{Change, State};
@@ -49,16 +49,16 @@ struct Lab {
 }
 
 impl Lab {
-    fn new(dials: &Dials) -> Self {
-        let law = Law::from_dials(dials).unwrap();
+    fn new(config: &Config) -> Self {
+        let law = Law::from_config(config).unwrap();
         let machine = Breaker::new(&law);
         Self { law, machine, now: Tick::ZERO, draw: u64::MAX, changes: Vec::new() }
     }
 
-    fn with(turn: impl FnOnce(&mut Dials)) -> Self {
-        let mut dials = Dials::default();
-        turn(&mut dials);
-        Self::new(&dials)
+    fn with(turn: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        turn(&mut config);
+        Self::new(&config)
     }
 
     fn step(&mut self, input: Input) -> Effect {

@@ -30,7 +30,7 @@ pub(super) struct Flying {
 /// Slow, and written from the guide rather than from the machine. Speaks of evidence in floats.
 #[derive(Debug)]
 pub(super) struct Model {
-    dials: Dials,
+    config: Config,
     pub(super) phase: Phase,
     pub(super) era: usize,
     notes: Vec<Note>,
@@ -42,9 +42,9 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(dials: Dials) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         Self {
-            dials,
+            config,
             phase: Phase::Closed { ramp_from: None },
             era: 0,
             notes: Vec::new(),
@@ -121,7 +121,7 @@ impl Model {
     fn allowed(&self) -> i64 {
         let (mut allowed, most) = match self.phase {
             Phase::Closed { ramp_from: Some((_, from)) } => (i64::from(from), i64::MAX / 2),
-            _ => (1, i64::from(self.dials.probes)),
+            _ => (1, i64::from(self.config.probes)),
         };
         for note in &self.notes {
             match note {
@@ -172,13 +172,14 @@ impl Model {
             }
             Phase::HalfOpen => {
                 let (first, lead) = self.lead();
-                let failed = first == Some(Health::Bad) || lead <= -i64::from(self.dials.reopen_at);
-                if failed || self.unanswered() >= self.dials.reopen_at as usize {
+                let failed =
+                    first == Some(Health::Bad) || lead <= -i64::from(self.config.reopen_at);
+                if failed || self.unanswered() >= self.config.reopen_at as usize {
                     if self.longest_rest() < 250 * MS {
                         self.failed_rounds += 1;
                     }
                     self.open(now, longest, hint);
-                } else if lead >= i64::from(self.dials.close_at) {
+                } else if lead >= i64::from(self.config.close_at) {
                     self.closed_since = now;
                     let from = 2 * self.allowed() as u32;
                     self.enter(Phase::Closed { ramp_from: Some((now, from)) });
@@ -210,7 +211,7 @@ impl Model {
     fn has_tripped(&self) -> bool {
         let (weighed, provisional) = self.weighed();
         let failed = |answers: &[bool]| answers.iter().filter(|failed| **failed).count();
-        self.dials.trip.rules().iter().any(|rule| match *rule {
+        self.config.trip.rules().iter().any(|rule| match *rule {
             TripRule::Evidence { tolerated, broken, odds } => {
                 let up = (broken / tolerated).ln();
                 let down = ((1.0 - tolerated) / (1.0 - broken)).ln();

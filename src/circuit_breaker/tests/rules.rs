@@ -6,7 +6,7 @@ use crate::event::Cause;
 use crate::{Health::Bad, Health::Good, Measured};
 
 fn by(trip: Trip) -> Lab {
-    Lab::with(|dials| dials.trip = trip)
+    Lab::with(|config| config.trip = trip)
 }
 
 impl Lab {

@@ -73,7 +73,7 @@ fn after_the_first_answer_a_lead_of_three_failures_opens_it_again() {
 // pitfalls B1, (c)
 #[test]
 fn probes_at_a_time_double_with_each_good_answer_halve_with_each_bad_one_and_are_capped() {
-    let mut lab = Lab::with(|dials| (dials.probes, dials.close_at) = (4, 100));
+    let mut lab = Lab::with(|config| (config.probes, config.close_at) = (4, 100));
     lab.trip();
     lab.rest();
     let mut flying = Vec::new();
@@ -166,7 +166,7 @@ fn an_answer_from_an_earlier_era_is_late_and_decides_nothing() {
 
 #[test]
 fn every_slot_comes_back_whichever_way_its_call_ends() {
-    let mut lab = Lab::with(|dials| (dials.close_at, dials.reopen_at) = (10_000, 10_000));
+    let mut lab = Lab::with(|config| (config.close_at, config.reopen_at) = (10_000, 10_000));
     lab.trip();
     lab.rest();
     lab.calls(Health::Good, 10);
@@ -187,7 +187,7 @@ fn every_slot_comes_back_whichever_way_its_call_ends() {
 
 #[test]
 fn after_closing_calls_at_a_time_are_limited_for_no_longer_than_the_ramp() {
-    let mut lab = Lab::with(|dials| dials.probes = 1);
+    let mut lab = Lab::with(|config| config.probes = 1);
     lab.trip();
     lab.recover();
     let hanging: Vec<_> = std::iter::from_fn(|| lab.try_admit()).collect();
@@ -206,7 +206,7 @@ fn after_closing_calls_at_a_time_are_limited_for_no_longer_than_the_ramp() {
 
 #[test]
 fn a_failure_after_closing_halves_how_many_may_call_at_a_time() {
-    let mut lab = Lab::with(|dials| dials.probes = 4);
+    let mut lab = Lab::with(|config| config.probes = 4);
     lab.trip();
     lab.recover();
     let _ = lab.call(Health::Bad);
@@ -216,7 +216,7 @@ fn a_failure_after_closing_halves_how_many_may_call_at_a_time() {
 
 #[test]
 fn a_slow_start_doubles_the_admitted_share_from_a_sixteenth() {
-    let mut lab = Lab::with(|dials| dials.slow_start = Duration::from_secs(8));
+    let mut lab = Lab::with(|config| config.slow_start = Duration::from_secs(8));
     lab.trip();
     lab.recover();
     let mut rng = fastrand::Rng::with_seed(7);
@@ -237,7 +237,7 @@ fn a_slow_start_doubles_the_admitted_share_from_a_sixteenth() {
 
 #[test]
 fn without_a_ramp_it_is_closed_for_good_at_once() {
-    let mut lab = Lab::with(|dials| dials.ramp = Duration::ZERO);
+    let mut lab = Lab::with(|config| config.ramp = Duration::ZERO);
     lab.trip();
     lab.recover();
     assert!(lab.machine.digest(&lab.law).quiet, "nothing is left that a success would change");

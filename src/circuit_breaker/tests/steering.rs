@@ -1,4 +1,4 @@
-//! Orders from outside: holds, resets, new dials, shadow.
+//! Orders from outside: holds, resets, new settings, shadow.
 
 use super::*;
 use crate::circuit_breaker::Trip;
@@ -82,7 +82,7 @@ fn as_many_holds_are_counted_as_there_are() {
 
 #[test]
 fn forced_closed_it_weighs_and_does_not_act() {
-    let mut lab = Lab::with(|dials| dials.trip = Trip::consecutive(1_000).or(Trip::default()));
+    let mut lab = Lab::with(|config| config.trip = Trip::consecutive(1_000).or(Trip::default()));
     lab.command(Command::HoldClosed);
     lab.calls(Health::Bad, 100);
     assert_eq!(lab.state(), State::ForcedClosed);
@@ -122,7 +122,7 @@ fn a_reset_closes_it_and_forgets_everything_but_the_holds() {
 
 #[test]
 fn a_reset_wakes_all_who_wait_for_a_place_in_the_ramp() {
-    let mut lab = Lab::with(|dials| dials.ramp = Duration::from_secs(1));
+    let mut lab = Lab::with(|config| config.ramp = Duration::from_secs(1));
     lab.trip();
     lab.recover();
     let effect = lab.step(Input::Command(Command::Reset));
@@ -143,15 +143,15 @@ fn what_tripped_it_is_not_why_a_hand_holds_it_open() {
 
 // pitfall B26
 #[test]
-fn new_dials_leave_the_state_alone_in_every_state() {
-    let others = Dials {
+fn new_config_leave_the_state_alone_in_every_state() {
+    let others = Config {
         trip: Trip::failure_rate(0.5),
         rest: Duration::from_secs(3),
         rest_cap: Duration::from_secs(4),
         probes: 1,
-        ..Dials::default()
+        ..Config::default()
     };
-    let others = Law::from_dials(&others).unwrap();
+    let others = Law::from_config(&others).unwrap();
     for mut lab in in_each_state() {
         let (state, era) = (lab.state(), lab.era());
         lab.law = others.clone();
@@ -166,8 +166,8 @@ fn a_rule_that_is_there_before_and_after_keeps_its_evidence() {
     let mut lab = Lab::with(|_| ());
     lab.calls(Health::Bad, 10);
     let trip = Trip::slow_rate(0.5, Duration::from_secs(1)).or(Trip::default());
-    let dials = Dials { trip, ..Dials::default() };
-    lab.law = Law::from_dials(&dials).unwrap();
+    let config = Config { trip, ..Config::default() };
+    lab.law = Law::from_config(&config).unwrap();
     let _ = lab.step(Input::Configure);
     lab.calls(Health::Bad, 6);
     assert_eq!(lab.state(), State::Closed);
@@ -178,12 +178,12 @@ fn a_rule_that_is_there_before_and_after_keeps_its_evidence() {
 #[test]
 fn two_rules_of_a_kind_keep_each_its_own_evidence() {
     let two = Trip::failure_rate(0.5).over_calls(20).or(Trip::failure_rate(0.9).over_calls(100));
-    let mut lab = Lab::with(|dials| dials.trip = two.clone());
+    let mut lab = Lab::with(|config| config.trip = two.clone());
     lab.calls(Health::Good, 50);
     lab.calls(Health::Bad, 5);
     let before = lab.machine.gathered(&lab.law, lab.now);
-    let dials = Dials { trip: two.or(Trip::consecutive(50)), ..Dials::default() };
-    lab.law = Law::from_dials(&dials).unwrap();
+    let config = Config { trip: two.or(Trip::consecutive(50)), ..Config::default() };
+    lab.law = Law::from_config(&config).unwrap();
     let _ = lab.step(Input::Configure);
     assert_eq!(lab.machine.gathered(&lab.law, lab.now), before);
     lab.calls(Health::Bad, 4);
@@ -196,9 +196,9 @@ fn two_rules_of_a_kind_keep_each_its_own_evidence() {
 #[test]
 fn a_rule_that_is_added_counts_and_one_that_is_taken_away_does_not() {
     let (few, more) = (Trip::default(), Trip::default().or(Trip::consecutive(3)));
-    let mut lab = Lab::with(|dials| dials.trip = few.clone());
+    let mut lab = Lab::with(|config| config.trip = few.clone());
     for (trip, opens) in [(more, true), (few, false)] {
-        lab.law = Law::from_dials(&Dials { trip, ..Dials::default() }).unwrap();
+        lab.law = Law::from_config(&Config { trip, ..Config::default() }).unwrap();
         let _ = lab.step(Input::Configure);
         lab.calls(Health::Bad, 3);
         assert_eq!(lab.state() == State::Open, opens);
@@ -208,7 +208,7 @@ fn a_rule_that_is_added_counts_and_one_that_is_taken_away_does_not() {
 
 #[test]
 fn in_shadow_it_refuses_nothing_and_ghosts_decide_nothing() {
-    let mut lab = Lab::with(|dials| dials.shadow = true);
+    let mut lab = Lab::with(|config| config.shadow = true);
     lab.trip();
     let open = lab.machine.clone();
     for health in [Health::Good, Health::Bad, Health::Pushback, Health::Silent] {

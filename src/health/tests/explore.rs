@@ -1,6 +1,6 @@
 //! Every state that a health check can reach, within bounds.
 
-use super::super::dials::Dials;
+use super::super::config::Config;
 use super::super::machine::{Health, Input, Law};
 use crate::event::Status;
 use crate::explore::{Model, explore, holds, scale};
@@ -89,7 +89,7 @@ impl Model for Case {
 #[test]
 fn it_changes_after_so_many_in_a_row_and_never_else() {
     for initial in [Status::Up, Status::Down] {
-        let law = |rise, fall| Law { rise, fall, ..Law::of(&Dials::default()) };
+        let law = |rise, fall| Law { rise, fall, ..Law::of(&Config::default()) };
         let laws = (1..=3).flat_map(|rise| [1, 2, 4].map(|fall| law(rise, fall))).collect();
         let report = explore(&Case { laws, initial, changes: 5 * scale() }).unwrap();
         println!("health, at first {initial}: {report}");

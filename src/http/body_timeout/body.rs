@@ -11,7 +11,7 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::BoxError;
 
-use super::dials::Dials;
+use super::config::Config;
 use super::layer::Policy;
 use crate::error::{Measured, Reason};
 use crate::time::{self, nanos};
@@ -32,7 +32,7 @@ pub struct TimedBody<B> {
 /// How long the reader has waited.
 #[derive(Debug)]
 struct Waits {
-    dials: Dials,
+    config: Config,
     /// In all, without the wait under way.
     before: Duration,
     /// The wait under way: since when.
@@ -41,7 +41,7 @@ struct Waits {
 
 impl<B> TimedBody<B> {
     pub(super) fn new(body: B, policy: Arc<Policy>) -> Self {
-        let waits = Waits { dials: *policy.dials.get(), before: Duration::ZERO, since: None };
+        let waits = Waits { config: *policy.config.get(), before: Duration::ZERO, since: None };
         Self { body: Some(body), timer: None, waits, policy }
     }
 }
@@ -95,12 +95,12 @@ impl Waits {
         cx: &mut Context<'_>,
     ) -> Poll<Duration> {
         let since = *self.since.get_or_insert_with(time::now);
-        let left = self.dials.total.saturating_sub(self.before);
-        let idle_is_first = self.dials.idle <= left;
+        let left = self.config.total.saturating_sub(self.before);
+        let idle_is_first = self.config.idle <= left;
         let (wait, limit) = if idle_is_first {
-            (self.dials.idle, self.dials.idle)
+            (self.config.idle, self.config.idle)
         } else {
-            (left, self.dials.total)
+            (left, self.config.total)
         };
         // What is too far away for the clock is never reached.
         let Some(until) = since.checked_add(wait) else { return Poll::Pending };

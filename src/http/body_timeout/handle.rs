@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::dials::Dials;
+use super::config::Config;
 use super::layer::Policy;
 use crate::config::ConfigErrors;
 use crate::source::Source;
@@ -17,17 +17,17 @@ use crate::source::Source;
 ///
 /// /// What an operator's command does, for the bodies to come.
 /// fn set_idle(files: &BodyTimeoutHandle, idle: Duration) -> Result<(), ConfigErrors> {
-///     let mut dials = files.dials();
-///     dials.idle = idle;
-///     files.reload(dials)
+///     let mut config = files.config();
+///     config.idle = idle;
+///     files.reload(config)
 /// }
 ///
 /// let files = BodyTimeoutLayer::new("files");
 /// let handle = files.handle();
 /// set_idle(&handle, Duration::from_secs(30))?;
-/// assert_eq!(handle.dials().idle, Duration::from_secs(30));
+/// assert_eq!(handle.config().idle, Duration::from_secs(30));
 /// assert!(set_idle(&handle, Duration::ZERO).is_err());
-/// assert_eq!(handle.dials().idle, Duration::from_secs(30)); // what was wrong changed nothing
+/// assert_eq!(handle.config().idle, Duration::from_secs(30)); // what was wrong changed nothing
 /// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
 #[derive(Clone)]
@@ -45,25 +45,25 @@ impl BodyTimeoutHandle {
         &self.policy.reporter.source
     }
 
-    /// The dials in force.
-    pub fn dials(&self) -> Dials {
-        *self.policy.dials.get()
+    /// The settings in force.
+    pub fn config(&self) -> Config {
+        *self.policy.config.get()
     }
 
-    /// Turns the dials. Bodies that are under way keep the limits they began with.
+    /// Reloads the settings. Bodies that are under way keep the limits they began with.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials; the old ones stay in force.
-    pub fn reload(&self, dials: Dials) -> Result<(), ConfigErrors> {
-        dials.check()?;
-        self.policy.dials.set(dials);
+    /// Everything that is wrong with the settings; the old ones stay in force.
+    pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
+        config.check()?;
+        self.policy.config.set(config);
         Ok(())
     }
 }
 
 impl fmt::Debug for BodyTimeoutHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodyTimeoutHandle").field("dials", &self.dials()).finish_non_exhaustive()
+        f.debug_struct("BodyTimeoutHandle").field("config", &self.config()).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tower::Layer;
 
-use super::dials::Dials;
+use super::config::Config;
 use super::handle::BodyTimeoutHandle;
 use super::service::BodyTimeout;
 use crate::config::ConfigErrors;
@@ -30,32 +30,32 @@ pub struct BodyTimeoutLayer {
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) reporter: Reporter<()>,
-    pub(super) dials: Live<Dials>,
+    pub(super) config: Live<Config>,
 }
 
 impl BodyTimeoutLayer {
     /// A body timeout with every setting at its [default](super#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self::make(name.into(), Dials::default(), Observers::default())
+        Self::make(name.into(), Config::default(), Observers::default())
     }
 
-    /// A body timeout with these dials, for instance from a configuration file.
+    /// A body timeout with these settings, for instance from a configuration file.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the dials.
-    pub fn from_dials(name: impl Into<Arc<str>>, dials: Dials) -> Result<Self, ConfigErrors> {
-        Self::builder(name).dials(dials).build()
+    /// Everything that is wrong with the settings.
+    pub fn from_config(name: impl Into<Arc<str>>, config: Config) -> Result<Self, ConfigErrors> {
+        Self::builder(name).config(config).build()
     }
 
     /// Starts to build a body timeout.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder { name: name.into(), dials: Dials::default(), observers: Observers::default() }
+        Builder { name: name.into(), config: Config::default(), observers: Observers::default() }
     }
 
-    fn make(name: Arc<str>, dials: Dials, observers: Observers) -> Self {
+    fn make(name: Arc<str>, config: Config, observers: Observers) -> Self {
         let reporter = Reporter::new(Source::new(LAYER, name), observers);
-        Self { policy: Arc::new(Policy { reporter, dials: Live::new(dials) }) }
+        Self { policy: Arc::new(Policy { reporter, config: Live::new(config) }) }
     }
 
     /// Sees and steers this body timeout.
@@ -79,26 +79,26 @@ impl<S> Layer<S> for BodyTimeoutLayer {
 #[derive(Debug, Clone)]
 pub struct Builder {
     name: Arc<str>,
-    dials: Dials,
+    config: Config,
     observers: Observers,
 }
 
 impl Builder {
-    /// Sets [`Dials::idle`].
+    /// Sets [`Config::idle`].
     pub fn idle(mut self, idle: Duration) -> Self {
-        self.dials.idle = idle;
+        self.config.idle = idle;
         self
     }
 
-    /// Sets [`Dials::total`].
+    /// Sets [`Config::total`].
     pub fn total(mut self, total: Duration) -> Self {
-        self.dials.total = total;
+        self.config.total = total;
         self
     }
 
-    /// Sets all dials at once.
-    pub fn dials(mut self, dials: Dials) -> Self {
-        self.dials = dials;
+    /// Sets all settings at once.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
         self
     }
 
@@ -114,7 +114,7 @@ impl Builder {
     ///
     /// A limit of nothing, and an idle limit above the total, which would never be reached.
     pub fn build(self) -> Result<BodyTimeoutLayer, ConfigErrors> {
-        self.dials.check()?;
-        Ok(BodyTimeoutLayer::make(self.name, self.dials, self.observers))
+        self.config.check()?;
+        Ok(BodyTimeoutLayer::make(self.name, self.config, self.observers))
     }
 }

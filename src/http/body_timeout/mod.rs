@@ -44,10 +44,10 @@
 //!
 //! # Defaults
 //!
-//! | dial | default | what it does |
+//! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`idle`](Dials::idle) | [10 s](IDLE) | how long the reader may wait for one frame |
-//! | [`total`](Dials::total) | [none](TOTAL) | how long the reader may wait in all |
+//! | [`idle`](Config::idle) | [10 s](IDLE) | how long the reader may wait for one frame |
+//! | [`total`](Config::total) | [none](TOTAL) | how long the reader may wait in all |
 //!
 //! # Rejections
 //!
@@ -68,13 +68,13 @@
 //! Dropping the body drops the inner one.
 
 mod body;
-mod dials;
+mod config;
 mod handle;
 mod layer;
 mod service;
 
 pub use body::TimedBody;
-pub use dials::{Dials, IDLE, TOTAL};
+pub use config::{Config, IDLE, TOTAL};
 pub use handle::BodyTimeoutHandle;
 pub use layer::{BodyTimeoutLayer, Builder};
 pub use service::{BodyTimeout, ResponseFuture};

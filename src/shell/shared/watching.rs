@@ -89,10 +89,10 @@ impl<M: Machine> Shared<M> {
     }
 
     /// Looks at the machine; twice, if it takes its first step meanwhile.
-    pub(crate) fn inspect<T>(&self, look: impl Fn(&mut M, &M::Dials, Tick) -> T) -> T {
+    pub(crate) fn inspect<T>(&self, look: impl Fn(&mut M, &M::Config, Tick) -> T) -> T {
         if self.core.get().is_none() {
-            let dials = self.common.dials();
-            let seen = look(&mut M::new(&dials), &dials, self.common.reporter.clock.now());
+            let config = self.common.config();
+            let seen = look(&mut M::new(&config), &config, self.common.reporter.clock.now());
             // Whoever publishes a step has made the core before: what was seen is not half of each.
             if self.core.get().is_none() {
                 return seen;
@@ -100,7 +100,7 @@ impl<M: Machine> Shared<M> {
         }
         let mut core = self.catch_up();
         let now = core.tick(self.common.reporter.clock.now());
-        let Core { machine, dials, .. } = &mut *core;
-        look(machine, dials, now)
+        let Core { machine, config, .. } = &mut *core;
+        look(machine, config, now)
     }
 }

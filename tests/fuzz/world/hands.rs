@@ -1,11 +1,11 @@
-//! What an operator does: the switch, the dials, the drain.
+//! What an operator does: the switch, the settings, the drain.
 
 use seawall::circuit_breaker::Position;
 use seawall::testing::Bell;
 
 use super::{HELD_OPEN, Hand, World};
 use crate::script::{Op, time_limit};
-use crate::stacks::{KEYS, breaker_dials, key};
+use crate::stacks::{KEYS, breaker_config, key};
 
 impl World<'_> {
     pub(super) fn switch(&mut self, arg: u8) {
@@ -49,21 +49,21 @@ impl World<'_> {
     }
 
     /// Every setting here is valid.
-    pub(super) fn reload(&mut self, op: Op) {
+    pub(super) fn turn(&mut self, op: Op) {
         match op {
             Op::ReloadBulkhead(arg) => {
-                let mut dials = self.stack.bulkhead.dials();
-                dials.limit = 1 + u32::from(arg % 4);
-                dials.queue = u32::from(arg / 4 % 4);
-                self.limit = dials.limit as usize;
+                let mut config = self.stack.bulkhead.config();
+                config.limit = 1 + u32::from(arg % 4);
+                config.queue = u32::from(arg / 4 % 4);
+                self.limit = config.limit as usize;
                 self.ceiling = self.ceiling.max(self.limit);
-                self.stack.bulkhead.reload(dials).unwrap();
+                self.stack.bulkhead.reload(config).unwrap();
             }
             Op::ReloadRetry(arg) => {
-                let mut dials = self.stack.retry.dials();
-                dials.attempts = 1 + u32::from(arg % 4);
-                self.attempts = dials.attempts;
-                self.stack.retry.reload(dials).unwrap();
+                let mut config = self.stack.retry.config();
+                config.attempts = 1 + u32::from(arg % 4);
+                self.attempts = config.attempts;
+                self.stack.retry.reload(config).unwrap();
                 let mut books = self.dependency.books();
                 for call in &self.calls {
                     let most = &mut books.facts[call.number as usize].most;
@@ -72,22 +72,22 @@ impl World<'_> {
             }
             Op::ReloadTimeout(arg) => {
                 if let Some(timeout) = &self.stack.timeout {
-                    let mut dials = timeout.dials();
-                    dials.limit = time_limit(arg);
-                    self.least_limit = self.least_limit.min(dials.limit);
-                    timeout.reload(dials).unwrap();
+                    let mut config = timeout.config();
+                    config.limit = time_limit(arg);
+                    self.least_limit = self.least_limit.min(config.limit);
+                    timeout.reload(config).unwrap();
                 }
             }
             Op::ReloadBreaker(arg) => {
-                let dials = breaker_dials(arg % 4, arg / 4 % 4);
-                self.stack.breaker.reload(dials);
+                let config = breaker_config(arg % 4, arg / 4 % 4);
+                self.stack.breaker.turn(config);
             }
             Op::ReloadHealth(arg) => {
                 if let Some(health) = &self.stack.health {
-                    let mut dials = health.dials();
-                    dials.fall = 1 + u32::from(arg % 3);
-                    dials.rise = 1 + u32::from(arg / 4 % 3);
-                    health.reload(dials).unwrap();
+                    let mut config = health.config();
+                    config.fall = 1 + u32::from(arg % 3);
+                    config.rise = 1 + u32::from(arg / 4 % 3);
+                    health.reload(config).unwrap();
                 }
             }
             _ => {}

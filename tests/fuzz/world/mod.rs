@@ -85,7 +85,7 @@ struct World<'a> {
     drained: bool,
     /// So many calls may be in the bulkhead: its limit, or those who were in it before a reload.
     ceiling: usize,
-    /// The dials in force.
+    /// The settings in force.
     limit: usize,
     attempts: u32,
     least_limit: Duration,
@@ -253,7 +253,7 @@ impl<'a> World<'a> {
                 }
             }
             Op::Drain(arg) => self.drain(at(arg, self.stack.layers.len())),
-            reload => self.reload(reload),
+            turn => self.turn(turn),
         }
         Ok(())
     }

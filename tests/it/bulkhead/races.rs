@@ -131,9 +131,9 @@ fn a_limit_that_is_raised_in_a_race_leaves_nobody_waiting_beside_a_free_place() 
         let mut all: Vec<Placed> = (0..4).map(|_| place(&service)).collect();
         assert!(all.iter_mut().all(|call| call.poll().is_none()));
         let mut first = all.remove(0);
-        let mut dials = handle.dials();
-        dials.limit = 3;
-        let reload = || handle.reload(dials).unwrap();
+        let mut config = handle.config();
+        config.limit = 3;
+        let reload = || handle.reload(config).unwrap();
         if round % 2 == 0 {
             first.end(End::Well);
             at_once(reload, || assert!(first.poll().is_some()));
@@ -153,7 +153,7 @@ fn two_reloads_in_a_race_leave_one_of_them_in_force() {
     let layer = BulkheadLayer::builder("x").queue(9).max_wait(Duration::MAX).build().unwrap();
     let handle = layer.handle();
     for round in 0..3_000 {
-        let (mut one, mut other) = (handle.dials(), handle.dials());
+        let (mut one, mut other) = (handle.config(), handle.config());
         (one.limit, other.limit) = (1, 3);
         at_once(|| handle.reload(one).unwrap(), || handle.reload(other).unwrap());
         let (_, inner) = filling();
@@ -162,6 +162,6 @@ fn two_reloads_in_a_race_leave_one_of_them_in_force() {
         assert!(all.iter_mut().all(|call| call.poll().is_none()));
         let alive = all.iter().filter(|call| call.is_alive()).count();
         assert_eq!(alive, handle.limit() as usize, "round {round}");
-        assert_eq!(handle.dials().limit, handle.limit());
+        assert_eq!(handle.config().limit, handle.limit());
     }
 }

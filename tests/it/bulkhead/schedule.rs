@@ -137,9 +137,9 @@ async fn run(limit: u32, queue: u32, order: Order, script: Vec<Step>) {
                 ended.extend(gone.into_iter().map(|id| (id, Ok(Some(Reason::Full)))));
             }
             Step::Limit(limit) => {
-                let mut dials = handle.dials();
-                dials.limit = limit;
-                handle.reload(dials).unwrap();
+                let mut config = handle.config();
+                config.limit = limit;
+                handle.reload(config).unwrap();
                 model.limit = limit as usize;
                 model.let_in();
             }

@@ -1,16 +1,16 @@
-//! Turning a bulkhead's dials while calls are under way, and ending it.
+//! Turning a bulkhead's settings while calls are under way, and ending it.
 
-use seawall::bulkhead::{BulkheadLayer, Dials};
+use seawall::bulkhead::{BulkheadLayer, Config};
 use seawall::{EventKind, Reason};
 use tower::Layer;
 
 use super::{End, filling, place};
 use crate::scene::{Log, fields, ms, poll_once, reason};
 
-fn with(layer: &BulkheadLayer, change: impl FnOnce(&mut Dials)) -> Dials {
-    let mut dials = layer.handle().dials();
-    change(&mut dials);
-    dials
+fn with(layer: &BulkheadLayer, change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = layer.handle().config();
+    change(&mut config);
+    config
 }
 
 // pitfall B26
@@ -26,11 +26,11 @@ async fn a_higher_limit_lets_those_who_wait_in_and_a_lower_one_honours_those_ins
         all.iter().filter(|call| call.is_alive()).count()
     };
     assert_eq!(poll(&mut all), 2);
-    handle.reload(with(&layer, |dials| dials.limit = 5)).unwrap();
+    handle.reload(with(&layer, |config| config.limit = 5)).unwrap();
     assert_eq!((handle.limit(), handle.in_flight(), handle.queued()), (5, 5, 3));
     assert_eq!(poll(&mut all), 5);
 
-    handle.reload(with(&layer, |dials| dials.limit = 1)).unwrap();
+    handle.reload(with(&layer, |config| config.limit = 1)).unwrap();
     assert_eq!((handle.in_flight(), handle.available(), handle.queued()), (5, 0, 3));
     assert_eq!(poll(&mut all), 5);
     // Four leave before one more may enter.
@@ -49,22 +49,22 @@ async fn a_higher_limit_lets_those_who_wait_in_and_a_lower_one_honours_those_ins
 
 // pitfall B26
 #[tokio::test(start_paused = true)]
-async fn a_shorter_queue_keeps_those_in_it_and_bad_dials_change_nothing() {
+async fn a_shorter_queue_keeps_those_in_it_and_bad_config_change_nothing() {
     let layer = BulkheadLayer::builder("x").limit(1).queue(2).build().unwrap();
     let handle = layer.handle();
     let (_, inner) = filling();
     let service = layer.layer(inner);
     let mut all: Vec<_> = (0..3).map(|_| place(&service)).collect();
     assert!(all.iter_mut().all(|call| call.poll().is_none()));
-    let before = handle.dials();
-    let bad = with(&layer, |dials| {
-        dials.limit = 0;
-        dials.queue = u32::MAX;
-        dials.max_wait = std::time::Duration::ZERO;
+    let before = handle.config();
+    let bad = with(&layer, |config| {
+        config.limit = 0;
+        config.queue = u32::MAX;
+        config.max_wait = std::time::Duration::ZERO;
     });
     assert_eq!(fields(handle.reload(bad)), ["limit", "queue", "max_wait"]);
-    assert_eq!(handle.dials(), before);
-    handle.reload(with(&layer, |dials| dials.queue = 0)).unwrap();
+    assert_eq!(handle.config(), before);
+    handle.reload(with(&layer, |config| config.queue = 0)).unwrap();
     assert_eq!(handle.queued(), 2);
     assert_eq!(place(&service).poll().as_ref().and_then(reason), Some(Reason::Full));
     all[0].end(End::Well);

@@ -71,15 +71,15 @@ async fn it_is_woken_when_the_circuit_closes_by_hand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_woken_when_new_dials_let_calls_through() {
+async fn it_is_woken_when_new_config_let_calls_through() {
     let ([mut service], handle) = instances(builder());
     let mut hand = handle.switch();
     hand.set(Position::Open);
     let waiting = tokio::spawn(async move { service.ready().await.map(|_| ()) });
     tokio::task::yield_now().await;
-    let mut dials = handle.dials();
-    dials.shadow = true;
-    handle.reload(dials).unwrap();
+    let mut config = handle.config();
+    config.shadow = true;
+    handle.reload(config).unwrap();
     timeout(Duration::from_secs(1), waiting).await.expect("woken").unwrap().unwrap();
 }
 

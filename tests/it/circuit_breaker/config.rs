@@ -5,16 +5,16 @@ use super::kit::*;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Dials, Span, Trip, TripRule};
+use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Config, Span, Trip, TripRule};
 
-fn refused(turn: impl FnOnce(&mut Dials)) -> Vec<String> {
-    let mut dials = Dials::default();
-    turn(&mut dials);
-    let errors = CircuitBreakerLayer::from_dials("x", dials).expect_err("accepted");
+fn refused(turn: impl FnOnce(&mut Config)) -> Vec<String> {
+    let mut config = Config::default();
+    turn(&mut config);
+    let errors = CircuitBreakerLayer::from_config("x", config).expect_err("accepted");
     errors.iter().map(ToString::to_string).collect()
 }
 
-type Turn = fn(&mut Dials);
+type Turn = fn(&mut Config);
 
 // pitfall B27
 #[test]
@@ -63,10 +63,10 @@ fn every_bad_value_is_refused_with_its_field_its_value_and_what_is_accepted() {
 fn rules_that_contradict_each_other_are_refused() {
     let trip = Trip::slow_rate(0.5, Duration::from_secs(1))
         .or(Trip::slow_rate(0.9, Duration::from_secs(2)));
-    let messages = refused(|dials| dials.trip = trip);
+    let messages = refused(|config| config.trip = trip);
     assert_eq!(messages, ["trip = [1s, 2s]: one threshold for all slow-call rules"]);
 
-    let messages = refused(|dials| dials.trip = Trip::consecutive(5).over_calls(10));
+    let messages = refused(|config| config.trip = Trip::consecutive(5).over_calls(10));
     assert_eq!(messages.len(), 1);
     assert!(
         messages[0].starts_with("over_calls = [Consecutive { failures: 5 }]: "),
@@ -135,13 +135,13 @@ async fn whatever_is_accepted_works() {
     ];
     for turn in extremes {
         for (rest, other) in [(least, least), (least, most), (most, most)] {
-            let mut dials = Dials::default();
-            turn(&mut dials);
-            (dials.rest, dials.rest_cap) = (rest, rest.max(other));
-            (dials.memory, dials.hint_cap, dials.probe_deadline) = (other, other, other);
-            (dials.ramp, dials.slow_start) = (other, Duration::ZERO);
-            dials.abandonment = Abandonment::After(other);
-            let mut rig = Rig::new(builder().dials(dials));
+            let mut config = Config::default();
+            turn(&mut config);
+            (config.rest, config.rest_cap) = (rest, rest.max(other));
+            (config.memory, config.hint_cap, config.probe_deadline) = (other, other, other);
+            (config.ramp, config.slow_start) = (other, Duration::ZERO);
+            config.abandonment = Abandonment::After(other);
+            let mut rig = Rig::new(builder().config(config));
             rig.trip().await;
             tokio::time::advance(Duration::from_millis(1)).await;
             assert_eq!(rig.launch(GOOD).await.is_err(), rest == most, "refused while it rests");
@@ -171,25 +171,25 @@ fn every_setter_can_be_read_back() {
         .shadow(true)
         .build()
         .unwrap();
-    let dials = layer.handle().dials();
+    let config = layer.handle().config();
     let rules = [
         TripRule::Consecutive { failures: 3 },
         TripRule::FailureRate { rate: 0.25, over: Span::Calls(7), at_least: Some(5) },
     ];
-    assert_eq!(dials.trip.rules(), rules);
-    assert_eq!(dials.memory, Duration::from_secs(1));
-    assert_eq!(dials.abandonment, Abandonment::After(Duration::from_secs(2)));
-    assert_eq!(dials.rest, Duration::from_secs(3));
-    assert_eq!(dials.rest_cap, Duration::from_secs(4));
-    assert_eq!(dials.hint_cap, Duration::from_secs(5));
-    assert_eq!(dials.probes, 6);
-    assert_eq!(dials.probe_deadline, Duration::from_secs(7));
-    assert_eq!((dials.close_at, dials.reopen_at), (8, 9));
-    assert_eq!(dials.ramp, Duration::from_secs(10));
-    assert_eq!(dials.slow_start, Duration::from_secs(11));
-    assert!(dials.shadow);
-    // A test of its own for each dial, so that a new one is not forgotten here: none is at its default.
-    let (ours, default) = (format!("{dials:#?}"), format!("{:#?}", Dials::default()));
+    assert_eq!(config.trip.rules(), rules);
+    assert_eq!(config.memory, Duration::from_secs(1));
+    assert_eq!(config.abandonment, Abandonment::After(Duration::from_secs(2)));
+    assert_eq!(config.rest, Duration::from_secs(3));
+    assert_eq!(config.rest_cap, Duration::from_secs(4));
+    assert_eq!(config.hint_cap, Duration::from_secs(5));
+    assert_eq!(config.probes, 6);
+    assert_eq!(config.probe_deadline, Duration::from_secs(7));
+    assert_eq!((config.close_at, config.reopen_at), (8, 9));
+    assert_eq!(config.ramp, Duration::from_secs(10));
+    assert_eq!(config.slow_start, Duration::from_secs(11));
+    assert!(config.shadow);
+    // A test of its own for each setting, so that a new one is not forgotten here: none is at its default.
+    let (ours, default) = (format!("{config:#?}"), format!("{:#?}", Config::default()));
     let field =
         |line: &&str| line.starts_with("    ") && !line.starts_with("     ") && line.contains(':');
     let unchanged: Vec<_> = ours
@@ -199,33 +199,34 @@ fn every_setter_can_be_read_back() {
         .collect();
     assert_eq!(unchanged, ["    trip: Trip {"], "looked at above");
 
-    let layer = CircuitBreakerLayer::from_dials("y", dials.clone()).unwrap();
-    assert_eq!(layer.handle().dials(), dials);
-    assert_eq!(CircuitBreakerLayer::new("z").handle().dials(), Dials::default());
+    let layer = CircuitBreakerLayer::from_config("y", config.clone()).unwrap();
+    assert_eq!(layer.handle().config(), config);
+    assert_eq!(CircuitBreakerLayer::new("z").handle().config(), Config::default());
 }
 
 #[cfg(feature = "serde")]
 mod files {
     use super::*;
 
-    fn written() -> Dials {
-        let mut dials = Dials::default();
-        dials.trip = Trip::evidence(0.1, 0.9, 1_000)
-            .or(Trip::consecutive(5))
-            .or(Trip::failure_rate(0.5).over_time(Duration::from_millis(1_500)))
-            .or(Trip::slow_rate(0.8, Duration::from_micros(2_500)).at_least(20));
-        dials.abandonment = Abandonment::After(Duration::from_secs(90));
-        dials.rest = Duration::from_nanos(1_000_001);
-        dials.shadow = true;
-        dials
+    fn written() -> Config {
+        Config {
+            trip: Trip::evidence(0.1, 0.9, 1_000)
+                .or(Trip::consecutive(5))
+                .or(Trip::failure_rate(0.5).over_time(Duration::from_millis(1_500)))
+                .or(Trip::slow_rate(0.8, Duration::from_micros(2_500)).at_least(20)),
+            abandonment: Abandonment::After(Duration::from_secs(90)),
+            rest: Duration::from_nanos(1_000_001),
+            shadow: true,
+            ..Config::default()
+        }
     }
 
     // pitfall B27
     #[test]
     fn what_is_written_reads_back_the_same() {
-        for dials in [written(), Dials::default()] {
-            let text = serde_json::to_string(&dials).unwrap();
-            assert_eq!(serde_json::from_str::<Dials>(&text).unwrap(), dials, "{text}");
+        for config in [written(), Config::default()] {
+            let text = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config, "{text}");
         }
     }
 
@@ -234,15 +235,17 @@ mod files {
         let text = r#"{ "rest": "1s 500ms", "rest_cap": "30s", "abandonment": "ignore",
             "trip": [{ "consecutive": { "failures": 5 } },
                      { "failure_rate": { "rate": 0.5, "over": { "time": "10s" } } }] }"#;
-        let dials: Dials = serde_json::from_str(text).unwrap();
-        let mut expected = Dials::default();
-        expected.rest = Duration::from_millis(1_500);
-        expected.rest_cap = Duration::from_secs(30);
-        expected.abandonment = Abandonment::Ignore;
-        expected.trip =
-            Trip::consecutive(5).or(Trip::failure_rate(0.5).over_time(Duration::from_secs(10)));
-        assert_eq!(dials, expected);
-        assert_eq!(serde_json::from_str::<Dials>("{}").unwrap(), Dials::default());
+        let config: Config = serde_json::from_str(text).unwrap();
+        let expected = Config {
+            rest: Duration::from_millis(1_500),
+            rest_cap: Duration::from_secs(30),
+            abandonment: Abandonment::Ignore,
+            trip: Trip::consecutive(5)
+                .or(Trip::failure_rate(0.5).over_time(Duration::from_secs(10))),
+            ..Config::default()
+        };
+        assert_eq!(config, expected);
+        assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());
     }
 
     // pitfall B27
@@ -259,15 +262,15 @@ mod files {
             (r#"{ "abandonment": "forget" }"#, "forget"),
             (r#"{ "rest": "1 fortnight" }"#, "fortnight"),
         ] {
-            let message = serde_json::from_str::<Dials>(text).unwrap_err().to_string();
+            let message = serde_json::from_str::<Config>(text).unwrap_err().to_string();
             assert!(message.contains(unknown), "{text}: {message}");
         }
     }
 
     #[test]
     fn a_file_without_rules_is_read_and_then_refused() {
-        let dials: Dials = serde_json::from_str(r#"{ "trip": [] }"#).unwrap();
-        let errors = CircuitBreakerLayer::from_dials("x", dials).unwrap_err();
+        let config: Config = serde_json::from_str(r#"{ "trip": [] }"#).unwrap();
+        let errors = CircuitBreakerLayer::from_config("x", config).unwrap_err();
         assert_eq!(errors.to_string(), "invalid configuration: trip = []: at least one rule");
     }
 }

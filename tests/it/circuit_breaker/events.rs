@@ -32,13 +32,13 @@ fn is_an_edge(change: &Change) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn changes_are_a_path_of_the_state_graph_under_random_calls_switches_and_resets() {
     let diary = Diary::default();
-    let dials = builder()
+    let config = builder()
         .trip(Trip::consecutive(4).or(Trip::default()))
         .rest(Duration::from_micros(20))
         .rest_cap(Duration::from_micros(200))
         .close_at(2)
         .observe(diary.observer());
-    let rig = Rig::new(dials);
+    let rig = Rig::new(config);
     let tasks = (0..8).map(|seed| {
         let mut rig = rig.clone();
         tokio::spawn(async move {
@@ -110,8 +110,8 @@ fn an_observer_may_call_back_into_the_same_breaker() {
             let (reach, kept) = (handle.clone(), services.clone());
             let meddle = move |event: &Event| {
                 let Some(handle) = reach.get() else { return };
-                let _ = (handle.state(), handle.snapshot(), handle.dials());
-                handle.reload(handle.dials()).unwrap();
+                let _ = (handle.state(), handle.snapshot(), handle.config());
+                handle.reload(handle.config()).unwrap();
                 let dropped = kept.lock().unwrap().pop(); // gives its waker's seat back
                 drop(dropped);
                 if let EventKind::Changed(Change { to: State::Open, .. }) = event.kind {

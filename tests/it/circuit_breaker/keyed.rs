@@ -61,12 +61,12 @@ async fn each_key_has_a_breaker_of_its_own() {
     let mut hand = handle.key("b").unwrap().switch();
     hand.set(Position::Open);
     assert!(is_refused(&call(&mut service, "b", true).await));
-    let mut dials = handle.dials();
-    dials.shadow = true;
-    handle.reload(dials).unwrap();
+    let mut config = handle.config();
+    config.shadow = true;
+    handle.reload(config).unwrap();
     call(&mut service, "a", true).await.unwrap();
     call(&mut service, "b", true).await.unwrap();
-    assert!(handle.dials().shadow);
+    assert!(handle.config().shadow);
 }
 
 // pitfall B26
@@ -90,12 +90,12 @@ async fn a_seed_repeats_the_jitter_of_every_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_key_takes_notice_of_new_dials_at_its_next_call() {
+async fn every_key_takes_notice_of_new_config_at_its_next_call() {
     let (mut service, handle, _) = keyed(100);
     call_good(&mut service, "a").await;
-    let mut dials = handle.dials();
-    dials.trip = Trip::failure_rate(0.5).at_least(10);
-    handle.reload(dials).unwrap();
+    let mut config = handle.config();
+    config.trip = Trip::failure_rate(0.5).at_least(10);
+    handle.reload(config).unwrap();
     // Nothing about the key changed, so its digest still says that successes need not be counted.
     for _ in 0..15 {
         call_good(&mut service, "a").await;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seawall::circuit_breaker::{
-    Builder, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, Dials,
+    Builder, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, Config,
 };
 use seawall::{
     AtHead, Change, Classifier, Classify, Error, Event, EventKind, Outcome, Reason, State, Verdict,
@@ -254,11 +254,11 @@ impl Rig {
         panic!("never closed");
     }
 
-    /// Turns a dial of the running breaker.
-    pub(super) fn turn(&self, turn: impl FnOnce(&mut Dials)) {
-        let mut dials = self.handle.dials();
-        turn(&mut dials);
-        self.handle.reload(dials).unwrap();
+    /// Turns a setting of the running breaker.
+    pub(super) fn reload(&self, turn: impl FnOnce(&mut Config)) {
+        let mut config = self.handle.config();
+        turn(&mut config);
+        self.handle.reload(config).unwrap();
     }
 }
 

@@ -1,4 +1,4 @@
-//! New dials for a running breaker.
+//! New settings for a running breaker.
 
 use super::kit::*;
 
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use seawall::circuit_breaker::{Abandonment, Dials, Trip};
+use seawall::circuit_breaker::{Abandonment, Config, Trip};
 use seawall::{Error, State};
 use tokio::time::advance;
 
-type Turn = fn(&mut Dials);
+type Turn = fn(&mut Config);
 
-/// Every dial, turned.
+/// Every setting, turned.
 const TURNS: [(&str, Turn); 13] = [
     ("trip", |d| d.trip = Trip::failure_rate(0.9).or(Trip::default())),
     ("memory", |d| d.memory = Duration::from_secs(1)),
@@ -35,7 +35,7 @@ async fn whichever_dial_is_turned_an_open_breaker_stays_open_and_evidence_stays(
     for (name, turn) in TURNS {
         let mut rig = Rig::new(builder());
         rig.trip().await;
-        rig.turn(turn);
+        rig.reload(turn);
         assert_eq!(rig.state(), State::Open, "{name}");
         assert_eq!(is_refused(&rig.ask(GOOD).await), name != "shadow", "{name}");
 
@@ -44,7 +44,7 @@ async fn whichever_dial_is_turned_an_open_breaker_stays_open_and_evidence_stays(
             let _ = rig.ask(BAD).await;
         }
         let flying = rig.launch(Ask::After(Duration::from_millis(5), Answer::Bad));
-        rig.turn(turn);
+        rig.reload(turn);
         assert_eq!(rig.state(), State::Closed, "{name}");
         assert!(matches!(flying.await, Err(Error::Inner(_))), "{name}: not disturbed");
         assert_eq!(rig.state(), State::Open, "{name}: sixteen before and one after");
@@ -54,22 +54,22 @@ async fn whichever_dial_is_turned_an_open_breaker_stays_open_and_evidence_stays(
 #[tokio::test(start_paused = true)]
 async fn a_dial_that_was_turned_is_in_force_for_the_next_call() {
     let mut rig = Rig::new(builder());
-    rig.turn(|dials| dials.trip = Trip::consecutive(2));
+    rig.reload(|config| config.trip = Trip::consecutive(2));
     let _ = rig.ask(BAD).await;
     let _ = rig.ask(BAD).await;
     assert_eq!(rig.state(), State::Open);
-    rig.turn(|dials| (dials.close_at, dials.ramp) = (1, Duration::ZERO));
+    rig.reload(|config| (config.close_at, config.ramp) = (1, Duration::ZERO));
     rig.rest().await;
     rig.ask(GOOD).await.unwrap();
     rig.ask(GOOD).await.unwrap();
     assert_eq!(rig.state(), State::Closed);
-    // A quiet breaker decides by its digest, which was made under the old dials.
-    rig.turn(|dials| dials.trip = Trip::consecutive(1));
+    // A quiet breaker decides by its digest, which was made under the old settings.
+    rig.reload(|config| config.trip = Trip::consecutive(1));
     let _ = rig.ask(BAD).await;
     assert_eq!(rig.state(), State::Open);
-    rig.turn(|dials| dials.shadow = true);
+    rig.reload(|config| config.shadow = true);
     rig.ask(GOOD).await.unwrap();
-    rig.turn(|dials| dials.shadow = false);
+    rig.reload(|config| config.shadow = false);
     assert!(is_refused(&rig.ask(GOOD).await));
 }
 
@@ -77,7 +77,7 @@ async fn a_dial_that_was_turned_is_in_force_for_the_next_call() {
 async fn a_slow_rule_that_is_added_watches_the_calls_that_come_after() {
     let mut rig = Rig::new(builder());
     let slow = Trip::slow_rate(1.0, Duration::from_secs(1)).at_least(3).or(Trip::default());
-    rig.turn(|dials| dials.trip = slow);
+    rig.reload(|config| config.trip = slow);
     let hanging: Vec<_> = (0..3)
         .map(|_| {
             let call = rig.launch(Ask::Hang);
@@ -93,16 +93,14 @@ async fn a_slow_rule_that_is_added_watches_the_calls_that_come_after() {
 
 // pitfall B26
 #[tokio::test(start_paused = true)]
-async fn bad_dials_leave_the_old_ones_in_force_and_the_next_good_ones_are_accepted() {
+async fn bad_config_leave_the_old_ones_in_force_and_the_next_good_ones_are_accepted() {
     let mut rig = Rig::new(builder().trip(Trip::consecutive(3)));
-    let before = rig.handle.dials();
+    let before = rig.handle.config();
     for _ in 0..3 {
-        let mut bad = Dials::default();
-        bad.probes = 0;
-        bad.rest = Duration::ZERO;
+        let bad = Config { probes: 0, rest: Duration::ZERO, ..Config::default() };
         let errors = rig.handle.reload(bad).unwrap_err();
         assert_eq!(errors.iter().count(), 2);
-        assert_eq!(rig.handle.dials(), before);
+        assert_eq!(rig.handle.config(), before);
     }
     for _ in 0..2 {
         let _ = rig.ask(BAD).await;
@@ -111,7 +109,7 @@ async fn bad_dials_leave_the_old_ones_in_force_and_the_next_good_ones_are_accept
     let mut good = before.clone();
     good.trip = Trip::consecutive(5);
     rig.handle.reload(good.clone()).unwrap();
-    assert_eq!(rig.handle.dials(), good);
+    assert_eq!(rig.handle.config(), good);
     for _ in 0..3 {
         assert_eq!(rig.state(), State::Closed);
         let _ = rig.ask(BAD).await;
@@ -125,22 +123,22 @@ async fn more_reloads_than_a_digest_can_tell_apart_are_all_noticed() {
     let mut hand = rig.handle.switch();
     hand.set(seawall::circuit_breaker::Position::Open);
     for nth in 0..2_000_u64 {
-        rig.turn(|dials| dials.memory = Duration::from_secs(1 + nth));
-        rig.turn(|dials| dials.shadow = nth % 2 == 0);
+        rig.reload(|config| config.memory = Duration::from_secs(1 + nth));
+        rig.reload(|config| config.shadow = nth % 2 == 0);
         assert_eq!(is_refused(&rig.ask(GOOD).await), nth % 2 == 1, "after {nth}");
     }
     for shadow in [true, false] {
         for _ in 0..511 {
-            rig.turn(|dials| dials.shadow = !shadow);
+            rig.reload(|config| config.shadow = !shadow);
         }
-        rig.turn(|dials| dials.shadow = shadow);
+        rig.reload(|config| config.shadow = shadow);
         assert_eq!(is_refused(&rig.ask(GOOD).await), !shadow);
     }
 }
 
 // pitfall B26
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_call_fails_because_dials_are_turned_under_load() {
+async fn no_call_fails_because_config_are_turned_under_load() {
     let rig = Rig::new(builder());
     let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let callers: Vec<_> = (0..8)
@@ -159,12 +157,12 @@ async fn no_call_fails_because_dials_are_turned_under_load() {
     let handle = rig.handle.clone();
     let reloads = tokio::spawn(async move {
         for nth in 0..600 {
-            let mut dials = handle.dials();
-            TURNS[nth % TURNS.len()].1(&mut dials);
+            let mut config = handle.config();
+            TURNS[nth % TURNS.len()].1(&mut config);
             if nth % 4 == 0 {
-                dials = Dials::default();
+                config = Config::default();
             }
-            handle.reload(dials).unwrap();
+            handle.reload(config).unwrap();
             tokio::task::yield_now().await;
         }
     });

@@ -198,7 +198,7 @@ async fn in_shadow_nothing_is_refused_and_what_would_be_is_reported() {
     rig.trip().await;
     rig.recover().await;
     assert_eq!(rig.state(), State::Closed, "probes are probes, in shadow too");
-    rig.turn(|dials| dials.shadow = false);
+    rig.reload(|config| config.shadow = false);
     rig.trip().await;
     assert!(is_refused(&rig.ask(GOOD).await));
 }

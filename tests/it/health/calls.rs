@@ -158,17 +158,17 @@ async fn what_could_never_change_or_never_come_back_is_no_configuration() {
     assert_eq!(fields(wedged), ["let_through"]);
     let layer = HealthLayer::new("x");
     let handle = layer.handle();
-    let (mut wedged, mut none) = (handle.dials(), handle.dials());
+    let (mut wedged, mut none) = (handle.config(), handle.config());
     wedged.let_through = 0;
     none.learn = false;
     assert_eq!(fields(handle.reload(wedged)), ["let_through"]);
     assert_eq!(fields(handle.reload(none)), ["learn"]);
-    assert!(handle.dials().learn && handle.dials().let_through == 10);
+    assert!(handle.config().learn && handle.config().let_through == 10);
     // With a check both are fine.
     let layer = Patient::new(true).checked().learn(true).build().unwrap();
-    let mut dials = layer.handle().dials();
-    dials.learn = false;
-    layer.handle().reload(dials).unwrap();
+    let mut config = layer.handle().config();
+    config.learn = false;
+    layer.handle().reload(config).unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -218,20 +218,20 @@ async fn a_reload_counts_from_the_next_check_on() {
     let layer = patient.checked().fall(9).build().unwrap();
     let handle = layer.handle();
     sleep(ms(150)).await;
-    let mut dials = handle.dials();
-    dials.interval = ms(10);
-    dials.fall = 3;
-    handle.reload(dials.clone()).unwrap();
+    let mut config = handle.config();
+    config.interval = ms(10);
+    config.fall = 3;
+    handle.reload(config.clone()).unwrap();
     sleep(ms(40)).await;
     assert_eq!(patient.calls.count(), 2);
     sleep(ms(15)).await;
     assert_eq!((patient.calls.count(), handle.status()), (3, Status::Down));
     sleep(ms(100)).await;
     assert_eq!(patient.calls.gaps()[2..], vec![ms(10); 10]);
-    let mut bad = dials.clone();
+    let mut bad = config.clone();
     (bad.rise, bad.jitter) = (0, f64::NAN);
     assert_eq!(fields(handle.reload(bad)), ["jitter", "rise"]);
-    assert_eq!(handle.dials(), dials);
+    assert_eq!(handle.config(), config);
 }
 
 #[test]

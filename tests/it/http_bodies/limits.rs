@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
-use seawall::http::body_timeout::{BodyTimeoutLayer, Builder, Dials, TimedBody};
+use seawall::http::body_timeout::{BodyTimeoutLayer, Builder, Config, TimedBody};
 use seawall::http::drain::{DrainLayer, DrainedBody};
 use seawall::{ConfigErrors, Event, EventKind, Measured, Reason, Rejected};
 use tokio::time::{Instant, advance, sleep};
@@ -129,7 +129,7 @@ fn no_runtime_is_needed_by_a_body_that_never_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_tells_of_what_it_ends_and_its_dials_can_be_turned() {
+async fn it_tells_of_what_it_ends_and_its_config_can_be_turned() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&events);
     let layer = limits()
@@ -140,13 +140,13 @@ async fn it_tells_of_what_it_ends_and_its_dials_can_be_turned() {
         .unwrap();
     let (_held, stuck) = Channel::<Bytes, Broken>::new(1);
     let mut old = timed(&layer, stuck).await;
-    let mut faster = Dials::default();
+    let mut faster = Config::default();
     (faster.idle, faster.total) = (10 * MS, 20 * MS);
     layer.handle().reload(faster).unwrap();
     let mut wrong = faster;
     wrong.idle = Duration::ZERO;
     assert!(layer.handle().reload(wrong).is_err());
-    assert_eq!(layer.handle().dials(), faster, "the old ones stay");
+    assert_eq!(layer.handle().config(), faster, "the old ones stay");
 
     let began = Instant::now();
     assert!(old.frame().await.unwrap().is_err());
@@ -172,9 +172,9 @@ fn limits_that_make_no_sense_are_refused_all_at_once() {
     assert!(limits().idle(250 * MS).build().is_ok());
     assert!(limits().idle(Duration::MAX).build().is_ok(), "no idle limit, only a total");
     assert!(limits().total(Duration::MAX).build().is_ok());
-    let read: Dials = serde_json::from_str(r#"{"idle": "3s"}"#).unwrap();
-    assert_eq!((read.idle, read.total), (Duration::from_secs(3), Dials::default().total));
-    assert!(serde_json::from_str::<Dials>(r#"{"idol": "3s"}"#).is_err());
+    let read: Config = serde_json::from_str(r#"{"idle": "3s"}"#).unwrap();
+    assert_eq!((read.idle, read.total), (Duration::from_secs(3), Config::default().total));
+    assert!(serde_json::from_str::<Config>(r#"{"idol": "3s"}"#).is_err());
 }
 
 // ===== drain =====

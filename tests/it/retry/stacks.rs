@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
-use seawall::retry::{Backoff, Budget, Dials, RetryLayer};
+use seawall::retry::{Backoff, Budget, Config, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{CallError, Error, Reason};
 use tokio::time::sleep;
@@ -89,19 +89,19 @@ async fn a_reload_counts_from_the_next_failure_on() {
     let (calls, inner) = answering(|_| Err(broken("no")));
     let mut call = Box::pin(layer.layer(inner).oneshot(7));
     assert!(poll_once(&mut call).is_pending());
-    let mut dials = handle.dials();
-    dials.attempts = 2;
-    handle.reload(dials.clone()).unwrap();
+    let mut config = handle.config();
+    config.attempts = 2;
+    handle.reload(config.clone()).unwrap();
     assert!(call.await.is_err());
     assert_eq!(calls.count(), 2);
 
-    let mut bad = dials.clone();
+    let mut bad = config.clone();
     bad.attempts = 0;
     assert_eq!(fields(handle.reload(bad)), ["attempts"]);
-    assert_eq!(handle.dials(), dials);
+    assert_eq!(handle.config(), config);
     // After a bad one a good one is taken all the same.
-    handle.reload(Dials::default()).unwrap();
-    assert_eq!(handle.dials(), Dials::default());
+    handle.reload(Config::default()).unwrap();
+    assert_eq!(handle.config(), Config::default());
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use crate::explore::{Model, Report, explore, holds, scale};
 use crate::machine::PassKind;
 use world::World;
 
-/// Two sets of dials that hands switch between, and how far to look.
+/// Two sets of settings that hands switch between, and how far to look.
 struct Case {
     laws: [Law; 2],
     /// Calls in flight at a time.
@@ -155,9 +155,9 @@ impl Model for Case {
 
 impl Case {
     /// Small numbers, so that everything happens soon.
-    fn new(first: impl FnOnce(&mut Dials), second: impl FnOnce(&mut Dials)) -> Self {
+    fn new(first: impl FnOnce(&mut Config), second: impl FnOnce(&mut Config)) -> Self {
         let stretch = u64::from(scale() - 1);
-        let mut small = Dials {
+        let mut small = Config {
             trip: Trip::consecutive(2),
             rest: Duration::from_millis(1),
             rest_cap: Duration::from_millis(2),
@@ -166,12 +166,12 @@ impl Case {
             close_at: 1,
             reopen_at: 2,
             ramp: Duration::from_millis(1),
-            ..Dials::default()
+            ..Config::default()
         };
         first(&mut small);
-        let one = Law::from_dials(&small).unwrap();
+        let one = Law::from_config(&small).unwrap();
         second(&mut small);
-        let other = Law::from_dials(&small).unwrap();
+        let other = Law::from_config(&small).unwrap();
         Self {
             laws: [one, other],
             calls: 2,
@@ -206,7 +206,7 @@ const LIFE: [&str; 4] = [
 // pitfalls B1, B2, B4, B5
 #[test]
 fn three_calls_and_no_hands() {
-    let case = Case::new(|_| {}, |dials| dials.probes = 1);
+    let case = Case::new(|_| {}, |config| config.probes = 1);
     let report = Case { calls: 3, ..case }.run("three calls", &LIFE);
     assert!(report.states > 1_000, "{report}");
 }
@@ -214,7 +214,7 @@ fn three_calls_and_no_hands() {
 // pitfall B5
 #[test]
 fn two_hands_on_the_switch() {
-    let case = Case::new(|_| {}, |dials| dials.trip = Trip::consecutive(1));
+    let case = Case::new(|_| {}, |config| config.trip = Trip::consecutive(1));
     let changes = [
         "closed → forced_open: Switch",
         "forced_open → closed: Switch",
@@ -228,42 +228,42 @@ fn two_hands_on_the_switch() {
 
 #[test]
 fn slow_calls_and_a_slow_start() {
-    let slow = |dials: &mut Dials| {
+    let slow = |config: &mut Config| {
         let slow = Trip::slow_rate(0.5, Duration::from_millis(1)).over_calls(2).at_least(1);
-        dials.trip = Trip::consecutive(2).or(slow);
-        dials.slow_start = Duration::from_millis(2);
-        dials.abandonment = Abandonment::After(Duration::from_millis(1));
+        config.trip = Trip::consecutive(2).or(slow);
+        config.slow_start = Duration::from_millis(2);
+        config.abandonment = Abandonment::After(Duration::from_millis(1));
     };
-    let case = Case::new(slow, |dials| dials.probes = 1);
+    let case = Case::new(slow, |config| config.probes = 1);
     let changes = [LIFE[0], LIFE[1], LIFE[2], "closed → open: SlowRate"];
     Case { calls: 2, hint: Some(2 * MS), ..case }.run("slow calls", &changes);
 }
 
 #[test]
 fn evidence_that_is_forgotten() {
-    let evidence = |dials: &mut Dials| {
-        dials.trip = Trip::evidence(0.2, 0.8, 15);
-        dials.memory = Duration::from_millis(1);
+    let evidence = |config: &mut Config| {
+        config.trip = Trip::evidence(0.2, 0.8, 15);
+        config.memory = Duration::from_millis(1);
     };
-    let case = Case::new(evidence, |dials| dials.abandonment = Abandonment::Failure);
+    let case = Case::new(evidence, |config| config.abandonment = Abandonment::Failure);
     let changes = [LIFE[0], LIFE[1], LIFE[2], LIFE[3], "closed → open: Evidence"];
     case.run("evidence", &changes);
 }
 
 #[test]
 fn a_shadow_that_comes_and_goes() {
-    let case = Case::new(|_| {}, |dials| dials.shadow = true);
+    let case = Case::new(|_| {}, |config| config.shadow = true);
     Case { hands: &[Command::HoldOpen, Command::ReleaseOpen], ..case }.run("shadow", &LIFE);
 }
 
 #[test]
 fn a_window_of_calls_and_one_of_time() {
-    let rate = |dials: &mut Dials| {
-        dials.trip = Trip::failure_rate(0.5).over_calls(3).at_least(2);
-        dials.abandonment = Abandonment::Ignore;
+    let rate = |config: &mut Config| {
+        config.trip = Trip::failure_rate(0.5).over_calls(3).at_least(2);
+        config.abandonment = Abandonment::Ignore;
     };
-    let case = Case::new(rate, |dials| {
-        dials.trip = Trip::failure_rate(0.5).over_time(Duration::from_millis(2)).at_least(2);
+    let case = Case::new(rate, |config| {
+        config.trip = Trip::failure_rate(0.5).over_time(Duration::from_millis(2)).at_least(2);
     });
     let changes = [LIFE[0], LIFE[1], LIFE[2], "closed → open: FailureRate"];
     Case { answers: Some(3), ..case }.run("windows", &changes);

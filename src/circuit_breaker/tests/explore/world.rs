@@ -6,7 +6,7 @@ use super::*;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct World {
     pub(super) machine: Breaker,
-    /// The dials in force.
+    /// The settings in force.
     pub(super) law: usize,
     pub(super) now: Tick,
     /// Every pass that was given out and not handed back.
@@ -260,7 +260,7 @@ impl World {
         let law = &laws[self.law];
         let is_over = self.now.since(self.began) >= law.ramp.max(law.slow_start);
         if is_over && matches!(self.slow_start, Slow::Ramp { .. }) {
-            self.slow_start = Slow::No; // what ended does not come back with other dials
+            self.slow_start = Slow::No; // what ended does not come back with other config
         }
         self.knock(laws, 0, Input::Configure)
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 /// when a layer is built from them or a running policy is [reloaded](super::CircuitBreakerHandle::reload).
 ///
 /// ```
-/// use seawall::circuit_breaker::{CircuitBreakerLayer, Dials, Trip};
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, Config, Trip};
 /// use std::time::Duration;
 ///
 /// // From a file of settings (with the feature `serde`); what it does not name has its default.
-/// let dials: Dials = serde_json::from_str(
+/// let config: Config = serde_json::from_str(
 ///     r#"{
 ///         "trip": [
 ///             { "failure_rate": { "rate": 0.5, "over": { "time": "10s" }, "at_least": 20 } },
@@ -23,18 +23,17 @@ use std::time::Duration;
 ///     }"#,
 /// )?;
 /// let rate = Trip::failure_rate(0.5).over_time(Duration::from_secs(10)).at_least(20);
-/// assert_eq!(dials.trip, rate.or(Trip::consecutive(5)));
+/// assert_eq!(config.trip, rate.or(Trip::consecutive(5)));
 ///
-/// let payments = CircuitBreakerLayer::from_dials("payments", dials)?;
-/// assert_eq!(payments.handle().dials().rest_cap, Duration::from_secs(30));
-/// assert!(serde_json::from_str::<Dials>(r#"{ "rests": "1s" }"#).is_err()); // there is no such dial
+/// let payments = CircuitBreakerLayer::from_config("payments", config)?;
+/// assert_eq!(payments.handle().config().rest_cap, Duration::from_secs(30));
+/// assert!(serde_json::from_str::<Config>(r#"{ "rests": "1s" }"#).is_err()); // there is no such setting
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-#[non_exhaustive]
-pub struct Dials {
+pub struct Config {
     /// When the circuit opens.
     pub trip: Trip,
     /// Evidence older than this is dropped, if no call was seen in between.
@@ -73,23 +72,23 @@ pub struct Dials {
     pub shadow: bool,
 }
 
-/// Default [`Dials::memory`].
+/// Default [`Config::memory`].
 pub const MEMORY: Duration = Duration::from_secs(300);
-/// Default [`Dials::rest`].
+/// Default [`Config::rest`].
 pub const REST: Duration = Duration::from_millis(50);
-/// Default [`Dials::rest_cap`].
+/// Default [`Config::rest_cap`].
 pub const REST_CAP: Duration = Duration::from_millis(250);
-/// Default [`Dials::hint_cap`].
+/// Default [`Config::hint_cap`].
 pub const HINT_CAP: Duration = Duration::from_secs(30);
-/// Default [`Dials::probes`].
+/// Default [`Config::probes`].
 pub const PROBES: u32 = 64;
-/// Default [`Dials::probe_deadline`].
+/// Default [`Config::probe_deadline`].
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(1);
-/// Default [`Dials::close_at`].
+/// Default [`Config::close_at`].
 pub const CLOSE_AT: u32 = 6;
-/// Default [`Dials::reopen_at`].
+/// Default [`Config::reopen_at`].
 pub const REOPEN_AT: u32 = 3;
-/// Default [`Dials::ramp`].
+/// Default [`Config::ramp`].
 pub const RAMP: Duration = Duration::from_secs(1);
 /// Default of the failure ratio that is tolerated.
 pub const TOLERATED: f64 = 0.3;
@@ -100,7 +99,7 @@ pub const ODDS: u64 = 1_000_000;
 /// Default window of a rate.
 pub const OVER_CALLS: u32 = 100;
 
-impl Default for Dials {
+impl Default for Config {
     fn default() -> Self {
         Self {
             trip: Trip::default(),

@@ -9,23 +9,22 @@ use crate::config::{ConfigError, ConfigErrors};
 /// `Duration::MAX` is no limit.
 ///
 /// ```
-/// use seawall::http::body_timeout::{BodyTimeoutLayer, Dials};
+/// use seawall::http::body_timeout::{BodyTimeoutLayer, Config};
 /// use std::time::Duration;
 ///
 /// // From a file of settings (with the feature `serde`); what it does not name has its default.
-/// let dials: Dials = serde_json::from_str(r#"{ "idle": "3s" }"#)?;
-/// assert_eq!((dials.idle, dials.total), (Duration::from_secs(3), Duration::MAX));
+/// let config: Config = serde_json::from_str(r#"{ "idle": "3s" }"#)?;
+/// assert_eq!((config.idle, config.total), (Duration::from_secs(3), Duration::MAX));
 ///
-/// let files = BodyTimeoutLayer::from_dials("files", dials)?;
-/// assert_eq!(files.handle().dials().idle, Duration::from_secs(3));
-/// assert!(serde_json::from_str::<Dials>(r#"{ "idol": "3s" }"#).is_err()); // there is no such dial
+/// let files = BodyTimeoutLayer::from_config("files", config)?;
+/// assert_eq!(files.handle().config().idle, Duration::from_secs(3));
+/// assert!(serde_json::from_str::<Config>(r#"{ "idol": "3s" }"#).is_err()); // there is no such setting
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-#[non_exhaustive]
-pub struct Dials {
+pub struct Config {
     /// How long the reader may wait for one frame.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub idle: Duration,
@@ -34,18 +33,18 @@ pub struct Dials {
     pub total: Duration,
 }
 
-/// Default [`Dials::idle`].
+/// Default [`Config::idle`].
 pub const IDLE: Duration = Duration::from_secs(10);
-/// Default [`Dials::total`]: none.
+/// Default [`Config::total`]: none.
 pub const TOTAL: Duration = Duration::MAX;
 
-impl Default for Dials {
+impl Default for Config {
     fn default() -> Self {
         Self { idle: IDLE, total: TOTAL }
     }
 }
 
-impl Dials {
+impl Config {
     /// Says what is wrong with them.
     pub(super) fn check(&self) -> Result<(), ConfigErrors> {
         let mut problems = Vec::new();

@@ -8,24 +8,23 @@ use std::time::Duration;
 /// from them or a running policy is [reloaded](super::BulkheadHandle::reload).
 ///
 /// ```
-/// use seawall::bulkhead::{BulkheadLayer, Dials, Order};
+/// use seawall::bulkhead::{BulkheadLayer, Config, Order};
 /// use std::time::Duration;
 ///
 /// // From a file of settings (with the feature `serde`); what it does not name has its default.
 /// let text = r#"{ "limit": 20, "queue": 100, "max_wait": "200ms", "order": "newest_first" }"#;
-/// let dials: Dials = serde_json::from_str(text)?;
-/// assert_eq!((dials.max_wait, dials.order), (Duration::from_millis(200), Order::NewestFirst));
+/// let config: Config = serde_json::from_str(text)?;
+/// assert_eq!((config.max_wait, config.order), (Duration::from_millis(200), Order::NewestFirst));
 ///
-/// let reports = BulkheadLayer::from_dials("reports", dials)?;
+/// let reports = BulkheadLayer::from_config("reports", config)?;
 /// assert_eq!(reports.handle().limit(), 20);
-/// assert!(serde_json::from_str::<Dials>(r#"{ "limits": 20 }"#).is_err()); // there is no such dial
+/// assert!(serde_json::from_str::<Config>(r#"{ "limits": 20 }"#).is_err()); // there is no such setting
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-#[non_exhaustive]
-pub struct Dials {
+pub struct Config {
     /// Calls at a time.
     pub limit: u32,
     /// Calls that may wait for one of them to end. Zero: a call that finds the bulkhead full is
@@ -38,14 +37,14 @@ pub struct Dials {
     pub order: Order,
 }
 
-/// Default [`Dials::limit`].
+/// Default [`Config::limit`].
 pub const LIMIT: u32 = 64;
-/// Default [`Dials::queue`].
+/// Default [`Config::queue`].
 pub const QUEUE: u32 = 0;
-/// Default [`Dials::max_wait`].
+/// Default [`Config::max_wait`].
 pub const MAX_WAIT: Duration = Duration::from_secs(1);
 
-impl Default for Dials {
+impl Default for Config {
     fn default() -> Self {
         Self { limit: LIMIT, queue: QUEUE, max_wait: MAX_WAIT, order: Order::OldestFirst }
     }

@@ -8,23 +8,22 @@ use std::time::Duration;
 /// limit.
 ///
 /// ```
-/// use seawall::timeout::{Dials, TimeoutLayer};
+/// use seawall::timeout::{Config, TimeoutLayer};
 /// use std::time::Duration;
 ///
 /// // From a file of settings (with the feature `serde`); what it does not name has its default.
-/// let dials: Dials = serde_json::from_str(r#"{ "limit": "250ms" }"#)?;
-/// assert_eq!(dials, Duration::from_millis(250).into());
+/// let config: Config = serde_json::from_str(r#"{ "limit": "250ms" }"#)?;
+/// assert_eq!(config, Duration::from_millis(250).into());
 ///
-/// let search = TimeoutLayer::from_dials("search", dials)?;
-/// assert_eq!(search.handle().dials().limit, Duration::from_millis(250));
-/// assert!(serde_json::from_str::<Dials>(r#"{ "timeout": "250ms" }"#).is_err()); // no such dial
+/// let search = TimeoutLayer::from_config("search", config)?;
+/// assert_eq!(search.handle().config().limit, Duration::from_millis(250));
+/// assert!(serde_json::from_str::<Config>(r#"{ "timeout": "250ms" }"#).is_err()); // no such setting
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-#[non_exhaustive]
-pub struct Dials {
+pub struct Config {
     /// A call that takes longer than this, from the first time the inner service is found pending,
     /// is ended.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
@@ -33,16 +32,16 @@ pub struct Dials {
     pub cover_readiness: bool,
 }
 
-/// Default [`Dials::limit`].
+/// Default [`Config::limit`].
 pub const LIMIT: Duration = Duration::from_secs(1);
 
-impl Default for Dials {
+impl Default for Config {
     fn default() -> Self {
         Self { limit: LIMIT, cover_readiness: false }
     }
 }
 
-impl From<Duration> for Dials {
+impl From<Duration> for Config {
     /// This limit, and the other settings at their defaults.
     fn from(limit: Duration) -> Self {
         Self { limit, ..Self::default() }

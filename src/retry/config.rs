@@ -8,11 +8,11 @@ use std::time::Duration;
 /// them or a running policy is [reloaded](super::RetryHandle::reload).
 ///
 /// ```
-/// use seawall::retry::{Backoff, Dials, Jitter, OnRefusal, RetryLayer};
+/// use seawall::retry::{Backoff, Config, Jitter, OnRefusal, RetryLayer};
 /// use std::time::Duration;
 ///
 /// // From a file of settings (with the feature `serde`); what it does not name has its default.
-/// let dials: Dials = serde_json::from_str(
+/// let config: Config = serde_json::from_str(
 ///     r#"{
 ///         "attempts": 4,
 ///         "backoff": { "base": "50ms", "cap": "2s", "jitter": "equal" },
@@ -20,19 +20,18 @@ use std::time::Duration;
 ///     }"#,
 /// )?;
 /// let backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(2));
-/// assert_eq!(dials.backoff, backoff.jitter(Jitter::Equal));
-/// assert_eq!(dials.on_refusal, OnRefusal::Wait);
+/// assert_eq!(config.backoff, backoff.jitter(Jitter::Equal));
+/// assert_eq!(config.on_refusal, OnRefusal::Wait);
 ///
-/// let search = RetryLayer::from_dials("search", dials)?;
-/// assert_eq!(search.handle().dials().attempts, 4);
-/// assert!(serde_json::from_str::<Dials>(r#"{ "tries": 4 }"#).is_err()); // there is no such dial
+/// let search = RetryLayer::from_config("search", config)?;
+/// assert_eq!(search.handle().config().attempts, 4);
+/// assert!(serde_json::from_str::<Config>(r#"{ "tries": 4 }"#).is_err()); // there is no such setting
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-#[non_exhaustive]
-pub struct Dials {
+pub struct Config {
     /// Attempts in all, the first included. What was certainly never sent is not counted, but is
     /// not repeated more often than this either.
     pub attempts: u32,
@@ -54,7 +53,7 @@ pub struct Dials {
     pub on_refusal: OnRefusal,
 }
 
-/// Default [`Dials::attempts`].
+/// Default [`Config::attempts`].
 pub const ATTEMPTS: u32 = 3;
 /// Default [`Backoff::base`].
 pub const BASE: Duration = Duration::from_millis(25);
@@ -62,14 +61,14 @@ pub const BASE: Duration = Duration::from_millis(25);
 pub const FACTOR: u32 = 2;
 /// Default [`Backoff::cap`].
 pub const CAP: Duration = Duration::from_secs(1);
-/// Default [`Dials::hint_cap`].
+/// Default [`Config::hint_cap`].
 pub const HINT_CAP: Duration = Duration::from_secs(30);
-/// Default [`Dials::total`].
+/// Default [`Config::total`].
 pub const TOTAL: Duration = Duration::from_secs(30);
-/// Default [`Dials::least_time`].
+/// Default [`Config::least_time`].
 pub const LEAST_TIME: Duration = Duration::from_millis(1);
 
-impl Default for Dials {
+impl Default for Config {
     fn default() -> Self {
         Self {
             attempts: ATTEMPTS,

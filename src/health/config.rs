@@ -12,25 +12,24 @@ use crate::event::Status;
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use seawall::Status;
-/// use seawall::health::{Dials, HealthLayer};
+/// use seawall::health::{Config, HealthLayer};
 /// use std::time::Duration;
 ///
 /// // From a file of settings (with the feature `serde`); what it does not name has its default.
-/// let dials: Dials = serde_json::from_str(r#"{ "interval": "2s", "fall": 5, "initial": "down" }"#)?;
-/// assert_eq!((dials.interval, dials.initial), (Duration::from_secs(2), Status::Down));
-/// assert!(serde_json::from_str::<Dials>(r#"{ "falls": 5 }"#).is_err()); // there is no such dial
+/// let config: Config = serde_json::from_str(r#"{ "interval": "2s", "fall": 5, "initial": "down" }"#)?;
+/// assert_eq!((config.interval, config.initial), (Duration::from_secs(2), Status::Down));
+/// assert!(serde_json::from_str::<Config>(r#"{ "falls": 5 }"#).is_err()); // there is no such setting
 ///
 /// # async fn ping() -> Result<(), std::io::Error> { Ok(()) }
-/// let database = HealthLayer::builder("database").check(|| ping()).dials(dials).build()?;
+/// let database = HealthLayer::builder("database").check(|| ping()).config(config).build()?;
 /// assert_eq!(database.handle().status(), Status::Down); // until it was checked
-/// assert_eq!(database.handle().dials().fall, 5);
+/// assert_eq!(database.handle().config().fall, 5);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-#[non_exhaustive]
-pub struct Dials {
+pub struct Config {
     /// From the end of one check to the beginning of the next.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub interval: Duration,
@@ -51,18 +50,18 @@ pub struct Dials {
     pub learn: bool,
 }
 
-/// Default [`Dials::interval`].
+/// Default [`Config::interval`].
 pub const INTERVAL: Duration = Duration::from_secs(5);
-/// Default [`Dials::jitter`].
+/// Default [`Config::jitter`].
 pub const JITTER: f64 = 0.1;
-/// Default [`Dials::timeout`].
+/// Default [`Config::timeout`].
 pub const TIMEOUT: Duration = Duration::from_secs(1);
-/// Default [`Dials::rise`].
+/// Default [`Config::rise`].
 pub const RISE: u32 = 2;
-/// Default [`Dials::fall`].
+/// Default [`Config::fall`].
 pub const FALL: u32 = 3;
 
-impl Default for Dials {
+impl Default for Config {
     fn default() -> Self {
         Self {
             interval: INTERVAL,
