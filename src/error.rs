@@ -5,8 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use tower::BoxError;
-use tower::Service;
+use tower::{BoxError, Service};
 
 use crate::source::Source;
 

@@ -19,9 +19,10 @@ use seawall::http::{RecordBodyLayer, ReplayBody, status_of};
 use seawall::{Call, Deadline, Error, Reason, State, circuit_breaker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
+use crate::scene::now;
 use crate::support::{Broken, Fail};
 
 type Body = Channel<Bytes, Broken>;
@@ -100,7 +101,7 @@ fn flow(mut upload: Upload, parts: usize, gap: Duration) {
 async fn a_body_that_stalls_is_a_408_and_harms_nobody() {
     let (client, breaker) = client(Peer::Answers);
     for parts in [0, 1, 3] {
-        let began = Instant::now();
+        let began = now();
         let (mut upload, body) = Channel::new(4);
         for _ in 0..parts {
             upload.send_data(Bytes::from_static(b"part")).await.unwrap();
@@ -131,7 +132,7 @@ async fn a_body_that_flows_slowly_arrives() {
 #[tokio::test(start_paused = true)]
 async fn who_has_the_whole_request_and_is_silent_has_failed() {
     let (client, breaker) = client(Peer::Hangs);
-    let began = Instant::now();
+    let began = now();
     let (upload, body) = Channel::new(1);
     flow(upload, 10, SECOND);
     let outcome = client.oneshot(posted(body)).await;
@@ -145,7 +146,7 @@ async fn who_has_the_whole_request_and_is_silent_has_failed() {
 async fn who_does_not_read_the_request_has_failed() {
     for frames in [0, 2] {
         let (client, breaker) = client(Peer::Reads(frames));
-        let began = Instant::now();
+        let began = now();
         let (mut upload, body) = Channel::new(8);
         for _ in 0..4 {
             upload.send_data(Bytes::from_static(b"part")).await.unwrap();
@@ -160,7 +161,7 @@ async fn who_does_not_read_the_request_has_failed() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_the_caller_told_holds_whatever_it_sends() {
     let (client, breaker) = client(Peer::Answers);
-    let began = Instant::now();
+    let began = now();
     let (upload, body) = Channel::new(1);
     flow(upload, 30, SECOND);
     let mut request = posted(body);
@@ -210,7 +211,7 @@ async fn a_limit_between_two_parts_of_a_request() {
     let (client, breaker) = client_of_timed();
     let client = ServiceBuilder::new().layer(uploads).service(client);
     for (gap, arrives) in [(SECOND * 2, true), (SECOND * 4, false)] {
-        let began = Instant::now();
+        let began = now();
         let (upload, body) = Channel::new(1);
         flow(upload, 5, gap);
         let outcome = client.clone().oneshot(posted(body)).await;
@@ -285,7 +286,7 @@ async fn over_sockets_callers_who_stall_or_break_off_harm_nobody() {
                 upload.send_data(Bytes::from_static(b"abc")).await.unwrap();
                 let request = Request::post(format!("http://{address}/")).body(body).unwrap();
                 let call = tokio::spawn(client.oneshot(request));
-                if nth % 2 == 0 {
+                if nth.is_multiple_of(2) {
                     upload.abort(Broken);
                     return (Reason::RequestBroken, call.await.unwrap());
                 }
