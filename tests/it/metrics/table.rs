@@ -127,9 +127,28 @@ async fn everything_that_can_be_counted() {
         .service(service_fn(|call: Carried<Script>| act(call.request)));
     let late = Carried::new(Script::Good, Deadline::after(Duration::ZERO));
     carrying.oneshot(late).await.unwrap_err();
+    #[cfg(feature = "http")]
+    a_body_that_stalls().await;
     let health = HealthLayer::builder("health").check(|| async { Ok::<_, Failed>(()) });
     let health = health.build().unwrap();
     health.run(|| act(Script::Good)).await.unwrap();
     sleep(MS).await; // for the check
     HealthRegistry::new("registry").add(Probe::Liveness, Criticality::Critical, &health.handle());
+}
+
+#[cfg(feature = "http")]
+async fn a_body_that_stalls() {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, channel::Channel};
+    use seawall::http::body_timeout::BodyTimeoutLayer;
+
+    let (_sender, body) = Channel::<Bytes, Failed>::new(1);
+    let mut response = Some(http::Response::new(body));
+    let bodies = ServiceBuilder::new()
+        .layer(BodyTimeoutLayer::builder("bodies").idle(MS).build().unwrap())
+        .service(service_fn(move |()| {
+            std::future::ready(response.take().ok_or(Failed(Script::Bad)))
+        }));
+    let answer = bodies.oneshot(()).await.unwrap();
+    assert!(answer.into_body().collect().await.is_err());
 }
