@@ -24,29 +24,29 @@ pub(crate) type Outgoing = ReplayBody<Incoming>;
 /// Why a body did not arrive: the status and the words for whoever sent it.
 pub(crate) type Missing = (StatusCode, &'static str);
 
-/// Records a body. If it is small and its request may be repeated, waits for all of it, for so long:
-/// a caller who is slow to send it shall not be taken for an upstream that is slow to answer. Lets
-/// others stream.
-pub(crate) async fn keep(
-    request: Request<Incoming>,
-    patience: Duration,
-) -> Result<Request<Outgoing>, Missing> {
-    let length = request.body().size_hint().exact();
-    let small = length.is_some_and(|length| length <= REPLAY_CAP as u64);
-    let request = request.map(|body| ReplayBody::new(body, REPLAY_CAP));
-    let ahead =
-        if small && Replay::default().allows(&request) { request.body().try_clone() } else { None };
-    if let Some(ahead) = ahead {
-        // What one clone has read, trailers too, is there for the others.
-        match timeout(patience, ahead.collect()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Err((StatusCode::BAD_REQUEST, "the request's body broke off")),
-            Err(_) => {
-                return Err((StatusCode::REQUEST_TIMEOUT, "the request's body took too long"));
-            }
-        }
+/// Records a body while it is sent.
+pub(crate) fn record(request: Request<Incoming>) -> Request<Outgoing> {
+    request.map(|body| ReplayBody::new(body, REPLAY_CAP))
+}
+
+/// The body, if it is small and its request may be repeated: then all of it should be there before the
+/// request goes out. Others stream.
+pub(crate) fn to_wait_for(request: &Request<Outgoing>) -> Option<Outgoing> {
+    let body = request.body();
+    let small = body.size_hint().exact().is_some_and(|length| length <= REPLAY_CAP as u64);
+    let waits = small && !body.is_end_stream() && Replay::default().allows(request);
+    if waits { body.try_clone() } else { None }
+}
+
+/// Waits for all of a body, for so long: a caller who is slow to send it shall not be taken for an
+/// upstream that is slow to answer.
+pub(crate) async fn wait(body: Outgoing, patience: Duration) -> Result<(), Missing> {
+    // What one clone has read, trailers too, is there for the others.
+    match timeout(patience, body.collect()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the request's body broke off")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the request's body took too long")),
     }
-    Ok(request)
 }
 
 // ===== impl Copies =====

@@ -16,10 +16,12 @@
 //! | `check.rs` | the health check of the upstream, and its hand on the breaker's switch |
 //! | `proxy.rs` | one request on its way to the upstream and back |
 //! | `client.rs` | the HTTP client, and which version it speaks to the upstream |
+//! | `pool.rs` | connections to the upstream over HTTP/1.1, kept for the next call |
 //! | `body.rs` | bodies that are recorded so that their requests can be repeated |
 //! | `headers.rs` | which header fields end here, and what is added |
 //! | `reply.rs` | what a caller is told when the upstream gave no answer |
 //! | `server.rs` | a listener, its connections, and a graceful end |
+//! | `workers.rs` | threads that serve, one for each core |
 //! | `admin.rs` | `/metrics` and `/healthz`, on a port of their own: the proxy's paths are the upstream's |
 //! | `signals.rs` | ctrl-c |
 //! | `args.rs` | the command line |
@@ -32,11 +34,13 @@ mod check;
 mod client;
 mod demo;
 mod headers;
+mod pool;
 mod proxy;
 mod reply;
 mod server;
 mod signals;
 mod stack;
+mod workers;
 
 use std::process::ExitCode;
 

@@ -2,17 +2,19 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper::http::uri::Authority;
+use hyper::header::HeaderValue;
+use hyper::http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version, header};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tower::ServiceExt;
 
 use crate::body;
 use crate::client::is_grpc;
@@ -20,6 +22,7 @@ use crate::headers;
 use crate::reply::{self, Body};
 use crate::server;
 use crate::stack::Stack;
+use crate::workers::Workers;
 
 /// Whoever listens takes a connection in less than this.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -28,7 +31,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Proxy<S> {
     stack: S,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     patience: Duration,
     explains: bool,
 }
@@ -36,7 +39,7 @@ pub(crate) struct Proxy<S> {
 impl<S: Stack> Proxy<S> {
     /// `patience` is how long a body may take that has to be here before its request is forwarded.
     pub(crate) fn new(stack: S, upstream: Upstream, patience: Duration) -> Self {
-        Self { stack, upstream, patience, explains: false }
+        Self { stack, upstream: Arc::new(upstream), patience, explains: false }
     }
 
     /// Tells callers what is known of why they get no answer.
@@ -50,21 +53,27 @@ impl<S: Stack> Proxy<S> {
             let response = self.clone().forward(request, peer);
             async { Ok::<_, Infallible>(response.await) }
         };
-        server::serve(front, forward, stop).await
+        server::serve(front, Workers::start(), forward, stop).await
     }
 
     /// Asks the upstream, and gives its answer or says why there is none. Bodies and trailers are
     /// streamed in both directions, except small ones of requests that may be repeated.
-    async fn forward(self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    async fn forward(mut self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         if let Err(problem) = self.readdress(&mut request, peer) {
             return reply::line(StatusCode::BAD_REQUEST, problem);
         }
-        let request = match body::keep(request, self.patience).await {
-            Ok(request) => request,
-            Err((status, problem)) => return reply::line(status, problem),
-        };
+        let request = body::record(request);
+        if let Some(body) = body::to_wait_for(&request)
+            && let Err((status, problem)) = body::wait(body, self.patience).await
+        {
+            return reply::line(status, problem);
+        }
         let is_grpc = is_grpc(request.headers());
-        match self.stack.oneshot(request).await {
+        let answer = match poll_fn(|cx| self.stack.poll_ready(cx)).await {
+            Ok(()) => self.stack.call(request).await,
+            Err(failure) => Err(failure),
+        };
+        match answer {
             Ok(mut response) => {
                 headers::strip(response.headers_mut());
                 *response.version_mut() = Version::HTTP_11; // or what the caller's connection speaks
@@ -103,7 +112,7 @@ impl<S: Stack> Proxy<S> {
 /// Where the upstream is.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    authority: String,
+    authority: Authority,
     /// What comes before the path of every request; no slash at its end.
     prefix: String,
 }
@@ -111,15 +120,25 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Host and port.
     pub(crate) fn authority(&self) -> &str {
-        &self.authority
+        self.authority.as_str()
+    }
+
+    /// Its URL without a path.
+    pub(crate) fn root(&self) -> Uri {
+        self.at(PathAndQuery::from_static("/")).unwrap_or_default()
+    }
+
+    /// The authority as a header.
+    pub(crate) fn host(&self) -> HeaderValue {
+        // An authority has no character that a header may not have.
+        HeaderValue::from_str(self.authority()).unwrap_or(HeaderValue::from_static(""))
     }
 
     /// Looks whether anybody listens there.
     pub(crate) async fn connect(&self) -> Result<(), String> {
-        let has_port =
-            self.authority.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok());
-        let address =
-            if has_port { self.authority.clone() } else { format!("{}:80", self.authority) };
+        let authority = &self.authority;
+        let port = authority.port_u16().unwrap_or(80);
+        let address = (authority.host().trim_matches(['[', ']']), port);
         match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(why)) => Err(why.to_string()),
@@ -129,9 +148,20 @@ impl Upstream {
 
     /// The place of `uri` there. Its host, if it has one, is ours and of no interest.
     pub(crate) fn join(&self, uri: &Uri) -> Option<Uri> {
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let builder = Uri::builder().scheme("http").authority(self.authority.as_str());
-        builder.path_and_query(format!("{}{path}", self.prefix)).build().ok()
+        let path = uri.path_and_query();
+        if self.prefix.is_empty() && let Some(path) = path {
+            return self.at(path.clone());
+        }
+        let path = path.map_or("/", |path| path.as_str());
+        self.at(format!("{}{path}", self.prefix).parse().ok()?)
+    }
+
+    fn at(&self, path: PathAndQuery) -> Option<Uri> {
+        let mut parts = Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).ok()
     }
 }
 
@@ -150,13 +180,18 @@ impl FromStr for Upstream {
             return Err("neither a user nor a query can be forwarded".to_owned());
         }
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self { authority: authority.to_string(), prefix })
+        Ok(Self { authority: authority.clone(), prefix })
     }
 }
 
 impl From<SocketAddr> for Upstream {
     fn from(address: SocketAddr) -> Self {
-        Self { authority: address.to_string(), prefix: String::new() }
+        // The address of a socket is an authority.
+        let authority = Authority::from_maybe_shared(address.to_string());
+        Self {
+            authority: authority.unwrap_or(Authority::from_static("localhost")),
+            prefix: String::new(),
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use hyper_util::client::legacy;
 use seawall::grpc::Trailers;
 use seawall::http::Render;
 use seawall::{Error, Reason, Rejected};
+use tower::BoxError;
 
 use crate::client::Broken;
 use crate::stack::{Answer, Failure};
@@ -40,7 +40,18 @@ pub(crate) fn to_failure(failure: &Failure, explained: bool) -> Response<Body> {
     match failure {
         Error::Rejected(rejected) => to_rejection(rejected, explained),
         Error::Inner(Broken::Caller) => line(StatusCode::BAD_REQUEST, &Broken::Caller.to_string()),
-        Error::Inner(Broken::Upstream(error)) => to_broken_call(error, explained),
+        Error::Inner(Broken::Connect(error)) => to_broken_call(
+            "cannot connect to the upstream",
+            "connection_refused",
+            error,
+            explained,
+        ),
+        Error::Inner(Broken::Upstream(error)) => to_broken_call(
+            "the upstream broke off",
+            "connection_terminated",
+            error,
+            explained,
+        ),
     }
 }
 
@@ -78,13 +89,8 @@ fn to_rejection(rejected: &Rejected, explained: bool) -> Response<Body> {
 }
 
 /// The upstream was asked, or was to be, and the connection failed.
-fn to_broken_call(error: &legacy::Error, explained: bool) -> Response<Body> {
-    let (what, name) = if error.is_connect() {
-        ("cannot connect to the upstream", "connection_refused")
-    } else {
-        ("the upstream broke off", "connection_terminated")
-    };
-    let why = if explained { format!(": {}", root_cause(error)) } else { String::new() };
+fn to_broken_call(what: &str, name: &str, error: &BoxError, explained: bool) -> Response<Body> {
+    let why = if explained { format!(": {}", root_cause(&**error)) } else { String::new() };
     of_ours(StatusCode::BAD_GATEWAY, name, &format!("{what}{why}"))
 }
 

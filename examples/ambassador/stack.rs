@@ -19,7 +19,6 @@
 
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::header::HeaderName;
 use hyper::{Request, Response};
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
@@ -38,13 +37,13 @@ use tower::{Service, ServiceBuilder};
 
 use crate::body::{Copies, Outgoing};
 use crate::check::{self, Check};
-use crate::client::{self, Broken, is_grpc};
+use crate::client::{Arrival, Broken, Client, is_grpc};
 
 /// Why a call has no answer of the upstream: a layer ended it, or the client failed.
 pub(crate) type Failure = Error<Broken>;
 
 /// The body of an answer when it leaves the stack.
-pub(crate) type Answer = SettleBody<Incoming, StatusInTrailers>;
+pub(crate) type Answer = SettleBody<Arrival, StatusInTrailers>;
 
 /// Attempts per call. Four, because half a percent of the callers of an upstream that fails every
 /// fourth time should notice, and not one and a half; the budget sees to it that this stays rare.
@@ -150,6 +149,7 @@ pub(crate) fn build(
         .build()?;
     let attempt = TimeoutLayer::builder(name).limit(timeout).carry(InExtensions).build()?;
 
+    let client = Client::of(&check.upstream, manners.http2);
     let health = check::start(name, check, observer)?;
     check::steer(&health, &breaker.handle());
 
@@ -172,7 +172,7 @@ pub(crate) fn build(
             request
         })
         .layer(option_layer(manners.tell_attempts.map(WriteAttemptLayer::new)))
-        .service(client::client(manners.http2));
+        .service(client);
     Ok((seawall::check(stack), gauges))
 }
 
@@ -233,6 +233,7 @@ impl<B> Classify<Response<B>, Failure> for Meaning {
     fn classify(&self, result: Result<&Response<B>, &Failure>) -> Verdict {
         match result {
             Err(Error::Inner(Broken::Caller)) => Outcome::IGNORE.into(),
+            Err(Error::Inner(Broken::Connect(_))) => Outcome::TRANSIENT.unsent().into(),
             Ok(response) if is_grpc(response.headers()) => GrpcClassifier.classify(result),
             // Over HTTP/2 the upstream may promise that it did nothing yet.
             result => OverHttp2(HttpClassifier).classify(result),
