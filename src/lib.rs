@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Of two definitions of a link the first counts: on the pages of rustdoc these, elsewhere the README's.
+// What rustdoc does not render, docs.rs shows out of the package.
 //! [retry]: crate::retry
 //! [circuit_breaker]: crate::circuit_breaker
 //! [bulkhead]: crate::bulkhead
@@ -19,6 +20,21 @@
 //! [storm]: crate::guide::storm
 //! [performance]: crate::guide::performance
 //! [correctness]: crate::guide::correctness
+//! [security]: crate::guide::security
+//! [security-policy]: https://docs.rs/crate/seawall/latest/source/SECURITY.md
+//! [contributing]: https://docs.rs/crate/seawall/latest/source/CONTRIBUTING.md
+//! [changelog]: https://docs.rs/crate/seawall/latest/source/CHANGELOG.md
+//! [apache]: https://docs.rs/crate/seawall/latest/source/LICENSE-APACHE
+//! [mit]: https://docs.rs/crate/seawall/latest/source/LICENSE-MIT
+//! [example-proxy]: https://docs.rs/crate/seawall/latest/source/examples/ambassador/
+//! [example-hyper]: https://docs.rs/crate/seawall/latest/source/examples/hyper_client.rs
+//! [example-reqwest]: https://docs.rs/crate/seawall/latest/source/examples/reqwest_client.rs
+//! [example-tonic]: https://docs.rs/crate/seawall/latest/source/examples/tonic_client_server.rs
+//! [example-axum]: https://docs.rs/crate/seawall/latest/source/examples/axum_server.rs
+//! [example-database]: https://docs.rs/crate/seawall/latest/source/examples/database.rs
+//! [example-plain]: https://docs.rs/crate/seawall/latest/source/examples/async_call.rs
+//! [example-error]: https://docs.rs/crate/seawall/latest/source/examples/custom_error.rs
+//! [example-state]: https://docs.rs/crate/seawall/latest/source/examples/shared_state.rs
 #![doc = include_str!("../README.md")]
 
 mod classify;
@@ -73,16 +89,22 @@ pub use source::Source;
 pub mod guide {
     #[doc = include_str!("../docs/architecture.md")]
     pub mod architecture {}
+    /// [explorer]: https://docs.rs/crate/seawall/latest/source/src/explore.rs
+    /// [api]: https://docs.rs/crate/seawall/latest/source/docs/api.txt
     #[doc = include_str!("../docs/correctness.md")]
     pub mod correctness {}
     #[doc = include_str!("../docs/decisions.md")]
     pub mod decisions {}
     #[doc = include_str!("../docs/metrics.md")]
     pub mod metrics {}
+    /// [timeout]: crate::timeout
+    /// [retry]: crate::retry
+    /// [bulkhead]: crate::bulkhead
     #[doc = include_str!("../docs/guide/deadlines.md")]
     pub mod deadlines {}
     #[doc = include_str!("../docs/guide/grpc.md")]
     pub mod grpc {}
+    /// [deadlines]: crate::guide::deadlines
     #[doc = include_str!("../docs/guide/http.md")]
     pub mod http {}
     #[doc = include_str!("../docs/guide/migration.md")]
@@ -93,8 +115,14 @@ pub mod guide {
     pub mod performance {}
     #[doc = include_str!("../docs/pitfalls.md")]
     pub mod pitfalls {}
+    /// [performance]: crate::guide::performance
+    /// [correctness]: crate::guide::correctness
+    /// [storm]: crate::guide::storm
     #[doc = include_str!("../docs/roadmap.md")]
     pub mod roadmap {}
+    /// [security-policy]: https://docs.rs/crate/seawall/latest/source/SECURITY.md
+    /// [guide-http]: crate::guide::http
+    /// [decisions]: crate::guide::decisions
     #[doc = include_str!("../docs/security.md")]
     pub mod security {}
     #[doc = include_str!("../docs/storm.md")]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::machine::Law;
+use crate::config::ConfigErrors;
 use crate::event::Status;
 
 /// The settings of a health check: plain values, which can be turned while it runs.
@@ -73,5 +75,17 @@ impl Default for Config {
             let_through: 0,
             learn: false,
         }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with these settings of a check. (A layer that learns from calls alone has
+    /// [more to say](super::Builder::build).)
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        Law::from_config(self, true).map(|_| ())
     }
 }

@@ -259,13 +259,14 @@ impl<C> Builder<C> {
             };
             Handle::try_current().map_err(missing).ok()
         });
-        ConfigErrors::none_of(problems)?;
+        let source = Source::new(LAYER, self.name);
+        ConfigErrors::none_of(problems).map_err(|wrong| wrong.of_policy(&source))?;
         let law = Law::of(&self.config);
-        let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
+        let reporter = Reporter::new(source, self.observers);
         let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.config)));
-        if let (Some(runtime), Some(source)) = (runtime, self.source) {
+        if let (Some(runtime), Some(known)) = (runtime, self.source) {
             let weak = Arc::downgrade(&gate);
-            let task = match source {
+            let task = match known {
                 Known::ByAsking(check) => runtime.spawn(check::run(weak, check)),
                 Known::ByListening(listen) => runtime.spawn(listen::run(weak, listen)),
             };

@@ -65,7 +65,7 @@ impl<C: Send + Sync> Steered for Gate<Policy<C>> {
     }
 
     fn budget(&self) -> Option<&Budget> {
-        self.budget.as_ref()
+        self.budget.as_ref().filter(|budget| !budget.is_endless())
     }
 
     fn in_flight(&self) -> usize {
@@ -94,7 +94,8 @@ impl RetryHandle {
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        self.retry.reload(Law::from_config(&config)?, config);
+        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(self.source()))?;
+        self.retry.reload(law, config);
         Ok(())
     }
 

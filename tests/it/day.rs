@@ -34,7 +34,7 @@ enum Mood {
 fn mood_at(seed: u64, since: Duration) -> Mood {
     const MOODS: [Mood; 6] =
         [Mood::Well, Mood::Well, Mood::Well, Mood::Fails, Mood::Hangs, Mood::Slow];
-    if since >= Duration::from_mins(24 * 60 - 15) {
+    if since >= Duration::from_secs((24 * 60 - 15) * 60) {
         return Mood::Well;
     }
     let mut rng = fastrand::Rng::with_seed(seed ^ (since.as_secs() / 300) << 8);
@@ -162,7 +162,7 @@ async fn a_day_of_moods_leaves_nothing_behind() {
     let mut rng = fastrand::Rng::with_seed(SEED);
     let (began, client) = (now(), Client::new(SEED));
     let mut endings: BTreeMap<&str, usize> = BTreeMap::new();
-    while began.elapsed() < Duration::from_hours(24) {
+    while began.elapsed() < Duration::from_secs(24 * 3600) {
         let (next, mut burst) = (now() + ms(rng.u64(10_000..60_000)), client.burst(&mut rng));
         while !burst.is_empty() {
             sleep(ms(rng.u64(1..100))).await;

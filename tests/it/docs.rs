@@ -138,11 +138,11 @@ fn the_defaults_in_the_readme_are_the_defaults() {
     let (broken, tolerated) = (circuit_breaker::BROKEN, circuit_breaker::TOLERATED);
     says(
         "circuit_breaker",
-        format!("like {} and not like {}", percent(broken), percent(tolerated)),
+        format!("fit a {} error rate better than {}", percent(broken), percent(tolerated)),
     );
     let millis = |time: std::time::Duration| format!("{} ms", time.as_millis());
     let (rest, cap) = (circuit_breaker::REST, circuit_breaker::REST_CAP);
-    says("circuit_breaker", format!("rests {} to {}", millis(rest), millis(cap)));
+    says("circuit_breaker", format!("stays open {} to {}", millis(rest), millis(cap)));
     says("bulkhead", format!("{} calls, and no queue", bulkhead::LIMIT));
     assert_eq!(bulkhead::QUEUE, 0);
     says("timeout", format!("{} s from the builder", timeout::LIMIT.as_secs()));

@@ -20,7 +20,7 @@ use tower::{ServiceBuilder, service_fn};
 
 use bent::{Bent, Inner};
 
-const HOUR: Duration = Duration::from_hours(1);
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn echo() -> Exchange<u32, u32, Broken> {
     Exchange::echo(|| Broken)
