@@ -94,7 +94,10 @@ impl Service<Request<Outgoing>> for Client {
 }
 
 impl Versions {
-    async fn send(self: Arc<Self>, request: Request<Outgoing>) -> Result<Response<Arrival>, Broken> {
+    async fn send(
+        self: Arc<Self>,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Arrival>, Broken> {
         let failed = Arc::new(AtomicBool::new(false));
         let request = request.map(|body| Upload::new(body, Arc::clone(&failed)));
         let is_grpc = is_grpc(request.headers());

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use tower::{BoxError, ServiceExt};
 
 use crate::body::Upload;
+use crate::clock::now;
 
 /// How many idle connections a thread keeps.
 const IDLE: usize = 256;
@@ -117,7 +118,7 @@ impl Pool {
             lane.retain(|idle| !idle.sender.is_closed());
         }
         if lane.len() < IDLE {
-            lane.push(Idle { sender, since: Instant::now() });
+            lane.push(Idle { sender, since: now() });
         }
     }
 
@@ -132,9 +133,12 @@ async fn sweep(pool: Weak<Pool>) {
     loop {
         sleep(PATIENCE / 3).await;
         let Some(pool) = pool.upgrade() else { return };
+        let now = now();
         for lane in &pool.lanes {
             let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-            lane.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < PATIENCE);
+            lane.retain(|idle| {
+                !idle.sender.is_closed() && now.duration_since(idle.since) < PATIENCE
+            });
         }
     }
 }

@@ -26,6 +26,25 @@ pub(crate) fn line(status: StatusCode, text: &str) -> Response<Body> {
     text_of_type("text/plain; charset=utf-8", status, format!("{text}\n"))
 }
 
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Either::Right(Full::default()));
+    *response.status_mut() = status;
+    response
+}
+
+/// A request that was here before.
+pub(crate) fn to_loop() -> Response<Body> {
+    let text = "the request was here before: the upstream leads back here";
+    of_ours(StatusCode::LOOP_DETECTED, "proxy_loop_detected", text)
+}
+
+/// Somebody asks to speak another protocol, and too many do so already.
+pub(crate) fn to_too_many_upgrades() -> Response<Body> {
+    let text = "there are too many upgraded connections already";
+    of_ours(StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached", text)
+}
+
 /// A text of some type.
 pub(crate) fn text_of_type(kind: &'static str, status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(Either::Right(Full::from(text)));
@@ -40,18 +59,12 @@ pub(crate) fn to_failure(failure: &Failure, explained: bool) -> Response<Body> {
     match failure {
         Error::Rejected(rejected) => to_rejection(rejected, explained),
         Error::Inner(Broken::Caller) => line(StatusCode::BAD_REQUEST, &Broken::Caller.to_string()),
-        Error::Inner(Broken::Connect(error)) => to_broken_call(
-            "cannot connect to the upstream",
-            "connection_refused",
-            error,
-            explained,
-        ),
-        Error::Inner(Broken::Upstream(error)) => to_broken_call(
-            "the upstream broke off",
-            "connection_terminated",
-            error,
-            explained,
-        ),
+        Error::Inner(Broken::Connect(error)) => {
+            to_broken_call("cannot connect to the upstream", "connection_refused", error, explained)
+        }
+        Error::Inner(Broken::Upstream(error)) => {
+            to_broken_call("the upstream broke off", "connection_terminated", error, explained)
+        }
     }
 }
 
