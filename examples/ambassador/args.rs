@@ -25,7 +25,7 @@ ambassador.
   --upstream URL      whose ambassador it is, http://host[:port][/path]
   --deadline TIME     how long a call may take until the head of its answer, 300ms or 2s [1s]
   --timeout TIME      how long one attempt of it may take [300ms, at most a third of the deadline]
-  --limit N           how many calls may be under way at the upstream at a time [64; 8 in the show]
+  --limit N           how many calls may be under way at the upstream at a time [256; 8 in the show]
   --check PATH        what to ask the upstream for, below its URL, to see whether it is well
                       [nothing: whether it takes connections]
   --check-every TIME  how long to pause between two such checks [1s]
@@ -56,7 +56,7 @@ const SECONDS: (f64, f64, f64) = (20.0, 5.0, 600.0);
 /// How many calls at a time: at least, and at most.
 const LIMIT: (u32, u32) = (1, 100_000);
 /// The same, where nobody knows how many workers the upstream has.
-const ANY_LIMIT: u32 = 64;
+const ANY_LIMIT: u32 = 256;
 /// How long a call may take.
 const DEADLINE: Duration = Duration::from_secs(1);
 /// How long one attempt may take, if so many of them fit into a call.

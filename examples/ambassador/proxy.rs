@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::body::{self, Outgoing};
+use crate::body::{self, Asked, Gathered};
 use crate::client::is_grpc;
 use crate::headers::{self, Origins, Pseudonym, Teller};
 use crate::hops;
@@ -110,17 +110,20 @@ impl<S: Stack> Proxy<S> {
             Ok(upgrade) => upgrade.map(|upgrade| (upgrade, peer)),
             Err(answer) => return Box::pin(ready(Ok(*answer))),
         };
-        let request = body::record(request);
         let stack = self.stack.clone();
-        match body::to_wait_for(&request) {
-            None => Box::pin(ask(stack, rules, request, upgrade)),
-            Some(body) => Box::pin(async move {
-                if let Err((status, problem)) = body::wait(body, rules.patience).await {
-                    return Ok(reply::line(status, problem));
-                }
-                ask(stack, rules, request, upgrade).await
-            }),
+        if !body::is_small(request.body()) {
+            return Box::pin(ask(stack, rules, request.map(Either::Left), upgrade));
         }
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            match Gathered::of(body, rules.patience).await {
+                Ok(body) => {
+                    let request = Request::from_parts(head, Either::Right(body));
+                    ask(stack, rules, request, upgrade).await
+                }
+                Err((status, problem)) => Ok(reply::line(status, problem)),
+            }
+        })
     }
 }
 
@@ -132,7 +135,7 @@ type Upgrade = (OnUpgrade, OwnedSemaphorePermit);
 async fn ask<S: Stack>(
     mut stack: S,
     rules: Arc<Rules>,
-    request: Request<Outgoing>,
+    request: Request<Asked>,
     upgrade: Option<(Upgrade, Arc<Peer>)>,
 ) -> Result<Response<Body>, Infallible> {
     let is_grpc = is_grpc(request.headers());

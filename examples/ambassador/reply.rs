@@ -87,6 +87,12 @@ fn to_rejection(rejected: &Rejected, explained: bool) -> Response<Body> {
         Reason::TimedOut | Reason::DeadlineExceeded => {
             (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout", "there was no answer in time")
         }
+        Reason::RequestTimeout => {
+            (StatusCode::REQUEST_TIMEOUT, "http_request_error", "the request's body took too long")
+        }
+        Reason::RequestBroken => {
+            (StatusCode::BAD_REQUEST, "http_request_error", "the request's body broke off")
+        }
         Reason::Full => (refused, "connection_limit_reached", "there are too many calls already"),
         Reason::CircuitOpen => (refused, "destination_unavailable", "the circuit is open"),
         _ => (refused, "destination_unavailable", "the upstream is not available"),

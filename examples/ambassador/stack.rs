@@ -26,8 +26,8 @@ use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer};
 use seawall::grpc::{GrpcClassifier, PREVIOUS_ATTEMPTS, StatusInTrailers, at_trailers};
 use seawall::health::{Criticality, HealthHandle, HealthRegistry, Probe};
 use seawall::http::{
-    EdgeLayer, HttpClassifier, InExtensions, OverHttp2, ReadDeadlineLayer, Replay, SettleBody,
-    TimeoutHeader, WriteAttemptLayer,
+    EdgeLayer, HttpClassifier, InExtensions, OverHttp2, REPLAY_CAP, ReadDeadlineLayer,
+    RecordBodyLayer, Replay, SettleBody, TimeoutHeader, WriteAttemptLayer,
 };
 use seawall::retry::{Backoff, RetryHandle, RetryLayer};
 use seawall::timeout::TimeoutLayer;
@@ -35,7 +35,7 @@ use seawall::{Classify, ConfigErrors, Error, Observe, Outcome, State, Status, Ve
 use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
 
-use crate::body::{Copies, Outgoing};
+use crate::body::{Asked, Copies};
 use crate::check::{self, Check};
 use crate::client::{Arrival, Broken, Client, is_grpc};
 
@@ -49,8 +49,9 @@ pub(crate) type Answer = SettleBody<Arrival, StatusInTrailers>;
 /// fourth time should notice, and not one and a half; the budget sees to it that this stays rare.
 const ATTEMPTS: u32 = 4;
 
-/// Calls that may wait for a place: enough for the bursts of a good day, and too few to keep a slow
-/// upstream busy with callers who are about to give up.
+/// Calls that may wait for a place, at least; as many as there are places, if these are more: enough for
+/// the bursts of a good day, and too few to keep a slow upstream busy with callers who are about to give
+/// up.
 const QUEUE: u32 = 16;
 
 /// What a user decides about the layers.
@@ -96,7 +97,7 @@ impl Manners {
 
 /// What the proxy asks of a stack.
 pub(crate) trait Stack:
-    Service<Request<Outgoing>, Response = Response<Answer>, Error = Failure, Future: Send>
+    Service<Request<Asked>, Response = Response<Answer>, Error = Failure, Future: Send>
     + Clone
     + Send
     + Sync
@@ -105,7 +106,7 @@ pub(crate) trait Stack:
 }
 
 impl<S> Stack for S where
-    S: Service<Request<Outgoing>, Response = Response<Answer>, Error = Failure, Future: Send>
+    S: Service<Request<Asked>, Response = Response<Answer>, Error = Failure, Future: Send>
         + Clone
         + Send
         + Sync
@@ -143,7 +144,7 @@ pub(crate) fn build(
         .build()?;
     let bulkhead = BulkheadLayer::builder(name)
         .limit(limit)
-        .queue(QUEUE)
+        .queue(QUEUE.max(limit))
         .max_wait(timeout / 4) // who is turned away has most of the time left to go elsewhere
         .carry(InExtensions)
         .build()?;
@@ -160,6 +161,7 @@ pub(crate) fn build(
         health,
     };
     let stack = ServiceBuilder::new()
+        .layer(RecordBodyLayer::new(REPLAY_CAP)) // tells the timeouts whether the caller is still sending, too
         .layer(manners.edge(deadline)?)
         .layer(whole)
         .layer(retry)

@@ -23,3 +23,4 @@ mod raw;
 mod repeats;
 mod support;
 mod upgrades;
+mod uploads;
