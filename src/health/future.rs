@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project::pin_project;
 use tower::Service;
@@ -54,8 +54,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Stage::Calling(..) = this.stage {
-            let result = ready!(this.attempt.poll(cx));
+        if let Stage::Calling(flight, _) = this.stage {
+            flight.enter();
+            let Poll::Ready(result) = this.attempt.poll(cx) else {
+                flight.leave();
+                return Poll::Pending;
+            };
+            // Still entered: the classifier is user code too.
             if let Stage::Calling(flight, classify) = std::mem::replace(this.stage, Stage::Over) {
                 let health = match classify.classify(result.as_ref()) {
                     Verdict::Now(outcome) => outcome.health,

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::Stream;
-use tokio::runtime::Handle;
 use tower::{Layer, Service, ServiceExt};
 
-use super::check::{self, Check, Checking};
+use super::check::Checking;
+use super::checker::{Known, tend};
 use super::config::Config;
 use super::handle::HealthHandle;
-use super::listen::{self, Listen, Listening, Told};
+use super::listen::{Listening, Told};
 use super::machine::Law;
 use super::policy::Policy;
 use super::service::Health;
 use crate::classify::{Classifier, Classify, Of};
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::ConfigErrors;
 use crate::error::CallError;
 use crate::event::{Observe, Observers, Status};
 use crate::outcome::Outcome;
@@ -45,7 +45,7 @@ impl HealthLayer {
         let config = Config { learn: true, let_through: 10, ..Config::default() };
         let law = Law::of(&config);
         let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, config)));
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, config, None)));
         Self { gate, classify: Arc::new(Classifier::default()) }
     }
 
@@ -64,6 +64,7 @@ impl HealthLayer {
 impl<C> HealthLayer<C> {
     /// Sees this health.
     pub fn handle(&self) -> HealthHandle {
+        tend(&self.gate);
         HealthHandle { gate: Arc::clone(&self.gate) }
     }
 
@@ -99,6 +100,7 @@ impl<S, C> Layer<S> for HealthLayer<C> {
     type Service = Health<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        tend(&self.gate);
         Health::new(inner, Arc::clone(&self.gate), Arc::clone(&self.classify))
     }
 }
@@ -128,13 +130,6 @@ pub struct Builder<C = Classifier> {
     observers: Observers,
 }
 
-/// How it gets known whether the dependency is up.
-#[derive(Clone)]
-enum Known {
-    ByAsking(Check),
-    ByListening(Listen),
-}
-
 /// A setter for each setting of the same name.
 macro_rules! setters {
     ($($setting:ident: $ty:ty),* $(,)?) => {
@@ -154,10 +149,18 @@ impl<C> Builder<C> {
         jitter: f64,
         timeout: Duration,
         rise: u32,
+        initial_rise: u32,
         fall: u32,
         initial: Status,
         let_through: u32,
+        probe_interval: Duration,
         learn: bool,
+    }
+
+    /// Sets [`Config::down_interval`].
+    pub fn down_interval(mut self, down_interval: impl Into<Option<Duration>>) -> Self {
+        self.config.down_interval = down_interval.into();
+        self
     }
 
     /// Sets all settings at once.
@@ -243,34 +246,18 @@ impl<C> Builder<C> {
         Builder { name, config, classify: change(classify), source, observers }
     }
 
-    /// Builds the layer, and starts the checks on the tokio runtime of the caller.
+    /// Builds the layer, and begins to check on the tokio runtime of the caller. Outside a runtime it
+    /// begins where the layer, a service or a handle of it is first used inside one.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the settings; a check that is built outside a runtime; no check
-    /// and nothing to [learn](Config::learn) from either, or nothing to learn from
-    /// [while down](Config::let_through).
+    /// Everything that is wrong with the settings; no check and nothing to [learn](Config::learn) from
+    /// either, or nothing to learn from [while down](Config::let_through).
     pub fn build(self) -> Result<HealthLayer<C>, ConfigErrors> {
-        let mut problems = Law::problems(&self.config, self.source.is_some());
-        let runtime = self.source.as_ref().and_then(|_| {
-            let missing = |error| {
-                let accepted = "to be built inside a tokio runtime, which runs the checks";
-                problems.push(ConfigError::new("check", error, accepted));
-            };
-            Handle::try_current().map_err(missing).ok()
-        });
-        ConfigErrors::none_of(problems)?;
-        let law = Law::of(&self.config);
+        let law = Law::from_config(&self.config, self.source.is_some())?;
         let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.config)));
-        if let (Some(runtime), Some(source)) = (runtime, self.source) {
-            let weak = Arc::downgrade(&gate);
-            let task = match source {
-                Known::ByAsking(check) => runtime.spawn(check::run(weak, check)),
-                Known::ByListening(listen) => runtime.spawn(listen::run(weak, listen)),
-            };
-            gate.own(task.abort_handle());
-        }
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.config, self.source)));
+        tend(&gate);
         Ok(HealthLayer { gate, classify: Arc::new(self.classify) })
     }
 }

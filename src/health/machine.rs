@@ -1,5 +1,7 @@
 //! The law of a health check: when it is up, and when it is down.
 
+use std::time::Duration;
+
 use super::config::Config;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::event::Status;
@@ -9,11 +11,16 @@ use crate::time::nanos;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Law {
     pub(crate) rise: u32,
+    pub(crate) initial_rise: u32,
     pub(crate) fall: u32,
     pub(crate) let_through: u32,
+    /// Nanoseconds.
+    pub(crate) probe_interval: u64,
     pub(crate) learn: bool,
     /// Nanoseconds, least and most.
     pub(crate) interval: (u64, u64),
+    /// The same while down.
+    pub(crate) down_interval: (u64, u64),
     /// Nanoseconds.
     pub(crate) timeout: u64,
 }
@@ -25,13 +32,27 @@ pub(crate) struct Law {
 ///   │ Up │                           │ Down │
 ///   └────┘ ◀─ `rise` good in a row ─ └──────┘
 /// ```
+///
+/// At the start `initial_rise` good ones are enough. The start is over with the first good check while
+/// up and with the first change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Health {
     up: bool,
+    start: Start,
     /// Checks in a row that spoke against the status.
     against: u16,
     /// Changes so far.
     pub(crate) changes: u32,
+}
+
+/// What is known since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Start {
+    /// Nothing.
+    Unheard,
+    /// Too little to say that it is up.
+    Heard,
+    Over,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,7 +63,8 @@ pub(crate) enum Input {
 
 impl Health {
     pub(crate) const fn new(initial: Status) -> Self {
-        Self { up: !matches!(initial, Status::Down), against: 0, changes: 0 }
+        let up = !matches!(initial, Status::Down);
+        Self { up, start: Start::Unheard, against: 0, changes: 0 }
     }
 
     pub(crate) const fn status(self) -> Status {
@@ -51,33 +73,74 @@ impl Health {
 
     /// The one door. Returns the new status, if it changed.
     pub(crate) fn step(&mut self, law: &Law, input: Input) -> Option<Status> {
+        let limit = match (self.up, self.start) {
+            (true, _) => law.fall,
+            (false, Start::Over) => law.rise,
+            (false, _) => law.initial_rise,
+        };
+        self.start = self.start.max(Start::Heard);
         let speaks_against = (input == Input::Bad) == self.up;
         if !speaks_against {
+            if self.up {
+                self.start = Start::Over;
+            }
             self.against = 0;
             return None;
         }
         self.against = self.against.saturating_add(1);
-        let limit = if self.up { law.fall } else { law.rise };
         if u32::from(self.against) < limit {
             return None;
         }
+        self.start = Start::Over;
+        Some(self.flip())
+    }
+
+    /// What it is taken for until it is known was turned.
+    pub(crate) fn take_initial(&mut self, initial: Status) -> Option<Status> {
+        (self.start != Start::Over && self.status() != initial).then(|| self.flip())
+    }
+
+    fn flip(&mut self) -> Status {
         self.up = !self.up;
         self.against = 0;
         self.changes = self.changes.wrapping_add(1);
-        Some(self.status())
+        self.status()
+    }
+
+    /// Whether nothing that was heard says what it is: it is up, or down, only by its initial status.
+    pub(crate) const fn is_unknown(self) -> bool {
+        match self.start {
+            Start::Unheard => true,
+            Start::Heard => self.up,
+            Start::Over => false,
+        }
+    }
+
+    /// Whether it is up by what was heard.
+    pub(crate) const fn is_surely_up(self) -> bool {
+        self.up && matches!(self.start, Start::Over)
     }
 
     /// Whether one more good call would change nothing.
     pub(crate) const fn is_quiet(self) -> bool {
-        self.up && self.against == 0
+        self.is_surely_up() && self.against == 0
     }
 
     pub(crate) const fn pack(self) -> u64 {
-        (self.changes as u64) << 32 | (self.against as u64) << 1 | self.up as u64
+        (self.changes as u64) << 32
+            | (self.start as u64) << 17
+            | (self.against as u64) << 1
+            | self.up as u64
     }
 
     pub(crate) const fn unpack(word: u64) -> Self {
-        Self { up: word & 1 == 1, against: (word >> 1) as u16, changes: (word >> 32) as u32 }
+        let start = match word >> 17 & 3 {
+            0 => Start::Unheard,
+            1 => Start::Heard,
+            _ => Start::Over,
+        };
+        let (against, changes) = ((word >> 1) as u16, (word >> 32) as u32);
+        Self { up: word & 1 == 1, start, against, changes }
     }
 }
 
@@ -98,19 +161,27 @@ impl Law {
         if config.interval.is_zero() {
             wrong("interval", &config.interval, "longer than zero");
         }
+        if config.down_interval == Some(Duration::ZERO) {
+            wrong("down_interval", &Duration::ZERO, "longer than zero");
+        }
         if !(0.0..=1.0).contains(&config.jitter) {
             wrong("jitter", &config.jitter, "0 to 1");
         }
         if config.timeout.is_zero() {
             wrong("timeout", &config.timeout, "longer than zero");
         }
-        for (field, value) in [("rise", config.rise), ("fall", config.fall)] {
+        let rises =
+            [("rise", config.rise), ("initial_rise", config.initial_rise), ("fall", config.fall)];
+        for (field, value) in rises {
             if !(1..=10_000).contains(&value) {
                 wrong(field, &value, "1 to 10000");
             }
         }
-        if config.initial == Status::Degraded {
+        if !matches!(config.initial, Status::Up | Status::Down) {
             wrong("initial", &config.initial, "up or down");
+        }
+        if config.probe_interval.is_zero() {
+            wrong("probe_interval", &config.probe_interval, "longer than zero");
         }
         if !checked && !config.learn {
             wrong(
@@ -129,14 +200,20 @@ impl Law {
     /// The law of settings with which nothing is wrong.
     pub(crate) fn of(config: &Config) -> Self {
         let per_mille = (config.jitter * 1000.0).round() as u64;
-        let interval = nanos(config.interval);
-        let spread = (u128::from(interval) * u128::from(per_mille) / 1000) as u64;
+        let spread = |interval| {
+            let interval = nanos(interval);
+            let spread = (u128::from(interval) * u128::from(per_mille) / 1000) as u64;
+            (interval - spread, interval.saturating_add(spread))
+        };
         Self {
             rise: config.rise,
+            initial_rise: config.initial_rise,
             fall: config.fall,
             let_through: config.let_through,
+            probe_interval: nanos(config.probe_interval),
             learn: config.learn,
-            interval: (interval - spread, interval.saturating_add(spread)),
+            interval: spread(config.interval),
+            down_interval: spread(config.down_interval.unwrap_or(config.interval)),
             timeout: nanos(config.timeout),
         }
     }
@@ -147,10 +224,9 @@ mod tests {
     use super::*;
     use crate::explore::{LONG, stories};
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn law(rise: u32, fall: u32) -> Law {
-        Law { rise, fall, ..Law::of(&Config::default()) }
+        Law { rise, initial_rise: rise, fall, ..Law::of(&Config::default()) }
     }
 
     /// The fields that are complained of.

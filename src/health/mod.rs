@@ -84,6 +84,7 @@
 //! with the last handle.
 
 mod check;
+mod checker;
 mod config;
 mod future;
 mod handle;
@@ -92,16 +93,20 @@ mod listen;
 mod machine;
 mod policy;
 mod registry;
+mod report;
 mod service;
 #[cfg(test)]
 mod tests;
+mod watch;
 
-pub use config::{Config, FALL, INTERVAL, JITTER, RISE, TIMEOUT};
+pub use config::{
+    Config, FALL, INITIAL_RISE, INTERVAL, JITTER, PROBE_INTERVAL, RISE, TIMEOUT,
+};
 pub use future::ResponseFuture;
 pub use handle::{HealthHandle, Watch};
 pub use layer::{Builder, HealthLayer};
 pub use listen::Told;
-pub use registry::{
-    CheckReport, CheckWatch, Criticality, HealthRegistry, Probe, RegistryWatch, Report,
-};
+pub use registry::HealthRegistry;
+pub use report::{CheckReport, Criticality, Probe, Report};
 pub use service::Health;
+pub use watch::{CheckWatch, RegistryWatch};

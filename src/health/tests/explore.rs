@@ -89,7 +89,12 @@ impl Model for Case {
 #[test]
 fn it_changes_after_so_many_in_a_row_and_never_else() {
     for initial in [Status::Up, Status::Down] {
-        let law = |rise, fall| Law { rise, fall, ..Law::of(&Config::default()) };
+        let law = |rise, fall| Law {
+            rise,
+            initial_rise: rise,
+            fall,
+            ..Law::of(&Config::default())
+        };
         let laws = (1..=3).flat_map(|rise| [1, 2, 4].map(|fall| law(rise, fall))).collect();
         let report = explore(&Case { laws, initial, changes: 5 * scale() }).unwrap();
         println!("health, at first {initial}: {report}");
