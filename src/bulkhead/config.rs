@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::machine::Law;
+use crate::config::ConfigErrors;
+
 /// The settings of a bulkhead: plain values, which can be turned while calls are flying.
 ///
 /// See the [table of defaults](crate::bulkhead#defaults). They are checked when a layer is built
@@ -47,6 +50,17 @@ pub const MAX_WAIT: Duration = Duration::from_secs(1);
 impl Default for Config {
     fn default() -> Self {
         Self { limit: LIMIT, queue: QUEUE, max_wait: MAX_WAIT, order: Order::OldestFirst }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with these settings, as building a layer from them would.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        Law::from_config(self).map(|_| ())
     }
 }
 

@@ -85,7 +85,8 @@ impl BulkheadHandle {
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        self.gate.reload(Law::from_config(&config)?, config);
+        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(self.source()))?;
+        self.gate.reload(law, config);
         Ok(())
     }
 }

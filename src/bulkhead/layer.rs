@@ -210,8 +210,9 @@ impl<F, K> Builder<F, K> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<BulkheadLayer<F, K>, ConfigErrors> {
-        let law = Law::from_config(&self.config)?;
-        let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
+        let source = Source::new(LAYER, self.name);
+        let law = Law::from_config(&self.config).map_err(|wrong| wrong.of_policy(&source))?;
+        let reporter = Reporter::new(source, self.observers);
         let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.config)));
         Ok(BulkheadLayer { gate, finish: self.finish, carry: self.carry })
     }

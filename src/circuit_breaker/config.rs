@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::law::Law;
+use crate::config::ConfigErrors;
+
 /// The settings of a circuit breaker: plain values, which can be turned while calls are flying.
 ///
 /// Every value has a default; see the [table](crate::circuit_breaker#defaults). They are checked
@@ -116,6 +119,17 @@ impl Default for Config {
             slow_start: Duration::ZERO,
             shadow: false,
         }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with these settings, as building a layer from them would.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        Law::from_config(self).map(|_| ())
     }
 }
 

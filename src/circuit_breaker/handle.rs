@@ -143,7 +143,8 @@ impl CircuitBreakerHandle {
 }
 
 pub(super) fn reload(common: &Common<Breaker>, config: Config) -> Result<(), ConfigErrors> {
-    let law = Law::from_config(&config)?;
+    let source = &common.reporter.source;
+    let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(source))?;
     common.reload(law, config);
     Ok(())
 }

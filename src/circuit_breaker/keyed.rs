@@ -63,13 +63,15 @@ impl<C, F, K> KeyedBuilder<C, F, K> {
         F: Send + Sync + 'static,
     {
         let Builder { name, config, hooks, observers, seed } = self.builder;
+        let source = Source::new(LAYER, name);
         let law = Law::from_config_and(&config, |check| {
             if self.max_keys == 0 {
                 check.wrong("max_keys", 0, "at least 1");
             }
-        })?;
+        })
+        .map_err(|wrong| wrong.of_policy(&source))?;
         let seed = seed.unwrap_or_else(rng::seed);
-        let common = Common::new(Source::new(LAYER, name), observers, law, config, seed);
+        let common = Common::new(source, observers, law, config, seed);
         let (for_cells, hooks) = (Arc::clone(&common), Arc::new(hooks));
         let cells = Keyed::new(common, self.max_keys, move |key| {
             Policy::new(Arc::clone(&for_cells), Arc::clone(&hooks), Some(key))

@@ -43,7 +43,8 @@ impl CircuitBreakerLayer {
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         let config = Config::default();
         let law = Law::of_defaults();
-        Self::make(name.into(), law, config, Hooks::default(), Observers::default(), rng::seed())
+        let source = Source::new(LAYER, name);
+        Self::make(source, law, config, Hooks::default(), Observers::default(), rng::seed())
     }
 
     /// A breaker with these settings, for instance from a configuration file.
@@ -69,14 +70,14 @@ impl CircuitBreakerLayer {
 
 impl<C, F> CircuitBreakerLayer<C, F> {
     fn make(
-        name: Arc<str>,
+        source: Source,
         law: Law,
         config: Config,
         hooks: Hooks<C, F>,
         observers: Observers,
         seed: u64,
     ) -> Self {
-        let common = Common::new(Source::new(LAYER, name), observers, law, config, seed);
+        let common = Common::new(source, observers, law, config, seed);
         Self { gate: Arc::new(Gate::new(Policy::new(common, Arc::new(hooks), None))) }
     }
 
@@ -262,10 +263,11 @@ impl<C, F> Builder<C, F> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, F>, ConfigErrors> {
-        let law = Law::from_config(&self.config)?;
         let seed = self.seed.unwrap_or_else(rng::seed);
         let Self { name, config, hooks, observers, .. } = self;
-        Ok(CircuitBreakerLayer::make(name, law, config, hooks, observers, seed))
+        let source = Source::new(LAYER, name);
+        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(&source))?;
+        Ok(CircuitBreakerLayer::make(source, law, config, hooks, observers, seed))
     }
 }
 

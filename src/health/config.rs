@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::machine::Law;
+use crate::config::ConfigErrors;
 use crate::event::Status;
 
 /// The settings of a health check: plain values, which can be turned while it runs.
@@ -52,16 +54,15 @@ pub struct Config {
     /// What calls take it for until it is known: up or down. A
     /// [registry](super::HealthRegistry) waits for a good check whatever this says.
     pub initial: Status,
-    /// While it is down, one call in so many is let through all the same, from 1. Zero: none, which is
-    /// refused where there is no check.
+    /// While it is down, one call in so many is let through all the same, from 1. Zero: none. Where there
+    /// is no check, zero is refused if it was written, and is [10](LET_THROUGH) if it was not.
     pub let_through: u32,
     /// While it is down a call is also let through when none was for so long: longer than zero. It takes
     /// [`let_through`](Self::let_through) to let any through. With few calls it would otherwise
     /// take hours to find that all is well again.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub probe_interval: Duration,
-    /// Whether the outcomes of live calls count like checks. It has to be `true` where there is no
-    /// check.
+    /// Whether the outcomes of live calls count like checks. Where there is no check they always do.
     pub learn: bool,
 }
 
@@ -77,6 +78,8 @@ pub const RISE: u32 = 2;
 pub const INITIAL_RISE: u32 = 1;
 /// Default [`Config::fall`].
 pub const FALL: u32 = 3;
+/// Default [`Config::let_through`] where there is no check.
+pub const LET_THROUGH: u32 = 10;
 /// Default [`Config::probe_interval`].
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -95,5 +98,17 @@ impl Default for Config {
             probe_interval: PROBE_INTERVAL,
             learn: false,
         }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with these settings of a check. (A layer that learns from calls alone has
+    /// [more to say](super::Builder::build).)
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        Law::from_config(self, true).map(|_| ())
     }
 }

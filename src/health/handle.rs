@@ -70,7 +70,9 @@ impl HealthHandle {
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        self.gate.reload(Law::from_config(&config, self.gate.checker.exists())?, config);
+        let law = Law::from_config(&config, self.gate.checker.exists())
+            .map_err(|wrong| wrong.of_policy(self.source()))?;
+        self.gate.reload(law, config);
         tend(&self.gate);
         Ok(())
     }

@@ -9,14 +9,14 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::check::Checking;
 use super::checker::{Known, tend};
-use super::config::Config;
+use super::config::{Config, LET_THROUGH};
 use super::handle::HealthHandle;
 use super::listen::{Listening, Told};
 use super::machine::Law;
 use super::policy::Policy;
 use super::service::Health;
 use crate::classify::{Classifier, Classify, Of};
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, Written};
 use crate::error::CallError;
 use crate::event::{Observe, Observers, Status};
 use crate::outcome::Outcome;
@@ -42,9 +42,37 @@ impl HealthLayer {
     /// its [default](super#defaults) and one call in ten let through while it is down. For active
     /// checks, [build](Self::builder) one with a [check](Builder::check).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let config = Config { learn: true, let_through: 10, ..Config::default() };
-        let law = Law::of(&config);
-        let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
+        let config = Config { learn: true, let_through: LET_THROUGH, ..Config::default() };
+        Self::unchecked(Source::new(LAYER, name), Law::of(&config, false), config)
+    }
+
+    /// A health that learns from live calls alone, with these settings, for instance from a configuration
+    /// file. For active checks, hand them to a [builder](Builder::config).
+    ///
+    /// Without a check it learns from live calls whatever [`Config::learn`] says, and where
+    /// [`Config::let_through`] is left at zero it lets one call in [ten](LET_THROUGH) through while it is
+    /// down.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings.
+    ///
+    /// ```
+    /// use seawall::health::{Config, HealthLayer};
+    ///
+    /// let config: Config = serde_json::from_str(r#"{ "fall": 5, "probe_interval": "2s" }"#)?;
+    /// let payments = HealthLayer::from_config("payments", config)?;
+    /// assert_eq!(payments.handle().config().fall, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_config(name: impl Into<Arc<str>>, config: Config) -> Result<Self, ConfigErrors> {
+        let source = Source::new(LAYER, name);
+        let law = Law::from_config(&config, false).map_err(|wrong| wrong.of_policy(&source))?;
+        Ok(Self::unchecked(source, law, config))
+    }
+
+    fn unchecked(source: Source, law: Law, config: Config) -> Self {
+        let reporter = Reporter::new(source, Observers::default());
         let gate = Arc::new(Gate::new(Policy::new(reporter, law, config, None)));
         Self { gate, classify: Arc::new(Classifier::default()) }
     }
@@ -54,6 +82,7 @@ impl HealthLayer {
         Builder {
             name: name.into(),
             config: Config::default(),
+            written: Written::default(),
             classify: Classifier::default(),
             source: None,
             observers: Observers::default(),
@@ -125,6 +154,7 @@ impl<C> fmt::Debug for HealthLayer<C> {
 pub struct Builder<C = Classifier> {
     name: Arc<str>,
     config: Config,
+    written: Written,
     classify: C,
     source: Option<Known>,
     observers: Observers,
@@ -137,6 +167,7 @@ macro_rules! setters {
             #[doc = concat!("Sets [`Config::", stringify!($setting), "`].")]
             pub fn $setting(mut self, $setting: $ty) -> Self {
                 self.config.$setting = $setting;
+                self.written.add(stringify!($setting));
                 self
             }
         )*
@@ -166,6 +197,7 @@ impl<C> Builder<C> {
     /// Sets all settings at once.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self.written = Written::default();
         self
     }
 
@@ -242,8 +274,8 @@ impl<C> Builder<C> {
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2> {
-        let Self { name, config, classify, source, observers } = self;
-        Builder { name, config, classify: change(classify), source, observers }
+        let Self { name, config, written, classify, source, observers } = self;
+        Builder { name, config, written, classify: change(classify), source, observers }
     }
 
     /// Builds the layer, and begins to check on the tokio runtime of the caller. Outside a runtime it
@@ -252,11 +284,17 @@ impl<C> Builder<C> {
     /// # Errors
     ///
     /// Everything that is wrong with the settings; no check and nothing to [learn](Config::learn) from
-    /// either, or nothing to learn from [while down](Config::let_through).
+    /// either, or [nothing to learn from](Config::let_through) while down.
     pub fn build(self) -> Result<HealthLayer<C>, ConfigErrors> {
-        let law = Law::from_config(&self.config, self.source.is_some())?;
-        let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.config, self.source)));
+        let (config, mut written, checked) = (self.config, self.written, self.source.is_some());
+        if !checked {
+            written.add("learn"); // without a check it is said, not guessed
+        }
+        let source = Source::new(LAYER, self.name);
+        let law = Law::from_written(&config, checked, &written)
+            .map_err(|wrong| wrong.of_policy(&source))?;
+        let reporter = Reporter::new(source, self.observers);
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, config, self.source)));
         tend(&gate);
         Ok(HealthLayer { gate, classify: Arc::new(self.classify) })
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::config::Config;
-use crate::config::{ConfigError, ConfigErrors};
+use super::config::{Config, LET_THROUGH};
+use crate::config::{ConfigError, ConfigErrors, Written};
 use crate::event::Status;
 use crate::time::nanos;
 
@@ -145,15 +145,23 @@ impl Health {
 }
 
 impl Law {
-    /// Everything that is wrong with the settings, or the law they make.
+    /// Everything that is wrong with the settings, or the law they make; `checked` says whether there
+    /// is a check, or live calls alone.
     pub(crate) fn from_config(config: &Config, checked: bool) -> Result<Self, ConfigErrors> {
-        ConfigErrors::none_of(Self::problems(config, checked))?;
-        Ok(Self::of(config))
+        Self::from_written(config, checked, &Written::default())
     }
 
-    /// Everything that is wrong with the settings; `checked` says whether there is a check, or live
-    /// calls alone.
-    pub(crate) fn problems(config: &Config, checked: bool) -> Vec<ConfigError> {
+    /// The same for settings of which some are known to have been written.
+    pub(crate) fn from_written(
+        config: &Config,
+        checked: bool,
+        written: &Written,
+    ) -> Result<Self, ConfigErrors> {
+        ConfigErrors::none_of(Self::problems(config, checked, written))?;
+        Ok(Self::of(config, checked))
+    }
+
+    fn problems(config: &Config, checked: bool, written: &Written) -> Vec<ConfigError> {
         let mut problems = Vec::new();
         let mut wrong = |field, value: &dyn std::fmt::Debug, accepted: &'static str| {
             problems.push(ConfigError::new(field, value, accepted));
@@ -183,22 +191,29 @@ impl Law {
         if config.probe_interval.is_zero() {
             wrong("probe_interval", &config.probe_interval, "longer than zero");
         }
-        if !checked && !config.learn {
+        if !checked && !config.learn && written.has("learn") {
             wrong(
                 "learn",
                 &config.learn,
                 "true where there is no check: nothing would ever change",
             );
         }
-        if !checked && config.learn && config.let_through == 0 {
+        let lets_none = config.let_through == 0 && written.has("let_through");
+        if !checked && config.learn && lets_none {
             let accepted = "1 or more where there is no check: once down it would stay down";
             wrong("let_through", &config.let_through, accepted);
         }
         problems
     }
 
-    /// The law of settings with which nothing is wrong.
-    pub(crate) fn of(config: &Config) -> Self {
+    /// The law of settings with which nothing is wrong. Where live calls alone say how it is, they are
+    /// learnt from, and some are let through: settings that would leave it as it is for ever were not
+    /// written, or refused.
+    pub(crate) fn of(config: &Config, checked: bool) -> Self {
+        let let_through = match config.let_through {
+            0 if !checked => LET_THROUGH,
+            one_in => one_in,
+        };
         let per_mille = (config.jitter * 1000.0).round() as u64;
         let spread = |interval| {
             let interval = nanos(interval);
@@ -209,9 +224,9 @@ impl Law {
             rise: config.rise,
             initial_rise: config.initial_rise,
             fall: config.fall,
-            let_through: config.let_through,
+            let_through,
             probe_interval: nanos(config.probe_interval),
-            learn: config.learn,
+            learn: config.learn || !checked,
             interval: spread(config.interval),
             down_interval: spread(config.down_interval.unwrap_or(config.interval)),
             timeout: nanos(config.timeout),
@@ -226,14 +241,17 @@ mod tests {
     use proptest::prelude::*;
 
     fn law(rise: u32, fall: u32) -> Law {
-        Law { rise, initial_rise: rise, fall, ..Law::of(&Config::default()) }
+        Law { rise, initial_rise: rise, fall, ..Law::of(&Config::default(), true) }
     }
 
     /// The fields that are complained of.
     fn complaints(checked: bool, turn: impl FnOnce(&mut Config)) -> Vec<&'static str> {
-        let mut config = Config::default();
+        let (mut config, mut written) = (Config::default(), Written::default());
         turn(&mut config);
-        Law::problems(&config, checked).into_iter().map(|problem| problem.field).collect()
+        written.add("learn");
+        written.add("let_through");
+        let problems = Law::problems(&config, checked, &written);
+        problems.into_iter().map(|problem| problem.field).collect()
     }
 
     #[test]
@@ -246,6 +264,7 @@ mod tests {
         for refused in [0, 10_001] {
             let turn = |config: &mut Config| (config.rise, config.fall) = (refused, refused);
             assert_eq!(complaints(true, turn), ["rise", "fall"]);
+            assert_eq!(complaints(true, |config| config.initial_rise = refused), ["initial_rise"]);
         }
         for (jitter, wrong) in [(0.0, false), (1.0, false), (-0.1, true), (1.1, true)] {
             assert_eq!(!complaints(true, |config| config.jitter = jitter).is_empty(), wrong);
@@ -254,6 +273,10 @@ mod tests {
             (config.interval, config.timeout) = (Duration::ZERO, Duration::ZERO);
         };
         assert_eq!(complaints(true, zero), ["interval", "timeout"]);
+        let zero = |config: &mut Config| {
+            (config.down_interval, config.probe_interval) = (Some(Duration::ZERO), Duration::ZERO);
+        };
+        assert_eq!(complaints(true, zero), ["down_interval", "probe_interval"]);
         assert_eq!(complaints(true, |config| config.initial = Status::Degraded), ["initial"]);
     }
 
@@ -279,7 +302,7 @@ mod tests {
         const SECOND: u64 = 1_000_000_000;
         let of = |jitter| {
             let interval = Duration::from_secs(10);
-            Law::of(&Config { interval, jitter, ..Config::default() }).interval
+            Law::of(&Config { interval, jitter, ..Config::default() }, true).interval
         };
         assert_eq!(of(0.0), (10 * SECOND, 10 * SECOND));
         assert_eq!(of(0.3), (7 * SECOND, 13 * SECOND));

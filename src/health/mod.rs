@@ -100,7 +100,7 @@ mod tests;
 mod watch;
 
 pub use config::{
-    Config, FALL, INITIAL_RISE, INTERVAL, JITTER, PROBE_INTERVAL, RISE, TIMEOUT,
+    Config, FALL, INITIAL_RISE, INTERVAL, JITTER, LET_THROUGH, PROBE_INTERVAL, RISE, TIMEOUT,
 };
 pub use future::ResponseFuture;
 pub use handle::{HealthHandle, Watch};

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::machine::Law;
+use crate::config::ConfigErrors;
+
 /// The settings of a retry: plain values, which can be turned while calls are flying.
 ///
 /// See the [table of defaults](crate::retry#defaults). They are checked when a layer is built from
@@ -78,6 +81,17 @@ impl Default for Config {
             least_time: LEAST_TIME,
             on_refusal: OnRefusal::Stop,
         }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with these settings, as building a layer from them would.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        Law::from_config(self).map(|_| ())
     }
 }
 

@@ -94,7 +94,8 @@ impl RetryHandle {
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        self.retry.reload(Law::from_config(&config)?, config);
+        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(self.source()))?;
+        self.retry.reload(law, config);
         Ok(())
     }
 

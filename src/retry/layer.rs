@@ -303,9 +303,10 @@ impl<C, R, K> Builder<C, R, K> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<RetryLayer<C, R, K>, ConfigErrors> {
-        let law = Law::from_config(&self.config)?;
         let Self { name, config, classify, kit, budget, backoff_by, observers } = self;
-        let reporter = Reporter::new(Source::new(LAYER, name), observers);
+        let source = Source::new(LAYER, name);
+        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(&source))?;
+        let reporter = Reporter::new(source, observers);
         let policy = Policy::new(classify, reporter, budget, backoff_by, law, config);
         Ok(RetryLayer { gate: Arc::new(Gate::new(policy)), kit })
     }

@@ -8,7 +8,7 @@ use tower::Layer;
 use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
 use crate::classify::{Classifier, Of};
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors, Side, Written, agree_strictly};
 use crate::event::{Event, Observe, Observers};
 use crate::finish::AtHead;
 use crate::outcome::Outcome;
@@ -16,6 +16,7 @@ use crate::request::{Cloned, NoCarry};
 use crate::retry::{
     self, Budget, Chosen, CopyBy, CopyIsChosen, Retry, RetryHandle, RetryLayer, Unsaid,
 };
+use crate::source::Source;
 use crate::timeout::{Fixed, Timeout, TimeoutLayer};
 
 /// Default of [`ClientBuilder::deadline`].
@@ -31,6 +32,7 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
     ClientBuilder {
         name: name.into(),
         deadline: DEADLINE,
+        written: Written::default(),
         attempt_timeout: ATTEMPT_TIMEOUT,
         retry: retry::Config { attempts: ATTEMPTS, ..retry::Config::default() },
         breaker: circuit_breaker::Config::default(),
@@ -51,6 +53,7 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
 pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry, F = AtHead, H = AtHead> {
     name: Arc<str>,
     deadline: Duration,
+    written: Written,
     attempt_timeout: Duration,
     retry: retry::Config,
     breaker: circuit_breaker::Config,
@@ -69,12 +72,14 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     /// `poll_ready` is not part of the call.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self.written.add("deadline");
         self
     }
 
     /// How long one attempt may take.
     pub fn attempt_timeout(mut self, attempt_timeout: Duration) -> Self {
         self.attempt_timeout = attempt_timeout;
+        self.written.add("attempt_timeout");
         self
     }
 
@@ -168,6 +173,7 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
         ClientBuilder {
             name: self.name,
             deadline: self.deadline,
+            written: self.written,
             attempt_timeout: self.attempt_timeout,
             retry: self.retry,
             breaker: self.breaker,
@@ -216,9 +222,15 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
     /// than the deadline, so that no second attempt could ever follow one that hangs.
     pub fn build(mut self) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
         let mut problems = Vec::new();
-        if self.attempt_timeout >= self.deadline {
-            let accepted = format!("less than deadline = {:?}", self.deadline);
-            problems.push(ConfigError::new("attempt_timeout", self.attempt_timeout, accepted));
+        let attempt = Side::new(self.attempt_timeout, ATTEMPT_TIMEOUT)
+            .or_written(self.written.has("attempt_timeout"));
+        let whole = Side::new(self.deadline, DEADLINE).or_written(self.written.has("deadline"));
+        match agree_strictly(attempt, whole) {
+            Some(agreed) => (self.attempt_timeout, self.deadline) = agreed,
+            None => {
+                let accepted = format!("less than deadline = {:?}", self.deadline);
+                problems.push(ConfigError::new("attempt_timeout", self.attempt_timeout, accepted));
+            }
         }
         self.retry.total = self.retry.total.min(self.deadline);
         let name = || Arc::clone(&self.name);
@@ -262,10 +274,15 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
                 Ok(ClientLayer { whole, retry, breaker, bulkhead, attempt })
             }
             (retry, breaker, bulkhead, whole, attempt) => {
-                let errors =
-                    [retry.err(), breaker.err(), bulkhead.err(), whole.err(), attempt.err()];
-                problems.extend(errors.into_iter().flatten().flat_map(ConfigErrors::into_problems));
-                Err(ConfigErrors::of(problems))
+                let within = |outer: &'static str, wrong: Option<ConfigErrors>| {
+                    wrong.into_iter().flat_map(move |wrong| wrong.within(outer).into_problems())
+                };
+                problems.extend(within("retry", retry.err()));
+                problems.extend(within("breaker", breaker.err()));
+                problems.extend(within("bulkhead", bulkhead.err()));
+                problems.extend(within("deadline", whole.err()));
+                problems.extend(within("attempt_timeout", attempt.err()));
+                Err(ConfigErrors::of(problems).of_policy(&Source::new("client", self.name)))
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::ConfigErrors;
+
 /// The settings of a timeout: plain values, which can be turned while calls are flying.
 ///
 /// Every value is valid: `ZERO` gives only answers that are there at once, `Duration::MAX` is no
@@ -25,7 +27,7 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
     /// A call that takes longer than this, from the first time the inner service is found pending,
-    /// is ended.
+    /// is ended. `ZERO` (only what is there at once) to `Duration::MAX` (no limit).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub limit: Duration,
     /// Whether waiting for the inner service to become ready is part of the call.
@@ -38,6 +40,18 @@ pub const LIMIT: Duration = Duration::from_secs(1);
 impl Default for Config {
     fn default() -> Self {
         Self { limit: LIMIT, cover_readiness: false }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with these settings: nothing at present, every value is valid.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps)] // the same shape for every layer
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        Ok(())
     }
 }
 

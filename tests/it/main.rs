@@ -38,6 +38,8 @@ mod reqwest_client;
 mod retry;
 mod scene;
 mod security;
+#[cfg(feature = "http")]
+mod settings;
 mod source;
 mod stack;
 mod subjects;

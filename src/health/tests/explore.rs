@@ -93,7 +93,7 @@ fn it_changes_after_so_many_in_a_row_and_never_else() {
             rise,
             initial_rise: rise,
             fall,
-            ..Law::of(&Config::default())
+            ..Law::of(&Config::default(), true)
         };
         let laws = (1..=3).flat_map(|rise| [1, 2, 4].map(|fall| law(rise, fall))).collect();
         let report = explore(&Case { laws, initial, changes: 5 * scale() }).unwrap();

@@ -41,7 +41,8 @@ struct Waits {
 
 impl<B> TimedBody<B> {
     pub(super) fn new(body: B, policy: Arc<Policy>) -> Self {
-        let waits = Waits { config: *policy.config.get(), before: Duration::ZERO, since: None };
+        let waits =
+            Waits { config: policy.config.get().in_force, before: Duration::ZERO, since: None };
         Self { body: Some(body), timer: None, waits, policy }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors, Side, Written, agree};
 
 /// The settings of a body timeout: plain values, which can be turned while bodies are flowing.
 ///
@@ -25,10 +25,11 @@ use crate::config::{ConfigError, ConfigErrors};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// How long the reader may wait for one frame.
+    /// How long the reader may wait for one frame: longer than zero. Left at its default it is cut to
+    /// [`total`](Self::total).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub idle: Duration,
-    /// How long the reader may wait in all.
+    /// How long the reader may wait in all: no shorter than [`idle`](Self::idle).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub total: Duration,
 }
@@ -45,18 +46,39 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Says what is wrong with them.
-    pub(super) fn check(&self) -> Result<(), ConfigErrors> {
+    /// Says what is wrong with these settings, as building a layer from them would.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        self.in_force(&Written::default()).map(|_| ())
+    }
+
+    /// The same settings as they take effect, or what is wrong with them.
+    pub(super) fn in_force(&self, written: &Written) -> Result<Self, ConfigErrors> {
         let mut problems = Vec::new();
         for (field, limit) in [("idle", self.idle), ("total", self.total)] {
             if limit.is_zero() {
                 problems.push(ConfigError::new(field, limit, "more than nothing"));
             }
         }
-        if problems.is_empty() && self.idle != Duration::MAX && self.idle > self.total {
-            let accepted = "at most `total`, or it would never be reached";
-            problems.push(ConfigError::new("idle", self.idle, accepted));
+        // An idle limit of `MAX` is none, so it is no longer than any total.
+        let idle = if self.idle == Duration::MAX { Duration::ZERO } else { self.idle };
+        let idle = Side::new(idle, IDLE).or_written(written.has("idle"));
+        let total = Side::new(self.total, TOTAL).or_written(written.has("total"));
+        match agree(idle, total) {
+            Some((idle, total)) => {
+                ConfigErrors::none_of(problems)?;
+                Ok(Self { idle: if idle.is_zero() { self.idle } else { idle }, total })
+            }
+            None => {
+                if problems.is_empty() {
+                    let accepted = "at most `total`, or it would never be reached";
+                    problems.push(ConfigError::new("idle", self.idle, accepted));
+                }
+                Err(ConfigErrors::of(problems))
+            }
         }
-        ConfigErrors::none_of(problems)
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::layer::Policy;
-use crate::config::ConfigErrors;
+use super::layer::Settings;
+use crate::config::{ConfigErrors, Written};
 use crate::source::Source;
 
 /// Sees and steers one body timeout. Cheap to clone.
@@ -47,7 +48,7 @@ impl BodyTimeoutHandle {
 
     /// The settings in force.
     pub fn config(&self) -> Config {
-        *self.policy.config.get()
+        self.policy.config.get().written
     }
 
     /// Reloads the settings. Bodies that are under way keep the limits they began with.
@@ -56,8 +57,9 @@ impl BodyTimeoutHandle {
     ///
     /// Everything that is wrong with the settings; the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        config.check()?;
-        self.policy.config.set(config);
+        let in_force = config.in_force(&Written::default());
+        let in_force = in_force.map_err(|wrong| wrong.of_policy(self.source()))?;
+        self.policy.config.set(Settings { written: config, in_force });
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use tower::Layer;
 use super::config::Config;
 use super::handle::BodyTimeoutHandle;
 use super::service::BodyTimeout;
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, Written};
 use crate::event::{Observe, Observers};
 use crate::shell::live::Live;
 use crate::shell::reporter::Reporter;
@@ -30,13 +30,22 @@ pub struct BodyTimeoutLayer {
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) reporter: Reporter<()>,
-    pub(super) config: Live<Config>,
+    pub(super) config: Live<Settings>,
+}
+
+/// The settings as their user wrote them, and as they take effect.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) written: Config,
+    pub(super) in_force: Config,
 }
 
 impl BodyTimeoutLayer {
     /// A body timeout with every setting at its [default](super#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self::make(name.into(), Config::default(), Observers::default())
+        let config = Config::default(); // of which a test says that they agree
+        let settings = Settings { written: config, in_force: config };
+        Self::make(Source::new(LAYER, name), settings, Observers::default())
     }
 
     /// A body timeout with these settings, for instance from a configuration file.
@@ -50,12 +59,17 @@ impl BodyTimeoutLayer {
 
     /// Starts to build a body timeout.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder { name: name.into(), config: Config::default(), observers: Observers::default() }
+        Builder {
+            name: name.into(),
+            config: Config::default(),
+            written: Written::default(),
+            observers: Observers::default(),
+        }
     }
 
-    fn make(name: Arc<str>, config: Config, observers: Observers) -> Self {
-        let reporter = Reporter::new(Source::new(LAYER, name), observers);
-        Self { policy: Arc::new(Policy { reporter, config: Live::new(config) }) }
+    fn make(source: Source, settings: Settings, observers: Observers) -> Self {
+        let reporter = Reporter::new(source, observers);
+        Self { policy: Arc::new(Policy { reporter, config: Live::new(settings) }) }
     }
 
     /// Sees and steers this body timeout.
@@ -80,6 +94,7 @@ impl<S> Layer<S> for BodyTimeoutLayer {
 pub struct Builder {
     name: Arc<str>,
     config: Config,
+    written: Written,
     observers: Observers,
 }
 
@@ -87,18 +102,21 @@ impl Builder {
     /// Sets [`Config::idle`].
     pub fn idle(mut self, idle: Duration) -> Self {
         self.config.idle = idle;
+        self.written.add("idle");
         self
     }
 
     /// Sets [`Config::total`].
     pub fn total(mut self, total: Duration) -> Self {
         self.config.total = total;
+        self.written.add("total");
         self
     }
 
     /// Sets all settings at once.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self.written = Written::default();
         self
     }
 
@@ -114,7 +132,10 @@ impl Builder {
     ///
     /// A limit of nothing, and an idle limit above the total, which would never be reached.
     pub fn build(self) -> Result<BodyTimeoutLayer, ConfigErrors> {
-        self.config.check()?;
-        Ok(BodyTimeoutLayer::make(self.name, self.config, self.observers))
+        let source = Source::new(LAYER, self.name);
+        let in_force = self.config.in_force(&self.written);
+        let in_force = in_force.map_err(|wrong| wrong.of_policy(&source))?;
+        let settings = Settings { written: self.config, in_force };
+        Ok(BodyTimeoutLayer::make(source, settings, self.observers))
     }
 }

@@ -112,7 +112,10 @@ fn everything_that_is_wrong_is_said_at_once() {
     ];
     assert_eq!(fields, expected);
     let message = errors.to_string();
-    assert!(message.starts_with("invalid configuration: failure_rate = 2.0: "), "{message}");
+    assert!(
+        message.starts_with("invalid configuration of circuit_breaker `x`: failure_rate = 2.0: "),
+        "{message}"
+    );
     assert_eq!((&errors).into_iter().count(), expected.len());
     for error in &errors {
         assert!(message.contains(&error.to_string()), "{message}");
@@ -271,6 +274,9 @@ mod files {
     fn a_file_without_rules_is_read_and_then_refused() {
         let config: Config = serde_json::from_str(r#"{ "trip": [] }"#).unwrap();
         let errors = CircuitBreakerLayer::from_config("x", config).unwrap_err();
-        assert_eq!(errors.to_string(), "invalid configuration: trip = []: at least one rule");
+        assert_eq!(
+            errors.to_string(),
+            "invalid configuration of circuit_breaker `x`: trip = []: at least one rule"
+        );
     }
 }
