@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::{Either, select};
 
 use super::checker::Shift;
-use super::policy::Checked;
+use super::policy::{Checked, Policy};
 use crate::time;
 
 /// A check: makes a future that says whether all is well, or what is not.
@@ -22,7 +22,8 @@ pub(super) async fn run(shift: Shift, check: Check) {
         let began = time::now();
         // The closure is called and the check given up inside, so that a panic in either counts too.
         let checking = async {
-            let limit = shift.wait(began, |policy, passed| policy.law().timeout.saturating_sub(passed));
+            let limit =
+                shift.wait(began, |policy, passed| policy.law().timeout.saturating_sub(passed));
             match select(check(), pin!(limit)).await {
                 Either::Left((said, _)) => Some(said.map_err(|error| (Checked::Bad, error))),
                 Either::Right((late, _)) => {
@@ -41,8 +42,11 @@ pub(super) async fn run(shift: Shift, check: Check) {
             let Some(policy) = shift.policy() else { return };
             policy.checked(how, ended.saturating_duration_since(began), error);
         }
-        let draw = fastrand::u64(..);
-        if shift.wait(ended, |policy, passed| policy.pause(draw, passed)).await.is_none() {
+        let (draw, mut turned) = (fastrand::u64(..), false);
+        let pause = |policy: &Policy, passed| {
+            policy.pause(draw, passed, std::mem::replace(&mut turned, true))
+        };
+        if shift.wait(ended, pause).await.is_none() {
             return;
         }
     }

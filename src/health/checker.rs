@@ -135,7 +135,7 @@ impl Shift {
     pub(super) async fn wait(
         &self,
         from: Instant,
-        left: impl Fn(&Policy, u64) -> u64 + Send,
+        mut left: impl FnMut(&Policy, u64) -> u64 + Send,
     ) -> Option<()> {
         // A check that uses up its share of each poll must not put off its own end.
         unconstrained(async {

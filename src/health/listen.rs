@@ -90,7 +90,8 @@ async fn hear(shift: &Shift, listen: &Listen, began: Instant) -> Option<(Checked
         told = loop {
             let heard = time::now();
             // Who listens says now and then that it does.
-            let sign = shift.wait(heard, |policy, passed| policy.interval().1.saturating_sub(passed));
+            let sign =
+                shift.wait(heard, |policy, passed| policy.interval().1.saturating_sub(passed));
             match select(stream.next(), pin!(sign)).await {
                 Either::Left((told, _)) => break told,
                 Either::Right((sign, _)) => sign?,

@@ -147,14 +147,16 @@ impl Policy {
         if self.health().is_surely_up() { law.interval } else { law.down_interval }
     }
 
-    /// What is left of the pause between two checks when so much of it has passed.
-    pub(super) fn pause(&self, draw: u64, passed: u64) -> u64 {
+    /// What is left of the pause between two checks when so much of it has passed; `turned`: and
+    /// settings or status have changed.
+    pub(super) fn pause(&self, draw: u64, passed: u64, turned: bool) -> u64 {
         let (least, most) = self.interval();
         let jitter = spread(most - least, draw);
         match least.saturating_add(jitter).checked_sub(passed) {
+            Some(left) if turned => left.min(least.midpoint(most)),
             Some(left) => left,
-            // A reload made it overdue: all who were reloaded at once must not check at once.
-            None => jitter,
+            // That made it overdue: all who were reloaded at once must not check at once.
+            None => jitter.min(least.midpoint(most)),
         }
     }
 
@@ -186,7 +188,8 @@ impl Policy {
     /// Its status; unknown before the first check has said so, and when the last word has expired.
     pub(super) fn reported(&self) -> Status {
         let health = self.health();
-        let is_unknown = || health.is_unknown() || self.checker.is_silent(self.reporter.clock.now());
+        let is_unknown =
+            || health.is_unknown() || self.checker.is_silent(self.reporter.clock.now());
         if self.checker.exists() && is_unknown() { Status::Unknown } else { health.status() }
     }
 
@@ -241,7 +244,9 @@ impl Policy {
         }
         // Of those who come at the same time one passes.
         let swap = || {
-            self.probed.compare_exchange(probed, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            self.probed
+                .compare_exchange(probed, now.0, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
         };
         now.since(Tick(probed)) >= law.probe_interval && swap()
     }

@@ -151,8 +151,7 @@ impl HealthRegistry {
     /// `grpc.health.v1` `NOT_SERVING`; who watches over gRPC is told so and sent away. There is no way
     /// back.
     ///
-    /// [`ServerLayer::drain`](crate::http::ServerLayer::drain) does it too, if it
-    /// [knows](crate::http::ServerBuilder::registry) the registry.
+    /// `http::ServerLayer::drain` does it too, if its builder was told of the `registry`.
     ///
     /// ```
     /// use seawall::health::{HealthRegistry, Probe};
@@ -282,7 +281,8 @@ impl Inner {
             |handles| {
                 for probe in Probe::ALL {
                     let overall = self.whole(&self.entries.get(), probe);
-                    for (gauge, status) in handles.own.0[probe as usize].iter().zip(Status::OVERALL) {
+                    for (gauge, status) in handles.own.0[probe as usize].iter().zip(Status::OVERALL)
+                    {
                         gauge.set(f64::from(u8::from(status == overall)));
                     }
                 }
@@ -300,4 +300,3 @@ impl fmt::Debug for HealthRegistry {
         map.finish()
     }
 }
-
