@@ -36,7 +36,7 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub interval: Duration,
     /// The same while it is down, and until the first good check: longer than zero. `None`: as
-    /// [`interval`](Self::interval). (`downinter` of HAProxy.)
+    /// [`interval`](Self::interval). (What `downinter` is to `HAProxy`.)
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub down_interval: Option<Duration>,
     /// Both intervals are spread evenly over so much of themselves to both sides: 0 to 1.
@@ -47,7 +47,7 @@ pub struct Config {
     /// It is up again after so many good checks in a row: 1 to 10,000.
     pub rise: u32,
     /// At the start it is up after so many good checks in a row, until it has been up or down by what
-    /// the checks say: 1 to 10,000. (Kubernetes and HAProxy start with one.)
+    /// the checks say: 1 to 10,000. (Kubernetes and `HAProxy` take one for enough.)
     pub initial_rise: u32,
     /// It is down after so many bad checks in a row: 1 to 10,000.
     pub fall: u32,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use pin_project::pin_project;
 use tower::Service;
 
-use super::policy::Flight;
+use super::flight::Flight;
 use crate::classify::{Classify, Verdict};
 use crate::error::{CallError, Rejected};
 use crate::outcome::Health;

@@ -102,6 +102,7 @@
 mod check;
 mod checker;
 mod config;
+mod flight;
 mod future;
 mod handle;
 mod layer;

@@ -14,11 +14,9 @@ use super::machine::{Health, Input, Law};
 use super::registry::Inner as Registry;
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Status};
-use crate::outcome;
 use crate::parts::spread;
-use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Handles, Instruments, Labels};
+use crate::shell::meter::{Handles, Instruments, Labels};
 use crate::shell::reporter::{Reporter, Speaker};
 use crate::shell::waiters::{Lobby, Seat};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -362,61 +360,6 @@ impl Policy {
 
     fn set_up(&self, handles: &Handles<HealthMeter>) {
         handles.own.up.set(f64::from(u8::from(self.status() == Status::Up)));
-    }
-}
-
-// ===== flights =====
-
-/// A call under way: counted once, as abandoned if it is dropped, and as bad if it panicked, which is
-/// what a circuit breaker makes of it too.
-pub(super) struct Flight {
-    lane: Option<Arc<Lane<Policy>>>,
-    /// User code is running: if this guard is dropped now, that code panicked.
-    risky: bool,
-}
-
-impl Flight {
-    #[inline]
-    pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
-        Self { lane: Some(lane), risky: false }
-    }
-
-    /// User code begins. If it panics, the call has failed.
-    #[inline]
-    pub(super) fn enter(&mut self) {
-        self.risky = true;
-    }
-
-    /// User code came back.
-    #[inline]
-    pub(super) fn leave(&mut self) {
-        self.risky = false;
-    }
-
-    /// The call was answered, and this is what it says of the dependency.
-    pub(super) fn end(mut self, health: outcome::Health) {
-        self.settle(health);
-    }
-
-    fn settle(&mut self, health: outcome::Health) {
-        if let Some(lane) = self.lane.take() {
-            match health {
-                outcome::Health::Good => lane.learn(Input::Good),
-                outcome::Health::Bad => lane.learn(Input::Bad),
-                outcome::Health::Pushback | outcome::Health::Silent => {}
-            }
-            lane.meter(|handles| handles.counted(health.into()));
-        }
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        if self.risky {
-            self.settle(outcome::Health::Bad);
-        } else if let Some(lane) = self.lane.take() {
-            lane.meter(|handles| handles.counted(Ended::Abandoned));
-        }
     }
 }
 

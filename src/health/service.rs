@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use super::checker::tend;
+use super::flight::Flight;
 use super::future::ResponseFuture;
-use super::policy::{Flight, Policy};
+use super::policy::Policy;
 use crate::classify::Classify;
 use crate::error::{CallError, Reason};
 use crate::event::Status;

@@ -20,7 +20,7 @@ use crate::event::Status;
 /// /// Both can be waited for: the whole, and a check that others may add later.
 /// async fn outage(mut whole: RegistryWatch, mut database: CheckWatch) -> [Option<Status>; 2] {
 ///     let added = database.changed().await;
-///     assert_eq!(added, Some(Status::Up)); // until three checks in a row were bad
+///     assert_eq!(added, Some(Status::Unknown)); // it was not well yet
 ///     [database.changed().await, whole.changed().await]
 /// }
 ///
@@ -33,7 +33,6 @@ use crate::event::Status;
 ///     .check(|| async { Err(io::Error::other("no route")) })
 ///     .build()?;
 /// registry.add(Probe::Readiness, Criticality::Critical, &database.handle());
-/// // Who was not well yet is not ready.
 /// assert_eq!(outage.await?, [Some(Status::Down); 2]);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```

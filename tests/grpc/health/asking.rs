@@ -69,10 +69,9 @@ async fn refused_with(message: &'static str, watches: bool) -> String {
     let router = axum::Router::new().route(HealthService::ROUTE, axum::routing::any(refuse));
     let client = asking(serve(Routes::from(router).prepare()).await);
     let builder = often("orders").fall(1);
-    let layer = match watches {
-        true => builder.watch_grpc(client, "").build().unwrap(),
-        false => builder.check_grpc(client, "").build().unwrap(),
-    };
+    let builder =
+        if watches { builder.watch_grpc(client, "") } else { builder.check_grpc(client, "") };
+    let layer = builder.build().unwrap();
     becomes(&mut up_to(&layer), Status::Down).await;
     layer.handle().last_error().unwrap().to_string()
 }

@@ -100,9 +100,9 @@ async fn the_first_good_check_may_be_enough_at_the_start() {
     assert_eq!(checks(builder(), &[true, true]).await, "UU");
     assert_eq!(checks(builder(), &[false, false, true]).await, "DDU");
     // Later on it takes three.
-    let later = &[true, false, true, true, true];
-    assert_eq!(checks(builder(), later).await, "UDDDU");
-    assert_eq!(checks(builder().initial_rise(2), later).await, "DDDUU");
+    let relapse = &[true, false, true, true, true];
+    assert_eq!(checks(builder(), relapse).await, "UDDDU");
+    assert_eq!(checks(builder().initial_rise(2), relapse).await, "DDDUU");
     // A live call is no check.
     let layer = HealthLayer::builder("x").learn(true).let_through(1).initial(Status::Down);
     let layer = layer.rise(2).build().unwrap();

@@ -39,7 +39,7 @@ async fn an_interval_that_becomes_shorter_ends_the_pause_and_a_longer_one_extend
     let layer = patient.checked().interval(SECOND).build().unwrap();
     sleep(SECOND / 2).await;
     turn(&layer.handle(), |config| config.interval = HOUR);
-    sleep(HOUR - SECOND).await;
+    sleep(3_599 * SECOND).await;
     assert_eq!(patient.calls.count(), 1);
     sleep(SECOND).await;
     assert_eq!(patient.calls.count(), 2);
@@ -88,7 +88,7 @@ async fn jitter_counts_for_the_pause_under_way() {
     let layer = patient.checked().interval(HOUR).jitter(1.0).build().unwrap();
     settle().await;
     turn(&layer.handle(), |config| config.jitter = 0.0);
-    sleep(HOUR - SECOND).await;
+    sleep(3_599 * SECOND).await;
     assert_eq!(patient.calls.count(), 1);
     sleep(SECOND + ms(1)).await;
     assert_eq!(patient.calls.count(), 2);
@@ -121,9 +121,10 @@ async fn the_pauses_of_one_that_listens_are_turned_too() {
     let (nth, well) = (Arc::clone(&made), Arc::clone(&heals));
     let listen = move || {
         nth.fetch_add(1, Ordering::SeqCst);
-        match well.load(Ordering::SeqCst) {
-            true => stream::iter([Told::Up]).chain(stream::pending()).boxed(),
-            false => stream::iter([Told::Lost("cut".to_owned())]).boxed(),
+        if well.load(Ordering::SeqCst) {
+            stream::iter([Told::Up]).chain(stream::pending()).boxed()
+        } else {
+            stream::iter([Told::Lost("cut".to_owned())]).boxed()
         }
     };
     let layer = HealthLayer::builder("x").interval(HOUR).listen(listen).build().unwrap();
