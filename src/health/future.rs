@@ -3,12 +3,12 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pin_project::pin_project;
 use tower::Service;
 
-use super::flight::Flight;
+use super::flight::{self, Flight};
 use crate::classify::{Classify, Verdict};
 use crate::error::{CallError, Rejected};
 use crate::outcome::Health;
@@ -29,6 +29,17 @@ enum Stage<C> {
     Refused(Rejected),
     Calling(Flight, Arc<C>),
     Over,
+}
+
+/// The inner call is polled: if this is dropped, it panicked.
+struct Risk<'a, C>(&'a mut Stage<C>);
+
+impl<C> Drop for Risk<'_, C> {
+    fn drop(&mut self) {
+        if let Stage::Calling(flight, _) = std::mem::replace(self.0, Stage::Over) {
+            flight.end(Health::Bad);
+        }
+    }
 }
 
 impl<S, Req, C> ResponseFuture<S, Req, C>
@@ -54,19 +65,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Stage::Calling(flight, _) = this.stage {
-            flight.enter();
-            let Poll::Ready(result) = this.attempt.poll(cx) else {
-                flight.leave();
-                return Poll::Pending;
-            };
-            // Still entered: the classifier is user code too.
+        if let Stage::Calling(..) = this.stage {
+            let risk = Risk(this.stage);
+            let polled = this.attempt.poll(cx);
+            std::mem::forget(risk);
+            let result = ready!(polled);
             if let Stage::Calling(flight, classify) = std::mem::replace(this.stage, Stage::Over) {
+                let risk = flight::Risk::new(flight);
                 let health = match classify.classify(result.as_ref()) {
                     Verdict::Now(outcome) => outcome.health,
                     Verdict::AtEnd => Health::Silent, // its end is not seen here
                 };
-                flight.end(health);
+                risk.over().end(health);
             }
             return Poll::Ready(result);
         }

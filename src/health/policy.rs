@@ -39,6 +39,9 @@ pub(super) struct Policy {
     pub(super) reporter: Reporter<HealthMeter>,
     word: AtomicU64,
     config: Live<(Law, Config)>,
+    /// [`Law::let_through`] and [`Law::probe_interval`], for calls that find it down.
+    let_through: AtomicU32,
+    probe_interval: AtomicU64,
     /// Calls that found it down, to let one in so many through.
     turned_away: AtomicU32,
     /// When it went down, or a call was last let through since.
@@ -103,6 +106,8 @@ impl Policy {
             reporter,
             word: AtomicU64::new(health.pack()),
             config: Live::new((law, config)),
+            let_through: AtomicU32::new(law.let_through),
+            probe_interval: AtomicU64::new(law.probe_interval),
             turned_away: AtomicU32::new(0),
             probed: AtomicU64::new(at.0),
             latest: watch::Sender::new(Latest { number: 0, status: health.status(), at }),
@@ -131,6 +136,8 @@ impl Policy {
     /// The settings count from now on.
     pub(super) fn reload(&self, law: Law, config: Config) {
         let (initial, before) = (config.initial, self.law());
+        self.let_through.store(law.let_through, Ordering::Relaxed);
+        self.probe_interval.store(law.probe_interval, Ordering::Relaxed);
         self.config.set((law, config));
         self.change(|health| health.take_initial(initial));
         if law != before {
@@ -230,13 +237,13 @@ impl Policy {
 
     #[cold]
     fn is_its_turn(&self) -> bool {
-        let law = self.law();
-        if law.let_through == 0 {
+        let one_in = self.let_through.load(Ordering::Relaxed);
+        if one_in == 0 {
             return false;
         }
         let nth = self.turned_away.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let (now, probed) = (self.reporter.clock.now(), self.probed.load(Ordering::Relaxed));
-        if nth.is_multiple_of(law.let_through) {
+        if nth.is_multiple_of(one_in) {
             self.probed.store(now.0, Ordering::Relaxed);
             return true;
         }
@@ -246,7 +253,7 @@ impl Policy {
                 .compare_exchange(probed, now.0, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         };
-        now.since(Tick(probed)) >= law.probe_interval && swap()
+        now.since(Tick(probed)) >= self.probe_interval.load(Ordering::Relaxed) && swap()
     }
 
     /// Leaves a waker for when it goes down. Returns `false` if it is down.
@@ -261,7 +268,7 @@ impl Policy {
     /// A live call ended.
     #[inline]
     pub(super) fn learn(&self, input: Input) {
-        if input == Input::Good && self.health().is_quiet() {
+        if input == Input::Good && Health::is_quiet(self.word.load(Ordering::Relaxed)) {
             return;
         }
         let law = self.law();

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use super::checker::tend;
-use super::flight::Flight;
+use super::flight::{Flight, Risk};
 use super::future::ResponseFuture;
 use super::policy::Policy;
 use crate::classify::Classify;
@@ -84,14 +84,13 @@ where
         let readied = self.said.take();
         let refusal = match self.gate.enter() {
             Some(lane) if lane.lets_through() => {
-                let mut flight = Flight::new(lane);
-                flight.enter();
+                let risk = Risk::new(Flight::new(lane));
                 let attempt = if readied {
                     Oneshot::called(self.inner.call(request))
                 } else {
                     Oneshot::waiting(self.inner.clone(), request)
                 };
-                flight.leave();
+                let flight = risk.over();
                 return ResponseFuture::calling(attempt, flight, Arc::clone(&self.classify));
             }
             Some(_) => {
