@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use metrics::{Gauge, Histogram};
 use tokio::time::Instant;
 
 use super::config::Config;
@@ -16,7 +15,7 @@ use crate::machine::Pass;
 use crate::outcome::Outcome;
 use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Handles, Instruments, Labels};
+use crate::shell::meter::{Ended, Gauge, Handles, Histogram, Instruments, Labels};
 use crate::shell::queue::{Line, Number, Standing};
 use crate::shell::reporter::Reporter;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -51,15 +50,21 @@ pub(crate) struct BulkheadMeter {
 }
 
 impl Instruments for BulkheadMeter {
+    const OUTCOMES: &'static [Ended] = &Ended::UNJUDGED;
+    const REASONS: &'static [Reason] = &[Reason::Full, Reason::Draining];
     const TIMES_CALLS: bool = false;
 
-    fn register(labels: &Labels<'_>) -> Self {
+    fn new(labels: &Labels<'_>) -> Self {
         Self {
             in_flight: labels.gauge(IN_FLIGHT, "Calls under way."),
             limit: labels.gauge(LIMIT, "Calls that may be under way at a time."),
             queued: labels.gauge(QUEUED, "Calls that wait for a place."),
             wait: labels.seconds(WAIT, "How long calls waited that got a place."),
         }
+    }
+
+    fn level(&self) -> Option<&Gauge> {
+        Some(&self.limit)
     }
 }
 

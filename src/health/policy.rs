@@ -5,7 +5,6 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::watch;
 
 use super::checker::{Checker, Known};
@@ -16,7 +15,7 @@ use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Status};
 use crate::parts::spread;
 use crate::shell::live::Live;
-use crate::shell::meter::{Handles, Instruments, Labels};
+use crate::shell::meter::{Counter, Gauge, Handles, Histogram, Instruments, Labels};
 use crate::shell::reporter::{Reporter, Speaker};
 use crate::shell::waiters::{Lobby, Seat};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -82,14 +81,19 @@ impl Checked {
 }
 
 impl Instruments for HealthMeter {
+    const REASONS: &'static [Reason] = &[Reason::Unhealthy, Reason::Draining];
     const TIMES_CALLS: bool = false;
 
-    fn register(labels: &Labels<'_>) -> Self {
+    fn new(labels: &Labels<'_>) -> Self {
         Self {
             up: labels.gauge(UP, "1 while up, 0 while down."),
             checks: labels.counters(CHECKS, "Checks, by result.", "result", Checked::ALL),
             seconds: labels.seconds(CHECK_SECONDS, "How long checks took."),
         }
+    }
+
+    fn level(&self) -> Option<&Gauge> {
+        Some(&self.up)
     }
 }
 
@@ -302,7 +306,10 @@ impl Policy {
         } else {
             self.last_error.set(error.map(Arc::from));
         }
-        self.meter(|handles| handles.own.checks[how as usize].increment(1));
+        self.meter(|handles| {
+            handles.own.checks.iter().for_each(Counter::touch); // there may be none to count at all
+            handles.own.checks[how as usize].increment(1);
+        });
         self.still_holds();
         self.step(law, if how == Checked::Good { Input::Good } else { Input::Bad });
         self.tell_registries(); // changed or not: a recorder may have come meanwhile

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use metrics::{Gauge, Unit};
 use tokio::sync::watch;
 
 use super::handle::HealthHandle;
@@ -11,7 +10,7 @@ use super::report::{CheckReport, Criticality, Probe, Report, meaning};
 use super::watch::{CheckWatch, RegistryWatch};
 use crate::event::Status;
 use crate::shell::live::Live;
-use crate::shell::meter::{Instruments, Labels, Meter};
+use crate::shell::meter::{Ended, Gauge, Instruments, Labels, Meter};
 use crate::source::Source;
 
 /// 1 for the overall status, else 0.
@@ -66,17 +65,14 @@ pub(super) type Overall = [Status; Probe::ALL.len()];
 struct OverallMeter([[Gauge; Status::OVERALL.len()]; Probe::ALL.len()]);
 
 impl Instruments for OverallMeter {
-    const COUNTS_CALLS: bool = false;
-    const TIMES_CALLS: bool = false;
+    const OUTCOMES: &'static [Ended] = &[];
 
-    fn register(labels: &Labels<'_>) -> Self {
-        metrics::describe_gauge!(OVERALL, Unit::Count, "1 for the overall status, else 0.");
+    fn new(labels: &Labels<'_>) -> Self {
+        let about = "1 for the overall status, else 0.";
         Self(Probe::ALL.map(|probe| {
             Status::OVERALL.map(|status| {
-                let name = labels.name().to_owned();
-                metrics::gauge!(
-                    OVERALL, "name" => name, "probe" => probe.as_str(), "status" => status.as_str()
-                )
+                let words = [("probe", probe.as_str()), ("status", status.as_str())];
+                labels.of_no_layer(OVERALL, about, words)
             })
         }))
     }

@@ -227,7 +227,7 @@ where
         match policy.next(&law, &mut journey.attempts, failed, kind, left) {
             (Next::Stop(stop), _) => {
                 policy.note_stop(journey.attempts.number(), stop);
-                policy.note_end(outcome.health.into(), journey.took());
+                policy.note_end(outcome.into(), journey.took());
                 *this.stage = Stage::Over;
                 this.flight.end();
                 Some(result)

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge};
-
 use super::budget::{Budget, Withdrawal};
 use super::config::Config;
 use super::machine::{Attempts, Failed, Law, Next};
@@ -14,7 +12,7 @@ use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Stop};
 use crate::shell::gate::Lane;
 use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Handles, Instruments, Labels};
+use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 
 /// Attempts, the first of each call included.
@@ -62,7 +60,9 @@ impl Kind {
 }
 
 impl Instruments for RetryMeter {
-    fn register(labels: &Labels<'_>) -> Self {
+    const REASONS: &'static [Reason] = &[Reason::Draining];
+
+    fn new(labels: &Labels<'_>) -> Self {
         let stops = Stop::ALL.map(Stop::as_str);
         Self {
             attempts: labels.counter(ATTEMPTS, "Attempts, the first of each call included."),
@@ -80,6 +80,15 @@ impl Instruments for RetryMeter {
             ),
             budget: labels.gauge(BUDGET, "Tokens left in the retry budget."),
         }
+    }
+
+    fn prime(&self) {
+        self.attempts.touch();
+        self.retries.iter().chain(&self.stopped).for_each(Counter::touch);
+    }
+
+    fn level(&self) -> Option<&Gauge> {
+        Some(&self.budget)
     }
 }
 

@@ -5,15 +5,13 @@ use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::Arc;
 
-use metrics::{Counter, Gauge};
-
 use crate::event::EventKind;
 use crate::machine::Forgettable;
 use crate::shell::common::Common;
 use crate::shell::flight::{Cell, Site};
 use crate::shell::gate::Roll;
 use crate::shell::lock;
-use crate::shell::meter::{Instruments, Labels, Meter};
+use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels, Meter};
 use crate::shell::reporter::Speaker;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
@@ -98,14 +96,21 @@ struct KeyMeter {
 
 impl Instruments for KeyMeter {
     // The breakers of the keys count their calls together.
-    const COUNTS_CALLS: bool = false;
-    const TIMES_CALLS: bool = false;
+    const OUTCOMES: &'static [Ended] = &[];
 
-    fn register(labels: &Labels<'_>) -> Self {
+    fn new(labels: &Labels<'_>) -> Self {
         Self {
             keys: labels.gauge(KEYS, "Keys that have a policy of their own."),
             overflowed: labels.counter(KEY_OVERFLOW, "Calls whose key shares the overflow policy."),
         }
+    }
+
+    fn prime(&self) {
+        self.overflowed.touch();
+    }
+
+    fn level(&self) -> Option<&Gauge> {
+        Some(&self.keys)
     }
 }
 
@@ -142,6 +147,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
     pub(crate) fn enter_as(&self, key: &str, hash: u64) -> Option<Arc<Cell<P>>> {
         let shard = self.shard(hash);
         let found = lock(shard).cells.get(&hash).cloned();
+        self.meter.with(|fresh| self.set_level(fresh), |_| ()); // it may be long since the last new key
         match found {
             Some(cell) if is_of(&cell, key) => return Some(cell),
             Some(_) => return self.overflow(key),
@@ -290,7 +296,11 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
     }
 
     fn note_count(&self) {
-        self.meter.with(|_| (), |handles| handles.own.keys.set(self.len() as f64));
+        self.meter.with(|_| (), |handles| self.set_level(handles));
+    }
+
+    fn set_level(&self, handles: &Handles<KeyMeter>) {
+        handles.own.keys.set(self.len() as f64);
     }
 }
 

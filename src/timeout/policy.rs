@@ -7,21 +7,35 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::Config;
+use crate::error::Reason;
 use crate::shell::gate::Lane;
-use crate::shell::meter::Ended;
+use crate::shell::meter::{Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::time::{self, nanos};
+
+/// What a timeout measures: calls, rejections and durations.
+#[derive(Debug)]
+pub(super) struct TimeoutMeter;
+
+impl Instruments for TimeoutMeter {
+    const OUTCOMES: &'static [Ended] = &Ended::UNJUDGED;
+    const REASONS: &'static [Reason] = &[Reason::TimedOut, Reason::Draining];
+
+    fn new(_: &Labels<'_>) -> Self {
+        Self
+    }
+}
 
 /// One timeout.
 #[derive(Debug)]
 pub(super) struct Policy {
-    pub(super) reporter: Reporter<()>,
+    pub(super) reporter: Reporter<TimeoutMeter>,
     limit: AtomicU64,
     cover_readiness: AtomicBool,
 }
 
 impl Policy {
-    pub(super) fn new(reporter: Reporter<()>, config: &Config) -> Self {
+    pub(super) fn new(reporter: Reporter<TimeoutMeter>, config: &Config) -> Self {
         let policy =
             Self { reporter, limit: AtomicU64::new(0), cover_readiness: AtomicBool::new(false) };
         policy.reload(config);
@@ -77,7 +91,11 @@ impl Flight {
         let Some(lane) = self.lane.take() else { return };
         lane.reporter.meter(|handles| {
             let took = self.started.map(|at| nanos(time::now().saturating_duration_since(at)));
-            handles.ended(how(), took);
+            let how = match how() {
+                Ended::Silent if took.is_none() => Ended::Refused, // too late on arrival, further in
+                how => how,
+            };
+            handles.ended(how, took);
         });
     }
 

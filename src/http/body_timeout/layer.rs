@@ -7,10 +7,13 @@ use tower::Layer;
 
 use super::config::Config;
 use super::handle::BodyTimeoutHandle;
+use super::request::RequestBodyTimeoutLayer;
 use super::service::BodyTimeout;
 use crate::config::{ConfigErrors, Written};
+use crate::error::Reason;
 use crate::event::{Observe, Observers};
 use crate::shell::live::Live;
+use crate::shell::meter::{Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::source::Source;
 
@@ -28,8 +31,20 @@ pub struct BodyTimeoutLayer {
 
 /// What all bodies of a layer share.
 #[derive(Debug)]
+pub(super) struct BodyMeter;
+
+impl Instruments for BodyMeter {
+    const OUTCOMES: &'static [Ended] = &[];
+    const REASONS: &'static [Reason] = &[Reason::TimedOut, Reason::RequestTimeout];
+
+    fn new(_: &Labels<'_>) -> Self {
+        Self
+    }
+}
+
+#[derive(Debug)]
 pub(super) struct Policy {
-    pub(super) reporter: Reporter<()>,
+    pub(super) reporter: Reporter<BodyMeter>,
     pub(super) config: Live<Settings>,
 }
 
@@ -70,6 +85,12 @@ impl BodyTimeoutLayer {
     fn make(source: Source, settings: Settings, observers: Observers) -> Self {
         let reporter = Reporter::new(source, observers);
         Self { policy: Arc::new(Policy { reporter, config: Live::new(settings) }) }
+    }
+
+    /// The same limits for the bodies of requests: a layer for servers, proxies and clients that pass
+    /// bodies on. It shares the settings and the name with this one.
+    pub fn requests(&self) -> RequestBodyTimeoutLayer {
+        RequestBodyTimeoutLayer::new(Arc::clone(&self.policy))
     }
 
     /// Sees and steers this body timeout.
