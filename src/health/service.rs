@@ -84,13 +84,14 @@ where
         let readied = self.said.take();
         let refusal = match self.gate.enter() {
             Some(lane) if lane.lets_through() => {
-                let risk = Risk::new(Flight::new(lane));
+                let mut flight = Flight::new(lane);
+                let risk = Risk::of(&mut flight);
                 let attempt = if readied {
                     Oneshot::called(self.inner.call(request))
                 } else {
                     Oneshot::waiting(self.inner.clone(), request)
                 };
-                let flight = risk.over();
+                risk.over();
                 return ResponseFuture::calling(attempt, flight, Arc::clone(&self.classify));
             }
             Some(_) => {

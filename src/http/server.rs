@@ -255,9 +255,20 @@ impl<R, F> ServerLayer<R, F> {
     ///
     /// The [registry](ServerBuilder::registry), if it has one, is not ready from now on. Whoever routes
     /// requests here takes a while to hear of it: see [`drain_after`](Self::drain_after).
+    ///
+    /// Who waits for a place is sent away at once, as are those who come later: with
+    /// [`Draining`](crate::Reason::Draining).
     pub async fn drain(&self) {
         self.be_unready();
+        self.timeout.stop();
         self.places.drain().await;
+    }
+
+    /// The same, but requests that wait for a place get theirs.
+    pub async fn drain_to_completion(&self) {
+        self.be_unready();
+        // Not the timeout: what is between it and the bulkhead still wants to pass.
+        self.places.drain_to_completion().await;
     }
 
     /// Says that it is not ready, serves on for so long that those who route requests here have heard of
