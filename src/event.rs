@@ -216,10 +216,12 @@ pub enum Stop {
     Refused,
     /// The request is a repetition by its caller, who goes on repeating it if anybody does.
     Repeated,
+    /// The retry is being drained: nothing that is not under way begins any more.
+    Draining,
 }
 
 impl Stop {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Final,
         Self::Exhausted,
         Self::Budget,
@@ -227,6 +229,7 @@ impl Stop {
         Self::NoCopy,
         Self::Refused,
         Self::Repeated,
+        Self::Draining,
     ];
 
     /// The metric label `reason`.
@@ -239,6 +242,7 @@ impl Stop {
             Self::NoCopy => "no_copy",
             Self::Refused => "refused",
             Self::Repeated => "repeated",
+            Self::Draining => "draining",
         }
     }
 }
@@ -259,18 +263,23 @@ pub enum Status {
     Up,
     /// It works, and something is missing. Only of a whole, never of a single check.
     Degraded,
+    /// It was not checked yet, or not for so long that its last word has expired. Only of a check in
+    /// the report of a [registry](crate::health::HealthRegistry).
+    Unknown,
     /// It does not work.
     Down,
 }
 
 impl Status {
-    pub(crate) const ALL: [Self; 3] = [Self::Up, Self::Degraded, Self::Down];
+    /// What a whole can be.
+    pub(crate) const OVERALL: [Self; 3] = [Self::Up, Self::Degraded, Self::Down];
 
     /// The metric label `status`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Degraded => "degraded",
+            Self::Unknown => "unknown",
             Self::Down => "down",
         }
     }
