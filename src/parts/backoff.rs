@@ -27,7 +27,7 @@ impl Curve {
     /// The `nth` wait without jitter, counted from 1: `base × factor^(nth−1)`, at most the cap.
     pub(crate) fn step(&self, nth: u32) -> u64 {
         let times = nth.saturating_sub(1);
-        if self.factor % 1000 == 0 {
+        if self.factor.is_multiple_of(1000) {
             let growth = u64::from(self.factor / 1000).saturating_pow(times);
             return self.base.saturating_mul(growth).min(self.cap);
         }
@@ -48,8 +48,8 @@ impl Curve {
             Shape::Equal => step - step / 2 + spread(step / 2, draw),
             Shape::Symmetric(percent) => {
                 let most = (u128::from(step) * u128::from(percent) / 100) as u64; // percent <= 100
-                let least = step.saturating_sub(most);
-                least.saturating_add(spread(most.saturating_mul(2), draw)).min(self.cap)
+                let shortest = step.saturating_sub(most);
+                shortest.saturating_add(spread(most.saturating_mul(2), draw)).min(self.cap)
             }
             Shape::Decorrelated => {
                 let base = self.base.min(self.cap);

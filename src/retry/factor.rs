@@ -73,7 +73,7 @@ impl fmt::Debug for Factor {
 #[cfg(feature = "serde")]
 impl serde::Serialize for Factor {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if self.0 % 1000 == 0 {
+        if self.0.is_multiple_of(1000) {
             to.serialize_u32(self.0 / 1000)
         } else {
             to.serialize_f64(f64::from(self.0) / 1000.0)

@@ -95,7 +95,7 @@ async fn what_is_refused_without_a_hint_is_not_hammered_and_given_up_in_time() {
         .unwrap();
     let began = now();
     assert_eq!(reason(&layer.layer(service).oneshot(1).await), Some(Reason::Full));
-    assert!(began.elapsed() <= MINUTE && began.elapsed() >= MINUTE - ms(100));
+    assert!(began.elapsed() <= MINUTE && began.elapsed() >= ms(59_900));
     assert!(log.all().len() <= 6_001, "{} waits in a minute", log.all().len());
 }
 
@@ -156,7 +156,7 @@ async fn a_good_answer_that_is_asked_for_again_costs_no_budget() {
         .budget(budget.clone())
         .observe(log.observer())
         .classify_response(|nth: &u32| {
-            if *nth % 50 == 0 { Outcome::SUCCESS } else { Outcome::SUCCESS.after(ms(1)) }
+            if nth.is_multiple_of(50) { Outcome::SUCCESS } else { Outcome::SUCCESS.after(ms(1)) }
         })
         .cloned()
         .build()
