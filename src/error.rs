@@ -1,5 +1,6 @@
 //! The one error type of a stack, and what is in it when a layer ended the call itself.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -295,6 +296,47 @@ impl StdError for Rejected {}
 pub trait CallError: From<Rejected> {
     /// The rejection in this error, if one of this stack's layers ended the call.
     fn rejected(&self) -> Option<&Rejected>;
+
+    /// The rejection that is the cause of this error: that of a layer of this stack, or of a layer
+    /// inside the client under it, such as a bulkhead around its connections, whose rejection the
+    /// client has wrapped in an error of its own.
+    ///
+    /// By default it is [`rejected`](Self::rejected). For an error type of your own with foreign errors
+    /// in it, ask [`Rejected::find`].
+    ///
+    /// ```
+    /// use seawall::{CallError, Rejected};
+    /// use std::io;
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// enum StoreError {
+    ///     #[error(transparent)]
+    ///     NotTried(#[from] Rejected),
+    ///     #[error("the store failed")]
+    ///     Io(#[from] io::Error),
+    /// }
+    ///
+    /// impl CallError for StoreError {
+    ///     fn rejected(&self) -> Option<&Rejected> {
+    ///         if let Self::NotTried(rejected) = self { Some(rejected) } else { None }
+    ///     }
+    ///
+    ///     fn rejected_within(&self) -> Option<&Rejected> {
+    ///         match self {
+    ///             Self::NotTried(rejected) => Some(rejected),
+    ///             Self::Io(error) => Rejected::find(error),
+    ///         }
+    ///     }
+    /// }
+    /// # fn is_one(_: impl CallError) {}
+    /// # is_one(StoreError::Io(io::Error::other("cut")));
+    /// ```
+    fn rejected_within(&self) -> Option<&Rejected>
+    where
+        Self: 'static,
+    {
+        self.rejected()
+    }
 }
 
 /// The error of a stack: a layer ended the call, or the innermost service failed.
@@ -316,6 +358,42 @@ impl<E> Error<E> {
         match self {
             Self::Inner(error) => Some(error),
             Self::Rejected(_) => None,
+        }
+    }
+}
+
+impl<E: StdError + 'static> Error<E> {
+    /// The error of the innermost service, or the rejection that caused it.
+    ///
+    /// A layer inside a client, such as a bulkhead around its connections, rejects a call too, and the
+    /// client wraps the rejection in an error of its own. With `.map_err(Error::lift)` instead of
+    /// `.map_err(Error::Inner)` above the innermost service it is [`Rejected`](Self::Rejected) to every
+    /// layer and to the caller. What else the client said is lost then.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Error, Reason, bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer};
+    /// use std::io;
+    /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// // A driver that limits its connections, and wraps whatever goes wrong with them.
+    /// let connections = BulkheadLayer::builder("connections").limit(1).queue(0).build()?;
+    /// let _all = connections.run(|| std::future::pending::<Result<(), BoxError>>());
+    /// let driver = service_fn(move |_query: &str| {
+    ///     let connected = connections.run(|| async { Ok::<_, BoxError>(()) });
+    ///     async { connected.await.map_err(io::Error::other) }
+    /// });
+    ///
+    /// let breaker = CircuitBreakerLayer::new("database");
+    /// let database = ServiceBuilder::new().layer(breaker).map_err(Error::lift).service(driver);
+    /// let full = database.oneshot("select 7").await.unwrap_err();
+    /// assert!(matches!(full, Error::Rejected(why) if why.reason() == Reason::Full));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn lift(error: E) -> Self {
+        match Rejected::find(&error) {
+            Some(rejected) => Self::Rejected(rejected.clone()),
+            None => Self::Inner(error),
         }
     }
 }
@@ -351,6 +429,29 @@ impl<E> CallError for Error<E> {
             Self::Inner(_) => None,
         }
     }
+
+    fn rejected_within(&self) -> Option<&Rejected>
+    where
+        Self: 'static,
+    {
+        match self {
+            Self::Rejected(rejected) => Some(rejected),
+            Self::Inner(error) => Rejected::find(as_error(error)?),
+        }
+    }
+}
+
+/// What is known to be an error, of a type that need not be one.
+fn as_error<E: 'static>(error: &E) -> Option<&(dyn StdError + 'static)> {
+    let any: &dyn Any = error;
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = any.downcast_ref::<reqwest::Error>() {
+        return Some(error);
+    }
+    if let Some(error) = any.downcast_ref::<io::Error>() {
+        return Some(error);
+    }
+    any.downcast_ref::<BoxError>().map(|error| &**error as _)
 }
 
 impl CallError for BoxError {

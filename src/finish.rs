@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::classify::Verdict;
+use crate::context::CallContext;
 use crate::machine::Pass;
 use crate::outcome::{Health, Outcome};
 
@@ -104,12 +105,13 @@ pub struct Settle {
     ending: Option<Arc<dyn Ending>>,
     head: Verdict,
     pass: Pass,
+    context: CallContext,
 }
 
 impl Settle {
     #[inline]
     pub(crate) fn new(ending: Arc<dyn Ending>, head: Verdict, pass: Pass) -> Self {
-        Self { ending: Some(ending), head, pass }
+        Self { ending: Some(ending), head, pass, context: CallContext::default() }
     }
 
     /// The same, of a call that may be over already.
@@ -118,7 +120,19 @@ impl Settle {
         head: Verdict,
         pass: Pass,
     ) -> Self {
-        Self { ending: ending.map(|ending| ending as Arc<dyn Ending>), head, pass }
+        let ending = ending.map(|ending| ending as Arc<dyn Ending>);
+        Self { ending, head, pass, context: CallContext::default() }
+    }
+
+    /// The same, of a call of which this is known.
+    pub(crate) fn within(mut self, context: CallContext) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// What the layer knows of the call: the deadline of its caller, if it was told where to read that.
+    pub const fn context(&self) -> &CallContext {
+        &self.context
     }
 
     /// What the classifier said when the head arrived.

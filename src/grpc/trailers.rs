@@ -2,7 +2,8 @@
 
 use http::HeaderMap;
 
-use super::classify::{Code, of_code};
+use super::classify::{Code, of_answer};
+use crate::context::CallContext;
 use crate::http::{AtTrailers, JudgeTrailers};
 use crate::outcome::Outcome;
 
@@ -33,8 +34,12 @@ pub struct StatusInTrailers;
 
 impl JudgeTrailers for StatusInTrailers {
     fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        self.judge_call(trailers, &CallContext::default())
+    }
+
+    fn judge_call(&self, trailers: Option<&HeaderMap>, call: &CallContext) -> Outcome {
         let Some(trailers) = trailers else { return Outcome::FAILURE };
-        Code::of(trailers).map_or(Outcome::FAILURE, |code| of_code(code, trailers))
+        Code::of(trailers).map_or(Outcome::FAILURE, |code| of_answer(code, trailers, call))
     }
 }
 

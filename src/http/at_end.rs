@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
 use crate::classify::Verdict;
+use crate::context::CallContext;
 use crate::finish::{Finish, Settle};
 use crate::outcome::{Health, Outcome};
 
@@ -124,6 +125,13 @@ pub struct AtFirstByte;
 pub trait JudgeTrailers {
     /// The outcome. `None` stands for a body that ended without trailers.
     fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome;
+
+    /// The same, with what is known of the call: until when its caller waits. By default it is
+    /// [`judge`](Self::judge).
+    fn judge_call(&self, trailers: Option<&HeaderMap>, call: &CallContext) -> Outcome {
+        let _ = call;
+        self.judge(trailers)
+    }
 }
 
 impl<F: Fn(Option<&HeaderMap>) -> Outcome> JudgeTrailers for F {
@@ -280,7 +288,7 @@ impl<J: JudgeTrailers> Duty<J> {
         let Some(open) = duty.as_ref() else { return };
         let outcome = match open.settle.head() {
             Verdict::Now(outcome) => outcome,
-            Verdict::AtEnd => open.judge.judge(trailers),
+            Verdict::AtEnd => open.judge.judge_call(trailers, open.settle.context()),
         };
         Self::settle(duty, outcome);
     }
@@ -293,6 +301,8 @@ impl<J> Duty<J> {
         let Some(open) = duty.as_ref() else { return };
         let outcome = match open.settle.head() {
             Verdict::Now(outcome) if outcome.health == Health::Bad => outcome,
+            // Whoever knew the deadline of the caller hung up.
+            _ if open.settle.context().is_past_deadline() => Outcome::IGNORE,
             _ => Outcome::TRANSIENT,
         };
         Self::settle(duty, outcome);

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Recorder, Unit};
 
-use crate::classify::of_rejection;
 use crate::error::{CallError, Reason};
-use crate::outcome::Health;
+use crate::outcome::{Health, Outcome};
 use crate::source::Source;
 
 /// Calls that were let through, by outcome.
@@ -55,7 +54,7 @@ impl Ended {
         match result {
             Ok(_) => Self::Good,
             Err(error) => match error.rejected() {
-                Some(rejected) => of_rejection(rejected).health.into(),
+                Some(rejected) => Outcome::of_rejection(rejected).health.into(),
                 None => Self::Bad,
             },
         }

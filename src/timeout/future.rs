@@ -85,9 +85,13 @@ where
             }
         };
         if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
+            let late = result.as_ref().err().and_then(|error| this.limits.overrule(flight, error));
             flight.end(|| Ended::of(&result));
             this.timer.set(None);
-            return Poll::Ready(result);
+            return Poll::Ready(match late {
+                Some(rejected) => Err(rejected.into()),
+                None => result,
+            });
         }
         if flight.policy().is_none() {
             return Poll::Pending; // polled after it was ready
@@ -136,6 +140,22 @@ impl Limits {
     /// Whether not even a pending service is waited for.
     const fn are_nothing(&self) -> bool {
         self.limit == 0
+    }
+
+    /// The inner service failed. When the deadline of the caller has passed, it is that which the
+    /// caller is told of, not the word of whoever else knew the deadline and saw it first.
+    #[inline(never)]
+    fn overrule<E: CallError>(&self, flight: &mut Flight, error: &E) -> Option<Rejected> {
+        let over = match (self.deadline, error.rejected()) {
+            (Some(deadline), None) => deadline.is_past(),
+            // Our own limit, which went further in as the deadline.
+            (None, Some(rejected)) if rejected.reason() == Reason::DeadlineExceeded => {
+                let limit = Duration::from_nanos(self.limit);
+                flight.started.is_some_and(|at| time::now().saturating_duration_since(at) >= limit)
+            }
+            _ => false,
+        };
+        if over { self.expire(flight) } else { None }
     }
 
     /// The time is up.

@@ -8,6 +8,7 @@ mod budget;
 mod bulkhead;
 mod cancel;
 mod circuit_breaker;
+mod classify;
 mod compile;
 mod contract;
 mod coop;
