@@ -1,6 +1,6 @@
 //! How long a server asks us to stay away.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::HeaderMap;
 use http::header::{DATE, HeaderName, RETRY_AFTER};
@@ -31,8 +31,8 @@ const IN_MILLIS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
 /// | `2026-01-27T12:00:05Z` | a date (RFC 3339) |
 ///
 /// A point in time counts from the `Date` of the answer, or from our own clock if it has none. Of several
-/// hints of one kind the longest counts, and fractions are kept: asking earlier than told is never
-/// right. What cannot be read is no hint. There is no upper bound here; whoever follows a hint has
+/// limits with nothing left the longest reset counts, of several headers `Retry-After` the first.
+/// Fractions are kept: asking earlier than told is never right. What cannot be read is no hint. There is no upper bound here; whoever follows a hint has
 /// one.
 ///
 /// ```
@@ -55,7 +55,7 @@ pub fn hint(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What a `Retry-After` header says (RFC 9110 §10.2.3): seconds, with decimals as some servers send
-/// them, or a date. If there are several, the longest.
+/// them, or a date. If there are several, the first.
 ///
 /// A date counts from the `Date` of the same answer, or from our own clock if there is none; one in the
 /// past is no time at all. What is neither is `None`: there is no hint.
@@ -73,13 +73,9 @@ pub fn hint(headers: &HeaderMap) -> Option<Duration> {
 /// ```
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let read = |value: &str| {
-        decimal(value).map(duration).or_else(|| {
-            let date = httpdate::parse_http_date(value).ok()?;
-            Some(until(date, headers))
-        })
+        decimal(value).map(duration).or_else(|| Some(until(http_date(value)?, headers)))
     };
-    let values = headers.get_all(RETRY_AFTER).iter();
-    values.filter_map(|value| read(value.to_str().ok()?.trim())).max()
+    read(headers.get(RETRY_AFTER)?.to_str().ok()?.trim())
 }
 
 /// `RateLimit` of the IETF draft, in its present and its former form; of several policies with nothing
@@ -133,18 +129,21 @@ fn span_or_point(value: &str, headers: &HeaderMap) -> Option<Duration> {
             seconds if seconds >= EPOCH_LIKE => seconds,
             span => return Some(span),
         };
-        // Later than any date is as good as for ever.
-        let point = UNIX_EPOCH.checked_add(since_1970);
-        return Some(point.map_or(Duration::MAX, |point| until(point, headers)));
+        return Some(until(since_1970, headers));
     }
     span(value).or_else(|| Some(until(date(value)?, headers)))
 }
 
-/// From now to a point in time, by the clock of the server if it told its time.
-fn until(point: SystemTime, headers: &HeaderMap) -> Duration {
-    let told =
-        headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-    point.duration_since(told.unwrap_or_else(time::wall_clock)).unwrap_or(Duration::ZERO)
+/// From now to a point in time since 1970, by the clock of the server if it told its time.
+fn until(point: Duration, headers: &HeaderMap) -> Duration {
+    let told = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
+    let ours = || time::wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+    point.saturating_sub(told.unwrap_or_else(ours))
+}
+
+/// A date as HTTP has it, since 1970.
+fn http_date(value: &str) -> Option<Duration> {
+    httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()
 }
 
 /// Digits with or without decimals, in billionths, rounded up. More than fits is as good as for ever;
@@ -200,8 +199,8 @@ fn span(value: &str) -> Option<Duration> {
     (!value.is_empty()).then(|| duration(total))
 }
 
-/// A date of RFC 3339, as in `2026-01-27T12:00:05.25Z` and `…+01:00`.
-fn date(value: &str) -> Option<SystemTime> {
+/// A date of RFC 3339, as in `2026-01-27T12:00:05.25Z` and `…+01:00`, since 1970.
+fn date(value: &str) -> Option<Duration> {
     let (day, clock) = value.split_once(['T', 't', ' '])?;
     let (clock, east) = match clock.find(['Z', 'z', '+', '-']) {
         Some(at) if clock.len() == at + 1 => (&clock[..at], 0),
@@ -229,8 +228,7 @@ fn date(value: &str) -> Option<SystemTime> {
         years * 365 + years / 4 - years / 100 + years / 400 + (153 * months + 2) / 5 + day - 1;
     let seconds = (days - 719_468) * 86_400 + hour * 3600 + minute * 60;
     let seconds = i64::try_from(seconds).ok()?.checked_sub(east)?;
-    let since = Duration::from_secs(u64::try_from(seconds).ok()?).checked_add(second)?;
-    UNIX_EPOCH.checked_add(since)
+    Duration::from_secs(u64::try_from(seconds).ok()?).checked_add(second)
 }
 
 /// So many digits, and no more than `most`.

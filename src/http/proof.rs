@@ -18,22 +18,23 @@ pub(crate) const UNTOUCHED: Outcome =
     Outcome { again: Outcome::TRANSIENT.again, ..Outcome::IGNORE }.unsent();
 
 /// How errors begin that say that the request did not leave.
-const NEVER_LEFT: [&str; 4] = [
+const NEVER_LEFT: [&str; 2] = [
     // No connection came about: the name, the connection, or TLS.
     "hyper_util::client::legacy::Error(Connect",
     // hyper's connector, and tonic's.
     "ConnectError(",
-    // A connection ended before it took the request.
-    "hyper_util::client::legacy::Error(Canceled",
-    "hyper::Error(Canceled",
 ];
+
+/// How hyper's error begins that the body of a request broke off. What caused that is on the other side:
+/// in a proxy the connection of its caller, who must not decide what counts as unsent.
+const BODY_BROKE_OFF: [&str; 1] = ["hyper::Error(User(Body"];
 
 /// How errors begin that say that time ran out: of tonic, and of tokio and tower.
 const TIMED_OUT: [&str; 2] = ["TimeoutExpired(", "Elapsed("];
 
 /// Whether a client proves that nothing of a request was sent.
 pub(crate) fn never_left(error: &(dyn StdError + 'static)) -> bool {
-    causes(error).any(|cause| {
+    of_the_client(error).any(|cause| {
         // An unreachable host or network is not among them: a connection that was up ends so too,
         // when its route is gone for long enough.
         let refused = cause.downcast_ref().is_some_and(|error: &io::Error| {
@@ -47,7 +48,7 @@ pub(crate) fn never_left(error: &(dyn StdError + 'static)) -> bool {
 /// §8.7), or a `GOAWAY` that names an earlier stream (§6.8). h2 gives a `GOAWAY` as the error of those
 /// streams only that come after the last one it names, and of those that were opened later.
 pub(crate) fn is_untouched(error: &(dyn StdError + 'static)) -> bool {
-    causes(error).filter_map(|cause| cause.downcast_ref()).any(|error: &h2::Error| {
+    of_the_client(error).filter_map(|cause| cause.downcast_ref()).any(|error: &h2::Error| {
         let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
         error.is_remote() && (error.is_go_away() || refused)
     })
@@ -73,6 +74,13 @@ pub(crate) fn unreached(error: &(dyn StdError + 'static)) -> Option<SocketAddr> 
         let (_, rest) = shown.text().strip_prefix("ConnectError(\"")?.split_once("\", ")?;
         rest.split(", ").next()?.trim_end_matches(')').parse().ok()
     })
+}
+
+/// An error and its causes, as far as they are about the connection to the server.
+fn of_the_client<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    causes(error).take_while(|cause| !begins(*cause, &BODY_BROKE_OFF))
 }
 
 fn begins(error: &(dyn StdError + 'static), with: &[&str]) -> bool {

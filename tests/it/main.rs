@@ -20,7 +20,7 @@ mod finish;
 mod health;
 mod hooks;
 mod house;
-#[cfg(feature = "http2")]
+#[cfg(feature = "http")]
 mod http2;
 #[cfg(feature = "http")]
 mod http_bodies;

@@ -125,6 +125,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::OnRefusal: Copy;
         retry::Budget: Clone;
         retry::BudgetBuilder: Clone;
+        retry::BudgetConfig: Copy;
         retry::Withdrawal: ;
         Copied: Copy;
         retry::CopyBy<fn(&u32) -> Option<u32>>: Copy;
@@ -132,6 +133,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::Numbered<fn(&mut u32, u32), seawall::NoCarry>: Copy;
         seawall::Stop: Copy;
         seawall::Measure: Clone;
+        seawall::CallContext: Copy;
 
         // bulkhead
         BulkheadLayer: Clone;
@@ -175,6 +177,8 @@ fn public_types_can_be_sent_shared_and_printed() {
 
         // stack
         stack::ClientBuilder: Clone;
+        stack::ClientConfig: Clone;
+        stack::ClientHandle: Clone;
         stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
         stack::Client<Inner, seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
 
@@ -206,6 +210,8 @@ type Body = http_body_util::Full<bytes::Bytes>;
 fn public_types_of_http_can_be_sent_shared_and_printed() {
     table! {
         seawall::http::InExtensions: Copy;
+        seawall::http::InTimeoutHeader: Clone;
+        seawall::http::OverHttp2<seawall::http::HttpClassifier>: Copy;
         seawall::http::HttpClassifier: Copy;
         seawall::http::Replay: Clone;
         seawall::http::TimeoutHeader: Clone;
@@ -268,19 +274,12 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
     }
 }
 
-#[cfg(feature = "http2")]
-#[test]
-fn public_types_of_http2_can_be_sent_shared_and_printed() {
-    table! {
-        seawall::http::OverHttp2<seawall::http::HttpClassifier>: Copy;
-    }
-}
-
 #[cfg(feature = "reqwest")]
 #[test]
 fn public_types_of_reqwest_can_be_sent_shared_and_printed() {
     table! {
         seawall::reqwest::InTimeout: Copy;
+        seawall::reqwest::WithoutRedirects: Copy;
     }
 }
 

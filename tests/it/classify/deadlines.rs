@@ -18,7 +18,7 @@ use seawall::{Call, CallError, Deadline, Error, Reason};
 use tokio::time::sleep;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
-use super::{TRIP, gathered};
+use super::{gathered, trip};
 use crate::scene::{ms, now};
 
 const LEFT: HeaderName = HeaderName::from_static("x-timeout-ms");
@@ -40,7 +40,7 @@ fn ask(deadline: Option<Duration>) -> Request<String> {
 /// How many failures it makes of a status that comes so late.
 async fn failures_of(status: u16, after: Duration, deadline: Option<Duration>) -> u32 {
     let breaker = CircuitBreakerLayer::builder("x")
-        .trip(TRIP)
+        .trip(trip())
         .classify(HttpClassifier)
         .carry(InExtensions)
         .build()
@@ -64,7 +64,8 @@ async fn a_timeout_that_the_callers_deadline_caused_is_silent() {
             assert_eq!(failures, 0, "{status} after {after} of {deadline} ms");
         }
         // Somebody else's limit, or a hang.
-        for (after, deadline) in [(1, Some(200)), (100, Some(200)), (1000, Some(2000)), (200, None)] {
+        for (after, deadline) in [(1, Some(200)), (100, Some(200)), (1000, Some(2000)), (200, None)]
+        {
             let failures = failures_of(status, ms(after), deadline.map(ms)).await;
             assert_eq!(failures, 1, "{status} after {after} of {deadline:?} ms");
         }
@@ -79,7 +80,7 @@ async fn a_timeout_that_the_callers_deadline_caused_is_silent() {
 async fn a_body_that_breaks_off_at_the_callers_deadline_is_silent() {
     for (deadline, failures) in [(Some(200), 0), (Some(201), 1), (None, 1)] {
         let breaker = CircuitBreakerLayer::builder("x")
-            .trip(TRIP)
+            .trip(trip())
             .classify(HttpClassifier)
             .carry(InExtensions)
             .finish(AtEnd)
@@ -105,12 +106,8 @@ type Told = Arc<Mutex<Vec<Option<u64>>>>;
 /// Writes down what it is told of the time left, and is busy.
 fn listening(
     told: &Told,
-) -> impl Service<
-    Request<String>,
-    Response = Response<Full<Bytes>>,
-    Error = io::Error,
-    Future: Send,
-> + Clone
+) -> impl Service<Request<String>, Response = Response<Full<Bytes>>, Error = io::Error, Future: Send>
++ Clone
 + use<> {
     let told = Arc::clone(told);
     service_fn(move |request: Request<String>| {
@@ -225,9 +222,10 @@ async fn a_hang_ends_with_the_header_whatever_the_number_of_attempts() {
             .build()
             .unwrap();
         let breaker = layers.breaker();
-        let service = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(service_fn(
-            |_: Request<String>| std::future::pending::<Result<Response<()>, io::Error>>(),
-        ));
+        let service =
+            ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(service_fn(
+                |_: Request<String>| std::future::pending::<Result<Response<()>, io::Error>>(),
+            ));
         let mut request = ask(extension);
         request.headers_mut().insert(LEFT, millis.parse().unwrap());
         let began = now();

@@ -26,7 +26,9 @@ use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use crate::scene::ms;
 
 /// Opens after three failures in a row.
-pub(crate) const TRIP: Trip = Trip::consecutive(3);
+pub(crate) fn trip() -> Trip {
+    Trip::consecutive(3)
+}
 
 /// Where the stops of a retry are written down.
 pub(crate) type Stops = Arc<Mutex<Vec<(u32, Stop)>>>;
@@ -64,7 +66,7 @@ async fn one_closure_judges_whole_results() {
         Err(_) => Outcome::TRANSIENT,
     };
     let breaker =
-        CircuitBreakerLayer::builder("x").trip(TRIP).classify_result(judge).build().unwrap();
+        CircuitBreakerLayer::builder("x").trip(trip()).classify_result(judge).build().unwrap();
     let count = || gathered(&breaker.handle());
     let _ = breaker.run(|| async { Ok::<_, Fail>(13) }).await;
     assert_eq!(count(), 1);
@@ -74,11 +76,13 @@ async fn one_closure_judges_whole_results() {
     assert_eq!(count(), 1);
 
     // The same over the error of the stack, and a verdict for an outcome.
-    let whole = |result: Result<&u32, &Fail>| Verdict::from(match result {
-        Ok(_) => Outcome::SUCCESS,
-        Err(Error::Inner(_)) => Outcome::FAILURE,
-        Err(Error::Rejected(_)) => panic!("rejections are judged before"),
-    });
+    let whole = |result: Result<&u32, &Fail>| {
+        Verdict::from(match result {
+            Ok(_) => Outcome::SUCCESS,
+            Err(Error::Inner(_)) => Outcome::FAILURE,
+            Err(Error::Rejected(_)) => panic!("rejections are judged before"),
+        })
+    };
     let stops = Stops::default();
     let retry = RetryLayer::builder("x")
         .backoff(Backoff::none())
@@ -102,8 +106,8 @@ async fn a_closure_sees_the_innermost_error_or_that_of_the_stack() {
         Error::Inner(error) => inner(error),
         Error::Rejected(_) => panic!("rejections are judged before"),
     };
-    let one = CircuitBreakerLayer::builder("x").trip(TRIP).classify_error(inner).build().unwrap();
-    let two = CircuitBreakerLayer::builder("x").trip(TRIP).classify_error(outer).build().unwrap();
+    let one = CircuitBreakerLayer::builder("x").trip(trip()).classify_error(inner).build().unwrap();
+    let two = CircuitBreakerLayer::builder("x").trip(trip()).classify_error(outer).build().unwrap();
     for _ in 0..10 {
         let _ = one.run(|| async { failed(ErrorKind::NotFound) }).await;
         let _ = two.run(|| async { failed(ErrorKind::NotFound) }).await;
@@ -139,7 +143,8 @@ async fn a_refusal_inside_a_foreign_error_is_silent_and_ends_the_retry() {
     macro_rules! check {
         ($wrap:expr, $classify:expr) => {
             let stops = Stops::default();
-            let breaker = CircuitBreakerLayer::builder("x").trip(TRIP).classify($classify).build();
+            let breaker =
+                CircuitBreakerLayer::builder("x").trip(trip()).classify($classify).build();
             let breaker = breaker.unwrap();
             let retry = RetryLayer::builder("x")
                 .classify($classify)
@@ -186,7 +191,7 @@ impl<T> Classify<T, Fail> for Own {
 #[tokio::test(start_paused = true)]
 async fn no_closure_hears_of_a_refusal() {
     let breaker = CircuitBreakerLayer::builder("x")
-        .trip(TRIP)
+        .trip(trip())
         .classify_error(|_: &io::Error| -> Outcome { panic!("this is no word of the dependency") })
         .build()
         .unwrap();
@@ -204,7 +209,7 @@ async fn a_refusal_behind_a_buffer_is_silent() {
         Err::<u32, BoxError>(refused().await)
     }));
     let buffer = Buffer::new(refusing, 1);
-    let breaker = CircuitBreakerLayer::builder("x").trip(TRIP).build().unwrap();
+    let breaker = CircuitBreakerLayer::builder("x").trip(trip()).build().unwrap();
     let service = ServiceBuilder::new().layer(breaker.clone()).service(buffer);
     for _ in 0..3 {
         assert!(service.clone().oneshot(1).await.is_err());
@@ -217,15 +222,13 @@ async fn a_refusal_behind_a_buffer_is_silent() {
 // field F3: somebody further in knows the deadline too, and says so first.
 #[tokio::test(start_paused = true)]
 async fn what_ends_at_the_deadline_of_the_caller_is_silent() {
-    let breaker =
-        CircuitBreakerLayer::builder("x").trip(TRIP).carry(InCarried).build().unwrap();
-    let service = ServiceBuilder::new()
-        .layer(breaker.clone())
-        .map_err(Error::Inner)
-        .service(service_fn(|request: Carried<u64>| async move {
+    let breaker = CircuitBreakerLayer::builder("x").trip(trip()).carry(InCarried).build().unwrap();
+    let service = ServiceBuilder::new().layer(breaker.clone()).map_err(Error::Inner).service(
+        service_fn(|request: Carried<u64>| async move {
             sleep(ms(request.request)).await;
             Err::<(), _>(io::Error::other("the driver gave up"))
-        }));
+        }),
+    );
     let call = |takes: u64, deadline: Option<Duration>| {
         let mut request = Carried::from(takes);
         request.call.deadline = deadline.map(Deadline::after);
@@ -244,8 +247,7 @@ async fn what_ends_at_the_deadline_of_the_caller_is_silent() {
 // field F3: the limit of the stack itself is no deadline of a caller.
 #[tokio::test(start_paused = true)]
 async fn a_hang_until_the_limit_of_the_stack_is_evidence() {
-    let breaker =
-        CircuitBreakerLayer::builder("x").trip(TRIP).carry(InCarried).build().unwrap();
+    let breaker = CircuitBreakerLayer::builder("x").trip(trip()).carry(InCarried).build().unwrap();
     let limit = |millis| TimeoutLayer::builder("x").limit(ms(millis)).carry(InCarried);
     for inner in [100, 1000] {
         let service = ServiceBuilder::new()

@@ -20,6 +20,8 @@ use crate::scene::ms;
 
 type Failure = Error<reqwest::Error>;
 
+const SILENCE: &[(&str, Duration)] = &[("", Duration::from_secs(3600))];
+
 fn builder() -> ClientBuilder {
     Client::builder().retry(reqwest::retry::never()).no_proxy()
 }
@@ -73,8 +75,7 @@ async fn the_limit_of_an_attempt_is_no_timeout_of_reqwest() {
     let (service, told) = noting();
     let request = || client().get("http://x/");
     let take = || std::mem::take(&mut *told.lock().unwrap());
-    let layers =
-        web::client("x").attempt_timeout(ms(100)).deadline(ms(5000)).build().unwrap();
+    let layers = web::client("x").attempt_timeout(ms(100)).deadline(ms(5000)).build().unwrap();
     let ready = ServiceBuilder::new().layer(layers).service(service.clone());
     let _ = ready.clone().oneshot(request().build().unwrap()).await;
     let seen = take();
@@ -86,10 +87,8 @@ async fn the_limit_of_an_attempt_is_no_timeout_of_reqwest() {
     let retry = RetryLayer::builder("x").attempts(2).backoff(Backoff::none());
     let retry = retry.classify(HttpClassifier).copy_with(Replay::default()).carry(InTimeout);
     let attempt = TimeoutLayer::builder("x").limit(ms(100)).carry(InTimeout).build().unwrap();
-    let by_hand = ServiceBuilder::new()
-        .layer(retry.build().unwrap())
-        .layer(attempt)
-        .service(service);
+    let by_hand =
+        ServiceBuilder::new().layer(retry.build().unwrap()).layer(attempt).service(service);
     let _ = by_hand.clone().oneshot(request().build().unwrap()).await;
     assert_eq!(take(), [None, None]);
     let _ = by_hand.oneshot(request().timeout(ms(1000)).build().unwrap()).await;
@@ -114,7 +113,7 @@ async fn a_body_that_takes_longer_than_an_attempt_may_is_whole() {
 // field F2: whoever matches on it finds it.
 #[tokio::test]
 async fn an_attempt_that_hangs_is_told_as_timed_out() {
-    let server = server(&[("", Duration::from_secs(3600))]).await;
+    let server = server(SILENCE).await;
     let layers = web::client("x").attempt_timeout(ms(50)).deadline(Duration::from_secs(60));
     let api = ServiceBuilder::new()
         .layer(layers.build().unwrap())
@@ -122,13 +121,16 @@ async fn an_attempt_that_hangs_is_told_as_timed_out() {
         .service(client());
     let request = client().get(format!("http://{server}/")).build().unwrap();
     let error = api.oneshot(request).await.unwrap_err();
-    assert!(matches!(&error, Error::Rejected(why) if why.reason() == Reason::TimedOut), "{error:?}");
+    assert!(
+        matches!(&error, Error::Rejected(why) if why.reason() == Reason::TimedOut),
+        "{error:?}"
+    );
 }
 
 // field F3
 #[tokio::test]
 async fn callers_in_a_hurry_do_not_open_the_circuit_for_others() {
-    let server = server(&[("", Duration::from_secs(3600))]).await;
+    let server = server(SILENCE).await;
     let layers = web::client("x").attempt_timeout(Duration::from_secs(50));
     let layers = layers.deadline(Duration::from_secs(60)).build().unwrap();
     let breaker = layers.breaker();
@@ -144,7 +146,7 @@ async fn callers_in_a_hurry_do_not_open_the_circuit_for_others() {
     let breaker = seawall::circuit_breaker::CircuitBreakerLayer::builder("x")
         .classify(HttpClassifier)
         .carry(InTimeout)
-        .trip(super::TRIP)
+        .trip(super::trip())
         .build()
         .unwrap();
     let alone =
@@ -176,7 +178,7 @@ async fn a_connection_that_a_layer_refused_is_no_evidence() {
     // A closure of one's own never hears of it.
     let breaker = seawall::circuit_breaker::CircuitBreakerLayer::builder("x")
         .classify_error(|error: &reqwest::Error| panic!("{error} is no word of the server"))
-        .trip(super::TRIP)
+        .trip(super::trip())
         .build()
         .unwrap();
     let api = ServiceBuilder::new().layer(breaker.clone()).map_err(Error::Inner).service(client);
@@ -218,9 +220,8 @@ async fn a_post_that_could_not_connect_is_repeated() {
     assert_eq!(of(format!("http://localhost:{}/x?y#z", gone.port())).await, exhausted);
 
     // By name nobody knows of which hop it is, but if there is only one.
-    let named = |policy| {
-        builder().redirect(policy).resolve("orders.example", gone).build().unwrap()
-    };
+    let named =
+        |policy| builder().redirect(policy).resolve("orders.example", gone).build().unwrap();
     let url = || format!("http://orders.example:{}/", gone.port());
     let follows = named(reqwest::redirect::Policy::default());
     assert_eq!(attempts_of_post(follows, url(), HttpClassifier).await, (1, Stop::NoCopy));
@@ -233,7 +234,8 @@ async fn a_post_that_could_not_connect_is_repeated() {
 async fn a_post_whose_redirect_led_nowhere_is_sent_once() {
     for status in [301, 303, 307, 308] {
         let gone = nobody().await;
-        let head = format!("HTTP/1.1 {status} X\r\nlocation: http://{gone}/\r\ncontent-length: 0\r\n\r\n");
+        let head =
+            format!("HTTP/1.1 {status} X\r\nlocation: http://{gone}/\r\ncontent-length: 0\r\n\r\n");
         let pieces: &[(&'static str, Duration)] = &[(head.leak(), ms(0))];
         let server = server(Box::leak(pieces.into())).await;
         let sent = attempts_of_post(client(), format!("http://{server}/"), HttpClassifier).await;

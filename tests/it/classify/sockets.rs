@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use seawall::retry::{self, Backoff};
 use seawall::{Error, State, Stop, http as web};
@@ -47,11 +47,13 @@ async fn a_post_for_which_no_connection_came_about_is_repeated() {
     let nowhere = service_fn(|_: Name| async {
         Err::<std::vec::IntoIter<std::net::SocketAddr>, _>(io::Error::other("no such name"))
     });
-    let lost = Client::builder(TokioExecutor::new()).build(HttpConnector::new_with_resolver(nowhere));
+    let lost =
+        Client::builder(TokioExecutor::new()).build(HttpConnector::new_with_resolver(nowhere));
     assert_eq!(stop_of(lost, post("http://orders.example/")).await, exhausted);
 
-    let untrusted = service_fn(|_: http::Uri| async {
-        Err::<TokioIo<TcpStream>, _>(io::Error::other("the certificate is not to be trusted"))
+    let untrusted = service_fn(|_: http::Uri| {
+        let error = io::Error::other("the certificate is not to be trusted");
+        std::future::ready(Err::<TokioIo<TcpStream>, _>(error))
     });
     let wary = Client::builder(TokioExecutor::new()).build(untrusted);
     assert_eq!(stop_of(wary, post("http://orders.example/")).await, exhausted);
