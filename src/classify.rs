@@ -190,7 +190,7 @@ impl Outcome {
     /// | reason | means |
     /// | --- | --- |
     /// | [`TimedOut`](Reason::TimedOut) | [`TRANSIENT`](Self::TRANSIENT) |
-    /// | [`DeadlineExceeded`](Reason::DeadlineExceeded) | [`IGNORE`](Self::IGNORE) |
+    /// | [`DeadlineExceeded`](Reason::DeadlineExceeded), [`RequestTimeout`](Reason::RequestTimeout), [`RequestBroken`](Reason::RequestBroken): the caller is to blame | [`IGNORE`](Self::IGNORE) |
     /// | every other: the call was [refused](Self::refused) | `Silent`, [unsent](Self::unsent); may be asked again, after [`retry_after`](Rejected::retry_after) |
     ///
     /// A [retry](crate::retry) that sees a refusal stops with
@@ -212,7 +212,9 @@ impl Outcome {
     pub fn of_rejection(rejected: &Rejected) -> Self {
         match rejected.reason() {
             Reason::TimedOut => Self::TRANSIENT,
-            Reason::DeadlineExceeded => Self::IGNORE,
+            Reason::DeadlineExceeded | Reason::RequestTimeout | Reason::RequestBroken => {
+                Self::IGNORE
+            }
             _ => {
                 let again = Self { again: Self::TRANSIENT.again, refused: true, ..Self::IGNORE };
                 rejected.retry_after().map_or(again, |delay| again.after(delay)).unsent()

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::context::Measure;
 use crate::time;
+use crate::upload::Upload;
 
 /// Makes a copy of a request, or declines.
 ///
@@ -268,6 +269,8 @@ pub struct Call {
     pub measure: Option<Measure>,
     /// Where a layer of this process cut the deadline to its own limit, so that the two are told apart.
     pub(crate) cut: Option<Cut>,
+    /// How far the body of the request has got, if it is still on its way.
+    pub(crate) upload: Option<Upload>,
 }
 
 /// A deadline that a layer set, and the one that the caller had set before.

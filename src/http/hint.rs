@@ -12,7 +12,7 @@ use crate::time;
 const EPOCH_LIKE: Duration = Duration::from_secs(1_000_000_000);
 /// From this number on a point in time is told in milliseconds: as seconds it is the year 33658.
 const EPOCH_MILLIS: Duration = Duration::from_secs(1_000_000_000_000);
-/// `Retry-After` in milliseconds, as Azure and OpenAI send it.
+/// `Retry-After` in milliseconds, as Azure and others send it.
 const IN_MILLIS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
 
 /// How long the server asks us to stay away: its [`Retry-After`](retry_after) or

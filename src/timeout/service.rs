@@ -9,6 +9,7 @@ use tower::Service;
 
 use super::future::{Limits, ResponseFuture};
 use super::policy::{Flight, Policy};
+use super::uploading::Uploading;
 use crate::error::{CallError, Measured, Reason};
 use crate::request::{Carry, Deadline};
 use crate::shell::gate::Gate;
@@ -114,7 +115,7 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let readied = self.said.take();
         let own = self.hooks.limit.limit_of(&request).map_or(self.gate.limit(), nanos);
-        let limits = self.hooks.limits(&mut request, own);
+        let (limits, uploading) = self.hooks.limits(&mut request, own);
         let refusal = match self.gate.enter() {
             Some(lane) if !limits.deadline.is_some_and(|deadline| deadline.is_past()) => {
                 let flight = Flight::new(lane);
@@ -123,7 +124,7 @@ where
                 } else {
                     Oneshot::waiting(self.inner.clone(), request)
                 };
-                return ResponseFuture::flying(flight, attempt, limits);
+                return ResponseFuture::flying(flight, attempt, limits, uploading);
             }
             Some(_) => Reason::DeadlineExceeded,
             None => Reason::Draining,
@@ -141,16 +142,18 @@ impl<L, K> Hooks<L, K> {
     /// The limit of a whole call goes in as its deadline. That of an attempt does not: it ends with the
     /// head of the answer, and whoever is told a deadline ends the body by it too.
     #[inline]
-    fn limits<Req>(&self, request: &mut Req, own: u64) -> Limits
+    fn limits<Req>(&self, request: &mut Req, own: u64) -> (Limits, Option<Uploading>)
     where
         K: Carry<Req>,
     {
         let mut limits = Limits { limit: own, deadline: None };
         if !self.carry.carries() {
-            return limits;
+            return (limits, None);
         }
         let mut call = self.carry.read(request);
         limits.deadline = call.deadline;
+        let upload = call.upload.clone();
+        let uploading = Uploading::of(upload, call.deadline).filter(|_| own != u64::MAX);
         if let (Some(ours), 0 | 1) = (call.own_deadline(), call.attempt) {
             // The limit of a layer further out: a first attempt that hangs until then has hung.
             if !ours.is_past() {
@@ -162,14 +165,15 @@ impl<L, K> Hooks<L, K> {
             LimitOn::Attempt => false,
             LimitOn::Whole => true,
         };
-        if own != u64::MAX && of_call {
+        // How long a body will be on its way is not known, so neither is when our limit will end it.
+        if own != u64::MAX && of_call && uploading.is_none() {
             let limit = Deadline::after(Duration::from_nanos(own));
             call.cut_to(limit, self.of == LimitOn::Whole);
         }
         if call.deadline.is_some() {
             self.carry.write(request, &call);
         }
-        limits
+        (limits, uploading)
     }
 }
 

@@ -279,7 +279,7 @@ async fn a_call_for_which_no_connection_came_about_is_repeated() {
 #[tokio::test]
 async fn a_connection_that_a_layer_refused_ends_the_retry() {
     let full = seawall::bulkhead::BulkheadLayer::builder("x").limit(1).queue(0).build().unwrap();
-    let _held = full.run(|| std::future::pending::<Result<(), tower::BoxError>>());
+    let _held = full.run(std::future::pending::<Result<(), tower::BoxError>>);
     let refused =
         tower::ServiceBuilder::new().layer(full).service(service_fn(|_: http::Uri| async {
             Err::<hyper_util::rt::TokioIo<tokio::net::TcpStream>, tower::BoxError>(
@@ -307,4 +307,40 @@ fn the_delay_in_the_details_of_a_status_is_heeded() {
     assert_eq!(of("5", &[]), Outcome::SUCCESS.into());
     let pushed = of("14", &[("grpc-retry-pushback-ms", "300000")]);
     assert_eq!(pushed, Outcome::TRANSIENT.after(after(300)).into());
+}
+
+// Failures that are told after an early head: in trailers, and in grpc-web as the end of the body.
+#[tokio::test]
+async fn trailers_in_the_body_decide_too() {
+    const OK: &[u8] = b"\0\0\0\0\x03one\x80\0\0\0\x0fgrpc-status: 0\n";
+    const BROKEN: &[u8] = b"\0\0\0\0\x03one\x80\0\0\0\x10grpc-status: 14\n";
+    const TEXT: &[u8] = b"AAAAAANvbmU=gAAAABBncnBjLXN0YXR1czoxNA0K";
+    let web = "application/grpc-web+proto";
+    for (kind, body, failures) in [
+        (web, OK, 0),
+        (web, BROKEN, 1),
+        (web, &OK[..8], 1),
+        ("application/grpc-web-text", TEXT, 1),
+        ("application/grpc", OK, 1), // whose trailers are none of the body
+    ] {
+        let breaker = CircuitBreakerLayer::builder("peer")
+            .trip(Trip::consecutive(3))
+            .classify(GrpcClassifier)
+            .finish(at_trailers())
+            .build()
+            .unwrap();
+        let service = ServiceBuilder::new()
+            .layer(breaker.clone())
+            .map_err(Error::<Infallible>::Inner)
+            .service(service_fn(move |_: http::Request<()>| async move {
+                let body = http_body_util::Full::new(bytes::Bytes::from_static(body));
+                Ok(http::Response::builder().header("content-type", kind).body(body).unwrap())
+            }));
+        let answer = service.oneshot(http::Request::new(())).await.unwrap();
+        http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
+        let Measured::Count { observed, .. } = breaker.handle().snapshot().gathered else {
+            panic!("a count")
+        };
+        assert_eq!(observed, failures, "{kind}");
+    }
 }

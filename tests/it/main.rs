@@ -47,3 +47,5 @@ mod subjects;
 mod support;
 mod timeout;
 mod types;
+#[cfg(feature = "http")]
+mod uploads;

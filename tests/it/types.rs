@@ -211,6 +211,7 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
     table! {
         seawall::http::InExtensions: Copy;
         seawall::http::InTimeoutHeader: Clone;
+        seawall::http::TrailersInBody: Clone;
         seawall::http::OverHttp2<seawall::http::HttpClassifier>: Copy;
         seawall::http::HttpClassifier: Copy;
         seawall::http::Replay: Clone;
@@ -248,6 +249,8 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::body_timeout::BodyTimeoutLayer: Clone;
         seawall::http::body_timeout::Builder: Clone;
         seawall::http::body_timeout::BodyTimeout<Inner>: Clone;
+        seawall::http::body_timeout::RequestBodyTimeoutLayer: Clone;
+        seawall::http::body_timeout::RequestBodyTimeout<Inner>: Clone;
         seawall::http::body_timeout::ResponseFuture<Ready<()>>: ;
         seawall::http::body_timeout::BodyTimeoutHandle: Clone;
         seawall::http::body_timeout::Config: Copy;

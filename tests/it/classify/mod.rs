@@ -133,7 +133,7 @@ async fn a_closure_sees_the_innermost_error_or_that_of_the_stack() {
 /// A call that a full bulkhead refuses.
 async fn refused() -> BoxError {
     let full = BulkheadLayer::builder("connections").limit(1).queue(0).build().unwrap();
-    let _held = full.run(|| std::future::pending::<Result<(), BoxError>>());
+    let _held = full.run(std::future::pending::<Result<(), BoxError>>);
     full.run(|| async { Ok::<(), BoxError>(()) }).await.unwrap_err()
 }
 

@@ -19,6 +19,7 @@ use super::{Stops, stops_into};
 use crate::scene::ms;
 
 type Failure = Error<reqwest::Error>;
+type Told = Arc<Mutex<Vec<Option<Duration>>>>;
 
 const SILENCE: &[(&str, Duration)] = &[("", Duration::from_secs(3600))];
 
@@ -55,11 +56,9 @@ async fn nobody() -> SocketAddr {
 }
 
 /// A client that answers at once, and what each request said of its time.
-fn noting() -> (
-    impl Service<Request, Response = Response, Error = Failure, Future: Send> + Clone,
-    Arc<Mutex<Vec<Option<Duration>>>>,
-) {
-    let told = Arc::new(Mutex::new(Vec::new()));
+fn noting()
+-> (impl Service<Request, Response = Response, Error = Failure, Future: Send> + Clone, Told) {
+    let told = Told::default();
     let books = Arc::clone(&told);
     let service = service_fn(move |request: Request| {
         books.lock().unwrap().push(request.timeout().copied());
@@ -163,7 +162,7 @@ async fn callers_in_a_hurry_do_not_open_the_circuit_for_others() {
 #[tokio::test]
 async fn a_connection_that_a_layer_refused_is_no_evidence() {
     let full = BulkheadLayer::builder("connections").limit(1).queue(0).build().unwrap();
-    let _held = full.run(|| std::future::pending::<Result<(), BoxError>>());
+    let _held = full.run(std::future::pending::<Result<(), BoxError>>);
     let client = builder().connector_layer(full).build().unwrap();
     let stops = Stops::default();
     let layers = web::client("x").observe(stops_into(&stops)).build().unwrap();
