@@ -2,6 +2,8 @@
 
 use super::*;
 
+use tower::BoxError;
+
 #[test]
 fn a_rejection_is_small() {
     assert!(size_of::<Rejected>() <= 48, "{}", size_of::<Rejected>());

@@ -5,6 +5,7 @@
 mod breaker;
 mod deadline;
 mod health;
+mod letter;
 mod raw;
 mod refusals;
 mod retry;
