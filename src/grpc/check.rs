@@ -9,7 +9,7 @@ use http_body_util::Full;
 use tower::{BoxError, Service, ServiceExt};
 
 use super::classify::Code;
-use super::messages::{Messages, told};
+use super::messages::{Messages, read_message, told};
 use super::proto::{self, Serving};
 use crate::health::{Builder, Told};
 
@@ -193,8 +193,8 @@ fn said(message: &[u8]) -> Result<Said, String> {
 
 /// The code, and what the server has to say to it.
 fn refusal(code: Code, headers: &HeaderMap) -> String {
-    let message = headers.get("grpc-message").and_then(|message| message.to_str().ok());
-    let message: String = message.unwrap_or_default().chars().take(MESSAGE).collect();
+    let message = headers.get("grpc-message").map(read_message).unwrap_or_default();
+    let message: String = message.chars().take(MESSAGE).collect();
     if message.is_empty() {
         format!("answered with grpc-status {code}")
     } else {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tower::BoxError;
@@ -79,4 +79,65 @@ pub(super) fn told(error: impl Into<BoxError>) -> String {
         }
     }
     said
+}
+
+// ===== the words beside a code =====
+
+/// Reads a `grpc-message`, in which all but printable ASCII stands as `%` and two digits of hex. What is not
+/// well formed is left as it is, and what is no text is replaced, as the protocol asks for.
+pub(super) fn read_message(value: &HeaderValue) -> String {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
+    let mut rest = value.as_bytes();
+    let mut bytes = Vec::with_capacity(rest.len());
+    while let [first, after @ ..] = rest {
+        match (first, after) {
+            (b'%', [high, low, after @ ..]) if digit(high).is_some() && digit(low).is_some() => {
+                bytes.push(digit(high).unwrap_or(0) << 4 | digit(low).unwrap_or(0));
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Writes a `grpc-message`.
+pub(super) fn write_message(text: &str) -> HeaderValue {
+    use fmt::Write as _;
+
+    let mut written = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte != b'%' && (b' '..=b'~').contains(&byte) {
+            written.push(char::from(byte));
+        } else {
+            let _ = write!(written, "%{byte:02X}"); // to a string: it cannot fail
+        }
+    }
+    HeaderValue::try_from(written).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    // field S4
+    #[test]
+    fn messages_are_percent_encoded() {
+        let read = |value: &'static str| read_message(&HeaderValue::from_static(value));
+        assert_eq!(read("service%20%C3%BCber%0Alast"), "service \u{fc}ber\nlast");
+        assert_eq!(read("100% sure, 5%, %zz, %4"), "100% sure, 5%, %zz, %4");
+        assert_eq!(read("%ff"), "\u{fffd}");
+        assert_eq!(write_message("50% \u{fc}ber\n"), "50%25 %C3%BCber%0A");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(text in ".{0,60}") {
+            prop_assert_eq!(read_message(&write_message(&text)), text);
+        }
+    }
 }

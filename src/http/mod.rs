@@ -29,17 +29,19 @@ mod check;
 mod classify;
 mod client;
 mod deadline;
-mod edge;
+pub(crate) mod edge;
 mod endpoint;
 mod health;
 mod hint;
 mod key;
+pub(crate) mod manners;
 #[cfg(feature = "http2")]
 mod over_http2;
 mod refusals;
 mod replay;
 mod replay_body;
 mod respond;
+mod response_body;
 mod server;
 
 pub mod body_timeout;
@@ -59,6 +61,7 @@ pub use endpoint::HealthEndpoint;
 pub use health::health_response;
 pub use hint::{hint, retry_after};
 pub use key::{authority, path};
+pub use manners::{Asked, RETRY_AFTER_REFUSAL};
 #[cfg(feature = "http2")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http2")))]
 pub use over_http2::OverHttp2;
@@ -66,6 +69,8 @@ pub use refusals::{Refusals, RefusalsFuture, RefusalsLayer};
 pub use replay::{Replay, ReplayableBody};
 pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, ReplayError};
 pub use respond::{
-    Problem, Render, RenderBy, Respond, RespondLayer, ResponseFuture, rejection_response, status_of,
+    Problem, Render, RenderBy, RenderBytes, Respond, RespondLayer, ResponseFuture,
+    rejection_response, status_of,
 };
+pub use response_body::ResponseBody;
 pub use server::{SERVER_DEADLINE, Server, ServerBuilder, ServerLayer, server};

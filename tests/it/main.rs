@@ -1,6 +1,8 @@
 //! What users rely on, through the public API, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that panics is a test that fails
 
+#[cfg(feature = "http")]
+mod any_body;
 mod api;
 #[cfg(feature = "http")]
 mod axum;
@@ -33,6 +35,8 @@ mod readiness;
 #[cfg(feature = "http")]
 mod ready_made;
 mod refusals;
+#[cfg(feature = "http")]
+mod refused_answers;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod retry;
