@@ -38,6 +38,7 @@ pub(crate) mod manners;
 #[cfg(feature = "http2")]
 mod over_http2;
 mod refusals;
+mod render;
 mod replay;
 mod replay_body;
 mod respond;
@@ -66,11 +67,9 @@ pub use manners::{Asked, RETRY_AFTER_REFUSAL};
 #[cfg_attr(docsrs, doc(cfg(feature = "http2")))]
 pub use over_http2::OverHttp2;
 pub use refusals::{Refusals, RefusalsFuture, RefusalsLayer};
+pub use render::{Problem, Render, RenderBy, RenderBytes, rejection_response, status_of};
 pub use replay::{Replay, ReplayableBody};
 pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, ReplayError};
-pub use respond::{
-    Problem, Render, RenderBy, RenderBytes, Respond, RespondLayer, ResponseFuture,
-    rejection_response, status_of,
-};
+pub use respond::{Respond, RespondLayer, ResponseFuture};
 pub use response_body::ResponseBody;
 pub use server::{SERVER_DEADLINE, Server, ServerBuilder, ServerLayer, server};

@@ -26,7 +26,7 @@ const FLOOR: Duration = Duration::from_millis(50);
 const CAP: Duration = Duration::from_secs(10);
 
 /// What is left of these headers behind `edge`, and what was read from them.
-fn behind(edge: &EdgeLayer, headers: HeaderMap) -> (HeaderMap, Call) {
+pub(crate) fn behind(edge: &EdgeLayer, headers: HeaderMap) -> (HeaderMap, Call) {
     let mut request = Request::new(());
     *request.headers_mut() = headers;
     let see = service_fn(|request: Request<()>| async move {
@@ -350,48 +350,6 @@ async fn at_the_bottom(edge: EdgeLayer) -> usize {
     }
     RecordBodyLayer::default().layer(stack).oneshot(ask()).await.unwrap();
     saw.lock().unwrap().len()
-}
-
-// field F21: what is handed on to the handler is not acted on by us, unless it was switched on.
-#[tokio::test]
-async fn what_passes_through_is_believed_by_no_layer() {
-    let sent: Vec<(_, &[u8])> = vec![
-        ("idempotency-key", b"k"),
-        ("priority", b"u=0"),
-        ("grpc-timeout", b"1m"),
-        ("grpc-previous-rpc-attempts", b"7"),
-        ("x-envoy-max-retries", b"9"),
-    ];
-    let sent = || headers::<5>(sent.clone().try_into().unwrap());
-    let (left, call) = behind(&EdgeLayer::pass_through(), sent());
-    assert_eq!(left, sent());
-    assert!(call.deadline.is_none() && call.prior == 0);
-    let (left, _) = behind(&EdgeLayer::pass_through().strip(Replay::IDEMPOTENCY_KEY), sent());
-    assert_eq!(left.len(), 4);
-
-    let attempts = async |edge: EdgeLayer| {
-        let tried = Arc::new(Mutex::new(0));
-        let count = Arc::clone(&tried);
-        let retry = RetryLayer::builder("x")
-            .classify(HttpClassifier)
-            .copy_with(Replay::default().key_header(Replay::IDEMPOTENCY_KEY))
-            .backoff(Backoff::none())
-            .build()
-            .unwrap();
-        let stack = ServiceBuilder::new().layer(edge).layer(retry).map_err(Error::Inner).service(
-            service_fn(move |_: Request<()>| {
-                *count.lock().unwrap() += 1;
-                let answer = Response::builder().status(503).body(()).unwrap();
-                async move { Ok::<_, Infallible>(answer) }
-            }),
-        );
-        let request = Request::post("/").header("idempotency-key", "k").body(()).unwrap();
-        stack.oneshot(request).await.unwrap();
-        *tried.lock().unwrap()
-    };
-    assert_eq!(attempts(EdgeLayer::pass_through()).await, 1);
-    assert_eq!(attempts(EdgeLayer::pass_through().key(Replay::IDEMPOTENCY_KEY)).await, 3);
-    assert_eq!(attempts(EdgeLayer::new().key(Replay::IDEMPOTENCY_KEY)).await, 3);
 }
 
 // pitfall B21

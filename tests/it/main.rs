@@ -16,6 +16,8 @@ mod coop;
 mod day;
 mod docs;
 mod drain;
+#[cfg(feature = "http")]
+mod edge_passes;
 mod events;
 mod exposition;
 mod finish;
