@@ -83,28 +83,7 @@ pub(super) fn told(error: impl Into<BoxError>) -> String {
 
 // ===== the words beside a code =====
 
-/// Reads a `grpc-message`, in which all but printable ASCII stands as `%` and two digits of hex. What is not
-/// well formed is left as it is, and what is no text is replaced, as the protocol asks for.
-pub(super) fn read_message(value: &HeaderValue) -> String {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
-    let mut rest = value.as_bytes();
-    let mut bytes = Vec::with_capacity(rest.len());
-    while let [first, after @ ..] = rest {
-        match (first, after) {
-            (b'%', [high, low, after @ ..]) if digit(high).is_some() && digit(low).is_some() => {
-                bytes.push(digit(high).unwrap_or(0) << 4 | digit(low).unwrap_or(0));
-                rest = after;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Writes a `grpc-message`.
+/// Writes a `grpc-message`, in which all but printable ASCII stands as `%` and two digits of hex.
 pub(super) fn write_message(text: &str) -> HeaderValue {
     use fmt::Write as _;
 
@@ -122,22 +101,11 @@ pub(super) fn write_message(text: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     // field S4
     #[test]
     fn messages_are_percent_encoded() {
-        let read = |value: &'static str| read_message(&HeaderValue::from_static(value));
-        assert_eq!(read("service%20%C3%BCber%0Alast"), "service \u{fc}ber\nlast");
-        assert_eq!(read("100% sure, 5%, %zz, %4"), "100% sure, 5%, %zz, %4");
-        assert_eq!(read("%ff"), "\u{fffd}");
         assert_eq!(write_message("50% \u{fc}ber\n"), "50%25 %C3%BCber%0A");
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read(text in ".{0,60}") {
-            prop_assert_eq!(read_message(&write_message(&text)), text);
-        }
+        assert_eq!(write_message("circuit_open"), "circuit_open");
     }
 }
