@@ -246,11 +246,13 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A> ClientBuilder<C, R, K, F, H, 
     /// Everything that is wrong with the settings of any layer, each by its
     /// [path](crate::ConfigError::path); an attempt timeout that is not shorter than the deadline, so
     /// that no second attempt could ever follow one that hangs.
+    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
     pub fn build(self) -> Result<ClientLayer<C, R::Strategy, K, F, H, A>, ConfigErrors> {
         let source = Source::new("client", Arc::clone(&self.name));
         self.make(&source).map_err(|wrong| wrong.of_policy(&source))
     }
 
+    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
     fn make(
         self,
         source: &Source,

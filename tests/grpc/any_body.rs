@@ -11,6 +11,7 @@ use tower::ServiceBuilder;
 
 use super::{Peer, say, serve, unary};
 
+#[allow(clippy::unnecessary_wraps)] // as an interceptor is
 fn pass(request: Request<()>) -> Result<Request<()>, Status> {
     Ok(request)
 }
