@@ -13,7 +13,7 @@ use super::{AsAnswers, GrpcClassifier, StatusInTrailers};
 use crate::config::ConfigErrors;
 use crate::error::Error;
 use crate::finish::AtHead;
-use crate::http::{AtTrailers, InExtensions, RecordBody, RecordBodyLayer, Replay, ReplayBody};
+use crate::http::{AtTrailers, InTimeoutHeader, RecordBody, RecordBodyLayer, Replay, ReplayBody};
 use crate::retry::CopyIsChosen;
 use crate::stack::{self, ClientBuilder, ClientHandle, Tell};
 
@@ -84,10 +84,10 @@ pub struct Client<S, B, C = GrpcClassifier, R = Replay, H = AtHead> {
 }
 
 type Stack<S, B, C, R, H> =
-    stack::Client<Sender<S, B>, C, R, InExtensions, AtTrailers<StatusInTrailers>, H>;
+    stack::Client<Sender<S, B>, C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H>;
 type Recorded<S, B, C, R, H> = RecordBody<<AsAnswers as Tell<Stack<S, B, C, R, H>>>::Service>;
 
-impl<C, R, H> ClientBuilder<C, R, InExtensions, AtTrailers<StatusInTrailers>, H, AsAnswers>
+impl<C, R, H> ClientBuilder<C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H, AsAnswers>
 where
     C: Clone + Send + Sync + 'static,
     R: CopyIsChosen<Strategy: Clone>,

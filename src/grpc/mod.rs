@@ -10,6 +10,7 @@
 mod check;
 mod classify;
 mod client;
+mod details;
 mod health;
 mod messages;
 mod proto;

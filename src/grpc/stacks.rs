@@ -9,16 +9,17 @@ use super::{
     refusals, respond,
 };
 use crate::finish::AtHead;
-use crate::http::{AtTrailers, InExtensions, Refusals, Replay, ServerBuilder};
+use crate::http::{AtTrailers, InTimeoutHeader, Refusals, Replay, ServerBuilder, TimeoutHeader};
 use crate::retry::Chosen;
 use crate::stack::{self, ClientBuilder, Tell};
 
 /// Starts to build the [stack around a client](stack::client) of gRPC: answers count as
 /// [`GrpcClassifier`] reads them, a stream when its trailers are there (its place in the bulkhead is free
-/// as soon as it has begun); a deadline that travels [in
-/// the extensions](InExtensions) is heeded, and [bounds the stream](StreamDeadlineLayer) of the answer.
-/// A refusal reaches a generated client as an [answer](refusals): `UNAVAILABLE`, or `DEADLINE_EXCEEDED`
-/// where time ran out.
+/// as soon as it has begun); a deadline is heeded that
+/// travels [in the extensions](crate::http::InExtensions), or that a caller sets with
+/// `tonic::Request::set_timeout` ([in `grpc-timeout`](InTimeoutHeader)), and [bounds the
+/// stream](StreamDeadlineLayer) of the answer. A refusal reaches a generated client as an
+/// [answer](refusals): `UNAVAILABLE`, or `DEADLINE_EXCEEDED` where time ran out.
 ///
 /// [`build_on`](ClientBuilder::build_on) puts it on a channel, with all that a generated client needs: see
 /// [`Client`](super::Client).
@@ -48,7 +49,7 @@ pub fn client(
 ) -> ClientBuilder<
     GrpcClassifier,
     Chosen<Replay>,
-    InExtensions,
+    InTimeoutHeader,
     AtTrailers<StatusInTrailers>,
     AtHead,
     AsAnswers,
@@ -57,7 +58,7 @@ pub fn client(
         .telling(AsAnswers { streams: StreamDeadlineLayer::new() })
         .classify(GrpcClassifier)
         .finish(at_trailers())
-        .carry(InExtensions)
+        .carry(InTimeoutHeader::new(TimeoutHeader::Grpc))
         .copy_with(Replay::default())
 }
 

@@ -231,7 +231,6 @@ impl Strange {
     }
 
     /// Whether a request came from outside, so that its headers are those of a stranger.
-    #[cfg(feature = "grpc")]
     pub(crate) fn is(extensions: &Extensions) -> bool {
         extensions.get::<Self>().is_some()
     }

@@ -7,6 +7,7 @@ mod breaker;
 mod client;
 mod deadline;
 mod health;
+mod letter;
 mod raw;
 mod refusals;
 mod retry;
