@@ -51,18 +51,18 @@ pub struct ClientBuilder<
     H = AtHead,
     A = AsErrors,
 > {
-    name: Arc<str>,
-    config: ClientConfig,
-    written: Written,
+    pub(super) name: Arc<str>,
+    pub(super) config: ClientConfig,
+    pub(super) written: Written,
     /// One that others may draw on too.
-    budget: Option<Budget>,
-    classify: C,
-    copy: R,
-    carry: K,
-    finish: F,
-    hold: H,
-    tell: A,
-    observers: Observers,
+    pub(super) budget: Option<Budget>,
+    pub(super) classify: C,
+    pub(super) copy: R,
+    pub(super) carry: K,
+    pub(super) finish: F,
+    pub(super) hold: H,
+    pub(super) tell: A,
+    pub(super) observers: Observers,
 }
 
 impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
@@ -175,24 +175,6 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
     pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F, H, A> {
         self.with(|classify, _, carry| (classify, Chosen::new(copy), carry))
-    }
-
-    /// Says how refusals reach the caller.
-    #[cfg(feature = "grpc")]
-    pub(crate) fn telling<A2>(self, tell: A2) -> ClientBuilder<C, R, K, F, H, A2> {
-        ClientBuilder {
-            name: self.name,
-            config: self.config,
-            written: self.written,
-            budget: self.budget,
-            classify: self.classify,
-            copy: self.copy,
-            carry: self.carry,
-            finish: self.finish,
-            hold: self.hold,
-            tell,
-            observers: self.observers,
-        }
     }
 
     fn with<C2, R2, K2>(
