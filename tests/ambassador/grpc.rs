@@ -115,12 +115,15 @@ async fn the_upstream_is_told_what_is_left_and_callers_are_believed_if_trusted()
         let last = greeter.saw("grpc-timeout").pop().unwrap().unwrap();
         parse_timeout(&HeaderValue::try_from(last).unwrap()).unwrap()
     };
-    // The ambassador itself gives an attempt 5 s.
+    // The ambassador itself gives an attempt a minute.
     let strict = Ambassador::of(upstream, &[]);
     let trusting = Ambassador::of(upstream, &["--trust"]);
-    for (ambassador, caller, least, most) in
-        [(&strict, 3600, 4, 5), (&strict, 2, 4, 5), (&trusting, 3600, 4, 5), (&trusting, 2, 1, 2)]
-    {
+    for (ambassador, caller, least, most) in [
+        (&strict, 3600, 30, 60),
+        (&strict, 20, 30, 60),
+        (&trusting, 3600, 30, 60),
+        (&trusting, 20, 0, 20),
+    ] {
         let mut request = say("hello");
         request.set_timeout(Duration::from_secs(caller));
         unary(ambassador.address, request).await.unwrap();
@@ -150,7 +153,8 @@ async fn what_comes_too_late_is_refused_and_what_takes_too_long_is_ended() {
 
     let slow = ask(b"hang", "300m").await;
     assert_eq!((slow.status, slow.header("grpc-status")), (StatusCode::OK, Some("4")));
-    assert_eq!(greeter.seen.lock().unwrap().len(), 1);
+    // None on a machine that is so busy that the time is over before the upstream can be asked.
+    assert!(greeter.seen.lock().unwrap().len() <= 1);
 }
 
 // pitfall B21

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 /// Nothing here takes long; what takes longer than this hangs.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -72,7 +72,7 @@ impl Ambassador {
 
     pub(crate) fn of_url(upstream: &str, more: &[&str]) -> Self {
         let arguments = ["--listen", "127.0.0.1:0", "--upstream", upstream];
-        let patient = ["--timeout", "5s", "--deadline", "20s"];
+        let patient = ["--timeout", "60s", "--deadline", "240s"];
         let patience = if more.contains(&"--timeout") { &[][..] } else { &patient[..] };
         let mut child = command(&[&arguments, patience, more].concat()).spawn().unwrap();
         let stderr = lines(child.stderr.take().unwrap());

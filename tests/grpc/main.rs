@@ -5,6 +5,8 @@
 mod breaker;
 mod deadline;
 mod health;
+#[path = "../it/port.rs"]
+mod port;
 mod raw;
 mod refusals;
 mod retry;

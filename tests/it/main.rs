@@ -29,6 +29,8 @@ mod kit;
 mod metrics;
 mod ordering;
 mod policy;
+#[cfg(feature = "http")]
+mod port;
 mod readiness;
 #[cfg(feature = "http")]
 mod ready_made;
