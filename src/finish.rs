@@ -95,21 +95,26 @@ impl<Res> Finish<Res> for AtHead {
     }
 }
 
-/// The duty to say how a call ended: settle it once, or drop it and the call counts as abandoned, or
-/// as what its head was if that was a failure or pushback.
+/// The duty to say how a call ended: settle it once, or drop it.
+///
+/// Dropped, the call counts as what its head was if that was a failure or pushback. If something of
+/// the answer was [delivered](Self::mark_delivered), it counts as its head announced, as a success
+/// where that left it open: the dependency answered, and its reader had enough. Otherwise the call is
+/// abandoned.
 ///
 /// It is owned, `Send` and `'static`, so that it can live in a response body.
-#[must_use = "dropping it counts the call as abandoned"]
+#[must_use = "dropping it counts the call as abandoned, unless something was delivered"]
 pub struct Settle {
     ending: Option<Arc<dyn Ending>>,
     head: Verdict,
+    delivered: bool,
     pass: Pass,
 }
 
 impl Settle {
     #[inline]
     pub(crate) fn new(ending: Arc<dyn Ending>, head: Verdict, pass: Pass) -> Self {
-        Self { ending: Some(ending), head, pass }
+        Self { ending: Some(ending), head, delivered: false, pass }
     }
 
     /// The same, of a call that may be over already.
@@ -118,12 +123,69 @@ impl Settle {
         head: Verdict,
         pass: Pass,
     ) -> Self {
-        Self { ending: ending.map(|ending| ending as Arc<dyn Ending>), head, pass }
+        let ending = ending.map(|ending| ending as Arc<dyn Ending>);
+        Self { ending, head, delivered: false, pass }
     }
 
     /// What the classifier said when the head arrived.
     pub const fn head(&self) -> Verdict {
         self.head
+    }
+
+    /// Something of the answer has reached its reader, who may stop reading now without saying
+    /// anything against the dependency.
+    ///
+    /// Say so at the first message, row or byte, and as often as you like. If the `Settle` is dropped
+    /// afterwards, the call is not abandoned, whatever the breaker's
+    /// [`Abandonment`](crate::circuit_breaker::Abandonment): how long a reader stays, and when it
+    /// leaves, is its own affair. A stream that breaks off by itself is still for you to
+    /// [settle](Self::settle) as a failure.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Trip};
+    /// use seawall::{Error, Finish, Settle, State};
+    /// use std::io;
+    ///
+    /// /// Prices that are told for as long as somebody listens.
+    /// struct Prices(Settle);
+    ///
+    /// impl Prices {
+    ///     fn next(&mut self) -> u32 {
+    ///         self.0.mark_delivered();
+    ///         42
+    ///     }
+    /// }
+    ///
+    /// #[derive(Clone)]
+    /// struct WhileListening;
+    ///
+    /// impl Finish<()> for WhileListening {
+    ///     type Response = Prices;
+    ///
+    ///     fn finish(&self, (): (), call: Settle) -> Prices {
+    ///         Prices(call)
+    ///     }
+    /// }
+    ///
+    /// let exchange = CircuitBreakerLayer::builder("exchange")
+    ///     .trip(Trip::consecutive(1))
+    ///     .abandonment(Abandonment::Failure)
+    ///     .finish(WhileListening)
+    ///     .build()?;
+    /// let mut prices = exchange.run(|| async { Ok::<_, Error<io::Error>>(()) }).await?;
+    /// assert_eq!(prices.next(), 42);
+    /// drop(prices); // the listener has heard enough, and that is no failure of the exchange
+    /// assert_eq!(exchange.handle().state(), State::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[inline]
+    pub fn mark_delivered(&mut self) {
+        if !std::mem::replace(&mut self.delivered, true)
+            && let Some(ending) = &self.ending
+        {
+            ending.delivered(&mut self.pass);
+        }
     }
 
     /// The call is over, with this outcome.
@@ -153,6 +215,10 @@ impl Drop for Settle {
             Verdict::Now(outcome) if matches!(outcome.health, Health::Bad | Health::Pushback) => {
                 ending.settle(self.pass, outcome);
             }
+            // How long its reader stayed says nothing about the dependency.
+            head if self.delivered => {
+                ending.settle(Pass { started: None, ..self.pass }, head.of_head());
+            }
             head => {
                 // A dependency whose answer began well is not silent, if nobody reads on.
                 let silent = head == Verdict::AtEnd;
@@ -171,5 +237,10 @@ impl fmt::Debug for Settle {
 /// Where a call's ending is told: a policy's shared state.
 pub(crate) trait Ending: Send + Sync {
     fn settle(&self, pass: Pass, outcome: Outcome);
+    /// Something of the answer has reached its reader: what came late was slow, whatever its reader
+    /// does next.
+    fn delivered(&self, pass: &mut Pass) {
+        let _ = pass;
+    }
     fn abandon(&self, pass: Pass);
 }

@@ -9,8 +9,8 @@ use crate::outcome::Outcome;
 /// A [`Finish`](crate::Finish) for gRPC: a call whose head left its outcome open is over when its
 /// body ends, and its trailers say what came of it.
 ///
-/// A body that fails, or ends without a `grpc-status`, has failed; one that is dropped half-way is
-/// abandoned.
+/// A body that fails, or ends without a `grpc-status`, has failed. One that its reader drops after a
+/// message is a success, for the server answered; one of which nothing came is abandoned.
 ///
 /// ```
 /// use seawall::circuit_breaker::CircuitBreakerLayer;

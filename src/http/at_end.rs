@@ -17,8 +17,10 @@ use crate::outcome::{Health, Outcome};
 ///
 /// Until then it holds its permit and counts as under way. A body that ends makes the outcome what
 /// the classifier said of the head (where it said [`Verdict::AtEnd`], a success); one that fails is
-/// [`TRANSIENT`](Outcome::TRANSIENT), unless the head was a failure already; one that is dropped
-/// half-way abandons the call, unless its head was a failure or pushback. A response without a body is over at once.
+/// [`TRANSIENT`](Outcome::TRANSIENT), unless the head was a failure already. One that its reader drops
+/// half-way counts as its head announced, for the dependency did answer; one of which nothing had come
+/// yet abandons the call, unless its head was a failure or pushback. A response without a body is over
+/// at once.
 ///
 /// ```
 /// use http::Response;
@@ -241,6 +243,11 @@ where
             None => Duty::end(duty, None),
             Some(Err(_)) => Duty::fail(duty),
             Some(Ok(frame)) => {
+                if frame.data_ref().is_some_and(Buf::has_remaining)
+                    && let Some(open) = duty.as_mut()
+                {
+                    open.settle.mark_delivered(); // it answered, whatever its reader does next
+                }
                 if let Some(trailers) = frame.trailers_ref() {
                     Duty::end(duty, Some(trailers)); // nothing comes after them
                 } else if is_over(&*this.body, duty.as_ref()) || is_first_byte(frame, duty.as_ref())

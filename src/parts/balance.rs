@@ -46,8 +46,8 @@ impl Balance {
         self.milli
     }
 
-    pub(crate) const fn is_full(self, terms: &Terms) -> bool {
-        self.milli >= terms.cap
+    pub(crate) const fn is_full(self, cap: u32) -> bool {
+        self.milli >= cap
     }
 
     /// Pays in.
@@ -121,7 +121,7 @@ mod tests {
             prop_assert!(taken <= paid + now * u64::from(TERMS.floor_per_second) / 1_000);
             prop_assert!(balance.milli() <= TERMS.cap);
             // Who is full need not be written to: no success would change it.
-            prop_assert_eq!(balance.is_full(&TERMS), balance.with(&TERMS, 1) == balance);
+            prop_assert_eq!(balance.is_full(TERMS.cap), balance.with(&TERMS, 1) == balance);
             prop_assert_eq!(Balance::unpack(balance.pack()), balance);
         }
         Ok(taken)

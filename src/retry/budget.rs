@@ -4,9 +4,11 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::config::{ConfigError, ConfigErrors};
+use super::terms::{BudgetBuilder, BudgetConfig, Tariff, Told};
+use crate::config::ConfigErrors;
 use crate::parts::balance::{Balance, Terms};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::shell::live::Live;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::time::Clock;
 
 /// What retries may cost in all: a balance of tokens that successes fill and retries empty.
@@ -41,24 +43,17 @@ use crate::time::Clock;
 pub struct Budget(Arc<Account>);
 
 struct Account {
-    terms: Terms,
-    price: u32,
-    timeout_price: u32,
+    cap: AtomicU32,
+    deposit: AtomicU32,
+    floor_per_second: AtomicU32,
+    price: AtomicU32,
+    timeout_price: AtomicU32,
+    /// Whether it pays for everything.
+    is_endless: AtomicBool,
+    config: Live<BudgetConfig>,
     clock: Clock,
     word: AtomicU64,
 }
-
-/// Default of [`BudgetBuilder::cap`].
-pub const BUDGET_CAP: f64 = 50.0;
-/// Default of [`BudgetBuilder::per_success`].
-pub const PER_SUCCESS: f64 = 0.2;
-/// Default of [`BudgetBuilder::per_second`].
-pub const PER_SECOND: f64 = 1.0;
-/// Default of [`BudgetBuilder::price`].
-pub const PRICE: f64 = 1.0;
-/// Default of [`BudgetBuilder::timeout_price`].
-// AWS SDKs, standard retry mode: a retry costs 5, after a timeout 10.
-pub const TIMEOUT_PRICE: f64 = 2.0;
 
 impl Default for Budget {
     /// A budget with every setting at its default.
@@ -69,58 +64,151 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// A budget with these settings, for instance from a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings.
+    pub fn from_config(config: BudgetConfig) -> Result<Self, ConfigErrors> {
+        Self::builder().config(config).build()
+    }
+
     /// Starts to build a budget.
     pub fn builder() -> BudgetBuilder {
-        BudgetBuilder {
-            cap: BUDGET_CAP,
-            per_success: PER_SUCCESS,
-            per_second: PER_SECOND,
-            price: PRICE,
-            timeout_price: TIMEOUT_PRICE,
-        }
+        BudgetBuilder::default()
+    }
+
+    pub(super) fn of(tariff: Tariff, config: BudgetConfig) -> Self {
+        let account = Account {
+            cap: AtomicU32::new(0),
+            deposit: AtomicU32::new(0),
+            floor_per_second: AtomicU32::new(0),
+            price: AtomicU32::new(0),
+            timeout_price: AtomicU32::new(0),
+            is_endless: AtomicBool::new(false),
+            config: Live::new(config),
+            clock: Clock::start(),
+            word: AtomicU64::new(Balance::full(&tariff.terms).pack()),
+        };
+        account.set(tariff);
+        Self(Arc::new(account))
+    }
+
+    /// The settings in force, as they were written.
+    pub fn config(&self) -> BudgetConfig {
+        *self.0.config.get()
+    }
+
+    /// Reloads the settings, for all who share this budget. The balance stays what it is, or what the
+    /// new cap allows of it.
+    ///
+    /// ```
+    /// use seawall::retry::{Budget, BudgetConfig};
+    ///
+    /// let budget = Budget::default();
+    /// let less = BudgetConfig { cap: 10.0, ..budget.config() };
+    /// budget.reload(less)?;
+    /// assert_eq!((budget.balance(), budget.config()), (10.0, less));
+    /// assert!(budget.reload(BudgetConfig { cap: -1.0, ..less }).is_err());
+    /// assert_eq!(budget.config(), less); // still
+    /// # Ok::<(), seawall::ConfigErrors>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings; then the old ones stay in force.
+    pub fn reload(&self, config: BudgetConfig) -> Result<(), ConfigErrors> {
+        let tariff = Tariff::from_config(&config, Told::default())?;
+        // Together, so that of two who turn at once the same one wins both.
+        self.0.config.update(|_| {
+            self.0.set(tariff);
+            config
+        });
+        Ok(())
+    }
+
+    /// Whether it pays for everything.
+    pub(crate) fn is_endless(&self) -> bool {
+        self.0.is_endless.load(Ordering::Relaxed)
+    }
+
+    /// Makes it pay for everything, or ration again.
+    pub(crate) fn set_endless(&self, is_endless: bool) {
+        self.0.is_endless.store(is_endless, Ordering::Relaxed);
     }
 
     /// The tokens that are left.
     pub fn balance(&self) -> f64 {
         let balance = Balance::unpack(self.0.word.load(Ordering::Relaxed));
-        f64::from(balance.topped_up(&self.0.terms, self.now_ms()).milli()) / 1000.0
+        f64::from(balance.topped_up(&self.0.terms(), self.now_ms()).milli()) / 1000.0
     }
 
-    /// A call succeeded. While the budget is full this is one load.
+    /// A call succeeded. While the budget is full this is two loads.
     #[inline]
     pub fn deposit(&self) {
-        self.pay_in(self.0.terms.deposit);
+        self.pay_in(&self.0.deposit);
     }
 
     /// Takes out the price of one more attempt, if there is enough. What is returned gives the
     /// price [back](Withdrawal::give_back) if the attempt succeeds.
     pub fn withdraw(&self) -> Option<Withdrawal> {
-        self.take(self.0.price)
+        self.take(&self.0.price)
     }
 
     pub(super) fn withdraw_after_timeout(&self) -> Option<Withdrawal> {
-        self.take(self.0.timeout_price)
+        self.take(&self.0.timeout_price)
     }
 
-    fn take(&self, price: u32) -> Option<Withdrawal> {
-        let (terms, now) = (&self.0.terms, self.now_ms());
-        let take = |word| Balance::unpack(word).without(terms, now, price).map(Balance::pack);
-        self.0.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+    fn take(&self, price: &AtomicU32) -> Option<Withdrawal> {
+        let price = price.load(Ordering::Relaxed);
+        if !self.is_endless() {
+            let (terms, now) = (self.0.terms(), self.now_ms());
+            let take = |word| Balance::unpack(word).without(&terms, now, price).map(Balance::pack);
+            self.0.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        }
         NonZeroU32::new(price).map(|price| Withdrawal { price })
     }
 
     #[inline]
-    fn pay_in(&self, more: u32) {
-        let terms = &self.0.terms;
-        if Balance::unpack(self.0.word.load(Ordering::Relaxed)).is_full(terms) {
-            return;
+    fn pay_in(&self, more: &AtomicU32) {
+        let balance = Balance::unpack(self.0.word.load(Ordering::Relaxed));
+        if !balance.is_full(self.0.cap.load(Ordering::Relaxed)) {
+            self.top_up(more.load(Ordering::Relaxed));
         }
-        let pay = |word| Some(Balance::unpack(word).with(terms, more).pack());
+    }
+
+    #[inline(never)]
+    fn top_up(&self, more: u32) {
+        let terms = self.0.terms();
+        let pay = |word| Some(Balance::unpack(word).with(&terms, more).pack());
         let _ = self.0.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
     }
 
     fn now_ms(&self) -> u64 {
         self.0.clock.now().0 / 1_000_000
+    }
+}
+
+impl Account {
+    /// Not all from one moment, if they are being turned; each is one that was or is in force.
+    fn terms(&self) -> Terms {
+        Terms {
+            cap: self.cap.load(Ordering::Relaxed),
+            deposit: self.deposit.load(Ordering::Relaxed),
+            floor_per_second: self.floor_per_second.load(Ordering::Relaxed),
+        }
+    }
+
+    fn set(&self, tariff: Tariff) {
+        let Tariff { terms, price, timeout_price } = tariff;
+        self.cap.store(terms.cap, Ordering::Relaxed);
+        self.deposit.store(terms.deposit, Ordering::Relaxed);
+        self.floor_per_second.store(terms.floor_per_second, Ordering::Relaxed);
+        self.price.store(price, Ordering::Relaxed);
+        self.timeout_price.store(timeout_price, Ordering::Relaxed);
+        // What is above a smaller cap is cut off.
+        let cut = |word| Some(Balance::unpack(word).with(&terms, 0).pack());
+        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, cut);
     }
 }
 
@@ -161,83 +249,6 @@ pub struct Withdrawal {
 impl Withdrawal {
     /// The attempt succeeded: `budget` gets the price back.
     pub fn give_back(self, budget: &Budget) {
-        budget.pay_in(self.price.get());
-    }
-}
-
-// ===== impl BudgetBuilder =====
-
-/// Builds a [`Budget`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[must_use = "call `build`"]
-pub struct BudgetBuilder {
-    cap: f64,
-    per_success: f64,
-    per_second: f64,
-    price: f64,
-    timeout_price: f64,
-}
-
-impl BudgetBuilder {
-    /// The most tokens it holds, and those it begins with; by default 50. Zero: no retries.
-    pub fn cap(mut self, tokens: f64) -> Self {
-        self.cap = tokens;
-        self
-    }
-
-    /// What each success pays in; by default 0.2.
-    pub fn per_success(mut self, tokens: f64) -> Self {
-        self.per_success = tokens;
-        self
-    }
-
-    /// What comes by itself, each second; by default 1.
-    pub fn per_second(mut self, tokens: f64) -> Self {
-        self.per_second = tokens;
-        self
-    }
-
-    /// What an attempt costs; by default 1.
-    pub fn price(mut self, tokens: f64) -> Self {
-        self.price = tokens;
-        self
-    }
-
-    /// What an attempt costs after one that ran out of time; by default 2. Whoever ran out of time
-    /// may be worked for all the same, and asked for more than the dependency could give.
-    pub fn timeout_price(mut self, tokens: f64) -> Self {
-        self.timeout_price = tokens;
-        self
-    }
-
-    /// Builds the budget.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong with the settings.
-    pub fn build(self) -> Result<Budget, ConfigErrors> {
-        let most = f64::from(Balance::MOST / 1000);
-        let mut problems = Vec::new();
-        let mut milli = |field, tokens: f64, least: f64, most: f64| {
-            if !(least..=most).contains(&tokens) {
-                problems.push(ConfigError::new(field, tokens, format!("{least} to {most} tokens")));
-                return 0;
-            }
-            (tokens * 1000.0).round() as u32
-        };
-        let cap = milli("cap", self.cap, 0.0, most);
-        let terms = Terms {
-            cap,
-            deposit: milli("per_success", self.per_success, 0.0, most),
-            floor_per_second: milli("per_second", self.per_second, 0.0, most),
-        };
-        // A price that not even a full budget can pay would mean no retries, ever; who wants none
-        // says so with a cap of zero.
-        let dearest = if cap > 0 { self.cap } else { most };
-        let price = milli("price", self.price, 0.001, dearest);
-        let timeout_price = milli("timeout_price", self.timeout_price, 0.001, dearest);
-        ConfigErrors::none_of(problems)?;
-        let word = AtomicU64::new(Balance::full(&terms).pack());
-        Ok(Budget(Arc::new(Account { terms, price, timeout_price, clock: Clock::start(), word })))
+        budget.top_up(self.price.get());
     }
 }

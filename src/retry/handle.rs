@@ -65,7 +65,7 @@ impl<C: Send + Sync> Steered for Gate<Policy<C>> {
     }
 
     fn budget(&self) -> Option<&Budget> {
-        self.budget.as_ref()
+        self.budget.as_ref().filter(|budget| !budget.is_endless())
     }
 
     fn in_flight(&self) -> usize {

@@ -103,13 +103,12 @@ mod layer;
 mod machine;
 mod policy;
 mod service;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod travels;
 
-pub use budget::{
-    BUDGET_CAP, Budget, BudgetBuilder, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE, Withdrawal,
-};
+pub use budget::{Budget, Withdrawal};
 pub use config::{
     ATTEMPTS, BASE, Backoff, CAP, Config, FACTOR, HINT_CAP, Jitter, LEAST_TIME, OnRefusal, TOTAL,
 };
@@ -118,3 +117,6 @@ pub use future::ResponseFuture;
 pub use handle::RetryHandle;
 pub use layer::{Builder, RetryLayer};
 pub use service::Retry;
+pub use terms::{
+    BUDGET_CAP, BudgetBuilder, BudgetConfig, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE,
+};

@@ -212,7 +212,7 @@ impl<C> Policy<C> {
     }
 
     fn set_budget(&self, handles: &Handles<RetryMeter>) {
-        if let Some(budget) = &self.budget {
+        if let Some(budget) = self.budget.as_ref().filter(|budget| !budget.is_endless()) {
             handles.own.budget.set(budget.balance());
         }
     }

@@ -60,6 +60,16 @@ impl<B: Berth> Ending for B {
         self.policy().shared().settle(&pass, &outcome);
     }
 
+    fn delivered(&self, pass: &mut Pass) {
+        let shared = self.policy().shared();
+        let Some(started) = pass.started.filter(|_| !pass.overdue) else { return };
+        let waited = shared.common.reporter.clock.now().since(started);
+        if shared.common.is_overdue(waited) {
+            pass.overdue = true;
+            shared.overdue(*pass);
+        }
+    }
+
     fn abandon(&self, pass: Pass) {
         self.policy().shared().abandon(pass);
     }

@@ -119,13 +119,32 @@ async fn a_stream_that_is_cut_or_ends_without_trailers_has_failed() {
     }
 }
 
+// field F1
 #[tokio::test]
-async fn a_stream_that_its_reader_drops_is_abandoned() {
+async fn a_stream_that_its_reader_drops_was_answered() {
     let (peer, _bell) = Peer::new();
     let (client, books) = guard(serve(peer.service()).await);
+    unary(&client, say("unavailable")).await.unwrap_err();
+    assert_eq!(books.failures(), 1);
     let mut items = stream(&client, STREAM, "hang").await.unwrap();
     assert_eq!(items.next().await.unwrap().unwrap(), "one");
-    assert_eq!(books.abandoned(), 0);
     drop(items);
-    assert_eq!((books.failures(), books.abandoned()), (0, 1));
+    assert_eq!((books.failures(), books.abandoned()), (0, 0), "it lives");
+}
+
+// field F1: by default, who leaves without an answer counts against the dependency until it answers.
+#[tokio::test]
+async fn watchers_who_hang_up_do_not_open_the_circuit() {
+    let (peer, _bell) = Peer::new();
+    let layer = CircuitBreakerLayer::builder("peer").classify(GrpcClassifier).finish(at_trailers());
+    let layer = layer.build().unwrap();
+    let channel = serve(peer.service()).await;
+    let client = ServiceBuilder::new().layer(layer.clone()).map_err(Error::Inner).service(channel);
+    for watcher in 0..40 {
+        let mut items = stream(&client, STREAM, "hang").await.unwrap();
+        assert_eq!(items.next().await.unwrap().unwrap(), "one");
+        drop(items);
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await; // another moment
+        assert_eq!(layer.handle().state(), State::Closed, "{watcher}");
+    }
 }

@@ -62,7 +62,9 @@ fn a_budget_refuses_what_makes_no_sense_all_at_once() {
     // A price that the fullest budget cannot pay would mean no retries, ever.
     assert_eq!(build(|b| b.cap(5.0).price(5.1)), ["price"]);
     assert_eq!(build(|b| b.cap(5.0).timeout_price(5.1)), ["timeout_price"]);
-    assert_eq!(build(|b| b.cap(0.5)), ["price", "timeout_price"]);
+    assert_eq!(build(|b| b.cap(0.5)), [""; 0], "prices that nobody wrote follow");
+    let both = build(|b| b.cap(0.5).price(retry::PRICE).timeout_price(retry::TIMEOUT_PRICE));
+    assert_eq!(both, ["price", "timeout_price"]);
     assert_eq!(build(|b| b.cap(5.0).price(5.0).timeout_price(5.0)), [""; 0]);
     // Who wants none says so.
     assert_eq!(build(|b| b.cap(0.0)), [""; 0]);

@@ -100,7 +100,7 @@ impl Model for Case {
         holds(Balance::unpack(world.machine.pack()) == world.machine, "fits a word")?;
         let empty = self.terms.floor_per_second == 0;
         let rested = world.machine.topped_up(&self.terms, world.now + 1_000_000_000);
-        holds(empty || rested.is_full(&self.terms), "the floor fills it in the end")
+        holds(empty || rested.is_full(self.terms.cap), "the floor fills it in the end")
     }
 
     fn is_within(&self, world: &World) -> bool {

@@ -153,7 +153,7 @@ async fn frames_and_lengths_pass_as_they_are() {
 
 /// Says of every head what it was made with.
 #[derive(Clone, Copy)]
-struct Says(Verdict);
+pub(super) struct Says(pub(super) Verdict);
 
 impl<B> Classify<Response<B>, Fail> for Says {
     fn classify(&self, result: Result<&Response<B>, &Fail>) -> Verdict {
@@ -216,12 +216,37 @@ async fn the_head_has_the_word_when_the_body_ends_and_not_before() {
     assert_eq!(seen(SILENT, AtEnd, body(), whole).await, Seen::Nothing);
     assert_eq!(seen(Verdict::AtEnd, AtEnd, body(), whole).await, Seen::Good);
     assert_eq!(seen(GOOD, AtEnd, Script::sized([]), drop).await, Seen::Good);
-    for frames in 0..=3 {
-        let half = |response: Response<SettleBody<Script>>| {
+}
+
+// field F1: of the frames of `three` the first is empty, and an empty frame is no answer.
+#[tokio::test]
+async fn what_was_read_speaks_for_the_dependency_even_if_its_reader_stops() {
+    let some = |frames| {
+        move |response: Response<SettleBody<Script>>| read_some(&mut response.into_body(), frames)
+    };
+    let trailing = |frames| {
+        move |response: Response<SettleBody<Script, _>>| {
             read_some(&mut response.into_body(), frames);
-        };
-        assert_eq!(seen(GOOD, AtEnd, body(), half).await, Seen::Abandoned, "{frames}");
+        }
+    };
+    // A judge that takes every end it is asked about for a failure.
+    let strict = AtTrailers::new(|_: Option<&HeaderMap>| Outcome::TRANSIENT);
+    let body = || Script::of(three());
+    for frames in 0..=3 {
+        let read = if frames < 2 { Seen::Abandoned } else { Seen::Good };
+        for head in [GOOD, Verdict::AtEnd] {
+            assert_eq!(seen(head, AtEnd, body(), some(frames)).await, read, "{frames} {head:?}");
+            let first_byte = seen(head, AtFirstByte, body(), some(frames)).await;
+            assert_eq!(first_byte, read, "{frames} {head:?}");
+            let told = seen(head, strict, body(), trailing(frames)).await;
+            assert_eq!(told, read, "{frames} {head:?}");
+        }
     }
+    assert_eq!(seen(SILENT, AtEnd, body(), some(2)).await, Seen::Nothing, "as its head announced");
+    // What breaks off by itself has failed, however much of it was read.
+    let cut = || Script::of([data("one"), data("two"), Step::Fails]);
+    assert_eq!(seen(GOOD, AtEnd, cut(), whole).await, Seen::Bad);
+    assert_eq!(seen(Verdict::AtEnd, AtEnd, cut(), whole).await, Seen::Bad);
 }
 
 // pitfall B29: hardly anybody reads on after a 503.
@@ -264,10 +289,10 @@ async fn trailers_decide_where_the_head_left_it_open() {
     assert_eq!(seen(Verdict::AtEnd, finish, without(), whole).await, Seen::Bad);
     assert_eq!(seen(BAD, finish, with(), whole).await, Seen::Bad, "the head has said it");
     assert_eq!(seen(GOOD, finish, without(), whole).await, Seen::Good);
-    // All bytes are there, and the trailers are not: whoever goes now does not know the outcome.
+    // All bytes are there, and the trailers are not: whoever goes now was answered all the same.
     let sized = Script { sized: true, ..with() };
     let bytes = |response: Response<_>| read_some(&mut response.into_body(), 3);
-    assert_eq!(seen(Verdict::AtEnd, finish, sized, bytes).await, Seen::Abandoned);
+    assert_eq!(seen(Verdict::AtEnd, finish, sized, bytes).await, Seen::Good);
 
     let panics = AtTrailers::new(|_: Option<&HeaderMap>| -> Outcome { panic!("scripted: judge") });
     let caught = |response: Response<_>| {

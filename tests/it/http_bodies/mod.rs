@@ -2,6 +2,7 @@
 
 mod finish;
 mod limits;
+mod readers;
 mod replay;
 mod sockets;
 

@@ -110,3 +110,6 @@ fn one_setting_alone_is_not_refused_for_a_default_that_nobody_wrote() {
     let config = body_timeout::Config { idle: ms(6), total: ms(5) };
     assert_eq!(paths(&config.validate().unwrap_err()), ["idle"]);
 }
+
+mod budget;
+mod client;
