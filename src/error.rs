@@ -5,8 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use tower::BoxError;
-use tower::Service;
+use tower::{BoxError, Service};
 
 use crate::source::Source;
 
@@ -36,16 +35,22 @@ pub enum Reason {
     Full,
     /// The dependency failed its health check.
     Unhealthy,
+    /// The caller kept us waiting for the body of its request for too long (HTTP 408).
+    RequestTimeout,
+    /// The body of the caller's request broke off.
+    RequestBroken,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::CircuitOpen,
         Self::TimedOut,
         Self::DeadlineExceeded,
         Self::Draining,
         Self::Full,
         Self::Unhealthy,
+        Self::RequestTimeout,
+        Self::RequestBroken,
     ];
 
     /// The metric label `reason`.
@@ -57,6 +62,8 @@ impl Reason {
             Self::Draining => "draining",
             Self::Full => "full",
             Self::Unhealthy => "unhealthy",
+            Self::RequestTimeout => "request_timeout",
+            Self::RequestBroken => "request_broken",
         }
     }
 
@@ -68,6 +75,8 @@ impl Reason {
             Self::Draining => "is being drained",
             Self::Full => "is full",
             Self::Unhealthy => "is unhealthy",
+            Self::RequestTimeout => "the caller did not send its request in time",
+            Self::RequestBroken => "the body of the caller's request broke off",
         }
     }
 }

@@ -135,6 +135,11 @@ impl<B: Berth> Flight<B> {
         None
     }
 
+    /// The dependency was never asked: its caller was still sending the request when it left.
+    pub(crate) const fn excuse(&mut self) {
+        self.pass.pending = false;
+    }
+
     /// The call grew slow in flight.
     pub(crate) fn overdue(&mut self) {
         if let Some(berth) = &self.berth {

@@ -48,3 +48,5 @@ mod subjects;
 mod support;
 mod timeout;
 mod types;
+#[cfg(feature = "http")]
+mod uploads;

@@ -245,6 +245,8 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::body_timeout::BodyTimeoutLayer: Clone;
         seawall::http::body_timeout::Builder: Clone;
         seawall::http::body_timeout::BodyTimeout<Inner>: Clone;
+        seawall::http::body_timeout::RequestBodyTimeoutLayer: Clone;
+        seawall::http::body_timeout::RequestBodyTimeout<Inner>: Clone;
         seawall::http::body_timeout::ResponseFuture<Ready<()>>: ;
         seawall::http::body_timeout::BodyTimeoutHandle: Clone;
         seawall::http::body_timeout::Config: Copy;
