@@ -116,6 +116,42 @@ impl Ambassador {
     }
 }
 
+/// A show that runs; killed when dropped.
+pub(crate) struct Show {
+    child: Child,
+    stdout: mpsc::Receiver<String>,
+}
+
+impl Show {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).stderr(Stdio::null()).spawn().unwrap();
+        let stdout = lines(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// Waits for a line with this word.
+    pub(crate) fn line_with(&self, word: &str) {
+        while !self.stdout.recv_timeout(SOON).unwrap().contains(word) {}
+    }
+
+    /// All that it says until its end.
+    pub(crate) fn rest(&self) -> String {
+        self.stdout.iter().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for Ambassador {
     fn drop(&mut self) {
         let _ = self.child.kill(); // it may have ended

@@ -26,6 +26,8 @@ mod http_bodies;
 #[cfg(feature = "http")]
 mod http_edge;
 mod kit;
+mod links;
+mod manifest;
 mod metrics;
 mod ordering;
 mod policy;
