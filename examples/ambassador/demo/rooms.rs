@@ -23,8 +23,9 @@ pub(crate) struct Room(Option<Runtime>);
 
 impl Room {
     pub(crate) fn new(name: &str) -> Result<Self, String> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all();
-        let runtime = runtime.build().map_err(|why| format!("cannot start a runtime: {why}"))?;
+        let mut runtime = Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).thread_name(name).enable_all().build();
+        let runtime = runtime.map_err(|why| format!("cannot start a runtime: {why}"))?;
         Ok(Self(Some(runtime)))
     }
 
