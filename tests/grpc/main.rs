@@ -5,6 +5,7 @@
 mod breaker;
 mod deadline;
 mod health;
+mod letter;
 #[path = "../it/port.rs"]
 mod port;
 mod raw;

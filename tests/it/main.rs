@@ -8,6 +8,7 @@ mod budget;
 mod bulkhead;
 mod cancel;
 mod circuit_breaker;
+mod classify;
 mod compile;
 mod contract;
 mod coop;
@@ -20,7 +21,7 @@ mod finish;
 mod health;
 mod hooks;
 mod house;
-#[cfg(feature = "http2")]
+#[cfg(feature = "http")]
 mod http2;
 #[cfg(feature = "http")]
 mod http_bodies;
