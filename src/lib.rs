@@ -104,6 +104,7 @@ pub mod guide {
     /// [timeout]: crate::timeout
     /// [retry]: crate::retry
     /// [bulkhead]: crate::bulkhead
+    /// [circuit_breaker]: crate::circuit_breaker
     #[doc = include_str!("../docs/guide/deadlines.md")]
     pub mod deadlines {}
     /// [deadlines]: crate::guide::deadlines
