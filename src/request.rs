@@ -279,6 +279,7 @@ pub(crate) struct Cut {
     to: Deadline,
     from: Option<Deadline>,
     /// Whether the limit is known to be that of a whole call, its body included.
+    #[cfg_attr(not(feature = "reqwest"), allow(dead_code))]
     whole: bool,
 }
 

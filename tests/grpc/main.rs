@@ -8,6 +8,8 @@ mod client;
 mod deadline;
 mod health;
 mod letter;
+#[path = "../it/port.rs"]
+mod port;
 mod raw;
 mod refusals;
 mod retry;

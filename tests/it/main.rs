@@ -32,9 +32,13 @@ mod http_bodies;
 #[cfg(feature = "http")]
 mod http_edge;
 mod kit;
+mod links;
+mod manifest;
 mod metrics;
 mod ordering;
 mod policy;
+#[cfg(feature = "http")]
+mod port;
 mod readiness;
 #[cfg(feature = "http")]
 mod ready_made;
