@@ -128,7 +128,7 @@ impl From<Outcome> for Verdict {
 ///
 /// | error of the stack | a wrapped rejection is seen |
 /// | --- | --- |
-/// | [`BoxError`](tower::BoxError) | always |
+/// | [`BoxError`](https://docs.rs/tower/0.5/tower/type.BoxError.html) | always |
 /// | an [`Error`] made with [`Error::lift`] instead of `Error::Inner` | always |
 /// | an `Error` with an [`io::Error`](std::io::Error), a `BoxError` or a `reqwest::Error` in it | with `classify_error` or `classify_result` |
 /// | your own | with these two, where its [`rejected_within`](CallError::rejected_within) finds it |

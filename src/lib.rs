@@ -104,13 +104,16 @@ pub mod guide {
     /// [timeout]: crate::timeout
     /// [retry]: crate::retry
     /// [bulkhead]: crate::bulkhead
+    /// [circuit_breaker]: crate::circuit_breaker
     #[doc = include_str!("../docs/guide/deadlines.md")]
     pub mod deadlines {}
+    /// [deadlines]: crate::guide::deadlines
     #[doc = include_str!("../docs/guide/grpc.md")]
     pub mod grpc {}
-    /// [deadlines]: crate::guide::deadlines
     #[doc = include_str!("../docs/guide/health.md")]
     pub mod health {}
+    /// [deadlines]: crate::guide::deadlines
+    /// [performance]: crate::guide::performance
     #[doc = include_str!("../docs/guide/http.md")]
     pub mod http {}
     #[doc = include_str!("../docs/guide/migration.md")]

@@ -17,6 +17,7 @@ use crate::calls::Answer::{Code, Failed, Rejected, Status};
 use crate::calls::Patience::{Long, Short};
 use crate::calls::Rest::{Broken, Whole};
 use crate::calls::{ATTEMPTS, Answer, HINT_CAP, Patience, Seen, layers, send};
+use crate::clock::given_up;
 use crate::server::Server;
 use crate::streams::{Frame, serve};
 
@@ -30,8 +31,13 @@ const fn only(headers: &'static [(&'static str, &'static str)]) -> Frame {
     Frame::Head(headers, true)
 }
 
-/// How a user would call: see the guide to gRPC.
 async fn call(server: &Server, replay: Replay, patience: Patience) -> Seen {
+    let call = call_once(server, replay, patience);
+    if patience == Short { given_up(server, 1, call).await } else { call.await }
+}
+
+/// How a user would call: see the guide to gRPC.
+async fn call_once(server: &Server, replay: Replay, patience: Patience) -> Seen {
     let (layers, told) = layers(GrpcClassifier, replay, patience);
     let layers = layers.carry(InExtensions).finish(at_trailers()).hold(at_trailers());
     let channel: Channel = Endpoint::from_shared(server.url()).unwrap().connect_lazy();
