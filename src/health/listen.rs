@@ -59,7 +59,7 @@ pub(super) async fn run(shift: Shift, listen: Listen) {
         let draw = fastrand::u64(..);
         let pause = |policy: &Policy, passed: u64| {
             let cap = policy.interval().1;
-            let curve = Curve { base: time::nanos(PAUSE), factor: 2, cap, shape: Shape::Equal };
+            let curve = Curve { base: time::nanos(PAUSE), factor: 2000, cap, shape: Shape::Equal };
             curve.wait(short, 0, draw).saturating_sub(passed)
         };
         if shift.wait(ended, pause).await.is_none() {

@@ -139,7 +139,7 @@ fn what_was_never_sent_is_bounded_by_itself() {
 // pitfall B13
 #[test]
 fn decorrelated_waits_grow_from_the_backoff_not_from_the_hint() {
-    let curve = Curve { base: 10, factor: 2, cap: 10_000, shape: Shape::Decorrelated };
+    let curve = Curve { base: 10, factor: 2000, cap: 10_000, shape: Shape::Decorrelated };
     let law = Law { curve, ..law(10) };
     let mut state = Attempts::FIRST;
     let hinted = Failed { hint: Some(1_000), ..FAILED };
