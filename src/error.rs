@@ -26,6 +26,8 @@ pub struct Rejected {
 pub enum Reason {
     /// The circuit is open: recent calls failed, or someone holds it open.
     CircuitOpen,
+    /// The circuit has just closed, and the load comes back step by step.
+    Recovering,
     /// The time limit of this layer ran out.
     TimedOut,
     /// The deadline that came with the request has passed.
@@ -39,8 +41,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::CircuitOpen,
+        Self::Recovering,
         Self::TimedOut,
         Self::DeadlineExceeded,
         Self::Draining,
@@ -52,6 +55,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CircuitOpen => "circuit_open",
+            Self::Recovering => "recovering",
             Self::TimedOut => "timed_out",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Draining => "draining",
@@ -63,6 +67,7 @@ impl Reason {
     const fn sentence(self) -> &'static str {
         match self {
             Self::CircuitOpen => "circuit is open",
+            Self::Recovering => "is recovering",
             Self::TimedOut => "timed out",
             Self::DeadlineExceeded => "the caller's deadline has passed",
             Self::Draining => "is being drained",
@@ -95,16 +100,18 @@ impl fmt::Display for Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Measured {
-    /// Nothing was measured: the decision was made by hand, or by an absolute deadline.
+    /// Nothing was measured, for instance because an absolute deadline decided.
     Nothing,
-    /// Evidence of failure, in thousandths of a nat (natural logarithm of the odds).
+    /// Somebody holds the circuit open.
+    ByHand,
+    /// By how much failures outweigh successes, in thousandths of a failure.
     Evidence {
         /// What had gathered.
         observed: u32,
         /// What decides.
         threshold: u32,
     },
-    /// A count, for instance of failures in a row.
+    /// A count of failures in a row.
     Count {
         /// What was counted.
         observed: u32,
@@ -124,6 +131,15 @@ pub enum Measured {
         observed: u32,
         /// What decides.
         threshold: u32,
+    },
+    /// How far the load has come back since the circuit closed.
+    Recovering {
+        /// Calls under way.
+        in_flight: u32,
+        /// What may be under way at a time; `u32::MAX` if that is not limited any more.
+        limit: u32,
+        /// The share of calls that is let through, in parts per million.
+        share: u32,
     },
     /// Calls under way, and calls that wait for one to end.
     Occupied {
@@ -151,7 +167,11 @@ impl Measured {
             | Self::SlowRate { observed, threshold } => {
                 u64::from(observed) * 1_000_000 / u64::from(threshold).max(1)
             }
-            Self::Nothing | Self::Elapsed { .. } | Self::Occupied { .. } => 0,
+            Self::Nothing
+            | Self::ByHand
+            | Self::Recovering { .. }
+            | Self::Elapsed { .. }
+            | Self::Occupied { .. } => 0,
         }
     }
 }
@@ -159,27 +179,43 @@ impl Measured {
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |ppm: u32| f64::from(ppm) / 10_000.0;
+        let failures = |milli: u32| f64::from(milli) / 1000.0;
         match *self {
             Self::Nothing => Ok(()),
+            Self::ByHand => f.write_str("held open by hand"),
+            // What was gathered ends at the threshold, which need not be a whole number.
+            Self::Evidence { observed, threshold } if observed >= threshold => {
+                let most = failures(threshold).ceil();
+                write!(f, "failures outweigh successes by {most}, {most} is the limit")
+            }
             Self::Evidence { observed, threshold } => write!(
                 f,
-                "failure evidence {:.1} of {:.1} nats",
-                f64::from(observed) / 1000.0,
-                f64::from(threshold) / 1000.0
+                "failures outweigh successes by {}, {} is the limit",
+                (failures(observed) * 10.0).round() / 10.0,
+                failures(threshold).ceil()
             ),
-            Self::Count { observed, threshold } => write!(f, "{observed} of {threshold} in a row"),
-            Self::FailureRate { observed, threshold } => write!(
-                f,
-                "{:.4} % failed, {:.4} % is the limit",
-                percent(observed),
-                percent(threshold)
-            ),
-            Self::SlowRate { observed, threshold } => write!(
-                f,
-                "{:.4} % were slow, {:.4} % is the limit",
-                percent(observed),
-                percent(threshold)
-            ),
+            Self::Count { observed, threshold } => {
+                write!(f, "{observed} of {threshold} failures in a row")
+            }
+            Self::FailureRate { observed, threshold } => {
+                let (observed, threshold) = (percent(observed), percent(threshold));
+                write!(f, "{observed} % of calls failed, {threshold} % is the limit")
+            }
+            Self::SlowRate { observed, threshold } => {
+                let (observed, threshold) = (percent(observed), percent(threshold));
+                write!(f, "{observed} % of calls were slow, {threshold} % is the limit")
+            }
+            Self::Recovering { in_flight, limit, share } => {
+                let is_limited = limit != u32::MAX;
+                if is_limited {
+                    write!(f, "{in_flight} of {limit} calls at a time")?;
+                }
+                if share < 1_000_000 {
+                    let comma = if is_limited { ", " } else { "" };
+                    write!(f, "{comma}{:.0} % of calls let through", percent(share))?;
+                }
+                Ok(())
+            }
             Self::Occupied { in_flight, limit, queued } => {
                 write!(f, "{in_flight} of {limit} in flight, {queued} waiting")
             }

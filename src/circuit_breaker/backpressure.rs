@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
 
-use super::future::ResponseFuture;
+use super::future::{ResponseFuture, fail_unready};
 use super::policy::Policy;
 use crate::classify::Classify;
 use crate::error::{CallError, Measured, Reason};
@@ -104,8 +104,17 @@ where
             return Poll::Ready(Ok(())); // the call will say so
         }
         let result = ready!(self.inner.poll_ready(cx));
-        if result.is_err() {
-            self.give_back();
+        if let Err(error) = &result {
+            match (self.ticket.take(), self.gate.enter()) {
+                (Some(ticket), Some(lane)) => {
+                    let flight = Flight::new(lane, ticket);
+                    fail_unready::<S::Response, _, _, _, _>(flight, error);
+                }
+                (ticket, _) => {
+                    self.ticket = ticket;
+                    self.give_back();
+                }
+            }
         }
         Poll::Ready(result)
     }

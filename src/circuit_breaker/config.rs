@@ -88,7 +88,7 @@ pub const PROBES: u32 = 64;
 /// Default [`Config::probe_deadline`].
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 /// Default [`Config::close_at`].
-pub const CLOSE_AT: u32 = 6;
+pub const CLOSE_AT: u32 = 7;
 /// Default [`Config::reopen_at`].
 pub const REOPEN_AT: u32 = 3;
 /// Default [`Config::ramp`].

@@ -171,6 +171,17 @@ where
     }
 }
 
+/// The inner service failed to become ready: the call that was to come has failed.
+pub(super) fn fail_unready<Res, Err, B, C, F>(mut flight: Flight<B>, error: &Err)
+where
+    B: Berth<Policy = Policy<C, F>>,
+    C: Classify<Res, Err> + Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    flight.enter();
+    fail::<Res, _, _, _, _>(&mut flight, error);
+}
+
 #[inline(never)]
 fn fail<Res, Err, B, C, F>(flight: &mut Flight<B>, error: &Err)
 where
@@ -214,7 +225,8 @@ where
 {
     let Some(policy) = flight.policy() else { return Poll::Pending };
     let rejected = policy.shared.common.reporter.reject(Reason::CircuitOpen, Measured::Nothing);
-    flight.give_up();
+    let waited = policy.shared.inspect(|_, law, _| law.probe_deadline);
+    flight.give_up(nanos(waited));
     Poll::Ready(Err(rejected.into()))
 }
 

@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub state: State,
     /// What the trip rule nearest to its threshold has gathered.
     pub gathered: Measured,
+    /// How far the load has come back since it closed, while it is limited.
+    pub recovering: Option<Measured>,
     /// Why and when it opened last.
     pub last_trip: Option<LastTrip>,
     /// Time until the next probe may fly, while open.
@@ -101,6 +103,7 @@ impl CircuitBreakerHandle {
             Snapshot {
                 state: breaker.state(),
                 gathered: breaker.gathered(law, now),
+                recovering: breaker.recovering(law, now),
                 last_trip: breaker.last_trip().map(since),
                 next_probe_in: breaker.probes_at().map(|at| Duration::from_nanos(at.since(now))),
             }

@@ -62,9 +62,9 @@ impl<C, F, K> KeyedBuilder<C, F, K> {
         C: Send + Sync + 'static,
         F: Send + Sync + 'static,
     {
-        let Builder { name, config, hooks, observers, seed } = self.builder;
+        let Builder { name, config, written, hooks, observers, seed } = self.builder;
         let source = Source::new(LAYER, name);
-        let law = Law::from_config_and(&config, |check| {
+        let law = Law::from_written(&config, &written, |check| {
             if self.max_keys == 0 {
                 check.wrong("max_keys", 0, "at least 1");
             }

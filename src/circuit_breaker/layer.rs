@@ -15,7 +15,7 @@ use super::law::Law;
 use super::policy::{Hooks, Instance, Policy};
 use super::service::CircuitBreaker;
 use crate::classify::{Classifier, Classify, Of};
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, Written};
 use crate::error::CallError;
 use crate::event::{Observe, Observers};
 use crate::finish::{AtHead, Finish};
@@ -61,6 +61,7 @@ impl CircuitBreakerLayer {
         Builder {
             name: name.into(),
             config: Config::default(),
+            written: Written::default(),
             hooks: Hooks::default(),
             observers: Observers::default(),
             seed: None,
@@ -168,6 +169,8 @@ impl<C, F> fmt::Debug for CircuitBreakerLayer<C, F> {
 pub struct Builder<C = Classifier, F = AtHead> {
     pub(super) name: Arc<str>,
     pub(super) config: Config,
+    /// Which settings were told by name.
+    pub(super) written: Written,
     pub(super) hooks: Hooks<C, F>,
     pub(super) observers: Observers,
     pub(super) seed: Option<u64>,
@@ -180,6 +183,7 @@ macro_rules! setters {
             #[doc = concat!("Sets [`Config::", stringify!($setting), "`].")]
             pub fn $setting(mut self, $setting: $ty) -> Self {
                 self.config.$setting = $setting;
+                self.written.add(stringify!($setting));
                 self
             }
         )*
@@ -206,6 +210,7 @@ impl<C, F> Builder<C, F> {
     /// Sets all settings at once.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self.written = Written::default();
         self
     }
 
@@ -223,16 +228,16 @@ impl<C, F> Builder<C, F> {
 
     /// Classifies with a [`Classify`] of your own.
     pub fn classify<C2>(self, classify: C2) -> Builder<C2, F> {
-        let Self { name, config, hooks, observers, seed } = self;
+        let Self { name, config, written, hooks, observers, seed } = self;
         let hooks = Hooks { classify, finish: hooks.finish };
-        Builder { name, config, hooks, observers, seed }
+        Builder { name, config, written, hooks, observers, seed }
     }
 
     /// Decides when a call is over, by default [when its answer arrives](AtHead).
     pub fn finish<F2>(self, finish: F2) -> Builder<C, F2> {
-        let Self { name, config, hooks, observers, seed } = self;
+        let Self { name, config, written, hooks, observers, seed } = self;
         let hooks = Hooks { classify: hooks.classify, finish };
-        Builder { name, config, hooks, observers, seed }
+        Builder { name, config, written, hooks, observers, seed }
     }
 
     /// One breaker for each key of a request, for instance for each host.
@@ -264,9 +269,10 @@ impl<C, F> Builder<C, F> {
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, F>, ConfigErrors> {
         let seed = self.seed.unwrap_or_else(rng::seed);
-        let Self { name, config, hooks, observers, .. } = self;
+        let Self { name, config, written, hooks, observers, .. } = self;
         let source = Source::new(LAYER, name);
-        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(&source))?;
+        let law = Law::from_written(&config, &written, |_| ());
+        let law = law.map_err(|wrong| wrong.of_policy(&source))?;
         Ok(CircuitBreakerLayer::make(source, law, config, hooks, observers, seed))
     }
 }
@@ -277,9 +283,9 @@ impl<R, E, F> Builder<Classifier<R, E>, F> {
     where
         J: Fn(&Res) -> Outcome,
     {
-        let Self { name, config, hooks, observers, seed } = self;
+        let Self { name, config, written, hooks, observers, seed } = self;
         let hooks = Hooks { classify: hooks.classify.with_response(judge), finish: hooks.finish };
-        Builder { name, config, hooks, observers, seed }
+        Builder { name, config, written, hooks, observers, seed }
     }
 
     /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
@@ -287,8 +293,8 @@ impl<R, E, F> Builder<Classifier<R, E>, F> {
     where
         J: Fn(&Err) -> Outcome,
     {
-        let Self { name, config, hooks, observers, seed } = self;
+        let Self { name, config, written, hooks, observers, seed } = self;
         let hooks = Hooks { classify: hooks.classify.with_error(judge), finish: hooks.finish };
-        Builder { name, config, hooks, observers, seed }
+        Builder { name, config, written, hooks, observers, seed }
     }
 }

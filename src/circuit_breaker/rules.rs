@@ -86,11 +86,10 @@ impl RuleState {
     }
 
     pub(crate) fn gathered(&mut self, rule: &Rule, now: Tick, provisional: u32) -> Measured {
-        let milli = |micro: u64| u32::try_from(micro / 1000).unwrap_or(u32::MAX);
         match (self, rule) {
             (Self::Evidence(cusum), Rule::Evidence(weights)) => Measured::Evidence {
-                observed: milli(cusum.with(weights, provisional)),
-                threshold: milli(weights.limit),
+                observed: weights.milli_failures(cusum.with(weights, provisional)),
+                threshold: weights.milli_failures(weights.limit),
             },
             (Self::Consecutive(count), Rule::Consecutive { failures }) => Measured::Count {
                 observed: count.saturating_add(provisional),

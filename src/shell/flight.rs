@@ -126,8 +126,9 @@ impl<B: Berth> Flight<B> {
             return None;
         }
         self.pass.pending = true;
-        let common = &self.berth.as_ref()?.policy().shared().common;
-        if common.needs_durations() {
+        let shared = self.berth.as_ref()?.policy().shared();
+        if shared.times_calls() {
+            let common = &shared.common;
             let now = common.reporter.clock.now();
             self.pass.started = Some(now);
             return common.overdue_at(now);
@@ -143,11 +144,11 @@ impl<B: Berth> Flight<B> {
         }
     }
 
-    /// The call was given up for want of an answer, and its caller was told.
-    pub(crate) fn give_up(&mut self) {
+    /// The call was given up for want of an answer after `waited`, and its caller was told.
+    pub(crate) fn give_up(&mut self, waited: u64) {
         if let Some(berth) = self.berth.take() {
             self.pass.pending = true;
-            berth.policy().shared().give_up(self.pass);
+            berth.policy().shared().give_up(self.pass, Some(waited));
         }
     }
 

@@ -56,6 +56,7 @@ pub(crate) enum Admission {
 pub(crate) struct Refusal {
     now: Tick,
     pub(crate) until: Tick,
+    reason: Reason,
     measured: Measured,
 }
 
@@ -116,8 +117,8 @@ impl<M: Machine> Shared<M> {
                 }
                 Admission::Pass(pass)
             }
-            Verdict::Refuse { until, measured } => {
-                Admission::Refused(Refusal { now, until, measured })
+            Verdict::Refuse { until, reason, measured } => {
+                Admission::Refused(Refusal { now, until, reason, measured })
             }
             // A machine answers an Admit with one of the two; were it silent, the call may fly.
             Verdict::Done | Verdict::Late => {
@@ -139,13 +140,13 @@ impl<M: Machine> Shared<M> {
         }
         let measured = word.measured(self.measured.load(Ordering::Acquire));
         // If the state changed under our eyes, the words may not belong together: take the lock.
-        (self.word() == word).then_some(Refusal { now, until, measured })
+        let reason = Reason::CircuitOpen;
+        (self.word() == word).then_some(Refusal { now, until, reason, measured })
     }
 
     /// Counts a refusal, tells of it, and gives what the caller is told.
     pub(crate) fn reject(&self, refusal: Refusal) -> Rejected {
-        let Refusal { now, until, measured } = refusal;
-        let reason = Reason::CircuitOpen;
+        let Refusal { now, until, reason, measured } = refusal;
         self.common.meter(|handles| handles.rejected(reason));
         self.tell(now, EventKind::Rejected { reason });
         let delay = (until != Tick::NEVER).then(|| Duration::from_nanos(until.since(now)));
@@ -170,6 +171,9 @@ impl<M: Machine> Shared<M> {
         let word = self.word();
         let now = pass.started.map(|_| self.common.reporter.clock.now());
         let sample = pass.sample(outcome, now);
+        if let (Some(took), Health::Good) = (sample.took, outcome.health) {
+            self.common.learn(took);
+        }
         let slow = sample.took.is_some_and(|took| self.common.is_overdue(took));
         let quiet = word.is_quiet() && word.era() == pass.era && !slow && !pass.overdue;
         let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
@@ -183,27 +187,33 @@ impl<M: Machine> Shared<M> {
     /// A pass was not used: its slot comes back, and there is no call to tell of.
     pub(crate) fn give_back(&self, pass: Pass) {
         if pass.kind == PassKind::Slot {
-            self.step(Input::Abandon { pass, waited: None });
+            self.step(Input::Abandon { pass, waited: None, usual: None });
         }
     }
 
     /// A call that was let through ended without an answer.
     pub(crate) fn abandon(&self, pass: Pass) {
         self.common.meter(|handles| handles.ended(Ended::Abandoned, None));
-        self.give_up(pass);
-    }
-
-    /// The same of a call that ends with a rejection, and is counted as one.
-    pub(crate) fn give_up(&self, pass: Pass) {
         let clock = &self.common.reporter.clock;
         let waited = pass.started.map(|started| clock.now().since(started));
-        let (_, now) = self.step(Input::Abandon { pass, waited });
+        self.give_up(pass, waited);
+    }
+
+    /// The same of a call that waited so long and ends with a rejection, as which it is counted.
+    pub(crate) fn give_up(&self, pass: Pass, waited: Option<u64>) {
+        let usual = self.common.usual();
+        let (_, now) = self.step(Input::Abandon { pass, waited, usual });
         self.tell(now, EventKind::Abandoned);
     }
 
     /// A call is still in flight, and slow by now.
     pub(crate) fn overdue(&self, pass: Pass) {
         self.step(Input::Overdue { pass });
+    }
+
+    /// Whether somebody will ask how long this call took or waited.
+    pub(crate) fn times_calls(&self) -> bool {
+        self.common.needs_durations() || self.common.needs_waits(self.word().is_quiet())
     }
 
     fn note_late(&self, verdict: Verdict, now: Tick) {

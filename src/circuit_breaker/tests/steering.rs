@@ -1,6 +1,7 @@
 //! Orders from outside: holds, resets, new settings, shadow.
 
 use super::*;
+use crate::Reason;
 use crate::circuit_breaker::Trip;
 use crate::event::Cause;
 use crate::machine::{PassKind, Wake};
@@ -136,8 +137,9 @@ fn what_tripped_it_is_not_why_a_hand_holds_it_open() {
     assert_ne!(lab.machine.digest(&lab.law).measured, crate::Measured::Nothing);
     lab.command(Command::HoldOpen);
     let verdict = lab.step(Input::Admit).verdict;
-    let measured = crate::Measured::Nothing;
-    assert_eq!(verdict, Verdict::Refuse { until: Tick::NEVER, measured });
+    let measured = crate::Measured::ByHand;
+    let reason = Reason::CircuitOpen;
+    assert_eq!(verdict, Verdict::Refuse { until: Tick::NEVER, reason, measured });
     assert_eq!(lab.machine.digest(&lab.law).measured, measured);
 }
 
