@@ -107,7 +107,9 @@ where
 pub(crate) fn of_rejection(rejected: &Rejected) -> Outcome {
     match rejected.reason() {
         Reason::TimedOut => Outcome::TRANSIENT,
-        Reason::DeadlineExceeded => Outcome::IGNORE,
+        Reason::DeadlineExceeded | Reason::RequestTimeout | Reason::RequestBroken => {
+            Outcome::IGNORE
+        }
         _ => {
             let again = Outcome { again: Outcome::TRANSIENT.again, ..Outcome::IGNORE }.unsent();
             rejected.retry_after().map_or(again, |d| again.after(d))

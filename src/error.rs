@@ -1,13 +1,15 @@
 //! The one error type of a stack, and what is in it when a layer ended the call itself.
 
+mod measured;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use tower::BoxError;
-use tower::Service;
+use tower::{BoxError, Service};
 
+pub use self::measured::Measured;
 use crate::source::Source;
 
 /// A layer ended the call itself: which one, why, after how long to come back, and what was
@@ -38,10 +40,14 @@ pub enum Reason {
     Full,
     /// The dependency failed its health check.
     Unhealthy,
+    /// The caller kept us waiting for the body of its request for too long (HTTP 408).
+    RequestTimeout,
+    /// The body of the caller's request broke off.
+    RequestBroken,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::CircuitOpen,
         Self::Recovering,
         Self::TimedOut,
@@ -49,6 +55,8 @@ impl Reason {
         Self::Draining,
         Self::Full,
         Self::Unhealthy,
+        Self::RequestTimeout,
+        Self::RequestBroken,
     ];
 
     /// The metric label `reason`.
@@ -61,6 +69,8 @@ impl Reason {
             Self::Draining => "draining",
             Self::Full => "full",
             Self::Unhealthy => "unhealthy",
+            Self::RequestTimeout => "request_timeout",
+            Self::RequestBroken => "request_broken",
         }
     }
 
@@ -73,6 +83,8 @@ impl Reason {
             Self::Draining => "is being drained",
             Self::Full => "is full",
             Self::Unhealthy => "is unhealthy",
+            Self::RequestTimeout => "the caller did not send its request in time",
+            Self::RequestBroken => "the body of the caller's request broke off",
         }
     }
 }
@@ -80,149 +92,6 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.sentence())
-    }
-}
-
-/// What was observed, against which threshold, in which unit.
-///
-/// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use seawall::{CallError, Error, Measured, timeout::TimeoutLayer};
-/// use std::{convert::Infallible, future::pending, time::Duration};
-///
-/// let search = TimeoutLayer::new("search", Duration::from_millis(50));
-/// let error = search.run(|| pending::<Result<(), Error<Infallible>>>()).await.unwrap_err();
-/// let measured = error.rejected().unwrap().measured();
-/// assert_eq!(measured, Measured::Elapsed { limit: 50_000_000 });
-/// assert_eq!(measured.to_string(), "the limit is 50ms");
-/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Measured {
-    /// Nothing was measured, for instance because an absolute deadline decided.
-    Nothing,
-    /// Somebody holds the circuit open.
-    ByHand,
-    /// By how much failures outweigh successes, in thousandths of a failure.
-    Evidence {
-        /// What had gathered.
-        observed: u32,
-        /// What decides.
-        threshold: u32,
-    },
-    /// A count of failures in a row.
-    Count {
-        /// What was counted.
-        observed: u32,
-        /// What decides.
-        threshold: u32,
-    },
-    /// The share of failed calls, in parts per million.
-    FailureRate {
-        /// What was seen.
-        observed: u32,
-        /// What decides.
-        threshold: u32,
-    },
-    /// The share of slow calls, in parts per million.
-    SlowRate {
-        /// What was seen.
-        observed: u32,
-        /// What decides.
-        threshold: u32,
-    },
-    /// How far the load has come back since the circuit closed.
-    Recovering {
-        /// Calls under way.
-        in_flight: u32,
-        /// What may be under way at a time; `u32::MAX` if that is not limited any more.
-        limit: u32,
-        /// The share of calls that is let through, in parts per million.
-        share: u32,
-    },
-    /// Calls under way, and calls that wait for one to end.
-    Occupied {
-        /// Under way.
-        in_flight: u32,
-        /// What may be under way at a time.
-        limit: u32,
-        /// What waits.
-        queued: u32,
-    },
-    /// A time limit, in nanoseconds.
-    Elapsed {
-        /// The limit.
-        limit: u64,
-    },
-}
-
-impl Measured {
-    /// How near to its threshold something is, in parts per million.
-    pub(crate) fn nearness(&self) -> u64 {
-        match *self {
-            Self::Evidence { observed, threshold }
-            | Self::Count { observed, threshold }
-            | Self::FailureRate { observed, threshold }
-            | Self::SlowRate { observed, threshold } => {
-                u64::from(observed) * 1_000_000 / u64::from(threshold).max(1)
-            }
-            Self::Nothing
-            | Self::ByHand
-            | Self::Recovering { .. }
-            | Self::Elapsed { .. }
-            | Self::Occupied { .. } => 0,
-        }
-    }
-}
-
-impl fmt::Display for Measured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |ppm: u32| f64::from(ppm) / 10_000.0;
-        let failures = |milli: u32| f64::from(milli) / 1000.0;
-        match *self {
-            Self::Nothing => Ok(()),
-            Self::ByHand => f.write_str("held open by hand"),
-            // What was gathered ends at the threshold, which need not be a whole number.
-            Self::Evidence { observed, threshold } if observed >= threshold => {
-                let most = failures(threshold).ceil();
-                write!(f, "failures outweigh successes by {most}, {most} is the limit")
-            }
-            Self::Evidence { observed, threshold } => write!(
-                f,
-                "failures outweigh successes by {}, {} is the limit",
-                (failures(observed) * 10.0).round() / 10.0,
-                failures(threshold).ceil()
-            ),
-            Self::Count { observed, threshold } => {
-                write!(f, "{observed} of {threshold} failures in a row")
-            }
-            Self::FailureRate { observed, threshold } => {
-                let (observed, threshold) = (percent(observed), percent(threshold));
-                write!(f, "{observed} % of calls failed, {threshold} % is the limit")
-            }
-            Self::SlowRate { observed, threshold } => {
-                let (observed, threshold) = (percent(observed), percent(threshold));
-                write!(f, "{observed} % of calls were slow, {threshold} % is the limit")
-            }
-            Self::Recovering { in_flight, limit, share } => {
-                let is_limited = limit != u32::MAX;
-                if is_limited {
-                    write!(f, "{in_flight} of {limit} calls at a time")?;
-                }
-                if share < 1_000_000 {
-                    let comma = if is_limited { ", " } else { "" };
-                    write!(f, "{comma}{:.0} % of calls let through", percent(share))?;
-                }
-                Ok(())
-            }
-            Self::Occupied { in_flight, limit, queued } => {
-                write!(f, "{in_flight} of {limit} in flight, {queued} waiting")
-            }
-            Self::Elapsed { limit } => {
-                write!(f, "the limit is {:?}", Duration::from_nanos(limit))
-            }
-        }
     }
 }
 
@@ -284,8 +153,11 @@ pub(crate) fn causes<'a>(
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.source, self.reason)?;
-        if self.measured != Measured::Nothing {
-            write!(f, " ({})", self.measured)?;
+        match (self.reason, self.measured) {
+            // A circuit that calls opened knows by which numbers.
+            (Reason::CircuitOpen, Measured::Nothing) => f.write_str(" (held open by hand)")?,
+            (_, Measured::Nothing) => {}
+            (_, measured) => write!(f, " ({measured})")?,
         }
         if let Some(delay) = self.retry_after {
             write!(f, ", try again in {delay:?}")?;

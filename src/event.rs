@@ -340,7 +340,7 @@ impl fmt::Display for Status {
 ///     let down = breaker.run(|| async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) });
 ///     assert!(down.await.is_err());
 /// }
-/// assert_eq!(pages.recv()?, "circuit_breaker `payments` is open: consecutive, 2 of 2 in a row");
+/// assert_eq!(pages.recv()?, "circuit_breaker `payments` is open: consecutive, 2 of 2 failures in a row");
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub trait Observe: Send + Sync {

@@ -53,6 +53,7 @@ mod shell;
 mod source;
 mod sync;
 mod time;
+mod upload;
 
 pub mod bulkhead;
 pub mod circuit_breaker;

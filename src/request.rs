@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::time;
+use crate::upload::Upload;
 
 /// Makes a copy of a request, or declines.
 ///
@@ -267,6 +268,8 @@ pub struct Call {
     pub prior: u32,
     /// Where the time of each attempt is noted, for someone further out.
     pub measure: Option<Measure>,
+    /// How far the body of the request has got, if it is still on its way.
+    pub(crate) upload: Option<Upload>,
 }
 
 /// The time that a call really spent at its dependency.

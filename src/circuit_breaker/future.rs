@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
@@ -15,13 +15,14 @@ use crate::finish::Finish;
 use crate::shell::flight::{Berth, Flight, Site};
 use crate::shell::oneshot::Oneshot;
 use crate::time::{nanos, poll_timer};
+use crate::upload::excused;
 
 /// The future of a call through a breaker.
 ///
 /// Dropping it before it is ready abandons the call: see
 /// [`Abandonment`](super::Abandonment). `B` is what the call holds of its breaker.
 #[expect(private_bounds, reason = "what a call holds of its breaker is of no use outside")]
-#[pin_project]
+#[pin_project(PinnedDrop)]
 pub struct ResponseFuture<S, Req, B>
 where
     S: Service<Req>,
@@ -224,10 +225,30 @@ where
     F: Send + Sync + 'static,
 {
     let Some(policy) = flight.policy() else { return Poll::Pending };
-    let rejected = policy.shared.common.reporter.reject(Reason::CircuitOpen, Measured::Nothing);
-    let waited = policy.shared.inspect(|_, law, _| law.probe_deadline);
+    // What opened the circuit keeps it open.
+    let (waited, measured) = policy.shared.inspect(|breaker, law, _| {
+        (law.probe_deadline, breaker.last_trip().map_or(Measured::Nothing, |trip| trip.measured))
+    });
+    let rejected = policy.shared.common.reporter.reject(Reason::CircuitOpen, measured);
     flight.give_up(nanos(waited));
     Poll::Ready(Err(rejected.into()))
+}
+
+#[pinned_drop]
+impl<S, Req, B> PinnedDrop for ResponseFuture<S, Req, B>
+where
+    S: Service<Req>,
+    B: Berth,
+{
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        if let Fate::Flying(flight) = this.fate
+            && flight.was_pending()
+            && excused(|| this.attempt.end())
+        {
+            flight.excuse();
+        }
+    }
 }
 
 impl<S, Req, B> fmt::Debug for ResponseFuture<S, Req, B>

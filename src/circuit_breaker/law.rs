@@ -11,8 +11,11 @@ use std::time::Duration;
 
 /// Steps of two in which a slow start reaches the whole load: 1/16, 1/8, 1/4, 1/2, all.
 const SLOW_START_DOUBLINGS: u64 = 4;
-/// What an answer may take, as long as none was measured; and a probe at least.
+/// As long as no answer was measured, a silence that has lasted so long says something; and a probe
+/// that waited so long always does.
 const UNMEASURED: Duration = Duration::from_millis(50);
+/// As long as no answer was measured, a call waits at least so long before that says something.
+const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// What a call weighs that waited in vain for long, where one that left early weighs 1.
 const LONG_WAIT: u32 = 32;
 /// However long a rest is, a dependency that answers well for so long has recovered.
@@ -38,8 +41,9 @@ pub(crate) struct Law {
     pub(crate) reopen_after: u32,
     /// Half open, so long without a bad answer closes.
     pub(crate) steady: u64,
-    /// How long a call waits in vain before that says something, while no answer was measured.
+    /// See [`is_in_vain`](Self::is_in_vain).
     pub(crate) unmeasured: u64,
+    pub(crate) least_wait: u64,
     /// What such a call weighs, where one that waited less weighs 1.
     pub(crate) long_wait: u32,
     pub(crate) ramp: u64,
@@ -97,10 +101,22 @@ impl Law {
         matches!((took, self.slow_after), (Some(took), Some(limit)) if took >= limit)
     }
 
-    /// How long a call has to wait in vain before that says something, where an answer usually takes
-    /// this.
-    pub(crate) fn patience(&self, usual: Option<u64>) -> u64 {
-        usual.map_or(self.unmeasured, |usual| usual.saturating_mul(2))
+    /// Whether a call that was given up after this wait waited in vain: twice as long as an answer
+    /// `usual`ly takes, if that is known. If not, a silence of the shortest time says as little as a
+    /// short wait does: those who stay may just not have been answered yet.
+    pub(crate) fn is_in_vain(&self, waited: u64, usual: Option<u64>, silent_for: u64) -> bool {
+        match usual {
+            Some(usual) => waited >= usual.saturating_mul(2),
+            None => {
+                waited >= self.least_wait
+                    && silent_for >= waited.saturating_mul(2).min(self.unmeasured)
+            }
+        }
+    }
+
+    /// The same of a probe. A dependency that comes back may answer more slowly than it used to.
+    pub(crate) fn is_probe_in_vain(&self, waited: u64, usual: Option<u64>) -> bool {
+        waited >= usual.unwrap_or(0).saturating_mul(2).max(self.unmeasured)
     }
 
     /// How long the load comes back for after closing.
@@ -190,6 +206,7 @@ impl Law {
             reopen_after: config.reopen_at,
             steady: (nanos(rest) / 2).clamp(1, STEADY_CAP),
             unmeasured: nanos(UNMEASURED),
+            least_wait: nanos(LEAST_WAIT),
             long_wait: LONG_WAIT,
             ramp: nanos(config.ramp),
             slow_start: nanos(config.slow_start),

@@ -117,7 +117,10 @@ impl Breaker {
                 } else {
                     let measured = ramp.measured(share);
                     let until = now.plus(law.rest.first);
-                    self.refuse(law, Verdict::Refuse { until, reason: Reason::Recovering, measured })
+                    self.refuse(
+                        law,
+                        Verdict::Refuse { until, reason: Reason::Recovering, measured },
+                    )
                 }
             }
             Phase::Open { until } => {
@@ -265,9 +268,8 @@ impl Breaker {
 
     const fn trip_measured(&self) -> Measured {
         match (&self.phase, &self.last_trip) {
-            (Phase::ForcedOpen, _) => Measured::ByHand,
+            (Phase::ForcedOpen, _) | (_, None) => Measured::Nothing,
             (_, Some(trip)) => trip.measured,
-            (_, None) => Measured::Nothing,
         }
     }
 }
@@ -290,7 +292,9 @@ impl Forgettable for Breaker {
             Phase::HalfOpen(probing) => {
                 probing.in_flight == 0 && now.since(probing.next_at) > law.memory
             }
-            Phase::Closed { ramp: Some(_) } | Phase::ForcedOpen | Phase::ForcedClosed { .. } => false,
+            Phase::Closed { ramp: Some(_) } | Phase::ForcedOpen | Phase::ForcedClosed { .. } => {
+                false
+            }
         }
     }
 }
@@ -337,7 +341,8 @@ impl Machine for Breaker {
             Phase::HalfOpen(probing) => probing.full_until(),
             Phase::Closed { .. } | Phase::ForcedClosed { .. } => Tick::ZERO,
         };
-        let passes = matches!(self.phase, Phase::Closed { ramp: None } | Phase::ForcedClosed { .. });
+        let passes =
+            matches!(self.phase, Phase::Closed { ramp: None } | Phase::ForcedClosed { .. });
         Digest {
             state: self.state(),
             era: self.era,

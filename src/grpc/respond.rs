@@ -91,7 +91,10 @@ impl<B: Default, E: CallError> Render<B, E> for Trailers {
 /// ```
 pub const fn code_of(reason: Reason) -> Code {
     match reason {
-        Reason::TimedOut | Reason::DeadlineExceeded => Code::DEADLINE_EXCEEDED,
+        Reason::TimedOut | Reason::DeadlineExceeded | Reason::RequestTimeout => {
+            Code::DEADLINE_EXCEEDED
+        }
+        Reason::RequestBroken => Code::CANCELLED,
         _ => Code::UNAVAILABLE,
     }
 }

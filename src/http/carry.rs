@@ -12,10 +12,12 @@ pub struct InExtensions;
 
 impl<B> Carry<Request<B>> for InExtensions {
     fn read(&self, request: &Request<B>) -> Call {
-        request.extensions().get().cloned().unwrap_or_default()
+        let call: Call = request.extensions().get().cloned().unwrap_or_default();
+        // Not in the `Call`: whoever hands that on to a request of its own has another body there.
+        Call { upload: request.extensions().get().cloned(), ..call }
     }
 
     fn write(&self, request: &mut Request<B>, call: &Call) {
-        request.extensions_mut().insert(call.clone());
+        request.extensions_mut().insert(Call { upload: None, ..call.clone() });
     }
 }

@@ -172,7 +172,8 @@ pub fn rejection_response<B: From<String>>(rejected: &Rejected) -> Response<B> {
     response
 }
 
-/// The status that tells of a reason: 504 where time ran out, 503 for the rest.
+/// The status that tells of a reason: 504 where time ran out, 408 and 400 where the caller did not send
+/// its request in time or broke it off, 503 for the rest.
 ///
 /// ```
 /// use http::StatusCode;
@@ -184,6 +185,8 @@ pub fn rejection_response<B: From<String>>(rejected: &Rejected) -> Response<B> {
 pub fn status_of(reason: Reason) -> StatusCode {
     match reason {
         Reason::TimedOut | Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Reason::RequestBroken => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -133,7 +133,6 @@ impl Budget {
     }
 
     /// Makes it pay for everything, or ration again.
-    #[allow(dead_code)]
     pub(crate) fn set_endless(&self, is_endless: bool) {
         self.0.is_endless.store(is_endless, Ordering::Relaxed);
     }

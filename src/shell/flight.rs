@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::classify::Verdict;
 use crate::finish::{Ending, Settle};
 use crate::machine::{Machine, Pass, PassKind};
-use crate::outcome::Outcome;
+use crate::outcome::{Health, Outcome};
 use crate::shell::gate::{Lane, Tenancy};
 use crate::shell::shared::Shared;
 use crate::time::Tick;
@@ -136,6 +136,11 @@ impl<B: Berth> Flight<B> {
         None
     }
 
+    /// The dependency was never asked: its caller was still sending the request when it left.
+    pub(crate) const fn excuse(&mut self) {
+        self.pass.pending = false;
+    }
+
     /// The call grew slow in flight.
     pub(crate) fn overdue(&mut self) {
         if let Some(berth) = &self.berth {
@@ -156,6 +161,9 @@ impl<B: Berth> Flight<B> {
     #[inline]
     pub(crate) fn settle(&mut self, outcome: &Outcome) {
         if let Some(berth) = self.berth.take() {
+            if let (Some(started), Health::Good) = (self.pass.started, outcome.health) {
+                berth.policy().shared().learn(started);
+            }
             berth.policy().shared().settle(&self.pass, outcome);
         }
     }
@@ -163,6 +171,11 @@ impl<B: Berth> Flight<B> {
     /// The inner service answered; whoever holds the result says when the call is over.
     #[inline]
     pub(crate) fn take_settle(&mut self, head: Verdict) -> Option<Settle> {
+        if let (Some(berth), Some(started)) = (&self.berth, self.pass.started)
+            && head.of_head().health == Health::Good
+        {
+            berth.policy().shared().learn(started); // what comes after the head takes as it takes
+        }
         if head == Verdict::AtEnd {
             self.pending(); // the call goes on, even if its head was there at once
         }

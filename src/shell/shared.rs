@@ -171,9 +171,6 @@ impl<M: Machine> Shared<M> {
         let word = self.word();
         let now = pass.started.map(|_| self.common.reporter.clock.now());
         let sample = pass.sample(outcome, now);
-        if let (Some(took), Health::Good) = (sample.took, outcome.health) {
-            self.common.learn(took);
-        }
         let slow = sample.took.is_some_and(|took| self.common.is_overdue(took));
         let quiet = word.is_quiet() && word.era() == pass.era && !slow && !pass.overdue;
         let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
@@ -209,6 +206,11 @@ impl<M: Machine> Shared<M> {
     /// A call is still in flight, and slow by now.
     pub(crate) fn overdue(&self, pass: Pass) {
         self.step(Input::Overdue { pass });
+    }
+
+    /// A call that began to wait at `started` was answered well.
+    pub(crate) fn learn(&self, started: Tick) {
+        self.common.learn(self.common.reporter.clock.now().since(started));
     }
 
     /// Whether somebody will ask how long this call took or waited.

@@ -20,7 +20,6 @@ impl Word {
             Measured::Count { .. } => 2,
             Measured::FailureRate { .. } => 3,
             Measured::SlowRate { .. } => 4,
-            Measured::ByHand => 5,
             _ => 0,
         };
         Self(
@@ -79,7 +78,6 @@ impl Word {
             2 => Measured::Count { observed, threshold },
             3 => Measured::FailureRate { observed, threshold },
             4 => Measured::SlowRate { observed, threshold },
-            5 => Measured::ByHand,
             _ => Measured::Nothing,
         }
     }

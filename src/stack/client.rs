@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tower::Layer;
 
+use super::config::ClientConfig;
+use super::handle::ClientHandle;
 use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
 use crate::classify::{Classifier, Of};
-use crate::config::{ConfigError, ConfigErrors, Side, Written, agree_strictly};
+use crate::config::{ConfigErrors, Written};
 use crate::event::{Event, Observe, Observers};
 use crate::finish::AtHead;
 use crate::outcome::Outcome;
@@ -16,28 +18,17 @@ use crate::request::{Cloned, NoCarry};
 use crate::retry::{
     self, Budget, Chosen, CopyBy, CopyIsChosen, Retry, RetryHandle, RetryLayer, Unsaid,
 };
+use crate::shell::live::Live;
 use crate::source::Source;
 use crate::timeout::{Fixed, Timeout, TimeoutLayer};
-
-/// Default of [`ClientBuilder::deadline`].
-pub const DEADLINE: Duration = Duration::from_secs(5);
-/// Default of [`ClientBuilder::attempt_timeout`].
-pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Default of the attempts in all. More than a retry makes by itself: here a breaker, a budget and a
-/// deadline bound what they may cost.
-pub const ATTEMPTS: u32 = 5;
 
 /// Starts to build the stack around a client. The name labels all its layers.
 pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
     ClientBuilder {
         name: name.into(),
-        deadline: DEADLINE,
+        config: ClientConfig::default(),
         written: Written::default(),
-        attempt_timeout: ATTEMPT_TIMEOUT,
-        retry: retry::Config { attempts: ATTEMPTS, ..retry::Config::default() },
-        breaker: circuit_breaker::Config::default(),
-        bulkhead: bulkhead::Config::default(),
-        budget: Budget::default(),
+        budget: None,
         classify: Classifier::default(),
         copy: Unsaid,
         carry: NoCarry,
@@ -52,13 +43,10 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
 #[derive(Debug, Clone)]
 pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry, F = AtHead, H = AtHead> {
     name: Arc<str>,
-    deadline: Duration,
+    config: ClientConfig,
     written: Written,
-    attempt_timeout: Duration,
-    retry: retry::Config,
-    breaker: circuit_breaker::Config,
-    bulkhead: bulkhead::Config,
-    budget: Budget,
+    /// One that others may draw on too.
+    budget: Option<Budget>,
     classify: C,
     copy: R,
     carry: K,
@@ -68,42 +56,54 @@ pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry, F = AtHead, H 
 }
 
 impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
-    /// How long a call may take, the waits between attempts and all attempts included. Waiting in
-    /// `poll_ready` is not part of the call.
+    /// Sets [`ClientConfig::deadline`].
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.config.deadline = deadline;
         self.written.add("deadline");
         self
     }
 
-    /// How long one attempt may take.
+    /// Sets [`ClientConfig::attempt_timeout`].
     pub fn attempt_timeout(mut self, attempt_timeout: Duration) -> Self {
-        self.attempt_timeout = attempt_timeout;
+        self.config.attempt_timeout = attempt_timeout;
         self.written.add("attempt_timeout");
         self
     }
 
-    /// Sets the settings of the retry. Its total is cut to the deadline.
+    /// Sets [`ClientConfig::retry`].
     pub fn retry(mut self, config: retry::Config) -> Self {
-        self.retry = config;
+        self.config.retry = config;
         self
     }
 
-    /// Sets the settings of the circuit breaker.
+    /// Sets [`ClientConfig::breaker`].
     pub fn breaker(mut self, config: circuit_breaker::Config) -> Self {
-        self.breaker = config;
+        self.config.breaker = config;
         self
     }
 
-    /// Sets the settings of the bulkhead.
+    /// Sets [`ClientConfig::bulkhead`].
     pub fn bulkhead(mut self, config: bulkhead::Config) -> Self {
-        self.bulkhead = config;
+        self.config.bulkhead = config;
         self
     }
 
-    /// Draws on this budget, which others may share.
+    /// Sets all settings at once, for instance from a file.
+    pub fn config(mut self, config: ClientConfig) -> Self {
+        (self.config, self.written) = (config, Written::default());
+        self
+    }
+
+    /// Draws on this budget, which others may share. It keeps its own settings, whatever those of the
+    /// stack say of a budget, until they are [reloaded](ClientHandle::reload).
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.budget = budget;
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Retries without a budget: during an outage only the circuit breaker spares the dependency.
+    pub fn no_budget(mut self) -> Self {
+        (self.config.budget, self.budget) = (None, None);
         self
     }
 
@@ -172,12 +172,8 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
             change(self.classify, self.copy, self.carry, self.finish, self.hold);
         ClientBuilder {
             name: self.name,
-            deadline: self.deadline,
+            config: self.config,
             written: self.written,
-            attempt_timeout: self.attempt_timeout,
-            retry: self.retry,
-            breaker: self.breaker,
-            bulkhead: self.bulkhead,
             budget: self.budget,
             classify,
             copy,
@@ -218,41 +214,45 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the settings of any layer; an attempt timeout that is not shorter
-    /// than the deadline, so that no second attempt could ever follow one that hangs.
-    pub fn build(mut self) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
-        let mut problems = Vec::new();
-        let attempt = Side::new(self.attempt_timeout, ATTEMPT_TIMEOUT)
-            .or_written(self.written.has("attempt_timeout"));
-        let whole = Side::new(self.deadline, DEADLINE).or_written(self.written.has("deadline"));
-        match agree_strictly(attempt, whole) {
-            Some(agreed) => (self.attempt_timeout, self.deadline) = agreed,
-            None => {
-                let accepted = format!("less than deadline = {:?}", self.deadline);
-                problems.push(ConfigError::new("attempt_timeout", self.attempt_timeout, accepted));
-            }
+    /// Everything that is wrong with the settings of any layer, each by its
+    /// [path](crate::ConfigError::path); an attempt timeout that is not shorter than the deadline, so
+    /// that no second attempt could ever follow one that hangs.
+    pub fn build(self) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
+        let source = Source::new("client", Arc::clone(&self.name));
+        self.make(&source).map_err(|wrong| wrong.of_policy(&source))
+    }
+
+    fn make(self, source: &Source) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
+        let mut written = self.config;
+        if let Some(shared) = &self.budget {
+            written.budget = (!shared.is_endless()).then(|| shared.config());
         }
-        self.retry.total = self.retry.total.min(self.deadline);
+        let force = written.in_force(&self.written)?;
+        let budget = match self.budget {
+            Some(shared) => shared,
+            None => Budget::from_config(force.budget.unwrap_or_default())?,
+        };
+        budget.set_endless(force.budget.is_none());
         let name = || Arc::clone(&self.name);
         let retry = RetryLayer::builder(name())
-            .config(self.retry)
-            .budget(self.budget)
+            .config(force.retry)
+            .budget(budget.clone())
             .classify(self.classify.clone())
             .carry(self.carry.clone())
             .copy_with(self.copy.strategy());
         let breaker = CircuitBreakerLayer::builder(name())
-            .config(self.breaker)
+            .config(force.breaker)
             .classify(self.classify)
             .finish(self.finish);
         let bulkhead = BulkheadLayer::builder(name())
-            .config(self.bulkhead)
+            .config(force.bulkhead)
             .carry(self.carry.clone())
             .finish(self.hold);
         // The metrics of the two timeouts must not run into one.
         let whole = TimeoutLayer::builder(format!("{} deadline", self.name))
-            .limit(self.deadline)
+            .limit(force.deadline)
             .carry(self.carry.clone());
-        let attempt = TimeoutLayer::builder(name()).limit(self.attempt_timeout).carry(self.carry);
+        let attempt = TimeoutLayer::builder(name()).limit(force.attempt_timeout).carry(self.carry);
         let observers = self.observers;
         // Events that nobody hears are not made, so nobody is told of them either.
         macro_rules! build {
@@ -265,26 +265,16 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
                 }
             };
         }
-        let (retry, breaker, bulkhead) = (build!(retry), build!(breaker), build!(bulkhead));
-        let (whole, attempt) = (build!(whole), build!(attempt));
-        match (retry, breaker, bulkhead, whole, attempt) {
-            (Ok(retry), Ok(breaker), Ok(bulkhead), Ok(whole), Ok(attempt))
-                if problems.is_empty() =>
-            {
-                Ok(ClientLayer { whole, retry, breaker, bulkhead, attempt })
-            }
-            (retry, breaker, bulkhead, whole, attempt) => {
-                let within = |outer: &'static str, wrong: Option<ConfigErrors>| {
-                    wrong.into_iter().flat_map(move |wrong| wrong.within(outer).into_problems())
-                };
-                problems.extend(within("retry", retry.err()));
-                problems.extend(within("breaker", breaker.err()));
-                problems.extend(within("bulkhead", bulkhead.err()));
-                problems.extend(within("deadline", whole.err()));
-                problems.extend(within("attempt_timeout", attempt.err()));
-                Err(ConfigErrors::of(problems).of_policy(&Source::new("client", self.name)))
-            }
-        }
+        Ok(ClientLayer {
+            whole: build!(whole)?,
+            retry: build!(retry)?,
+            breaker: build!(breaker)?,
+            bulkhead: build!(bulkhead)?,
+            attempt: build!(attempt)?,
+            budget,
+            written: Arc::new(Live::new(written)),
+            source: source.clone(),
+        })
     }
 }
 
@@ -299,6 +289,9 @@ pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead> {
     breaker: CircuitBreakerLayer<C, F>,
     bulkhead: BulkheadLayer<H, K>,
     attempt: TimeoutLayer<Fixed, K>,
+    budget: Budget,
+    written: Arc<Live<ClientConfig>>,
+    source: Source,
 }
 
 /// The service that a [`ClientLayer`] makes of another.
@@ -306,6 +299,20 @@ pub type Client<S, C, R, K, F = AtHead, H = AtHead> =
     Timeout<Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, H, K>, C, F>, C, R, K>, Fixed, K>;
 
 impl<C: Send + Sync + 'static, R, K, F, H> ClientLayer<C, R, K, F, H> {
+    /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).
+    pub fn handle(&self) -> ClientHandle {
+        ClientHandle {
+            source: self.source.clone(),
+            written: Arc::clone(&self.written),
+            whole: self.whole.handle(),
+            retry: self.retry.handle(),
+            budget: self.budget.clone(),
+            breaker: self.breaker.handle(),
+            bulkhead: self.bulkhead.handle(),
+            attempt: self.attempt.handle(),
+        }
+    }
+
     /// Sees and steers the retry.
     pub fn retry(&self) -> RetryHandle {
         self.retry.handle()

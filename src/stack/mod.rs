@@ -21,16 +21,27 @@
 //! [circuit breaker](crate::circuit_breaker), a [bulkhead](crate::bulkhead), and a timeout for each
 //! attempt. Why in this order is told in the guide to ordering.
 //!
+//! # Settings
+//!
+//! All of them are one [`ClientConfig`], which may be a file. A setting that nobody wrote follows the
+//! one that was: a `deadline` of 500 ms alone cuts the attempt timeout. Two that were both written must
+//! agree. [`ClientLayer::handle`] reads them while calls are flying, and reloads them all or not at all.
+//!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`deadline`](ClientBuilder::deadline) | [5 s](DEADLINE) | how long the whole may take |
-//! | [`attempt_timeout`](ClientBuilder::attempt_timeout) | [1 s](ATTEMPT_TIMEOUT) | how long one attempt may take |
-//! | [`retry`](ClientBuilder::retry) | [5](ATTEMPTS) attempts, else as [there](crate::retry#defaults) | one that fails 3 of 10 calls is answered 998 times in 1,000 |
-//! | [`breaker`](ClientBuilder::breaker) | as [there](crate::circuit_breaker#defaults) | |
-//! | [`bulkhead`](ClientBuilder::bulkhead) | as [there](crate::bulkhead#defaults) | |
+//! | [`deadline`](ClientConfig::deadline) | [5 s](DEADLINE) | how long the whole may take |
+//! | [`attempt_timeout`](ClientConfig::attempt_timeout) | [1 s](ATTEMPT_TIMEOUT) | how long one attempt may take |
+//! | [`retry`](ClientConfig::retry) | [5](ATTEMPTS) attempts, else as [there](crate::retry#defaults) | one that fails 3 of 10 calls is answered 998 times in 1,000 |
+//! | [`budget`](ClientConfig::budget) | as [there](crate::retry::BudgetConfig) | |
+//! | [`breaker`](ClientConfig::breaker) | as [there](crate::circuit_breaker#defaults) | |
+//! | [`bulkhead`](ClientConfig::bulkhead) | as [there](crate::bulkhead#defaults) | |
 
 mod client;
+mod config;
+mod handle;
 
-pub use client::{ATTEMPT_TIMEOUT, ATTEMPTS, Client, ClientBuilder, ClientLayer, DEADLINE, client};
+pub use client::{Client, ClientBuilder, ClientLayer, client};
+pub use config::{ATTEMPT_TIMEOUT, ATTEMPTS, ClientConfig, DEADLINE};
+pub use handle::ClientHandle;

@@ -10,6 +10,7 @@ use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
 use super::policy::Flight;
+use super::uploading::{Uploading, Word};
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::request::Deadline;
 use crate::shell::meter::{self, Ended};
@@ -26,6 +27,8 @@ pub struct ResponseFuture<S, Req>
 where
     S: Service<Req>,
 {
+    /// The body of the request, if it is still on its way. It goes before those who hold the body.
+    uploading: Option<Uploading>,
     #[pin]
     attempt: Oneshot<S, Req>,
     #[pin]
@@ -56,12 +59,19 @@ where
 {
     pub(super) fn refused(rejected: Rejected) -> Self {
         let limits = Limits { limit: u64::MAX, deadline: None };
-        Self { attempt: Oneshot::over(), timer: None, limits, fate: Fate::Refused(Some(rejected)) }
+        let fate = Fate::Refused(Some(rejected));
+        Self { attempt: Oneshot::over(), timer: None, limits, fate, uploading: None }
     }
 
     #[inline]
-    pub(super) fn flying(flight: Flight, attempt: Oneshot<S, Req>, limits: Limits) -> Self {
-        Self { attempt, timer: None, limits, fate: Fate::Flying { flight, pending: false } }
+    pub(super) fn flying(
+        flight: Flight,
+        attempt: Oneshot<S, Req>,
+        limits: Limits,
+        uploading: Option<Uploading>,
+    ) -> Self {
+        let fate = Fate::Flying { flight, pending: false };
+        Self { attempt, timer: None, limits, fate, uploading }
     }
 }
 
@@ -85,8 +95,13 @@ where
             }
         };
         if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
-            flight.end(|| Ended::of(&result));
             this.timer.set(None);
+            if let Some(uploading) = this.uploading
+                && let Some(rejected) = uploading.blame(&result, flight)
+            {
+                return Poll::Ready(Err(rejected.into()));
+            }
+            flight.end(|| Ended::of(&result));
             return Poll::Ready(result);
         }
         if flight.policy().is_none() {
@@ -98,9 +113,21 @@ where
         if !this.limits.are_nothing() && !rang(this.timer.as_mut(), cx) {
             return Poll::Pending;
         }
+        if let Some(uploading) = this.uploading {
+            while let Word::Wait(until) = uploading.ask(this.limits, flight) {
+                this.timer.set(Some(sleep_until(until)));
+                if !rang(this.timer.as_mut(), cx) {
+                    return Poll::Pending;
+                }
+            }
+        }
         this.attempt.end();
         this.timer.set(None);
-        match this.limits.expire(flight) {
+        let rejected = match this.uploading.as_ref().and_then(|uploading| uploading.end(flight)) {
+            Some(rejected) => Some(rejected),
+            None => this.limits.expire(flight),
+        };
+        match rejected {
             Some(rejected) => Poll::Ready(Err(rejected.into())),
             None => Poll::Pending, // unreachable: a flight has a policy until it ends
         }

@@ -37,6 +37,12 @@
 //! inner service to become ready is part of the call; by default it happens in `poll_ready`, where
 //! no request is known and no clock runs.
 //!
+//! With [`Builder::carry`] a request whose body is still being sent has the limit from its end on, or from
+//! the last part that was taken: while the caller keeps others waiting no limit of ours runs. Only the
+//! outermost timeout ends a body of which nothing comes for all of its limit, with
+//! [`RequestTimeout`](crate::Reason::RequestTimeout). The feature `http` has the layers that tell of bodies,
+//! `RecordBodyLayer` and `RequestBodyTimeoutLayer`. A deadline that the caller told holds whatever it sends.
+//!
 //! # Defaults
 //!
 //! | setting | default | what it does |
@@ -48,7 +54,9 @@
 //!
 //! [`TimedOut`](crate::Reason::TimedOut) with the limit;
 //! [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) where the caller's deadline was the
-//! earlier one; [`Draining`](crate::Reason::Draining) after [`TimeoutLayer::drain`].
+//! earlier one; [`RequestTimeout`](crate::Reason::RequestTimeout) and
+//! [`RequestBroken`](crate::Reason::RequestBroken) where the caller did not send its request;
+//! [`Draining`](crate::Reason::Draining) after [`TimeoutLayer::drain`].
 //!
 //! # Events and metrics
 //!
@@ -70,6 +78,7 @@ mod handle;
 mod layer;
 mod policy;
 mod service;
+mod uploading;
 
 pub use config::{Config, LIMIT};
 pub use future::ResponseFuture;

@@ -9,6 +9,7 @@ use tower::Service;
 
 use super::future::{Limits, ResponseFuture};
 use super::policy::{Flight, Policy};
+use super::uploading::Uploading;
 use crate::error::{CallError, Measured, Reason};
 use crate::request::{Carry, Deadline};
 use crate::shell::gate::Gate;
@@ -101,7 +102,7 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let readied = self.said.take();
         let own = self.hooks.limit.limit_of(&request).map_or(self.gate.limit(), nanos);
-        let deadline = shrink(&self.hooks.carry, &mut request, own);
+        let (deadline, uploading) = shrink(&self.hooks.carry, &mut request, own);
         let refusal = match self.gate.enter() {
             Some(lane) if !deadline.is_some_and(|deadline| deadline.is_past()) => {
                 let flight = Flight::new(lane);
@@ -111,7 +112,7 @@ where
                     Oneshot::waiting(self.inner.clone(), request)
                 };
                 let limits = Limits { limit: own, deadline };
-                return ResponseFuture::flying(flight, attempt, limits);
+                return ResponseFuture::flying(flight, attempt, limits, uploading);
             }
             Some(_) => Reason::DeadlineExceeded,
             None => Reason::Draining,
@@ -125,18 +126,24 @@ where
 
 /// Reads the deadline that came with a request, and writes what is left for those further in.
 #[inline]
-fn shrink<Req, K: Carry<Req>>(carry: &K, request: &mut Req, own: u64) -> Option<Deadline> {
+fn shrink<Req, K: Carry<Req>>(
+    carry: &K,
+    request: &mut Req,
+    own: u64,
+) -> (Option<Deadline>, Option<Uploading>) {
     if !carry.carries() {
-        return None;
+        return (None, None);
     }
     let mut call = carry.read(request);
     let came = call.deadline;
-    if own != u64::MAX {
+    let uploading = Uploading::of(call.upload.take(), came).filter(|_| own != u64::MAX);
+    // How long a body will be on its way is not known, so neither is when our limit will end it.
+    if own != u64::MAX && uploading.is_none() {
         let ours = Deadline::after(Duration::from_nanos(own));
         call.deadline = Some(came.map_or(ours, |came| came.min(ours)));
         carry.write(request, &call);
     }
-    came
+    (came, uploading)
 }
 
 impl<S: Clone, L: Clone, K: Clone> Clone for Timeout<S, L, K> {

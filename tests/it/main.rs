@@ -46,3 +46,5 @@ mod subjects;
 mod support;
 mod timeout;
 mod types;
+#[cfg(feature = "http")]
+mod uploads;

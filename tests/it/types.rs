@@ -125,6 +125,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::OnRefusal: Copy;
         retry::Budget: Clone;
         retry::BudgetBuilder: Clone;
+        retry::BudgetConfig: Copy;
         retry::Withdrawal: ;
         Copied: Copy;
         retry::CopyBy<fn(&u32) -> Option<u32>>: Copy;
@@ -175,6 +176,8 @@ fn public_types_can_be_sent_shared_and_printed() {
 
         // stack
         stack::ClientBuilder: Clone;
+        stack::ClientConfig: Clone;
+        stack::ClientHandle: Clone;
         stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
         stack::Client<Inner, seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
 
@@ -242,6 +245,8 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::body_timeout::BodyTimeoutLayer: Clone;
         seawall::http::body_timeout::Builder: Clone;
         seawall::http::body_timeout::BodyTimeout<Inner>: Clone;
+        seawall::http::body_timeout::RequestBodyTimeoutLayer: Clone;
+        seawall::http::body_timeout::RequestBodyTimeout<Inner>: Clone;
         seawall::http::body_timeout::ResponseFuture<Ready<()>>: ;
         seawall::http::body_timeout::BodyTimeoutHandle: Clone;
         seawall::http::body_timeout::Config: Copy;

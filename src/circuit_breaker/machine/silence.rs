@@ -51,8 +51,9 @@ impl Silence {
         self.since = self.since.min(now);
         let since = self.since;
         // Who was let through while all was well has no clock: it waited at least since then.
-        let is_long = call.waited.unwrap_or(now.since(since)) >= law.patience(call.usual);
-        let began_in_it = call.waited.is_some_and(|waited| waited <= now.since(since));
+        let silent_for = now.since(since);
+        let is_long = law.is_in_vain(call.waited.unwrap_or(silent_for), call.usual, silent_for);
+        let began_in_it = call.waited.is_some_and(|waited| waited <= silent_for);
         if is_long && began_in_it {
             self.weight = self.weight.saturating_add(law.long_wait);
         } else if self.moment == Tick::NEVER || now.since(self.moment) >= SAME_MOMENT {
@@ -117,9 +118,7 @@ impl Breaker {
         if probing.answered || !counts {
             return self.settle_down(law, now);
         }
-        // A dependency that comes back may answer more slowly than it used to.
-        let patience = law.patience(call.usual).max(law.unmeasured);
-        if call.waited.is_some_and(|waited| waited >= patience) {
+        if call.waited.is_some_and(|waited| law.is_probe_in_vain(waited, call.usual)) {
             probing.unanswered = probing.unanswered.saturating_add(law.long_wait);
         } else {
             // Nothing was learnt from it, so one more may try at the same time: the answer that

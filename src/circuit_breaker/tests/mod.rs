@@ -54,7 +54,7 @@ impl Lab {
     fn new(config: &Config) -> Self {
         let law = Law::from_config(config).unwrap();
         let machine = Breaker::new(&law);
-        Self { law, machine, now: Tick::ZERO, usual: None, draw: u64::MAX, changes: Vec::new() }
+        Self { law, machine, now: Tick::ZERO, usual: Some(MS), draw: u64::MAX, changes: Vec::new() }
     }
 
     fn with(turn: impl FnOnce(&mut Config)) -> Self {

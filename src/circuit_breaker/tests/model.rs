@@ -1,5 +1,7 @@
 //! A model of the machine that keeps every call and works everything out anew each time.
 
+mod hands;
+
 use super::*;
 use crate::circuit_breaker::{MEMORY, RAMP, Span, TripRule};
 
@@ -23,6 +25,8 @@ impl Note {
 
 /// An answer that takes longer than this is late, as long as none was measured.
 const UNMEASURED: u64 = 50 * MS;
+/// And until then no call says much that waited less than this.
+const LEAST_WAIT: u64 = 20 * MS;
 /// Half of a first rest.
 const STEADY: u64 = 25 * MS;
 /// What a call counts that was given up too soon, as a share of one that waited in vain.
@@ -30,12 +34,18 @@ const SHORT: f64 = 1.0 / 32.0;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
-    Closed { ramp_from: Option<(u64, u32)> },
-    Open { until: u64 },
+    Closed {
+        ramp_from: Option<(u64, u32)>,
+    },
+    Open {
+        until: u64,
+    },
     HalfOpen,
     ForcedOpen,
     /// Since when calls pass again, if they did not before.
-    ForcedClosed { flowing_from: Option<u64> },
+    ForcedClosed {
+        flowing_from: Option<u64>,
+    },
 }
 
 /// A call in the air, as the model knows it.
@@ -262,9 +272,10 @@ impl Model {
     /// Closes if no answer was bad for long, and those are back who were out when that was so first.
     fn settle_down(&mut self, now: u64) {
         let (Phase::HalfOpen, Some(since)) = (self.phase, self.steady_since()) else { return };
-        let last_bad = self.notes.iter().rposition(
-            |note| matches!(note, Note::Answered { health: Health::Bad, .. }),
-        );
+        let last_bad = self
+            .notes
+            .iter()
+            .rposition(|note| matches!(note, Note::Answered { health: Health::Bad, .. }));
         let ended = |note: &Note| note.ended().map(|(call, _)| call);
         let is_late = |nth: &usize| {
             let ended = self.notes[*nth].ended();
@@ -296,18 +307,19 @@ impl Model {
     }
 
     fn is_answered(notes: &[Note]) -> bool {
-        let answers = |note: &Note| {
-            matches!(note, Note::Answered { health, .. } if *health != Health::Silent)
-        };
+        let answers = |note: &Note| matches!(note, Note::Answered { health, .. } if *health != Health::Silent);
         notes.iter().any(answers)
     }
 
-    fn patience(&self) -> u64 {
-        self.usual.map_or(UNMEASURED, |usual| 2 * usual)
+    fn was_long(&self, waited: u64, silent_for: u64) -> bool {
+        match self.usual {
+            Some(usual) => waited >= 2 * usual,
+            None => waited >= LEAST_WAIT && silent_for >= UNMEASURED.min(2 * waited),
+        }
     }
 
     fn was_long_for_a_probe(&self, waited: Option<u64>) -> bool {
-        waited.is_some_and(|waited| waited >= self.patience().max(UNMEASURED))
+        waited.is_some_and(|waited| waited >= UNMEASURED.max(2 * self.usual.unwrap_or(0)))
     }
 
     /// What was given up while nothing at all was answered.
@@ -382,7 +394,7 @@ impl Model {
                 continue;
             }
             let since: u64 = *silent_since.get_or_insert(at);
-            let in_vain = waited.unwrap_or(at - since) >= self.patience();
+            let in_vain = self.was_long(waited.unwrap_or(at - since), at - since);
             let began_in_silence = waited.is_some_and(|waited| at >= since + waited);
             if !(in_vain && began_in_silence) {
                 if moment.is_some_and(|moment| at - moment < MS) {
@@ -393,52 +405,5 @@ impl Model {
             provisional += if in_vain { 1.0 } else { SHORT };
         }
         (weighed, provisional as usize)
-    }
-
-    // ----- orders -----
-
-    pub(super) fn command(&mut self, now: u64, command: Command) {
-        match command {
-            Command::HoldOpen => self.open_holds += 1,
-            Command::HoldClosed => self.closed_holds += 1,
-            Command::ReleaseOpen => self.open_holds = self.open_holds.saturating_sub(1),
-            Command::ReleaseClosed => self.closed_holds = self.closed_holds.saturating_sub(1),
-            Command::ForceOpen => self.standing = Some(State::ForcedOpen),
-            Command::ForceClosed => self.standing = Some(State::ForcedClosed),
-            Command::Release => self.standing = None,
-            Command::Reset => {}
-        }
-        let open = self.open_holds > 0 || self.standing == Some(State::ForcedOpen);
-        let closed = self.closed_holds > 0 || self.standing == Some(State::ForcedClosed);
-        let held = match (open, closed) {
-            (true, _) => Some(State::ForcedOpen),
-            (false, true) => Some(State::ForcedClosed),
-            (false, false) => None,
-        };
-        let is_reset = command == Command::Reset;
-        let was_forced = matches!(self.state(), State::ForcedOpen | State::ForcedClosed);
-        if !is_reset && (held == Some(self.state()) || held.is_none() && !was_forced) {
-            return;
-        }
-        // Since when calls pass, had they been kept away: from then the load comes back gently.
-        let flowing_from = match self.phase {
-            Phase::Closed { ramp_from } => ramp_from.map(|(from, _)| from),
-            Phase::ForcedClosed { flowing_from } => flowing_from,
-            _ => Some(now),
-        };
-        let all_good = 2 * self.config.probes.min(2_u32.pow(self.config.close_at));
-        let phase = match (held, self.phase) {
-            (Some(State::ForcedOpen), _) => Phase::ForcedOpen,
-            (Some(_), _) => Phase::ForcedClosed { flowing_from },
-            (None, Phase::Closed { ramp_from: Some((from, _)) }) => {
-                Phase::Closed { ramp_from: Some((from, self.allowed() as u32)) }
-            }
-            (None, _) => {
-                let from = flowing_from.filter(|from| now < from + nanos(RAMP));
-                Phase::Closed { ramp_from: from.map(|from| (from, all_good)) }
-            }
-        };
-        (self.failed_rounds, self.last_rest, self.closed_since) = (0, 0, now);
-        self.enter(phase);
     }
 }

@@ -137,7 +137,7 @@ fn what_tripped_it_is_not_why_a_hand_holds_it_open() {
     assert_ne!(lab.machine.digest(&lab.law).measured, crate::Measured::Nothing);
     lab.command(Command::HoldOpen);
     let verdict = lab.step(Input::Admit).verdict;
-    let measured = crate::Measured::ByHand;
+    let measured = crate::Measured::Nothing;
     let reason = Reason::CircuitOpen;
     assert_eq!(verdict, Verdict::Refuse { until: Tick::NEVER, reason, measured });
     assert_eq!(lab.machine.digest(&lab.law).measured, measured);

@@ -15,6 +15,7 @@ use super::config::Config;
 use super::layer::Policy;
 use crate::error::{Measured, Reason};
 use crate::time::{self, nanos};
+use crate::upload::Courier;
 
 /// A response body that ends with an error when it keeps its reader waiting for too long.
 #[pin_project]
@@ -27,6 +28,8 @@ pub struct TimedBody<B> {
     timer: Option<Pin<Box<Sleep>>>,
     waits: Waits,
     policy: Arc<Policy>,
+    /// Of a request: tells those who measure its time.
+    courier: Courier,
 }
 
 /// How long the reader has waited.
@@ -40,10 +43,10 @@ struct Waits {
 }
 
 impl<B> TimedBody<B> {
-    pub(super) fn new(body: B, policy: Arc<Policy>) -> Self {
+    pub(super) fn new(body: B, policy: Arc<Policy>, courier: Courier) -> Self {
         let waits =
             Waits { config: policy.config.get().in_force, before: Duration::ZERO, since: None };
-        Self { body: Some(body), timer: None, waits, policy }
+        Self { body: Some(body), timer: None, waits, policy, courier }
     }
 }
 
@@ -60,8 +63,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
-        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        if let Poll::Ready(item) = body.poll_frame(cx) {
+        let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let polled = body.as_mut().poll_frame(cx);
+        this.courier.saw(&polled, || body.is_end_stream());
+        if let Poll::Ready(item) = polled {
             this.waits.end();
             return Poll::Ready(item.map(|item| item.map_err(Into::into)));
         }
@@ -69,7 +74,8 @@ where
         this.body.set(None); // before the reader is told
         *this.timer = None;
         let measured = Measured::Elapsed { limit: nanos(limit) };
-        Poll::Ready(Some(Err(this.policy.reporter.reject(Reason::TimedOut, measured).into())))
+        let reason = if this.courier.stall() { Reason::RequestTimeout } else { Reason::TimedOut };
+        Poll::Ready(Some(Err(this.policy.reporter.reject(reason, measured).into())))
     }
 
     fn is_end_stream(&self) -> bool {

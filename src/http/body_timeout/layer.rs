@@ -7,6 +7,7 @@ use tower::Layer;
 
 use super::config::Config;
 use super::handle::BodyTimeoutHandle;
+use super::request::RequestBodyTimeoutLayer;
 use super::service::BodyTimeout;
 use crate::config::{ConfigErrors, Written};
 use crate::event::{Observe, Observers};
@@ -70,6 +71,12 @@ impl BodyTimeoutLayer {
     fn make(source: Source, settings: Settings, observers: Observers) -> Self {
         let reporter = Reporter::new(source, observers);
         Self { policy: Arc::new(Policy { reporter, config: Live::new(settings) }) }
+    }
+
+    /// The same limits for the bodies of requests: a layer for servers, proxies and clients that pass
+    /// bodies on. It shares the settings and the name with this one.
+    pub fn requests(&self) -> RequestBodyTimeoutLayer {
+        RequestBodyTimeoutLayer::new(Arc::clone(&self.policy))
     }
 
     /// Sees and steers this body timeout.

@@ -1,4 +1,4 @@
-//! Body timeout: ends response bodies that keep their reader waiting.
+//! Body timeout: ends bodies that keep their reader waiting, of responses and of requests.
 //!
 //! # Example
 //!
@@ -42,6 +42,9 @@
 //! with a [`BoxError`](tower::BoxError), because that is what clients and servers make of every
 //! body's error anyway; [`Rejected::find`](crate::Rejected::find) finds ours in it.
 //!
+//! [`requests`](BodyTimeoutLayer::requests) does the same for the bodies of requests, and tells the timeouts
+//! further in that it is the caller who keeps them waiting.
+//!
 //! # Defaults
 //!
 //! | setting | default | what it does |
@@ -51,8 +54,8 @@
 //!
 //! # Rejections
 //!
-//! [`TimedOut`](crate::Reason::TimedOut) with the limit that was reached, in the body. Calls are never
-//! rejected.
+//! [`TimedOut`](crate::Reason::TimedOut) with the limit that was reached, in the body; in the body of a
+//! request it is [`RequestTimeout`](crate::Reason::RequestTimeout). Calls are never rejected.
 //!
 //! # Events and metrics
 //!
@@ -71,10 +74,13 @@ mod body;
 mod config;
 mod handle;
 mod layer;
+mod request;
 mod service;
 
 pub use body::TimedBody;
 pub use config::{Config, IDLE, TOTAL};
 pub use handle::BodyTimeoutHandle;
 pub use layer::{BodyTimeoutLayer, Builder};
+pub(super) use request::courier;
+pub use request::{RequestBodyTimeout, RequestBodyTimeoutLayer};
 pub use service::{BodyTimeout, ResponseFuture};

@@ -11,6 +11,7 @@ use tower::Service;
 
 use super::body::TimedBody;
 use super::layer::Policy;
+use crate::upload::Courier;
 
 /// Puts time limits on the bodies of responses.
 #[derive(Debug, Clone)]
@@ -64,7 +65,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.call.poll(cx))?;
-        Poll::Ready(Ok(response.map(|body| TimedBody::new(body, Arc::clone(this.policy)))))
+        Poll::Ready(Ok(
+            response.map(|body| TimedBody::new(body, Arc::clone(this.policy), Courier::default()))
+        ))
     }
 }
 

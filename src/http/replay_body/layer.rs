@@ -7,6 +7,7 @@ use http_body::Body;
 use tower::{Layer, Service};
 
 use super::ReplayBody;
+use crate::http::body_timeout::courier;
 
 /// How much of each body is kept at most, by default: 64 KiB.
 pub const REPLAY_CAP: usize = 64 * 1024;
@@ -17,6 +18,10 @@ pub const REPLAY_CAP: usize = 64 * 1024;
 /// A request costs up to the cap in memory for as long as it could be sent again, and no longer: a
 /// stream that goes on when its answer has begun is not recorded further. One whose body is larger passes
 /// through and is sent once; [`Stop::NoCopy`](crate::Stop::NoCopy) says so, if it fails.
+///
+/// It also tells the timeouts further in, where they carry [`InExtensions`](crate::http::InExtensions),
+/// whether the body is still being sent: a caller that is slow to send its request is no evidence against
+/// who is called. See [`RequestBodyTimeoutLayer`](crate::http::body_timeout::RequestBodyTimeoutLayer).
 ///
 /// ```
 /// use bytes::Bytes;
@@ -88,7 +93,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.inner.call(request.map(|body| ReplayBody::new(body, self.cap)))
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let courier = courier(&mut request);
+        self.inner.call(request.map(|body| ReplayBody::told(body, self.cap, courier)))
     }
 }

@@ -14,8 +14,10 @@ use tower::BoxError;
 
 pub use self::layer::{REPLAY_CAP, RecordBody, RecordBodyLayer};
 use self::tape::{Head, Read, Tape};
+use crate::error::{Reason, Rejected};
 use crate::shell::relay::{Loan, Relay, Visit};
 use crate::shell::waiters::Seat;
+use crate::upload::Courier;
 
 /// A request body that records itself while it is read, so that it can be sent again.
 ///
@@ -50,6 +52,8 @@ pub struct ReplayBody<B> {
     relay: Option<Arc<Relay<Tape, Pin<Box<B>>>>>,
     head: Head,
     seat: Seat,
+    /// Tells those who measure the time of the request.
+    courier: Courier,
 }
 
 /// Why a clone of a body cannot be read.
@@ -88,9 +92,13 @@ pub enum ReplayError {
 impl<B: Body> ReplayBody<B> {
     /// Records up to `cap` bytes of `body`.
     pub fn new(body: B, cap: usize) -> Self {
+        Self::told(body, cap, Courier::default())
+    }
+
+    fn told(body: B, cap: usize, courier: Courier) -> Self {
         let relay = (!body.is_end_stream())
             .then(|| Arc::new(Relay::new(Tape::new(cap, body.size_hint()), Box::pin(body))));
-        Self { relay, head: Head::default(), seat: Seat::default() }
+        Self { relay, head: Head::default(), seat: Seat::default(), courier }
     }
 }
 
@@ -101,7 +109,8 @@ impl<B> ReplayBody<B> {
     pub fn try_clone(&self) -> Option<Self> {
         let relay = self.relay.clone();
         let is_whole = relay.as_ref().is_none_or(|relay| relay.with(|tape| tape.is_whole()));
-        is_whole.then(|| Self { relay, head: Head::default(), seat: Seat::default() })
+        let courier = self.courier.copy();
+        is_whole.then(|| Self { relay, head: Head::default(), seat: Seat::default(), courier })
     }
 
     /// Makes sure that this clone can be read to its end, whatever others go on to read meanwhile;
@@ -130,7 +139,36 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { relay, head, seat } = self.get_mut();
+        let this = self.get_mut();
+        let polled = this.poll_next(cx);
+        let is_all = match (&this.relay, &polled) {
+            (Some(relay), Poll::Ready(Some(Ok(_)))) => relay.with(|tape| tape.is_read(&this.head)),
+            _ => false,
+        };
+        match &polled {
+            Poll::Ready(Some(Err(error))) if is_late(error) => drop(this.courier.stall()),
+            _ => this.courier.saw(&polled, || is_all),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.relay.as_ref().is_none_or(|relay| relay.with(|tape| tape.is_read(&self.head)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let hint = |relay: &Arc<Relay<Tape, _>>| relay.with(|tape| tape.size_hint(&self.head));
+        self.relay.as_ref().map_or_else(|| SizeHint::with_exact(0), hint)
+    }
+}
+
+impl<B> ReplayBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self { relay, head, seat, .. } = self;
         let Some(relay) = relay else { return Poll::Ready(None) };
         // Nobody holds a clone, and there is none but of this one, which is being read.
         let is_alone = Arc::strong_count(relay) == 1;
@@ -159,15 +197,11 @@ where
             Visit::Gone => Poll::Ready(Some(Err(ReplayError::Failed.into()))),
         }
     }
+}
 
-    fn is_end_stream(&self) -> bool {
-        self.relay.as_ref().is_none_or(|relay| relay.with(|tape| tape.is_read(&self.head)))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let hint = |relay: &Arc<Relay<Tape, _>>| relay.with(|tape| tape.size_hint(&self.head));
-        self.relay.as_ref().map_or_else(|| SizeHint::with_exact(0), hint)
-    }
+/// Whether a body ended because nothing came for too long.
+fn is_late(error: &BoxError) -> bool {
+    Rejected::find(&**error).is_some_and(|why| why.reason() == Reason::RequestTimeout)
 }
 
 /// Polls the original itself, and records what it gives.

@@ -49,6 +49,8 @@ async fn traffic(rig: &Rig, scene: Scene, seed: u64, mut go_on: impl FnMut(Durat
 /// After an outage of two seconds: how long until the circuit is closed.
 async fn recovers_in(scene: Scene, seed: u64) -> Duration {
     let mut rig = Rig::new(builder().seed(seed));
+    let calm = Scene { impatient: 0.0, ..scene };
+    traffic(&rig, calm, seed, |passed| passed < 2 * scene.answers_in).await;
     let outage = Duration::from_millis(2_000 + seed % 250);
     let ticks = outage.as_millis() / scene.every.as_millis();
     for _ in 0..ticks {
@@ -140,7 +142,10 @@ async fn a_dependency_that_hangs_with_64_calls_at_a_time_is_found_out_in_a_few_w
                 drop(calls);
                 waves += 1;
             }
-            assert_eq!(waves, 2, "{answered_before} answered, then all give up after {patience} ms");
+            assert_eq!(
+                waves, 2,
+                "{answered_before} answered, then all give up after {patience} ms"
+            );
         }
     }
 }

@@ -109,7 +109,11 @@ async fn released_after_an_hour_the_load_comes_back_gently() {
                 hand.set(Position::Auto);
             }
             1 => {
-                let first = { let mut hand = rig.handle.switch(); hand.set(Position::Open); hand };
+                let first = {
+                    let mut hand = rig.handle.switch();
+                    hand.set(Position::Open);
+                    hand
+                };
                 let mut last = rig.handle.switch();
                 last.set(Position::Open);
                 advance(Duration::from_secs(3_600)).await;
@@ -196,7 +200,8 @@ async fn refusals_of_the_ramp_have_a_reason_and_numbers_of_their_own() {
     let numbers = Measured::Recovering { in_flight: 128, limit: 128, share: 1_000_000 };
     assert_eq!(why.measured(), numbers);
     assert!(why.retry_after().is_some());
-    let text = "circuit_breaker `dep`: is recovering (128 of 128 calls at a time), try again in 50ms";
+    let text =
+        "circuit_breaker `dep`: is recovering (128 of 128 calls at a time), try again in 50ms";
     assert_eq!(why.to_string(), text);
     assert_eq!(rig.handle.snapshot().recovering, Some(numbers));
     assert_eq!(diary.count(EventKind::Rejected { reason: Reason::Recovering }), 172);

@@ -62,9 +62,9 @@ where
 }
 
 fn is_open(answer: Option<&Result>) -> bool {
-    answer.is_none_or(|answer| {
-        matches!(answer, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen)
-    })
+    answer.is_none_or(
+        |answer| matches!(answer, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen),
+    )
 }
 
 /// Opens at the seventeenth failure, and again at the first of a probe; closes on seven good ones.

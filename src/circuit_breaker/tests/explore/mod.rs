@@ -171,7 +171,7 @@ impl Case {
         first(&mut small);
         let law = |config: &Config| {
             let law = Law::from_config(config).unwrap();
-            Law { unmeasured: MS, long_wait: 2, ..law }
+            Law { unmeasured: MS, least_wait: MS, long_wait: 2, ..law }
         };
         let one = law(&small);
         second(&mut small);

@@ -19,7 +19,11 @@ pub(super) fn digest_agrees_with_step(world: &World, law: &Law) -> Result<(), St
             for draw in DRAWS {
                 let mut machine = world.machine.clone();
                 let effect = machine.step(law, at, draw, Input::Admit);
-                let refused = Verdict::Refuse { until, reason: Reason::CircuitOpen, measured: digest.measured };
+                let refused = Verdict::Refuse {
+                    until,
+                    reason: Reason::CircuitOpen,
+                    measured: digest.measured,
+                };
                 holds(effect == Effect::of(refused), "what the digest refuses, step refuses")?;
                 holds(machine == world.machine, "and a refusal changes nothing")?;
             }

@@ -1,0 +1,92 @@
+//! Calls whose request is still being sent when their time is up.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::future::Limits;
+use super::policy::Flight;
+use crate::error::{CallError, Measured, Reason, Rejected};
+use crate::request::Deadline;
+use crate::upload::{Due, Upload, excuse};
+
+/// The body of a request that was on its way when the call began.
+#[derive(Debug)]
+pub(super) struct Uploading {
+    upload: Upload,
+    /// Whether this timeout is the outermost, which ends a call whose body stalls.
+    guards: bool,
+    /// What the caller said, which holds whatever it sends.
+    told: Option<Deadline>,
+}
+
+/// What to do when the time is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    Wait(Instant),
+    End,
+}
+
+impl Uploading {
+    /// `None` if the body is through, or was there from the start.
+    #[inline]
+    pub(super) fn of(upload: Option<Upload>, told: Option<Deadline>) -> Option<Self> {
+        let upload = upload.filter(Upload::flows)?;
+        let guards = upload.guard();
+        Some(Self { upload, guards, told })
+    }
+
+    /// The time is up: is it, although the body was on its way?
+    pub(super) fn ask(&self, limits: &mut Limits, flight: &Flight) -> Word {
+        let (None, Some(started)) = (limits.deadline, flight.started) else { return Word::End };
+        let at = match self.upload.due(started, Duration::from_nanos(limits.limit), self.guards) {
+            Due::Now => return Word::End,
+            Due::Stalled => {
+                self.upload.stall();
+                return Word::End;
+            }
+            Due::At(at) => at,
+        };
+        match self.told.and_then(|told| told.instant()) {
+            Some(told) if told < at => {
+                limits.deadline = self.told;
+                Word::Wait(told)
+            }
+            _ => Word::Wait(at),
+        }
+    }
+
+    /// The call is ended for want of its body.
+    pub(super) fn end(&self, flight: &mut Flight) -> Option<Rejected> {
+        let reason = self.upload.fault().filter(|reason| *reason == Reason::RequestTimeout)?;
+        let rejected = flight.policy()?.reporter.reject(reason, Measured::Nothing);
+        flight.forget();
+        Some(rejected)
+    }
+
+    /// The call has a result: a body that stalled has none but that, and one that broke off is the
+    /// reason for every failure.
+    pub(super) fn blame<T, E: CallError>(
+        &self,
+        result: &Result<T, E>,
+        flight: &mut Flight,
+    ) -> Option<Rejected> {
+        let reason = self.upload.fault()?;
+        let blamed = match result {
+            Ok(_) => reason == Reason::RequestTimeout,
+            Err(error) => error.rejected().is_none(),
+        };
+        let policy = flight.policy().filter(|_| blamed)?;
+        let rejected = policy.reporter.reject(reason, Measured::Nothing);
+        flight.forget();
+        Some(rejected)
+    }
+}
+
+impl Drop for Uploading {
+    fn drop(&mut self) {
+        if self.upload.flows() || self.upload.fault().is_some() {
+            excuse();
+        }
+    }
+}
