@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -15,9 +14,9 @@ use super::registry::Inner as Registry;
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Status};
 use crate::outcome;
-use crate::shell::gate::Lane;
+use crate::shell::gate::{Hold, Lane};
 use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Handles, Instruments, Labels};
+use crate::shell::meter::{Counter, Ended, Gauge, Handles, Histogram, Instruments, Labels};
 use crate::shell::reporter::{Reporter, Speaker};
 use crate::shell::waiters::{Lobby, Seat};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -76,14 +75,19 @@ impl Checked {
 }
 
 impl Instruments for HealthMeter {
+    const REASONS: &'static [Reason] = &[Reason::Unhealthy, Reason::Draining];
     const TIMES_CALLS: bool = false;
 
-    fn register(labels: &Labels<'_>) -> Self {
+    fn new(labels: &Labels<'_>) -> Self {
         Self {
             up: labels.gauge(UP, "1 while up, 0 while down."),
             checks: labels.counters(CHECKS, "Checks, by result.", "result", Checked::ALL),
             seconds: labels.seconds(CHECK_SECONDS, "How long checks took."),
         }
+    }
+
+    fn level(&self) -> Option<&Gauge> {
+        Some(&self.up)
     }
 }
 
@@ -225,7 +229,10 @@ impl Policy {
         } else {
             self.last_error.set(error.map(Arc::from));
         }
-        self.meter(|handles| handles.own.checks[how as usize].increment(1));
+        self.meter(|handles| {
+            handles.own.checks.iter().for_each(Counter::touch); // there may be none to count at all
+            handles.own.checks[how as usize].increment(1);
+        });
         self.step(law, if how == Checked::Good { Input::Good } else { Input::Bad });
         self.tell_registries(); // changed or not: a recorder may have come meanwhile
     }
@@ -286,34 +293,49 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// A call was answered, and this is what it says of the dependency.
+    #[inline]
+    pub(super) fn note_end(&self, health: outcome::Health) {
+        match health {
+            outcome::Health::Good => self.learn(Input::Good),
+            outcome::Health::Bad => self.learn(Input::Bad),
+            outcome::Health::Pushback | outcome::Health::Silent => {}
+        }
+        self.meter(|handles| handles.counted(health.into()));
+    }
+}
+
 // ===== flights =====
 
 /// A call under way: counted once, as abandoned if it is dropped.
-pub(super) struct Flight(Option<Arc<Lane<Policy>>>);
+pub(super) struct Flight(pub(super) Hold<Lane<Policy>>);
 
 impl Flight {
     #[inline]
     pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
-        Self(Some(lane))
+        Self(Hold::new(lane))
     }
 
-    /// The call was answered, and this is what it says of the dependency.
-    pub(super) fn end(mut self, health: outcome::Health) {
-        if let Some(lane) = self.0.take() {
-            match health {
-                outcome::Health::Good => lane.learn(Input::Good),
-                outcome::Health::Bad => lane.learn(Input::Bad),
-                outcome::Health::Pushback | outcome::Health::Silent => {}
-            }
-            lane.meter(|handles| handles.counted(health.into()));
+    /// Nobody will hear how the call ended.
+    #[inline(never)]
+    fn be_lost(&mut self) {
+        if let Some(lane) = self.0.lose() {
+            lane.meter(|handles| handles.counted(Ended::Abandoned));
         }
+    }
+
+    /// The call does not begin: the policy was drained before that.
+    pub(super) fn turn_away(&mut self) -> Option<Rejected> {
+        self.0.lose().map(|lane| lane.reject(Reason::Draining))
     }
 }
 
 impl Drop for Flight {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(lane) = self.0.take() {
-            lane.meter(|handles| handles.counted(Ended::Abandoned));
+        if !self.0.is_over() {
+            self.be_lost();
         }
     }
 }

@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Gauge, Unit};
 use tokio::sync::watch;
 
 use super::handle::HealthHandle;
 use crate::event::Status;
 use crate::shell::live::Live;
-use crate::shell::meter::{Instruments, Labels, Meter};
+use crate::shell::meter::{Ended, Gauge, Instruments, Labels, Meter};
 use crate::source::Source;
 
 /// 1 for the overall status, else 0.
@@ -52,17 +51,14 @@ pub(super) struct Inner {
 struct OverallMeter([[Gauge; Status::ALL.len()]; Probe::ALL.len()]);
 
 impl Instruments for OverallMeter {
-    const COUNTS_CALLS: bool = false;
-    const TIMES_CALLS: bool = false;
+    const OUTCOMES: &'static [Ended] = &[];
 
-    fn register(labels: &Labels<'_>) -> Self {
-        metrics::describe_gauge!(OVERALL, Unit::Count, "1 for the overall status, else 0.");
+    fn new(labels: &Labels<'_>) -> Self {
+        let about = "1 for the overall status, else 0.";
         Self(Probe::ALL.map(|probe| {
             Status::ALL.map(|status| {
-                let name = labels.name().to_owned();
-                metrics::gauge!(
-                    OVERALL, "name" => name, "probe" => probe.as_str(), "status" => status.as_str()
-                )
+                let words = [("probe", probe.as_str()), ("status", status.as_str())];
+                labels.of_no_layer(OVERALL, about, words)
             })
         }))
     }

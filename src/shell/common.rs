@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use metrics::{Counter, Gauge, Unit};
+use metrics::Unit;
 
+use crate::error::Reason;
 use crate::event::{Change, Observers, State};
 use crate::machine::{Machine, Vigil};
 use crate::shell::lock;
-use crate::shell::meter::{self, Handles, Instruments, Labels};
+use crate::shell::meter::{self, Counter, Gauge, Handles, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::source::Source;
 use crate::sync::Mutex;
@@ -55,7 +56,9 @@ pub(crate) struct StateMeter {
 }
 
 impl Instruments for StateMeter {
-    fn register(labels: &Labels<'_>) -> Self {
+    const REASONS: &'static [Reason] = &[Reason::CircuitOpen, Reason::Draining];
+
+    fn new(labels: &Labels<'_>) -> Self {
         Self {
             gauges: labels.gauges(
                 STATE,
@@ -68,6 +71,14 @@ impl Instruments for StateMeter {
             late: labels
                 .counter(LATE, "Answers that came after the state they were asked in was over."),
         }
+    }
+
+    fn prime(&self) {
+        self.late.touch(); // and the other only where there is a shadow
+    }
+
+    fn level(&self) -> Option<&Gauge> {
+        self.gauges.first()
     }
 }
 

@@ -1,19 +1,23 @@
 //! Metrics, through the `metrics` facade.
 //!
-//! Handles are cached, and a recorder that is installed after the layer was built is noticed: every
-//! use compares the recorder it meets with the one its handles belong to. Labels are bounded:
-//! `layer`, `name`, and words from a fixed list.
+//! A recorder that is installed after the layer was built is noticed, as is one that goes, or that lets
+//! go of a [series](crate::shell::series). Labels are bounded: `layer`, `name`, and words from a fixed
+//! list. What a layer can count is there from its first call on, at zero; what only a setting brings
+//! about, once it happens.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Recorder, Unit};
+use metrics::Unit;
 
 use crate::classify::of_rejection;
 use crate::error::{CallError, Reason};
-use crate::outcome::Health;
+use crate::outcome::{Health, Outcome, Sent};
+use crate::shell::series::{self, Metric};
+pub(crate) use crate::shell::series::{Counter, Gauge, Histogram};
 use crate::source::Source;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Calls that were let through, by outcome.
 const CALLS: &str = "seawall_calls_total";
@@ -22,19 +26,28 @@ const REJECTIONS: &str = "seawall_rejections_total";
 /// From the first `Pending` of the inner service to its answer.
 const DURATION: &str = "seawall_call_duration_seconds";
 
+/// Recorders that a policy remembers to have met.
+const MET: usize = 4;
+
 /// What a layer measures besides calls, rejections and durations.
 pub(crate) trait Instruments: Send + Sync + 'static {
-    /// Whether calls go through this policy. Where none do there is no series that stays empty.
-    const COUNTS_CALLS: bool = true;
+    /// How calls can end that go through this policy; none where none do.
+    const OUTCOMES: &'static [Ended] = &Ended::ALL;
+    /// Why it ends calls itself.
+    const REASONS: &'static [Reason] = &[];
     /// Whether it measures how long they take.
     const TIMES_CALLS: bool = true;
 
-    /// Describes the metrics and takes a handle of each from the recorder in force.
-    fn register(labels: &Labels<'_>) -> Self;
-}
+    /// Names its series.
+    fn new(labels: &Labels<'_>) -> Self;
 
-impl Instruments for () {
-    fn register(_: &Labels<'_>) -> Self {}
+    /// Registers what there is to see before anything has happened, but for what has a level.
+    fn prime(&self) {}
+
+    /// A series of those that have a level: if it is gone, all are set anew.
+    fn level(&self) -> Option<&Gauge> {
+        None
+    }
 }
 
 /// How a call ended, for the label `outcome`.
@@ -45,17 +58,39 @@ pub(crate) enum Ended {
     Pushback,
     Silent,
     Abandoned,
+    /// One of our own layers further in refused it, so no call was made: silent, and without duration.
+    Refused,
 }
 
 impl Ended {
-    const ALL: [&'static str; 5] = ["good", "bad", "pushback", "silent", "abandoned"];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Good, Self::Bad, Self::Pushback, Self::Silent, Self::Abandoned];
+    /// Where nothing tells a pushback from an answer.
+    pub(crate) const UNJUDGED: [Self; 4] = [Self::Good, Self::Bad, Self::Silent, Self::Abandoned];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Bad => "bad",
+            Self::Pushback => "pushback",
+            Self::Silent | Self::Refused => "silent",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Refused => Self::Silent as usize,
+            other => other as usize,
+        }
+    }
 
     /// How a call ended in a layer that has no classifier.
     pub(crate) fn of<T, E: CallError>(result: &Result<T, E>) -> Self {
         match result {
             Ok(_) => Self::Good,
             Err(error) => match error.rejected() {
-                Some(rejected) => of_rejection(rejected).health.into(),
+                Some(rejected) => of_rejection(rejected).into(),
                 None => Self::Bad,
             },
         }
@@ -73,14 +108,25 @@ impl From<Health> for Ended {
     }
 }
 
-/// The metric handles of one policy.
-pub(crate) struct Meter<I> {
-    source: Source,
-    /// The handles, and the address of the recorder they belong to.
-    cached: OnceLock<(usize, Handles<I>)>,
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        match outcome.health {
+            Health::Silent if outcome.sent == Sent::Never => Self::Refused,
+            health => health.into(),
+        }
+    }
 }
 
-/// Handles of one policy at one recorder.
+/// The metrics of one policy.
+pub(crate) struct Meter<I> {
+    source: Source,
+    handles: OnceLock<Handles<I>>,
+    /// The addresses of the recorders that it has met, zero for none.
+    met: [AtomicUsize; MET],
+    meetings: AtomicUsize,
+}
+
+/// The series of one policy.
 pub(crate) struct Handles<I> {
     calls: [Counter; Ended::ALL.len()],
     rejections: [Counter; Reason::ALL.len()],
@@ -92,40 +138,36 @@ pub(crate) struct Handles<I> {
 
 impl<I: Instruments> Meter<I> {
     pub(crate) fn new(source: Source) -> Self {
-        Self { source, cached: OnceLock::new() }
+        let met = std::array::from_fn(|_| AtomicUsize::new(0));
+        Self { source, handles: OnceLock::new(), met, meetings: AtomicUsize::new(0) }
     }
 
-    /// Runs `record` with the handles for the recorder in force, if there is one. `fresh` is called
-    /// first with handles that were just made, to set what is a level and not a count.
+    /// Runs `record` with the series, if anybody records. `fresh` is called first where the levels are
+    /// not to be seen, to set what is a level and not a count.
     #[inline]
     pub(crate) fn with(&self, fresh: impl FnOnce(&Handles<I>), record: impl FnOnce(&Handles<I>)) {
-        if let Some(address) = live_recorder() {
-            self.with_recorder_at(address, fresh, record);
+        if let Some(recorder) = series::live_recorder() {
+            self.with_recorder_at(recorder, fresh, record);
         }
     }
 
     #[inline(never)]
     fn with_recorder_at(
         &self,
-        address: usize,
+        recorder: usize,
         fresh: impl FnOnce(&Handles<I>),
         record: impl FnOnce(&Handles<I>),
     ) {
-        match self.cached.get() {
-            Some((cached, handles)) if *cached == address => record(handles),
-            Some(_) => {
-                // Another recorder than before, as in tests with a recorder each: not cached.
-                let handles = Handles::register(&self.labels());
-                fresh(&handles);
-                record(&handles);
-            }
-            None => {
-                let register = || (address, Handles::register(&self.labels()));
-                let (_, handles) = self.cached.get_or_init(register);
-                fresh(handles);
-                record(handles);
-            }
+        let handles = self.handles.get_or_init(|| Handles::new(&self.labels()));
+        if !self.met.iter().any(|met| met.load(Ordering::Relaxed) == recorder) {
+            let nth = self.meetings.fetch_add(1, Ordering::Relaxed);
+            self.met[nth % MET].store(recorder, Ordering::Relaxed);
+            handles.prime();
+            fresh(handles);
+        } else if handles.own.level().is_some_and(|level| !level.is_there()) {
+            fresh(handles);
         }
+        record(handles);
     }
 
     fn labels(&self) -> Labels<'_> {
@@ -142,83 +184,94 @@ impl<I> fmt::Debug for Meter<I> {
 /// Whether anybody records.
 #[inline]
 pub(crate) fn is_live() -> bool {
-    live_recorder().is_some()
-}
-
-/// The address of the recorder in force; `None` for the facade's no-op recorder.
-///
-/// The facade does not tell whether a recorder is installed, but its no-op recorder is a static
-/// without size. A recorder of a user's without size is boxed when it is installed, and a box of
-/// nothing has no address but its alignment.
-#[inline]
-fn live_recorder() -> Option<usize> {
-    metrics::with_recorder(|recorder: &dyn Recorder| {
-        let address = std::ptr::from_ref(recorder).cast::<()>() as usize;
-        let live = size_of_val(recorder) != 0 || address == align_of_val(recorder);
-        live.then_some(address)
-    })
+    series::live_recorder().is_some()
 }
 
 // ===== impl Handles =====
 
 impl<I: Instruments> Handles<I> {
-    fn register(labels: &Labels<'_>) -> Self {
+    fn new(labels: &Labels<'_>) -> Self {
+        let calls =
+            Metric { metric: CALLS, unit: Unit::Count, about: "Calls let through, by outcome." };
+        let outcome = |ended: Ended| labels.series(calls, Some(("outcome", ended.as_str())));
+        let about = "Calls that a layer ended itself, by reason.";
+        let rejections = Metric { metric: REJECTIONS, unit: Unit::Count, about };
+        let reason = |reason: Reason| labels.series(rejections, Some(("reason", reason.as_str())));
         Self {
-            calls: if I::COUNTS_CALLS {
-                let about = "Calls let through, by outcome.";
-                labels.counters(CALLS, about, "outcome", Ended::ALL)
-            } else {
-                std::array::from_fn(|_| Counter::noop())
-            },
-            rejections: if I::COUNTS_CALLS {
-                let about = "Calls that a layer ended itself, by reason.";
-                labels.counters(REJECTIONS, about, "reason", Reason::ALL.map(Reason::as_str))
-            } else {
-                std::array::from_fn(|_| Counter::noop())
-            },
-            duration: if I::TIMES_CALLS {
-                labels.seconds(DURATION, "Time from the first Pending of a call to its answer.")
-            } else {
-                Histogram::noop()
-            },
-            own: I::register(labels),
+            calls: Ended::ALL.map(outcome),
+            rejections: Reason::ALL.map(reason),
+            duration: labels
+                .seconds(DURATION, "Time from the first Pending of a call to its answer."),
+            own: I::new(labels),
         }
+    }
+
+    fn prime(&self) {
+        for ended in I::OUTCOMES {
+            self.calls[ended.index()].touch();
+        }
+        for (reason, series) in Reason::ALL.iter().zip(&self.rejections) {
+            if I::REASONS.contains(reason) {
+                series.touch();
+            }
+        }
+        if I::TIMES_CALLS && !I::OUTCOMES.is_empty() {
+            self.duration.touch();
+        }
+        self.own.prime();
     }
 
     /// A call that was let through is over, and nobody measured it.
     pub(crate) fn counted(&self, how: Ended) {
-        self.calls[how as usize].increment(1);
+        self.calls[how.index()].increment(1);
     }
 
     /// A call that was let through is over. Without a time it was answered at once.
     pub(crate) fn ended(&self, how: Ended, took: Option<u64>) {
         self.counted(how);
-        if how != Ended::Abandoned {
+        if !matches!(how, Ended::Abandoned | Ended::Refused) {
             self.duration.record(Duration::from_nanos(took.unwrap_or(0)));
         }
     }
 
     pub(crate) fn rejected(&self, reason: Reason) {
-        self.rejections[reason as usize].increment(1);
+        if let Some(index) = Reason::ALL.iter().position(|one| *one == reason) {
+            self.rejections[index].increment(1);
+        }
     }
 }
 
 // ===== impl Labels =====
 
-/// The labels that every metric of a policy bears, and the ways to take a handle with them.
+/// The labels that every metric of a policy bears, and the ways to name a series with them.
 pub(crate) struct Labels<'a> {
     layer: &'static str,
     name: &'a str,
 }
 
 impl Labels<'_> {
-    pub(crate) fn name(&self) -> &str {
-        self.name
+    fn series<H: series::Kind>(
+        &self,
+        metric: Metric,
+        more: Option<(&'static str, &'static str)>,
+    ) -> series::Series<H> {
+        let labels = [("layer", self.layer)].into_iter().chain(more).collect();
+        series::Series::new(metric, Arc::from(self.name), labels)
+    }
+
+    /// A series of no layer's.
+    pub(crate) fn of_no_layer<const N: usize>(
+        &self,
+        metric: &'static str,
+        about: &'static str,
+        labels: [(&'static str, &'static str); N],
+    ) -> Gauge {
+        let metric = Metric { metric, unit: Unit::Count, about };
+        series::Series::new(metric, Arc::from(self.name), labels.to_vec())
     }
 
     pub(crate) fn counter(&self, metric: &'static str, about: &'static str) -> Counter {
-        metrics::describe_counter!(metric, Unit::Count, about);
-        metrics::counter!(metric, "layer" => self.layer, "name" => self.name.to_owned())
+        self.series(Metric { metric, unit: Unit::Count, about }, None)
     }
 
     /// One counter for each value of one more label.
@@ -229,15 +282,12 @@ impl Labels<'_> {
         label: &'static str,
         values: [&'static str; N],
     ) -> [Counter; N] {
-        metrics::describe_counter!(metric, Unit::Count, about);
-        values.map(|value| {
-            metrics::counter!(metric, "layer" => self.layer, "name" => self.name.to_owned(), label => value)
-        })
+        let metric = Metric { metric, unit: Unit::Count, about };
+        values.map(|value| self.series(metric, Some((label, value))))
     }
 
     pub(crate) fn gauge(&self, metric: &'static str, about: &'static str) -> Gauge {
-        metrics::describe_gauge!(metric, Unit::Count, about);
-        metrics::gauge!(metric, "layer" => self.layer, "name" => self.name.to_owned())
+        self.series(Metric { metric, unit: Unit::Count, about }, None)
     }
 
     /// One gauge for each value of one more label.
@@ -248,14 +298,11 @@ impl Labels<'_> {
         label: &'static str,
         values: [&'static str; N],
     ) -> [Gauge; N] {
-        metrics::describe_gauge!(metric, Unit::Count, about);
-        values.map(|value| {
-            metrics::gauge!(metric, "layer" => self.layer, "name" => self.name.to_owned(), label => value)
-        })
+        let metric = Metric { metric, unit: Unit::Count, about };
+        values.map(|value| self.series(metric, Some((label, value))))
     }
 
     pub(crate) fn seconds(&self, metric: &'static str, about: &'static str) -> Histogram {
-        metrics::describe_histogram!(metric, Unit::Seconds, about);
-        metrics::histogram!(metric, "layer" => self.layer, "name" => self.name.to_owned())
+        self.series(Metric { metric, unit: Unit::Seconds, about }, None)
     }
 }

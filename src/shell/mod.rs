@@ -13,6 +13,7 @@ pub(crate) mod queue;
 pub(crate) mod relay;
 pub(crate) mod reporter;
 pub(crate) mod said;
+pub(crate) mod series;
 pub(crate) mod shared;
 pub(crate) mod template;
 #[cfg(test)]

@@ -178,7 +178,7 @@ impl<M: Machine> Shared<M> {
             let (verdict, now) = self.step(Input::Settle { pass, sample });
             self.note_late(verdict, now);
         }
-        self.common.meter(|handles| handles.ended(outcome.health.into(), sample.took));
+        self.common.meter(|handles| handles.ended(outcome.into(), sample.took));
     }
 
     /// A pass was not used: its slot comes back, and there is no call to tell of.

@@ -73,6 +73,13 @@ impl Exposition {
         found[0].value
     }
 
+    /// The values of a label among the series of one layer.
+    pub(crate) fn values(&self, metric: &str, label: &str, layer: &str) -> Vec<&str> {
+        let samples = self.all(metric, &[("layer", layer)]).into_iter();
+        let values: BTreeSet<_> = samples.map(|sample| sample.labels[label].as_str()).collect();
+        values.into_iter().collect()
+    }
+
     /// The sum of all samples with these labels; zero if there is none.
     pub(crate) fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> f64 {
         self.all(metric, labels).iter().map(|sample| sample.value).sum()

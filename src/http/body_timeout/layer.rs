@@ -10,8 +10,10 @@ use super::handle::BodyTimeoutHandle;
 use super::request::RequestBodyTimeoutLayer;
 use super::service::BodyTimeout;
 use crate::config::{ConfigErrors, Written};
+use crate::error::Reason;
 use crate::event::{Observe, Observers};
 use crate::shell::live::Live;
+use crate::shell::meter::{Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::source::Source;
 
@@ -29,8 +31,20 @@ pub struct BodyTimeoutLayer {
 
 /// What all bodies of a layer share.
 #[derive(Debug)]
+pub(super) struct BodyMeter;
+
+impl Instruments for BodyMeter {
+    const OUTCOMES: &'static [Ended] = &[];
+    const REASONS: &'static [Reason] = &[Reason::TimedOut, Reason::RequestTimeout];
+
+    fn new(_: &Labels<'_>) -> Self {
+        Self
+    }
+}
+
+#[derive(Debug)]
 pub(super) struct Policy {
-    pub(super) reporter: Reporter<()>,
+    pub(super) reporter: Reporter<BodyMeter>,
     pub(super) config: Live<Settings>,
 }
 

@@ -1,6 +1,7 @@
 //! `docs/metrics.md` against what a real Prometheus recorder shows: every name, type, label and value
 //! of the table, and the numbers of scripted runs.
 
+mod expiry;
 mod late;
 mod numbers;
 mod once;

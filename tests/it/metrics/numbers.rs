@@ -242,7 +242,7 @@ async fn a_timeout_tells_its_limit_from_the_deadline_of_the_caller() {
     within(Script::Good, 50 * MS).await.unwrap_err();
 
     let shown = Exposition::of(&recorder);
-    let rejections = |reason| shown.value("seawall_rejections_total", &[("reason", reason)]);
+    let rejections = |reason| shown.sum("seawall_rejections_total", &[("reason", reason)]);
     let reasons = ["timed_out", "deadline_exceeded", "draining", "full"];
     assert_eq!(reasons.map(rejections), [1.0, 2.0, 1.0, 0.0]);
     let calls = |outcome| shown.value("seawall_calls_total", &[("outcome", outcome)]);

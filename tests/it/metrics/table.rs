@@ -8,6 +8,7 @@ use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
+use seawall::{Carried, Deadline, InCarried};
 use tokio::time::{advance, sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
@@ -104,6 +105,11 @@ async fn everything_that_can_be_counted() {
         }
         breaker.handle().reset();
     }
+    let shadow = CircuitBreakerLayer::builder("shadow").trip(Trip::consecutive(1)).shadow(true);
+    let shadow = shadow.build().unwrap();
+    for _ in 0..2 {
+        shadow.run(|| act(Script::Bad)).await.unwrap_err();
+    }
     let keyed = CircuitBreakerLayer::builder("keyed").keyed(|_: &Script| "key".into());
     let keyed = ServiceBuilder::new().layer(keyed.build().unwrap()).service(service_fn(act));
     keyed.oneshot(Script::Good).await.unwrap();
@@ -116,9 +122,34 @@ async fn everything_that_can_be_counted() {
     first.and(second).unwrap();
     let timeout = TimeoutLayer::new("timeout", MS);
     timeout.run(|| act(Script::Never)).await.unwrap_err();
+    let carrying = TimeoutLayer::builder("carrying").carry(InCarried).build().unwrap();
+    let carrying = ServiceBuilder::new()
+        .layer(carrying)
+        .service(service_fn(|call: Carried<Script>| act(call.request)));
+    let late = Carried::new(Script::Good, Deadline::after(Duration::ZERO));
+    carrying.oneshot(late).await.unwrap_err();
+    #[cfg(feature = "http")]
+    a_body_that_stalls().await;
     let health = HealthLayer::builder("health").check(|| async { Ok::<_, Failed>(()) });
     let health = health.build().unwrap();
     health.run(|| act(Script::Good)).await.unwrap();
     sleep(MS).await; // for the check
     HealthRegistry::new("registry").add(Probe::Liveness, Criticality::Critical, &health.handle());
+}
+
+#[cfg(feature = "http")]
+async fn a_body_that_stalls() {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, channel::Channel};
+    use seawall::http::body_timeout::BodyTimeoutLayer;
+
+    let (_sender, body) = Channel::<Bytes, Failed>::new(1);
+    let mut response = Some(http::Response::new(body));
+    let bodies = ServiceBuilder::new()
+        .layer(BodyTimeoutLayer::builder("bodies").idle(MS).build().unwrap())
+        .service(service_fn(move |()| {
+            std::future::ready(response.take().ok_or(Failed(Script::Bad)))
+        }));
+    let answer = bodies.oneshot(()).await.unwrap();
+    assert!(answer.into_body().collect().await.is_err());
 }
