@@ -1,10 +1,14 @@
 //! What a layer tells the world, one event at a time.
 
+mod outage;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::outage::Outage;
+pub(crate) use self::outage::Turn;
 use crate::error::{Measured, Reason};
 use crate::source::Source;
 
@@ -129,6 +133,8 @@ pub enum Cause {
     Evidence,
     /// Too many failures in a row.
     Consecutive,
+    /// Too many failures within some time.
+    FailuresWithin,
     /// Too large a share of calls failed.
     FailureRate,
     /// Too large a share of calls was slow.
@@ -153,6 +159,7 @@ impl Cause {
         match self {
             Self::Evidence => "evidence",
             Self::Consecutive => "consecutive",
+            Self::FailuresWithin => "failures_within",
             Self::FailureRate => "failure_rate",
             Self::SlowRate => "slow_rate",
             Self::RestOver => "rest_over",
@@ -360,20 +367,42 @@ impl<F: Fn(&Event) + Send + Sync> Observe for F {
 
 /// The observers of one policy.
 #[derive(Clone, Default)]
-pub(crate) struct Observers(Vec<Arc<dyn Observe>>);
+pub(crate) struct Observers {
+    all: Vec<Arc<dyn Observe>>,
+    opened: Vec<OnOutage>,
+    closed: Vec<OnOutage>,
+}
+
+type OnOutage = Arc<dyn Fn(&Outage) + Send + Sync>;
 
 impl Observers {
     pub(crate) fn add(&mut self, observer: impl Observe + 'static) {
-        self.0.push(Arc::new(observer));
+        self.all.push(Arc::new(observer));
+    }
+
+    pub(crate) fn on_open(&mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) {
+        self.opened.push(Arc::new(tell));
+    }
+
+    pub(crate) fn on_close(&mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) {
+        self.closed.push(Arc::new(tell));
+    }
+
+    /// Tells those who asked for outages. A panic stays with whoever made it.
+    pub(crate) fn tell_outage(&self, outage: &Outage) {
+        let listeners = if outage.lasted.is_none() { &self.opened } else { &self.closed };
+        for tell in listeners {
+            let _ = catch_unwind(AssertUnwindSafe(|| tell(outage)));
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty() && self.opened.is_empty() && self.closed.is_empty()
     }
 
     /// Tells everyone. A panic stays with the observer that made it.
     pub(crate) fn tell(&self, event: &Event) {
-        for observer in &self.0 {
+        for observer in &self.all {
             // The payload is dropped: the panic hook has reported it by now.
             let _ = catch_unwind(AssertUnwindSafe(|| observer.on_event(event)));
         }
@@ -382,6 +411,6 @@ impl Observers {
 
 impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Observers({})", self.0.len())
+        write!(f, "Observers({})", self.all.len() + self.opened.len() + self.closed.len())
     }
 }

@@ -209,6 +209,14 @@ pub enum TripRule {
         /// So many failures in a row.
         failures: u32,
     },
+    /// See [`Trip::failures_within`].
+    FailuresWithin {
+        /// So many failures. 1 to 10,000.
+        failures: u32,
+        /// Within so much time. Longer than zero.
+        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+        within: Duration,
+    },
     /// See [`Trip::failure_rate`].
     FailureRate {
         /// This share of calls failed.
@@ -276,6 +284,23 @@ impl Trip {
     /// Opens after so many failures in a row.
     pub fn consecutive(failures: u32) -> Self {
         Self::of(TripRule::Consecutive { failures })
+    }
+
+    /// Opens after so many failures within so much time, however many calls succeeded in between. In a
+    /// file: `{ "failures_within": { "failures": 5, "within": "10s" } }`.
+    ///
+    /// ```
+    /// use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+    /// use std::time::Duration;
+    ///
+    /// let payments = CircuitBreakerLayer::builder("payments")
+    ///     .trip(Trip::failures_within(5, Duration::from_secs(10)))
+    ///     .build()?;
+    /// # drop(payments);
+    /// # Ok::<(), seawall::ConfigErrors>(())
+    /// ```
+    pub fn failures_within(failures: u32, within: Duration) -> Self {
+        Self::of(TripRule::FailuresWithin { failures, within })
     }
 
     /// Opens when this share of the last 100 calls failed, but not on fewer than 10 calls.

@@ -16,9 +16,10 @@ use super::machine::Breaker;
 use super::policy::{Instance, Policy};
 use crate::classify::Classify;
 use crate::config::ConfigErrors;
-use crate::error::{CallError, Measured, Reason};
+use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
 use crate::rng;
+use crate::shell::caller::Caller;
 use crate::shell::common::Common;
 use crate::shell::flight::Cell;
 use crate::shell::gate::Stage;
@@ -115,6 +116,47 @@ where
         self.cells.emptied().await;
     }
 
+    /// Runs an async call through the breaker of `key`, for callers without a service.
+    ///
+    /// `call` is not called if the circuit of this key is open. Dropping the future abandons the call,
+    /// as with [`CircuitBreakerLayer::run`](super::CircuitBreakerLayer::run).
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Error, circuit_breaker::CircuitBreakerLayer};
+    /// use std::borrow::Cow;
+    /// use std::convert::Infallible;
+    ///
+    /// let tenants = CircuitBreakerLayer::builder("tenants")
+    ///     .keyed(|tenant: &&'static str| Cow::from(*tenant))
+    ///     .build()?;
+    /// let answer = tenants.run("acme", || async { Ok::<_, Error<Infallible>>(7) }).await?;
+    /// assert_eq!(answer, 7);
+    /// assert_eq!(tenants.handle().keys(), ["acme".into()]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn run<Call, Fut, T, E>(
+        &self,
+        key: &str,
+        call: Call,
+    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, C, F, K>
+    where
+        Call: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: CallError,
+        C: Classify<T, E>,
+        F: Finish<T> + Clone,
+    {
+        match self.cells.enter(key) {
+            Some(cell) => {
+                let shared = Arc::clone(&cell.policy.shared);
+                let instance = Instance { inner: &mut Caller, readied: true };
+                instance.call(&shared, || Some(cell), call)
+            }
+            None => ResponseFuture::refused(drained(&self.cells.common)),
+        }
+    }
+
     /// Takes no further calls, and returns when those under way are over, and those that wait for
     /// readiness of the inner service were made and are over too.
     pub async fn drain_to_completion(&self) {
@@ -168,13 +210,17 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let Some(cell) = self.cells.enter(&(self.key)(&request)) else {
-            let reporter = &self.cells.common.reporter;
-            return ResponseFuture::refused(reporter.reject(Reason::Draining, Measured::Nothing));
+            return ResponseFuture::refused(drained(&self.cells.common));
         };
         let shared = Arc::clone(&cell.policy.shared);
         let instance = Instance { inner: &mut self.inner, readied: false };
         instance.call(&shared, || Some(cell), request)
     }
+}
+
+/// What callers are told once the layer takes no further calls.
+fn drained(common: &Common<Breaker>) -> Rejected {
+    common.reporter.reject(Reason::Draining, Measured::Nothing)
 }
 
 impl<S: Clone, C, F, K> Clone for KeyedCircuitBreaker<S, C, F, K>

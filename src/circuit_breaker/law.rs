@@ -22,6 +22,8 @@ const LONG_WAIT: u32 = 32;
 const STEADY_CAP: u64 = 1_000_000_000;
 /// The largest ring: 16 KiB of bits.
 const MOST_CALLS: u32 = 131_072;
+/// So many failures are remembered one by one: 80 KiB.
+const MOST_FAILURES: u32 = 10_000;
 /// Without a word about it, a rate decides on no fewer calls than this (or than its window holds).
 const AT_LEAST: u32 = 10;
 
@@ -56,6 +58,7 @@ pub(crate) struct Law {
 pub(crate) enum Rule {
     Evidence(Weights),
     Consecutive { failures: u32 },
+    FailuresWithin { failures: u32, within: u64 },
     FailureRate(Rate),
     SlowRate { rate: Rate },
 }
@@ -270,6 +273,13 @@ impl Check {
                     self.wrong("failures", failures, "at least 1");
                 }
                 Rule::Consecutive { failures: *failures }
+            }
+            TripRule::FailuresWithin { failures, within } => {
+                if !(1..=MOST_FAILURES).contains(failures) {
+                    self.wrong("failures", failures, format!("1 to {MOST_FAILURES}"));
+                }
+                self.above_zero("within", *within);
+                Rule::FailuresWithin { failures: *failures, within: nanos(*within) }
             }
             TripRule::FailureRate { rate, over, at_least } => {
                 Rule::FailureRate(self.rate("failure_rate", *rate, *over, *at_least))

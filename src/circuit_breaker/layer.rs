@@ -17,7 +17,7 @@ use super::service::CircuitBreaker;
 use crate::classify::{Classifier, Classify, Of};
 use crate::config::{ConfigErrors, Written};
 use crate::error::CallError;
-use crate::event::{Observe, Observers};
+use crate::event::{Observe, Observers, Outage};
 use crate::finish::{AtHead, Finish};
 use crate::outcome::Outcome;
 use crate::rng;
@@ -234,6 +234,24 @@ impl<C, F> Builder<C, F> {
     /// Tells `observer` of every event. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
+        self
+    }
+
+    /// Tells of each outage once, when it begins: the circuit opened, by itself or by a hand, and calls
+    /// are kept away. Probes that fail are part of the same outage. May be called more than once.
+    ///
+    /// Like an [observer](Self::observe) it is called on the task that caused it, after every lock is
+    /// released, and in order. Of a [keyed](Self::keyed) breaker it tells the key. In
+    /// [shadow](Config::shadow) it tells what would have been.
+    pub fn on_open(mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) -> Self {
+        self.observers.on_open(tell);
+        self
+    }
+
+    /// Tells of each outage once more, when it is over: the circuit is closed again, with how long it
+    /// lasted. Of a key that is forgotten while its circuit is open there is no further word.
+    pub fn on_close(mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) -> Self {
+        self.observers.on_close(tell);
         self
     }
 

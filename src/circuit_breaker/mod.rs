@@ -177,6 +177,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+pub use crate::event::Outage;
 pub use backpressure::{Backpressure, BackpressureLayer};
 pub use config::{
     Abandonment, BROKEN, CLOSE_AT, Config, HINT_CAP, MEMORY, ODDS, OVER_CALLS, PROBE_DEADLINE,

@@ -36,6 +36,13 @@ pub enum Measured {
         /// What decides.
         threshold: u32,
     },
+    /// A count of failures within some time.
+    Recent {
+        /// What was counted.
+        observed: u32,
+        /// What decides.
+        threshold: u32,
+    },
     /// The share of failed calls, in parts per million.
     FailureRate {
         /// What was seen.
@@ -81,6 +88,7 @@ impl Measured {
         match *self {
             Self::Evidence { observed, threshold }
             | Self::Count { observed, threshold }
+            | Self::Recent { observed, threshold }
             | Self::FailureRate { observed, threshold }
             | Self::SlowRate { observed, threshold } => {
                 u64::from(observed) * 1_000_000 / u64::from(threshold).max(1)
@@ -112,6 +120,9 @@ impl fmt::Display for Measured {
             ),
             Self::Count { observed, threshold } => {
                 write!(f, "{observed} of {threshold} failures in a row")
+            }
+            Self::Recent { observed, threshold } => {
+                write!(f, "{observed} of {threshold} recent failures")
             }
             Self::FailureRate { observed, threshold } => {
                 let (observed, threshold) = (percent(observed), percent(threshold));

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Measured, Reason, Rejected};
-use crate::event::EventKind;
+use crate::event::{EventKind, Turn};
 use crate::machine::{Digest, Effect, Input, Machine, Pass, PassKind, Verdict};
 use crate::outcome::{Health, Outcome};
 use crate::shell::common::Common;
@@ -41,6 +41,8 @@ struct Core<M: Machine> {
     /// Steps see time that never runs backwards.
     latest: Tick,
     changes: u64,
+    /// When calls began to be kept away, while they are.
+    outage: Option<u64>,
     waiters: Option<Box<Waiters>>,
     untold: Option<Box<Untold>>,
 }
@@ -246,6 +248,7 @@ impl<M: Machine> Shared<M> {
             rng: fastrand::Rng::with_seed(seed),
             latest: Tick::ZERO,
             changes: 0,
+            outage: None,
             waiters: None,
             untold: None,
         };
@@ -301,11 +304,12 @@ impl<M: Machine> Shared<M> {
         let mut duty = false;
         for change in effect.changes.iter().flatten() {
             core.changes += 1;
+            let turn = Turn::of(change, &mut core.outage, now.0);
             self.common.count_change(change);
             if self.common.reporter.has_observers() {
                 let seq = core.changes;
                 let untold = core.untold.get_or_insert_default();
-                duty |= untold.add(seq, now, *change);
+                duty |= untold.add((seq, now, *change, turn));
             }
         }
         drop(core);
@@ -325,9 +329,12 @@ impl<M: Machine> Shared<M> {
             let mut core = lock(self.core());
             let next = core.untold.as_mut().and_then(|untold| untold.next());
             drop(core);
-            let Some((seq, at, change)) = next else { return };
+            let Some((seq, at, change, turn)) = next else { return };
             let speaker = Speaker { key: self.key.as_ref(), seq };
             self.common.reporter.tell(speaker, at, EventKind::Changed(change));
+            if let Some(turn) = turn {
+                self.common.reporter.tell_outage(speaker, &change, turn);
+            }
         }
     }
 

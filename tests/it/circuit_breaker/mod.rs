@@ -21,6 +21,7 @@ mod half_open;
 mod impatient;
 mod keyed;
 mod kit;
+mod outages;
 mod quiet;
 mod readiness;
 mod recovery;

@@ -74,6 +74,7 @@ async fn everything_that_can_be_counted() {
     for (cause, trip) in [
         ("evidence", Trip::default()),
         ("consecutive", Trip::consecutive(2)),
+        ("failures_within", Trip::failures_within(2, Duration::from_secs(1))),
         ("failure_rate", Trip::failure_rate(0.5).over_calls(2).at_least(2)),
         ("slow_rate", Trip::slow_rate(0.5, MS).over_calls(2).at_least(2)),
     ] {
