@@ -57,8 +57,8 @@
 //! broken (0.7), `N` (a million) bounds false trips. It needs no minimum volume and no window: 17
 //! straight failures open it, cold or after a healthy year; a dependency that fails 30 % of its
 //! calls for ever trips it once in millions of calls. The classic rules are here too, for those
-//! who know them: [`Trip::failure_rate`], [`Trip::consecutive`], [`Trip::slow_rate`], and any of
-//! them joined by [`Trip::or`].
+//! who know them: [`Trip::failure_rate`], [`Trip::consecutive`], [`Trip::failures_within`],
+//! [`Trip::slow_rate`], and any of them joined by [`Trip::or`].
 //!
 //! Blind spots: at one call a minute, 17 failures take 17 minutes; add `.or(Trip::consecutive(5))`.
 //! Evidence is dropped when no call was seen for [`Config::memory`].
@@ -151,6 +151,9 @@
 //! `seawall_circuit_breaker_state`, `seawall_circuit_breaker_transitions_total`,
 //! `seawall_circuit_breaker_shadow_refusals_total`, and for keyed ones `seawall_keys` and
 //! `seawall_key_overflow_total`.
+//!
+//! For alerts there are [`Builder::on_open`] and [`Builder::on_close`]: one word when an outage begins
+//! and one when it is over, with its [`Outage`].
 //!
 //! # Order
 //!
