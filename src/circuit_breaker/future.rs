@@ -184,8 +184,10 @@ where
     C: Classify<Res, Err> + Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
-    flight.enter();
-    fail::<Res, _, _, _, _>(&mut flight, error);
+    if flight.begin(|| false) {
+        flight.enter();
+        fail::<Res, _, _, _, _>(&mut flight, error);
+    }
 }
 
 #[inline(never)]

@@ -148,10 +148,10 @@ where
         F: Finish<T> + Clone,
     {
         match self.cells.enter(key) {
-            Some(cell) => {
-                let shared = Arc::clone(&cell.policy.shared);
+            Some(own) => {
+                let shared = Arc::clone(&own.policy.shared);
                 let instance = Instance { inner: &mut Caller, readied: true };
-                instance.call(&shared, || Some(cell), call)
+                instance.call(&shared, || Some(own), call)
             }
             None => ResponseFuture::refused(drained(&self.cells.common)),
         }

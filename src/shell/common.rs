@@ -56,7 +56,7 @@ pub(crate) struct StateMeter {
 }
 
 impl Instruments for StateMeter {
-    const REASONS: &'static [Reason] = &[Reason::CircuitOpen, Reason::Draining];
+    const REASONS: &'static [Reason] = &[Reason::CircuitOpen, Reason::Recovering, Reason::Draining];
 
     fn new(labels: &Labels<'_>) -> Self {
         Self {

@@ -265,7 +265,7 @@ impl Model {
             _ => None,
         });
         let (first, _) = answers.next().filter(|(_, health)| *health == Health::Good)?;
-        let bad = answers.filter(|(_, health)| *health == Health::Bad).map(|(at, _)| at).last();
+        let bad = answers.rfind(|(_, health)| *health == Health::Bad).map(|(at, _)| at);
         (Self::lead(&self.notes).1 >= 0).then_some(bad.unwrap_or(first))
     }
 
