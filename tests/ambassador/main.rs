@@ -14,6 +14,7 @@ mod grpc;
 mod health;
 mod http2;
 mod manners;
+mod origins;
 mod passage;
 #[path = "../it/http2/peer.rs"]
 mod peer;
@@ -21,3 +22,5 @@ mod peer;
 mod raw;
 mod repeats;
 mod support;
+mod upgrades;
+mod uploads;

@@ -157,6 +157,64 @@ async fn once_it_drains_it_is_not_ready_and_lives_on() {
     assert_eq!(empty.status(READINESS), Status::Down);
 }
 
+/// What a server and its health endpoint answer, and the calls under way.
+#[cfg(feature = "http")]
+mod servers {
+    use http::{Request, Response, StatusCode};
+    use seawall::http::{HealthEndpoint, server};
+    use seawall::{Error, health::HealthRegistry};
+    use std::convert::Infallible;
+    use std::time::Duration;
+    use tokio::time::sleep;
+    use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+    use crate::scene::{in_time, ms, now};
+
+    async fn serve(_: Request<String>) -> Result<Response<String>, Infallible> {
+        sleep(Duration::from_secs(3)).await;
+        Ok(Response::default())
+    }
+
+    // field: readiness. Readiness goes first, requests are served until the balancer has heard of it,
+    // those under way end, and liveness stays.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_shuts_down_is_unready_before_it_refuses() {
+        let registry = HealthRegistry::new("orders");
+        let layer = server("orders").registry(&registry).build().unwrap();
+        let service = ServiceBuilder::new()
+            .layer(layer.clone())
+            .map_err(Error::Inner)
+            .service(service_fn(serve));
+        let ask = || service.clone().oneshot(Request::new(String::new()));
+        let probe = async |path: &str| {
+            let request = Request::get(path).body(()).unwrap();
+            HealthEndpoint::new(registry.clone()).oneshot(request).await.unwrap().status()
+        };
+        assert_eq!(probe("/readyz").await, StatusCode::OK);
+        let began = now();
+        let draining = layer.clone();
+        let draining = tokio::spawn(async move { draining.drain_after(ms(5_000)).await });
+        sleep(ms(1)).await;
+        assert_eq!(probe("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(probe("/livez").await, StatusCode::OK);
+        assert_eq!(ask().await.unwrap().status(), StatusCode::OK);
+        sleep(ms(1_000)).await;
+        let under_way = tokio::spawn(ask());
+        sleep(ms(1_500)).await;
+        assert_eq!(ask().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(!draining.is_finished());
+        assert_eq!(in_time(under_way).await.unwrap().unwrap().status(), StatusCode::OK);
+        in_time(draining).await.unwrap();
+        assert!(began.elapsed() >= ms(7_000), "{:?}", began.elapsed());
+        assert_eq!(probe("/livez").await, StatusCode::OK);
+        // One call does it without a balancer too.
+        let registry = HealthRegistry::new("other");
+        let layer = server("other").registry(&registry).build().unwrap();
+        in_time(layer.drain()).await;
+        assert!(registry.is_draining());
+    }
+}
+
 #[cfg(feature = "serde")]
 #[tokio::test(start_paused = true)]
 async fn it_says_so_as_json() {
