@@ -11,10 +11,9 @@ use std::time::Duration;
 
 /// Steps of two in which a slow start reaches the whole load: 1/16, 1/8, 1/4, 1/2, all.
 const SLOW_START_DOUBLINGS: u64 = 4;
-/// As long as no answer was measured, a silence that has lasted so long says something; and a probe
-/// that waited so long always does.
+/// As long as no answer was measured, a call that waited so long waited in vain; and a probe always.
 const UNMEASURED: Duration = Duration::from_millis(50);
-/// As long as no answer was measured, a call waits at least so long before that says something.
+/// As long as no answer was measured, one that waited so long did so in a silence twice as old.
 const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// What a call weighs that waited in vain for long, where one that left early weighs 1.
 const LONG_WAIT: u32 = 32;
@@ -105,14 +104,14 @@ impl Law {
     }
 
     /// Whether a call that was given up after this wait waited in vain: twice as long as an answer
-    /// `usual`ly takes, if that is known. If not, a silence of the shortest time says as little as a
-    /// short wait does: those who stay may just not have been answered yet.
+    /// `usual`ly takes, if that is known. If not, a silence that has just begun says as little as a short
+    /// wait does: those who stay may not have been answered yet.
     pub(crate) fn is_in_vain(&self, waited: u64, usual: Option<u64>, silent_for: u64) -> bool {
         match usual {
             Some(usual) => waited >= usual.saturating_mul(2),
             None => {
-                waited >= self.least_wait
-                    && silent_for >= waited.saturating_mul(2).min(self.unmeasured)
+                let is_old = silent_for >= waited.saturating_mul(2);
+                waited >= self.unmeasured || waited >= self.least_wait && is_old
             }
         }
     }

@@ -100,8 +100,8 @@
 //!   answer.
 //! - Less: a 32nd of a failure. With nine callers in ten who leave too early, a run of so many that it
 //!   opens the circuit never happens; one that answers nobody is found out all the same.
-//! - As long as no answer was measured: a failure after 20 ms, once the silence has lasted twice as
-//!   long as that, or 50 ms.
+//! - As long as no answer was measured: a failure after 50 ms; or after 20 ms, once the silence has
+//!   lasted twice as long as the call waited.
 //! - Calls that were in flight when the silence began count once a millisecond, for one broken
 //!   connection may have ended all of them. A call that began later and waited in vain counts for
 //!   itself: of 64 calls at a time that all hang, the second wave opens the circuit.

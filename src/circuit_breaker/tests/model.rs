@@ -25,7 +25,7 @@ impl Note {
 
 /// An answer that takes longer than this is late, as long as none was measured.
 const UNMEASURED: u64 = 50 * MS;
-/// And until then no call says much that waited less than this.
+/// And until then one that waited less than this says little, however long the silence.
 const LEAST_WAIT: u64 = 20 * MS;
 /// Half of a first rest.
 const STEADY: u64 = 25 * MS;
@@ -314,7 +314,7 @@ impl Model {
     fn was_long(&self, waited: u64, silent_for: u64) -> bool {
         match self.usual {
             Some(usual) => waited >= 2 * usual,
-            None => waited >= LEAST_WAIT && silent_for >= UNMEASURED.min(2 * waited),
+            None => waited >= UNMEASURED || waited >= LEAST_WAIT && silent_for >= 2 * waited,
         }
     }
 
