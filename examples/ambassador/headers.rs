@@ -4,13 +4,14 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
+use bytes::Bytes;
 use hyper::Version;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 
 use crate::peer::Peer;
 
 /// Fields that are about one connection only (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -24,6 +25,9 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The most that an element of ours is long, without its host.
+const ELEMENT: usize = 128;
 
 /// What is done with what callers say of where a call comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -184,35 +188,50 @@ impl Teller {
     /// The element that is ours (RFC 7239 §4). The name that it was received `by` is an obfuscated one
     /// (§6.3).
     fn forwarded(&self, host: Option<&HeaderValue>, peer: &Peer) -> HeaderValue {
-        let (node, name) = (&peer.node, &self.pseudonym.name);
-        let host = host.and_then(|host| host.to_str().ok()).map(quoted);
-        let element = match host {
-            Some(host) => format!("for={node};by=_{name};host={host};proto=http"),
-            None => format!("for={node};by=_{name};proto=http"),
-        };
-        HeaderValue::try_from(element).unwrap_or(HeaderValue::from_static("for=unknown;proto=http"))
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let mut element = Vec::with_capacity(ELEMENT + host.len());
+        for part in ["for=", &peer.node, ";by=_", &self.pseudonym.name] {
+            element.extend_from_slice(part.as_bytes());
+        }
+        if !host.is_empty() {
+            element.extend_from_slice(b";host=");
+            quote(&mut element, host);
+        }
+        element.extend_from_slice(b";proto=http");
+        let element = HeaderValue::from_maybe_shared(Bytes::from(element));
+        element.unwrap_or(HeaderValue::from_static("for=unknown;proto=http"))
     }
 }
 
 /// As a token if it is one, or in quotes (RFC 9110 §5.6): a colon is not part of a token.
-fn quoted(text: &str) -> String {
+fn quote(element: &mut Vec<u8>, text: &str) {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !text.is_empty() && text.bytes().all(is_token) {
-        return text.to_owned();
+    if text.bytes().all(is_token) {
+        element.extend_from_slice(text.as_bytes());
+        return;
     }
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    element.push(b'"');
+    for byte in text.bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            element.push(b'\\');
+        }
+        element.push(byte);
+    }
+    element.push(b'"');
 }
 
 /// Adds a member to a list, which is one line then. A list that leaves a quote or a comment open would
 /// swallow what is added to it, and is no list.
 fn continue_list(headers: &mut HeaderMap, name: &HeaderName, member: HeaderValue) {
-    let mut lines = headers.get_all(name).iter().peekable();
-    if lines.peek().is_none() {
-        headers.insert(name, member);
-        return;
-    }
+    let mut lines = match headers.entry(name) {
+        Entry::Vacant(none) => {
+            none.insert(member);
+            return;
+        }
+        Entry::Occupied(lines) => lines,
+    };
     let mut whole = Vec::new();
-    for line in lines.map(HeaderValue::as_bytes).map(<[u8]>::trim_ascii) {
+    for line in lines.iter().map(HeaderValue::as_bytes).map(<[u8]>::trim_ascii) {
         if !line.is_empty() {
             whole.extend_from_slice(line);
             whole.extend_from_slice(b", ");
@@ -222,7 +241,7 @@ fn continue_list(headers: &mut HeaderMap, name: &HeaderName, member: HeaderValue
         whole.clear();
     }
     whole.extend_from_slice(member.as_bytes());
-    headers.insert(name, HeaderValue::from_bytes(&whole).unwrap_or(member));
+    lines.insert(HeaderValue::from_maybe_shared(Bytes::from(whole)).unwrap_or(member));
 }
 
 fn is_closed(list: &[u8]) -> bool {

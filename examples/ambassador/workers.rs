@@ -6,9 +6,14 @@
 
 use std::sync::Arc;
 use std::thread::{self, available_parallelism};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+/// Less than what calls are given, and seldom enough to cost nothing.
+const TICK: Duration = Duration::from_millis(100);
 
 /// They end when this is dropped.
 pub(crate) struct Workers(Vec<Worker>);
@@ -50,10 +55,20 @@ impl Worker {
         let runtime = Builder::new_current_thread().enable_all().build().ok()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        let work = move || {
-            let _ = runtime.block_on(stopped);
-        };
+        let work = move || runtime.block_on(tick_until(stopped));
         thread::Builder::new().name(format!("worker {number}")).spawn(work).ok()?;
         Some(Self { runtime: handle, seat: Seat::default(), _stop: stop })
+    }
+}
+
+/// A timer that is due before all others makes tokio wake the thread that sets it, so that it looks when
+/// to wake up: a write to itself, for every call that sets one while no other is under way. With this one
+/// there is always an earlier one.
+async fn tick_until(mut stopped: oneshot::Receiver<()>) {
+    loop {
+        tokio::select! {
+            _ = &mut stopped => return,
+            () = sleep(TICK) => {}
+        }
     }
 }

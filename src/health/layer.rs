@@ -18,7 +18,7 @@ use super::service::Health;
 use crate::classify::{Classifier, Classify, Of};
 use crate::config::{ConfigErrors, Written};
 use crate::error::CallError;
-use crate::event::{Observe, Observers, Status};
+use crate::event::{Event, EventKind, Observe, Observers, Status};
 use crate::outcome::Outcome;
 use crate::shell::caller::Caller;
 use crate::shell::gate::Gate;
@@ -280,6 +280,43 @@ impl<C> Builder<C> {
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self
+    }
+
+    /// Calls `tell` when the dependency goes down: once, however many checks fail after that. For alerts;
+    /// what was found wrong is in [`HealthHandle::last_error`]. Rules as for an [`observer`](Observe).
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::health::HealthLayer;
+    /// use std::io;
+    /// use std::sync::mpsc::channel;
+    ///
+    /// let (page, pages) = channel();
+    /// let health = HealthLayer::builder("database")
+    ///     .check(|| async { Err(io::Error::other("no route")) })
+    ///     .on_down(move |event| drop(page.send(format!("{} is down", event.source.name()))))
+    ///     .on_up(|event| println!("{} is up again", event.source.name()))
+    ///     .build()?;
+    /// tokio::time::sleep(std::time::Duration::from_secs(3_600)).await;
+    /// assert_eq!(pages.try_iter().collect::<Vec<_>>(), ["database is down"]);
+    /// # drop(health);
+    /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+    /// ```
+    pub fn on_down(self, tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.on_change(Status::Down, tell)
+    }
+
+    /// Calls `tell` when the dependency is up again: once. Rules as for an [`observer`](Observe).
+    pub fn on_up(self, tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.on_change(Status::Up, tell)
+    }
+
+    fn on_change(self, to: Status, tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.observe(move |event: &Event| {
+            if event.kind == (EventKind::Health { status: to }) {
+                tell(event);
+            }
+        })
     }
 
     /// Classifies live calls with a [`Classify`] of your own.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends
 
 mod crowd;
+mod deadlines;
 mod demo;
 mod edge;
 mod faults;
