@@ -15,7 +15,7 @@ use super::listen::{Listening, Told};
 use super::machine::Law;
 use super::policy::Policy;
 use super::service::Health;
-use crate::classify::{Classifier, Classify, Of};
+use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
 use crate::config::{ConfigErrors, Written};
 use crate::error::CallError;
 use crate::event::{Event, EventKind, Observe, Observers, Status};
@@ -324,6 +324,16 @@ impl<C> Builder<C> {
         self.with_classify(|_| classify)
     }
 
+    /// Judges whole results of live calls with one closure: responses, and the errors of the
+    /// innermost service. Rejections by layers of this crate never get here.
+    pub fn classify_result<Res, Err, V, J>(self, judge: J) -> Builder<OfResult<J, Res, Err>>
+    where
+        J: Fn(Result<&Res, &Err>) -> V,
+        V: Into<Verdict>,
+    {
+        self.classify(OfResult::new(judge))
+    }
+
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2> {
         let Self { name, config, written, classify, source, observers } = self;
         Builder { name, config, written, classify: change(classify), source, observers }
@@ -360,8 +370,9 @@ impl<R, E> Builder<Classifier<R, E>> {
         self.with_classify(|classify| classify.with_response(judge))
     }
 
-    /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
-    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, Of<J>>>
+    /// Judges errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
+    /// Rejections by layers of this crate never get here.
+    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, OfError<J, Err>>>
     where
         J: Fn(&Err) -> Outcome,
     {

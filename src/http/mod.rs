@@ -29,17 +29,21 @@ mod check;
 mod classify;
 mod client;
 mod deadline;
-mod edge;
+pub(crate) mod edge;
 mod endpoint;
 mod health;
 mod hint;
+mod in_body;
 mod key;
-#[cfg(feature = "http2")]
+pub(crate) mod manners;
 mod over_http2;
+pub(crate) mod proof;
 mod refusals;
+mod render;
 mod replay;
 mod replay_body;
 mod respond;
+mod response_body;
 mod server;
 
 pub mod body_timeout;
@@ -48,7 +52,11 @@ pub mod drain;
 pub use amend::Amended;
 pub use at_end::{AtEnd, AtFirstByte, AtTrailers, HeadKnows, JudgeTrailers, SettleBody};
 pub use attempt::{WriteAttempt, WriteAttemptLayer};
-pub use carry::InExtensions;
+pub use carry::{InExtensions, InTimeoutHeader};
+#[cfg(feature = "reqwest")]
+pub(crate) use classify::of_answer;
+#[cfg(any(feature = "grpc", feature = "reqwest"))]
+pub(crate) use classify::of_call_error;
 pub use classify::{AsError, HttpClassifier, of_error, of_status};
 pub use client::client;
 pub use deadline::{
@@ -58,14 +66,14 @@ pub use edge::{ATTEMPTS_CAP, Edge, EdgeLayer, KEY_CAP};
 pub use endpoint::HealthEndpoint;
 pub use health::health_response;
 pub use hint::{hint, retry_after};
+pub use in_body::TrailersInBody;
 pub use key::{authority, path};
-#[cfg(feature = "http2")]
-#[cfg_attr(docsrs, doc(cfg(feature = "http2")))]
+pub use manners::{Asked, RETRY_AFTER_REFUSAL};
 pub use over_http2::OverHttp2;
 pub use refusals::{Refusals, RefusalsFuture, RefusalsLayer};
+pub use render::{Problem, Render, RenderBy, RenderBytes, rejection_response, status_of};
 pub use replay::{Replay, ReplayableBody};
 pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, ReplayError};
-pub use respond::{
-    Problem, Render, RenderBy, Respond, RespondLayer, ResponseFuture, rejection_response, status_of,
-};
+pub use respond::{Respond, RespondLayer, ResponseFuture};
+pub use response_body::ResponseBody;
 pub use server::{SERVER_DEADLINE, Server, ServerBuilder, ServerLayer, server};

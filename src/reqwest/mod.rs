@@ -21,6 +21,7 @@
 //! # client().unwrap();
 //! ```
 
+mod body;
 mod carry;
 mod classify;
 mod client;
@@ -28,6 +29,6 @@ mod key;
 mod replay;
 
 pub use carry::InTimeout;
-pub use classify::of_error;
+pub use classify::{WithoutRedirects, of_error};
 pub use client::client;
 pub use key::authority;

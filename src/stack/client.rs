@@ -7,9 +7,10 @@ use tower::Layer;
 
 use super::config::ClientConfig;
 use super::handle::ClientHandle;
+use super::tell::{AsErrors, Tell};
 use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
-use crate::classify::{Classifier, Of};
+use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
 use crate::config::{ConfigErrors, Written};
 use crate::event::{Event, Observe, Observers};
 use crate::finish::AtHead;
@@ -34,6 +35,7 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
         carry: NoCarry,
         finish: AtHead,
         hold: AtHead,
+        tell: AsErrors,
         observers: Observers::default(),
     }
 }
@@ -41,21 +43,29 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
 /// Builds a [`ClientLayer`]; see [`client`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry, F = AtHead, H = AtHead> {
-    name: Arc<str>,
-    config: ClientConfig,
-    written: Written,
+pub struct ClientBuilder<
+    C = Classifier,
+    R = Unsaid,
+    K = NoCarry,
+    F = AtHead,
+    H = AtHead,
+    A = AsErrors,
+> {
+    pub(super) name: Arc<str>,
+    pub(super) config: ClientConfig,
+    pub(super) written: Written,
     /// One that others may draw on too.
-    budget: Option<Budget>,
-    classify: C,
-    copy: R,
-    carry: K,
-    finish: F,
-    hold: H,
-    observers: Observers,
+    pub(super) budget: Option<Budget>,
+    pub(super) classify: C,
+    pub(super) copy: R,
+    pub(super) carry: K,
+    pub(super) finish: F,
+    pub(super) hold: H,
+    pub(super) tell: A,
+    pub(super) observers: Observers,
 }
 
-impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
+impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     /// Sets [`ClientConfig::deadline`].
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = deadline;
@@ -108,20 +118,20 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     }
 
     /// Reads the deadline that travels with each request, and writes what is left for each layer.
-    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2, F, H> {
+    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2, F, H, A> {
         self.with(|classify, copy, _| (classify, copy, carry))
     }
 
     /// Says when the breaker judges an attempt: when its answer [arrives](AtHead), by default. A retry,
     /// and both timeouts, look at heads alone.
-    pub fn finish<F2>(self, finish: F2) -> ClientBuilder<C, R, K, F2, H> {
+    pub fn finish<F2>(self, finish: F2) -> ClientBuilder<C, R, K, F2, H, A> {
         self.with_all(|classify, copy, carry, _, hold| (classify, copy, carry, finish, hold))
     }
 
     /// Says how long an attempt holds its place in the bulkhead: until its answer [arrives](AtHead), by
     /// default. Streams that go on for hours would leave no place for others if they held theirs to
     /// the end.
-    pub fn hold<H2>(self, hold: H2) -> ClientBuilder<C, R, K, F, H2> {
+    pub fn hold<H2>(self, hold: H2) -> ClientBuilder<C, R, K, F, H2, A> {
         self.with_all(|classify, copy, carry, finish, _| (classify, copy, carry, finish, hold))
     }
 
@@ -132,17 +142,30 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     }
 
     /// Classifies with a [`Classify`](crate::Classify) of your own, the same for retry and breaker.
-    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K, F, H> {
+    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K, F, H, A> {
         self.with(|_, copy, carry| (classify, copy, carry))
     }
 
+    /// Judges whole results with one closure, responses and the errors of the innermost service; the
+    /// same for retry and breaker. Rejections by layers of this crate never get here.
+    pub fn classify_result<Res, Err, V, J>(
+        self,
+        judge: J,
+    ) -> ClientBuilder<OfResult<J, Res, Err>, R, K, F, H, A>
+    where
+        J: Fn(Result<&Res, &Err>) -> V,
+        V: Into<Verdict>,
+    {
+        self.classify(OfResult::new(judge))
+    }
+
     /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
-    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F, H> {
+    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F, H, A> {
         self.copy_with(Cloned)
     }
 
     /// Copies requests with a closure; one for which it returns `None` is not repeated.
-    pub fn copy<Req, J>(self, copy: J) -> ClientBuilder<C, Chosen<CopyBy<J>>, K, F, H>
+    pub fn copy<Req, J>(self, copy: J) -> ClientBuilder<C, Chosen<CopyBy<J>>, K, F, H, A>
     where
         J: Fn(&Req) -> Option<Req>,
     {
@@ -150,14 +173,14 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     }
 
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
-    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F, H> {
+    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F, H, A> {
         self.with(|classify, _, carry| (classify, Chosen::new(copy), carry))
     }
 
     fn with<C2, R2, K2>(
         self,
         change: impl FnOnce(C, R, K) -> (C2, R2, K2),
-    ) -> ClientBuilder<C2, R2, K2, F, H> {
+    ) -> ClientBuilder<C2, R2, K2, F, H, A> {
         self.with_all(|classify, copy, carry, finish, hold| {
             let (classify, copy, carry) = change(classify, copy, carry);
             (classify, copy, carry, finish, hold)
@@ -167,7 +190,7 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     fn with_all<C2, R2, K2, F2, H2>(
         self,
         change: impl FnOnce(C, R, K, F, H) -> (C2, R2, K2, F2, H2),
-    ) -> ClientBuilder<C2, R2, K2, F2, H2> {
+    ) -> ClientBuilder<C2, R2, K2, F2, H2, A> {
         let (classify, copy, carry, finish, hold) =
             change(self.classify, self.copy, self.carry, self.finish, self.hold);
         ClientBuilder {
@@ -180,28 +203,30 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
             carry,
             finish,
             hold,
+            tell: self.tell,
             observers: self.observers,
         }
     }
 }
 
-impl<J1, J2, R, K, F, H> ClientBuilder<Classifier<J1, J2>, R, K, F, H> {
+impl<J1, J2, R, K, F, H, A> ClientBuilder<Classifier<J1, J2>, R, K, F, H, A> {
     /// Judges responses, for instance by their status; the same for retry and breaker.
     pub fn classify_response<Res, J>(
         self,
         judge: J,
-    ) -> ClientBuilder<Classifier<Of<J>, J2>, R, K, F, H>
+    ) -> ClientBuilder<Classifier<Of<J>, J2>, R, K, F, H, A>
     where
         J: Fn(&Res) -> Outcome,
     {
         self.with(|classify, copy, carry| (classify.with_response(judge), copy, carry))
     }
 
-    /// Judges errors of the innermost service; the same for retry and breaker.
+    /// Judges errors of the innermost service, an [`Error<E>`](crate::Error) or the `E` in it; the
+    /// same for retry and breaker. Rejections by layers of this crate never get here.
     pub fn classify_error<Err, J>(
         self,
         judge: J,
-    ) -> ClientBuilder<Classifier<J1, Of<J>>, R, K, F, H>
+    ) -> ClientBuilder<Classifier<J1, OfError<J, Err>>, R, K, F, H, A>
     where
         J: Fn(&Err) -> Outcome,
     {
@@ -209,7 +234,7 @@ impl<J1, J2, R, K, F, H> ClientBuilder<Classifier<J1, J2>, R, K, F, H> {
     }
 }
 
-impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
+impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     /// Builds the layer.
     ///
     /// # Errors
@@ -217,12 +242,17 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
     /// Everything that is wrong with the settings of any layer, each by its
     /// [path](crate::ConfigError::path); an attempt timeout that is not shorter than the deadline, so
     /// that no second attempt could ever follow one that hangs.
-    pub fn build(self) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
+    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
+    pub fn build(self) -> Result<ClientLayer<C, R::Strategy, K, F, H, A>, ConfigErrors> {
         let source = Source::new("client", Arc::clone(&self.name));
         self.make(&source).map_err(|wrong| wrong.of_policy(&source))
     }
 
-    fn make(self, source: &Source) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
+    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
+    fn make(
+        self,
+        source: &Source,
+    ) -> Result<ClientLayer<C, R::Strategy, K, F, H, A>, ConfigErrors> {
         let mut written = self.config;
         if let Some(shared) = &self.budget {
             written.budget = (!shared.is_endless()).then(|| shared.config());
@@ -243,6 +273,7 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
         let breaker = CircuitBreakerLayer::builder(name())
             .config(force.breaker)
             .classify(self.classify)
+            .carry(self.carry.clone())
             .finish(self.finish);
         let bulkhead = BulkheadLayer::builder(name())
             .config(force.bulkhead)
@@ -251,8 +282,12 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
         // The metrics of the two timeouts must not run into one.
         let whole = TimeoutLayer::builder(format!("{} deadline", self.name))
             .limit(force.deadline)
-            .carry(self.carry.clone());
-        let attempt = TimeoutLayer::builder(name()).limit(force.attempt_timeout).carry(self.carry);
+            .carry(self.carry.clone())
+            .of_whole_call();
+        let attempt = TimeoutLayer::builder(name())
+            .limit(force.attempt_timeout)
+            .carry(self.carry)
+            .per_attempt();
         let observers = self.observers;
         // Events that nobody hears are not made, so nobody is told of them either.
         macro_rules! build {
@@ -271,6 +306,7 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
             breaker: build!(breaker)?,
             bulkhead: build!(bulkhead)?,
             attempt: build!(attempt)?,
+            tell: self.tell,
             budget,
             written: Arc::new(Live::new(written)),
             source: source.clone(),
@@ -283,22 +319,26 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
 /// All services that it and its clones make share one state.
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead> {
+pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead, A = AsErrors> {
     whole: TimeoutLayer<Fixed, K>,
     retry: RetryLayer<C, Chosen<R>, K>,
-    breaker: CircuitBreakerLayer<C, F>,
+    breaker: CircuitBreakerLayer<C, F, K>,
     bulkhead: BulkheadLayer<H, K>,
     attempt: TimeoutLayer<Fixed, K>,
+    tell: A,
     budget: Budget,
     written: Arc<Live<ClientConfig>>,
     source: Source,
 }
 
 /// The service that a [`ClientLayer`] makes of another.
-pub type Client<S, C, R, K, F = AtHead, H = AtHead> =
-    Timeout<Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, H, K>, C, F>, C, R, K>, Fixed, K>;
+pub type Client<S, C, R, K, F = AtHead, H = AtHead> = Timeout<
+    Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, H, K>, C, F, K>, C, R, K>,
+    Fixed,
+    K,
+>;
 
-impl<C: Send + Sync + 'static, R, K, F, H> ClientLayer<C, R, K, F, H> {
+impl<C: Send + Sync + 'static, R, K, F, H, A> ClientLayer<C, R, K, F, H, A> {
     /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).
     pub fn handle(&self) -> ClientHandle {
         ClientHandle {
@@ -357,11 +397,18 @@ impl<C: Send + Sync + 'static, R, K, F, H> ClientLayer<C, R, K, F, H> {
     }
 }
 
-impl<S, C, R: Clone, K: Clone, F: Clone, H: Clone> Layer<S> for ClientLayer<C, R, K, F, H> {
-    type Service = Client<S, C, R, K, F, H>;
+impl<S, C, R, K, F, H, A> Layer<S> for ClientLayer<C, R, K, F, H, A>
+where
+    R: Clone,
+    K: Clone,
+    F: Clone,
+    H: Clone,
+    A: Tell<Client<S, C, R, K, F, H>>,
+{
+    type Service = A::Service;
 
     fn layer(&self, inner: S) -> Self::Service {
         let attempt = self.bulkhead.layer(self.attempt.layer(inner));
-        self.whole.layer(self.retry.layer(self.breaker.layer(attempt)))
+        self.tell.tell(self.whole.layer(self.retry.layer(self.breaker.layer(attempt))))
     }
 }

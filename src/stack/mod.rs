@@ -41,7 +41,9 @@
 mod client;
 mod config;
 mod handle;
+mod tell;
 
 pub use client::{Client, ClientBuilder, ClientLayer, client};
 pub use config::{ATTEMPT_TIMEOUT, ATTEMPTS, ClientConfig, DEADLINE};
 pub use handle::ClientHandle;
+pub use tell::{AsErrors, Tell};

@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod any_body;
 mod breaker;
+mod client;
 mod deadline;
 mod health;
+mod letter;
+#[path = "../it/port.rs"]
+mod port;
 mod raw;
 mod refusals;
 mod retry;

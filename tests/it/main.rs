@@ -1,6 +1,8 @@
 //! What users rely on, through the public API, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that panics is a test that fails
 
+#[cfg(feature = "http")]
+mod any_body;
 mod api;
 #[cfg(feature = "http")]
 mod axum;
@@ -8,32 +10,41 @@ mod budget;
 mod bulkhead;
 mod cancel;
 mod circuit_breaker;
+mod classify;
 mod compile;
 mod contract;
 mod coop;
 mod day;
 mod docs;
 mod drain;
+#[cfg(feature = "http")]
+mod edge_passes;
 mod events;
 mod exposition;
 mod finish;
 mod health;
 mod hooks;
 mod house;
-#[cfg(feature = "http2")]
+#[cfg(feature = "http")]
 mod http2;
 #[cfg(feature = "http")]
 mod http_bodies;
 #[cfg(feature = "http")]
 mod http_edge;
 mod kit;
+mod links;
+mod manifest;
 mod metrics;
 mod ordering;
 mod policy;
+#[cfg(feature = "http")]
+mod port;
 mod readiness;
 #[cfg(feature = "http")]
 mod ready_made;
 mod refusals;
+#[cfg(feature = "http")]
+mod refused_answers;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod retry;

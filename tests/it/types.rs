@@ -134,6 +134,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::Numbered<fn(&mut u32, u32), seawall::NoCarry>: Copy;
         seawall::Stop: Copy;
         seawall::Measure: Clone;
+        seawall::CallContext: Copy;
 
         // bulkhead
         BulkheadLayer: Clone;
@@ -176,6 +177,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         timeout::ByRequest<fn(&u32) -> Option<Duration>>: Copy;
 
         // stack
+        stack::AsErrors: Copy;
         stack::ClientBuilder: Clone;
         stack::ClientConfig: Clone;
         stack::ClientHandle: Clone;
@@ -210,6 +212,9 @@ type Body = http_body_util::Full<bytes::Bytes>;
 fn public_types_of_http_can_be_sent_shared_and_printed() {
     table! {
         seawall::http::InExtensions: Copy;
+        seawall::http::InTimeoutHeader: Clone;
+        seawall::http::TrailersInBody: Clone;
+        seawall::http::OverHttp2<seawall::http::HttpClassifier>: Copy;
         seawall::http::HttpClassifier: Copy;
         seawall::http::Replay: Clone;
         seawall::http::TimeoutHeader: Clone;
@@ -225,6 +230,9 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::HealthEndpoint: Clone;
         seawall::http::Problem: Copy;
         seawall::http::RenderBy<fn(&Rejected) -> http::Response<String>>: Copy;
+        seawall::http::RenderBytes<fn(&Rejected) -> http::Response<String>>: Copy;
+        seawall::http::Asked: Copy;
+        seawall::http::ResponseBody<Body>: Unpinned;
         seawall::http::RespondLayer: Clone;
         seawall::http::Respond<Inner, seawall::http::Problem>: Clone;
         seawall::http::RefusalsLayer: Copy;
@@ -250,6 +258,7 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::body_timeout::RequestBodyTimeout<Inner>: Clone;
         seawall::http::body_timeout::ResponseFuture<Ready<()>>: ;
         seawall::http::body_timeout::BodyTimeoutHandle: Clone;
+        seawall::http::body_timeout::Limits: Clone;
         seawall::http::body_timeout::Config: Copy;
         seawall::http::body_timeout::TimedBody<Body>: Unpinned;
 
@@ -269,16 +278,16 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
         seawall::grpc::GrpcClassifier: Copy;
         seawall::grpc::Trailers: Copy;
         seawall::grpc::StatusInTrailers: Copy;
+        seawall::grpc::AsAnswers: Copy;
+        seawall::grpc::Client<Inner, Body>: ;
+        seawall::grpc::Sender<Inner, Body>: Clone;
+        seawall::grpc::SenderFuture<Ready<()>>: ;
+        seawall::grpc::StreamDeadlineLayer: Copy;
+        seawall::grpc::StreamDeadline<Inner>: Clone;
+        seawall::grpc::StreamDeadlineFuture<Ready<()>>: ;
+        seawall::grpc::DeadlineBody<Body>: Unpinned;
         seawall::grpc::HealthService: Clone;
         seawall::grpc::HealthBody: Unpinned;
-    }
-}
-
-#[cfg(feature = "http2")]
-#[test]
-fn public_types_of_http2_can_be_sent_shared_and_printed() {
-    table! {
-        seawall::http::OverHttp2<seawall::http::HttpClassifier>: Copy;
     }
 }
 
@@ -287,6 +296,7 @@ fn public_types_of_http2_can_be_sent_shared_and_printed() {
 fn public_types_of_reqwest_can_be_sent_shared_and_printed() {
     table! {
         seawall::reqwest::InTimeout: Copy;
+        seawall::reqwest::WithoutRedirects: Copy;
     }
 }
 
