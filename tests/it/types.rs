@@ -127,12 +127,14 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::Budget: Clone;
         retry::BudgetBuilder: Clone;
         retry::BudgetConfig: Copy;
+        retry::Factor: Copy;
         retry::Withdrawal: ;
         Copied: Copy;
         retry::CopyBy<fn(&u32) -> Option<u32>>: Copy;
         retry::Unsaid: Copy;
         retry::Numbered<fn(&mut u32, u32), seawall::NoCarry>: Copy;
         seawall::Stop: Copy;
+        seawall::RetryReason: Copy;
         seawall::Measure: Clone;
         seawall::CallContext: Copy;
 
