@@ -51,7 +51,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::CircuitOpen,
         Self::Recovering,
         Self::TimedOut,
