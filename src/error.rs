@@ -1,10 +1,13 @@
 //! The one error type of a stack, and what is in it when a layer ended the call itself.
 
+mod measured;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
+pub use self::measured::Measured;
 use crate::source::Source;
 
 mod call_error;
@@ -27,6 +30,8 @@ pub struct Rejected {
 pub enum Reason {
     /// The circuit is open: recent calls failed, or someone holds it open.
     CircuitOpen,
+    /// The circuit has just closed, and the load comes back step by step.
+    Recovering,
     /// The time limit of this layer ran out.
     TimedOut,
     /// The deadline that came with the request has passed.
@@ -46,8 +51,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::CircuitOpen,
+        Self::Recovering,
         Self::TimedOut,
         Self::DeadlineExceeded,
         Self::Draining,
@@ -62,6 +68,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CircuitOpen => "circuit_open",
+            Self::Recovering => "recovering",
             Self::TimedOut => "timed_out",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Draining => "draining",
@@ -76,6 +83,7 @@ impl Reason {
     const fn sentence(self) -> &'static str {
         match self {
             Self::CircuitOpen => "circuit is open",
+            Self::Recovering => "is recovering",
             Self::TimedOut => "timed out",
             Self::DeadlineExceeded => "the caller's deadline has passed",
             Self::Draining => "is being drained",
@@ -91,118 +99,6 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.sentence())
-    }
-}
-
-/// What was observed, against which threshold, in which unit.
-///
-/// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use seawall::{CallError, Error, Measured, timeout::TimeoutLayer};
-/// use std::{convert::Infallible, future::pending, time::Duration};
-///
-/// let search = TimeoutLayer::new("search", Duration::from_millis(50));
-/// let error = search.run(|| pending::<Result<(), Error<Infallible>>>()).await.unwrap_err();
-/// let measured = error.rejected().unwrap().measured();
-/// assert_eq!(measured, Measured::Elapsed { limit: 50_000_000 });
-/// assert_eq!(measured.to_string(), "the limit is 50ms");
-/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Measured {
-    /// Nothing was measured: the decision was made by hand, or by an absolute deadline.
-    Nothing,
-    /// Evidence of failure, in thousandths of a nat (natural logarithm of the odds).
-    Evidence {
-        /// What had gathered.
-        observed: u32,
-        /// What decides.
-        threshold: u32,
-    },
-    /// A count, for instance of failures in a row.
-    Count {
-        /// What was counted.
-        observed: u32,
-        /// What decides.
-        threshold: u32,
-    },
-    /// The share of failed calls, in parts per million.
-    FailureRate {
-        /// What was seen.
-        observed: u32,
-        /// What decides.
-        threshold: u32,
-    },
-    /// The share of slow calls, in parts per million.
-    SlowRate {
-        /// What was seen.
-        observed: u32,
-        /// What decides.
-        threshold: u32,
-    },
-    /// Calls under way, and calls that wait for one to end.
-    Occupied {
-        /// Under way.
-        in_flight: u32,
-        /// What may be under way at a time.
-        limit: u32,
-        /// What waits.
-        queued: u32,
-    },
-    /// A time limit, in nanoseconds.
-    Elapsed {
-        /// The limit.
-        limit: u64,
-    },
-}
-
-impl Measured {
-    /// How near to its threshold something is, in parts per million.
-    pub(crate) fn nearness(&self) -> u64 {
-        match *self {
-            Self::Evidence { observed, threshold }
-            | Self::Count { observed, threshold }
-            | Self::FailureRate { observed, threshold }
-            | Self::SlowRate { observed, threshold } => {
-                u64::from(observed) * 1_000_000 / u64::from(threshold).max(1)
-            }
-            Self::Nothing | Self::Elapsed { .. } | Self::Occupied { .. } => 0,
-        }
-    }
-}
-
-impl fmt::Display for Measured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |ppm: u32| f64::from(ppm) / 10_000.0;
-        match *self {
-            Self::Nothing => Ok(()),
-            Self::Evidence { observed, threshold } => write!(
-                f,
-                "failure evidence {:.1} of {:.1} nats",
-                f64::from(observed) / 1000.0,
-                f64::from(threshold) / 1000.0
-            ),
-            Self::Count { observed, threshold } => write!(f, "{observed} of {threshold} in a row"),
-            Self::FailureRate { observed, threshold } => write!(
-                f,
-                "{:.4} % failed, {:.4} % is the limit",
-                percent(observed),
-                percent(threshold)
-            ),
-            Self::SlowRate { observed, threshold } => write!(
-                f,
-                "{:.4} % were slow, {:.4} % is the limit",
-                percent(observed),
-                percent(threshold)
-            ),
-            Self::Occupied { in_flight, limit, queued } => {
-                write!(f, "{in_flight} of {limit} in flight, {queued} waiting")
-            }
-            Self::Elapsed { limit } => {
-                write!(f, "the limit is {:?}", Duration::from_nanos(limit))
-            }
-        }
     }
 }
 
@@ -264,8 +160,11 @@ pub(crate) fn causes<'a>(
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.source, self.reason)?;
-        if self.measured != Measured::Nothing {
-            write!(f, " ({})", self.measured)?;
+        match (self.reason, self.measured) {
+            // A circuit that calls opened knows by which numbers.
+            (Reason::CircuitOpen, Measured::Nothing) => f.write_str(" (held open by hand)")?,
+            (_, Measured::Nothing) => {}
+            (_, measured) => write!(f, " ({measured})")?,
         }
         if let Some(delay) = self.retry_after {
             write!(f, ", try again in {delay:?}")?;

@@ -1,10 +1,15 @@
 //! What a layer tells the world, one event at a time.
 
+mod observers;
+mod outage;
+
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::observers::Observers;
+pub use self::outage::Outage;
+pub(crate) use self::outage::Turn;
 use crate::error::{Measured, Reason};
 use crate::source::Source;
 
@@ -138,6 +143,8 @@ pub enum Cause {
     Evidence,
     /// Too many failures in a row.
     Consecutive,
+    /// Too many failures within some time.
+    FailuresWithin,
     /// Too large a share of calls failed.
     FailureRate,
     /// Too large a share of calls was slow.
@@ -162,6 +169,7 @@ impl Cause {
         match self {
             Self::Evidence => "evidence",
             Self::Consecutive => "consecutive",
+            Self::FailuresWithin => "failures_within",
             Self::FailureRate => "failure_rate",
             Self::SlowRate => "slow_rate",
             Self::RestOver => "rest_over",
@@ -276,7 +284,7 @@ impl fmt::Display for Status {
 ///     let down = breaker.run(|| async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) });
 ///     assert!(down.await.is_err());
 /// }
-/// assert_eq!(pages.recv()?, "circuit_breaker `payments` is open: consecutive, 2 of 2 in a row");
+/// assert_eq!(pages.recv()?, "circuit_breaker `payments` is open: consecutive, 2 of 2 failures in a row");
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub trait Observe: Send + Sync {
@@ -287,33 +295,5 @@ pub trait Observe: Send + Sync {
 impl<F: Fn(&Event) + Send + Sync> Observe for F {
     fn on_event(&self, event: &Event) {
         self(event);
-    }
-}
-
-/// The observers of one policy.
-#[derive(Clone, Default)]
-pub(crate) struct Observers(Vec<Arc<dyn Observe>>);
-
-impl Observers {
-    pub(crate) fn add(&mut self, observer: impl Observe + 'static) {
-        self.0.push(Arc::new(observer));
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Tells everyone. A panic stays with the observer that made it.
-    pub(crate) fn tell(&self, event: &Event) {
-        for observer in &self.0 {
-            // The payload is dropped: the panic hook has reported it by now.
-            let _ = catch_unwind(AssertUnwindSafe(|| observer.on_event(event)));
-        }
-    }
-}
-
-impl fmt::Debug for Observers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Observers({})", self.0.len())
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use crate::error::Measured;
+use crate::error::{Measured, Reason};
 use crate::event::{Change, State};
 use crate::outcome::{Outcome, Sample};
 use crate::time::{Tick, nanos};
@@ -46,6 +46,9 @@ pub(crate) struct Vigil {
     pub(crate) overdue_after: Option<u64>,
     /// Samples and abandonments need to know how long the call took.
     pub(crate) durations: bool,
+    /// Abandonments need to know how long the call waited, and what an answer usually takes; once
+    /// that is known, only while something is amiss.
+    pub(crate) waits: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,7 +60,8 @@ pub(crate) enum Input {
     /// A call is still in flight, and slow by now.
     Overdue { pass: Pass },
     /// A call ended without an answer. `waited` is the time since its first `Pending`, if known.
-    Abandon { pass: Pass, waited: Option<u64> },
+    /// `usual` is what an answer usually takes, if that is known.
+    Abandon { pass: Pass, waited: Option<u64>, usual: Option<u64> },
     /// Somebody gave an order.
     Command(Command),
     /// The settings were turned.
@@ -71,6 +75,10 @@ pub(crate) enum Command {
     ReleaseOpen,
     HoldClosed,
     ReleaseClosed,
+    /// Held open, or closed, by nobody in particular: until it is released.
+    ForceOpen,
+    ForceClosed,
+    Release,
 }
 
 /// What a step decided.
@@ -92,6 +100,7 @@ pub(crate) enum Verdict {
     /// Refused; asking again makes sense at `until`.
     Refuse {
         until: Tick,
+        reason: Reason,
         measured: Measured,
     },
 }
@@ -159,6 +168,8 @@ pub(crate) struct Pass {
     pub(crate) pending: bool,
     /// When it first did, if anyone needs to know.
     pub(crate) started: Option<Tick>,
+    /// For the machine, which tells older calls of an era from newer ones by it.
+    pub(crate) roll: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -174,7 +185,7 @@ pub(crate) enum PassKind {
 
 impl Pass {
     pub(crate) const fn new(era: u64, kind: PassKind) -> Self {
-        Self { era, kind, overdue: false, pending: false, started: None }
+        Self { era, kind, overdue: false, pending: false, started: None, roll: 0 }
     }
 
     pub(crate) fn sample(&self, outcome: Outcome, now: Option<Tick>) -> Sample {

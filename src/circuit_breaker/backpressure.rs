@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
 
-use super::future::ResponseFuture;
+use super::future::{ResponseFuture, fail_unready};
 use super::policy::{Policy, context};
 use crate::classify::Classify;
 use crate::error::{CallError, Measured, Reason};
@@ -55,6 +55,20 @@ impl<S, C, F, K> Backpressure<S, C, F, K> {
         if let Some(ticket) = self.ticket.take() {
             self.gate.shared.give_back(ticket);
         }
+    }
+
+    /// The call that the ticket was for has failed before it began.
+    fn fail<Req>(&mut self, error: &S::Error)
+    where
+        S: Service<Req>,
+        C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+        F: Send + Sync + 'static,
+    {
+        if let (Some(ticket), Some(lane)) = (self.ticket, self.gate.enter()) {
+            self.ticket = None;
+            fail_unready::<S::Response, _, _, _, _>(Flight::new(lane, ticket), error);
+        }
+        self.give_back();
     }
 
     /// Takes a ticket, or waits for the circuit to change.
@@ -112,7 +126,7 @@ where
         }
         match self.inner.poll_ready(cx) {
             Poll::Ready(Err(error)) => {
-                self.give_back();
+                self.fail::<Req>(&error);
                 Poll::Ready(Err(error))
             }
             Poll::Pending if !self.gate.park(&mut self.parked, cx.waker()) => {

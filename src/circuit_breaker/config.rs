@@ -37,38 +37,44 @@ use crate::config::ConfigErrors;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// When the circuit opens.
+    /// When the circuit opens: at least one rule.
     pub trip: Trip,
-    /// Evidence older than this is dropped, if no call was seen in between.
+    /// Evidence older than this is dropped, if no call was seen in between. Longer than zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub memory: Duration,
-    /// What a call says that ended without an answer.
+    /// What a call says that ended without an answer. Any.
     pub abandonment: Abandonment,
-    /// How long the circuit stays open at first; spread over the upper half of this.
+    /// How long the circuit stays open at first; spread over the upper half of this. Longer than
+    /// zero, at most [`rest_cap`](Self::rest_cap). Left at its default it follows that, if that is
+    /// shorter.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub rest: Duration,
-    /// The rest doubles with each failed probe, up to this.
+    /// The rest doubles with each failed probe, up to this. At least [`rest`](Self::rest). Left at its
+    /// default it follows that, if that is longer.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub rest_cap: Duration,
     /// A hint of the server ("come back after …") lengthens the rest by no more than this.
+    /// Any; zero: hints are not heeded.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub hint_cap: Duration,
-    /// At most this many probes at a time while half open. It starts with one.
+    /// At most this many probes at a time while half open. It starts with one. 1 to 10,000.
     pub probes: u32,
-    /// How long a probe waits for the inner service to become ready.
+    /// How long a probe waits for the inner service to become ready. Longer than zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub probe_deadline: Duration,
-    /// Half open, the circuit closes when successes lead by this many.
+    /// Half open, the circuit closes at so many good probes, each bad one taking one away. 1 closes at
+    /// the first good one. 1 to 10,000.
     pub close_at: u32,
-    /// Half open, it opens again when failures lead by this many, or so many probes in a row were
-    /// given up without an answer.
+    /// Half open, it opens again at once if the first answer is bad, and after a good one when failures
+    /// lead by so many; also when so many probes were given up in vain, and none answered.
+    /// 1 to 10,000.
     pub reopen_at: u32,
     /// After closing, the number of calls at a time is limited for no longer than this. It doubles
-    /// with each success, so that a well dependency hardly notices.
+    /// with each success, so that a well dependency hardly notices. Any; zero: no limit.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub ramp: Duration,
     /// After closing, the admitted share of calls doubles from 1/16 to all over this time, for
-    /// dependencies that come back cold. Zero: off.
+    /// dependencies that come back cold. Any; zero: off.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub slow_start: Duration,
     /// Report what would be refused, and refuse nothing.
@@ -88,7 +94,7 @@ pub const PROBES: u32 = 64;
 /// Default [`Config::probe_deadline`].
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 /// Default [`Config::close_at`].
-pub const CLOSE_AT: u32 = 6;
+pub const CLOSE_AT: u32 = 7;
 /// Default [`Config::reopen_at`].
 pub const REOPEN_AT: u32 = 3;
 /// Default [`Config::ramp`].
@@ -203,6 +209,14 @@ pub enum TripRule {
         /// So many failures in a row.
         failures: u32,
     },
+    /// See [`Trip::failures_within`].
+    FailuresWithin {
+        /// So many failures. 1 to 10,000.
+        failures: u32,
+        /// Within so much time. Longer than zero.
+        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+        within: Duration,
+    },
     /// See [`Trip::failure_rate`].
     FailureRate {
         /// This share of calls failed.
@@ -270,6 +284,23 @@ impl Trip {
     /// Opens after so many failures in a row.
     pub fn consecutive(failures: u32) -> Self {
         Self::of(TripRule::Consecutive { failures })
+    }
+
+    /// Opens after so many failures within so much time, however many calls succeeded in between. In a
+    /// file: `{ "failures_within": { "failures": 5, "within": "10s" } }`.
+    ///
+    /// ```
+    /// use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+    /// use std::time::Duration;
+    ///
+    /// let payments = CircuitBreakerLayer::builder("payments")
+    ///     .trip(Trip::failures_within(5, Duration::from_secs(10)))
+    ///     .build()?;
+    /// # drop(payments);
+    /// # Ok::<(), seawall::ConfigErrors>(())
+    /// ```
+    pub fn failures_within(failures: u32, within: Duration) -> Self {
+        Self::of(TripRule::FailuresWithin { failures, within })
     }
 
     /// Opens when this share of the last 100 calls failed, but not on fewer than 10 calls.
@@ -365,8 +396,9 @@ impl Trip {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Abandonment {
-    /// It counts as a failure until anyone is answered; then all such failures are forgiven. A
-    /// dependency that hangs is noticed, impatient callers of a living one do no harm.
+    /// It counts as a failure if it waited in vain, until anyone is answered; then all such failures
+    /// are forgiven. A dependency that hangs is noticed, impatient callers of a living one do no harm.
+    /// What *in vain* means is told in the [guide](crate::circuit_breaker#how-it-decides).
     Silence,
     /// It says nothing.
     Ignore,

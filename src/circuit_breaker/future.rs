@@ -189,6 +189,19 @@ where
     }
 }
 
+/// The inner service failed to become ready: the call that was to come has failed.
+pub(super) fn fail_unready<Res, Err, B, C, F>(mut flight: Flight<B>, error: &Err)
+where
+    B: Berth<Policy = Policy<C, F>>,
+    C: Classify<Res, Err> + Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    if flight.begin(|| false) {
+        flight.enter();
+        fail::<Res, _, _, _, _>(&mut flight, error, &CallContext::default());
+    }
+}
+
 #[inline(never)]
 fn fail<Res, Err, B, C, F>(flight: &mut Flight<B>, error: &Err, context: &CallContext)
 where
@@ -252,8 +265,12 @@ where
     F: Send + Sync + 'static,
 {
     let Some(policy) = flight.policy() else { return Poll::Pending };
-    let rejected = policy.shared.common.reporter.reject(Reason::CircuitOpen, Measured::Nothing);
-    flight.give_up();
+    // What opened the circuit keeps it open.
+    let (waited, measured) = policy.shared.inspect(|breaker, law, _| {
+        (law.probe_deadline, breaker.last_trip().map_or(Measured::Nothing, |trip| trip.measured))
+    });
+    let rejected = policy.shared.common.reporter.reject(Reason::CircuitOpen, measured);
+    flight.give_up(nanos(waited));
     Poll::Ready(Err(rejected.into()))
 }
 

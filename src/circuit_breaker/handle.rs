@@ -45,7 +45,7 @@ pub struct CircuitBreakerHandle {
 /// let payments = CircuitBreakerLayer::builder("payments").trip(Trip::consecutive(2)).build()?;
 /// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
 /// assert!(payments.run(down).await.is_err());
-/// assert_eq!(line(&payments.handle().snapshot()), "closed, 1 of 2 in a row");
+/// assert_eq!(line(&payments.handle().snapshot()), "closed, 1 of 2 failures in a row");
 /// assert!(payments.run(down).await.is_err());
 /// assert_eq!(line(&payments.handle().snapshot()), "open for 0 s: consecutive");
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub state: State,
     /// What the trip rule nearest to its threshold has gathered.
     pub gathered: Measured,
+    /// How far the load has come back since it closed, while it is limited.
+    pub recovering: Option<Measured>,
     /// Why and when it opened last.
     pub last_trip: Option<LastTrip>,
     /// Time until the next probe may fly, while open.
@@ -101,18 +103,67 @@ impl CircuitBreakerHandle {
             Snapshot {
                 state: breaker.state(),
                 gathered: breaker.gathered(law, now),
+                recovering: breaker.recovering(law, now),
                 last_trip: breaker.last_trip().map(since),
                 next_probe_in: breaker.probes_at().map(|at| Duration::from_nanos(at.since(now))),
             }
         })
     }
 
-    /// Closes the circuit and forgets everything, except who holds the switch.
+    /// Closes the circuit and forgets everything, except who holds it. The load comes back step by
+    /// step, as after probes.
     pub fn reset(&self) {
         self.shared.step(Input::Command(Command::Reset));
     }
 
-    /// One more hand at the switch, which holds nothing yet.
+    /// Holds the circuit open: every call is refused until [`release`](Self::release), whatever
+    /// becomes of this handle.
+    ///
+    /// There is one such hold, of nobody in particular: the latest of `force_open` and
+    /// [`force_closed`](Self::force_closed) counts. A hold that ends with its holder is a
+    /// [`switch`](Self::switch).
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::circuit_breaker::CircuitBreakerLayer;
+    /// use seawall::{Error, State};
+    /// use std::convert::Infallible;
+    ///
+    /// let payments = CircuitBreakerLayer::new("payments");
+    /// let pay = || async { Ok::<_, Error<Infallible>>("paid") };
+    ///
+    /// payments.handle().force_open();
+    /// assert_eq!(payments.handle().state(), State::ForcedOpen);
+    /// let refused = payments.run(pay).await.unwrap_err();
+    /// assert_eq!(
+    ///     refused.to_string(),
+    ///     "circuit_breaker `payments`: circuit is open (held open by hand)",
+    /// );
+    ///
+    /// payments.handle().release();
+    /// assert_eq!(payments.run(pay).await?, "paid");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn force_open(&self) {
+        self.shared.step(Input::Command(Command::ForceOpen));
+    }
+
+    /// Holds the circuit closed: every call passes until [`release`](Self::release). A
+    /// [`switch`](Self::switch) that holds it open beats this.
+    pub fn force_closed(&self) {
+        self.shared.step(Input::Command(Command::ForceClosed));
+    }
+
+    /// Takes back [`force_open`](Self::force_open) or [`force_closed`](Self::force_closed), if either
+    /// is in force. What a [`Switch`] holds stays held. When nobody holds it any more the breaker
+    /// decides again, without evidence, and the load comes back step by step.
+    pub fn release(&self) {
+        self.shared.step(Input::Command(Command::Release));
+    }
+
+    /// One more hand at the switch, which holds nothing yet. It lets go when it is dropped: keep it,
+    /// or use [`force_open`](Self::force_open).
+    #[must_use = "a switch lets go when it is dropped; `force_open` holds without one"]
     pub fn switch(&self) -> Switch {
         Switch { shared: Arc::clone(&self.shared), position: Position::Auto }
     }
@@ -177,7 +228,8 @@ pub enum Position {
 ///
 /// Several may hold it at once: an operator, a health check, a deployment. Open beats closed, and
 /// the breaker decides again when the last hand has let go, in a new era and without evidence.
-/// Dropping a hand lets go.
+/// Dropping a hand lets go. To hold a circuit without keeping anything, use
+/// [`force_open`](CircuitBreakerHandle::force_open).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

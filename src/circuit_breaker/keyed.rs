@@ -16,10 +16,11 @@ use super::machine::Breaker;
 use super::policy::{Instance, Policy};
 use crate::classify::Classify;
 use crate::config::ConfigErrors;
-use crate::error::{CallError, Measured, Reason};
+use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
 use crate::request::{Carry, NoCarry};
 use crate::rng;
+use crate::shell::caller::Caller;
 use crate::shell::common::Common;
 use crate::shell::flight::Cell;
 use crate::shell::gate::Stage;
@@ -64,9 +65,9 @@ impl<C, F, K, Y> KeyedBuilder<C, F, K, Y> {
         C: Send + Sync + 'static,
         F: Send + Sync + 'static,
     {
-        let Builder { name, config, hooks, carry, observers, seed } = self.builder;
+        let Builder { name, config, written, hooks, carry, observers, seed } = self.builder;
         let source = Source::new(LAYER, name);
-        let law = Law::from_config_and(&config, |check| {
+        let law = Law::from_written(&config, &written, |check| {
             if self.max_keys == 0 {
                 check.wrong("max_keys", 0, "at least 1");
             }
@@ -115,6 +116,47 @@ where
     pub async fn drain(&self) {
         self.cells.close(Stage::Stopped);
         self.cells.emptied().await;
+    }
+
+    /// Runs an async call through the breaker of `key`, for callers without a service.
+    ///
+    /// `call` is not called if the circuit of this key is open. Dropping the future abandons the call,
+    /// as with [`CircuitBreakerLayer::run`](super::CircuitBreakerLayer::run).
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Error, circuit_breaker::CircuitBreakerLayer};
+    /// use std::borrow::Cow;
+    /// use std::convert::Infallible;
+    ///
+    /// let tenants = CircuitBreakerLayer::builder("tenants")
+    ///     .keyed(|tenant: &&'static str| Cow::from(*tenant))
+    ///     .build()?;
+    /// let answer = tenants.run("acme", || async { Ok::<_, Error<Infallible>>(7) }).await?;
+    /// assert_eq!(answer, 7);
+    /// assert_eq!(tenants.handle().keys(), ["acme".into()]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn run<Call, Fut, T, E>(
+        &self,
+        key: &str,
+        call: Call,
+    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, C, F, K, Y>
+    where
+        Call: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: CallError,
+        C: Classify<T, E>,
+        F: Finish<T> + Clone,
+    {
+        match self.cells.enter(key) {
+            Some(own) => {
+                let shared = Arc::clone(&own.policy.shared);
+                let instance = Instance { inner: &mut Caller, readied: true };
+                instance.call(&shared, || Some(own), &NoCarry, call)
+            }
+            None => ResponseFuture::refused(drained(&self.cells.common)),
+        }
     }
 
     /// Takes no further calls, and returns when those under way are over, and those that wait for
@@ -173,13 +215,17 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let Some(cell) = self.cells.enter(&(self.key)(&request)) else {
-            let reporter = &self.cells.common.reporter;
-            return ResponseFuture::refused(reporter.reject(Reason::Draining, Measured::Nothing));
+            return ResponseFuture::refused(drained(&self.cells.common));
         };
         let shared = Arc::clone(&cell.policy.shared);
         let instance = Instance { inner: &mut self.inner, readied: false };
         instance.call(&shared, || Some(cell), &self.carry, request)
     }
+}
+
+/// What callers are told once the layer takes no further calls.
+fn drained(common: &Common<Breaker>) -> Rejected {
+    common.reporter.reject(Reason::Draining, Measured::Nothing)
 }
 
 impl<S: Clone, C, F, K, Y: Clone> Clone for KeyedCircuitBreaker<S, C, F, K, Y>

@@ -1,8 +1,8 @@
 //! Config made ready for the machine: integers only, everything computed once.
 
-use super::config::{Abandonment, Config, Span, TripRule};
+use super::config::{Abandonment, Config, REST, REST_CAP, Span, TripRule};
 use super::rules::RuleState;
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors, Side, Written, agree};
 use crate::parts::evidence::Weights;
 use crate::parts::rest::Ladder;
 use crate::parts::window::Window;
@@ -11,8 +11,18 @@ use std::time::Duration;
 
 /// Steps of two in which a slow start reaches the whole load: 1/16, 1/8, 1/4, 1/2, all.
 const SLOW_START_DOUBLINGS: u64 = 4;
+/// As long as no answer was measured, a call that waited so long waited in vain; and a probe always.
+const UNMEASURED: Duration = Duration::from_millis(50);
+/// As long as no answer was measured, one that waited so long did so in a silence twice as old.
+const LEAST_WAIT: Duration = Duration::from_millis(20);
+/// What a call weighs that waited in vain for long, where one that left early weighs 1.
+const LONG_WAIT: u32 = 32;
+/// However long a rest is, a dependency that answers well for so long has recovered.
+const STEADY_CAP: u64 = 1_000_000_000;
 /// The largest ring: 16 KiB of bits.
 const MOST_CALLS: u32 = 131_072;
+/// So many failures are remembered one by one: 80 KiB.
+const MOST_FAILURES: u32 = 10_000;
 /// Without a word about it, a rate decides on no fewer calls than this (or than its window holds).
 const AT_LEAST: u32 = 10;
 
@@ -28,8 +38,15 @@ pub(crate) struct Law {
     pub(crate) probe_deadline: Duration,
     pub(crate) close_at: i32,
     pub(crate) reopen_at: i32,
-    /// Probes given up in a row that reopen the circuit.
+    /// Probes given up unanswered that reopen the circuit.
     pub(crate) reopen_after: u32,
+    /// Half open, so long without a bad answer closes.
+    pub(crate) steady: u64,
+    /// See [`is_in_vain`](Self::is_in_vain).
+    pub(crate) unmeasured: u64,
+    pub(crate) least_wait: u64,
+    /// What such a call weighs, where one that waited less weighs 1.
+    pub(crate) long_wait: u32,
     pub(crate) ramp: u64,
     pub(crate) slow_start: u64,
     pub(crate) shadow: bool,
@@ -40,6 +57,7 @@ pub(crate) struct Law {
 pub(crate) enum Rule {
     Evidence(Weights),
     Consecutive { failures: u32 },
+    FailuresWithin { failures: u32, within: u64 },
     FailureRate(Rate),
     SlowRate { rate: Rate },
 }
@@ -85,6 +103,35 @@ impl Law {
         matches!((took, self.slow_after), (Some(took), Some(limit)) if took >= limit)
     }
 
+    /// Whether a call that was given up after this wait waited in vain: twice as long as an answer
+    /// `usual`ly takes, if that is known. If not, a silence that has just begun says as little as a short
+    /// wait does: those who stay may not have been answered yet.
+    pub(crate) fn is_in_vain(&self, waited: u64, usual: Option<u64>, silent_for: u64) -> bool {
+        match usual {
+            Some(usual) => waited >= usual.saturating_mul(2),
+            None => {
+                let is_old = silent_for >= waited.saturating_mul(2);
+                waited >= self.unmeasured || waited >= self.least_wait && is_old
+            }
+        }
+    }
+
+    /// The same of a probe. A dependency that comes back may answer more slowly than it used to.
+    pub(crate) fn is_probe_in_vain(&self, waited: u64, usual: Option<u64>) -> bool {
+        waited >= usual.unwrap_or(0).saturating_mul(2).max(self.unmeasured)
+    }
+
+    /// How long the load comes back for after closing.
+    pub(crate) fn ramp_span(&self) -> u64 {
+        self.ramp.max(self.slow_start)
+    }
+
+    /// Calls at a time with which the ramp begins if every probe succeeded.
+    pub(crate) fn ramp_from(&self) -> u32 {
+        let doubled = 1_u32.checked_shl(self.close_at.unsigned_abs()).unwrap_or(u32::MAX);
+        doubled.min(self.probes).saturating_mul(2)
+    }
+
     /// The share of all draws that a slow start admits, so long after closing.
     pub(crate) fn slow_start_share(&self, passed: u64) -> u64 {
         if passed >= self.slow_start {
@@ -102,12 +149,13 @@ impl Law {
 
     /// Everything that is wrong with the settings, or the law they make.
     pub(crate) fn from_config(config: &Config) -> Result<Self, ConfigErrors> {
-        Self::from_config_and(config, |_| ())
+        Self::from_written(config, &Written::default(), |_| ())
     }
 
-    /// The same, and what else there is to check.
-    pub(crate) fn from_config_and(
+    /// The same, where it is known which settings were `written`, and what else there is to check.
+    pub(crate) fn from_written(
         config: &Config,
+        written: &Written,
         more: impl FnOnce(&mut Check),
     ) -> Result<Self, ConfigErrors> {
         let mut check = Check::default();
@@ -127,9 +175,12 @@ impl Law {
             check.wrong("trip", &slow, "one threshold for all slow-call rules");
         }
         check.above_zero("rest", config.rest);
-        if config.rest_cap < config.rest {
+        let rest = Side::new(config.rest, REST).or_written(written.has("rest"));
+        let cap = Side::new(config.rest_cap, REST_CAP).or_written(written.has("rest_cap"));
+        let (rest, rest_cap) = agree(rest, cap).unwrap_or_else(|| {
             check.wrong("rest_cap", config.rest_cap, format!("at least rest = {:?}", config.rest));
-        }
+            (config.rest, config.rest_cap)
+        });
         check.above_zero("memory", config.memory);
         check.above_zero("probe_deadline", config.probe_deadline);
         for (field, value) in [
@@ -148,13 +199,17 @@ impl Law {
             rules,
             memory: nanos(config.memory),
             abandonment: config.abandonment,
-            rest: Ladder { first: nanos(config.rest), max: nanos(config.rest_cap) },
+            rest: Ladder { first: nanos(rest), max: nanos(rest_cap) },
             hint_cap: nanos(config.hint_cap),
             probes: config.probes,
             probe_deadline: config.probe_deadline,
             close_at: small(config.close_at),
             reopen_at: small(config.reopen_at),
             reopen_after: config.reopen_at,
+            steady: (nanos(rest) / 2).clamp(1, STEADY_CAP),
+            unmeasured: nanos(UNMEASURED),
+            least_wait: nanos(LEAST_WAIT),
+            long_wait: LONG_WAIT,
             ramp: nanos(config.ramp),
             slow_start: nanos(config.slow_start),
             shadow: config.shadow,
@@ -217,6 +272,13 @@ impl Check {
                     self.wrong("failures", failures, "at least 1");
                 }
                 Rule::Consecutive { failures: *failures }
+            }
+            TripRule::FailuresWithin { failures, within } => {
+                if !(1..=MOST_FAILURES).contains(failures) {
+                    self.wrong("failures", failures, format!("1 to {MOST_FAILURES}"));
+                }
+                self.above_zero("within", *within);
+                Rule::FailuresWithin { failures: *failures, within: nanos(*within) }
             }
             TripRule::FailureRate { rate, over, at_least } => {
                 Rule::FailureRate(self.rate("failure_rate", *rate, *over, *at_least))

@@ -15,9 +15,9 @@ use super::law::Law;
 use super::policy::{Hooks, Instance, Policy};
 use super::service::CircuitBreaker;
 use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, Written};
 use crate::error::CallError;
-use crate::event::{Observe, Observers};
+use crate::event::{Observe, Observers, Outage};
 use crate::finish::{AtHead, Finish};
 use crate::outcome::Outcome;
 use crate::request::NoCarry;
@@ -64,6 +64,7 @@ impl CircuitBreakerLayer {
         Builder {
             name: name.into(),
             config: Config::default(),
+            written: Written::default(),
             hooks: Hooks::default(),
             carry: NoCarry,
             observers: Observers::default(),
@@ -193,6 +194,8 @@ impl<C, F, K> fmt::Debug for CircuitBreakerLayer<C, F, K> {
 pub struct Builder<C = Classifier, F = AtHead, K = NoCarry> {
     pub(super) name: Arc<str>,
     pub(super) config: Config,
+    /// Which settings were told by name.
+    pub(super) written: Written,
     pub(super) hooks: Hooks<C, F>,
     pub(super) carry: K,
     pub(super) observers: Observers,
@@ -206,6 +209,7 @@ macro_rules! setters {
             #[doc = concat!("Sets [`Config::", stringify!($setting), "`].")]
             pub fn $setting(mut self, $setting: $ty) -> Self {
                 self.config.$setting = $setting;
+                self.written.add(stringify!($setting));
                 self
             }
         )*
@@ -232,12 +236,31 @@ impl<C, F, K> Builder<C, F, K> {
     /// Sets all settings at once.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self.written = Written::default();
         self
     }
 
     /// Tells `observer` of every event. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
+        self
+    }
+
+    /// Tells of each outage once, when it begins: the circuit opened, by itself or by a hand, and calls
+    /// are kept away. Probes that fail are part of the same outage. May be called more than once.
+    ///
+    /// Like an [observer](Self::observe) it is called on the task that caused it, after every lock is
+    /// released, and in order. Of a [keyed](Self::keyed) breaker it tells the key. In
+    /// [shadow](Config::shadow) it tells what would have been.
+    pub fn on_open(mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) -> Self {
+        self.observers.on_open(tell);
+        self
+    }
+
+    /// Tells of each outage once more, when it is over: the circuit is closed again, with how long it
+    /// lasted. Of a key that is forgotten while its circuit is open there is no further word.
+    pub fn on_close(mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) -> Self {
+        self.observers.on_close(tell);
         self
     }
 
@@ -298,9 +321,9 @@ impl<C, F, K> Builder<C, F, K> {
         self,
         change: impl FnOnce(Hooks<C, F>, K) -> (Hooks<C2, F2>, K2),
     ) -> Builder<C2, F2, K2> {
-        let Self { name, config, hooks, carry, observers, seed } = self;
+        let Self { name, config, written, hooks, carry, observers, seed } = self;
         let (hooks, carry) = change(hooks, carry);
-        Builder { name, config, hooks, carry, observers, seed }
+        Builder { name, config, written, hooks, carry, observers, seed }
     }
 
     /// One breaker for each key of a request, for instance for each host.
@@ -332,9 +355,10 @@ impl<C, F, K> Builder<C, F, K> {
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, F, K>, ConfigErrors> {
         let seed = self.seed.unwrap_or_else(rng::seed);
-        let Self { name, config, hooks, carry, observers, .. } = self;
+        let Self { name, config, written, hooks, carry, observers, .. } = self;
         let source = Source::new(LAYER, name);
-        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(&source))?;
+        let law = Law::from_written(&config, &written, |_| ());
+        let law = law.map_err(|wrong| wrong.of_policy(&source))?;
         Ok(CircuitBreakerLayer::make(source, law, config, hooks, carry, observers, seed))
     }
 }

@@ -2,23 +2,25 @@
 
 mod edges;
 mod phase;
+mod probing;
+mod silence;
 mod steering;
 
 use self::phase::Phase;
 pub(crate) use self::phase::Trip;
+use self::silence::{GivenUp, Silence};
+use self::steering::Holds;
 use super::config::{Abandonment, Config};
 use super::law::Law;
 use super::rules::{Marks, RuleState, Tripped};
-use crate::error::Measured;
-use crate::event::{Cause, State};
+use crate::error::{Measured, Reason};
+use crate::event::State;
 use crate::machine::{
     Digest, Effect, Forgettable, Input, Machine, Pass, PassKind, Verdict, Vigil, Wake,
 };
 use crate::outcome::{Health, Sample};
-use crate::time::{Tick, nanos};
+use crate::time::Tick;
 
-/// Calls abandoned within this time of each other count once: it is one event, seen many times.
-const SAME_MOMENT: u64 = 1_000_000;
 /// Closed for this many times the last rest, the next rest is a first one again.
 const RECOVERED: u64 = 10;
 
@@ -28,17 +30,15 @@ pub(crate) struct Breaker {
     era: u64,
     phase: Phase,
     rules: Box<[RuleState]>,
-    /// Failures that the next answer of any kind takes away.
-    provisional: u32,
-    abandoned_at: Option<Tick>,
+    /// What the next answer of any kind takes away.
+    silence: Silence,
     /// When a call last ended here.
     seen: Tick,
     /// How far up the ladder of rests we are, and how long the last rest was.
     level: u8,
     last_rest: u64,
     closed_since: Tick,
-    open_holds: u32,
-    closed_holds: u32,
+    holds: Holds,
     last_trip: Option<Trip>,
 }
 
@@ -55,15 +55,29 @@ impl Breaker {
 
     /// What the rule nearest to its threshold has gathered.
     pub(crate) fn gathered(&mut self, law: &Law, now: Tick) -> Measured {
-        let provisional = self.provisional;
+        let provisional = self.silence.failures(law);
         let rules = self.rules.iter_mut().zip(&law.rules);
         let gathered = rules.map(|(state, rule)| state.gathered(rule, now, provisional));
         gathered.max_by_key(Measured::nearness).unwrap_or(Measured::Nothing)
     }
 
+    /// How far the load has come back after closing, while it is limited.
+    pub(crate) fn recovering(&mut self, law: &Law, now: Tick) -> Option<Measured> {
+        self.settle_in(law, now);
+        let Phase::Closed { ramp: Some(ramp) } = &self.phase else { return None };
+        Some(ramp.measured(law.slow_start_share(now.since(ramp.since))))
+    }
+
     #[cfg(test)]
     pub(crate) fn era(&self) -> u64 {
         self.era
+    }
+
+    /// Since when the load comes back, while it does.
+    #[cfg(test)]
+    pub(crate) fn ramp_since(&self) -> Option<Tick> {
+        let Phase::Closed { ramp: Some(ramp) } = &self.phase else { return None };
+        Some(ramp.since)
     }
 
     /// The same, had it last heard of a call at `seen`.
@@ -87,44 +101,54 @@ impl Breaker {
         {
             effect = effect.and(self.probe(law, now));
         }
+        if let [Some(change), _] = self.settle_down_alone(law, now).changes {
+            effect = effect.and(change);
+        }
         self.settle_in(law, now);
         effect.verdict = match &mut self.phase {
-            Phase::Closed { ramp: None } | Phase::ForcedClosed => {
+            Phase::Closed { ramp: None } | Phase::ForcedClosed { .. } => {
                 Verdict::Admit(Pass::new(self.era, PassKind::Free))
             }
             Phase::Closed { ramp: Some(ramp) } => {
-                let share = law.slow_start_share(now.since(self.closed_since));
+                let share = law.slow_start_share(now.since(ramp.since));
                 if ramp.in_flight < ramp.allowed && draw <= share {
                     ramp.in_flight += 1;
                     Verdict::Admit(Pass::new(self.era, PassKind::Slot))
                 } else {
-                    self.refuse(law, now.plus(law.rest.first))
+                    let measured = ramp.measured(share);
+                    let until = now.plus(law.rest.first);
+                    self.refuse(
+                        law,
+                        Verdict::Refuse { until, reason: Reason::Recovering, measured },
+                    )
                 }
             }
             Phase::Open { until } => {
                 let until = *until;
-                self.refuse(law, until)
+                self.refuse(law, self.is_open(until))
             }
-            Phase::ForcedOpen => self.refuse(law, Tick::NEVER),
+            Phase::ForcedOpen => self.refuse(law, self.is_open(Tick::NEVER)),
             Phase::HalfOpen(probing) => {
                 if probing.admits(now) {
                     probing.in_flight += 1;
                     probing.next_at = now.plus(law.rest.step(self.level));
-                    Verdict::Admit(Pass::new(self.era, PassKind::Slot))
+                    let roll = probing.rolls;
+                    Verdict::Admit(Pass { roll, ..Pass::new(self.era, PassKind::Slot) })
                 } else {
                     let until = probing.full_until();
-                    self.refuse(law, until)
+                    self.refuse(law, self.is_open(until))
                 }
             }
         };
         effect
     }
 
-    fn refuse(&self, law: &Law, until: Tick) -> Verdict {
-        if law.shadow {
-            return Verdict::Admit(Pass::new(self.era, PassKind::Ghost));
-        }
-        Verdict::Refuse { until, measured: self.trip_measured() }
+    const fn is_open(&self, until: Tick) -> Verdict {
+        Verdict::Refuse { until, reason: Reason::CircuitOpen, measured: self.trip_measured() }
+    }
+
+    fn refuse(&self, law: &Law, refusal: Verdict) -> Verdict {
+        if law.shadow { Verdict::Admit(Pass::new(self.era, PassKind::Ghost)) } else { refusal }
     }
 
     fn settle(&mut self, law: &Law, now: Tick, draw: u64, pass: Pass, sample: Sample) -> Effect {
@@ -135,23 +159,24 @@ impl Breaker {
             return Effect::of(Verdict::Late);
         }
         if sample.health != Health::Silent {
-            self.provisional = 0; // it lives
+            self.silence = Silence::NONE; // it lives
         }
         let slow = !pass.overdue && law.is_slow(sample.took);
         let free = self.give_back(pass);
         let marks = match sample.health {
-            Health::Silent => return free,
+            Health::Silent => return self.settle_down(law, now).with(free),
             Health::Pushback => {
                 if let Phase::HalfOpen(probing) = &mut self.phase {
-                    probing.unanswered = 0; // it says neither good nor bad, but it answers
+                    probing.answered = true; // it says neither good nor bad, but it answers
                 }
-                return free;
+                return self.settle_down(law, now).with(free);
             }
             Health::Good => Marks::answered(false, slow, pass.overdue),
             Health::Bad => Marks::answered(true, slow, pass.overdue),
         };
         match self.phase {
-            Phase::HalfOpen(_) if pass.overdue => free, // counted when it grew slow
+            // It was counted when it grew slow.
+            Phase::HalfOpen(_) if pass.overdue => self.settle_down(law, now).with(free),
             Phase::HalfOpen(_) => {
                 let good = sample.health == Health::Good && !slow;
                 self.weigh(law, now, draw, good, sample.hint).with(free)
@@ -170,68 +195,18 @@ impl Breaker {
         }
     }
 
-    fn abandon(
-        &mut self,
-        law: &Law,
-        now: Tick,
-        draw: u64,
-        pass: Pass,
-        waited: Option<u64>,
-    ) -> Effect {
-        if pass.kind == PassKind::Ghost {
-            return Effect::NONE;
-        }
-        if pass.era != self.era {
-            return Effect::of(Verdict::Late);
-        }
-        let free = self.give_back(pass);
-        if !pass.pending {
-            return free; // it was never asked long enough to answer
-        }
-        let slow = !pass.overdue && law.is_slow(waited);
-        let failed = match law.abandonment {
-            Abandonment::Ignore | Abandonment::Silence => false,
-            Abandonment::Failure => true,
-            Abandonment::After(least) => waited.is_some_and(|w| w >= nanos(least)),
-        };
-        if let Phase::HalfOpen(probing) = &mut self.phase {
-            if failed || slow {
-                return self.weigh(law, now, draw, false, None).with(free);
-            }
-            if law.abandonment == Abandonment::Silence && !pass.overdue {
-                probing.unanswered += 1;
-                if probing.unanswered >= law.reopen_after {
-                    return self.reopen(law, now, draw, Cause::ProbesAbandoned, None);
-                }
-            }
-            return free;
-        }
-        if law.abandonment == Abandonment::Silence {
-            let moment = self.abandoned_at.is_none_or(|at| now.since(at) >= SAME_MOMENT);
-            if moment {
-                self.forget(law, now);
-                self.abandoned_at = Some(now);
-                self.provisional = self.provisional.saturating_add(1);
-            }
-        }
-        if failed || slow {
-            let marks = Marks { failed: failed.then_some(true), slow: slow.then_some(true) };
-            return self.mark(law, now, draw, marks, None).with(free);
-        }
-        self.judge(law, now, draw, None).with(free)
-    }
-
     /// The slot of a pass of this era becomes free.
     fn give_back(&mut self, pass: Pass) -> Effect {
         if pass.kind != PassKind::Slot {
             return Effect::NONE;
         }
-        let in_flight = match &mut self.phase {
-            Phase::HalfOpen(probing) => &mut probing.in_flight,
-            Phase::Closed { ramp: Some(ramp) } => &mut ramp.in_flight,
+        match &mut self.phase {
+            Phase::HalfOpen(probing) => probing.land(pass.roll),
+            Phase::Closed { ramp: Some(ramp) } => {
+                ramp.in_flight = ramp.in_flight.saturating_sub(1);
+            }
             _ => return Effect::NONE,
-        };
-        *in_flight = in_flight.saturating_sub(1);
+        }
         Effect { wake: Wake::Some(1), ..Effect::NONE }
     }
 
@@ -268,7 +243,7 @@ impl Breaker {
         if !matches!(self.phase, Phase::Closed { .. }) {
             return Effect::NONE; // forced closed weighs, and does not act
         }
-        let provisional = self.provisional;
+        let provisional = self.silence.failures(law);
         let mut rules = self.rules.iter_mut().zip(&law.rules);
         let tripped = rules.find_map(|(state, rule)| state.tripped(rule, now, provisional));
         match tripped {
@@ -282,49 +257,19 @@ impl Breaker {
         }
     }
 
-    // ----- evidence while half open -----
-
-    fn weigh(&mut self, law: &Law, now: Tick, draw: u64, good: bool, hint: Option<u64>) -> Effect {
-        let Phase::HalfOpen(probing) = &mut self.phase else {
-            return Effect::NONE;
-        };
-        probing.unanswered = 0;
-        let score = match (probing.score, good) {
-            (None, true) => 0, // the first answer decides alone and is not counted twice
-            (None, false) => -law.reopen_at,
-            (Some(score), true) => score + 1,
-            (Some(score), false) => score - 1,
-        };
-        probing.score = Some(score);
-        probing.allowed = if good {
-            probing.allowed.saturating_mul(2).min(law.probes)
-        } else {
-            (probing.allowed / 2).max(1)
-        };
-        let allowed = probing.allowed;
-        if score <= -law.reopen_at {
-            return self.reopen(law, now, draw, Cause::ProbesFailed, hint);
-        }
-        if score >= law.close_at {
-            return self.close(law, now, allowed);
-        }
-        Effect { wake: Wake::Some(allowed), ..Effect::NONE }
-    }
-
     fn clear_evidence(&mut self) {
-        self.provisional = 0;
-        self.abandoned_at = None;
+        self.silence = Silence::NONE;
         self.rules.iter_mut().for_each(RuleState::clear);
     }
 
     fn rules_are_quiet(&self) -> bool {
-        self.provisional == 0 && self.rules.iter().all(RuleState::is_quiet)
+        self.silence.is_nothing() && self.rules.iter().all(RuleState::is_quiet)
     }
 
-    fn trip_measured(&self) -> Measured {
-        match self.phase {
-            Phase::ForcedOpen => Measured::Nothing,
-            _ => self.last_trip.map_or(Measured::Nothing, |trip| trip.measured),
+    const fn trip_measured(&self) -> Measured {
+        match (&self.phase, &self.last_trip) {
+            (Phase::ForcedOpen, _) | (_, None) => Measured::Nothing,
+            (_, Some(trip)) => trip.measured,
         }
     }
 }
@@ -338,7 +283,7 @@ impl Forgettable for Breaker {
             Phase::Closed { ramp: None } => {
                 // What it holds may be so old that the next failure would drop it.
                 now.since(self.seen) > law.memory
-                    || self.provisional == 0
+                    || self.silence.is_nothing()
                         && self.rules.iter_mut().all(|state| state.is_innocent(now))
             }
             // Nobody has asked for so long that what it knows is worth no more than old evidence:
@@ -347,7 +292,9 @@ impl Forgettable for Breaker {
             Phase::HalfOpen(probing) => {
                 probing.in_flight == 0 && now.since(probing.next_at) > law.memory
             }
-            Phase::Closed { ramp: Some(_) } | Phase::ForcedOpen | Phase::ForcedClosed => false,
+            Phase::Closed { ramp: Some(_) } | Phase::ForcedOpen | Phase::ForcedClosed { .. } => {
+                false
+            }
         }
     }
 }
@@ -363,14 +310,12 @@ impl Machine for Breaker {
             era: 0,
             phase: Phase::Closed { ramp: None },
             rules: law.rule_states(),
-            provisional: 0,
-            abandoned_at: None,
+            silence: Silence::NONE,
             seen: Tick::ZERO,
             level: 0,
             last_rest: 0,
             closed_since: Tick::ZERO,
-            open_holds: 0,
-            closed_holds: 0,
+            holds: Holds::default(),
             last_trip: None,
         }
     }
@@ -380,8 +325,10 @@ impl Machine for Breaker {
             Input::Admit => self.admit(law, now, draw),
             Input::Settle { pass, sample } => self.settle(law, now, draw, pass, sample),
             Input::Overdue { pass } => self.overdue(law, now, draw, pass),
-            Input::Abandon { pass, waited } => self.abandon(law, now, draw, pass, waited),
-            Input::Command(command) => self.command(now, command),
+            Input::Abandon { pass, waited, usual } => {
+                self.abandon(law, now, draw, GivenUp { pass, waited, usual })
+            }
+            Input::Command(command) => self.command(law, now, command),
             Input::Configure => self.configure(law, now),
         }
     }
@@ -392,9 +339,10 @@ impl Machine for Breaker {
             Phase::Open { until } => *until,
             Phase::ForcedOpen => Tick::NEVER,
             Phase::HalfOpen(probing) => probing.full_until(),
-            Phase::Closed { .. } | Phase::ForcedClosed => Tick::ZERO,
+            Phase::Closed { .. } | Phase::ForcedClosed { .. } => Tick::ZERO,
         };
-        let passes = matches!(self.phase, Phase::Closed { ramp: None } | Phase::ForcedClosed);
+        let passes =
+            matches!(self.phase, Phase::Closed { ramp: None } | Phase::ForcedClosed { .. });
         Digest {
             state: self.state(),
             era: self.era,
@@ -408,6 +356,7 @@ impl Machine for Breaker {
         Vigil {
             overdue_after: law.slow_after,
             durations: law.slow_after.is_some() || matches!(law.abandonment, Abandonment::After(_)),
+            waits: law.abandonment == Abandonment::Silence,
         }
     }
 }

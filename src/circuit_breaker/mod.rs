@@ -48,7 +48,7 @@
 //!       ▲                            first Bad, or net −3,       │
 //!       │                            or 3 given up unanswered    │
 //!       └────────────────────────────────────────────────────────┘
-//!                                 net +6
+//!                 net +7, or half a rest without a bad answer
 //! ```
 //!
 //! **It trips on evidence.** The default rule, [`Trip::evidence`], is a CUSUM (Page 1954): each
@@ -57,8 +57,8 @@
 //! broken (0.7), `N` (a million) bounds false trips. It needs no minimum volume and no window: 17
 //! straight failures open it, cold or after a healthy year; a dependency that fails 30 % of its
 //! calls for ever trips it once in millions of calls. The classic rules are here too, for those
-//! who know them: [`Trip::failure_rate`], [`Trip::consecutive`], [`Trip::slow_rate`], and any of
-//! them joined by [`Trip::or`].
+//! who know them: [`Trip::failure_rate`], [`Trip::consecutive`], [`Trip::failures_within`],
+//! [`Trip::slow_rate`], and any of them joined by [`Trip::or`].
 //!
 //! Blind spots: at one call a minute, 17 failures take 17 minutes; add `.or(Trip::consecutive(5))`.
 //! Evidence is dropped when no call was seen for [`Config::memory`].
@@ -66,20 +66,54 @@
 //! **It recovers on evidence** (Wald 1947), not on the clock. The rest is short: 50 ms, doubling
 //! with each failed probe up to 250 ms, jittered into the upper half so that a fleet does not probe
 //! in step. Then one probe may fly, and each success doubles how many may at a time. The first
-//! answer decides alone if it is bad; after it each success adds one and each failure takes one,
-//! and a lead of 6 closes the circuit, one of −3 opens it again. A dependency that came back with
-//! 10 % errors is closed upon nine times in ten, one with 70 % errors almost never. A probe that has
-//! no answer after a whole rest holds nobody up: another may go. After closing, the number of calls
-//! at a time still doubles from there, for no longer than a second ([`Config::ramp`]).
+//! answer decides alone if it is bad; if it is good, it is the first of seven that close the circuit
+//! ([`Config::close_at`]), where each failure takes one away, and a lead of three failures since then
+//! opens it again ([`Config::reopen_at`]). A dependency that came back with 10 % errors is closed upon
+//! nine times in ten, one with 70 % errors almost never. A probe that has no answer after a whole rest
+//! holds nobody up: another may go.
+//!
+//! **Recovery is bounded by time too.** Where few call, seven answers may be long in coming. So the
+//! circuit also closes when no answer was bad for half of [`Config::rest`] (at most a second) after a
+//! good one, as soon as every probe is back that was out by then: one that takes long is no good sign.
+//! The first call after a quiet time notices that the time has passed, and the ramp counts from when
+//! it began.
+//!
+//! **After closing the load comes back step by step**: the number of calls at a time still doubles
+//! from there, for no longer than a second ([`Config::ramp`]), and with a [`Config::slow_start`] only a
+//! share of all calls is let through at first. A circuit that a hand closes, by a reset or by letting
+//! go after it was held open, gets the same ramp, for its dependency may be as cold as after an outage.
+//! (One that was held *closed* had its calls all the time, and gets what is left of a ramp. A key that
+//! was forgotten because nobody asked for it comes back as a new one, and a new one has none.)
 //!
 //! Fleets of many instances should set rests in seconds: each instance probes once per rest.
 //!
 //! **An answer decides only in its own era.** Every change of state begins a new one; an answer to
 //! a call from an earlier era is late, is counted as such, and changes nothing.
 //!
-//! **A call without an answer** (its future was dropped) is a third ending, see [`Abandonment`]. By
-//! default such calls count as failures until anyone is answered, so that a dependency that hangs is
-//! noticed and impatient callers of a living one do no harm. A panic in the call is a failure.
+//! **A call without an answer** (its future was dropped) is a third ending, see [`Abandonment`]. A
+//! caller who leaves may just be impatient; what speaks against a dependency is that *nobody* is
+//! answered. So by default such calls count only until anyone is answered, and then all of them are
+//! forgiven. What each counts depends on how long it waited:
+//!
+//! - Twice as long as an answer usually takes, or longer: a failure. What is usual is learnt from good
+//!   answers, while anything is amiss; a healthy breaker still reads no clock, once it has measured one
+//!   answer.
+//! - Less: a 32nd of a failure. With nine callers in ten who leave too early, a run of so many that it
+//!   opens the circuit never happens; one that answers nobody is found out all the same.
+//! - As long as no answer was measured: a failure after 50 ms; or after 20 ms, once the silence has
+//!   lasted twice as long as the call waited.
+//! - Calls that were in flight when the silence began count once a millisecond, for one broken
+//!   connection may have ended all of them. A call that began later and waited in vain counts for
+//!   itself: of 64 calls at a time that all hang, the second wave opens the circuit.
+//!
+//! Half open, calls that are given up decide only while no probe of this period was answered at all:
+//! three that waited in vain (at least 50 ms) open the circuit again. One that left too early to be
+//! answered lets one more probe go at a time, so that the answer does not wait for patient callers to
+//! come one after the other.
+//!
+//! A panic in the call is a failure. So is readiness that fails: a call whose service fails in
+//! `poll_ready` counts once, in every state and for every kind of breaker, also where the caller is
+//! told by `poll_ready` and never calls.
 //!
 //! **Refusals by layers further in** are no evidence, and give a probe's slot back.
 //!
@@ -95,7 +129,7 @@
 //! | [`hint_cap`](Config::hint_cap) | [30 s](HINT_CAP) | how much a server's hint may add |
 //! | [`probes`](Config::probes) | [64](PROBES) | probes at a time, reached by doubling from 1 |
 //! | [`probe_deadline`](Config::probe_deadline) | [1 s](PROBE_DEADLINE) | how long a probe waits for readiness |
-//! | [`close_at`](Config::close_at) | [6](CLOSE_AT) | lead of successes that closes |
+//! | [`close_at`](Config::close_at) | [7](CLOSE_AT) | good probes, less bad ones, that close |
 //! | [`reopen_at`](Config::reopen_at) | [3](REOPEN_AT) | lead of failures that opens again |
 //! | [`ramp`](Config::ramp) | [1 s](RAMP) | how long concurrency is limited after closing |
 //! | [`slow_start`](Config::slow_start) | off | how long the admitted share grows after closing |
@@ -104,7 +138,8 @@
 //! # Rejections
 //!
 //! [`CircuitOpen`](crate::Reason::CircuitOpen), with what tripped it and the time until the next
-//! probe; [`Draining`](crate::Reason::Draining) after [`CircuitBreakerLayer::drain`].
+//! probe; [`Recovering`](crate::Reason::Recovering) while the load comes back after closing, with how
+//! far it has; [`Draining`](crate::Reason::Draining) after [`CircuitBreakerLayer::drain`].
 //!
 //! # Events and metrics
 //!
@@ -116,6 +151,9 @@
 //! `seawall_circuit_breaker_state`, `seawall_circuit_breaker_transitions_total`,
 //! `seawall_circuit_breaker_shadow_refusals_total`, and for keyed ones `seawall_keys` and
 //! `seawall_key_overflow_total`.
+//!
+//! For alerts there are [`Builder::on_open`] and [`Builder::on_close`]: one word when an outage begins
+//! and one when it is over, with its [`Outage`].
 //!
 //! # Order
 //!
@@ -142,6 +180,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+pub use crate::event::Outage;
 pub use backpressure::{Backpressure, BackpressureLayer};
 pub use config::{
     Abandonment, BROKEN, CLOSE_AT, Config, HINT_CAP, MEMORY, ODDS, OVER_CALLS, PROBE_DEADLINE,

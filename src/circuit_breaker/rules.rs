@@ -4,6 +4,7 @@ use super::law::Rule;
 use crate::error::Measured;
 use crate::event::Cause;
 use crate::parts::evidence::Cusum;
+use crate::parts::recent::Recent;
 use crate::parts::window::Window;
 use crate::time::Tick;
 
@@ -12,6 +13,7 @@ use crate::time::Tick;
 pub(crate) enum RuleState {
     Evidence(Cusum),
     Consecutive(u32),
+    FailuresWithin(Recent),
     FailureRate(Window),
     SlowRate(Window),
 }
@@ -43,6 +45,9 @@ impl RuleState {
         match rule {
             Rule::Evidence { .. } => Self::Evidence(Cusum::default()),
             Rule::Consecutive { .. } => Self::Consecutive(0),
+            Rule::FailuresWithin { failures, within } => {
+                Self::FailuresWithin(Recent::new(*failures, *within))
+            }
             Rule::FailureRate(rate) => Self::FailureRate(rate.window()),
             Rule::SlowRate { rate, .. } => Self::SlowRate(rate.window()),
         }
@@ -54,6 +59,7 @@ impl RuleState {
             (Self::Evidence(cusum), Rule::Evidence(weights), Some(false), _) => cusum.good(weights),
             (Self::Consecutive(count), _, Some(true), _) => *count = count.saturating_add(1),
             (Self::Consecutive(count), _, Some(false), _) => *count = 0,
+            (Self::FailuresWithin(recent), _, Some(true), _) => recent.record(now),
             (Self::FailureRate(window), _, Some(failed), _) => window.record(now, failed),
             (Self::SlowRate(window), _, _, Some(slow)) => window.record(now, slow),
             _ => {}
@@ -68,6 +74,10 @@ impl RuleState {
             }
             (Self::Consecutive(count), Rule::Consecutive { failures }) => {
                 (count.saturating_add(provisional) >= *failures).then_some(Cause::Consecutive)
+            }
+            (Self::FailuresWithin(recent), Rule::FailuresWithin { failures, .. }) => {
+                (recent.count(now).saturating_add(provisional) >= *failures)
+                    .then_some(Cause::FailuresWithin)
             }
             (Self::FailureRate(window), Rule::FailureRate(rate)) => {
                 let counts = window.counts(now).plus_marked(provisional);
@@ -86,16 +96,19 @@ impl RuleState {
     }
 
     pub(crate) fn gathered(&mut self, rule: &Rule, now: Tick, provisional: u32) -> Measured {
-        let milli = |micro: u64| u32::try_from(micro / 1000).unwrap_or(u32::MAX);
         match (self, rule) {
             (Self::Evidence(cusum), Rule::Evidence(weights)) => Measured::Evidence {
-                observed: milli(cusum.with(weights, provisional)),
-                threshold: milli(weights.limit),
+                observed: weights.milli_failures(cusum.with(weights, provisional)),
+                threshold: weights.milli_failures(weights.limit),
             },
             (Self::Consecutive(count), Rule::Consecutive { failures }) => Measured::Count {
                 observed: count.saturating_add(provisional),
                 threshold: *failures,
             },
+            (Self::FailuresWithin(recent), Rule::FailuresWithin { failures, .. }) => {
+                let observed = recent.count(now).saturating_add(provisional);
+                Measured::Recent { observed, threshold: *failures }
+            }
             (Self::FailureRate(window), Rule::FailureRate(rate)) => Measured::FailureRate {
                 observed: window.counts(now).plus_marked(provisional).ppm(),
                 threshold: rate.ppm,
@@ -111,6 +124,7 @@ impl RuleState {
         match self {
             Self::Evidence(cusum) => *cusum = Cusum::default(),
             Self::Consecutive(count) => *count = 0,
+            Self::FailuresWithin(recent) => recent.clear(),
             Self::FailureRate(window) | Self::SlowRate(window) => window.clear(),
         }
     }
@@ -120,6 +134,7 @@ impl RuleState {
         match self {
             Self::Evidence(cusum) => cusum.is_zero(),
             Self::Consecutive(count) => *count == 0,
+            Self::FailuresWithin(_) => true, // successes are nothing to it
             Self::FailureRate(window) | Self::SlowRate(window) => window.is_quiet(),
         }
     }
@@ -128,6 +143,7 @@ impl RuleState {
     pub(crate) fn is_innocent(&mut self, now: Tick) -> bool {
         match self {
             Self::FailureRate(window) | Self::SlowRate(window) => window.counts(now).marked == 0,
+            Self::FailuresWithin(recent) => recent.count(now) == 0,
             Self::Evidence(_) | Self::Consecutive(_) => self.is_quiet(),
         }
     }
@@ -137,6 +153,9 @@ impl RuleState {
         match (self, rule) {
             (Self::Evidence(_), Rule::Evidence(_))
             | (Self::Consecutive(_), Rule::Consecutive { .. }) => true,
+            (Self::FailuresWithin(recent), Rule::FailuresWithin { failures, within }) => {
+                recent.is_like(*failures, *within)
+            }
             (Self::FailureRate(window), Rule::FailureRate(rate))
             | (Self::SlowRate(window), Rule::SlowRate { rate, .. }) => {
                 window.spans_like(&rate.window())

@@ -6,12 +6,14 @@ use std::task::{Context, Poll};
 
 use tower::Service;
 
-use super::future::ResponseFuture;
+use super::future::{ResponseFuture, fail_unready};
 use super::policy::{Instance, Policy};
 use crate::classify::Classify;
 use crate::error::CallError;
 use crate::finish::Finish;
+use crate::machine::{Pass, PassKind};
 use crate::request::{Carry, NoCarry};
+use crate::shell::flight::Flight;
 use crate::shell::gate::{Gate, Lane};
 use crate::shell::said::Said;
 use crate::shell::waiters::Seat;
@@ -19,7 +21,8 @@ use crate::shell::waiters::Seat;
 /// Calls the inner service while the circuit is closed, and refuses at once while it is open.
 ///
 /// It is always ready when the circuit is not closed: a refusal needs no inner service, and a probe
-/// waits for one by itself. It never fails in `poll_ready`, unless the inner service does.
+/// waits for one by itself. It never fails in `poll_ready`, unless the inner service does; then that
+/// call has failed, and is counted.
 pub struct CircuitBreaker<S, C, F, K = NoCarry> {
     inner: S,
     gate: Arc<Gate<Policy<C, F>>>,
@@ -37,6 +40,25 @@ impl<S, C, F, K> CircuitBreaker<S, C, F, K> {
     /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
+    }
+}
+
+impl<S, C, F, K> CircuitBreaker<S, C, F, K>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    /// The call that was to come has failed before it began: there will be no other word of it.
+    #[cold]
+    fn fail<Req>(&self, era: u64, error: &S::Error)
+    where
+        S: Service<Req>,
+        C: Classify<S::Response, S::Error>,
+    {
+        if let Some(lane) = self.gate.enter() {
+            let flight = Flight::new(lane, Pass::new(era, PassKind::Free));
+            fail_unready::<S::Response, _, _, _, _>(flight, error);
+        }
     }
 }
 
@@ -66,9 +88,14 @@ where
                 return self.said.alone(); // the call will say so
             }
             match self.inner.poll_ready(cx) {
-                Poll::Ready(result) => {
-                    self.said = if result.is_ok() { Said::WithInner } else { Said::Nothing };
-                    return Poll::Ready(result);
+                Poll::Ready(Ok(())) => {
+                    self.said = Said::WithInner;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.said = Said::Nothing;
+                    self.fail::<Req>(era, &error);
+                    return Poll::Ready(Err(error));
                 }
                 // A trip must wake those who wait for a service that may never become ready.
                 Poll::Pending if self.gate.shared.wait(&mut self.seat, era, cx.waker()) => {

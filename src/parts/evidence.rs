@@ -34,6 +34,14 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// The evidence of how many failures in a row this is, in thousandths.
+    pub(crate) fn milli_failures(&self, micro_nats: u64) -> u32 {
+        let milli = u128::from(micro_nats) * 1000 / u128::from(self.failure.max(1));
+        u32::try_from(milli).unwrap_or(u32::MAX)
+    }
+}
+
 impl Cusum {
     pub(crate) fn good(&mut self, weights: &Weights) {
         self.0 = self.0.saturating_sub(weights.success);

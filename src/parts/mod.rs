@@ -4,6 +4,7 @@
 pub(crate) mod backoff;
 pub(crate) mod balance;
 pub(crate) mod evidence;
+pub(crate) mod recent;
 pub(crate) mod rest;
 pub(crate) mod window;
 

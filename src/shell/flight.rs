@@ -6,7 +6,7 @@ use crate::classify::Verdict;
 use crate::error::{Measured, Reason, Rejected};
 use crate::finish::{Ending, Settle};
 use crate::machine::{Machine, Pass, PassKind};
-use crate::outcome::Outcome;
+use crate::outcome::{Health, Outcome};
 use crate::shell::gate::{Count, Counted, Hold, Lane};
 use crate::shell::shared::Shared;
 use crate::time::Tick;
@@ -157,8 +157,9 @@ impl<B: Berth> Flight<B> {
             return None;
         }
         self.pass.pending = true;
-        let common = &self.berth.get()?.policy().shared().common;
-        if common.needs_durations() {
+        let shared = self.berth.get()?.policy().shared();
+        if shared.times_calls() {
+            let common = &shared.common;
             let now = common.reporter.clock.now();
             self.pass.started = Some(now);
             return common.overdue_at(now);
@@ -179,11 +180,11 @@ impl<B: Berth> Flight<B> {
         }
     }
 
-    /// The call was given up for want of an answer, and its caller was told.
-    pub(crate) fn give_up(&mut self) {
+    /// The call was given up for want of an answer after `waited`, and its caller was told.
+    pub(crate) fn give_up(&mut self, waited: u64) {
         if let Some(berth) = self.berth.lose() {
             self.pass.pending = true;
-            berth.policy().shared().give_up(self.pass);
+            berth.policy().shared().give_up(self.pass, Some(waited));
         }
     }
 
@@ -191,6 +192,9 @@ impl<B: Berth> Flight<B> {
     #[inline]
     pub(crate) fn settle(&mut self, outcome: &Outcome) {
         if let Some(berth) = self.berth.end() {
+            if let (Some(started), Health::Good) = (self.pass.started, outcome.health) {
+                berth.policy().shared().learn(started);
+            }
             berth.policy().shared().settle(&self.pass, outcome);
         }
     }
@@ -198,6 +202,11 @@ impl<B: Berth> Flight<B> {
     /// The inner service answered; whoever holds the result says when the call is over.
     #[inline]
     pub(crate) fn take_settle(&mut self, head: Verdict) -> Option<Settle> {
+        if let (Some(berth), Some(started)) = (self.berth.get(), self.pass.started)
+            && head.of_head().health == Health::Good
+        {
+            berth.policy().shared().learn(started); // what comes after the head takes as it takes
+        }
         if head == Verdict::AtEnd {
             self.pending(); // the call goes on, even if its head was there at once
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Measured, Reason, Rejected};
-use crate::event::{Event, EventKind, Observers};
+use crate::event::{Change, Event, EventKind, Observers, Outage, Turn};
 use crate::shell::meter::{Handles, Instruments, Meter};
 use crate::source::Source;
 use crate::time::{Clock, Tick};
@@ -47,6 +47,20 @@ impl<I: Instruments> Reporter<I> {
             seq: speaker.seq,
             at: Duration::from_nanos(at.0),
             kind,
+        });
+    }
+
+    /// Tells those who asked of an outage that begins or is over. Never called with a lock held.
+    pub(crate) fn tell_outage(&self, speaker: Speaker<'_>, change: &Change, turn: Turn) {
+        self.observers.tell_outage(&Outage {
+            source: self.source.clone(),
+            key: speaker.key.cloned(),
+            cause: change.cause,
+            measured: change.measured,
+            lasted: match turn {
+                Turn::Began => None,
+                Turn::Over { lasted } => Some(lasted),
+            },
         });
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Measured, Reason, Rejected};
-use crate::event::EventKind;
+use crate::event::{EventKind, Turn};
 use crate::machine::{Digest, Effect, Input, Machine, Pass, PassKind, Verdict};
 use crate::outcome::{Health, Outcome};
 use crate::shell::common::Common;
@@ -41,6 +41,8 @@ struct Core<M: Machine> {
     /// Steps see time that never runs backwards.
     latest: Tick,
     changes: u64,
+    /// When calls began to be kept away, while they are.
+    outage: Option<u64>,
     waiters: Option<Box<Waiters>>,
     untold: Option<Box<Untold>>,
 }
@@ -56,6 +58,7 @@ pub(crate) enum Admission {
 pub(crate) struct Refusal {
     now: Tick,
     pub(crate) until: Tick,
+    reason: Reason,
     measured: Measured,
 }
 
@@ -116,8 +119,8 @@ impl<M: Machine> Shared<M> {
                 }
                 Admission::Pass(pass)
             }
-            Verdict::Refuse { until, measured } => {
-                Admission::Refused(Refusal { now, until, measured })
+            Verdict::Refuse { until, reason, measured } => {
+                Admission::Refused(Refusal { now, until, reason, measured })
             }
             // A machine answers an Admit with one of the two; were it silent, the call may fly.
             Verdict::Done | Verdict::Late => {
@@ -139,13 +142,13 @@ impl<M: Machine> Shared<M> {
         }
         let measured = word.measured(self.measured.load(Ordering::Acquire));
         // If the state changed under our eyes, the words may not belong together: take the lock.
-        (self.word() == word).then_some(Refusal { now, until, measured })
+        let reason = Reason::CircuitOpen;
+        (self.word() == word).then_some(Refusal { now, until, reason, measured })
     }
 
     /// Counts a refusal, tells of it, and gives what the caller is told.
     pub(crate) fn reject(&self, refusal: Refusal) -> Rejected {
-        let Refusal { now, until, measured } = refusal;
-        let reason = Reason::CircuitOpen;
+        let Refusal { now, until, reason, measured } = refusal;
         self.common.meter(|handles| handles.rejected(reason));
         self.tell(now, EventKind::Rejected { reason });
         let delay = (until != Tick::NEVER).then(|| Duration::from_nanos(until.since(now)));
@@ -183,27 +186,38 @@ impl<M: Machine> Shared<M> {
     /// A pass was not used: its slot comes back, and there is no call to tell of.
     pub(crate) fn give_back(&self, pass: Pass) {
         if pass.kind == PassKind::Slot {
-            self.step(Input::Abandon { pass, waited: None });
+            self.step(Input::Abandon { pass, waited: None, usual: None });
         }
     }
 
     /// A call that was let through ended without an answer.
     pub(crate) fn abandon(&self, pass: Pass) {
         self.common.meter(|handles| handles.ended(Ended::Abandoned, None));
-        self.give_up(pass);
-    }
-
-    /// The same of a call that ends with a rejection, and is counted as one.
-    pub(crate) fn give_up(&self, pass: Pass) {
         let clock = &self.common.reporter.clock;
         let waited = pass.started.map(|started| clock.now().since(started));
-        let (_, now) = self.step(Input::Abandon { pass, waited });
+        self.give_up(pass, waited);
+    }
+
+    /// The same of a call that waited so long and ends with a rejection, as which it is counted.
+    pub(crate) fn give_up(&self, pass: Pass, waited: Option<u64>) {
+        let usual = self.common.usual();
+        let (_, now) = self.step(Input::Abandon { pass, waited, usual });
         self.tell(now, EventKind::Abandoned);
     }
 
     /// A call is still in flight, and slow by now.
     pub(crate) fn overdue(&self, pass: Pass) {
         self.step(Input::Overdue { pass });
+    }
+
+    /// A call that began to wait at `started` was answered well.
+    pub(crate) fn learn(&self, started: Tick) {
+        self.common.learn(self.common.reporter.clock.now().since(started));
+    }
+
+    /// Whether somebody will ask how long this call took or waited.
+    pub(crate) fn times_calls(&self) -> bool {
+        self.common.needs_durations() || self.common.needs_waits(self.word().is_quiet())
     }
 
     fn note_late(&self, verdict: Verdict, now: Tick) {
@@ -234,6 +248,7 @@ impl<M: Machine> Shared<M> {
             rng: fastrand::Rng::with_seed(seed),
             latest: Tick::ZERO,
             changes: 0,
+            outage: None,
             waiters: None,
             untold: None,
         };
@@ -289,11 +304,12 @@ impl<M: Machine> Shared<M> {
         let mut duty = false;
         for change in effect.changes.iter().flatten() {
             core.changes += 1;
+            let turn = Turn::of(change, &mut core.outage, now.0);
             self.common.count_change(change);
             if self.common.reporter.has_observers() {
                 let seq = core.changes;
                 let untold = core.untold.get_or_insert_default();
-                duty |= untold.add(seq, now, *change);
+                duty |= untold.add((seq, now, *change, turn));
             }
         }
         drop(core);
@@ -313,9 +329,12 @@ impl<M: Machine> Shared<M> {
             let mut core = lock(self.core());
             let next = core.untold.as_mut().and_then(|untold| untold.next());
             drop(core);
-            let Some((seq, at, change)) = next else { return };
+            let Some((seq, at, change, turn)) = next else { return };
             let speaker = Speaker { key: self.key.as_ref(), seq };
             self.common.reporter.tell(speaker, at, EventKind::Changed(change));
+            if let Some(turn) = turn {
+                self.common.reporter.tell_outage(speaker, &change, turn);
+            }
         }
     }
 

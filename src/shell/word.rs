@@ -20,6 +20,7 @@ impl Word {
             Measured::Count { .. } => 2,
             Measured::FailureRate { .. } => 3,
             Measured::SlowRate { .. } => 4,
+            Measured::Recent { .. } => 5,
             _ => 0,
         };
         Self(
@@ -63,6 +64,7 @@ impl Word {
         match measured {
             Measured::Evidence { observed, threshold }
             | Measured::Count { observed, threshold }
+            | Measured::Recent { observed, threshold }
             | Measured::FailureRate { observed, threshold }
             | Measured::SlowRate { observed, threshold } => {
                 (observed as u64) << 32 | threshold as u64
@@ -78,6 +80,7 @@ impl Word {
             2 => Measured::Count { observed, threshold },
             3 => Measured::FailureRate { observed, threshold },
             4 => Measured::SlowRate { observed, threshold },
+            5 => Measured::Recent { observed, threshold },
             _ => Measured::Nothing,
         }
     }

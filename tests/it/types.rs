@@ -100,6 +100,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         breaker::Abandonment: Copy;
         breaker::Snapshot: Copy;
         breaker::LastTrip: Copy;
+        breaker::Outage: Clone;
         breaker::Position: Copy;
         breaker::Switch: ;
         breaker::Watch: ;

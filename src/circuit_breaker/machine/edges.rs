@@ -29,13 +29,7 @@ impl Breaker {
     }
 
     pub(super) fn probe(&mut self, law: &Law, now: Tick) -> Change {
-        let probing = Probing {
-            allowed: 1,
-            in_flight: 0,
-            score: None,
-            unanswered: 0,
-            next_at: now.plus(law.rest.step(self.level)),
-        };
+        let probing = Probing::new(now.plus(law.rest.step(self.level)));
         self.enter(Phase::HalfOpen(probing), Cause::RestOver, Measured::Nothing)
     }
 
@@ -52,12 +46,20 @@ impl Breaker {
         self.open(law, now, draw, Trip { at: now, cause, measured }, hint)
     }
 
-    pub(super) fn close(&mut self, law: &Law, now: Tick, allowed: u32) -> Effect {
+    /// Closes on what probes brought; the ramp counts from `since`.
+    pub(super) fn close(&mut self, law: &Law, now: Tick, since: Tick, allowed: u32) -> Change {
         self.closed_since = now;
-        let ramp = Ramp { allowed: allowed.saturating_mul(2), in_flight: 0 };
-        let ramp = (law.ramp.max(law.slow_start) > 0).then_some(ramp);
-        let change = self.enter(Phase::Closed { ramp }, Cause::ProbesSucceeded, Measured::Nothing);
-        Effect::NONE.and(change)
+        let ramp = Ramp { since, allowed: allowed.saturating_mul(2), in_flight: 0 };
+        let ramp = (now.since(since) < law.ramp_span()).then_some(ramp);
+        self.enter(Phase::Closed { ramp }, Cause::ProbesSucceeded, Measured::Nothing)
+    }
+
+    /// Closed by a hand, on a dependency that calls were kept away from until `since`: it may be as
+    /// cold as after an outage, so it gets the ramp that good probes would have begun.
+    pub(super) fn closed_by_hand(law: &Law, now: Tick, since: Option<Tick>) -> Phase {
+        let since = since.filter(|since| now.since(*since) < law.ramp_span());
+        let ramp = |since| Ramp { since, allowed: law.ramp_from(), in_flight: 0 };
+        Phase::Closed { ramp: since.map(ramp) }
     }
 
     pub(super) fn enter(&mut self, phase: Phase, cause: Cause, measured: Measured) -> Change {
@@ -69,11 +71,13 @@ impl Breaker {
 
     /// Ends a ramp whose time is over.
     pub(super) fn settle_in(&mut self, law: &Law, now: Tick) {
-        if let Phase::Closed { ramp: slot @ Some(_) } = &mut self.phase {
-            let passed = now.since(self.closed_since);
-            if passed >= law.ramp.max(law.slow_start) {
+        if let Phase::Closed { ramp: slot @ Some(_) } = &mut self.phase
+            && let Some(ramp) = slot
+        {
+            let passed = now.since(ramp.since);
+            if passed >= law.ramp_span() {
                 *slot = None;
-            } else if let (true, Some(ramp)) = (passed >= law.ramp, slot) {
+            } else if passed >= law.ramp {
                 ramp.allowed = u32::MAX; // only the slow start is left
             }
         }

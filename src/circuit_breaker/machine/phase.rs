@@ -22,23 +22,43 @@ pub(crate) struct Trip {
 ///       ▲                            first Bad, or net −3,       │
 ///       │                            or 3 given up unanswered    │
 ///       └────────────────────────────────────────────────────────┘
-///                                 net +6
-///  Forced open, forced closed: from anywhere while held; released to Closed.
+///                net +7, or half a rest without a bad answer
+///  Forced open, forced closed: from anywhere while held; released to Closed, with a ramp.
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
-    Closed { ramp: Option<Ramp> },
-    Open { until: Tick },
+    Closed {
+        ramp: Option<Ramp>,
+    },
+    Open {
+        until: Tick,
+    },
     HalfOpen(Probing),
     ForcedOpen,
-    ForcedClosed,
+    /// `flowing_since`: when calls began to pass again, had they been kept away before.
+    ForcedClosed {
+        flowing_since: Option<Tick>,
+    },
 }
 
 /// After a recovery the load comes back step by step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Ramp {
+    pub(super) since: Tick,
     pub(super) allowed: u32,
     pub(super) in_flight: u32,
+}
+
+impl Ramp {
+    /// Where it stands, with this share of all draws admitted.
+    pub(super) fn measured(&self, share: u64) -> Measured {
+        let share = u128::from(share) * 1_000_000 / u128::from(u64::MAX);
+        Measured::Recovering {
+            in_flight: self.in_flight,
+            limit: self.allowed,
+            share: share as u32, // at most a million
+        }
+    }
 }
 
 /// A slow start that weighs its evidence (Wald 1947).
@@ -46,16 +66,38 @@ pub(super) struct Ramp {
 pub(super) struct Probing {
     pub(super) allowed: u32,
     pub(super) in_flight: u32,
-    /// `None` until the first answer, which decides alone.
+    /// `None` until the first answer, which decides alone if it is bad.
     pub(super) score: Option<i32>,
-    /// Calls given up without an answer, in a row.
+    /// Whether anything at all was answered: then it is not silent, whoever leaves.
+    pub(super) answered: bool,
+    /// Calls given up while nothing was answered, as in [`Silence::weight`](super::Silence).
     pub(super) unanswered: u32,
+    /// Since when no answer was bad, if one was good.
+    pub(super) steady_since: Tick,
+    /// Probes that were out when that had lasted long enough, and are out still.
+    pub(super) awaited: Option<u32>,
+    /// How often there was such a count: tells those probes from later ones.
+    pub(super) rolls: u8,
     /// From then on one more may go, though the others have not come back: a probe that hangs
     /// must not wedge the breaker (pitfall B2).
     pub(super) next_at: Tick,
 }
 
 impl Probing {
+    pub(super) const fn new(next_at: Tick) -> Self {
+        Self {
+            allowed: 1,
+            in_flight: 0,
+            score: None,
+            answered: false,
+            unanswered: 0,
+            steady_since: Tick::ZERO,
+            awaited: None,
+            rolls: 0,
+            next_at,
+        }
+    }
+
     pub(super) fn admits(&self, now: Tick) -> bool {
         self.in_flight < self.allowed || now >= self.next_at
     }
@@ -63,6 +105,21 @@ impl Probing {
     /// Until when every call is refused.
     pub(super) fn full_until(&self) -> Tick {
         if self.in_flight < self.allowed { Tick::ZERO } else { self.next_at }
+    }
+
+    /// Whether no answer was bad for as long as `span`, and not more were bad than good before.
+    pub(super) fn is_steady(&self, span: u64, now: Tick) -> bool {
+        self.score.is_some_and(|score| score >= 0) && now.since(self.steady_since) >= span
+    }
+
+    /// A probe came back, however it ended.
+    pub(super) fn land(&mut self, roll: u8) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(awaited) = &mut self.awaited
+            && roll < self.rolls
+        {
+            *awaited = awaited.saturating_sub(1);
+        }
     }
 }
 
@@ -73,7 +130,7 @@ impl Phase {
             Self::Open { .. } => State::Open,
             Self::HalfOpen(_) => State::HalfOpen,
             Self::ForcedOpen => State::ForcedOpen,
-            Self::ForcedClosed => State::ForcedClosed,
+            Self::ForcedClosed { .. } => State::ForcedClosed,
         }
     }
 }

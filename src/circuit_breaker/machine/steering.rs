@@ -1,58 +1,98 @@
 //! What hands do to a breaker: its switch, its reset, its settings.
 
 use super::Breaker;
-use super::phase::Phase;
+use super::phase::{Phase, Ramp};
 use crate::circuit_breaker::law::Law;
 use crate::error::Measured;
 use crate::event::Cause;
 use crate::machine::{Command, Effect, Wake};
 use crate::time::Tick;
 
-impl Breaker {
-    pub(super) fn command(&mut self, now: Tick, command: Command) -> Effect {
+/// Who holds a breaker open or closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Holds {
+    open: u32,
+    closed: u32,
+    /// Held until it is taken back, by nobody in particular: `Some(true)` is open.
+    standing: Option<bool>,
+}
+
+impl Holds {
+    fn take(&mut self, command: Command) {
         match command {
-            Command::Reset => return self.reset(now),
-            Command::HoldOpen => self.open_holds = self.open_holds.saturating_add(1),
-            Command::ReleaseOpen => self.open_holds = self.open_holds.saturating_sub(1),
-            Command::HoldClosed => self.closed_holds = self.closed_holds.saturating_add(1),
-            Command::ReleaseClosed => self.closed_holds = self.closed_holds.saturating_sub(1),
+            Command::HoldOpen => self.open = self.open.saturating_add(1),
+            Command::ReleaseOpen => self.open = self.open.saturating_sub(1),
+            Command::HoldClosed => self.closed = self.closed.saturating_add(1),
+            Command::ReleaseClosed => self.closed = self.closed.saturating_sub(1),
+            Command::ForceOpen => self.standing = Some(true),
+            Command::ForceClosed => self.standing = Some(false),
+            Command::Release => self.standing = None,
+            Command::Reset => {}
         }
-        let forced = matches!(self.phase, Phase::ForcedOpen | Phase::ForcedClosed);
-        let phase = match (self.open_holds, self.closed_holds) {
-            (0, 0) if !forced => return Effect::NONE,
-            (0, 0) => Phase::Closed { ramp: None },
-            (0, _) => Phase::ForcedClosed,
-            _ => Phase::ForcedOpen, // open beats closed
+    }
+
+    const fn are_open(self) -> bool {
+        self.open > 0 || matches!(self.standing, Some(true))
+    }
+
+    const fn are_closed(self) -> bool {
+        self.closed > 0 || matches!(self.standing, Some(false))
+    }
+}
+
+impl Breaker {
+    pub(super) fn command(&mut self, law: &Law, now: Tick, command: Command) -> Effect {
+        if command == Command::Reset {
+            return self.reset(law, now);
+        }
+        self.holds.take(command);
+        let phase = match (self.phase, self.holds.are_open(), self.holds.are_closed()) {
+            // Open beats closed.
+            (Phase::ForcedOpen, true, _) | (Phase::ForcedClosed { .. }, false, true) => {
+                return Effect::NONE;
+            }
+            (_, true, _) => Phase::ForcedOpen,
+            (phase, false, true) => {
+                let flowing_since = match phase {
+                    Phase::Closed { ramp } => ramp.map(|ramp| ramp.since),
+                    _ => Some(now),
+                };
+                Phase::ForcedClosed { flowing_since }
+            }
+            (Phase::ForcedOpen, false, false) => Self::closed_by_hand(law, now, Some(now)),
+            (Phase::ForcedClosed { flowing_since }, false, false) => {
+                Self::closed_by_hand(law, now, flowing_since)
+            }
+            _ => return Effect::NONE,
         };
-        if std::mem::discriminant(&phase) == std::mem::discriminant(&self.phase) {
-            return Effect::NONE;
-        }
         self.start_afresh(now);
         Effect::NONE.and(self.enter(phase, Cause::Switch, Measured::Nothing))
     }
 
-    pub(super) fn reset(&mut self, now: Tick) -> Effect {
+    fn reset(&mut self, law: &Law, now: Tick) -> Effect {
         self.start_afresh(now);
         self.last_trip = None;
         match self.phase {
             Phase::Open { .. } | Phase::HalfOpen(_) => {
-                let closed = Phase::Closed { ramp: None };
+                let closed = Self::closed_by_hand(law, now, Some(now));
                 Effect::NONE.and(self.enter(closed, Cause::Reset, Measured::Nothing))
             }
-            Phase::Closed { .. } => {
-                // No change of state, but what is in flight belongs to the past.
-                self.phase = Phase::Closed { ramp: None };
+            Phase::Closed { ramp } => {
+                // No change of state, but what is in flight belongs to the past. A dependency that
+                // is warming up goes on doing so.
+                let ramp = ramp.map(|ramp| Ramp { in_flight: 0, ..ramp });
+                self.phase = Phase::Closed { ramp };
                 self.era += 1;
                 Effect { wake: Wake::All, ..Effect::NONE }
             }
-            Phase::ForcedOpen | Phase::ForcedClosed => {
+            Phase::ForcedOpen | Phase::ForcedClosed { .. } => {
                 self.era += 1;
                 Effect::NONE
             }
         }
     }
 
-    pub(super) fn start_afresh(&mut self, now: Tick) {
+    fn start_afresh(&mut self, now: Tick) {
         self.clear_evidence();
         self.level = 0;
         self.last_rest = 0;

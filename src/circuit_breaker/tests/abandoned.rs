@@ -87,30 +87,139 @@ fn a_call_that_never_got_as_far_as_pending_says_nothing_under_any_policy() {
 }
 
 #[test]
-fn three_probes_in_a_row_without_an_answer_open_it_again() {
+fn three_probes_without_an_answer_open_it_again() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
     lab.rest();
-    let _ = lab.call(Health::Good);
-    give_up(&mut lab, 2);
-    let _ = lab.call(Health::Good);
-    give_up(&mut lab, 2);
-    assert_eq!(lab.state(), State::HalfOpen, "they were not in a row");
-    assert_eq!(give_up(&mut lab, 1), 1);
+    assert_eq!(give_up(&mut lab, 3), 3);
     assert_eq!(lab.changes.last().unwrap().cause, Cause::ProbesAbandoned);
     assert_eq!(lab.rest_left(), 100 * MS, "it counts as a failed round of probes");
 }
 
+// field F11
 #[test]
-fn a_pushback_in_between_is_an_answer_and_breaks_the_row() {
+fn once_a_probe_was_answered_those_that_are_given_up_decide_nothing() {
+    for answer in [Health::Good, Health::Pushback] {
+        let mut lab = Lab::with(|_| ());
+        lab.trip();
+        lab.rest();
+        let _ = lab.call(answer);
+        for _ in 0..1_000 {
+            let pass = lab.admit();
+            let _ = lab.abandon(pass);
+        }
+        assert_eq!(lab.state(), State::HalfOpen, "{answer:?}");
+    }
+}
+
+// field F11
+#[test]
+fn a_probe_given_up_before_it_could_be_answered_lets_one_more_try_and_decides_nearly_nothing() {
     let mut lab = Lab::with(|_| ());
+    lab.usual = Some(20 * MS);
     lab.trip();
     lab.rest();
-    for _ in 0..10 {
-        give_up(&mut lab, 2);
-        let _ = lab.call(Health::Pushback);
+    for most in 1..=64 {
+        let passes: Vec<_> = std::iter::from_fn(|| lab.try_admit()).collect();
+        assert_eq!(passes.len(), most);
+        for mut pass in passes {
+            pass.pending = false; // never asked, so there is no more room for it
+            let _ = lab.abandon(pass);
+        }
+        let pass = lab.admit();
+        let _ = lab.leave(pass, 10 * MS);
     }
-    assert_eq!(lab.state(), State::HalfOpen);
+    let open = State::Open;
+    let mut left = 64;
+    while lab.state() != open {
+        assert!(lab.machine.clone().probes_at().is_none());
+        let pass = lab.admit();
+        let _ = lab.leave(pass, 10 * MS);
+        left += 1;
+    }
+    assert_eq!(left, 3 * 32, "nine of ten leave: one run of 96 without an answer in 25,000");
+}
+
+// field F11
+#[test]
+fn a_wait_shorter_than_answers_take_says_next_to_nothing() {
+    let until_open = |usual: Option<u64>, waited: u64| {
+        let mut lab = Lab::with(|_| ());
+        lab.usual = usual;
+        for nth in 1.. {
+            let pass = lab.admit();
+            lab.wait(waited);
+            let _ = lab.leave(pass, waited);
+            if lab.state() == State::Open {
+                return nth;
+            }
+            lab.wait(MS);
+        }
+        unreachable!("the loop has no end")
+    };
+    for (usual, waited, calls) in [
+        (None, 50, 17),
+        (None, 20, 2 + 17), // until the silence has lasted twice as long
+        (None, 19, 17 * 32),
+        (Some(20), 40, 17),
+        (Some(20), 39, 17 * 32),
+        (Some(500), 999, 17 * 32),
+        (Some(500), 1_000, 17),
+        (Some(1), 2, 17),
+    ] {
+        let usual = usual.map(|usual: u64| usual * MS);
+        assert_eq!(until_open(usual, waited * MS), calls, "{usual:?}, {waited} ms");
+    }
+}
+
+// field F11
+#[test]
+fn waves_of_hung_calls_open_it_in_the_second() {
+    let mut lab = Lab::with(|_| ());
+    lab.calls(Health::Good, 100);
+    for wave in 1..=2 {
+        assert_eq!(lab.state(), State::Closed, "wave {wave}");
+        let passes: Vec<_> = (0..64).map(|_| lab.admit()).collect();
+        lab.wait(100 * MS);
+        for pass in passes {
+            let _ = lab.leave(pass, 100 * MS);
+        }
+    }
+    assert_eq!(lab.state(), State::Open);
+}
+
+// field F11: a connection of a caller's breaks, with a hundred calls that had waited for long
+#[test]
+fn what_ends_a_hundred_calls_at_once_is_one_event_however_long_they_waited() {
+    let mut lab = Lab::with(|_| ());
+    for _ in 0..8 {
+        let passes: Vec<_> = (0..100).map(|_| lab.admit()).collect();
+        lab.wait(10 * SECOND);
+        for pass in passes {
+            let _ = lab.leave(pass, 10 * SECOND);
+            lab.wait(MS / 100 - 1);
+        }
+        assert_eq!(lab.state(), State::Closed);
+        let _ = lab.call(Health::Good);
+    }
+}
+
+// field F11: let through while all was well, they have no clock; they waited since it began at least
+#[test]
+fn calls_whose_wait_is_unknown_count_once_the_silence_has_lasted() {
+    let mut lab = Lab::with(|_| ());
+    lab.usual = Some(10 * MS);
+    let passes: Vec<_> = (0..60).map(|_| lab.admit()).collect();
+    let mut given_up = 0;
+    for pass in passes {
+        let _ = lab.step(Input::Abandon { pass, waited: None, usual: lab.usual });
+        given_up += 1;
+        if lab.state() == State::Open {
+            break;
+        }
+        lab.wait(MS);
+    }
+    assert_eq!(given_up, 20 + 17, "from the twentieth millisecond on each is a failure");
 }
 
 #[test]
@@ -159,7 +268,7 @@ fn a_caller_who_waited_long_enough_saw_a_failure_and_an_impatient_one_did_not() 
         let mut lab = under(Abandonment::After(Duration::from_millis(100)));
         for _ in 0..17 {
             let pass = lab.admit();
-            let _ = lab.step(Input::Abandon { pass, waited: Some(waited) });
+            let _ = lab.leave(pass, waited);
         }
         lab.state()
     };

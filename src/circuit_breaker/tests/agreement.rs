@@ -11,7 +11,7 @@ use proptest::prelude::*;
 enum Op {
     Admit,
     Answer { whose: prop::sample::Index, health: Health, hint: Option<u64>, longest: bool },
-    GiveUp { whose: prop::sample::Index, asked: bool, longest: bool },
+    GiveUp { whose: prop::sample::Index, asked: bool, waited: Option<u64>, longest: bool },
     Wait(u64),
     Order(Command),
 }
@@ -23,6 +23,9 @@ fn op() -> impl Strategy<Value = Op> {
         Just(Command::ReleaseOpen),
         Just(Command::HoldClosed),
         Just(Command::ReleaseClosed),
+        Just(Command::ForceOpen),
+        Just(Command::ForceClosed),
+        Just(Command::Release),
     ];
     prop_oneof![94 => of_a_call(), 1 => order.prop_map(Op::Order)]
 }
@@ -35,6 +38,9 @@ fn op_of_a_long_story() -> impl Strategy<Value = Op> {
         3 => Just(Command::ReleaseOpen),
         1 => Just(Command::HoldClosed),
         3 => Just(Command::ReleaseClosed),
+        1 => Just(Command::ForceOpen),
+        1 => Just(Command::ForceClosed),
+        4 => Just(Command::Release),
     ];
     prop_oneof![200 => of_a_call(), 1 => order.prop_map(Op::Order)]
 }
@@ -56,14 +62,20 @@ fn of_a_call() -> impl Strategy<Value = Op> {
         1 => Just(300 * SECOND),
         1 => Just(300 * SECOND + 1),
     ];
+    let waited = prop_oneof![
+        1 => Just(None),
+        2 => (0..20 * MS).prop_map(Some),
+        2 => Just(Some(50 * MS)),
+        3 => (0..2 * SECOND).prop_map(Some),
+    ];
     prop_oneof![
         40 => Just(Op::Admit),
         30 => (index(), health, hint, any::<bool>()).prop_map(|(whose, health, hint, longest)| {
             Op::Answer { whose, health, hint, longest }
         }),
-        8 => (index(), any::<bool>(), any::<bool>()).prop_map(|(whose, asked, longest)| {
-            Op::GiveUp { whose, asked, longest }
-        }),
+        8 => (index(), any::<bool>(), waited, any::<bool>()).prop_map(
+            |(whose, asked, waited, longest)| Op::GiveUp { whose, asked, waited, longest }
+        ),
         16 => wait.prop_map(Op::Wait),
     ]
 }
@@ -110,7 +122,10 @@ fn they_agree_for_as_long_as_a_long_story_is() {
 /// Tells both the same story, and returns how many eras it had.
 fn agree(config: Config, ops: Vec<Op>) -> Result<u64, TestCaseError> {
     let mut lab = Lab::new(&config);
+    // It depends on nothing, and must be the same in every run of a story.
+    lab.usual = [None, Some(5 * MS), Some(40 * MS)][config.probes as usize % 3];
     let mut model = Model::new(config);
+    model.usual = lab.usual;
     let mut flying: Vec<(Pass, Flying)> = Vec::new();
     for (nth, op) in ops.into_iter().enumerate() {
         let now = lab.now.0;
@@ -132,12 +147,12 @@ fn agree(config: Config, ops: Vec<Op>) -> Result<u64, TestCaseError> {
                 let _ = lab.step(Input::Settle { pass, sample });
                 model.answer(now, flying, health, hint, longest);
             }
-            Op::GiveUp { whose, asked, longest } if !flying.is_empty() => {
+            Op::GiveUp { whose, asked, waited, longest } if !flying.is_empty() => {
                 let (mut pass, flying) = flying.swap_remove(whose.index(flying.len()));
                 lab.draw = if longest { u64::MAX } else { 0 };
                 pass.pending = asked;
-                let _ = lab.abandon(pass);
-                model.give_up(now, flying, asked, longest);
+                let _ = lab.step(Input::Abandon { pass, waited, usual: lab.usual });
+                model.give_up(now, flying, asked, waited, longest);
             }
             Op::Answer { .. } | Op::GiveUp { .. } => {}
         }

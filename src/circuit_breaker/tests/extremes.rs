@@ -36,7 +36,8 @@ fn wander(
             14..16 if !passes.is_empty() => {
                 let mut pass = passes.swap_remove(rng.usize(..passes.len()));
                 pass.pending = rng.bool();
-                let _ = lab.step(Input::Abandon { pass, waited: Some(rng.u64(..)) });
+                let _ =
+                    lab.step(Input::Abandon { pass, waited: Some(rng.u64(..)), usual: lab.usual });
             }
             16 if !passes.is_empty() => {
                 let pass = &mut passes[0];

@@ -43,6 +43,8 @@ struct Lab {
     law: Law,
     machine: Breaker,
     now: Tick,
+    /// What an answer usually takes, if that was measured.
+    usual: Option<u64>,
     /// What the machine draws next; the highest makes a rest its longest.
     draw: u64,
     changes: Vec<Change>,
@@ -52,7 +54,7 @@ impl Lab {
     fn new(config: &Config) -> Self {
         let law = Law::from_config(config).unwrap();
         let machine = Breaker::new(&law);
-        Self { law, machine, now: Tick::ZERO, draw: u64::MAX, changes: Vec::new() }
+        Self { law, machine, now: Tick::ZERO, usual: Some(MS), draw: u64::MAX, changes: Vec::new() }
     }
 
     fn with(turn: impl FnOnce(&mut Config)) -> Self {
@@ -108,8 +110,14 @@ impl Lab {
         self.step(Input::Settle { pass, sample: sample(health) })
     }
 
+    /// A call is given up that has waited in vain for longer than answers take.
     fn abandon(&mut self, pass: Pass) -> Effect {
-        self.step(Input::Abandon { pass, waited: None })
+        self.leave(pass, SECOND)
+    }
+
+    /// A call is given up after it has waited so long.
+    fn leave(&mut self, pass: Pass, waited: u64) -> Effect {
+        self.step(Input::Abandon { pass, waited: Some(waited), usual: self.usual })
     }
 
     fn command(&mut self, command: Command) {

@@ -1,23 +1,51 @@
 //! A model of the machine that keeps every call and works everything out anew each time.
 
+mod hands;
+
 use super::*;
 use crate::circuit_breaker::{MEMORY, RAMP, Span, TripRule};
 
-/// What happened in this era, in order.
+/// What happened in this era, in order. Calls bear the number of their admission.
 #[derive(Debug, Clone, Copy)]
 enum Note {
-    Admitted { at: u64 },
-    Answered { at: u64, health: Health, slot: bool },
-    GivenUp { at: u64, asked: bool, slot: bool },
+    Admitted { at: u64, call: usize },
+    Answered { at: u64, health: Health, slot: bool, call: usize },
+    GivenUp { at: u64, asked: bool, slot: bool, call: usize, waited: Option<u64> },
 }
+
+impl Note {
+    /// Which call ended, and when, if one did.
+    fn ended(&self) -> Option<(usize, u64)> {
+        match *self {
+            Self::Admitted { .. } => None,
+            Self::Answered { at, call, .. } | Self::GivenUp { at, call, .. } => Some((call, at)),
+        }
+    }
+}
+
+/// An answer that takes longer than this is late, as long as none was measured.
+const UNMEASURED: u64 = 50 * MS;
+/// And until then one that waited less than this says little, however long the silence.
+const LEAST_WAIT: u64 = 20 * MS;
+/// Half of a first rest.
+const STEADY: u64 = 25 * MS;
+/// What a call counts that was given up too soon, as a share of one that waited in vain.
+const SHORT: f64 = 1.0 / 32.0;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
-    Closed { ramp_from: Option<(u64, u32)> },
-    Open { until: u64 },
+    Closed {
+        ramp_from: Option<(u64, u32)>,
+    },
+    Open {
+        until: u64,
+    },
     HalfOpen,
     ForcedOpen,
-    ForcedClosed,
+    /// Since when calls pass again, if they did not before.
+    ForcedClosed {
+        flowing_from: Option<u64>,
+    },
 }
 
 /// A call in the air, as the model knows it.
@@ -25,6 +53,7 @@ pub(super) enum Phase {
 pub(super) struct Flying {
     era: usize,
     slot: bool,
+    call: usize,
 }
 
 /// Slow, and written from the guide rather than from the machine. Speaks of evidence in floats.
@@ -34,11 +63,15 @@ pub(super) struct Model {
     pub(super) phase: Phase,
     pub(super) era: usize,
     notes: Vec<Note>,
+    calls: usize,
+    /// What an answer usually takes, if anyone knows.
+    pub(super) usual: Option<u64>,
     failed_rounds: u32,
     last_rest: u64,
     closed_since: u64,
     open_holds: u32,
     closed_holds: u32,
+    standing: Option<State>,
 }
 
 impl Model {
@@ -48,11 +81,14 @@ impl Model {
             phase: Phase::Closed { ramp_from: None },
             era: 0,
             notes: Vec::new(),
+            calls: 0,
+            usual: None,
             failed_rounds: 0,
             last_rest: 0,
             closed_since: 0,
             open_holds: 0,
             closed_holds: 0,
+            standing: None,
         }
     }
 
@@ -62,7 +98,7 @@ impl Model {
             Phase::Open { .. } => State::Open,
             Phase::HalfOpen => State::HalfOpen,
             Phase::ForcedOpen => State::ForcedOpen,
-            Phase::ForcedClosed => State::ForcedClosed,
+            Phase::ForcedClosed { .. } => State::ForcedClosed,
         }
     }
 
@@ -89,15 +125,21 @@ impl Model {
         if matches!(self.phase, Phase::Open { until } if now >= until) {
             self.enter(Phase::HalfOpen);
         }
+        if let (Phase::HalfOpen, Some(since)) = (self.phase, self.steady_since())
+            && self.slots_taken() == 0
+            && now >= since + STEADY
+        {
+            self.close(now, since);
+        }
         let (passes, slot) = match self.phase {
             Phase::Closed { ramp_from: Some((from, _)) } if now < from + nanos(RAMP) => {
                 (self.slots_taken() < self.allowed(), true)
             }
-            Phase::Closed { .. } | Phase::ForcedClosed => (true, false),
+            Phase::Closed { .. } | Phase::ForcedClosed { .. } => (true, false),
             Phase::Open { .. } | Phase::ForcedOpen => (false, false),
             Phase::HalfOpen => {
                 let last = self.notes.iter().rev().find_map(|note| match note {
-                    Note::Admitted { at } => Some(*at),
+                    Note::Admitted { at, .. } => Some(*at),
                     _ => None,
                 });
                 let overdue = last.is_some_and(|at| now >= at + self.longest_rest());
@@ -105,8 +147,9 @@ impl Model {
             }
         };
         passes.then(|| {
-            self.notes.push(Note::Admitted { at: now });
-            Flying { era: self.era, slot }
+            self.calls += 1;
+            self.notes.push(Note::Admitted { at: now, call: self.calls });
+            Flying { era: self.era, slot, call: self.calls }
         })
     }
 
@@ -123,10 +166,18 @@ impl Model {
             Phase::Closed { ramp_from: Some((_, from)) } => (i64::from(from), i64::MAX / 2),
             _ => (1, i64::from(self.config.probes)),
         };
-        for note in &self.notes {
+        let is_half_open = matches!(self.phase, Phase::HalfOpen);
+        for (nth, note) in self.notes.iter().enumerate() {
             match note {
                 Note::Answered { health: Health::Good, .. } => allowed = (allowed * 2).min(most),
                 Note::Answered { health: Health::Bad, .. } => allowed = (allowed / 2).max(1),
+                Note::GivenUp { asked: true, waited, .. }
+                    if is_half_open
+                        && !Self::is_answered(&self.notes[..nth])
+                        && !self.was_long_for_a_probe(*waited) =>
+                {
+                    allowed = (allowed + 1).min(most);
+                }
                 _ => {}
             }
         }
@@ -146,20 +197,31 @@ impl Model {
         if flying.era != self.era {
             return;
         }
-        self.notes.push(Note::Answered { at: now, health, slot: flying.slot });
+        let Flying { slot, call, .. } = flying;
+        self.notes.push(Note::Answered { at: now, health, slot, call });
         if matches!(health, Health::Good | Health::Bad) {
             self.decide(now, longest, hint);
         }
+        self.settle_down(now);
     }
 
-    pub(super) fn give_up(&mut self, now: u64, flying: Flying, asked: bool, longest: bool) {
+    pub(super) fn give_up(
+        &mut self,
+        now: u64,
+        flying: Flying,
+        asked: bool,
+        waited: Option<u64>,
+        longest: bool,
+    ) {
         if flying.era != self.era {
             return;
         }
-        self.notes.push(Note::GivenUp { at: now, asked, slot: flying.slot });
+        let Flying { slot, call, .. } = flying;
+        self.notes.push(Note::GivenUp { at: now, asked, slot, call, waited });
         if asked {
             self.decide(now, longest, None);
         }
+        self.settle_down(now);
     }
 
     fn decide(&mut self, now: u64, longest: bool, hint: Option<u64>) {
@@ -171,27 +233,72 @@ impl Model {
                 self.open(now, longest, hint);
             }
             Phase::HalfOpen => {
-                let (first, lead) = self.lead();
+                let (first, lead) = Self::lead(&self.notes);
                 let failed =
                     first == Some(Health::Bad) || lead <= -i64::from(self.config.reopen_at);
-                if failed || self.unanswered() >= self.config.reopen_at as usize {
+                if failed || self.unanswered() >= f64::from(self.config.reopen_at) {
                     if self.longest_rest() < 250 * MS {
                         self.failed_rounds += 1;
                     }
                     self.open(now, longest, hint);
-                } else if lead >= i64::from(self.config.close_at) {
-                    self.closed_since = now;
-                    let from = 2 * self.allowed() as u32;
-                    self.enter(Phase::Closed { ramp_from: Some((now, from)) });
+                } else if first.is_some() && lead + 1 >= i64::from(self.config.close_at) {
+                    self.close(now, now);
                 }
             }
             _ => {}
         }
     }
 
-    /// The first answer, and by how many successes lead among those after it.
-    fn lead(&self) -> (Option<Health>, i64) {
+    fn close(&mut self, now: u64, since: u64) {
+        self.closed_since = now;
+        let from = 2 * self.allowed() as u32;
+        let ramp_from = (now < since + nanos(RAMP)).then_some((since, from));
+        self.enter(Phase::Closed { ramp_from });
+    }
+
+    /// Since when no answer was bad, if there was a good one first and as many since as bad ones.
+    fn steady_since(&self) -> Option<u64> {
         let mut answers = self.notes.iter().filter_map(|note| match note {
+            Note::Answered { at, health: health @ (Health::Good | Health::Bad), .. } => {
+                Some((*at, *health))
+            }
+            _ => None,
+        });
+        let (first, _) = answers.next().filter(|(_, health)| *health == Health::Good)?;
+        let bad = answers.rfind(|(_, health)| *health == Health::Bad).map(|(at, _)| at);
+        (Self::lead(&self.notes).1 >= 0).then_some(bad.unwrap_or(first))
+    }
+
+    /// Closes if no answer was bad for long, and those are back who were out when that was so first.
+    fn settle_down(&mut self, now: u64) {
+        let (Phase::HalfOpen, Some(since)) = (self.phase, self.steady_since()) else { return };
+        let last_bad = self
+            .notes
+            .iter()
+            .rposition(|note| matches!(note, Note::Answered { health: Health::Bad, .. }));
+        let ended = |note: &Note| note.ended().map(|(call, _)| call);
+        let is_late = |nth: &usize| {
+            let ended = self.notes[*nth].ended();
+            ended.is_some_and(|(_, at)| at >= since + STEADY)
+                && Self::lead(&self.notes[..=*nth]).1 >= 0
+        };
+        let Some(first_late) = (last_bad.map_or(0, |at| at + 1)..self.notes.len()).find(is_late)
+        else {
+            return;
+        };
+        let is_back = |call: usize| self.notes.iter().filter_map(ended).any(|it| it == call);
+        let all_back = self.notes[..first_late].iter().all(|note| match note {
+            Note::Admitted { call, .. } => is_back(*call),
+            _ => true,
+        });
+        if all_back {
+            self.close(now, since);
+        }
+    }
+
+    /// The first answer, and by how many successes lead among those after it.
+    fn lead(notes: &[Note]) -> (Option<Health>, i64) {
+        let mut answers = notes.iter().filter_map(|note| match note {
             Note::Answered { health: health @ (Health::Good | Health::Bad), .. } => Some(*health),
             _ => None,
         });
@@ -199,11 +306,33 @@ impl Model {
         (first, answers.map(|health| if health == Health::Good { 1 } else { -1 }).sum())
     }
 
-    fn unanswered(&self) -> usize {
-        let row = self.notes.iter().rev().take_while(
-            |note| !matches!(note, Note::Answered { health, .. } if *health != Health::Silent),
-        );
-        row.filter(|note| matches!(note, Note::GivenUp { asked: true, .. })).count()
+    fn is_answered(notes: &[Note]) -> bool {
+        let answers = |note: &Note| matches!(note, Note::Answered { health, .. } if *health != Health::Silent);
+        notes.iter().any(answers)
+    }
+
+    fn was_long(&self, waited: u64, silent_for: u64) -> bool {
+        match self.usual {
+            Some(usual) => waited >= 2 * usual,
+            None => waited >= UNMEASURED || waited >= LEAST_WAIT && silent_for >= 2 * waited,
+        }
+    }
+
+    fn was_long_for_a_probe(&self, waited: Option<u64>) -> bool {
+        waited.is_some_and(|waited| waited >= UNMEASURED.max(2 * self.usual.unwrap_or(0)))
+    }
+
+    /// What was given up while nothing at all was answered.
+    fn unanswered(&self) -> f64 {
+        if Self::is_answered(&self.notes) {
+            return 0.0;
+        }
+        let weight = |note: &Note| match note {
+            Note::GivenUp { asked: true, waited, .. } if self.was_long_for_a_probe(*waited) => 1.0,
+            Note::GivenUp { asked: true, .. } => SHORT,
+            _ => 0.0,
+        };
+        self.notes.iter().map(weight).sum()
     }
 
     // ----- evidence -----
@@ -236,65 +365,45 @@ impl Model {
 
     /// The failures and successes that still count, and how many calls given up count as failures.
     fn weighed(&self) -> (Vec<bool>, usize) {
-        let (mut weighed, mut provisional) = (Vec::new(), 0);
-        let (mut seen, mut moment) = (None, None);
+        let (mut weighed, mut provisional) = (Vec::new(), 0.0);
+        let (mut seen, mut moment, mut silent_since) = (None, None, None);
         for note in &self.notes {
-            let (at, counts) = match *note {
+            let (at, counts, waited) = match *note {
                 Note::Answered { at, health, .. } => {
                     if health != Health::Silent {
-                        provisional = 0;
+                        (provisional, moment, silent_since) = (0.0, None, None);
                     }
                     let counts = match health {
                         Health::Good => Some(false),
                         Health::Bad => Some(true),
                         _ => continue,
                     };
-                    (at, counts)
+                    (at, counts, None)
                 }
-                Note::GivenUp { at, asked: true, .. } => (at, None),
+                Note::GivenUp { at, asked: true, waited, .. } => (at, None, waited),
                 _ => continue,
             };
             let forgotten = seen.is_some_and(|seen| at - seen > nanos(MEMORY));
             if forgotten && counts != Some(false) {
                 weighed.clear();
-                provisional = 0;
-            }
-            match counts {
-                Some(failed) => weighed.push(failed),
-                None if moment.is_some_and(|moment| at - moment < MS) => continue,
-                None => {
-                    provisional += 1;
-                    moment = Some(at);
-                }
+                (provisional, moment, silent_since) = (0.0, None, None);
             }
             seen = Some(at);
+            if let Some(failed) = counts {
+                weighed.push(failed);
+                continue;
+            }
+            let since: u64 = *silent_since.get_or_insert(at);
+            let in_vain = self.was_long(waited.unwrap_or(at - since), at - since);
+            let began_in_silence = waited.is_some_and(|waited| at >= since + waited);
+            if !(in_vain && began_in_silence) {
+                if moment.is_some_and(|moment| at - moment < MS) {
+                    continue;
+                }
+                moment = Some(at);
+            }
+            provisional += if in_vain { 1.0 } else { SHORT };
         }
-        (weighed, provisional)
-    }
-
-    // ----- orders -----
-
-    pub(super) fn command(&mut self, now: u64, command: Command) {
-        match command {
-            Command::HoldOpen => self.open_holds += 1,
-            Command::HoldClosed => self.closed_holds += 1,
-            Command::ReleaseOpen => self.open_holds = self.open_holds.saturating_sub(1),
-            Command::ReleaseClosed => self.closed_holds = self.closed_holds.saturating_sub(1),
-            Command::Reset => {}
-        }
-        let was_forced = matches!(self.phase, Phase::ForcedOpen | Phase::ForcedClosed);
-        let phase = match (self.open_holds, self.closed_holds) {
-            (0, 0) if was_forced || command == Command::Reset => Phase::Closed { ramp_from: None },
-            (0, 0) => return,
-            (0, _) => Phase::ForcedClosed,
-            _ => Phase::ForcedOpen,
-        };
-        if command != Command::Reset
-            && std::mem::discriminant(&phase) == std::mem::discriminant(&self.phase)
-        {
-            return;
-        }
-        (self.failed_rounds, self.last_rest, self.closed_since) = (0, 0, now);
-        self.enter(phase);
+        (weighed, provisional as usize)
     }
 }

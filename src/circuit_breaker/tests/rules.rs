@@ -145,7 +145,7 @@ fn a_call_that_grew_slow_is_counted_once_however_it_ends() {
         let pass = lab.grows_slow();
         let _ = lab.settle(pass, Bad);
         let pass = lab.grows_slow();
-        let _ = lab.step(Input::Abandon { pass, waited: Some(2 * SECOND) });
+        let _ = lab.leave(pass, 2 * SECOND);
     }
     for _ in 0..11 {
         lab.took(SECOND - 1, Good);

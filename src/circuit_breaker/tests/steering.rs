@@ -1,6 +1,7 @@
 //! Orders from outside: holds, resets, new settings, shadow.
 
 use super::*;
+use crate::Reason;
 use crate::circuit_breaker::Trip;
 use crate::event::Cause;
 use crate::machine::{PassKind, Wake};
@@ -137,7 +138,8 @@ fn what_tripped_it_is_not_why_a_hand_holds_it_open() {
     lab.command(Command::HoldOpen);
     let verdict = lab.step(Input::Admit).verdict;
     let measured = crate::Measured::Nothing;
-    assert_eq!(verdict, Verdict::Refuse { until: Tick::NEVER, measured });
+    let reason = Reason::CircuitOpen;
+    assert_eq!(verdict, Verdict::Refuse { until: Tick::NEVER, reason, measured });
     assert_eq!(lab.machine.digest(&lab.law).measured, measured);
 }
 

@@ -19,7 +19,9 @@ async fn a_snapshot_tells_what_has_gathered_why_it_opened_and_when_it_probes() {
     let Measured::Evidence { observed, threshold } = snapshot.gathered else {
         panic!("{snapshot:?}");
     };
-    assert_eq!((observed, threshold), (3_389, 13_815), "four times ln(0.7/0.3), of ln(10^6)");
+    assert_eq!((observed, threshold), (4_000, 16_305), "four, of ln(10^6) / ln(0.7/0.3)");
+    let text = snapshot.gathered.to_string();
+    assert_eq!(text, "failures outweigh successes by 4, 17 is the limit"); // field F16
     assert_eq!((snapshot.last_trip, snapshot.next_probe_in), (None, None));
 
     rig.trip().await;
@@ -48,13 +50,13 @@ async fn a_rejection_names_its_layer_its_reason_what_was_measured_and_when_to_co
             Trip::consecutive(3).or(Trip::default()),
             Cause::Consecutive,
             Measured::Count { observed: 3, threshold: 3 },
-            "circuit_breaker `dep`: circuit is open (3 of 3 in a row), try again in ",
+            "circuit_breaker `dep`: circuit is open (3 of 3 failures in a row), try again in ",
         ),
         (
             Trip::consecutive(50).or(Trip::failure_rate(0.25).at_least(12)),
             Cause::FailureRate,
             Measured::FailureRate { observed: 1_000_000, threshold: 250_000 },
-            "circuit_breaker `dep`: circuit is open (100.0000 % failed, 25.0000 % is the limit), \
+            "circuit_breaker `dep`: circuit is open (100 % of calls failed, 25 % is the limit), \
              try again in ",
         ),
     ];
@@ -84,6 +86,8 @@ async fn a_rejection_by_hand_knows_no_time_to_come_back() {
     hand.set(Position::Open);
     let Err(Error::Rejected(why)) = rig.ask(GOOD).await else { panic!("let through") };
     assert_eq!((why.retry_after(), why.measured()), (None, Measured::Nothing));
+    let text = "circuit_breaker `dep`: circuit is open (held open by hand)";
+    assert_eq!(why.to_string(), text); // field F16
 }
 
 #[tokio::test(start_paused = true)]

@@ -208,7 +208,7 @@ async fn what_can_never_be_counted_is_not_shown_and_refusals_have_no_duration() 
     }
     let reasons = |layer: &str| shown.values("seawall_rejections_total", "reason", layer);
     assert_eq!(reasons("retry"), ["draining"]);
-    assert_eq!(reasons("circuit_breaker"), ["circuit_open", "draining"]);
+    assert_eq!(reasons("circuit_breaker"), ["circuit_open", "draining", "recovering"]);
     assert_eq!(reasons("timeout"), ["draining", "timed_out"]);
     assert_eq!(reasons("bulkhead"), ["draining", "full", "queue_timeout"]);
     let outcomes = |layer: &str| shown.values("seawall_calls_total", "outcome", layer);

@@ -163,15 +163,19 @@ impl Case {
             rest_cap: Duration::from_millis(2),
             hint_cap: Duration::from_millis(1),
             probes: 2,
-            close_at: 1,
+            close_at: 2,
             reopen_at: 2,
             ramp: Duration::from_millis(1),
             ..Config::default()
         };
         first(&mut small);
-        let one = Law::from_config(&small).unwrap();
+        let law = |config: &Config| {
+            let law = Law::from_config(config).unwrap();
+            Law { unmeasured: MS, least_wait: MS, long_wait: 2, ..law }
+        };
+        let one = law(&small);
         second(&mut small);
-        let other = Law::from_config(&small).unwrap();
+        let other = law(&small);
         Self {
             laws: [one, other],
             calls: 2,
@@ -224,6 +228,20 @@ fn two_hands_on_the_switch() {
         "open → closed: Reset",
     ];
     Case { hands: &HANDS, calls: 1, answers: Some(2), ..case }.run("hands", &changes);
+}
+
+// field F9
+#[test]
+fn a_hand_that_need_not_be_kept() {
+    let hands = &[Command::ForceOpen, Command::ForceClosed, Command::Release, Command::HoldOpen];
+    let case = Case::new(|_| {}, |config| config.trip = Trip::consecutive(1));
+    let changes = [
+        "closed → forced_open: Switch",
+        "forced_open → closed: Switch",
+        "half_open → forced_closed: Switch",
+        "forced_closed → closed: Switch",
+    ];
+    Case { hands, calls: 1, answers: Some(2), ..case }.run("standing hands", &changes);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::world::World;
 use super::*;
+use crate::Reason;
 use crate::circuit_breaker::law::Rule;
 
 /// The shell decides by the digest what `step` would have decided.
@@ -18,7 +19,11 @@ pub(super) fn digest_agrees_with_step(world: &World, law: &Law) -> Result<(), St
             for draw in DRAWS {
                 let mut machine = world.machine.clone();
                 let effect = machine.step(law, at, draw, Input::Admit);
-                let refused = Verdict::Refuse { until, measured: digest.measured };
+                let refused = Verdict::Refuse {
+                    until,
+                    reason: Reason::CircuitOpen,
+                    measured: digest.measured,
+                };
                 holds(effect == Effect::of(refused), "what the digest refuses, step refuses")?;
                 holds(machine == world.machine, "and a refusal changes nothing")?;
             }
@@ -53,7 +58,7 @@ fn quiet_changes_nothing(world: &World, law: &Law) -> Result<(), String> {
     let ends = [
         Input::Settle { pass, sample: sample(Health::Bad) },
         Input::Settle { pass, sample: sample(Health::Good) },
-        Input::Abandon { pass, waited: None },
+        Input::Abandon { pass, waited: None, usual: None },
     ];
     for later in [0, law.memory.saturating_add(1)] {
         let now = world.now.plus(later);
@@ -78,6 +83,7 @@ pub(super) fn there_is_a_way_out(world: &World, law: &Law) -> Result<(), String>
     for _ in 0..world.open_holds {
         let _ = machine.step(law, now, 0, Input::Command(Command::ReleaseOpen));
     }
+    let _ = machine.step(law, now, 0, Input::Command(Command::Release));
     for _ in 0..world.closed_holds {
         let _ = machine.step(law, now, 0, Input::Command(Command::ReleaseClosed));
     }

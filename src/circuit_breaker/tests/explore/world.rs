@@ -13,6 +13,8 @@ pub(super) struct World {
     pub(super) flying: Vec<Pass>,
     pub(super) open_holds: u32,
     pub(super) closed_holds: u32,
+    /// Held by nobody in particular: open, if `true`.
+    pub(super) standing: Option<bool>,
     /// Calls answered in this era, if anyone counts them.
     pub(super) answers: u32,
     slow_start: Slow,
@@ -26,7 +28,7 @@ pub(super) struct World {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Slow {
     No,
-    HalfOpen { allowed: u32, most: u32 },
+    HalfOpen { allowed: u32, most: u32, answered: bool },
     Ramp { allowed: u32 },
 }
 
@@ -38,7 +40,16 @@ impl Slow {
             Self::Ramp { allowed } => (allowed, u32::MAX),
         };
         *allowed = if good { allowed.saturating_mul(2).min(cap) } else { (*allowed / 2).max(1) };
-        if let Self::HalfOpen { allowed, most } = self {
+        if let Self::HalfOpen { allowed, most, answered } = self {
+            *most = (*most).max(*allowed);
+            *answered = true;
+        }
+    }
+
+    /// A probe was given up too soon to say anything, before any was answered.
+    fn left(&mut self, law: &Law) {
+        if let Self::HalfOpen { allowed, most, answered: false } = self {
+            *allowed = (*allowed + 1).min(law.probes);
             *most = (*most).max(*allowed);
         }
     }
@@ -53,6 +64,7 @@ impl World {
             flying: Vec::new(),
             open_holds: 0,
             closed_holds: 0,
+            standing: None,
             answers: 0,
             slow_start: Slow::No,
             began: Tick::ZERO,
@@ -91,24 +103,44 @@ impl World {
             holds(by_hand || !forced(change.from), "only hands end what hands began")?;
             holds(by_hand || !forced(change.to), "only hands force")?;
             path = change.to;
-            self.slow_start = match (change.to, self.slow_start) {
-                (State::HalfOpen, _) => Slow::HalfOpen { allowed: 1, most: 1 },
-                (State::Closed, Slow::HalfOpen { allowed, .. })
-                    if change.cause == Cause::ProbesSucceeded =>
-                {
-                    Slow::Ramp { allowed: allowed * 2 }
-                }
-                _ => Slow::No,
-            };
-            (self.began, self.probed) = (self.now, self.now);
+            self.enter(&laws[self.law], change)?;
         }
         holds(path == self.state(), "no change goes unreported")?;
         holds(self.era() >= era, "eras only grow")?;
         holds(path == state || self.era() > era, "each state is an era of its own")?;
-        if self.era() > era && path == state {
-            self.slow_start = Slow::No; // a reset
-        }
         Ok(effect)
+    }
+
+    fn enter(&mut self, law: &Law, change: &Change) -> Result<(), String> {
+        let by_probes = change.cause == Cause::ProbesSucceeded;
+        let (before, kept_away) = (self.began, change.from != State::ForcedClosed);
+        (self.began, self.probed) = (self.now, self.now);
+        self.slow_start = match (change.to, self.slow_start) {
+            (State::HalfOpen, _) => Slow::HalfOpen { allowed: 1, most: 1, answered: false },
+            (State::Closed, Slow::HalfOpen { allowed, .. }) if by_probes => {
+                Slow::Ramp { allowed: allowed * 2 }
+            }
+            (State::Closed, _) => Slow::Ramp { allowed: law.ramp_from() },
+            _ => Slow::No,
+        };
+        if change.to != State::Closed {
+            return Ok(());
+        }
+        match self.machine.ramp_since() {
+            Some(since) => {
+                holds(since <= self.now, "the load does not come back before it may")?;
+                let by_time = by_probes && since >= before;
+                let at_once = since == self.now || by_time || !kept_away;
+                holds(at_once, "the load comes back from when it may")?;
+                self.began = since;
+            }
+            None => {
+                let is_over = self.now.since(before) >= law.ramp_span();
+                holds(is_over || !kept_away, "closed at once upon what was kept away")?;
+                self.slow_start = Slow::No;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn admit(&mut self, laws: &[Law; 2], draw: u64) -> Result<Effect, String> {
@@ -170,7 +202,8 @@ impl World {
     pub(super) fn pend(&mut self, law: &Law, call: usize) {
         let pass = &mut self.flying[call];
         pass.pending = true;
-        pass.started = Breaker::vigil(law).durations.then_some(self.now);
+        let is_timed = pass.kind == PassKind::Slot || Breaker::vigil(law).durations;
+        pass.started = is_timed.then_some(self.now);
         self.in_order();
     }
 
@@ -187,6 +220,12 @@ impl World {
         let sample = Sample { health, took, hint };
         let law = &laws[self.law];
         let slow = !pass.overdue && law.is_slow(took);
+        let counts = self.counts(pass);
+        if let (Slow::HalfOpen { answered, .. }, true, Health::Pushback) =
+            (&mut self.slow_start, counts, health)
+        {
+            *answered = true;
+        }
         match (self.state(), health) {
             _ if !self.counts(pass) => {}
             (State::HalfOpen, Health::Good) if !pass.overdue => {
@@ -232,8 +271,15 @@ impl World {
         let slow = pass.pending && !pass.overdue && law.is_slow(waited);
         if self.counts(pass) && (failed || slow && self.state() == State::HalfOpen) {
             self.slow_start.answered(false, law);
+        } else if self.counts(pass)
+            && law.abandonment == Abandonment::Silence
+            && pass.pending
+            && !pass.overdue
+            && waited.is_none_or(|waited| waited < law.unmeasured)
+        {
+            self.slow_start.left(law);
         }
-        self.end(laws, draw, pass, Input::Abandon { pass, waited })
+        self.end(laws, draw, pass, Input::Abandon { pass, waited, usual: None })
     }
 
     pub(super) fn order(&mut self, laws: &[Law; 2], command: Command) -> Result<Effect, String> {
@@ -247,6 +293,14 @@ impl World {
             }
             Command::ReleaseClosed => {
                 self.closed_holds = self.closed_holds.saturating_sub(1);
+                return self.knock(laws, 0, Input::Command(command));
+            }
+            Command::ForceOpen | Command::ForceClosed | Command::Release => {
+                self.standing = match command {
+                    Command::ForceOpen => Some(true),
+                    Command::ForceClosed => Some(false),
+                    _ => None,
+                };
                 return self.knock(laws, 0, Input::Command(command));
             }
             Command::Reset => return self.knock(laws, 0, Input::Command(command)),
@@ -317,10 +371,12 @@ impl World {
     }
 
     pub(super) fn check(&self, laws: &[Law; 2]) -> Result<(), String> {
-        let forced = match (self.open_holds, self.closed_holds) {
-            (0, 0) => None,
-            (0, _) => Some(State::ForcedClosed),
-            _ => Some(State::ForcedOpen),
+        let open = self.open_holds > 0 || self.standing == Some(true);
+        let closed = self.closed_holds > 0 || self.standing == Some(false);
+        let forced = match (open, closed) {
+            (true, _) => Some(State::ForcedOpen),
+            (false, true) => Some(State::ForcedClosed),
+            (false, false) => None,
         };
         let is_forced = matches!(self.state(), State::ForcedOpen | State::ForcedClosed);
         holds(forced.map_or(!is_forced, |state| state == self.state()), "holds hold")?;
