@@ -9,15 +9,17 @@ use super::config::ClientConfig;
 use super::handle::ClientHandle;
 use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
-use crate::classify::{Classifier, Of};
+use crate::classify::{Classifier, Classify, Of};
 use crate::config::{ConfigErrors, Written};
+use crate::error::CallError;
 use crate::event::{Event, Observe, Observers};
-use crate::finish::AtHead;
+use crate::finish::{AtHead, Finish};
 use crate::outcome::Outcome;
 use crate::request::{Cloned, NoCarry};
 use crate::retry::{
     self, Budget, Chosen, CopyBy, CopyIsChosen, Retry, RetryHandle, RetryLayer, Unsaid,
 };
+use crate::shell::again::Again;
 use crate::shell::live::Live;
 use crate::source::Source;
 use crate::timeout::{Fixed, Timeout, TimeoutLayer};
@@ -331,6 +333,59 @@ impl<C: Send + Sync + 'static, R, K, F, H> ClientLayer<C, R, K, F, H> {
     /// The calls that are under way.
     pub fn in_flight(&self) -> usize {
         self.whole.in_flight()
+    }
+
+    /// Runs an async call through the whole stack, for callers without a service: retried, guarded and
+    /// timed like a request.
+    ///
+    /// The closure is called for each attempt. What the stack was told of copying requests and of what
+    /// travels with them does not matter here. Dropping the future drops the attempt that is under way,
+    /// and no other follows.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::{Error, stack};
+    /// use std::io;
+    ///
+    /// # async fn query(_: &str, nth: u32) -> io::Result<u32> { if nth < 2 { Err(io::Error::other("reset")) } else { Ok(7) } }
+    /// let database = stack::client("orders-db").cloned().build()?;
+    /// let mut attempts = 0;
+    /// let orders = database
+    ///     .run(|| {
+    ///         attempts += 1;
+    ///         let asked = query("SELECT count(*) FROM orders", attempts);
+    ///         async { asked.await.map_err(Error::Inner) }
+    ///     })
+    ///     .await?;
+    /// assert_eq!((orders, attempts), (7, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn run<Call, Fut, T, E>(
+        &self,
+        call: Call,
+    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, C, R, K, F, H>
+    where
+        Call: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: CallError,
+        C: Classify<F::Response, E> + Classify<H::Response, E>,
+        R: Clone,
+        K: Clone,
+        H: Finish<T> + Clone,
+        F: Finish<H::Response> + Clone + Send + Sync + 'static,
+    {
+        let call = Again::new(call);
+        let Self { retry, breaker, bulkhead, attempt, .. } = self;
+        let (breaker, bulkhead, attempt) = (breaker.clone(), bulkhead.clone(), attempt.clone());
+        let guarded = move || {
+            let (bulkhead, attempt, call) = (bulkhead.clone(), attempt.clone(), call.clone());
+            breaker.run(move || {
+                let timed = move || attempt.run(move || call.call());
+                bulkhead.run(timed)
+            })
+        };
+        let retry = retry.clone();
+        self.whole.run(move || retry.run(guarded))
     }
 
     /// Takes no further calls, and returns when those under way are over. There is no way back.
