@@ -216,10 +216,12 @@ pub enum Stop {
     Refused,
     /// The request is a repetition by its caller, who goes on repeating it if anybody does.
     Repeated,
+    /// The retry is being drained: nothing that is not under way begins any more.
+    Draining,
 }
 
 impl Stop {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Final,
         Self::Exhausted,
         Self::Budget,
@@ -227,6 +229,7 @@ impl Stop {
         Self::NoCopy,
         Self::Refused,
         Self::Repeated,
+        Self::Draining,
     ];
 
     /// The metric label `reason`.
@@ -239,6 +242,7 @@ impl Stop {
             Self::NoCopy => "no_copy",
             Self::Refused => "refused",
             Self::Repeated => "repeated",
+            Self::Draining => "draining",
         }
     }
 }

@@ -105,7 +105,7 @@ impl<Res> Finish<Res> for AtHead {
 /// It is owned, `Send` and `'static`, so that it can live in a response body.
 #[must_use = "dropping it counts the call as abandoned, unless something was delivered"]
 pub struct Settle {
-    ending: Option<Arc<dyn Ending>>,
+    ending: Option<Stay>,
     head: Verdict,
     delivered: bool,
     pass: Pass,
@@ -114,7 +114,7 @@ pub struct Settle {
 impl Settle {
     #[inline]
     pub(crate) fn new(ending: Arc<dyn Ending>, head: Verdict, pass: Pass) -> Self {
-        Self { ending: Some(ending), head, delivered: false, pass }
+        Self { ending: Some(Stay(ending)), head, delivered: false, pass }
     }
 
     /// The same, of a call that may be over already.
@@ -123,8 +123,7 @@ impl Settle {
         head: Verdict,
         pass: Pass,
     ) -> Self {
-        let ending = ending.map(|ending| ending as Arc<dyn Ending>);
-        Self { ending, head, delivered: false, pass }
+        Self { ending: ending.map(|ending| Stay(ending)), head, delivered: false, pass }
     }
 
     /// What the classifier said when the head arrived.
@@ -184,7 +183,7 @@ impl Settle {
         if !std::mem::replace(&mut self.delivered, true)
             && let Some(ending) = &self.ending
         {
-            ending.delivered(&mut self.pass);
+            ending.0.delivered(&mut self.pass);
         }
     }
 
@@ -192,7 +191,7 @@ impl Settle {
     #[inline]
     pub fn settle(mut self, outcome: Outcome) {
         if let Some(ending) = self.ending.take() {
-            ending.settle(self.pass, outcome);
+            ending.0.settle(self.pass, outcome);
         }
     }
 
@@ -213,16 +212,16 @@ impl Drop for Settle {
         match self.head {
             // Nobody reads on after a failure, and it is one all the same.
             Verdict::Now(outcome) if matches!(outcome.health, Health::Bad | Health::Pushback) => {
-                ending.settle(self.pass, outcome);
+                ending.0.settle(self.pass, outcome);
             }
             // How long its reader stayed says nothing about the dependency.
             head if self.delivered => {
-                ending.settle(Pass { started: None, ..self.pass }, head.of_head());
+                ending.0.settle(Pass { started: None, ..self.pass }, head.of_head());
             }
             head => {
                 // A dependency whose answer began well is not silent, if nobody reads on.
                 let silent = head == Verdict::AtEnd;
-                ending.abandon(Pass { pending: self.pass.pending && silent, ..self.pass });
+                ending.0.abandon(Pass { pending: self.pass.pending && silent, ..self.pass });
             }
         }
     }
@@ -243,4 +242,17 @@ pub(crate) trait Ending: Send + Sync {
         let _ = pass;
     }
     fn abandon(&self, pass: Pass);
+
+    /// The call was told of, and holds up no drain any longer.
+    fn no_longer_in_flight(&self);
+}
+
+/// A call under way, until dropped.
+struct Stay(Arc<dyn Ending>);
+
+impl Drop for Stay {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.no_longer_in_flight();
+    }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Nanoseconds since a policy was made.
 ///
@@ -72,6 +72,22 @@ impl Clock {
 /// for ever.
 pub(crate) fn poll_timer(timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
     pin!(unconstrained(timer)).poll(cx)
+}
+
+/// The same, of a timer that is made when it is first needed. A wait of nothing needs none, and so
+/// no runtime either.
+pub(crate) fn poll_until(
+    mut timer: Pin<&mut Option<Sleep>>,
+    at: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if timer.is_none() {
+        if at <= now() {
+            return Poll::Ready(());
+        }
+        timer.set(Some(sleep_until(at)));
+    }
+    timer.as_pin_mut().map_or(Poll::Ready(()), |timer| poll_timer(timer, cx))
 }
 
 /// The wall clock, for the dates in headers and nothing else: no decision depends on it.

@@ -10,7 +10,7 @@ use super::future::ResponseFuture;
 use super::policy::{Entry, Permit, Policy};
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
-use crate::shell::gate::Gate;
+use crate::shell::gate::{Gate, Hold, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::queue::{Number, Standing};
 
@@ -32,6 +32,9 @@ pub struct Backpressure<S, F> {
     gate: Arc<Gate<Policy>>,
     finish: F,
     place: Place,
+    /// Where the caller waits for the inner service, to be told of a drain. The waker
+    /// stays until the next wait: taking it away would cost every call, and it rings but once.
+    parked: Parked,
 }
 
 #[derive(Debug)]
@@ -79,7 +82,7 @@ impl Reserved {
     fn begin(mut self) -> Option<Permit> {
         let lane = self.0.as_ref()?.enter()?;
         self.0 = None; // the permit has the place now
-        Some(Permit::new(lane))
+        Some(Permit::new(Hold::new(lane)))
     }
 }
 
@@ -133,11 +136,18 @@ where
         if matches!(self.place, Place::Drained) {
             return Poll::Ready(Ok(()));
         }
-        let result = ready!(self.inner.poll_ready(cx));
-        if result.is_err() {
-            self.place = Place::None;
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(Err(error)) => {
+                self.place = Place::None;
+                Poll::Ready(Err(error))
+            }
+            // A place that is held for a call to come is given up.
+            Poll::Pending if !self.gate.park(&mut self.parked, cx.waker()) => {
+                self.place = Place::Drained;
+                Poll::Ready(Ok(()))
+            }
+            other => other,
         }
-        Poll::Ready(result)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
@@ -146,7 +156,10 @@ where
             // Called without having been ready: only if there happens to be room.
             other => {
                 self.place = other;
-                self.gate.enter().filter(|lane| lane.enter()).map(Permit::new)
+                self.gate
+                    .enter()
+                    .filter(|lane| lane.enter())
+                    .map(|lane| Permit::new(Hold::new(lane)))
             }
         };
         if let Some(permit) = permit {
@@ -167,14 +180,14 @@ impl<S, F: Clone> Layer<S> for BackpressureLayer<F> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let (gate, finish) = (Arc::clone(&self.gate), self.finish.clone());
-        Backpressure { inner, gate, finish, place: Place::None }
+        Backpressure { inner, gate, finish, place: Place::None, parked: Parked::new() }
     }
 }
 
 impl<S: Clone, F: Clone> Clone for Backpressure<S, F> {
     fn clone(&self) -> Self {
         let (gate, finish) = (Arc::clone(&self.gate), self.finish.clone());
-        Self { inner: self.inner.clone(), gate, finish, place: Place::None }
+        Self { inner: self.inner.clone(), gate, finish, place: Place::None, parked: Parked::new() }
     }
 }
 

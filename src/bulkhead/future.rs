@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 use tower::Service;
 
 use super::policy::{Permit, Policy};
@@ -16,7 +16,7 @@ use crate::finish::{Finish, Settle};
 use crate::machine::{Pass, PassKind};
 use crate::outcome::Outcome;
 use crate::request::Deadline;
-use crate::shell::gate::Lane;
+use crate::shell::gate::{Hold, Lane};
 use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
 use crate::shell::queue::{Number, Standing};
@@ -50,7 +50,7 @@ enum Stage {
 /// One who waits for a place; gives up when dropped.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    place: Option<(Arc<Lane<Policy>>, Number)>,
+    place: Option<(Hold<Lane<Policy>>, Number)>,
     began: Instant,
     /// When its patience ends, if ever.
     until: Option<Instant>,
@@ -76,12 +76,7 @@ where
     }
 
     pub(super) fn queued(waiter: Waiter, service: S, request: Req, finish: F) -> Self {
-        let mut future =
-            Self::new(Stage::Queued(waiter), Oneshot::waiting(service, request), finish);
-        if let Stage::Queued(waiter) = &future.stage {
-            future.timer = waiter.until.map(sleep_until);
-        }
-        future
+        Self::new(Stage::Queued(waiter), Oneshot::waiting(service, request), finish)
     }
 }
 
@@ -99,8 +94,14 @@ where
         loop {
             match this.stage {
                 Stage::Inside(permit) => {
+                    if !permit.hold.begin(|| this.attempt.as_ref().waits()) {
+                        return turn_away(permit, this.attempt);
+                    }
                     let Poll::Ready(result) = this.attempt.as_mut().poll(cx) else {
                         permit.note_pending();
+                        if !this.attempt.as_mut().park(&permit.hold, cx.waker()) {
+                            return turn_away(permit, this.attempt);
+                        }
                         return Poll::Pending;
                     };
                     return Poll::Ready(match result {
@@ -136,6 +137,23 @@ where
     }
 }
 
+/// The policy was drained before the inner service was called.
+#[inline(never)]
+fn turn_away<S, Req, Res>(
+    permit: &mut Permit,
+    attempt: Pin<&mut Oneshot<S, Req>>,
+) -> Poll<Result<Res, S::Error>>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+{
+    attempt.end();
+    match permit.turn_away() {
+        Some(rejected) => Poll::Ready(Err(rejected.into())),
+        None => Poll::Pending, // polled after it was ready
+    }
+}
+
 /// Hands the place over to whoever decides when the call is over.
 #[inline]
 fn settle<Res, F: Finish<Res>>(permit: &mut Permit, response: Res, finish: &F) -> F::Response {
@@ -154,7 +172,7 @@ fn settle<Res, F: Finish<Res>>(permit: &mut Permit, response: Res, finish: &F) -
 impl Waiter {
     pub(super) fn new(lane: Arc<Lane<Policy>>, number: Number, patience: &Patience) -> Self {
         let Patience { began, until, told } = *patience;
-        Self { place: Some((lane, number)), began, until, told }
+        Self { place: Some((Hold::new(lane), number)), began, until, told }
     }
 
     fn poll_place(
@@ -162,40 +180,55 @@ impl Waiter {
         cx: &mut Context<'_>,
         timer: Pin<&mut Option<Sleep>>,
     ) -> Poll<Result<Permit, Rejected>> {
-        let Some((lane, number)) = &self.place else { return Poll::Pending };
+        let Some((hold, number)) = &mut self.place else { return Poll::Pending };
+        let goes_on = hold.begin(|| true) && !hold.is_stopped();
+        let Some(lane) = hold.get() else { return Poll::Pending };
+        if !goes_on {
+            let rejected = lane.reject(Reason::Draining, Measured::Nothing);
+            self.leave();
+            return Poll::Ready(Err(rejected));
+        }
         let standing = lane.look(number, cx.waker());
         if standing == Standing::Waiting {
-            ready!(timer.as_pin_mut().map_or(Poll::Pending, |timer| time::poll_timer(timer, cx)));
-            let rejected = self.rejected(lane);
+            ready!(self.until.map_or(Poll::Pending, |at| time::poll_until(timer, at, cx)));
+            let rejected = rejected(lane, self.told);
             self.leave();
             return Poll::Ready(Err(rejected));
         }
         // What is not waiting any more has given its number back.
-        let Some((lane, _)) = self.place.take() else { return Poll::Pending };
         if standing == Standing::Expired {
-            return Poll::Ready(Err(self.rejected(&lane)));
+            let rejected = rejected(lane, self.told);
+            drop(hold.lose());
+            self.place = None;
+            return Poll::Ready(Err(rejected));
         }
         lane.note_wait(time::now().saturating_duration_since(self.began));
-        Poll::Ready(Ok(Permit::new(lane)))
-    }
-
-    fn rejected(&self, policy: &Policy) -> Rejected {
-        if self.told {
-            return policy.reject(Reason::DeadlineExceeded, Measured::Nothing);
-        }
-        policy.reject(Reason::Full, policy.fullness())
+        let Some((hold, _)) = self.place.take() else { return Poll::Pending };
+        Poll::Ready(Ok(Permit::new(hold)))
     }
 
     fn leave(&mut self) {
-        if let Some((lane, number)) = self.place.take() {
+        if let Some((mut hold, number)) = self.place.take()
+            && let Some(lane) = hold.lose()
+        {
             lane.give_up(&number);
         }
     }
 }
 
+/// It waited in vain: as long as the bulkhead allows, or until its caller's deadline.
+fn rejected(policy: &Policy, told: bool) -> Rejected {
+    if told {
+        return policy.reject(Reason::DeadlineExceeded, Measured::Nothing);
+    }
+    policy.reject(Reason::Full, policy.fullness())
+}
+
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if let Some((lane, _)) = &self.place {
+        if let Some((hold, _)) = &self.place
+            && let Some(lane) = hold.get()
+        {
             lane.note_abandoned();
         }
         self.leave();

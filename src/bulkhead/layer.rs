@@ -85,12 +85,48 @@ impl<F, K> BulkheadLayer<F, K> {
         self.gate.in_flight()
     }
 
-    /// Takes no further calls, and returns when those under way and those that wait are over. There
-    /// is no way back.
+    /// Takes no further calls, sends away those that wait for a place or for the inner service to be
+    /// ready, and returns when those under way are over. There is no way back.
+    ///
+    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
+    /// way from when its future is first polled: one that was made before and never polled is not
+    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
+    /// this is dropped.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::bulkhead::BulkheadLayer;
+    /// use seawall::{Error, Reason};
+    /// use std::{convert::Infallible, time::Duration};
+    /// use tokio::time::sleep;
+    ///
+    /// let reports = BulkheadLayer::builder("reports").limit(1).queue(10).build()?;
+    /// let make = || async {
+    ///     sleep(Duration::from_millis(100)).await;
+    ///     Ok::<_, Error<Infallible>>("report")
+    /// };
+    /// let (first, second, ()) = tokio::join!(reports.run(make), reports.run(make), reports.drain());
+    /// assert_eq!(first, Ok("report"));
+    /// assert!(matches!(second, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn drain(&self) {
+        self.stop();
+        self.gate.emptied().await;
+    }
+
+    /// Takes no further calls, and returns when those under way and those that wait are over.
+    /// [`drain`](Self::drain) still ends the waits.
+    pub async fn drain_to_completion(&self) {
         self.gate.close();
         self.gate.wake_line();
         self.gate.emptied().await;
+    }
+
+    /// Begins to drain.
+    pub(crate) fn stop(&self) {
+        self.gate.stop();
+        self.gate.wake_line();
     }
 
     /// Runs an async call in this bulkhead, for callers without a service.

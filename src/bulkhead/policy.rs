@@ -13,7 +13,7 @@ use crate::error::{Measured, Reason, Rejected};
 use crate::finish::Ending;
 use crate::machine::Pass;
 use crate::outcome::Outcome;
-use crate::shell::gate::Lane;
+use crate::shell::gate::{Counted, Hold, Lane};
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Gauge, Handles, Histogram, Instruments, Labels};
 use crate::shell::queue::{Line, Number, Standing};
@@ -317,35 +317,41 @@ impl fmt::Debug for Policy {
 /// A place, taken until it is over.
 #[derive(Debug)]
 pub(super) struct Permit {
-    /// `None` once the call is over.
-    lane: Option<Arc<Lane<Policy>>>,
+    pub(super) hold: Hold<Lane<Policy>>,
     pending: bool,
 }
 
 impl Permit {
     #[inline]
-    pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
-        Self { lane: Some(lane), pending: false }
+    pub(super) fn new(hold: Hold<Lane<Policy>>) -> Self {
+        Self { hold, pending: false }
     }
 
     /// The inner service has not answered yet.
     pub(super) fn note_pending(&mut self) {
-        if let Some(lane) = &self.lane
+        if let Some(lane) = self.hold.get()
             && !std::mem::replace(&mut self.pending, true)
         {
             lane.note_levels();
         }
     }
 
+    /// The call does not begin: the policy was drained before that. Its place is free again.
+    pub(super) fn turn_away(&mut self) -> Option<Rejected> {
+        let lane = self.hold.lose()?;
+        lane.leave();
+        Some(lane.reject(Reason::Draining, Measured::Nothing))
+    }
+
     /// The call was answered; whoever takes this says when it is over.
     pub(super) fn take_ending(&mut self) -> Option<Arc<Lane<Policy>>> {
-        self.lane.take()
+        self.hold.defer()
     }
 
     /// The call is over.
     #[inline]
     pub(super) fn end(&mut self, how: Ended) {
-        if let Some(lane) = self.lane.take() {
+        if let Some(lane) = self.hold.end() {
             lane.end(how);
         }
     }
@@ -353,14 +359,16 @@ impl Permit {
     /// Nobody will hear how the call ended.
     #[inline(never)]
     fn be_lost(&mut self) {
-        self.end(Ended::Abandoned);
+        if let Some(lane) = self.hold.lose() {
+            lane.end(Ended::Abandoned);
+        }
     }
 }
 
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if self.lane.is_some() {
+        if !self.hold.is_over() {
             self.be_lost();
         }
     }
@@ -373,5 +381,9 @@ impl Ending for Lane<Policy> {
 
     fn abandon(&self, _: Pass) {
         self.end(Ended::Abandoned);
+    }
+
+    fn no_longer_in_flight(&self) {
+        self.count().leave();
     }
 }

@@ -11,7 +11,7 @@ use super::policy::{Entry, Permit, Policy};
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
 use crate::request::Carry;
-use crate::shell::gate::Gate;
+use crate::shell::gate::{Gate, Hold, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::said::Said;
 
@@ -26,11 +26,14 @@ pub struct Bulkhead<S, F, K> {
     finish: F,
     carry: K,
     said: Said,
+    /// Where the caller waits for the inner service, to be told of a drain. The waker
+    /// stays until the next wait: taking it away would cost every call, and it rings but once.
+    parked: Parked,
 }
 
 impl<S, F, K> Bulkhead<S, F, K> {
     pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, finish: F, carry: K) -> Self {
-        Self { inner, gate, finish, carry, said: Said::default() }
+        Self { inner, gate, finish, carry, said: Said::default(), parked: Parked::new() }
     }
 
     /// The inner service.
@@ -55,7 +58,14 @@ where
         if self.said == Said::Alone || self.gate.is_closed() || !self.gate.looks_free() {
             return self.said.alone(); // a refusal needs nobody
         }
-        self.inner.poll_ready(cx).map_ok(|()| self.said = Said::WithInner)
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {
+                self.said = Said::WithInner;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending if !self.gate.park(&mut self.parked, cx.waker()) => self.said.alone(),
+            other => other,
+        }
     }
 
     #[inline]
@@ -72,7 +82,7 @@ where
             return ResponseFuture::refused(rejected, self.finish.clone());
         };
         if lane.enter() {
-            let permit = Permit::new(lane);
+            let permit = Permit::new(Hold::new(lane));
             // Each branch makes its own future, so that it is made in its place.
             return if readied {
                 let attempt = Oneshot::called(self.inner.call(request));
@@ -94,7 +104,7 @@ where
         match lane.ask(patience.until, false) {
             Entry::Inside => {
                 let attempt = Oneshot::waiting(self.inner.clone(), request);
-                ResponseFuture::inside(Permit::new(lane), attempt, self.finish.clone())
+                ResponseFuture::inside(Permit::new(Hold::new(lane)), attempt, self.finish.clone())
             }
             Entry::Queued(number) => {
                 let waiter = Waiter::new(lane, number, &patience);

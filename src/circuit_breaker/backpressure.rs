@@ -15,7 +15,7 @@ use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
 use crate::machine::Pass;
 use crate::shell::flight::Flight;
-use crate::shell::gate::{Gate, Lane};
+use crate::shell::gate::{Gate, Lane, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::shared::Admission;
 use crate::shell::waiters::Seat;
@@ -41,6 +41,9 @@ pub struct Backpressure<S, C, F> {
     /// Rings when the rest is over.
     timer: Option<Pin<Box<Sleep>>>,
     seat: Seat,
+    /// Where the caller waits for the inner service, to be told of a drain. The waker
+    /// stays until the next wait: taking it away would cost every call, and it rings but once.
+    parked: Parked,
 }
 
 impl<S, C, F> Backpressure<S, C, F> {
@@ -103,11 +106,17 @@ where
             self.give_back();
             return Poll::Ready(Ok(())); // the call will say so
         }
-        let result = ready!(self.inner.poll_ready(cx));
-        if result.is_err() {
-            self.give_back();
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(Err(error)) => {
+                self.give_back();
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending if !self.gate.park(&mut self.parked, cx.waker()) => {
+                self.give_back();
+                Poll::Ready(Ok(())) // drained: the call will say so
+            }
+            other => other,
         }
-        Poll::Ready(result)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
@@ -141,7 +150,8 @@ impl<S, C, F> Layer<S> for BackpressureLayer<C, F> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let gate = Arc::clone(&self.gate);
-        Backpressure { inner, gate, ticket: None, timer: None, seat: Seat::default() }
+        let (seat, parked) = (Seat::default(), Parked::new());
+        Backpressure { inner, gate, ticket: None, timer: None, seat, parked }
     }
 }
 

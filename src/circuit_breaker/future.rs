@@ -73,6 +73,9 @@ where
         let mut this = self.project();
         match this.fate {
             Fate::Flying(flight) => {
+                if !flight.begin(|| this.attempt.as_ref().waits()) {
+                    return turn_away(flight, this.attempt, this.timer);
+                }
                 flight.enter();
                 if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
                     this.timer.set(None);
@@ -87,6 +90,8 @@ where
                 flight.leave();
                 if this.attempt.as_ref().is_called() {
                     watch_for_slowness(flight, this.timer, cx);
+                } else if !this.attempt.as_mut().park(flight.hold(), cx.waker()) {
+                    return turn_away(flight, this.attempt, this.timer);
                 } else if waited_too_long(flight, this.timer, cx) {
                     this.attempt.end();
                     return give_up(flight);
@@ -202,6 +207,26 @@ where
     match flight.take_settle(head) {
         Some(settle) => Poll::Ready(Ok(finish.finish(response, settle))),
         None => Poll::Pending,
+    }
+}
+
+/// The policy was drained before the inner service was called.
+#[inline(never)]
+fn turn_away<S, Req, Res, B>(
+    flight: &mut Flight<B>,
+    attempt: Pin<&mut Oneshot<S, Req>>,
+    mut timer: Pin<&mut Option<Sleep>>,
+) -> Poll<Result<Res, S::Error>>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+    B: Berth,
+{
+    attempt.end();
+    timer.set(None);
+    match flight.turn_away() {
+        Some(rejected) => Poll::Ready(Err(rejected.into())),
+        None => Poll::Pending, // polled after it was ready
     }
 }
 

@@ -21,6 +21,7 @@ use crate::finish::Finish;
 use crate::rng;
 use crate::shell::common::Common;
 use crate::shell::flight::Cell;
+use crate::shell::gate::Stage;
 use crate::shell::keyed::Keyed;
 use crate::shell::shared::Shared;
 use crate::source::Source;
@@ -106,9 +107,18 @@ where
         self.cells.in_flight()
     }
 
-    /// Takes no further calls, and returns when those under way are over. There is no way back.
+    /// Takes no further calls, sends away those that wait for readiness of the inner service, and
+    /// returns when those under way are over. There is no way back. See
+    /// [`CircuitBreakerLayer::drain`](super::CircuitBreakerLayer::drain).
     pub async fn drain(&self) {
-        self.cells.close();
+        self.cells.close(Stage::Stopped);
+        self.cells.emptied().await;
+    }
+
+    /// Takes no further calls, and returns when those under way are over, and those that wait for
+    /// readiness of the inner service were made and are over too.
+    pub async fn drain_to_completion(&self) {
+        self.cells.close(Stage::Closed);
         self.cells.emptied().await;
     }
 }

@@ -97,14 +97,31 @@ impl<C, F> CircuitBreakerLayer<C, F> {
         self.gate.in_flight()
     }
 
-    /// Takes no further calls, and returns when those under way are over. There is no way back.
+    /// Takes no further calls, sends away those that wait for the inner service to be ready, and
+    /// returns when those under way are over. There is no way back.
     ///
-    /// Refusals say [`Draining`](crate::Reason::Draining). The refusing goes on if the future is
-    /// dropped.
+    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
+    /// way from when its future is first polled: one that was made before and never polled is not
+    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
+    /// this is dropped.
     pub async fn drain(&self) {
+        self.stop();
+        self.gate.emptied().await;
+    }
+
+    /// Takes no further calls, and returns when those under way are over, and those that wait for the
+    /// inner service to be ready were made and are over too. [`drain`](Self::drain) still ends such
+    /// waits.
+    pub async fn drain_to_completion(&self) {
         self.gate.close();
         self.gate.shared.wake_all();
         self.gate.emptied().await;
+    }
+
+    /// Begins to drain.
+    pub(crate) fn stop(&self) {
+        self.gate.stop();
+        self.gate.shared.wake_all();
     }
 
     /// Runs an async call through this breaker, for callers without a service.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project::pin_project;
 use tower::Service;
@@ -53,22 +53,51 @@ where
     type Output = Result<S::Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Stage::Calling(..) = this.stage {
-            let result = ready!(this.attempt.poll(cx));
-            if let Stage::Calling(flight, classify) = std::mem::replace(this.stage, Stage::Over) {
-                let health = match classify.classify(result.as_ref()) {
-                    Verdict::Now(outcome) => outcome.health,
-                    Verdict::AtEnd => Health::Silent, // its end is not seen here
-                };
-                flight.end(health);
+        let mut this = self.project();
+        if let Stage::Calling(flight, classify) = this.stage {
+            if !flight.0.begin(|| this.attempt.as_ref().waits()) {
+                return turn_away(this.stage, this.attempt);
             }
+            let Poll::Ready(result) = this.attempt.as_mut().poll(cx) else {
+                if !this.attempt.as_mut().park(&flight.0, cx.waker()) {
+                    return turn_away(this.stage, this.attempt);
+                }
+                return Poll::Pending;
+            };
+            let health = match classify.classify(result.as_ref()) {
+                Verdict::Now(outcome) => outcome.health,
+                Verdict::AtEnd => Health::Silent, // its end is not seen here
+            };
+            if let Some(lane) = flight.0.end() {
+                lane.note_end(health);
+            }
+            *this.stage = Stage::Over;
             return Poll::Ready(result);
         }
         match std::mem::replace(this.stage, Stage::Over) {
             Stage::Refused(rejected) => Poll::Ready(Err(rejected.into())),
             _ => Poll::Pending, // polled after it was ready
         }
+    }
+}
+
+/// The policy was drained before the inner service was called.
+#[inline(never)]
+fn turn_away<S, Req, Res, C>(
+    stage: &mut Stage<C>,
+    attempt: Pin<&mut Oneshot<S, Req>>,
+) -> Poll<Result<Res, S::Error>>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+{
+    attempt.end();
+    match std::mem::replace(stage, Stage::Over) {
+        Stage::Calling(mut flight, _) => match flight.turn_away() {
+            Some(rejected) => Poll::Ready(Err(rejected.into())),
+            None => Poll::Pending, // unreachable: a flight has a policy until it ends
+        },
+        Stage::Refused(_) | Stage::Over => Poll::Pending, // unreachable: it was calling
     }
 }
 

@@ -72,9 +72,23 @@ impl<C> HealthLayer<C> {
         self.gate.in_flight()
     }
 
-    /// Takes no further calls, and returns when those under way are over. There is no way back.
-    /// The checks go on.
+    /// Takes no further calls, sends away those that wait for the inner service to be ready, and
+    /// returns when those under way are over. There is no way back. The checks go on.
+    ///
+    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
+    /// way from when its future is first polled: one that was made before and never polled is not
+    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
+    /// this is dropped.
     pub async fn drain(&self) {
+        self.gate.stop();
+        self.gate.wake_parked();
+        self.gate.emptied().await;
+    }
+
+    /// Takes no further calls, and returns when those under way are over, and those that wait for the
+    /// inner service to be ready were made and are over too. [`drain`](Self::drain) still ends such
+    /// waits.
+    pub async fn drain_to_completion(&self) {
         self.gate.close();
         self.gate.wake_parked();
         self.gate.emptied().await;

@@ -14,7 +14,7 @@ use super::registry::Inner as Registry;
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Status};
 use crate::outcome;
-use crate::shell::gate::Lane;
+use crate::shell::gate::{Hold, Lane};
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Histogram, Instruments, Labels};
 use crate::shell::reporter::{Reporter, Speaker};
@@ -293,34 +293,49 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// A call was answered, and this is what it says of the dependency.
+    #[inline]
+    pub(super) fn note_end(&self, health: outcome::Health) {
+        match health {
+            outcome::Health::Good => self.learn(Input::Good),
+            outcome::Health::Bad => self.learn(Input::Bad),
+            outcome::Health::Pushback | outcome::Health::Silent => {}
+        }
+        self.meter(|handles| handles.counted(health.into()));
+    }
+}
+
 // ===== flights =====
 
 /// A call under way: counted once, as abandoned if it is dropped.
-pub(super) struct Flight(Option<Arc<Lane<Policy>>>);
+pub(super) struct Flight(pub(super) Hold<Lane<Policy>>);
 
 impl Flight {
     #[inline]
     pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
-        Self(Some(lane))
+        Self(Hold::new(lane))
     }
 
-    /// The call was answered, and this is what it says of the dependency.
-    pub(super) fn end(mut self, health: outcome::Health) {
-        if let Some(lane) = self.0.take() {
-            match health {
-                outcome::Health::Good => lane.learn(Input::Good),
-                outcome::Health::Bad => lane.learn(Input::Bad),
-                outcome::Health::Pushback | outcome::Health::Silent => {}
-            }
-            lane.meter(|handles| handles.counted(health.into()));
+    /// Nobody will hear how the call ended.
+    #[inline(never)]
+    fn be_lost(&mut self) {
+        if let Some(lane) = self.0.lose() {
+            lane.meter(|handles| handles.counted(Ended::Abandoned));
         }
+    }
+
+    /// The call does not begin: the policy was drained before that.
+    pub(super) fn turn_away(&mut self) -> Option<Rejected> {
+        self.0.lose().map(|lane| lane.reject(Reason::Draining))
     }
 }
 
 impl Drop for Flight {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(lane) = self.0.take() {
-            lane.meter(|handles| handles.counted(Ended::Abandoned));
+        if !self.0.is_over() {
+            self.be_lost();
         }
     }
 }

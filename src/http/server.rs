@@ -240,8 +240,18 @@ impl<R, F> ServerLayer<R, F> {
 
     /// Takes no further requests, and returns when none [holds a place](ServerBuilder::finish): bodies may
     /// still be on their way. There is no way back.
+    ///
+    /// Who waits for a place is sent away at once, as are those who come later: with
+    /// [`Draining`](crate::Reason::Draining).
     pub async fn drain(&self) {
+        self.timeout.stop();
         self.places.drain().await;
+    }
+
+    /// The same, but requests that wait for a place get theirs.
+    pub async fn drain_to_completion(&self) {
+        // Not the timeout: what is between it and the bulkhead still wants to pass.
+        self.places.drain_to_completion().await;
     }
 }
 

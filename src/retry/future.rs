@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project::pin_project;
@@ -18,6 +18,7 @@ use crate::error::{CallError, Reason, Rejected};
 use crate::event::Stop;
 use crate::outcome::{Again, Health, Outcome, Sent};
 use crate::request::{Carry, CloneRequest};
+use crate::shell::gate::Parked;
 use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
 use crate::shell::template::Template;
@@ -50,7 +51,7 @@ where
 enum Stage {
     Refused(Rejected),
     Attempting,
-    Waiting,
+    Waiting(Parked),
     Over,
 }
 
@@ -66,6 +67,8 @@ struct Journey<E> {
     /// When the first attempt was first found pending, or failed.
     started: Option<Instant>,
     last_error: Option<E>,
+    /// Until when a further attempt may wait for readiness.
+    patience: Option<Instant>,
 }
 
 impl<S: Clone> Source<S> {
@@ -126,6 +129,9 @@ where
             let mut this = self.as_mut().project();
             match this.stage {
                 Stage::Attempting => {
+                    if !this.flight.poll(|| this.attempt.as_ref().waits()) {
+                        return self.turn_away();
+                    }
                     // Only a further attempt has a timer here: it waits for readiness. A service
                     // that is ready when the time is over is ready too late.
                     if this.timer.as_ref().as_pin_ref().is_some_and(|timer| timer.is_elapsed()) {
@@ -141,23 +147,36 @@ where
                             }
                         }
                         Poll::Pending => {
-                            this.journey.get_or_insert_default().begin();
+                            let journey = this.journey.get_or_insert_default();
+                            journey.begin();
                             if this.attempt.as_ref().is_called() {
                                 this.flight.begin();
                                 this.timer.set(None);
                                 return Poll::Pending;
                             }
-                            match this.timer.as_mut().as_pin_mut() {
-                                Some(timer) => ready!(time::poll_timer(timer, cx)),
-                                None => return Poll::Pending,
+                            if let Some(until) = journey.patience
+                                && time::poll_until(this.timer.as_mut(), until, cx).is_ready()
+                            {
+                                return Poll::Ready(Err(self.as_mut().lose_patience()));
                             }
-                            return Poll::Ready(Err(self.as_mut().lose_patience()));
+                            if this.attempt.as_mut().park(this.flight.hold(), cx.waker()) {
+                                return Poll::Pending;
+                            }
+                            return self.turn_away();
                         }
                     }
                 }
-                Stage::Waiting => {
-                    if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-                        ready!(time::poll_timer(timer, cx));
+                Stage::Waiting(parked) => {
+                    if this.flight.is_stopped() {
+                        return self.turn_away();
+                    }
+                    if let Some(timer) = this.timer.as_mut().as_pin_mut()
+                        && time::poll_timer(timer, cx).is_pending()
+                    {
+                        if this.flight.park(parked, cx.waker()) {
+                            return Poll::Pending;
+                        }
+                        return self.turn_away();
                     }
                     this.timer.set(None);
                     if let Some(error) = self.as_mut().try_again() {
@@ -221,6 +240,7 @@ where
         let copied = outcome.again != Again::Never
             && this.copy.as_mut().is_some_and(|copy| this.kit.take_over(copy, outcome.sent));
         let (mut failed, kind) = Failed::of(outcome, rejection, copied);
+        failed.draining = this.flight.is_stopped();
         failed.repeated = this.travels.as_ref().is_some_and(Travels::is_repetition);
         let law = policy.law();
         let left = journey.left(&law, this.travels.as_ref());
@@ -239,7 +259,7 @@ where
                 let at = time::now().checked_add(Duration::from_nanos(wait));
                 let mut timer = this.timer;
                 timer.set(at.filter(|_| wait > 0).map(sleep_until));
-                *this.stage = Stage::Waiting;
+                *this.stage = Stage::Waiting(Parked::new());
                 None
             }
         }
@@ -276,27 +296,40 @@ where
         if this.copy.is_none() {
             *this.spare = None;
         }
-        let at = patience.and_then(|patience| time::now().checked_add(patience));
-        this.timer.set(at.map(sleep_until));
+        // A timer is made when there is something to wait for.
+        journey.patience = patience.and_then(|patience| time::now().checked_add(patience));
         *this.stage = Stage::Attempting;
         None
     }
 
     /// The time is over, and the attempt that was to come has not begun.
     fn lose_patience(self: Pin<&mut Self>) -> S::Error {
+        self.break_off(Stop::Deadline)
+    }
+
+    /// The retry was drained, and the attempt that was to come has not begun.
+    #[inline(never)]
+    fn turn_away(self: Pin<&mut Self>) -> Poll<Result<S::Response, S::Error>> {
+        Poll::Ready(Err(self.break_off(Stop::Draining)))
+    }
+
+    fn break_off(self: Pin<&mut Self>, stop: Stop) -> S::Error {
         let mut this = self.project();
         let journey = this.journey.get_or_insert_default();
         this.attempt.as_mut().end();
         this.timer.set(None);
         *this.stage = Stage::Over;
         let unspent = this.flight.take_unspent();
-        let Some(policy) = this.flight.end() else {
+        let Some(policy) = this.flight.lose() else {
             unreachable!("a call has its lane until it is over")
         };
         let begun = journey.attempts.number().saturating_sub(1);
         policy.give_back(unspent);
-        policy.note_stop(begun, Stop::Deadline);
+        if begun > 0 {
+            policy.note_stop(begun, stop);
+        }
         match journey.last_error.take() {
+            _ if stop == Stop::Draining => policy.reject(Reason::Draining).into(),
             Some(error) => {
                 policy.note_end(Ended::Bad, journey.took());
                 error
@@ -309,7 +342,7 @@ where
 
 impl<E> Default for Journey<E> {
     fn default() -> Self {
-        Self { attempts: Attempts::FIRST, started: None, last_error: None }
+        Self { attempts: Attempts::FIRST, started: None, last_error: None, patience: None }
     }
 }
 
@@ -349,6 +382,7 @@ impl Failed {
             refused: rejection.is_some() && !timed_out,
             copied,
             repeated: false,
+            draining: false,
         };
         let kind = match outcome.health {
             _ if failed.refused => Kind::Refused,

@@ -119,10 +119,46 @@ impl<C, R, K> RetryLayer<C, R, K> {
         self.gate.in_flight()
     }
 
-    /// Takes no further calls, and returns when those under way are over. There is no way back.
+    /// Takes no further calls, ends the waits of those that are between two attempts or wait for the
+    /// inner service to be ready, and returns when those under way are over. An attempt that fails
+    /// from now on is the last one of its call. There is no way back.
+    ///
+    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
+    /// way from when its future is first polled: one that was made before and never polled is not
+    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
+    /// this is dropped.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::retry::{Backoff, RetryLayer};
+    /// use seawall::{Error, Reason};
+    /// use std::{io, time::Duration};
+    /// use tokio::time::Instant;
+    ///
+    /// let wait = Backoff::fixed(Duration::from_secs(20));
+    /// let search = RetryLayer::builder("search").backoff(wait).build()?;
+    /// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
+    /// let began = Instant::now();
+    /// let (call, ()) = tokio::join!(search.run(down), search.drain());
+    /// assert!(matches!(call, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
+    /// assert!(began.elapsed().is_zero()); // the wait for the second attempt was over at once
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn drain(&self) {
+        self.stop();
+        self.gate.emptied().await;
+    }
+
+    /// Takes no further calls, and returns when those under way are over, with all the attempts they
+    /// would have made anyway. [`drain`](Self::drain) still ends the waits.
+    pub async fn drain_to_completion(&self) {
         self.gate.close();
         self.gate.emptied().await;
+    }
+
+    /// Begins to drain.
+    pub(crate) fn stop(&self) {
+        self.gate.stop();
     }
 
     /// Runs an async call with retries, for callers without a service.

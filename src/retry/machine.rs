@@ -43,6 +43,8 @@ pub(crate) struct Failed {
     pub(crate) copied: bool,
     /// The request is a repetition by its caller.
     pub(crate) repeated: bool,
+    /// The retry is being drained.
+    pub(crate) draining: bool,
 }
 
 /// What to do next.
@@ -83,6 +85,9 @@ impl Attempts {
         }
         if how.repeated {
             return Some(Stop::Repeated); // or retries multiply along a chain (pitfall B21)
+        }
+        if how.draining {
+            return Some(Stop::Draining);
         }
         let used = if how.unsent { self.unsent.saturating_add(1) } else { self.counted };
         // For the last attempt no copy was made: the request is not to blame.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use super::budget::{Budget, Withdrawal};
@@ -10,7 +11,7 @@ use super::config::Config;
 use super::machine::{Attempts, Failed, Law, Next};
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Stop};
-use crate::shell::gate::Lane;
+use crate::shell::gate::{Hold, Lane, Over, Parked};
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels};
 use crate::shell::reporter::Reporter;
@@ -237,7 +238,7 @@ impl<C> fmt::Debug for Policy<C> {
 
 /// A call under way: counted once, as abandoned if it is dropped.
 pub(super) struct Flight<C> {
-    lane: Option<Arc<Lane<Policy<C>>>>,
+    hold: Hold<Lane<Policy<C>>>,
     /// The price of the attempt to come or under way; it comes back if that succeeds, or never begins.
     price: Option<Withdrawal>,
     has_begun: bool,
@@ -246,32 +247,66 @@ pub(super) struct Flight<C> {
 impl<C> Flight<C> {
     #[inline]
     pub(super) fn new(lane: Arc<Lane<Policy<C>>>) -> Self {
-        Self { lane: Some(lane), price: None, has_begun: false }
+        Self { hold: Hold::new(lane), price: None, has_begun: false }
     }
 
     /// No call.
     pub(super) const fn over() -> Self {
-        Self { lane: None, price: None, has_begun: false }
+        Self { hold: Hold::over(), price: None, has_begun: false }
     }
 
     #[inline]
     pub(super) fn policy(&self) -> Option<&Policy<C>> {
-        self.lane.as_deref().map(|lane| &**lane)
+        self.hold.get().map(|lane| &**lane)
     }
 
     /// The call is over, and was counted.
     #[inline]
-    pub(super) fn end(&mut self) -> Option<Arc<Lane<Policy<C>>>> {
-        self.lane.take()
+    pub(super) fn end(&mut self) -> Option<Over<Lane<Policy<C>>>> {
+        self.hold.end()
+    }
+
+    /// The call ends before it was answered.
+    pub(super) fn lose(&mut self) -> Option<Over<Lane<Policy<C>>>> {
+        self.hold.lose()
+    }
+
+    /// The future is polled. `false` if the retry was drained before it ever was.
+    #[inline]
+    pub(super) fn poll(&mut self, waits: impl FnOnce() -> bool) -> bool {
+        self.hold.begin(waits)
+    }
+
+    /// Whether a call that waits without an attempt under way is to be sent away.
+    #[inline]
+    pub(super) fn is_stopped(&self) -> bool {
+        self.hold.is_stopped()
+    }
+
+    /// Leaves the waker of such a call. Returns `false` if it is to be sent away.
+    pub(super) fn park(&self, parked: &mut Parked, waker: &Waker) -> bool {
+        self.hold.park(parked, waker)
+    }
+
+    /// What holds the call.
+    pub(super) const fn hold(&self) -> &Hold<Lane<Policy<C>>> {
+        &self.hold
     }
 
     /// The call succeeded, and was counted.
     #[inline]
     pub(super) fn succeed(&mut self) {
+        let over = self.hold.end();
+        if self.price.is_some() {
+            self.settle_price(over);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_price(&mut self, over: Option<Over<Lane<Policy<C>>>>) {
         let price = self.price.take();
-        if let Some(lane) = self.end()
-            && price.is_some()
-        {
+        if let Some(lane) = over {
             lane.give_back(price);
         }
     }
@@ -295,7 +330,7 @@ impl<C> Flight<C> {
     #[inline(never)]
     fn be_lost(&mut self) {
         let unspent = self.take_unspent();
-        if let Some(lane) = self.end() {
+        if let Some(lane) = self.lose() {
             lane.give_back(unspent);
             lane.note_end(Ended::Abandoned, None);
         }
@@ -305,7 +340,7 @@ impl<C> Flight<C> {
 impl<C> Drop for Flight<C> {
     #[inline]
     fn drop(&mut self) {
-        if self.lane.is_some() {
+        if !self.hold.is_over() {
             self.be_lost();
         }
     }

@@ -13,7 +13,7 @@ use super::travels::{Kit, Travels};
 use crate::classify::Classify;
 use crate::error::{CallError, Reason};
 use crate::request::{Carry, CloneRequest};
-use crate::shell::gate::Gate;
+use crate::shell::gate::{Gate, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::template::Template;
 
@@ -25,6 +25,9 @@ pub struct Retry<S, C, R, K> {
     /// Whether `inner` said it is ready and was not called since.
     readied: bool,
     spare: Spare<S>,
+    /// Where the caller waits for the inner service, to be told of a drain. The waker
+    /// stays until the next wait: taking it away would cost every call, and it rings but once.
+    parked: Parked,
 }
 
 /// Where a call gets the service for a further attempt from. An instance that is called once gives
@@ -38,7 +41,8 @@ enum Spare<S> {
 
 impl<S, C, R, K> Retry<S, C, R, K> {
     pub(super) fn new(inner: S, gate: Arc<Gate<Policy<C>>>, kit: Kit<R, K>) -> Self {
-        Self { inner, gate, kit, readied: false, spare: Spare::Unused }
+        let parked = Parked::new();
+        Self { inner, gate, kit, readied: false, spare: Spare::Unused, parked }
     }
 
     /// The inner service.
@@ -81,7 +85,14 @@ where
         if self.gate.is_closed() {
             return Poll::Ready(Ok(())); // the call will say so
         }
-        self.inner.poll_ready(cx).map_ok(|()| self.readied = true)
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {
+                self.readied = true;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending if !self.gate.park(&mut self.parked, cx.waker()) => Poll::Ready(Ok(())),
+            other => other,
+        }
     }
 
     #[inline]

@@ -14,6 +14,7 @@ const FAILED: Failed = Failed {
     refused: false,
     copied: true,
     repeated: false,
+    draining: false,
 };
 
 fn law(attempts: u32) -> Law {
@@ -40,6 +41,7 @@ fn failures() -> impl Strategy<Value = Failed> {
         refused,
         copied,
         repeated,
+        draining: false,
     })
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::classify::Verdict;
+use crate::error::{Measured, Reason, Rejected};
 use crate::finish::{Ending, Settle};
 use crate::machine::{Machine, Pass, PassKind};
 use crate::outcome::Outcome;
-use crate::shell::gate::{Lane, Tenancy};
+use crate::shell::gate::{Count, Counted, Hold, Lane};
 use crate::shell::shared::Shared;
 use crate::time::Tick;
 
@@ -22,7 +23,7 @@ pub(crate) trait Site: Send + Sync + 'static {
 }
 
 /// What a flight holds of a policy: a lane of its gate, or a key's cell.
-pub(crate) trait Berth: Send + Sync + 'static {
+pub(crate) trait Berth: Counted + Send + Sync + 'static {
     /// The policy.
     type Policy: Site;
 
@@ -42,7 +43,14 @@ impl<P: Site> Berth for Lane<P> {
 #[derive(Debug)]
 pub struct Cell<P> {
     pub(crate) policy: P,
-    pub(crate) _tenancy: Tenancy,
+    pub(crate) count: Count,
+}
+
+impl<P> Counted for Cell<P> {
+    #[inline]
+    fn count(&self) -> &Count {
+        &self.count
+    }
 }
 
 impl<P: Site> Berth for Cell<P> {
@@ -73,13 +81,16 @@ impl<B: Berth> Ending for B {
     fn abandon(&self, pass: Pass) {
         self.policy().shared().abandon(pass);
     }
+
+    fn no_longer_in_flight(&self) {
+        self.count().leave();
+    }
 }
 
 /// The guard of one admitted call. Born before the inner service is called, so that a future
 /// dropped before its first poll counts too.
 pub(crate) struct Flight<B: Berth> {
-    /// `None` once the call is over.
-    berth: Option<Arc<B>>,
+    berth: Hold<B>,
     pass: Pass,
     /// User code is running: if this guard is dropped now, that code panicked.
     risky: bool,
@@ -88,13 +99,33 @@ pub(crate) struct Flight<B: Berth> {
 impl<B: Berth> Flight<B> {
     #[inline]
     pub(crate) fn new(berth: Arc<B>, pass: Pass) -> Self {
-        Self { berth: Some(berth), pass, risky: false }
+        Self { berth: Hold::new(berth), pass, risky: false }
     }
 
     /// Where this call is counted, until it is over.
     #[inline]
     pub(crate) fn policy(&self) -> Option<&B::Policy> {
-        self.berth.as_deref().map(Berth::policy)
+        self.berth.get().map(Berth::policy)
+    }
+
+    /// The future is polled. `false` if the policy was drained before it ever was, or while it waited
+    /// for the inner service: then the call must not begin.
+    #[inline]
+    pub(crate) fn begin(&mut self, waits: impl FnOnce() -> bool) -> bool {
+        self.berth.begin(waits)
+    }
+
+    /// What holds the call.
+    pub(crate) const fn hold(&self) -> &Hold<B> {
+        &self.berth
+    }
+
+    /// The call does not begin, and there is nothing to tell of it but that.
+    pub(crate) fn turn_away(&mut self) -> Option<Rejected> {
+        let over = self.berth.lose()?;
+        let shared = over.policy().shared();
+        shared.give_back(self.pass);
+        Some(shared.common.reporter.reject(Reason::Draining, Measured::Nothing))
     }
 
     /// User code begins. If it panics, the call has failed.
@@ -126,7 +157,7 @@ impl<B: Berth> Flight<B> {
             return None;
         }
         self.pass.pending = true;
-        let common = &self.berth.as_ref()?.policy().shared().common;
+        let common = &self.berth.get()?.policy().shared().common;
         if common.needs_durations() {
             let now = common.reporter.clock.now();
             self.pass.started = Some(now);
@@ -142,7 +173,7 @@ impl<B: Berth> Flight<B> {
 
     /// The call grew slow in flight.
     pub(crate) fn overdue(&mut self) {
-        if let Some(berth) = &self.berth {
+        if let Some(berth) = self.berth.get() {
             self.pass.overdue = true;
             berth.policy().shared().overdue(self.pass);
         }
@@ -150,7 +181,7 @@ impl<B: Berth> Flight<B> {
 
     /// The call was given up for want of an answer, and its caller was told.
     pub(crate) fn give_up(&mut self) {
-        if let Some(berth) = self.berth.take() {
+        if let Some(berth) = self.berth.lose() {
             self.pass.pending = true;
             berth.policy().shared().give_up(self.pass);
         }
@@ -159,7 +190,7 @@ impl<B: Berth> Flight<B> {
     /// The call is over.
     #[inline]
     pub(crate) fn settle(&mut self, outcome: &Outcome) {
-        if let Some(berth) = self.berth.take() {
+        if let Some(berth) = self.berth.end() {
             berth.policy().shared().settle(&self.pass, outcome);
         }
     }
@@ -170,7 +201,7 @@ impl<B: Berth> Flight<B> {
         if head == Verdict::AtEnd {
             self.pending(); // the call goes on, even if its head was there at once
         }
-        let berth = self.berth.take()?;
+        let berth = self.berth.defer()?;
         Some(Settle::new(berth, head, self.pass))
     }
 }
@@ -179,7 +210,7 @@ impl<B: Berth> Flight<B> {
     /// Nobody will hear how the call ended.
     #[inline(never)]
     fn be_lost(&mut self) {
-        if let Some(berth) = self.berth.take() {
+        if let Some(berth) = self.berth.lose() {
             let shared = berth.policy().shared();
             if self.risky {
                 shared.settle(&self.pass, &Outcome::FAILURE);
@@ -193,7 +224,7 @@ impl<B: Berth> Flight<B> {
 impl<B: Berth> Drop for Flight<B> {
     #[inline]
     fn drop(&mut self) {
-        if self.berth.is_some() {
+        if !self.berth.is_over() {
             self.be_lost();
         }
     }

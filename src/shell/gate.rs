@@ -1,22 +1,31 @@
-//! The gate of a policy: counts the calls under way at no extra cost, and can be closed for good.
+//! The gate of a policy: counts the calls under way, and can be closed for good.
 //!
 //! A call has to own its policy anyway, for its future may outlive the service it came from. So the
 //! reference count is the count of calls, striped over a few lanes, so that threads do not fight
-//! over one cache line. When the gate is closed the lanes are let go: the last call that leaves one
-//! drops it, and whoever waits for the policy to empty is told. No polling, no counter of its own.
+//! over one cache line. A call that was made is under way once it is polled; that is counted beside
+//! it, for a drain waits for what is under way, and not for a future that nobody ever polls. When the
+//! gate is closed the lanes are too: the last call that leaves one tells whoever waits for the policy
+//! to empty. No polling.
 
 #[cfg(not(all(test, seawall_loom)))]
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock, Weak};
-
-#[cfg(not(all(test, seawall_loom)))]
-use tokio::sync::Notify;
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
 use crate::shell::lock;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(not(all(test, seawall_loom)))]
+use crate::sync::atomic::AtomicUsize;
+use crate::sync::atomic::{AtomicBool, Ordering};
+
+mod hold;
+mod roll;
+
+pub(crate) use hold::{Hold, Over, Parked};
+
+pub(crate) use roll::{Count, Counted, Roll, Stage};
 
 /// A power of two. More lanes do not pay.
 #[cfg(not(all(test, seawall_loom)))]
@@ -26,11 +35,10 @@ const LANES: usize = 16;
 pub(crate) struct Gate<P> {
     policy: Arc<P>,
     /// Each made when a thread first needs it.
-    lanes: [OnceLock<Weak<Lane<P>>>; LANES],
-    /// What keeps the lanes alive until the gate is closed.
-    keepers: Mutex<Vec<Arc<Lane<P>>>>,
-    /// A lane with a call in it outlives its keeper; nobody else may join that call.
+    lanes: [OnceLock<Arc<Lane<P>>>; LANES],
     closed: AtomicBool,
+    /// Lanes are not made while the gate is closed.
+    making: Mutex<()>,
     roll: Arc<Roll>,
 }
 
@@ -39,19 +47,8 @@ pub(crate) struct Gate<P> {
 #[repr(align(128))]
 pub struct Lane<P> {
     policy: Arc<P>,
-    _tenancy: Tenancy,
+    count: Count,
 }
-
-/// Who is still inside.
-#[derive(Debug, Default)]
-pub(crate) struct Roll {
-    tenants: AtomicUsize,
-    emptied: Notify,
-}
-
-/// Being inside: one entry in a [`Roll`], until dropped.
-#[derive(Debug)]
-pub(crate) struct Tenancy(Arc<Roll>);
 
 // ===== impl Gate =====
 
@@ -60,13 +57,13 @@ impl<P> Gate<P> {
         Self {
             policy: Arc::new(policy),
             lanes: [const { OnceLock::new() }; LANES],
-            keepers: Mutex::default(),
             closed: AtomicBool::new(false),
+            making: Mutex::default(),
             roll: Arc::default(),
         }
     }
 
-    /// What a call holds while it is under way; `None` once the gate is closed.
+    /// What a call holds from when it is made; `None` once the gate is closed.
     #[inline]
     pub(crate) fn enter(&self) -> Option<Arc<Lane<P>>> {
         if self.closed.load(Ordering::Relaxed) {
@@ -74,33 +71,41 @@ impl<P> Gate<P> {
         }
         let lane = &self.lanes[thread() % LANES];
         match lane.get() {
-            Some(lane) => lane.upgrade(),
+            Some(lane) => Some(Arc::clone(lane)),
             None => self.open(lane),
         }
     }
 
     #[cold]
-    fn open(&self, lane: &OnceLock<Weak<Lane<P>>>) -> Option<Arc<Lane<P>>> {
-        let mut keepers = lock(&self.keepers);
-        // Under the lock: whoever closes sets it first, then takes the keepers.
-        if self.closed.load(Ordering::Relaxed) {
+    fn open(&self, lane: &OnceLock<Arc<Lane<P>>>) -> Option<Arc<Lane<P>>> {
+        let making = lock(&self.making);
+        // Under the lock: whoever closes says so first, and closes the lanes there are under it.
+        if self.is_closed() {
             return None;
         }
-        let open = || {
-            let policy = Arc::clone(&self.policy);
-            let fresh = Arc::new(Lane { policy, _tenancy: self.roll.enter() });
-            keepers.push(Arc::clone(&fresh));
-            Arc::downgrade(&fresh)
-        };
-        lane.get_or_init(open).upgrade()
+        let (policy, count) = (Arc::clone(&self.policy), Count::new(&self.roll));
+        let fresh = lane.get_or_init(|| Arc::new(Lane { policy, count }));
+        let fresh = Arc::clone(fresh);
+        drop(making);
+        Some(fresh)
     }
 
-    /// The calls under way.
+    /// The calls that were made and are not over; once the gate is closed, those of them that are
+    /// under way.
     pub(crate) fn in_flight(&self) -> usize {
-        let keepers = lock(&self.keepers);
-        let lanes = self.lanes.iter().filter_map(OnceLock::get);
-        let held: usize = lanes.map(Weak::strong_count).sum();
-        held.saturating_sub(keepers.len())
+        if self.is_closed() {
+            return self.begun();
+        }
+        self.lanes().map(|lane| Arc::strong_count(lane) - 1).sum()
+    }
+
+    /// The calls that are under way.
+    fn begun(&self) -> usize {
+        self.lanes().map(|lane| lane.count.begun()).sum()
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = &Arc<Lane<P>>> {
+        self.lanes.iter().filter_map(OnceLock::get)
     }
 
     /// Whether no further call is let in.
@@ -108,16 +113,33 @@ impl<P> Gate<P> {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Lets no further call in.
+    /// Lets no further call in. Those inside go on, and those that wait go on waiting.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        let keepers = std::mem::take(&mut *lock(&self.keepers));
-        drop(keepers); // after the unlock, for this may wake somebody
+        self.shut(Stage::Closed);
     }
 
-    /// Returns when the last call has left a closed gate.
+    /// Lets no further call in, and sends those away that wait without an attempt under way.
+    pub(crate) fn stop(&self) {
+        self.shut(Stage::Stopped);
+    }
+
+    fn shut(&self, stage: Stage) {
+        self.roll.shut(stage);
+        self.closed.store(true, Ordering::Relaxed);
+        let making = lock(&self.making);
+        self.lanes().for_each(|lane| lane.count.close());
+        drop(making);
+        self.roll.wake(); // after the unlock
+    }
+
+    /// Leaves a waker, to be told when the gate is closed. Returns `false` if it is.
+    pub(crate) fn park(&self, parked: &mut Parked, waker: &Waker) -> bool {
+        parked.park(&self.roll, waker, Stage::Closed)
+    }
+
+    /// Returns when no call is under way in a closed gate.
     pub(crate) async fn emptied(&self) {
-        self.roll.emptied().await;
+        self.roll.emptied(|| self.begun()).await;
     }
 }
 
@@ -136,6 +158,13 @@ impl<P> fmt::Debug for Gate<P> {
     }
 }
 
+impl<P> Counted for Lane<P> {
+    #[inline]
+    fn count(&self) -> &Count {
+        &self.count
+    }
+}
+
 impl<P> Deref for Lane<P> {
     type Target = P;
 
@@ -148,34 +177,6 @@ impl<P> Deref for Lane<P> {
 impl<P> fmt::Debug for Lane<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lane").finish_non_exhaustive()
-    }
-}
-
-// ===== impl Roll =====
-
-impl Roll {
-    pub(crate) fn enter(self: &Arc<Self>) -> Tenancy {
-        self.tenants.fetch_add(1, Ordering::Relaxed);
-        Tenancy(Arc::clone(self))
-    }
-
-    pub(crate) async fn emptied(&self) {
-        loop {
-            let mut emptied = std::pin::pin!(self.emptied.notified());
-            emptied.as_mut().enable(); // before the look, or the wake could fall in between
-            if self.tenants.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            emptied.await;
-        }
-    }
-}
-
-impl Drop for Tenancy {
-    fn drop(&mut self) {
-        if self.0.tenants.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.emptied.notify_waiters();
-        }
     }
 }
 
@@ -198,7 +199,7 @@ fn thread() -> usize {
 }
 
 #[cfg(all(test, seawall_loom))]
-use crate::shell::tests::loom::{LANES, Notify, thread};
+use crate::shell::tests::loom::{LANES, thread};
 
 #[cfg(test)]
 mod tests {
@@ -207,25 +208,28 @@ mod tests {
     #[test]
     fn calls_are_counted_across_threads_and_a_closed_gate_lets_nobody_in() {
         let gate = Gate::new(());
-        let here = gate.enter();
-        let there =
-            std::thread::scope(|scope| scope.spawn(|| gate.enter()).join().expect("no panic"));
-        assert_eq!(gate.in_flight(), 2);
+        let call = || gate.enter().map_or_else(Hold::over, Hold::new);
+        let (mut here, mut unpolled) = (call(), call());
+        let mut there = std::thread::scope(|scope| scope.spawn(call).join().expect("no panic"));
+        assert!(here.begin(|| false) && there.begin(|| false));
+        assert_eq!(gate.in_flight(), 3);
         gate.close();
         assert_eq!(gate.in_flight(), 2);
         assert!(gate.enter().is_none());
-        drop((here, there));
+        assert!(!unpolled.begin(|| false)); // too late
+        drop((here.lose(), there.end()));
         assert_eq!(gate.in_flight(), 0);
     }
 
     #[tokio::test]
     async fn whoever_waits_is_told_when_the_last_call_has_left() {
         let gate = Gate::new(());
-        let call = gate.enter();
+        let mut call = gate.enter().map_or_else(Hold::over, Hold::new);
+        assert!(call.begin(|| false));
         gate.close();
         let mut emptied = polled(gate.emptied());
         assert!(!emptied());
-        drop(call);
+        drop(call.end());
         assert!(emptied());
     }
 

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::event::EventKind;
 use crate::machine::Forgettable;
 use crate::shell::common::Common;
 use crate::shell::flight::{Cell, Site};
-use crate::shell::gate::Roll;
+use crate::shell::gate::{Count, Roll, Stage};
 use crate::shell::lock;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels, Meter};
 use crate::shell::reporter::Speaker;
@@ -42,6 +42,8 @@ pub(crate) struct Keyed<P: Site> {
     make: Make<P>,
     closed: AtomicBool,
     roll: Arc<Roll>,
+    /// What calls held of it when it was closed.
+    left: Mutex<Vec<Weak<Cell<P>>>>,
 }
 
 /// Makes the policy of a key.
@@ -121,7 +123,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
         make: impl Fn(Arc<str>) -> P + Send + Sync + 'static,
     ) -> Self {
         let roll = Arc::new(Roll::default());
-        let overflow = Cell { policy: make(OVERFLOW.into()), _tenancy: roll.enter() };
+        let overflow = Cell { policy: make(OVERFLOW.into()), count: Count::new(&roll) };
         let shard = |_| Mutex::new(Shard { cells: HashMap::default(), queue: VecDeque::new() });
         Self {
             meter: Meter::new(common.reporter.source.clone()),
@@ -134,6 +136,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             make: Box::new(make),
             closed: AtomicBool::new(false),
             roll,
+            left: Mutex::default(),
         }
     }
 
@@ -155,7 +158,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             None => {}
         }
         let policy = (self.make)(key.into());
-        let fresh = Arc::new(Cell { policy, _tenancy: self.roll.enter() });
+        let fresh = Arc::new(Cell { policy, count: Count::new(&self.roll) });
         let mut guard = lock(shard);
         // Looked at under the lock: who closes sets it first, then empties every shard.
         if self.closed.load(Ordering::Acquire) {
@@ -192,8 +195,12 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
         self.shards.iter().flat_map(keys).collect()
     }
 
-    /// The calls that hold a cell, besides the table itself.
+    /// The calls that hold a cell, besides the table itself; once it is closed, those of them that are
+    /// under way.
     pub(crate) fn in_flight(&self) -> usize {
+        if self.closed.load(Ordering::Acquire) {
+            return self.left_behind();
+        }
         let held = |shard: &Mutex<Shard<P>>| {
             lock(shard).cells.values().map(|cell| Arc::strong_count(cell) - 1).sum::<usize>()
         };
@@ -206,7 +213,8 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
     }
 
     /// Lets no further call in, and forgets all keys.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, stage: Stage) {
+        self.roll.shut(stage);
         self.closed.store(true, Ordering::Release);
         for shard in &self.shards {
             let mut guard = lock(shard);
@@ -214,15 +222,35 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             guard.queue.clear();
             drop(guard);
             self.count.fetch_sub(cells.len(), Ordering::Relaxed);
+            for cell in cells.values() {
+                self.let_go(cell);
+            }
         }
         let overflow = lock(&self.overflow).take();
-        drop(overflow);
+        if let Some(cell) = &overflow {
+            self.let_go(cell);
+        }
+        self.roll.wake();
         self.note_count();
     }
 
-    /// Returns when the last call has left a closed policy.
+    /// The table gives a cell up, which calls may still hold.
+    fn let_go(&self, cell: &Arc<Cell<P>>) {
+        if Arc::strong_count(cell) > 1 {
+            lock(&self.left).push(Arc::downgrade(cell));
+        }
+        cell.count.close();
+    }
+
+    /// Returns when no call is under way in a closed policy.
     pub(crate) async fn emptied(&self) {
-        self.roll.emptied().await;
+        self.roll.emptied(|| self.left_behind()).await;
+    }
+
+    /// The calls that are under way in a closed policy.
+    fn left_behind(&self) -> usize {
+        let left = lock(&self.left).clone();
+        left.iter().filter_map(Weak::upgrade).map(|cell| cell.count.begun()).sum()
     }
 
     /// By bits in the middle of the hash, for the map of a shard goes by those at its ends.

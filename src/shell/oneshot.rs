@@ -2,10 +2,12 @@
 //! first.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use pin_project::pin_project;
 use tower::Service;
+
+use crate::shell::gate::{Counted, Hold, Parked};
 
 #[pin_project]
 pub(crate) struct Oneshot<S: Service<Req>, Req> {
@@ -15,7 +17,7 @@ pub(crate) struct Oneshot<S: Service<Req>, Req> {
 
 #[pin_project(project = StageProj)]
 enum Stage<S: Service<Req>, Req> {
-    Waiting(S, Option<Req>),
+    Waiting(S, Option<Req>, Parked),
     Called(#[pin] S::Future),
     Over,
 }
@@ -33,11 +35,26 @@ impl<S: Service<Req>, Req> Oneshot<S, Req> {
 
     /// Drives `service` to readiness, then calls it.
     pub(crate) const fn waiting(service: S, request: Req) -> Self {
-        Self { stage: Stage::Waiting(service, Some(request)) }
+        Self { stage: Stage::Waiting(service, Some(request), Parked::new()) }
     }
 
     pub(crate) fn is_called(self: Pin<&Self>) -> bool {
         matches!(self.get_ref().stage, Stage::Called(_))
+    }
+
+    /// Whether the service was not called yet.
+    pub(crate) fn waits(self: Pin<&Self>) -> bool {
+        matches!(self.get_ref().stage, Stage::Waiting(..))
+    }
+
+    /// It was polled and is pending. While it waits for the service, a drain is to end that: `false` if
+    /// one has begun.
+    #[inline]
+    pub(crate) fn park<L: Counted>(self: Pin<&mut Self>, hold: &Hold<L>, waker: &Waker) -> bool {
+        match self.project().stage.project() {
+            StageProj::Waiting(_, _, parked) => hold.park(parked, waker),
+            StageProj::Called(_) | StageProj::Over => true,
+        }
     }
 
     /// Drops what is left of the call.
@@ -54,7 +71,7 @@ impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
         let mut stage = self.project().stage;
         loop {
             match stage.as_mut().project() {
-                StageProj::Waiting(service, request) => {
+                StageProj::Waiting(service, request, _) => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         stage.set(Stage::Over);
                         return Poll::Ready(Err(error));

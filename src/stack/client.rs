@@ -388,9 +388,27 @@ impl<C: Send + Sync + 'static, R, K, F, H> ClientLayer<C, R, K, F, H> {
         self.whole.run(move || retry.run(guarded))
     }
 
-    /// Takes no further calls, and returns when those under way are over. There is no way back.
+    /// Takes no further calls, ends all waits that have no attempt under way (between two attempts,
+    /// for a place, for the client to be ready), and returns when the attempts under way are over: no
+    /// call makes another. There is no way back.
+    ///
+    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
+    /// way from when its future is first polled: one that was made before and never polled is not
+    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
+    /// this is dropped.
     pub async fn drain(&self) {
+        self.whole.stop();
+        self.retry.stop();
+        self.breaker.stop();
+        self.bulkhead.stop();
+        self.attempt.stop();
         self.whole.drain().await;
+    }
+
+    /// Takes no further calls, and returns when those under way are over, with all the waits and
+    /// attempts they would have made anyway. [`drain`](Self::drain) still ends these.
+    pub async fn drain_to_completion(&self) {
+        self.whole.drain_to_completion().await;
     }
 }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
 use super::policy::Flight;
@@ -94,6 +94,9 @@ where
                 };
             }
         };
+        if !flight.hold.begin(|| this.attempt.as_ref().waits()) {
+            return turn_away(flight, this.attempt, this.timer);
+        }
         if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
             this.timer.set(None);
             if let Some(uploading) = this.uploading
@@ -107,10 +110,16 @@ where
         if flight.policy().is_none() {
             return Poll::Pending; // polled after it was ready
         }
-        if !std::mem::replace(pending, true) {
-            this.timer.set(this.limits.start(flight));
+        if !this.attempt.as_mut().park(&flight.hold, cx.waker()) {
+            return turn_away(flight, this.attempt, this.timer);
         }
-        if !this.limits.are_nothing() && !rang(this.timer.as_mut(), cx) {
+        let mut due = this.limits.are_nothing();
+        if !std::mem::replace(pending, true) {
+            let at = this.limits.start(flight);
+            due |= at.is_some() && at <= flight.started; // a wait of nothing needs no timer
+            this.timer.set(at.filter(|_| !due).map(sleep_until));
+        }
+        if !due && !rang(this.timer.as_mut(), cx) {
             return Poll::Pending;
         }
         if let Some(uploading) = this.uploading {
@@ -134,13 +143,32 @@ where
     }
 }
 
+/// The policy was drained before the inner service was called.
+#[inline(never)]
+fn turn_away<S, Req, Res>(
+    flight: &mut Flight,
+    attempt: Pin<&mut Oneshot<S, Req>>,
+    mut timer: Pin<&mut Option<Sleep>>,
+) -> Poll<Result<Res, S::Error>>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+{
+    attempt.end();
+    timer.set(None);
+    match flight.turn_away() {
+        Some(rejected) => Poll::Ready(Err(rejected.into())),
+        None => Poll::Pending, // unreachable: a flight has a policy until it ends
+    }
+}
+
 fn rang(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
     timer.as_pin_mut().is_some_and(|sleep| time::poll_timer(sleep, cx).is_ready())
 }
 
 impl Limits {
     /// The inner service is pending, for the first time: the clock starts now.
-    fn start(&mut self, flight: &mut Flight) -> Option<Sleep> {
+    fn start(&mut self, flight: &mut Flight) -> Option<Instant> {
         let endless = self.limit == u64::MAX && self.deadline.is_none();
         if endless && !meter::is_live() {
             return None;
@@ -152,12 +180,11 @@ impl Limits {
         if self.limit != u64::MAX && (told.is_none() || own <= told) {
             self.deadline = None; // ours comes first
         }
-        let at = match self.deadline {
+        match self.deadline {
             Some(_) => told,
             None if self.limit == u64::MAX => None,
             None => own,
-        };
-        at.map(sleep_until)
+        }
     }
 
     /// Whether not even a pending service is waited for.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::Config;
-use crate::error::Reason;
-use crate::shell::gate::Lane;
+use crate::error::{Measured, Reason, Rejected};
+use crate::shell::gate::{Hold, Lane};
 use crate::shell::meter::{Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::time::{self, nanos};
@@ -70,7 +70,7 @@ impl Policy {
 /// A call under way: counted once, as abandoned if it is dropped.
 #[derive(Debug)]
 pub(super) struct Flight {
-    lane: Option<Arc<Lane<Policy>>>,
+    pub(super) hold: Hold<Lane<Policy>>,
     /// When the inner service was first found pending, if anyone needs to know.
     pub(super) started: Option<Instant>,
 }
@@ -78,17 +78,17 @@ pub(super) struct Flight {
 impl Flight {
     #[inline]
     pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
-        Self { lane: Some(lane), started: None }
+        Self { hold: Hold::new(lane), started: None }
     }
 
     pub(super) fn policy(&self) -> Option<&Policy> {
-        self.lane.as_ref().map(|lane| &***lane)
+        self.hold.get().map(|lane| &**lane)
     }
 
     /// The call is over.
     #[inline]
     pub(super) fn end(&mut self, how: impl FnOnce() -> Ended) {
-        let Some(lane) = self.lane.take() else { return };
+        let Some(lane) = self.hold.end() else { return };
         lane.reporter.meter(|handles| {
             let took = self.started.map(|at| nanos(time::now().saturating_duration_since(at)));
             let how = match how() {
@@ -102,19 +102,28 @@ impl Flight {
     /// Nobody will hear how the call ended.
     #[inline(never)]
     fn be_lost(&mut self) {
-        self.end(|| Ended::Abandoned);
+        let Some(lane) = self.hold.lose() else { return };
+        lane.reporter.meter(|handles| {
+            let took = self.started.map(|at| nanos(time::now().saturating_duration_since(at)));
+            handles.ended(Ended::Abandoned, took);
+        });
+    }
+
+    /// The call does not begin: the policy was drained before that.
+    pub(super) fn turn_away(&mut self) -> Option<Rejected> {
+        self.hold.lose().map(|lane| lane.reporter.reject(Reason::Draining, Measured::Nothing))
     }
 
     /// The call was ended by this layer, which counts it as a rejection.
     pub(super) fn forget(&mut self) {
-        self.lane = None;
+        drop(self.hold.lose());
     }
 }
 
 impl Drop for Flight {
     #[inline]
     fn drop(&mut self) {
-        if self.lane.is_some() {
+        if !self.hold.is_over() {
             self.be_lost();
         }
     }

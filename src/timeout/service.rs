@@ -12,7 +12,7 @@ use super::policy::{Flight, Policy};
 use super::uploading::Uploading;
 use crate::error::{CallError, Measured, Reason};
 use crate::request::{Carry, Deadline};
-use crate::shell::gate::Gate;
+use crate::shell::gate::{Gate, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::said::Said;
 use crate::time::nanos;
@@ -23,6 +23,9 @@ pub struct Timeout<S, L, K> {
     gate: Arc<Gate<Policy>>,
     hooks: Hooks<L, K>,
     said: Said,
+    /// Where the caller waits for the inner service, to be told of a drain. The waker
+    /// stays until the next wait: taking it away would cost every call, and it rings but once.
+    parked: Parked,
 }
 
 /// The types that a user fixes when the layer is built.
@@ -66,7 +69,7 @@ impl<F> fmt::Debug for ByRequest<F> {
 
 impl<S, L, K> Timeout<S, L, K> {
     pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, hooks: Hooks<L, K>) -> Self {
-        Self { inner, gate, hooks, said: Said::default() }
+        Self { inner, gate, hooks, said: Said::default(), parked: Parked::new() }
     }
 
     /// The inner service.
@@ -95,7 +98,14 @@ where
         {
             return self.said.alone(); // the call will wait, on a clone and on the clock
         }
-        self.inner.poll_ready(cx).map_ok(|()| self.said = Said::WithInner)
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {
+                self.said = Said::WithInner;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending if !self.gate.park(&mut self.parked, cx.waker()) => self.said.alone(),
+            other => other,
+        }
     }
 
     #[inline]

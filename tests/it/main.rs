@@ -13,6 +13,7 @@ mod contract;
 mod coop;
 mod day;
 mod docs;
+mod drain;
 mod events;
 mod exposition;
 mod finish;

@@ -14,6 +14,7 @@ use crate::event::Observers;
 use crate::outcome::Outcome;
 use crate::shell::common::Common;
 use crate::shell::flight::Site;
+use crate::shell::gate::Stage;
 use crate::shell::keyed::Keyed;
 use crate::shell::shared::{Admission, Shared};
 use crate::shell::tests::loom::check;
@@ -219,7 +220,7 @@ fn a_closed_table_empties() {
         let keyed = table(2);
         let other = Arc::clone(&keyed);
         let caller = thread::spawn(move || drop(other.enter("a")));
-        keyed.close();
+        keyed.close(Stage::Stopped);
         block_on(keyed.emptied());
         assert!(keyed.enter("a").is_none());
         caller.join().unwrap();

@@ -12,7 +12,7 @@ use ::loom::sync::Mutex;
 use ::loom::sync::atomic::{AtomicBool, Ordering};
 use ::loom::thread;
 
-use crate::shell::gate::Gate;
+use crate::shell::gate::{Gate, Hold};
 use crate::shell::lock;
 use crate::shell::waiters::{Lobby, Seat};
 
@@ -99,11 +99,12 @@ fn a_closed_gate_empties_for_good() {
             let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
             thread::spawn(move || {
                 LANE.with(|number| number.set(lane));
-                if let Some(lane) = gate.enter() {
+                let Some(mut call) = gate.enter().map(Hold::new) else { return };
+                if call.begin(|| false) {
                     inside.fetch_add(1, Ordering::Relaxed);
                     inside.fetch_sub(1, Ordering::Relaxed);
-                    drop(lane);
                 }
+                drop(call.lose());
             })
         });
         gate.close();
@@ -121,14 +122,19 @@ fn a_closed_gate_empties_for_good() {
 fn nobody_joins_a_call_that_outlives_the_closing() {
     check(|| {
         let gate = Arc::new(Gate::new(()));
-        let call = gate.enter().unwrap();
+        let mut call = Hold::new(gate.enter().unwrap());
+        assert!(call.begin(|| false));
         let other = Arc::clone(&gate);
-        let caller = thread::spawn(move || other.enter().is_some());
+        let caller = thread::spawn(move || {
+            let Some(mut late) = other.enter().map(Hold::new) else { return };
+            late.begin(|| false);
+            drop(late.lose());
+        });
         gate.close();
         assert!((1..=2).contains(&gate.in_flight()), "a call is in flight, or two");
         assert!(gate.enter().is_none(), "who closed it does not get in");
         caller.join().unwrap();
-        drop(call);
+        drop(call.end());
         block_on(gate.emptied());
         assert_eq!(gate.in_flight(), 0);
     });

@@ -206,8 +206,8 @@ impl<'a> World<'a> {
                     let (number, was_woken) = (call.number, call.is_woken());
                     call.bell = Bell::new();
                     let over = self.poll(at)?;
-                    // One who waits for the inner service in front of a layer that is full or
-                    // drained by now is not told of that until the inner service is ready.
+                    // One who waits for the inner service in front of a layer that is full by now is
+                    // not told of that until the inner service is ready.
                     let late = Some(Reason::DeadlineExceeded);
                     let may =
                         self.drained || self.ended == Some(Reason::Full) || self.ended == late;

@@ -73,7 +73,7 @@ async fn a_shorter_queue_keeps_those_in_it_and_bad_config_change_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_refuses_the_new_and_awaits_those_inside_and_in_line() {
+async fn draining_to_completion_refuses_the_new_and_awaits_those_inside_and_in_line() {
     let log = Log::default();
     let layer = BulkheadLayer::builder("x").limit(1).queue(2).max_wait(ms(500));
     let layer = layer.observe(log.observer()).build().unwrap();
@@ -81,7 +81,7 @@ async fn draining_refuses_the_new_and_awaits_those_inside_and_in_line() {
     let service = layer.layer(inner);
     let mut all: Vec<_> = (0..2).map(|_| place(&service)).collect();
     assert!(all.iter_mut().all(|call| call.poll().is_none()));
-    let mut draining = Box::pin(layer.drain());
+    let mut draining = Box::pin(layer.drain_to_completion());
     assert!(poll_once(&mut draining).is_pending());
     assert_eq!(place(&service).poll().as_ref().and_then(reason), Some(Reason::Draining));
     assert_eq!(log.all(), [EventKind::Rejected { reason: Reason::Draining }]);

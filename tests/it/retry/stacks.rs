@@ -6,16 +6,14 @@ use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::retry::{Backoff, Budget, Config, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{CallError, Error, Reason};
+use seawall::{CallError, Reason};
 use tokio::time::sleep;
 use tower::buffer::BufferLayer;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 
 use super::retry;
-use crate::scene::{
-    Boxed, Fail, Log, answering, broken, fields, ms, now, poll_once, reason, settle, taking,
-};
+use crate::scene::{Fail, Log, answering, broken, fields, ms, now, poll_once, reason, taking};
 
 // pitfall B33
 #[tokio::test(start_paused = true)]
@@ -102,23 +100,6 @@ async fn a_reload_counts_from_the_next_failure_on() {
     // After a bad one a good one is taken all the same.
     handle.reload(Config::default()).unwrap();
     assert_eq!(handle.config(), Config::default());
-}
-
-#[tokio::test(start_paused = true)]
-async fn draining_awaits_those_that_wait_for_their_next_attempt() {
-    let layer = retry(&Log::default()).backoff(Backoff::fixed(ms(50))).cloned().build().unwrap();
-    let (calls, inner) = answering(|_| Err(broken("no")));
-    let service = Boxed::new(layer.layer(inner));
-    let call = tokio::spawn(service.clone().oneshot(1));
-    settle().await;
-    assert_eq!(layer.in_flight(), 1);
-    let mut draining = Box::pin(layer.drain());
-    assert!(poll_once(&mut draining).is_pending());
-    assert_eq!(reason(&service.oneshot(2).await), Some(Reason::Draining));
-    let began = now();
-    draining.await;
-    assert_eq!((calls.count(), began.elapsed(), layer.in_flight()), (3, ms(100), 0));
-    assert_eq!(call.await.unwrap(), Err(Error::Inner(broken("no"))));
 }
 
 #[tokio::test(start_paused = true)]
