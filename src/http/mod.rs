@@ -41,6 +41,7 @@ mod replay;
 mod replay_body;
 mod respond;
 mod server;
+mod server_config;
 
 pub mod body_timeout;
 pub mod drain;
@@ -68,4 +69,5 @@ pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, Repla
 pub use respond::{
     Problem, Render, RenderBy, Respond, RespondLayer, ResponseFuture, rejection_response, status_of,
 };
-pub use server::{SERVER_DEADLINE, Server, ServerBuilder, ServerLayer, server};
+pub use server::{Server, ServerBuilder, ServerLayer, server};
+pub use server_config::{SERVER_DEADLINE, ServerConfig, ServerHandle};

@@ -379,10 +379,7 @@ impl<C: Send + Sync + 'static, R, K, F, H> ClientLayer<C, R, K, F, H> {
         let (breaker, bulkhead, attempt) = (breaker.clone(), bulkhead.clone(), attempt.clone());
         let guarded = move || {
             let (bulkhead, attempt, call) = (bulkhead.clone(), attempt.clone(), call.clone());
-            breaker.run(move || {
-                let timed = move || attempt.run(move || call.call());
-                bulkhead.run(timed)
-            })
+            breaker.run(move || bulkhead.run(move || attempt.run(move || call.call())))
         };
         let retry = retry.clone();
         self.whole.run(move || retry.run(guarded))
