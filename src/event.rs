@@ -263,18 +263,23 @@ pub enum Status {
     Up,
     /// It works, and something is missing. Only of a whole, never of a single check.
     Degraded,
+    /// It was not checked yet, or not for so long that its last word has expired. Only of a check in
+    /// the report of a [registry](crate::health::HealthRegistry).
+    Unknown,
     /// It does not work.
     Down,
 }
 
 impl Status {
-    pub(crate) const ALL: [Self; 3] = [Self::Up, Self::Degraded, Self::Down];
+    /// What a whole can be.
+    pub(crate) const OVERALL: [Self; 3] = [Self::Up, Self::Degraded, Self::Down];
 
     /// The metric label `status`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Degraded => "degraded",
+            Self::Unknown => "unknown",
             Self::Down => "down",
         }
     }

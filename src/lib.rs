@@ -9,6 +9,7 @@
 //! [health]: crate::health
 //! [ordering]: crate::guide::ordering
 //! [guide-http]: crate::guide::http
+//! [guide-health]: crate::guide::health
 //! [guide-grpc]: crate::guide::grpc
 //! [deadlines]: crate::guide::deadlines
 //! [migration]: crate::guide::migration
@@ -106,6 +107,8 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/grpc.md")]
     pub mod grpc {}
     /// [deadlines]: crate::guide::deadlines
+    #[doc = include_str!("../docs/guide/health.md")]
+    pub mod health {}
     #[doc = include_str!("../docs/guide/http.md")]
     pub mod http {}
     #[doc = include_str!("../docs/guide/migration.md")]

@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use crate::reply::{self, Body};
 use crate::server;
+use crate::workers::Workers;
 
 /// The text format of Prometheus, in the version that everybody reads.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -53,7 +54,7 @@ pub(crate) async fn serve(
         }
     };
     tokio::select! {
-        _ = server::serve(listener, handler, pending()) => {}
+        _ = server::serve(listener, Workers::none(), handler, pending()) => {}
         () = upkeep => {}
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper::header::HeaderName;
 
+use crate::headers::Origins;
 use crate::proxy::Upstream;
 use crate::stack::Manners;
 
@@ -24,7 +25,7 @@ ambassador.
   --upstream URL      whose ambassador it is, http://host[:port][/path]
   --deadline TIME     how long a call may take until the head of its answer, 300ms or 2s [1s]
   --timeout TIME      how long one attempt of it may take [300ms, at most a third of the deadline]
-  --limit N           how many calls may be under way at the upstream at a time [64; 8 in the show]
+  --limit N           how many calls may be under way at the upstream at a time [256; 8 in the show]
   --check PATH        what to ask the upstream for, below its URL, to see whether it is well
                       [nothing: whether it takes connections]
   --check-every TIME  how long to pause between two such checks [1s]
@@ -38,7 +39,11 @@ ambassador.
   --trust             believe callers, within bounds, about the time they have left
                       (grpc-timeout), their attempts (the header of --tell-attempts, or
                       grpc-previous-rpc-attempts), idempotency keys and priority [such headers are
-                      taken out]
+                      taken out], and which host and scheme were asked for (X-Forwarded-Host and
+                      -Proto) [our own word replaces theirs]
+  --forwarded POLICY  what to do with what callers say of where a call comes from, in Forwarded and
+                      X-Forwarded-*: append to it, replace it, or tell nobody (off) [append]
+  --upgrade-idle TIME how long an upgraded connection (WebSocket) may be silent [300s]
   --explain           tell callers the whole of why they get no answer [no name and no number]
 
   -h, --help          this text
@@ -51,7 +56,7 @@ const SECONDS: (f64, f64, f64) = (20.0, 5.0, 600.0);
 /// How many calls at a time: at least, and at most.
 const LIMIT: (u32, u32) = (1, 100_000);
 /// The same, where nobody knows how many workers the upstream has.
-const ANY_LIMIT: u32 = 64;
+const ANY_LIMIT: u32 = 256;
 /// How long a call may take.
 const DEADLINE: Duration = Duration::from_secs(1);
 /// How long one attempt may take, if so many of them fit into a call.
@@ -59,6 +64,9 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 const TIMEOUTS: u32 = 3;
 /// Between two checks of the upstream.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// As long as proxies give a stream that says nothing.
+const UPGRADE_IDLE: Duration = Duration::from_secs(300);
 
 /// What to do.
 pub(crate) enum Command {
@@ -80,6 +88,8 @@ pub(crate) struct Stand {
     pub(crate) admin: String,
     pub(crate) manners: Manners,
     pub(crate) explain: bool,
+    pub(crate) origins: Origins,
+    pub(crate) upgrade_idle: Duration,
 }
 
 impl Command {
@@ -118,6 +128,8 @@ impl Command {
                 "--check-every" => &mut given.check_every,
                 "--admin" => &mut given.admin,
                 "--tell-attempts" => &mut given.tell_attempts,
+                "--forwarded" => &mut given.forwarded,
+                "--upgrade-idle" => &mut given.upgrade_idle,
                 _ => return Err(format!("unknown argument `{argument}`")),
             };
             let value = attached.or_else(|| arguments.next());
@@ -143,6 +155,8 @@ struct Given {
     check_every: Option<String>,
     admin: Option<String>,
     tell_attempts: Option<String>,
+    forwarded: Option<String>,
+    upgrade_idle: Option<String>,
     // What takes no value is there or not.
     upstream_http2: Option<String>,
     repeat_grpc: Option<String>,
@@ -173,6 +187,8 @@ impl Given {
             ("--check-every", &self.check_every),
             ("--admin", &self.admin),
             ("--tell-attempts", &self.tell_attempts),
+            ("--forwarded", &self.forwarded),
+            ("--upgrade-idle", &self.upgrade_idle),
             ("--upstream-http2", &self.upstream_http2),
             ("--repeat-grpc", &self.repeat_grpc),
             ("--trust", &self.trust),
@@ -213,6 +229,8 @@ impl Given {
                 repeat_grpc: self.repeat_grpc.is_some(),
             },
             explain: self.explain.is_some(),
+            origins: self.forwarded.as_deref().map(of_origins).transpose()?.unwrap_or_default(),
+            upgrade_idle: time("--upgrade-idle", self.upgrade_idle, UPGRADE_IDLE)?,
         })))
     }
 }
@@ -235,6 +253,15 @@ fn of_address(option: &str, text: String) -> Result<String, String> {
     match port.map(|(_, port)| port.parse::<u16>()) {
         Some(Ok(_)) => Ok(text),
         _ => Err(format!("{option} {text}: an address is host:port, such as 127.0.0.1:8080")),
+    }
+}
+
+fn of_origins(text: &str) -> Result<Origins, String> {
+    match text {
+        "append" => Ok(Origins::Append),
+        "replace" => Ok(Origins::Replace),
+        "off" => Ok(Origins::Off),
+        _ => Err(format!("--forwarded {text}: append, replace or off")),
     }
 }
 

@@ -1,5 +1,6 @@
-//! The body of a request: recorded while it is sent, so that the request can be repeated, up to a
-//! size; and watched, so that a caller who breaks off is told from an upstream that does.
+//! The body of a request: gathered before it is sent if it is small, recorded while it is sent, so that
+//! the request can be repeated, up to a size; and watched, so that a caller who breaks off is told from an
+//! upstream that does.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::HeaderMap;
 use hyper::{Method, Request, StatusCode};
 use seawall::CloneRequest;
 use seawall::http::{REPLAY_CAP, Replay, ReplayBody};
@@ -18,35 +20,69 @@ use tower::BoxError;
 
 use crate::client::is_grpc;
 
+/// What comes from the caller: as it comes, or all of it.
+pub(crate) type Asked = Either<Incoming, Gathered>;
+
 /// What is sent to the upstream.
-pub(crate) type Outgoing = ReplayBody<Incoming>;
+pub(crate) type Outgoing = ReplayBody<Asked>;
 
 /// Why a body did not arrive: the status and the words for whoever sent it.
 pub(crate) type Missing = (StatusCode, &'static str);
 
-/// Records a body. If it is small and its request may be repeated, waits for all of it, for so long:
-/// a caller who is slow to send it shall not be taken for an upstream that is slow to answer. Lets
-/// others stream.
-pub(crate) async fn keep(
-    request: Request<Incoming>,
-    patience: Duration,
-) -> Result<Request<Outgoing>, Missing> {
-    let length = request.body().size_hint().exact();
-    let small = length.is_some_and(|length| length <= REPLAY_CAP as u64);
-    let request = request.map(|body| ReplayBody::new(body, REPLAY_CAP));
-    let ahead =
-        if small && Replay::default().allows(&request) { request.body().try_clone() } else { None };
-    if let Some(ahead) = ahead {
-        // What one clone has read, trailers too, is there for the others.
-        match timeout(patience, ahead.collect()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Err((StatusCode::BAD_REQUEST, "the request's body broke off")),
-            Err(_) => {
-                return Err((StatusCode::REQUEST_TIMEOUT, "the request's body took too long"));
+/// Whether all of a body should be there before its request goes out. What is small should: a caller who
+/// is slow to send it, or never does, holds no place at the upstream meanwhile. Others stream.
+pub(crate) fn is_small(body: &Incoming) -> bool {
+    let length = body.size_hint().exact();
+    !body.is_end_stream() && length.is_some_and(|length| length <= REPLAY_CAP as u64)
+}
+
+// ===== impl Gathered =====
+
+/// A body that has arrived.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    data: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+impl Gathered {
+    /// Waits for all of a body, as long as something of it comes every now and then.
+    pub(crate) async fn of(mut body: Incoming, patience: Duration) -> Result<Self, Missing> {
+        let late = |_| (StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
+        let broken = |_| (StatusCode::BAD_REQUEST, "the request's body broke off");
+        let (mut data, mut trailers) = (Vec::new(), None);
+        while let Some(frame) = timeout(patience, body.frame()).await.map_err(late)? {
+            match frame.map_err(broken)?.into_data() {
+                Ok(piece) => data.extend_from_slice(&piece),
+                Err(other) => trailers = other.into_trailers().ok(),
             }
         }
+        Ok(Self { data: data.into(), trailers })
     }
-    Ok(request)
+}
+
+impl Body for Gathered {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Poll::Ready(if self.data.is_empty() {
+            self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))
+        } else {
+            Some(Ok(Frame::data(std::mem::take(&mut self.data))))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.len() as u64)
+    }
 }
 
 // ===== impl Copies =====

@@ -16,10 +16,16 @@
 //! | `check.rs` | the health check of the upstream, and its hand on the breaker's switch |
 //! | `proxy.rs` | one request on its way to the upstream and back |
 //! | `client.rs` | the HTTP client, and which version it speaks to the upstream |
+//! | `pool.rs` | connections to the upstream over HTTP/1.1, kept for the next call |
 //! | `body.rs` | bodies that are recorded so that their requests can be repeated |
 //! | `headers.rs` | which header fields end here, and what is added |
+//! | `hops.rs` | requests that are to end at a proxy |
+//! | `peer.rs` | who is at the other end of a caller's connection |
+//! | `tunnel.rs` | connections that speak another protocol from some moment on |
 //! | `reply.rs` | what a caller is told when the upstream gave no answer |
 //! | `server.rs` | a listener, its connections, and a graceful end |
+//! | `workers.rs` | threads that serve, one for each core |
+//! | `clock.rs` | what time it is |
 //! | `admin.rs` | `/metrics` and `/healthz`, on a port of their own: the proxy's paths are the upstream's |
 //! | `signals.rs` | ctrl-c |
 //! | `args.rs` | the command line |
@@ -30,13 +36,19 @@ mod args;
 mod body;
 mod check;
 mod client;
+mod clock;
 mod demo;
 mod headers;
+mod hops;
+mod peer;
+mod pool;
 mod proxy;
 mod reply;
 mod server;
 mod signals;
 mod stack;
+mod tunnel;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -98,7 +110,7 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
             every: stand.check_every,
             timeout: stand.timeout,
         },
-        manners: stand.manners,
+        manners: stand.manners.clone(),
     };
     let (stack, gauges) =
         stack::build(settings, report, || {}).map_err(|problem| problem.to_string())?;
@@ -124,7 +136,10 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
         let _ = leave.send(());
         stops.next().await;
     };
-    let proxy = Proxy::new(stack, stand.upstream, stand.deadline).explaining(stand.explain);
+    let proxy = Proxy::new(stack, stand.upstream, stand.deadline)
+        .explaining(stand.explain)
+        .telling(stand.origins, stand.manners.trust)
+        .ending_upgraded_after(stand.upgrade_idle);
     tokio::select! {
         finished = proxy.serve(front, stop) => {
             eprintln!("{}", if finished { "stopped" } else { "stopped; some calls took too long" });

@@ -2,108 +2,237 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::{poll_fn, ready};
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper::http::uri::Authority;
+use hyper::ext::Protocol;
+use hyper::header::HeaderValue;
+use hyper::http::uri::{Authority, Parts, PathAndQuery, Scheme};
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version, header};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tower::ServiceExt;
 
-use crate::body;
+use crate::body::{self, Asked, Gathered};
 use crate::client::is_grpc;
-use crate::headers;
+use crate::headers::{self, Origins, Pseudonym, Teller};
+use crate::hops;
+use crate::peer::Peer;
 use crate::reply::{self, Body};
 use crate::server;
-use crate::stack::Stack;
+use crate::stack::{Answer, Stack};
+use crate::tunnel::Tunnel;
+use crate::workers::Workers;
 
 /// Whoever listens takes a connection in less than this.
 const CONNECT: Duration = Duration::from_secs(1);
+
+/// How many upgraded connections there may be at a time. They hold no place of the stack's, for they may
+/// last for days.
+const UPGRADED: usize = 4096;
+/// How long an upgraded connection may be silent, unless told otherwise.
+const UPGRADE_IDLE: Duration = Duration::from_secs(300);
 
 /// Forwards requests to one upstream, through a stack.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxy<S> {
     stack: S,
+    rules: Arc<Rules>,
+}
+
+/// What does not differ from call to call.
+#[derive(Debug, Clone)]
+struct Rules {
     upstream: Upstream,
     patience: Duration,
     explains: bool,
+    teller: Teller,
+    upgrade_idle: Duration,
+    upgraded: Arc<Semaphore>,
 }
 
 impl<S: Stack> Proxy<S> {
-    /// `patience` is how long a body may take that has to be here before its request is forwarded.
+    /// `patience` is how long nothing may come of a body that has to be here before its request is
+    /// forwarded.
     pub(crate) fn new(stack: S, upstream: Upstream, patience: Duration) -> Self {
-        Self { stack, upstream, patience, explains: false }
+        let pseudonym = Pseudonym::unique();
+        let teller = Teller { origins: Origins::default(), trust: false, pseudonym };
+        let rules = Rules {
+            upstream,
+            patience,
+            explains: false,
+            teller,
+            upgrade_idle: UPGRADE_IDLE,
+            upgraded: Arc::new(Semaphore::new(UPGRADED)),
+        };
+        Self { stack, rules: Arc::new(rules) }
     }
 
     /// Tells callers what is known of why they get no answer.
-    pub(crate) fn explaining(self, explains: bool) -> Self {
-        Self { explains, ..self }
+    pub(crate) fn explaining(mut self, explains: bool) -> Self {
+        Arc::make_mut(&mut self.rules).explains = explains;
+        self
+    }
+
+    /// What the upstream is told of where calls come from, and whether callers may say so themselves.
+    pub(crate) fn telling(mut self, origins: Origins, trust: bool) -> Self {
+        let teller = &mut Arc::make_mut(&mut self.rules).teller;
+        (teller.origins, teller.trust) = (origins, trust);
+        self
+    }
+
+    /// How long an upgraded connection may be silent.
+    pub(crate) fn ending_upgraded_after(mut self, idle: Duration) -> Self {
+        Arc::make_mut(&mut self.rules).upgrade_idle = idle;
+        self
     }
 
     /// Serves callers until `stop`; says whether all of them got their answers.
     pub(crate) async fn serve(self, front: TcpListener, stop: impl Future<Output = ()>) -> bool {
-        let forward = move |request, peer| {
-            let response = self.clone().forward(request, peer);
-            async { Ok::<_, Infallible>(response.await) }
-        };
-        server::serve(front, forward, stop).await
+        let forward = move |request, peer| self.forward(request, peer);
+        server::serve(front, Workers::start(), forward, stop).await
     }
 
     /// Asks the upstream, and gives its answer or says why there is none. Bodies and trailers are
-    /// streamed in both directions, except small ones of requests that may be repeated.
-    async fn forward(self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        if let Err(problem) = self.readdress(&mut request, peer) {
-            return reply::line(StatusCode::BAD_REQUEST, problem);
-        }
-        let request = match body::keep(request, self.patience).await {
-            Ok(request) => request,
-            Err((status, problem)) => return reply::line(status, problem),
+    /// streamed in both directions, except small ones, which are waited for.
+    ///
+    /// In a box, and made in one piece: what a call holds is some kilobytes, and not to be moved about.
+    fn forward(&self, mut request: Request<Incoming>, peer: Arc<Peer>) -> Forwarded {
+        let rules = Arc::clone(&self.rules);
+        let upgrade = match rules.readdress(&mut request, &peer) {
+            Ok(upgrade) => upgrade.map(|upgrade| (upgrade, peer)),
+            Err(answer) => return Box::pin(ready(Ok(*answer))),
         };
-        let is_grpc = is_grpc(request.headers());
-        match self.stack.oneshot(request).await {
-            Ok(mut response) => {
-                headers::strip(response.headers_mut());
-                *response.version_mut() = Version::HTTP_11; // or what the caller's connection speaks
-                response.map(Either::Left)
-            }
-            Err(failure) if is_grpc => reply::to_failure_of_grpc(&failure, self.explains),
-            Err(failure) => reply::to_failure(&failure, self.explains),
+        let stack = self.stack.clone();
+        if !body::is_small(request.body()) {
+            return Box::pin(ask(stack, rules, request.map(Either::Left), upgrade));
         }
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            match Gathered::of(body, rules.patience).await {
+                Ok(body) => {
+                    let request = Request::from_parts(head, Either::Right(body));
+                    ask(stack, rules, request, upgrade).await
+                }
+                Err((status, problem)) => Ok(reply::line(status, problem)),
+            }
+        })
     }
+}
 
-    /// Turns a request to us into one to the upstream.
+type Forwarded = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+/// A caller who asks to speak another protocol, and its place.
+type Upgrade = (OnUpgrade, OwnedSemaphorePermit);
+
+async fn ask<S: Stack>(
+    mut stack: S,
+    rules: Arc<Rules>,
+    request: Request<Asked>,
+    upgrade: Option<(Upgrade, Arc<Peer>)>,
+) -> Result<Response<Body>, Infallible> {
+    let is_grpc = is_grpc(request.headers());
+    let answer = match poll_fn(|cx| stack.poll_ready(cx)).await {
+        Ok(()) => stack.call(request).await,
+        Err(failure) => Err(failure),
+    };
+    Ok(match answer {
+        Ok(response) => rules.pass_back(response, upgrade),
+        Err(failure) if is_grpc => reply::to_failure_of_grpc(&failure, rules.explains),
+        Err(failure) => reply::to_failure(&failure, rules.explains),
+    })
+}
+
+// ===== impl Rules =====
+
+impl Rules {
+    /// Turns a request to us into one to the upstream, or answers it.
     fn readdress(
         &self,
         request: &mut Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Result<(), &'static str> {
-        if request.method() == Method::CONNECT {
-            return Err("CONNECT is for forward proxies");
+        peer: &Peer,
+    ) -> Result<Option<Upgrade>, Box<Response<Body>>> {
+        let bad = |problem| Box::new(reply::line(StatusCode::BAD_REQUEST, problem));
+        if *request.method() == Method::CONNECT {
+            return Err(match request.extensions().get::<Protocol>() {
+                // RFC 8441: WebSocket over HTTP/2. It is not offered in our settings.
+                Some(_) => Box::new(reply::line(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "no protocol is switched to over HTTP/2 here: ask over HTTP/1.1",
+                )),
+                None => bad("CONNECT is for forward proxies"),
+            });
         }
         let hosts = request.headers().get_all(header::HOST).iter().count();
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-            return Err("a request has one Host"); // RFC 9112 §3.2
+            return Err(bad("a request has one Host")); // RFC 9112 §3.2
         }
-        let there = self.upstream.join(request.uri()).ok_or("that path cannot be forwarded")?;
+        if self.teller.pseudonym.is_in(request.headers()) {
+            return Err(Box::new(reply::to_loop()));
+        }
+        hops::count(request)?;
+        let there = self.upstream.join(request.uri()).ok_or_else(|| bad(UNFORWARDABLE))?;
         let here = std::mem::replace(request.uri_mut(), there);
-        *request.version_mut() = Version::HTTP_11; // or what the client's connection speaks
-        headers::strip(request.headers_mut());
-        headers::gather_cookies(request.headers_mut());
-        headers::forward(request.headers_mut(), here.authority().map(Authority::as_str), peer);
-        Ok(())
+        let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
+        let protocol =
+            if version == Version::HTTP_11 { headers::upgrade(request.headers()) } else { None };
+
+        let fields = request.headers_mut();
+        let authority = here.authority().map(Authority::as_str);
+        let wants_trailers = headers::strip(fields); // first, or callers could name what we add
+        self.teller.tell(fields, authority, peer);
+        headers::gather_cookies(fields);
+        self.teller.pseudonym.sign(fields, version);
+        if wants_trailers {
+            headers::ask_for_trailers(fields);
+        }
+        let Some(protocol) = protocol else { return Ok(None) };
+        let Ok(place) = Arc::clone(&self.upgraded).try_acquire_owned() else {
+            return Err(Box::new(reply::to_too_many_upgrades()));
+        };
+        headers::agree(fields, protocol);
+        Ok(Some((hyper::upgrade::on(request), place)))
+    }
+
+    /// Turns an answer to us into one to the caller.
+    fn pass_back(
+        &self,
+        mut response: Response<Answer>,
+        upgrade: Option<(Upgrade, Arc<Peer>)>,
+    ) -> Response<Body> {
+        let protocol = headers::upgrade(response.headers());
+        // It is sent in the version that the caller's connection speaks.
+        let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
+        headers::strip(response.headers_mut());
+        self.teller.pseudonym.sign(response.headers_mut(), version);
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return response.map(Either::Left);
+        }
+        let (Some(((caller, place), peer)), Some(protocol)) = (upgrade, protocol) else {
+            return reply::line(StatusCode::BAD_GATEWAY, "the upstream switches unasked");
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        headers::agree(response.headers_mut(), protocol);
+        peer.becomes(Tunnel { caller, upstream, idle: self.upgrade_idle, place });
+        response.map(Either::Left)
     }
 }
+
+const UNFORWARDABLE: &str = "that path cannot be forwarded";
 
 // ===== impl Upstream =====
 
 /// Where the upstream is.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    authority: String,
+    authority: Authority,
     /// What comes before the path of every request; no slash at its end.
     prefix: String,
 }
@@ -111,15 +240,25 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Host and port.
     pub(crate) fn authority(&self) -> &str {
-        &self.authority
+        self.authority.as_str()
+    }
+
+    /// Its URL without a path.
+    pub(crate) fn root(&self) -> Uri {
+        self.at(PathAndQuery::from_static("/")).unwrap_or_default()
+    }
+
+    /// The authority as a header.
+    pub(crate) fn host(&self) -> HeaderValue {
+        // An authority has no character that a header may not have.
+        HeaderValue::from_str(self.authority()).unwrap_or(HeaderValue::from_static(""))
     }
 
     /// Looks whether anybody listens there.
     pub(crate) async fn connect(&self) -> Result<(), String> {
-        let has_port =
-            self.authority.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok());
-        let address =
-            if has_port { self.authority.clone() } else { format!("{}:80", self.authority) };
+        let authority = &self.authority;
+        let port = authority.port_u16().unwrap_or(80);
+        let address = (authority.host().trim_matches(['[', ']']), port);
         match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(why)) => Err(why.to_string()),
@@ -129,9 +268,22 @@ impl Upstream {
 
     /// The place of `uri` there. Its host, if it has one, is ours and of no interest.
     pub(crate) fn join(&self, uri: &Uri) -> Option<Uri> {
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let builder = Uri::builder().scheme("http").authority(self.authority.as_str());
-        builder.path_and_query(format!("{}{path}", self.prefix)).build().ok()
+        let path = uri.path_and_query();
+        if let Some(path) = path
+            && (self.prefix.is_empty() || path == "*")
+        {
+            return self.at(path.clone()); // an asterisk is the whole server
+        }
+        let path = path.map_or("/", |path| path.as_str());
+        self.at(format!("{}{path}", self.prefix).parse().ok()?)
+    }
+
+    fn at(&self, path: PathAndQuery) -> Option<Uri> {
+        let mut parts = Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).ok()
     }
 }
 
@@ -150,13 +302,18 @@ impl FromStr for Upstream {
             return Err("neither a user nor a query can be forwarded".to_owned());
         }
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self { authority: authority.to_string(), prefix })
+        Ok(Self { authority: authority.clone(), prefix })
     }
 }
 
 impl From<SocketAddr> for Upstream {
     fn from(address: SocketAddr) -> Self {
-        Self { authority: address.to_string(), prefix: String::new() }
+        // The address of a socket is an authority.
+        let authority = Authority::from_maybe_shared(address.to_string());
+        Self {
+            authority: authority.unwrap_or(Authority::from_static("localhost")),
+            prefix: String::new(),
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use hyper_util::client::legacy;
 use seawall::grpc::Trailers;
 use seawall::http::Render;
 use seawall::{Error, Reason, Rejected};
+use tower::BoxError;
 
 use crate::client::Broken;
 use crate::stack::{Answer, Failure};
@@ -24,6 +24,25 @@ pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-statu
 /// A line of plain text.
 pub(crate) fn line(status: StatusCode, text: &str) -> Response<Body> {
     text_of_type("text/plain; charset=utf-8", status, format!("{text}\n"))
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Either::Right(Full::default()));
+    *response.status_mut() = status;
+    response
+}
+
+/// A request that was here before.
+pub(crate) fn to_loop() -> Response<Body> {
+    let text = "the request was here before: the upstream leads back here";
+    of_ours(StatusCode::LOOP_DETECTED, "proxy_loop_detected", text)
+}
+
+/// Somebody asks to speak another protocol, and too many do so already.
+pub(crate) fn to_too_many_upgrades() -> Response<Body> {
+    let text = "there are too many upgraded connections already";
+    of_ours(StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached", text)
 }
 
 /// A text of some type.
@@ -40,7 +59,12 @@ pub(crate) fn to_failure(failure: &Failure, explained: bool) -> Response<Body> {
     match failure {
         Error::Rejected(rejected) => to_rejection(rejected, explained),
         Error::Inner(Broken::Caller) => line(StatusCode::BAD_REQUEST, &Broken::Caller.to_string()),
-        Error::Inner(Broken::Upstream(error)) => to_broken_call(error, explained),
+        Error::Inner(Broken::Connect(error)) => {
+            to_broken_call("cannot connect to the upstream", "connection_refused", error, explained)
+        }
+        Error::Inner(Broken::Upstream(error)) => {
+            to_broken_call("the upstream broke off", "connection_terminated", error, explained)
+        }
     }
 }
 
@@ -63,6 +87,12 @@ fn to_rejection(rejected: &Rejected, explained: bool) -> Response<Body> {
         Reason::TimedOut | Reason::DeadlineExceeded => {
             (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout", "there was no answer in time")
         }
+        Reason::RequestTimeout => {
+            (StatusCode::REQUEST_TIMEOUT, "http_request_error", "the request's body took too long")
+        }
+        Reason::RequestBroken => {
+            (StatusCode::BAD_REQUEST, "http_request_error", "the request's body broke off")
+        }
         Reason::Full => (refused, "connection_limit_reached", "there are too many calls already"),
         Reason::CircuitOpen => (refused, "destination_unavailable", "the circuit is open"),
         _ => (refused, "destination_unavailable", "the upstream is not available"),
@@ -78,13 +108,8 @@ fn to_rejection(rejected: &Rejected, explained: bool) -> Response<Body> {
 }
 
 /// The upstream was asked, or was to be, and the connection failed.
-fn to_broken_call(error: &legacy::Error, explained: bool) -> Response<Body> {
-    let (what, name) = if error.is_connect() {
-        ("cannot connect to the upstream", "connection_refused")
-    } else {
-        ("the upstream broke off", "connection_terminated")
-    };
-    let why = if explained { format!(": {}", root_cause(error)) } else { String::new() };
+fn to_broken_call(what: &str, name: &str, error: &BoxError, explained: bool) -> Response<Body> {
+    let why = if explained { format!(": {}", root_cause(&**error)) } else { String::new() };
     of_ours(StatusCode::BAD_GATEWAY, name, &format!("{what}{why}"))
 }
 

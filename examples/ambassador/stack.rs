@@ -19,7 +19,6 @@
 
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::header::HeaderName;
 use hyper::{Request, Response};
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
@@ -27,8 +26,8 @@ use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer};
 use seawall::grpc::{GrpcClassifier, PREVIOUS_ATTEMPTS, StatusInTrailers, at_trailers};
 use seawall::health::{Criticality, HealthHandle, HealthRegistry, Probe};
 use seawall::http::{
-    EdgeLayer, HttpClassifier, InExtensions, OverHttp2, ReadDeadlineLayer, Replay, SettleBody,
-    TimeoutHeader, WriteAttemptLayer,
+    EdgeLayer, HttpClassifier, InExtensions, OverHttp2, REPLAY_CAP, ReadDeadlineLayer,
+    RecordBodyLayer, Replay, SettleBody, TimeoutHeader, WriteAttemptLayer,
 };
 use seawall::retry::{Backoff, RetryHandle, RetryLayer};
 use seawall::timeout::TimeoutLayer;
@@ -36,22 +35,23 @@ use seawall::{Classify, ConfigErrors, Error, Observe, Outcome, State, Status, Ve
 use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
 
-use crate::body::{Copies, Outgoing};
+use crate::body::{Asked, Copies};
 use crate::check::{self, Check};
-use crate::client::{self, Broken, is_grpc};
+use crate::client::{Arrival, Broken, Client, is_grpc};
 
 /// Why a call has no answer of the upstream: a layer ended it, or the client failed.
 pub(crate) type Failure = Error<Broken>;
 
 /// The body of an answer when it leaves the stack.
-pub(crate) type Answer = SettleBody<Incoming, StatusInTrailers>;
+pub(crate) type Answer = SettleBody<Arrival, StatusInTrailers>;
 
 /// Attempts per call. Four, because half a percent of the callers of an upstream that fails every
 /// fourth time should notice, and not one and a half; the budget sees to it that this stays rare.
 const ATTEMPTS: u32 = 4;
 
-/// Calls that may wait for a place: enough for the bursts of a good day, and too few to keep a slow
-/// upstream busy with callers who are about to give up.
+/// Calls that may wait for a place, at least; as many as there are places, if these are more: enough for
+/// the bursts of a good day, and too few to keep a slow upstream busy with callers who are about to give
+/// up.
 const QUEUE: u32 = 16;
 
 /// What a user decides about the layers.
@@ -97,7 +97,7 @@ impl Manners {
 
 /// What the proxy asks of a stack.
 pub(crate) trait Stack:
-    Service<Request<Outgoing>, Response = Response<Answer>, Error = Failure, Future: Send>
+    Service<Request<Asked>, Response = Response<Answer>, Error = Failure, Future: Send>
     + Clone
     + Send
     + Sync
@@ -106,7 +106,7 @@ pub(crate) trait Stack:
 }
 
 impl<S> Stack for S where
-    S: Service<Request<Outgoing>, Response = Response<Answer>, Error = Failure, Future: Send>
+    S: Service<Request<Asked>, Response = Response<Answer>, Error = Failure, Future: Send>
         + Clone
         + Send
         + Sync
@@ -144,12 +144,13 @@ pub(crate) fn build(
         .build()?;
     let bulkhead = BulkheadLayer::builder(name)
         .limit(limit)
-        .queue(QUEUE)
+        .queue(QUEUE.max(limit))
         .max_wait(timeout / 4) // who is turned away has most of the time left to go elsewhere
         .carry(InExtensions)
         .build()?;
     let attempt = TimeoutLayer::builder(name).limit(timeout).carry(InExtensions).build()?;
 
+    let client = Client::of(&check.upstream, manners.http2);
     let health = check::start(name, check, observer)?;
     check::steer(&health, &breaker.handle());
 
@@ -160,6 +161,7 @@ pub(crate) fn build(
         health,
     };
     let stack = ServiceBuilder::new()
+        .layer(RecordBodyLayer::new(REPLAY_CAP)) // tells the timeouts whether the caller is still sending, too
         .layer(manners.edge(deadline)?)
         .layer(whole)
         .layer(retry)
@@ -172,7 +174,7 @@ pub(crate) fn build(
             request
         })
         .layer(option_layer(manners.tell_attempts.map(WriteAttemptLayer::new)))
-        .service(client::client(manners.http2));
+        .service(client);
     Ok((seawall::check(stack), gauges))
 }
 
@@ -233,6 +235,7 @@ impl<B> Classify<Response<B>, Failure> for Meaning {
     fn classify(&self, result: Result<&Response<B>, &Failure>) -> Verdict {
         match result {
             Err(Error::Inner(Broken::Caller)) => Outcome::IGNORE.into(),
+            Err(Error::Inner(Broken::Connect(_))) => Outcome::TRANSIENT.unsent().into(),
             Ok(response) if is_grpc(response.headers()) => GrpcClassifier.classify(result),
             // Over HTTP/2 the upstream may promise that it did nothing yet.
             result => OverHttp2(HttpClassifier).classify(result),

@@ -193,13 +193,38 @@ fn said(message: &[u8]) -> Result<Said, String> {
 
 /// The code, and what the server has to say to it.
 fn refusal(code: Code, headers: &HeaderMap) -> String {
-    let message = headers.get("grpc-message").and_then(|message| message.to_str().ok());
-    let message: String = message.unwrap_or_default().chars().take(MESSAGE).collect();
+    let message = headers.get("grpc-message").map(|message| decoded(message.as_bytes()));
+    let message = message.unwrap_or_default();
     if message.is_empty() {
         format!("answered with grpc-status {code}")
     } else {
         format!("answered with grpc-status {code}: {message}")
     }
+}
+
+/// The beginning of a `grpc-message`, which is percent-encoded UTF-8. What is no such encoding stands for
+/// itself (gRPC over HTTP/2, "Status-Message"). Nothing in it may look like a line of ours in a log.
+fn decoded(message: &[u8]) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = message;
+    // A character takes up to four bytes.
+    while let Some((&first, after)) = rest.split_first()
+        && bytes.len() < 4 * MESSAGE
+    {
+        let hex = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        match (first, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high << 4 | low) as u8);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    let message = String::from_utf8_lossy(&bytes);
+    message.chars().take(MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn request(path: &'static str, message: &Bytes) -> Request<Full<Bytes>> {

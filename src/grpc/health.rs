@@ -30,7 +30,8 @@ pub const WATCHERS: usize = 1_000;
 ///
 /// The empty name stands for the whole: its readiness. So do the [names](Self::also) of your
 /// services; any other name is that of a check in the registry. What is up or degraded is `SERVING`,
-/// what is down `NOT_SERVING`; a name that nobody knows is `NOT_FOUND` to `Check`, and
+/// what is down or not known yet `NOT_SERVING`, and so is everything while the registry
+/// [drains](HealthRegistry::drain); a name that nobody knows is `NOT_FOUND` to `Check`, and
 /// `SERVICE_UNKNOWN` to `Watch` until it is added.
 ///
 /// In tonic it goes beside the generated services:
@@ -88,6 +89,7 @@ impl HealthService {
     /// From now on nothing is serving: who watches is told so and sent away, which would otherwise
     /// keep a server from shutting down. Returns when all watchers are gone; one that reads nothing
     /// stays until its connection ends, so bound the wait. There is no way back.
+    /// [`HealthRegistry::drain`] does the same, and everything else that the registry answers for.
     pub async fn drain(&self) {
         self.draining.send_replace(true);
         self.draining.closed().await;
@@ -99,8 +101,12 @@ impl HealthService {
         } else {
             self.registry.check(name)?
         };
-        let down = status == Status::Down || *self.draining.borrow();
-        Some(if down { Serving::NOT_SERVING } else { Serving::SERVING })
+        let well = matches!(status, Status::Up | Status::Degraded) && !self.is_draining();
+        Some(if well { Serving::SERVING } else { Serving::NOT_SERVING })
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.draining.borrow() || self.registry.is_draining()
     }
 
     fn is_whole(&self, name: &str) -> bool {
@@ -131,7 +137,7 @@ impl HealthService {
         } else {
             Changes::Check(self.registry.watch_check(&*name))
         };
-        let draining = self.draining.subscribe();
+        let draining = [self.draining.subscribe(), self.registry.draining()];
         let service = self.clone();
         let watcher = Watcher { service, name, changes, draining, told: None, _place: place };
         streaming(stream::unfold(Some(watcher), |watcher| async { watcher?.next().await }))
@@ -199,7 +205,8 @@ struct Watcher {
     service: HealthService,
     name: String,
     changes: Changes,
-    draining: watch::Receiver<bool>,
+    /// That of the service, and that of the registry.
+    draining: [watch::Receiver<bool>; 2],
     told: Option<Serving>,
     _place: OwnedSemaphorePermit,
 }
@@ -215,7 +222,7 @@ impl Watcher {
     async fn next(mut self) -> Option<(Frame<Bytes>, Option<Self>)> {
         loop {
             // Before the look, so that what changes after it is seen.
-            let draining = *self.draining.borrow_and_update();
+            let draining = self.draining.iter_mut().any(|draining| *draining.borrow_and_update());
             let now = self.service.serving(&self.name).unwrap_or(Serving::SERVICE_UNKNOWN);
             if self.told.replace(now) != Some(now) {
                 return Some((Frame::data(proto::reply(now)), Some(self)));
@@ -232,7 +239,9 @@ impl Watcher {
             Changes::Whole(watch) => Either::Left(watch.changed()),
             Changes::Check(watch) => Either::Right(watch.changed()),
         };
-        select(pin!(changed), pin!(self.draining.changed())).await;
+        let [of_service, of_registry] = &mut self.draining;
+        let (service, registry) = (pin!(of_service.changed()), pin!(of_registry.changed()));
+        select(pin!(changed), select(service, registry)).await;
     }
 }
 

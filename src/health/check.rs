@@ -1,16 +1,14 @@
 //! The background task that checks, again and again.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 
 use futures::FutureExt;
-use tokio::time::{sleep, timeout};
+use futures::future::{Either, select};
 
+use super::checker::Shift;
 use super::policy::{Checked, Policy};
-use crate::parts::spread;
-use crate::shell::gate::Gate;
 use crate::time;
 
 /// A check: makes a future that says whether all is well, or what is not.
@@ -19,24 +17,37 @@ pub(super) type Checking = Pin<Box<dyn Future<Output = Result<(), String>> + Sen
 
 /// Checks at once, and then after each interval, one check at a time, for as long as the policy
 /// lives. Holds it only between checks.
-pub(super) async fn run(policy: Weak<Gate<Policy>>, check: Check) {
+pub(super) async fn run(shift: Shift, check: Check) {
     loop {
-        let Some(limit) = policy.upgrade().map(|policy| policy.law().timeout) else { return };
         let began = time::now();
         // The closure is called and the check given up inside, so that a panic in either counts too.
-        let checking = async { timeout(Duration::from_nanos(limit), check()).await };
+        let checking = async {
+            let limit =
+                shift.wait(began, |policy, passed| policy.law().timeout.saturating_sub(passed));
+            match select(check(), pin!(limit)).await {
+                Either::Left((said, _)) => Some(said.map_err(|error| (Checked::Bad, error))),
+                Either::Right((late, _)) => {
+                    late.map(|()| Err((Checked::TimedOut, "the check timed out".to_owned())))
+                }
+            }
+        };
         let (how, error) = match AssertUnwindSafe(checking).catch_unwind().await {
-            Ok(Ok(Ok(()))) => (Checked::Good, None),
-            Ok(Ok(Err(error))) => (Checked::Bad, Some(error)),
-            Ok(Err(_)) => (Checked::TimedOut, Some("the check timed out".to_owned())),
+            Ok(None) => return,
+            Ok(Some(Ok(()))) => (Checked::Good, None),
+            Ok(Some(Err((how, error)))) => (how, Some(error)),
             Err(_) => (Checked::Panicked, Some("the check panicked".to_owned())),
         };
-        let pause = {
-            let Some(policy) = policy.upgrade() else { return };
-            policy.checked(how, time::now().saturating_duration_since(began), error);
-            let (least, most) = policy.law().interval;
-            Duration::from_nanos(least + spread(most - least, fastrand::u64(..)))
+        let ended = time::now();
+        {
+            let Some(policy) = shift.policy() else { return };
+            policy.checked(how, ended.saturating_duration_since(began), error);
+        }
+        let (draw, mut turned) = (fastrand::u64(..), false);
+        let pause = |policy: &Policy, passed| {
+            policy.pause(draw, passed, std::mem::replace(&mut turned, true))
         };
-        sleep(pause).await;
+        if shift.wait(ended, pause).await.is_none() {
+            return;
+        }
     }
 }

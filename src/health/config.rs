@@ -32,23 +32,37 @@ use crate::event::Status;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// From the end of one check to the beginning of the next.
+    /// From the end of one check to the beginning of the next: longer than zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub interval: Duration,
-    /// The interval is spread evenly over so much of itself to both sides: 0 to 1.
+    /// The same while it is down, and until the first good check: longer than zero. `None`: as
+    /// [`interval`](Self::interval). (What `downinter` is to `HAProxy`.)
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub down_interval: Option<Duration>,
+    /// Both intervals are spread evenly over so much of themselves to both sides: 0 to 1.
     pub jitter: f64,
-    /// A check that takes longer has failed.
+    /// A check that takes longer has failed: longer than zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub timeout: Duration,
-    /// It is up again after so many good checks in a row.
+    /// It is up again after so many good checks in a row: 1 to 10,000.
     pub rise: u32,
-    /// It is down after so many bad checks in a row.
+    /// At the start it is up after so many good checks in a row, until it has been up or down by what
+    /// the checks say: 1 to 10,000. (Kubernetes and `HAProxy` take one for enough.)
+    pub initial_rise: u32,
+    /// It is down after so many bad checks in a row: 1 to 10,000.
     pub fall: u32,
-    /// What it is taken for until it is known.
+    /// What calls take it for until it is known: up or down. A
+    /// [registry](super::HealthRegistry) waits for a good check whatever this says.
     pub initial: Status,
-    /// While it is down, one call in so many is let through all the same. Zero: none.
+    /// While it is down, one call in so many is let through all the same, from 1. Zero: none. Where there
+    /// is no check, zero is refused if it was written, and is [10](LET_THROUGH) if it was not.
     pub let_through: u32,
-    /// Whether the outcomes of live calls count like checks.
+    /// While it is down a call is also let through when none was for so long: longer than zero. It takes
+    /// [`let_through`](Self::let_through) to let any through. With few calls it would otherwise
+    /// take hours to find that all is well again.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub probe_interval: Duration,
+    /// Whether the outcomes of live calls count like checks. Where there is no check they always do.
     pub learn: bool,
 }
 
@@ -60,19 +74,28 @@ pub const JITTER: f64 = 0.1;
 pub const TIMEOUT: Duration = Duration::from_secs(1);
 /// Default [`Config::rise`].
 pub const RISE: u32 = 2;
+/// Default [`Config::initial_rise`].
+pub const INITIAL_RISE: u32 = 1;
 /// Default [`Config::fall`].
 pub const FALL: u32 = 3;
+/// Default [`Config::let_through`] where there is no check.
+pub const LET_THROUGH: u32 = 10;
+/// Default [`Config::probe_interval`].
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             interval: INTERVAL,
+            down_interval: None,
             jitter: JITTER,
             timeout: TIMEOUT,
             rise: RISE,
+            initial_rise: INITIAL_RISE,
             fall: FALL,
             initial: Status::Up,
             let_through: 0,
+            probe_interval: PROBE_INTERVAL,
             learn: false,
         }
     }

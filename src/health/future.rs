@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use pin_project::pin_project;
 use tower::Service;
 
-use super::policy::Flight;
+use super::flight::{Flight, Risk};
 use crate::classify::{Classify, Verdict};
 use crate::error::{CallError, Rejected};
 use crate::outcome::Health;
@@ -58,7 +58,9 @@ where
             if !flight.0.begin(|| this.attempt.as_ref().waits()) {
                 return turn_away(this.stage, this.attempt);
             }
+            let risk = Risk::of(flight);
             let Poll::Ready(result) = this.attempt.as_mut().poll(cx) else {
+                risk.over();
                 if !this.attempt.as_mut().park(&flight.0, cx.waker()) {
                     return turn_away(this.stage, this.attempt);
                 }
@@ -68,9 +70,8 @@ where
                 Verdict::Now(outcome) => outcome.health,
                 Verdict::AtEnd => Health::Silent, // its end is not seen here
             };
-            if let Some(lane) = flight.0.end() {
-                lane.note_end(health);
-            }
+            risk.over();
+            flight.end(health);
             *this.stage = Stage::Over;
             return Poll::Ready(result);
         }

@@ -1,11 +1,12 @@
 //! Seeing a health check from outside.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::checker::tend;
 use super::config::Config;
 use super::machine::Law;
 use super::policy::{Latest, Policy};
@@ -30,7 +31,19 @@ impl HealthHandle {
 
     /// Up or down.
     pub fn status(&self) -> Status {
+        tend(&self.gate);
         self.gate.status()
+    }
+
+    /// The status in the reports of a registry: unknown before the first good check, and when the
+    /// last word has expired.
+    pub(super) fn reported(&self) -> Status {
+        self.gate.reported()
+    }
+
+    /// Sees to it that somebody checks.
+    pub(super) fn tend(&self) {
+        tend(&self.gate);
     }
 
     /// How long it has been so.
@@ -41,6 +54,7 @@ impl HealthHandle {
 
     /// What the last check found wrong; `None` if it was good.
     pub fn last_error(&self) -> Option<Arc<str>> {
+        tend(&self.gate);
         self.gate.last_error()
     }
 
@@ -49,21 +63,26 @@ impl HealthHandle {
         self.gate.config()
     }
 
-    /// Reloads the settings, from the next check on.
+    /// Reloads the settings. They count from now on: also a pause or a check under way ends when they
+    /// say so.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        let law = Law::from_config(&config, self.gate.is_checked())
+        let law = Law::from_config(&config, self.gate.checker.exists())
             .map_err(|wrong| wrong.of_policy(self.source()))?;
         self.gate.reload(law, config);
+        tend(&self.gate);
         Ok(())
     }
 
     /// Watches the status.
     pub fn watch(&self) -> Watch {
-        Watch { latest: self.gate.subscribe() }
+        let latest = self.gate.subscribe();
+        let seen = latest.borrow().number;
+        tend(&self.gate);
+        Watch { latest, seen, gate: Arc::downgrade(&self.gate) }
     }
 }
 
@@ -114,11 +133,15 @@ impl fmt::Debug for HealthHandle {
 #[derive(Clone)]
 pub struct Watch {
     latest: watch::Receiver<Latest>,
+    /// The number of the change that was seen last.
+    seen: u32,
+    gate: Weak<Gate<Policy>>,
 }
 
 impl Watch {
     /// The status at this moment.
     pub fn status(&self) -> Status {
+        self.tend();
         self.latest.borrow().status
     }
 
@@ -127,8 +150,21 @@ impl Watch {
     ///
     /// Cancel safe: a change that happens while nobody waits is seen by the next call.
     pub async fn changed(&mut self) -> Option<Status> {
-        self.latest.changed().await.ok()?;
-        Some(self.latest.borrow_and_update().status)
+        loop {
+            // Whoever waits is also woken when the checks lost their runtime, to lend them this one.
+            self.tend();
+            let latest = *self.latest.borrow_and_update();
+            if std::mem::replace(&mut self.seen, latest.number) != latest.number {
+                return Some(latest.status);
+            }
+            self.latest.changed().await.ok()?;
+        }
+    }
+
+    fn tend(&self) {
+        if let Some(gate) = self.gate.upgrade() {
+            tend(&gate);
+        }
     }
 
     /// Calls `follower` with the status now and after each change, until the check ends.
@@ -157,7 +193,9 @@ impl Watch {
     /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
     /// ```
     pub async fn follow(mut self, mut follower: impl FnMut(Status)) {
-        let mut status = Some(self.latest.borrow_and_update().status);
+        let latest = *self.latest.borrow_and_update();
+        self.seen = latest.number;
+        let mut status = Some(latest.status);
         while let Some(now) = status {
             follower(now);
             status = self.changed().await;

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::Stream;
-use tokio::runtime::Handle;
 use tower::{Layer, Service, ServiceExt};
 
-use super::check::{self, Check, Checking};
-use super::config::Config;
+use super::check::Checking;
+use super::checker::{Known, tend};
+use super::config::{Config, LET_THROUGH};
 use super::handle::HealthHandle;
-use super::listen::{self, Listen, Listening, Told};
+use super::listen::{Listening, Told};
 use super::machine::Law;
 use super::policy::Policy;
 use super::service::Health;
 use crate::classify::{Classifier, Classify, Of};
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::{ConfigErrors, Written};
 use crate::error::CallError;
 use crate::event::{Observe, Observers, Status};
 use crate::outcome::Outcome;
@@ -42,10 +42,38 @@ impl HealthLayer {
     /// its [default](super#defaults) and one call in ten let through while it is down. For active
     /// checks, [build](Self::builder) one with a [check](Builder::check).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let config = Config { learn: true, let_through: 10, ..Config::default() };
-        let law = Law::of(&config);
-        let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, config)));
+        let config = Config { learn: true, let_through: LET_THROUGH, ..Config::default() };
+        Self::unchecked(Source::new(LAYER, name), Law::of(&config, false), config)
+    }
+
+    /// A health that learns from live calls alone, with these settings, for instance from a configuration
+    /// file. For active checks, hand them to a [builder](Builder::config).
+    ///
+    /// Without a check it learns from live calls whatever [`Config::learn`] says, and where
+    /// [`Config::let_through`] is left at zero it lets one call in [ten](LET_THROUGH) through while it is
+    /// down.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings.
+    ///
+    /// ```
+    /// use seawall::health::{Config, HealthLayer};
+    ///
+    /// let config: Config = serde_json::from_str(r#"{ "fall": 5, "probe_interval": "2s" }"#)?;
+    /// let payments = HealthLayer::from_config("payments", config)?;
+    /// assert_eq!(payments.handle().config().fall, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_config(name: impl Into<Arc<str>>, config: Config) -> Result<Self, ConfigErrors> {
+        let source = Source::new(LAYER, name);
+        let law = Law::from_config(&config, false).map_err(|wrong| wrong.of_policy(&source))?;
+        Ok(Self::unchecked(source, law, config))
+    }
+
+    fn unchecked(source: Source, law: Law, config: Config) -> Self {
+        let reporter = Reporter::new(source, Observers::default());
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, config, None)));
         Self { gate, classify: Arc::new(Classifier::default()) }
     }
 
@@ -54,6 +82,7 @@ impl HealthLayer {
         Builder {
             name: name.into(),
             config: Config::default(),
+            written: Written::default(),
             classify: Classifier::default(),
             source: None,
             observers: Observers::default(),
@@ -64,6 +93,7 @@ impl HealthLayer {
 impl<C> HealthLayer<C> {
     /// Sees this health.
     pub fn handle(&self) -> HealthHandle {
+        tend(&self.gate);
         HealthHandle { gate: Arc::clone(&self.gate) }
     }
 
@@ -113,6 +143,7 @@ impl<S, C> Layer<S> for HealthLayer<C> {
     type Service = Health<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        tend(&self.gate);
         Health::new(inner, Arc::clone(&self.gate), Arc::clone(&self.classify))
     }
 }
@@ -137,16 +168,10 @@ impl<C> fmt::Debug for HealthLayer<C> {
 pub struct Builder<C = Classifier> {
     name: Arc<str>,
     config: Config,
+    written: Written,
     classify: C,
     source: Option<Known>,
     observers: Observers,
-}
-
-/// How it gets known whether the dependency is up.
-#[derive(Clone)]
-enum Known {
-    ByAsking(Check),
-    ByListening(Listen),
 }
 
 /// A setter for each setting of the same name.
@@ -156,6 +181,7 @@ macro_rules! setters {
             #[doc = concat!("Sets [`Config::", stringify!($setting), "`].")]
             pub fn $setting(mut self, $setting: $ty) -> Self {
                 self.config.$setting = $setting;
+                self.written.add(stringify!($setting));
                 self
             }
         )*
@@ -168,15 +194,24 @@ impl<C> Builder<C> {
         jitter: f64,
         timeout: Duration,
         rise: u32,
+        initial_rise: u32,
         fall: u32,
         initial: Status,
         let_through: u32,
+        probe_interval: Duration,
         learn: bool,
+    }
+
+    /// Sets [`Config::down_interval`].
+    pub fn down_interval(mut self, down_interval: impl Into<Option<Duration>>) -> Self {
+        self.config.down_interval = down_interval.into();
+        self
     }
 
     /// Sets all settings at once.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self.written = Written::default();
         self
     }
 
@@ -253,39 +288,28 @@ impl<C> Builder<C> {
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2> {
-        let Self { name, config, classify, source, observers } = self;
-        Builder { name, config, classify: change(classify), source, observers }
+        let Self { name, config, written, classify, source, observers } = self;
+        Builder { name, config, written, classify: change(classify), source, observers }
     }
 
-    /// Builds the layer, and starts the checks on the tokio runtime of the caller.
+    /// Builds the layer, and begins to check on the tokio runtime of the caller. Outside a runtime it
+    /// begins where the layer, a service or a handle of it is first used inside one.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the settings; a check that is built outside a runtime; no check
-    /// and nothing to [learn](Config::learn) from either, or nothing to learn from
-    /// [while down](Config::let_through).
+    /// Everything that is wrong with the settings; no check and nothing to [learn](Config::learn) from
+    /// either, or [nothing to learn from](Config::let_through) while down.
     pub fn build(self) -> Result<HealthLayer<C>, ConfigErrors> {
-        let mut problems = Law::problems(&self.config, self.source.is_some());
-        let runtime = self.source.as_ref().and_then(|_| {
-            let missing = |error| {
-                let accepted = "to be built inside a tokio runtime, which runs the checks";
-                problems.push(ConfigError::new("check", error, accepted));
-            };
-            Handle::try_current().map_err(missing).ok()
-        });
-        let source = Source::new(LAYER, self.name);
-        ConfigErrors::none_of(problems).map_err(|wrong| wrong.of_policy(&source))?;
-        let law = Law::of(&self.config);
-        let reporter = Reporter::new(source, self.observers);
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.config)));
-        if let (Some(runtime), Some(known)) = (runtime, self.source) {
-            let weak = Arc::downgrade(&gate);
-            let task = match known {
-                Known::ByAsking(check) => runtime.spawn(check::run(weak, check)),
-                Known::ByListening(listen) => runtime.spawn(listen::run(weak, listen)),
-            };
-            gate.own(task.abort_handle());
+        let (config, mut written, checked) = (self.config, self.written, self.source.is_some());
+        if !checked {
+            written.add("learn"); // without a check it is said, not guessed
         }
+        let source = Source::new(LAYER, self.name);
+        let law = Law::from_written(&config, checked, &written)
+            .map_err(|wrong| wrong.of_policy(&source))?;
+        let reporter = Reporter::new(source, self.observers);
+        let gate = Arc::new(Gate::new(Policy::new(reporter, law, config, self.source)));
+        tend(&gate);
         Ok(HealthLayer { gate, classify: Arc::new(self.classify) })
     }
 }

@@ -1,17 +1,18 @@
 //! The background task that is told, instead of asking.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::{Either, select};
 use futures::stream::{Stream, StreamExt};
-use tokio::time::{sleep, timeout};
+use tokio::time::Instant;
 
+use super::checker::Shift;
 use super::policy::{Checked, Policy};
 use crate::parts::backoff::{Curve, Shape};
-use crate::shell::gate::Gate;
 use crate::time;
 
 /// The least that passes between two streams, before jitter. It doubles while streams are short, up
@@ -36,52 +37,67 @@ pub(super) type Listening = Pin<Box<dyn Stream<Item = Told> + Send>>;
 
 /// Listens to one stream after the other, for as long as the policy lives. Holds it only while it
 /// writes down what it heard.
-pub(super) async fn run(policy: Weak<Gate<Policy>>, listen: Listen) {
+pub(super) async fn run(shift: Shift, listen: Listen) {
     let mut short = 0;
     loop {
-        let Some(law) = policy.upgrade().map(|policy| policy.law()) else { return };
         let began = time::now();
-        let hearing = AssertUnwindSafe(hear(&policy, &listen, law.timeout));
+        let hearing = AssertUnwindSafe(hear(&shift, &listen, began));
         let lost = match hearing.catch_unwind().await {
             Ok(lost) => lost,
             Err(_) => Some((Checked::Panicked, "the check panicked".to_owned())),
         };
-        let took = time::now().saturating_duration_since(began);
-        let pause = {
-            let Some(policy) = policy.upgrade() else { return };
+        let ended = time::now();
+        {
+            let Some(policy) = shift.policy() else { return };
             if let Some((how, why)) = lost {
                 policy.lost(how, why);
             }
-            let cap = policy.law().interval.1;
             // One that ends as soon as it is there must not be made without end, whatever it says.
-            short = if time::nanos(took) < cap { short + 1 } else { 1 };
+            let took = time::nanos(ended.saturating_duration_since(began));
+            short = if took < policy.interval().1 { short + 1 } else { 1 };
+        }
+        let draw = fastrand::u64(..);
+        let pause = |policy: &Policy, passed: u64| {
+            let cap = policy.interval().1;
             let curve = Curve { base: time::nanos(PAUSE), factor: 2, cap, shape: Shape::Equal };
-            Duration::from_nanos(curve.wait(short, 0, fastrand::u64(..)))
+            curve.wait(short, 0, draw).saturating_sub(passed)
         };
-        sleep(pause).await;
+        if shift.wait(ended, pause).await.is_none() {
+            return;
+        }
     }
 }
 
 /// Listens to one stream to its end; returns what was wrong with it, if anything was.
-async fn hear(
-    policy: &Weak<Gate<Policy>>,
-    listen: &Listen,
-    limit: u64,
-) -> Option<(Checked, String)> {
+async fn hear(shift: &Shift, listen: &Listen, began: Instant) -> Option<(Checked, String)> {
     let mut stream = listen();
     // The first word is due at once; from then on silence means that nothing has changed.
-    let Ok(mut told) = timeout(Duration::from_nanos(limit), stream.next()).await else {
-        return Some((Checked::TimedOut, "the check timed out".to_owned()));
+    let due = shift.wait(began, |policy, passed| policy.law().timeout.saturating_sub(passed));
+    let mut told = match select(stream.next(), pin!(due)).await {
+        Either::Left((told, _)) => told,
+        Either::Right((late, _)) => {
+            return late.map(|()| (Checked::TimedOut, "the check timed out".to_owned()));
+        }
     };
     while let Some(word) = told {
-        let policy = policy.upgrade()?;
+        let policy = shift.policy()?;
         match word {
             Told::Up => policy.told(None),
             Told::Down(why) => policy.told(Some(why)),
             Told::Lost(why) => return Some((Checked::Bad, why)),
         }
         drop(policy);
-        told = stream.next().await;
+        told = loop {
+            let heard = time::now();
+            // Who listens says now and then that it does.
+            let sign =
+                shift.wait(heard, |policy, passed| policy.interval().1.saturating_sub(passed));
+            match select(stream.next(), pin!(sign)).await {
+                Either::Left((told, _)) => break told,
+                Either::Right((sign, _)) => sign?,
+            }
+            shift.policy()?.still_holds();
+        };
     }
     None
 }

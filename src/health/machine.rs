@@ -1,7 +1,9 @@
 //! The law of a health check: when it is up, and when it is down.
 
-use super::config::Config;
-use crate::config::{ConfigError, ConfigErrors};
+use std::time::Duration;
+
+use super::config::{Config, LET_THROUGH};
+use crate::config::{ConfigError, ConfigErrors, Written};
 use crate::event::Status;
 use crate::time::nanos;
 
@@ -9,11 +11,16 @@ use crate::time::nanos;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Law {
     pub(crate) rise: u32,
+    pub(crate) initial_rise: u32,
     pub(crate) fall: u32,
     pub(crate) let_through: u32,
+    /// Nanoseconds.
+    pub(crate) probe_interval: u64,
     pub(crate) learn: bool,
     /// Nanoseconds, least and most.
     pub(crate) interval: (u64, u64),
+    /// The same while down.
+    pub(crate) down_interval: (u64, u64),
     /// Nanoseconds.
     pub(crate) timeout: u64,
 }
@@ -25,13 +32,27 @@ pub(crate) struct Law {
 ///   │ Up │                           │ Down │
 ///   └────┘ ◀─ `rise` good in a row ─ └──────┘
 /// ```
+///
+/// At the start `initial_rise` good ones are enough. The start is over with the first good check while
+/// up and with the first change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Health {
     up: bool,
+    start: Start,
     /// Checks in a row that spoke against the status.
     against: u16,
     /// Changes so far.
     pub(crate) changes: u32,
+}
+
+/// What is known since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Start {
+    /// Nothing.
+    Unheard,
+    /// Too little to say that it is up.
+    Heard,
+    Over,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,7 +63,8 @@ pub(crate) enum Input {
 
 impl Health {
     pub(crate) const fn new(initial: Status) -> Self {
-        Self { up: !matches!(initial, Status::Down), against: 0, changes: 0 }
+        let up = !matches!(initial, Status::Down);
+        Self { up, start: Start::Unheard, against: 0, changes: 0 }
     }
 
     pub(crate) const fn status(self) -> Status {
@@ -51,46 +73,97 @@ impl Health {
 
     /// The one door. Returns the new status, if it changed.
     pub(crate) fn step(&mut self, law: &Law, input: Input) -> Option<Status> {
+        let limit = match (self.up, self.start) {
+            (true, _) => law.fall,
+            (false, Start::Over) => law.rise,
+            (false, _) => law.initial_rise,
+        };
+        self.start = self.start.max(Start::Heard);
         let speaks_against = (input == Input::Bad) == self.up;
         if !speaks_against {
+            if self.up {
+                self.start = Start::Over;
+            }
             self.against = 0;
             return None;
         }
         self.against = self.against.saturating_add(1);
-        let limit = if self.up { law.fall } else { law.rise };
         if u32::from(self.against) < limit {
             return None;
         }
+        self.start = Start::Over;
+        Some(self.flip())
+    }
+
+    /// What it is taken for until it is known was turned.
+    pub(crate) fn take_initial(&mut self, initial: Status) -> Option<Status> {
+        (self.start != Start::Over && self.status() != initial).then(|| self.flip())
+    }
+
+    fn flip(&mut self) -> Status {
         self.up = !self.up;
         self.against = 0;
         self.changes = self.changes.wrapping_add(1);
-        Some(self.status())
+        self.status()
     }
 
-    /// Whether one more good call would change nothing.
-    pub(crate) const fn is_quiet(self) -> bool {
-        self.up && self.against == 0
+    /// Whether nothing that was heard says what it is: it is up, or down, only by its initial status.
+    pub(crate) const fn is_unknown(self) -> bool {
+        match self.start {
+            Start::Unheard => true,
+            Start::Heard => self.up,
+            Start::Over => false,
+        }
+    }
+
+    /// Whether it is up by what was heard.
+    pub(crate) const fn is_surely_up(self) -> bool {
+        self.up && matches!(self.start, Start::Over)
+    }
+
+    /// Whether one more good call would change nothing; asked after each, so without unpacking.
+    pub(crate) const fn is_quiet(word: u64) -> bool {
+        const CHANGES: u64 = !0 << 32;
+        const QUIET: u64 = Health { up: true, start: Start::Over, against: 0, changes: 0 }.pack();
+        word & !CHANGES == QUIET
     }
 
     pub(crate) const fn pack(self) -> u64 {
-        (self.changes as u64) << 32 | (self.against as u64) << 1 | self.up as u64
+        (self.changes as u64) << 32
+            | (self.start as u64) << 17
+            | (self.against as u64) << 1
+            | self.up as u64
     }
 
     pub(crate) const fn unpack(word: u64) -> Self {
-        Self { up: word & 1 == 1, against: (word >> 1) as u16, changes: (word >> 32) as u32 }
+        let start = match word >> 17 & 3 {
+            0 => Start::Unheard,
+            1 => Start::Heard,
+            _ => Start::Over,
+        };
+        let (against, changes) = ((word >> 1) as u16, (word >> 32) as u32);
+        Self { up: word & 1 == 1, start, against, changes }
     }
 }
 
 impl Law {
-    /// Everything that is wrong with the settings, or the law they make.
+    /// Everything that is wrong with the settings, or the law they make; `checked` says whether there
+    /// is a check, or live calls alone.
     pub(crate) fn from_config(config: &Config, checked: bool) -> Result<Self, ConfigErrors> {
-        ConfigErrors::none_of(Self::problems(config, checked))?;
-        Ok(Self::of(config))
+        Self::from_written(config, checked, &Written::default())
     }
 
-    /// Everything that is wrong with the settings; `checked` says whether there is a check, or live
-    /// calls alone.
-    pub(crate) fn problems(config: &Config, checked: bool) -> Vec<ConfigError> {
+    /// The same for settings of which some are known to have been written.
+    pub(crate) fn from_written(
+        config: &Config,
+        checked: bool,
+        written: &Written,
+    ) -> Result<Self, ConfigErrors> {
+        ConfigErrors::none_of(Self::problems(config, checked, written))?;
+        Ok(Self::of(config, checked))
+    }
+
+    fn problems(config: &Config, checked: bool, written: &Written) -> Vec<ConfigError> {
         let mut problems = Vec::new();
         let mut wrong = |field, value: &dyn std::fmt::Debug, accepted: &'static str| {
             problems.push(ConfigError::new(field, value, accepted));
@@ -98,45 +171,66 @@ impl Law {
         if config.interval.is_zero() {
             wrong("interval", &config.interval, "longer than zero");
         }
+        if config.down_interval == Some(Duration::ZERO) {
+            wrong("down_interval", &Duration::ZERO, "longer than zero");
+        }
         if !(0.0..=1.0).contains(&config.jitter) {
             wrong("jitter", &config.jitter, "0 to 1");
         }
         if config.timeout.is_zero() {
             wrong("timeout", &config.timeout, "longer than zero");
         }
-        for (field, value) in [("rise", config.rise), ("fall", config.fall)] {
+        let rises =
+            [("rise", config.rise), ("initial_rise", config.initial_rise), ("fall", config.fall)];
+        for (field, value) in rises {
             if !(1..=10_000).contains(&value) {
                 wrong(field, &value, "1 to 10000");
             }
         }
-        if config.initial == Status::Degraded {
+        if !matches!(config.initial, Status::Up | Status::Down) {
             wrong("initial", &config.initial, "up or down");
         }
-        if !checked && !config.learn {
+        if config.probe_interval.is_zero() {
+            wrong("probe_interval", &config.probe_interval, "longer than zero");
+        }
+        if !checked && !config.learn && written.has("learn") {
             wrong(
                 "learn",
                 &config.learn,
                 "true where there is no check: nothing would ever change",
             );
         }
-        if !checked && config.learn && config.let_through == 0 {
+        let lets_none = config.let_through == 0 && written.has("let_through");
+        if !checked && config.learn && lets_none {
             let accepted = "1 or more where there is no check: once down it would stay down";
             wrong("let_through", &config.let_through, accepted);
         }
         problems
     }
 
-    /// The law of settings with which nothing is wrong.
-    pub(crate) fn of(config: &Config) -> Self {
+    /// The law of settings with which nothing is wrong. Where live calls alone say how it is, they are
+    /// learnt from, and some are let through: settings that would leave it as it is for ever were not
+    /// written, or refused.
+    pub(crate) fn of(config: &Config, checked: bool) -> Self {
+        let let_through = match config.let_through {
+            0 if !checked => LET_THROUGH,
+            one_in => one_in,
+        };
         let per_mille = (config.jitter * 1000.0).round() as u64;
-        let interval = nanos(config.interval);
-        let spread = (u128::from(interval) * u128::from(per_mille) / 1000) as u64;
+        let spread = |interval| {
+            let interval = nanos(interval);
+            let spread = (u128::from(interval) * u128::from(per_mille) / 1000) as u64;
+            (interval - spread, interval.saturating_add(spread))
+        };
         Self {
             rise: config.rise,
+            initial_rise: config.initial_rise,
             fall: config.fall,
-            let_through: config.let_through,
-            learn: config.learn,
-            interval: (interval - spread, interval.saturating_add(spread)),
+            let_through,
+            probe_interval: nanos(config.probe_interval),
+            learn: config.learn || !checked,
+            interval: spread(config.interval),
+            down_interval: spread(config.down_interval.unwrap_or(config.interval)),
             timeout: nanos(config.timeout),
         }
     }
@@ -147,17 +241,19 @@ mod tests {
     use super::*;
     use crate::explore::{LONG, stories};
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn law(rise: u32, fall: u32) -> Law {
-        Law { rise, fall, ..Law::of(&Config::default()) }
+        Law { rise, initial_rise: rise, fall, ..Law::of(&Config::default(), true) }
     }
 
     /// The fields that are complained of.
     fn complaints(checked: bool, turn: impl FnOnce(&mut Config)) -> Vec<&'static str> {
-        let mut config = Config::default();
+        let (mut config, mut written) = (Config::default(), Written::default());
         turn(&mut config);
-        Law::problems(&config, checked).into_iter().map(|problem| problem.field).collect()
+        written.add("learn");
+        written.add("let_through");
+        let problems = Law::problems(&config, checked, &written);
+        problems.into_iter().map(|problem| problem.field).collect()
     }
 
     #[test]
@@ -170,6 +266,7 @@ mod tests {
         for refused in [0, 10_001] {
             let turn = |config: &mut Config| (config.rise, config.fall) = (refused, refused);
             assert_eq!(complaints(true, turn), ["rise", "fall"]);
+            assert_eq!(complaints(true, |config| config.initial_rise = refused), ["initial_rise"]);
         }
         for (jitter, wrong) in [(0.0, false), (1.0, false), (-0.1, true), (1.1, true)] {
             assert_eq!(!complaints(true, |config| config.jitter = jitter).is_empty(), wrong);
@@ -178,6 +275,10 @@ mod tests {
             (config.interval, config.timeout) = (Duration::ZERO, Duration::ZERO);
         };
         assert_eq!(complaints(true, zero), ["interval", "timeout"]);
+        let zero = |config: &mut Config| {
+            (config.down_interval, config.probe_interval) = (Some(Duration::ZERO), Duration::ZERO);
+        };
+        assert_eq!(complaints(true, zero), ["down_interval", "probe_interval"]);
         assert_eq!(complaints(true, |config| config.initial = Status::Degraded), ["initial"]);
     }
 
@@ -203,7 +304,7 @@ mod tests {
         const SECOND: u64 = 1_000_000_000;
         let of = |jitter| {
             let interval = Duration::from_secs(10);
-            Law::of(&Config { interval, jitter, ..Config::default() }).interval
+            Law::of(&Config { interval, jitter, ..Config::default() }, true).interval
         };
         assert_eq!(of(0.0), (10 * SECOND, 10 * SECOND));
         assert_eq!(of(0.3), (7 * SECOND, 13 * SECOND));
@@ -262,7 +363,7 @@ mod tests {
             // The shell keeps to itself what would change nothing.
             let mut after = health;
             let _ = after.step(&law, Input::Good);
-            prop_assert_eq!(health.is_quiet(), after == health);
+            prop_assert_eq!(Health::is_quiet(health.pack()), after == health);
         }
         Ok(health.changes)
     }

@@ -44,23 +44,39 @@
 //! ```
 //!
 //! The first check begins at once, each further one an interval after the one before has ended, so
-//! that they never overlap. A check that panics or takes too long has failed. The task that checks
-//! ends with the last layer, service or handle. A dependency that tells of its health by itself is
+//! that they never overlap. A check that panics or takes too long has failed. At the start, before
+//! anything is known, the first good check is [enough](Config::initial_rise).
+//!
+//! The checks run on a task, on the tokio runtime in which the layer was built. If that runtime is gone
+//! they begin again on the runtime of whoever next uses the layer, a service, a handle, a watch or the
+//! [registry](HealthRegistry); so do those of a layer that was built outside a runtime. A runtime that
+//! is there and is not driven cannot be told from a slow one: when nothing was heard for three intervals
+//! the last word has expired, a registry calls the check [unknown](crate::Status::Unknown), and whoever
+//! looks takes it over (a call only while it is down: a call that passes reads no clock). The task ends
+//! with the last layer, service or handle. Settings that are [reloaded](HealthHandle::reload) count from
+//! then on, also for a pause or a check under way.
+//!
+//! A dependency that tells of its health by itself is
 //! [listened to](Builder::listen) instead, and its word needs no confirming. With [`Config::learn`] the outcomes of live calls
-//! count like checks.
+//! count like checks; a call that panics is a bad one, as it is for a circuit breaker. While it is down,
+//! one call in [so many](Config::let_through) is let through, and one in
+//! [so long](Config::probe_interval).
 //!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
 //! | [`interval`](Config::interval) | [5 s](INTERVAL) | between checks |
-//! | [`jitter`](Config::jitter) | [0.1](JITTER) | spreads it, to both sides |
+//! | [`down_interval`](Config::down_interval) | as `interval` | between checks while down, and until the first good one |
+//! | [`jitter`](Config::jitter) | [0.1](JITTER) | spreads both, to both sides |
 //! | [`timeout`](Config::timeout) | [1 s](TIMEOUT) | a check that takes longer has failed |
 //! | [`rise`](Config::rise) | [2](RISE) | good checks in a row until up |
+//! | [`initial_rise`](Config::initial_rise) | [1](INITIAL_RISE) | the same before anything is known |
 //! | [`fall`](Config::fall) | [3](FALL) | bad checks in a row until down |
 //! | [`initial`](Config::initial) | up | until it is known |
-//! | [`let_through`](Config::let_through) | none | one call in so many passes while down |
-//! | [`learn`](Config::learn) | off | live calls count like checks |
+//! | [`let_through`](Config::let_through) | none; [10](LET_THROUGH) without a check | one call in so many passes while down |
+//! | [`probe_interval`](Config::probe_interval) | [5 s](PROBE_INTERVAL) | if any pass, one in so long does |
+//! | [`learn`](Config::learn) | off; on without a check | live calls count like checks |
 //!
 //! # Rejections
 //!
@@ -84,7 +100,9 @@
 //! with the last handle.
 
 mod check;
+mod checker;
 mod config;
+mod flight;
 mod future;
 mod handle;
 mod layer;
@@ -92,16 +110,20 @@ mod listen;
 mod machine;
 mod policy;
 mod registry;
+mod report;
 mod service;
 #[cfg(test)]
 mod tests;
+mod watch;
 
-pub use config::{Config, FALL, INTERVAL, JITTER, RISE, TIMEOUT};
+pub use config::{
+    Config, FALL, INITIAL_RISE, INTERVAL, JITTER, LET_THROUGH, PROBE_INTERVAL, RISE, TIMEOUT,
+};
 pub use future::ResponseFuture;
 pub use handle::{HealthHandle, Watch};
 pub use layer::{Builder, HealthLayer};
 pub use listen::Told;
-pub use registry::{
-    CheckReport, CheckWatch, Criticality, HealthRegistry, Probe, RegistryWatch, Report,
-};
+pub use registry::HealthRegistry;
+pub use report::{CheckReport, Criticality, Probe, Report};
 pub use service::Health;
+pub use watch::{CheckWatch, RegistryWatch};

@@ -1,26 +1,25 @@
 //! What a health check, its handles and its services share.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
+use super::checker::{Checker, Known};
 use super::config::Config;
 use super::machine::{Health, Input, Law};
 use super::registry::Inner as Registry;
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Status};
-use crate::outcome;
-use crate::shell::gate::{Hold, Lane};
+use crate::parts::spread;
 use crate::shell::live::Live;
-use crate::shell::meter::{Counter, Ended, Gauge, Handles, Histogram, Instruments, Labels};
+use crate::shell::meter::{Counter, Gauge, Handles, Histogram, Instruments, Labels};
 use crate::shell::reporter::{Reporter, Speaker};
 use crate::shell::waiters::{Lobby, Seat};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::time::Tick;
+use crate::time::{self, Tick};
 
 /// 1 while up, 0 while down.
 const UP: &str = "seawall_health_up";
@@ -29,31 +28,38 @@ const CHECKS: &str = "seawall_health_checks_total";
 /// How long checks took.
 const CHECK_SECONDS: &str = "seawall_health_check_seconds";
 
+/// A word expires when so many checks that should have followed it are missed.
+const MISSED: u64 = 3;
+/// But not sooner: a machine that is busy is late.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// One health.
 pub(super) struct Policy {
     pub(super) reporter: Reporter<HealthMeter>,
     word: AtomicU64,
     config: Live<(Law, Config)>,
+    /// [`Law::let_through`] and [`Law::probe_interval`], for calls that find it down.
+    let_through: AtomicU32,
+    probe_interval: AtomicU64,
     /// Calls that found it down, to let one in so many through.
     turned_away: AtomicU32,
+    /// When it went down, or a call was last let through since.
+    probed: AtomicU64,
     latest: watch::Sender<Latest>,
     last_error: Live<Option<Arc<str>>>,
     registries: Live<Vec<Weak<Registry>>>,
     /// Those who wait for an inner service that may never become ready while it is down.
     lobby: Lobby,
-    task: OnceLock<Task>,
+    pub(super) checker: Checker,
 }
 
 /// The last change, numbered so that an older one never overwrites it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Latest {
-    number: u32,
+    pub(super) number: u32,
     pub(super) status: Status,
     pub(super) at: Tick,
 }
-
-/// A background task that ends with its owner.
-struct Task(AbortHandle);
 
 pub(super) struct HealthMeter {
     up: Gauge,
@@ -92,19 +98,27 @@ impl Instruments for HealthMeter {
 }
 
 impl Policy {
-    pub(super) fn new(reporter: Reporter<HealthMeter>, law: Law, config: Config) -> Self {
+    pub(super) fn new(
+        reporter: Reporter<HealthMeter>,
+        law: Law,
+        config: Config,
+        known: Option<Known>,
+    ) -> Self {
         let health = Health::new(config.initial);
         let at = reporter.clock.now();
         let policy = Self {
             reporter,
             word: AtomicU64::new(health.pack()),
             config: Live::new((law, config)),
+            let_through: AtomicU32::new(law.let_through),
+            probe_interval: AtomicU64::new(law.probe_interval),
             turned_away: AtomicU32::new(0),
+            probed: AtomicU64::new(at.0),
             latest: watch::Sender::new(Latest { number: 0, status: health.status(), at }),
             last_error: Live::new(None),
             registries: Live::new(Vec::new()),
             lobby: Lobby::default(),
-            task: OnceLock::new(),
+            checker: Checker::new(known),
         };
         policy.set_level();
         policy
@@ -123,18 +137,69 @@ impl Policy {
         self.config.get().1.clone()
     }
 
+    /// The settings count from now on.
     pub(super) fn reload(&self, law: Law, config: Config) {
+        let (initial, before) = (config.initial, self.law());
+        self.let_through.store(law.let_through, Ordering::Relaxed);
+        self.probe_interval.store(law.probe_interval, Ordering::Relaxed);
         self.config.set((law, config));
+        self.change(|health| health.take_initial(initial));
+        if law != before {
+            self.checker.holds_anew(self.reporter.clock.now(), self.patience());
+            self.checker.turn();
+        }
     }
 
-    /// The task ends when this policy does.
-    pub(super) fn own(&self, task: AbortHandle) {
-        let _ = self.task.set(Task(task));
+    /// The interval that counts now, least and most.
+    pub(super) fn interval(&self) -> (u64, u64) {
+        let law = self.law();
+        if self.health().is_surely_up() { law.interval } else { law.down_interval }
     }
 
-    /// Whether there are checks, or live calls alone.
-    pub(super) fn is_checked(&self) -> bool {
-        self.task.get().is_some()
+    /// What is left of the pause between two checks when so much of it has passed; `turned`: and
+    /// settings or status have changed.
+    pub(super) fn pause(&self, draw: u64, passed: u64, turned: bool) -> u64 {
+        let (least, most) = self.interval();
+        let jitter = spread(most - least, draw);
+        match least.saturating_add(jitter).checked_sub(passed) {
+            Some(left) if turned => left.min(least.midpoint(most)),
+            Some(left) => left,
+            // That made it overdue: all who were reloaded at once must not check at once.
+            None => jitter.min(least.midpoint(most)),
+        }
+    }
+
+    /// When it is too late for the next word.
+    fn patience(&self) -> Tick {
+        let law = self.law();
+        let between = law.interval.1.max(law.down_interval.1).saturating_add(law.timeout);
+        let patience = between.saturating_mul(MISSED).max(time::nanos(PATIENCE));
+        self.reporter.clock.now().plus(patience)
+    }
+
+    /// The task that checks is at work.
+    pub(super) fn sign_of_life(&self) {
+        self.checker.lives_until(self.patience());
+    }
+
+    /// Who listens has heard nothing new.
+    pub(super) fn still_holds(&self) {
+        self.checker.holds_until(self.patience());
+    }
+
+    /// The task that checks is gone with its runtime: whoever waits begins another.
+    pub(super) fn stir(&self) {
+        self.latest.send_modify(|_| ());
+        let registries = self.registries.get();
+        registries.iter().filter_map(Weak::upgrade).for_each(|registry| registry.stir());
+    }
+
+    /// Its status; unknown before the first check has said so, and when the last word has expired.
+    pub(super) fn reported(&self) -> Status {
+        let health = self.health();
+        let is_unknown =
+            || health.is_unknown() || self.checker.is_silent(self.reporter.clock.now());
+        if self.checker.exists() && is_unknown() { Status::Unknown } else { health.status() }
     }
 
     #[inline]
@@ -162,13 +227,13 @@ impl Policy {
     pub(super) fn tell_registry(&self, registry: Weak<Registry>) {
         self.registries.update(|registries| {
             let mut registries = registries.clone();
-            registries.retain(|registry| registry.strong_count() > 0);
+            registries.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&registry));
             registries.push(registry);
             registries
         });
     }
 
-    /// Whether a call may pass: while up always, while down one in so many.
+    /// Whether a call may pass: while up always, while down one in so many and one in so long.
     #[inline]
     pub(super) fn lets_through(&self) -> bool {
         self.health().status() == Status::Up || self.is_its_turn()
@@ -176,11 +241,23 @@ impl Policy {
 
     #[cold]
     fn is_its_turn(&self) -> bool {
-        let one_in = self.law().let_through;
-        one_in > 0 && {
-            let nth = self.turned_away.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-            nth.is_multiple_of(one_in)
+        let one_in = self.let_through.load(Ordering::Relaxed);
+        if one_in == 0 {
+            return false;
         }
+        let nth = self.turned_away.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let (now, probed) = (self.reporter.clock.now(), self.probed.load(Ordering::Relaxed));
+        if nth.is_multiple_of(one_in) {
+            self.probed.store(now.0, Ordering::Relaxed);
+            return true;
+        }
+        // Of those who come at the same time one passes.
+        let swap = || {
+            self.probed
+                .compare_exchange(probed, now.0, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        };
+        now.since(Tick(probed)) >= self.probe_interval.load(Ordering::Relaxed) && swap()
     }
 
     /// Leaves a waker for when it goes down. Returns `false` if it is down.
@@ -195,12 +272,12 @@ impl Policy {
     /// A live call ended.
     #[inline]
     pub(super) fn learn(&self, input: Input) {
-        if input == Input::Good && self.health().is_quiet() {
+        if input == Input::Good && Health::is_quiet(self.word.load(Ordering::Relaxed)) {
             return;
         }
         let law = self.law();
         if law.learn {
-            self.step(&law, input);
+            self.step(&Law { initial_rise: law.rise, ..law }, input);
         }
     }
 
@@ -213,7 +290,7 @@ impl Policy {
     /// The dependency said how it is. It knows, so there is nothing to confirm: one word is enough.
     pub(super) fn told(&self, error: Option<String>) {
         let how = if error.is_none() { Checked::Good } else { Checked::Bad };
-        self.heard(how, error, &Law { rise: 1, fall: 1, ..self.law() });
+        self.heard(how, error, &Law { rise: 1, initial_rise: 1, fall: 1, ..self.law() });
     }
 
     /// It could not be heard how the dependency is.
@@ -233,24 +310,31 @@ impl Policy {
             handles.own.checks.iter().for_each(Counter::touch); // there may be none to count at all
             handles.own.checks[how as usize].increment(1);
         });
+        self.still_holds();
         self.step(law, if how == Checked::Good { Input::Good } else { Input::Bad });
         self.tell_registries(); // changed or not: a recorder may have come meanwhile
     }
 
     fn step(&self, law: &Law, input: Input) {
+        self.change(|health| health.step(law, input));
+    }
+
+    fn change(&self, mut change: impl FnMut(&mut Health) -> Option<Status>) {
         let (mut after, mut changed) = (self.health(), None);
         let step = |word| {
             after = Health::unpack(word);
-            changed = after.step(law, input);
+            changed = change(&mut after);
             Some(after.pack())
         };
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
         self.set_level();
         if let Some(status) = changed {
             if status == Status::Down {
+                self.probed.store(self.reporter.clock.now().0, Ordering::Relaxed);
                 self.lobby.wake();
             }
             self.announce(after.changes, status);
+            self.checker.turn(); // the next check may be due at another time
         }
     }
 
@@ -290,59 +374,6 @@ impl Policy {
 
     fn set_up(&self, handles: &Handles<HealthMeter>) {
         handles.own.up.set(f64::from(u8::from(self.status() == Status::Up)));
-    }
-}
-
-impl Policy {
-    /// A call was answered, and this is what it says of the dependency.
-    #[inline]
-    pub(super) fn note_end(&self, health: outcome::Health) {
-        match health {
-            outcome::Health::Good => self.learn(Input::Good),
-            outcome::Health::Bad => self.learn(Input::Bad),
-            outcome::Health::Pushback | outcome::Health::Silent => {}
-        }
-        self.meter(|handles| handles.counted(health.into()));
-    }
-}
-
-// ===== flights =====
-
-/// A call under way: counted once, as abandoned if it is dropped.
-pub(super) struct Flight(pub(super) Hold<Lane<Policy>>);
-
-impl Flight {
-    #[inline]
-    pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
-        Self(Hold::new(lane))
-    }
-
-    /// Nobody will hear how the call ended.
-    #[inline(never)]
-    fn be_lost(&mut self) {
-        if let Some(lane) = self.0.lose() {
-            lane.meter(|handles| handles.counted(Ended::Abandoned));
-        }
-    }
-
-    /// The call does not begin: the policy was drained before that.
-    pub(super) fn turn_away(&mut self) -> Option<Rejected> {
-        self.0.lose().map(|lane| lane.reject(Reason::Draining))
-    }
-}
-
-impl Drop for Flight {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.0.is_over() {
-            self.be_lost();
-        }
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

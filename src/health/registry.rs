@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::handle::HealthHandle;
+use super::report::{CheckReport, Criticality, Probe, Report, meaning};
+use super::watch::{CheckWatch, RegistryWatch};
 use crate::event::Status;
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Gauge, Instruments, Labels, Meter};
@@ -21,6 +22,14 @@ const OVERALL: &str = "seawall_health_overall";
 /// traffic; a check counts for one or the other. Keep dependencies out of liveness: a restart does
 /// not bring a database back.
 ///
+/// It is not ready before each [critical](Criticality::Critical) check of readiness has been good once
+/// (or a dependency that is [listened to](super::Builder::listen) has said so), whatever
+/// [`initial`](super::Config::initial) says: until then a report calls the check
+/// [unknown](Status::Unknown) and the whole down. A check that learns from
+/// [live calls](super::Config::learn) alone is not waited for, for there are none before it is ready.
+/// A check that was not heard of for three of its intervals is unknown again. It is never ready again
+/// once it [drains](Self::drain).
+///
 /// Cheap to clone; clones are the same registry.
 ///
 /// ```
@@ -33,22 +42,27 @@ const OVERALL: &str = "seawall_health_overall";
 /// let registry = HealthRegistry::new("orders");
 /// registry.add(Probe::Readiness, Criticality::Critical, &database.handle());
 ///
-/// let report = registry.report(Probe::Readiness);
-/// assert_eq!(report.status, Status::Up);
+/// assert_eq!(registry.status(Probe::Readiness), Status::Down); // not checked yet
+/// assert_eq!(registry.watch(Probe::Readiness).changed().await, Some(Status::Up));
+/// assert_eq!(registry.report(Probe::Readiness).checks[0].name, "database");
 /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
-pub struct HealthRegistry(Arc<Inner>);
+pub struct HealthRegistry(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     entries: Live<Vec<Entry>>,
     meter: Meter<OverallMeter>,
-    overall: watch::Sender<[Status; Probe::ALL.len()]>,
+    pub(super) overall: watch::Sender<Overall>,
     /// The status of each entry.
-    each: watch::Sender<Vec<Status>>,
+    pub(super) each: watch::Sender<Vec<Status>>,
+    draining: watch::Sender<bool>,
 }
 
-struct OverallMeter([[Gauge; Status::ALL.len()]; Probe::ALL.len()]);
+/// The status of each probe.
+pub(super) type Overall = [Status; Probe::ALL.len()];
+
+struct OverallMeter([[Gauge; Status::OVERALL.len()]; Probe::ALL.len()]);
 
 impl Instruments for OverallMeter {
     const OUTCOMES: &'static [Ended] = &[];
@@ -56,7 +70,7 @@ impl Instruments for OverallMeter {
     fn new(labels: &Labels<'_>) -> Self {
         let about = "1 for the overall status, else 0.";
         Self(Probe::ALL.map(|probe| {
-            Status::ALL.map(|status| {
+            Status::OVERALL.map(|status| {
                 let words = [("probe", probe.as_str()), ("status", status.as_str())];
                 labels.of_no_layer(OVERALL, about, words)
             })
@@ -71,118 +85,6 @@ struct Entry {
     check: HealthHandle,
 }
 
-/// Which question a check answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Probe {
-    /// Should this process be restarted?
-    Liveness,
-    /// Should this process get traffic?
-    Readiness,
-}
-
-impl Probe {
-    pub(super) const ALL: [Self; 2] = [Self::Liveness, Self::Readiness];
-
-    /// The metric label `probe`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Liveness => "liveness",
-            Self::Readiness => "readiness",
-        }
-    }
-}
-
-/// What it means for the whole when a check is down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Criticality {
-    /// The whole is down.
-    Critical,
-    /// The whole is degraded: it works, and something is missing.
-    Degrading,
-    /// Nothing; it is only reported.
-    Informational,
-}
-
-/// How all checks of one probe fare.
-///
-/// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use seawall::Status;
-/// use seawall::health::{CheckReport, Criticality, HealthLayer, HealthRegistry, Probe, Report};
-/// use std::io;
-/// use std::time::Duration;
-///
-/// /// What is missing, for a line of the log.
-/// fn missing(report: &Report) -> Vec<String> {
-///     let line = |check: &CheckReport| {
-///         let error = check.error.as_deref().unwrap_or("is down");
-///         (check.status == Status::Down).then(|| format!("{}: {error}", check.name))
-///     };
-///     report.checks.iter().filter_map(line).collect()
-/// }
-///
-/// let cache = HealthLayer::builder("cache")
-///     .check(|| async { Err(io::Error::other("no route")) })
-///     .build()?;
-/// let registry = HealthRegistry::new("orders");
-/// registry.add(Probe::Readiness, Criticality::Degrading, &cache.handle());
-/// tokio::time::sleep(Duration::from_secs(60)).await;
-///
-/// let report = registry.report(Probe::Readiness);
-/// assert_eq!(report.status, Status::Degraded);
-/// assert_eq!(missing(&report), ["cache: no route"]);
-/// assert_eq!(missing(&report.without_errors()), ["cache: is down"]);
-/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct Report {
-    /// The worst of what the checks mean.
-    pub status: Status,
-    /// Each check, in the order in which they were added.
-    pub checks: Vec<CheckReport>,
-}
-
-impl Report {
-    /// The same without what the checks found wrong, for those who need not know.
-    #[must_use]
-    pub fn without_errors(mut self) -> Self {
-        self.checks.iter_mut().for_each(|check| check.error = None);
-        self
-    }
-}
-
-/// How one check fares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct CheckReport {
-    /// Its name.
-    pub name: String,
-    /// Up or down.
-    pub status: Status,
-    /// What it means for the whole when it is down.
-    pub criticality: Criticality,
-    /// How long it has been so.
-    #[cfg_attr(feature = "serde", serde(rename = "since_seconds", serialize_with = "seconds"))]
-    pub since: Duration,
-    /// What the last check found wrong.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub error: Option<String>,
-}
-
-#[cfg(feature = "serde")]
-fn seconds<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_u64(duration.as_secs())
-}
-
 impl HealthRegistry {
     /// A registry without checks; everything is up. The name labels its metrics.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
@@ -191,6 +93,7 @@ impl HealthRegistry {
             meter: Meter::new(Source::new("health_registry", name)),
             overall: watch::Sender::new([Status::Up; Probe::ALL.len()]),
             each: watch::Sender::new(Vec::new()),
+            draining: watch::Sender::new(false),
         };
         inner.look();
         Self(Arc::new(inner))
@@ -208,6 +111,70 @@ impl HealthRegistry {
         self.0.look();
     }
 
+    /// Takes out the checks of this name, and returns how many there were. Each ends with its last layer,
+    /// service or handle elsewhere.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
+    /// use seawall::Status;
+    /// use std::io;
+    ///
+    /// let check = || async { Err(io::Error::other("no route")) };
+    /// let tenant = HealthLayer::builder("tenant-7").check(check).build()?;
+    /// let registry = HealthRegistry::new("orders");
+    /// registry.add(Probe::Readiness, Criticality::Critical, &tenant.handle());
+    /// assert_eq!(registry.status(Probe::Readiness), Status::Down);
+    ///
+    /// assert_eq!(registry.remove("tenant-7"), 1); // moved elsewhere
+    /// assert_eq!(registry.status(Probe::Readiness), Status::Up);
+    /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+    /// ```
+    pub fn remove(&self, name: &str) -> usize {
+        let mut removed = 0;
+        self.0.entries.update(|entries| {
+            let others = entries.iter().filter(|entry| entry.check.source().name() != name);
+            let others: Vec<_> = others.cloned().collect();
+            removed = entries.len() - others.len();
+            others
+        });
+        self.0.look();
+        removed
+    }
+
+    /// From now on not ready, while liveness stays as it is: to be called first when a server shuts down,
+    /// so that its load balancer sends the next requests elsewhere. `/readyz` answers 503 and
+    /// `grpc.health.v1` `NOT_SERVING`; who watches over gRPC is told so and sent away. There is no way
+    /// back.
+    ///
+    /// `http::ServerLayer::drain` does it too, if its builder was told of the `registry`.
+    ///
+    /// ```
+    /// use seawall::health::{HealthRegistry, Probe};
+    /// use seawall::Status;
+    ///
+    /// let registry = HealthRegistry::new("orders");
+    /// registry.drain();
+    /// assert!(registry.is_draining() && registry.report(Probe::Readiness).draining);
+    /// assert_eq!(registry.status(Probe::Readiness), Status::Down);
+    /// assert_eq!(registry.status(Probe::Liveness), Status::Up);
+    /// ```
+    pub fn drain(&self) {
+        self.0.draining.send_replace(true);
+        self.0.look();
+    }
+
+    /// Whether it [drains](Self::drain).
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining()
+    }
+
+    /// Hears when it drains.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+        self.0.draining.subscribe()
+    }
+
     /// The overall status.
     pub fn status(&self, probe: Probe) -> Status {
         self.0.status(probe)
@@ -215,75 +182,93 @@ impl HealthRegistry {
 
     /// How all checks of a probe fare.
     pub fn report(&self, probe: Probe) -> Report {
-        self.0.set_levels(); // for a recorder that came after the last change
+        self.0.tend();
+        self.0.look(); // a word may have expired, and a recorder have come after the last change
         let entries = self.0.entries.get();
         let checks = entries.iter().filter(|entry| entry.probe == probe).map(|entry| CheckReport {
             name: entry.check.source().name().to_owned(),
-            status: entry.check.status(),
+            status: entry.check.reported(),
             criticality: entry.criticality,
             since: entry.check.since(),
             error: entry.check.last_error().map(|error| error.to_string()),
         });
         let checks: Vec<_> = checks.collect();
-        let status = checks.iter().map(|check| meaning(check.criticality, check.status)).max();
-        Report { status: status.unwrap_or(Status::Up), checks }
+        let status = checks.iter().map(|check| meaning(probe, check.criticality, check.status));
+        let draining = probe == Probe::Readiness && self.is_draining();
+        let status = if draining { Status::Down } else { status.max().unwrap_or(Status::Up) };
+        Report { status, draining, checks }
     }
 
     /// The status of the checks of this name, the worst if there are several; `None` if there is none.
     pub fn check(&self, name: &str) -> Option<Status> {
+        self.0.tend();
         let entries = self.0.entries.get();
         let named = entries.iter().filter(|entry| entry.check.source().name() == name);
-        named.map(|entry| entry.check.status()).max()
+        named.map(|entry| entry.check.reported()).max()
     }
 
     /// Watches the checks of this name, which may be added later.
     pub fn watch_check(&self, name: impl Into<Arc<str>>) -> CheckWatch {
-        let each = self.0.each.subscribe();
-        let name = name.into();
-        let seen = self.check(&name);
-        CheckWatch { registry: self.clone(), each, name, seen }
+        CheckWatch::new(self.clone(), name.into())
     }
 
     /// Watches the overall status of a probe.
     pub fn watch(&self, probe: Probe) -> RegistryWatch {
-        let overall = self.0.overall.subscribe();
-        let seen = overall.borrow()[probe as usize];
-        RegistryWatch { overall, probe, seen }
-    }
-}
-
-/// What the status of a check means for the whole. The worst is the greatest.
-fn meaning(criticality: Criticality, status: Status) -> Status {
-    match (status, criticality) {
-        (Status::Up, _) | (_, Criticality::Informational) => Status::Up,
-        (Status::Down, Criticality::Critical) => Status::Down,
-        _ => Status::Degraded,
+        RegistryWatch::new(self, probe)
     }
 }
 
 impl Inner {
-    fn status(&self, probe: Probe) -> Status {
-        let entries = self.entries.get();
+    pub(super) fn status(&self, probe: Probe) -> Status {
+        self.tend();
+        self.whole(&self.entries.get(), probe)
+    }
+
+    /// Sees to it that somebody checks. Not under a lock: a runtime that is about to end drops what it
+    /// is given, and that is told here.
+    fn tend(&self) {
+        self.entries.get().iter().for_each(|entry| entry.check.tend());
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    fn whole(&self, entries: &[Entry], probe: Probe) -> Status {
+        if probe == Probe::Readiness && self.is_draining() {
+            return Status::Down;
+        }
         let entries = entries.iter().filter(|entry| entry.probe == probe);
-        let worst = entries.map(|entry| meaning(entry.criticality, entry.check.status())).max();
-        worst.unwrap_or(Status::Up)
+        let meanings =
+            entries.map(|entry| meaning(probe, entry.criticality, entry.check.reported()));
+        meanings.max().unwrap_or(Status::Up)
     }
 
     /// A check changed: tells those who watch the whole.
     pub(super) fn look(&self) {
+        let mut looked = None;
         self.overall.send_if_modified(|overall| {
             // Looked up inside, so that of two changes the later look wins.
-            let now = Probe::ALL.map(|probe| self.status(probe));
+            let entries = looked.insert(self.entries.get());
+            let now = Probe::ALL.map(|probe| self.whole(entries, probe));
             std::mem::replace(overall, now) != now
         });
+        drop(looked.take()); // after the unlock: perhaps the last of a check that was removed
         self.each.send_if_modified(|each| {
-            let entries = self.entries.get();
-            let now: Vec<_> = entries.iter().map(|entry| entry.check.status()).collect();
+            let entries = looked.insert(self.entries.get());
+            let now: Vec<_> = entries.iter().map(|entry| entry.check.reported()).collect();
             let changed = *each != now;
             *each = now;
             changed
         });
+        drop(looked);
         self.set_levels();
+    }
+
+    /// A check has lost its runtime: whoever waits begins it again on another.
+    pub(super) fn stir(&self) {
+        self.overall.send_modify(|_| ());
+        self.each.send_modify(|_| ());
     }
 
     fn set_levels(&self) {
@@ -291,8 +276,9 @@ impl Inner {
             |_| (),
             |handles| {
                 for probe in Probe::ALL {
-                    let overall = self.status(probe);
-                    for (gauge, status) in handles.own.0[probe as usize].iter().zip(Status::ALL) {
+                    let overall = self.whole(&self.entries.get(), probe);
+                    for (gauge, status) in handles.own.0[probe as usize].iter().zip(Status::OVERALL)
+                    {
                         gauge.set(f64::from(u8::from(status == overall)));
                     }
                 }
@@ -308,88 +294,5 @@ impl fmt::Debug for HealthRegistry {
             map.entry(&probe, &self.status(probe));
         }
         map.finish()
-    }
-}
-
-/// Watches the overall status of a registry.
-///
-/// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use seawall::Status;
-/// use seawall::health::{CheckWatch, Criticality, HealthLayer, HealthRegistry, Probe, RegistryWatch};
-/// use std::io;
-///
-/// /// Both can be waited for: the whole, and a check that others may add later.
-/// async fn outage(mut whole: RegistryWatch, mut database: CheckWatch) -> [Option<Status>; 2] {
-///     let added = database.changed().await;
-///     assert_eq!(added, Some(Status::Up)); // until three checks in a row were bad
-///     [database.changed().await, whole.changed().await]
-/// }
-///
-/// let registry = HealthRegistry::new("orders");
-/// let (whole, one) = (registry.watch(Probe::Readiness), registry.watch_check("database"));
-/// assert_eq!((whole.status(), one.status()), (Status::Up, None));
-///
-/// let outage = tokio::spawn(outage(whole, one));
-/// let database = HealthLayer::builder("database")
-///     .check(|| async { Err(io::Error::other("no route")) })
-///     .build()?;
-/// registry.add(Probe::Readiness, Criticality::Critical, &database.handle());
-/// assert_eq!(outage.await?, [Some(Status::Down); 2]);
-/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-/// ```
-#[derive(Debug, Clone)]
-pub struct RegistryWatch {
-    overall: watch::Receiver<[Status; Probe::ALL.len()]>,
-    probe: Probe,
-    seen: Status,
-}
-
-impl RegistryWatch {
-    /// The overall status at this moment.
-    pub fn status(&self) -> Status {
-        self.overall.borrow()[self.probe as usize]
-    }
-
-    /// Returns the new overall status once it has changed since the last look; `None` when the
-    /// registry is gone. Cancel safe.
-    pub async fn changed(&mut self) -> Option<Status> {
-        loop {
-            let now = self.overall.borrow_and_update()[self.probe as usize];
-            if std::mem::replace(&mut self.seen, now) != now {
-                return Some(now);
-            }
-            self.overall.changed().await.ok()?;
-        }
-    }
-}
-
-/// Watches the checks of one name in a registry, and keeps the registry going.
-#[derive(Debug, Clone)]
-pub struct CheckWatch {
-    registry: HealthRegistry,
-    each: watch::Receiver<Vec<Status>>,
-    name: Arc<str>,
-    seen: Option<Status>,
-}
-
-impl CheckWatch {
-    /// The status at this moment; `None` while there is no check of this name.
-    pub fn status(&self) -> Option<Status> {
-        self.registry.check(&self.name)
-    }
-
-    /// Returns the new status once it has changed since the last look. Cancel safe.
-    pub async fn changed(&mut self) -> Option<Status> {
-        loop {
-            self.each.borrow_and_update(); // before the look, so that what changes after it is seen
-            let now = self.status();
-            if std::mem::replace(&mut self.seen, now) != now {
-                return now;
-            }
-            if self.each.changed().await.is_err() {
-                return now; // cannot be: the registry is held
-            }
-        }
     }
 }

@@ -6,8 +6,10 @@ use std::task::{Context, Poll};
 
 use tower::Service;
 
+use super::checker::tend;
+use super::flight::{Flight, Risk};
 use super::future::ResponseFuture;
-use super::policy::{Flight, Policy};
+use super::policy::Policy;
 use crate::classify::Classify;
 use crate::error::{CallError, Reason};
 use crate::event::Status;
@@ -64,6 +66,7 @@ where
                 // Who waits for a service that may never become ready must hear that it is down.
                 Poll::Pending if self.gate.wait(&mut self.seat, cx.waker()) => {
                     if !self.gate.is_closed() {
+                        tend(&self.gate);
                         return Poll::Pending;
                     }
                 }
@@ -75,18 +78,26 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         self.gate.leave(&mut self.seat);
+        if self.gate.checker.is_idle() {
+            tend(&self.gate); // the runtime that it was built on is gone, or was none
+        }
         let readied = self.said.take();
         let refusal = match self.gate.enter() {
             Some(lane) if lane.lets_through() => {
-                let flight = Flight::new(lane);
+                let mut flight = Flight::new(lane);
+                let risk = Risk::of(&mut flight);
                 let attempt = if readied {
                     Oneshot::called(self.inner.call(request))
                 } else {
                     Oneshot::waiting(self.inner.clone(), request)
                 };
+                risk.over();
                 return ResponseFuture::calling(attempt, flight, Arc::clone(&self.classify));
             }
-            Some(_) => Reason::Unhealthy,
+            Some(_) => {
+                tend(&self.gate);
+                Reason::Unhealthy
+            }
             None => Reason::Draining,
         };
         if readied {

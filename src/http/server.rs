@@ -13,6 +13,7 @@ use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::config::{ConfigError, ConfigErrors, Written};
 use crate::event::{Event, Observe, Observers};
 use crate::finish::AtHead;
+use crate::health::HealthRegistry;
 use crate::shell::live::Live;
 use crate::source::Source;
 use crate::timeout::{Fixed, Timeout, TimeoutLayer};
@@ -55,6 +56,7 @@ pub struct ServerBuilder<R = Problem, F = AtHead> {
     config: ServerConfig,
     written: Written,
     finish: F,
+    registry: Option<HealthRegistry>,
     observers: Observers,
 }
 
@@ -68,6 +70,7 @@ impl<R> ServerBuilder<R> {
             config: ServerConfig::default(),
             written: Written::default(),
             finish: AtHead,
+            registry: None,
             observers: Observers::default(),
         }
     }
@@ -140,6 +143,13 @@ impl<R, F> ServerBuilder<R, F> {
         self.with(|respond, _| (respond, finish))
     }
 
+    /// The registry that answers for this server: [`ServerLayer::drain`] [drains](HealthRegistry::drain)
+    /// it too, so that whoever asks for readiness, over HTTP or gRPC, is told that it is not.
+    pub fn registry(mut self, registry: &HealthRegistry) -> Self {
+        self.registry = Some(registry.clone());
+        self
+    }
+
     /// Tells `observer` of the events of both layers. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
@@ -159,6 +169,7 @@ impl<R, F> ServerBuilder<R, F> {
             config: self.config,
             written: self.written,
             finish,
+            registry: self.registry,
             observers: self.observers,
         }
     }
@@ -200,7 +211,8 @@ impl<R, F> ServerBuilder<R, F> {
         };
         let written = Arc::new(Live::new(self.config));
         let source = source.clone();
-        Ok(ServerLayer { respond: self.respond, edge, timeout, places, written, source })
+        let (respond, registry) = (self.respond, self.registry);
+        Ok(ServerLayer { respond, edge, timeout, places, registry, written, source })
     }
 
     fn agreed(&self) -> Result<ServerConfig, ConfigErrors> {
@@ -226,6 +238,7 @@ pub struct ServerLayer<R = Problem, F = AtHead> {
     edge: EdgeLayer,
     timeout: TimeoutLayer<Fixed, InExtensions>,
     places: BulkheadLayer<F, InExtensions>,
+    registry: Option<HealthRegistry>,
     written: Arc<Live<ServerConfig>>,
     source: Source,
 }
@@ -258,17 +271,55 @@ impl<R, F> ServerLayer<R, F> {
     /// Takes no further requests, and returns when none [holds a place](ServerBuilder::finish): bodies may
     /// still be on their way. There is no way back.
     ///
+    /// The [registry](ServerBuilder::registry), if it has one, is not ready from now on. Whoever routes
+    /// requests here takes a while to hear of it: see [`drain_after`](Self::drain_after).
+    ///
     /// Who waits for a place is sent away at once, as are those who come later: with
     /// [`Draining`](crate::Reason::Draining).
     pub async fn drain(&self) {
+        self.be_unready();
         self.timeout.stop();
         self.places.drain().await;
     }
 
     /// The same, but requests that wait for a place get theirs.
     pub async fn drain_to_completion(&self) {
+        self.be_unready();
         // Not the timeout: what is between it and the bulkhead still wants to pass.
         self.places.drain_to_completion().await;
+    }
+
+    /// Says that it is not ready, serves on for so long that those who route requests here have heard of
+    /// it, and then [drains](Self::drain): how a server behind a load balancer shuts down without refusing
+    /// anybody. A few seconds, and more than the balancer takes to take it out; in Kubernetes
+    /// `terminationGracePeriodSeconds` has to hold this and the longest request.
+    ///
+    /// If the future is dropped during the wait it stays unready and serves on.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::health::{HealthRegistry, Probe};
+    /// use seawall::{Status, http};
+    /// use std::time::Duration;
+    ///
+    /// let registry = HealthRegistry::new("orders");
+    /// let server = http::server("orders").registry(&registry).build()?;
+    /// // … and when SIGTERM came:
+    /// server.drain_after(Duration::from_secs(5)).await;
+    /// assert_eq!(registry.status(Probe::Readiness), Status::Down);
+    /// assert_eq!(registry.status(Probe::Liveness), Status::Up);
+    /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+    /// ```
+    pub async fn drain_after(&self, wait: Duration) {
+        self.be_unready();
+        tokio::time::sleep(wait).await;
+        self.drain().await;
+    }
+
+    fn be_unready(&self) {
+        if let Some(registry) = &self.registry {
+            registry.drain();
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod reporter;
 pub(crate) mod said;
 pub(crate) mod series;
 pub(crate) mod shared;
+pub(crate) mod task;
 pub(crate) mod template;
 #[cfg(test)]
 pub(crate) mod tests;

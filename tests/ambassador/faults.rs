@@ -138,7 +138,9 @@ async fn uploads_that_break_off_are_no_evidence_against_the_upstream() {
 
     for _ in 0..40 {
         let mut caller = TcpStream::connect(ambassador.address).unwrap();
-        caller.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc").unwrap();
+        caller
+            .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nabc")
+            .unwrap();
         timeout(SOON, arrivals.recv()).await.expect("the circuit has opened").unwrap();
     }
     assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::OK);

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends
 
 mod crowd;
+mod deadlines;
 mod demo;
 mod edge;
 mod faults;
@@ -14,6 +15,7 @@ mod grpc;
 mod health;
 mod http2;
 mod manners;
+mod origins;
 mod passage;
 #[path = "../it/http2/peer.rs"]
 mod peer;
@@ -21,3 +23,5 @@ mod peer;
 mod raw;
 mod repeats;
 mod support;
+mod upgrades;
+mod uploads;

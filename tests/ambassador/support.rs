@@ -71,7 +71,16 @@ impl Ambassador {
     }
 
     pub(crate) fn of_url(upstream: &str, more: &[&str]) -> Self {
-        let arguments = ["--listen", "127.0.0.1:0", "--upstream", upstream];
+        Self::start("127.0.0.1:0", upstream, more)
+    }
+
+    /// Starts one that listens somewhere else.
+    pub(crate) fn on(listen: &str, upstream: &str) -> Self {
+        Self::start(listen, upstream, &[])
+    }
+
+    fn start(listen: &str, upstream: &str, more: &[&str]) -> Self {
+        let arguments = ["--listen", listen, "--upstream", upstream];
         let patient = ["--timeout", "5s", "--deadline", "20s"];
         let patience = if more.contains(&"--timeout") { &[][..] } else { &patient[..] };
         let mut child = command(&[&arguments, patience, more].concat()).spawn().unwrap();

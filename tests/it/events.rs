@@ -181,7 +181,7 @@ async fn an_observer_of_a_health_check_may_ask_everything() {
     let layer = layer.observe(observer).build().unwrap();
     held.is(layer.handle());
     registry.add(Probe::Readiness, Criticality::Critical, &layer.handle());
-    assert_eq!(in_time(registry.watch(Probe::Readiness).changed()).await, Some(Status::Down));
+    assert_eq!(in_time(layer.handle().watch().changed()).await, Some(Status::Down));
     settle().await;
     let down = EventKind::Health { status: Status::Down };
     assert_eq!(*seen.lock().unwrap(), [(down, Status::Down, 1)]);

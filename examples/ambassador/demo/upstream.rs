@@ -25,6 +25,7 @@ use tokio::time::sleep;
 use super::script::{Condition, Script, Tempo};
 use crate::reply;
 use crate::server;
+use crate::workers::Workers;
 
 /// What it is asked for by those who want to know how it is.
 pub(crate) const HEALTH: &str = "/healthz";
@@ -164,7 +165,7 @@ async fn live(
         }
     };
     tokio::select! {
-        _ = server::serve(listener, line_up, pending()) => {}
+        _ = server::serve(listener, Workers::none(), line_up, pending()) => {}
         () = work_off(jobs, condition, tempo, books) => {}
     }
 }

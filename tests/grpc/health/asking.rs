@@ -62,6 +62,62 @@ async fn a_service_or_a_server_that_is_not_there_is_down_and_the_cause_is_told()
     assert!(error.contains("refused"), "{error}");
 }
 
+/// What a check finds wrong with a server that refuses it with this message, over a socket.
+async fn refused_with(message: &'static str, watches: bool) -> String {
+    let refuse =
+        move || async move { tonic::Status::unavailable(message).into_http::<tonic::body::Body>() };
+    let router = axum::Router::new().route(HealthService::ROUTE, axum::routing::any(refuse));
+    let client = asking(serve(Routes::from(router).prepare()).await);
+    let builder = often("orders").fall(1);
+    let builder =
+        if watches { builder.watch_grpc(client, "") } else { builder.check_grpc(client, "") };
+    let layer = builder.build().unwrap();
+    becomes(&mut up_to(&layer), Status::Down).await;
+    layer.handle().last_error().unwrap().to_string()
+}
+
+// field S4
+#[tokio::test]
+async fn the_message_of_a_refusal_is_told_as_its_server_wrote_it() {
+    for watches in [false, true] {
+        for message in ["the größe is 100 % full, see \u{2192} runbook", "plain", "100%25"] {
+            let told = refused_with(message, watches).await;
+            assert_eq!(told, format!("answered with grpc-status 14: {message}"));
+        }
+        // What would look like a line of its own in a log does not, and a long one is cut.
+        let told = refused_with("one\r\ntwo\u{1b}[31m", watches).await;
+        assert_eq!(told, "answered with grpc-status 14: one  two [31m");
+        let told = refused_with(Box::leak("→".repeat(300).into_boxed_str()), watches).await;
+        assert_eq!(told, format!("answered with grpc-status 14: {}", "→".repeat(200)));
+    }
+}
+
+// field S4: what is no such encoding stands for itself.
+#[tokio::test]
+async fn a_message_that_is_not_encoded_is_told_all_the_same() {
+    let raw: [(&[u8], &str); 6] = [
+        (b"100%", "100%"),
+        (b"100%2", "100%2"),
+        (b"100%zz", "100%zz"),
+        (b"%41%4a%4A", "AJJ"),
+        (b"%C3", "\u{fffd}"),
+        ("größe".as_bytes(), "größe"),
+    ];
+    for (sent, told) in raw {
+        let client = service_fn(move |_: Asked| {
+            let message = http::HeaderValue::from_bytes(sent).unwrap();
+            let answer = http::Response::builder().header("grpc-status", "14");
+            let answer = answer.header("grpc-message", message);
+            let answer = answer.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+            async { Ok::<_, Infallible>(answer) }
+        });
+        let layer = often("x").fall(1).check_grpc(client, "").build().unwrap();
+        becomes(&mut up_to(&layer), Status::Down).await;
+        let error = layer.handle().last_error().unwrap();
+        assert_eq!(&*error, format!("answered with grpc-status 14: {told}"));
+    }
+}
+
 #[tokio::test]
 async fn a_server_without_the_method_is_healthy() {
     for watches in [false, true] {

@@ -47,11 +47,14 @@ struct Spoken {
 }
 
 impl Spoken {
-    fn new(name: &str) -> Self {
+    /// Up, and heard to be.
+    async fn new(name: &str) -> Self {
         let says = watch::Sender::new(Told::Up);
         let heard = says.clone();
-        let layer = HealthLayer::builder(name).listen(move || words(heard.subscribe()));
-        Self { says, layer: layer.build().unwrap() }
+        let layer = HealthLayer::builder(name).initial(Status::Down);
+        let layer = layer.listen(move || words(heard.subscribe())).build().unwrap();
+        becomes(&mut layer.handle().watch(), Status::Up).await;
+        Self { says, layer }
     }
 
     /// Returns once it has been heard.

@@ -6,7 +6,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use seawall::Status;
 use seawall::grpc::HealthService;
-use seawall::health::{Criticality, HealthRegistry, Probe, Told};
+use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe, Told};
+use seawall::http::HealthEndpoint;
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
 use tonic::service::Routes;
@@ -56,7 +57,7 @@ fn is(status: ServingStatus) -> i32 {
 
 #[tokio::test]
 async fn a_check_tells_of_the_whole_of_names_and_of_single_checks() {
-    let (database, cache) = (Spoken::new("database"), Spoken::new("cache"));
+    let (database, cache) = (Spoken::new("database").await, Spoken::new("cache").await);
     let registry = HealthRegistry::new("orders");
     registry.add(Probe::Readiness, Criticality::Critical, &database.layer.handle());
     registry.add(Probe::Readiness, Criticality::Degrading, &cache.layer.handle());
@@ -79,7 +80,7 @@ async fn a_check_tells_of_the_whole_of_names_and_of_single_checks() {
 
 #[tokio::test]
 async fn a_watch_tells_of_every_change_and_of_what_is_added_later() {
-    let database = Spoken::new("database");
+    let database = Spoken::new("database").await;
     let registry = HealthRegistry::new("orders");
     let channel = tonic(HealthService::new(registry.clone())).await;
     let (mut whole, mut single) = (watch(&channel, "").await, watch(&channel, "database").await);
@@ -144,9 +145,67 @@ async fn a_drain_sends_watchers_away_so_that_bare_hyper_can_shut_down() {
     in_time(server.await.unwrap().shutdown()).await;
 }
 
+/// A health that nobody has heard of yet.
+fn unheard(name: &str) -> HealthLayer {
+    HealthLayer::builder(name).listen(futures::stream::pending).build().unwrap()
+}
+
+// field: readiness
+#[tokio::test]
+async fn nothing_is_serving_before_the_first_word_nor_while_the_registry_drains() {
+    let (database, cache) = (Spoken::new("database").await, unheard("cache"));
+    let registry = HealthRegistry::new("orders");
+    registry.add(Probe::Readiness, Criticality::Critical, &database.layer.handle());
+    let channel = tonic(HealthService::new(registry.clone()).also("shop.Orders")).await;
+    let (mut whole, mut single) = (watch(&channel, "").await, watch(&channel, "database").await);
+    for stream in [&mut whole, &mut single] {
+        assert_eq!(next(stream).await, Some(Ok(is(Serving))));
+    }
+    registry.add(Probe::Readiness, Criticality::Critical, &cache.handle());
+    for name in ["", "shop.Orders", "cache"] {
+        assert_eq!(check(&channel, name).await, Ok(is(NotServing)), "{name}");
+    }
+    assert_eq!(next(&mut whole).await, Some(Ok(is(NotServing))));
+    assert_eq!(registry.remove("cache"), 1);
+    assert_eq!(next(&mut whole).await, Some(Ok(is(Serving))));
+
+    // One call, and everything that the registry answers for says so: also single checks, and who
+    // watches is sent away.
+    registry.drain();
+    for name in ["", "shop.Orders", "database"] {
+        assert_eq!(check(&channel, name).await, Ok(is(NotServing)), "{name}");
+    }
+    for stream in [&mut whole, &mut single] {
+        assert_eq!(next(stream).await, Some(Ok(is(NotServing))));
+        assert_eq!(next(stream).await, Some(Err(Code::Unavailable)));
+    }
+    let readyz = |path: &str| {
+        let request = http::Request::get(path).body(()).unwrap();
+        tower::ServiceExt::oneshot(HealthEndpoint::new(registry.clone()), request)
+    };
+    assert_eq!(readyz("/readyz").await.unwrap().status(), 503);
+    assert_eq!(readyz("/livez").await.unwrap().status(), 200);
+}
+
+// field: readiness. A watcher of what is down already is woken by the drain too.
+#[tokio::test]
+async fn watchers_of_what_is_down_are_sent_away_by_a_drain() {
+    let registry = HealthRegistry::new("orders");
+    registry.add(Probe::Readiness, Criticality::Critical, &unheard("cache").handle());
+    let channel = tonic(HealthService::new(registry.clone())).await;
+    let (mut whole, mut single) = (watch(&channel, "").await, watch(&channel, "cache").await);
+    for stream in [&mut whole, &mut single] {
+        assert_eq!(next(stream).await, Some(Ok(is(NotServing))));
+    }
+    registry.drain();
+    for stream in [&mut whole, &mut single] {
+        assert_eq!(next(stream).await, Some(Err(Code::Unavailable)));
+    }
+}
+
 #[tokio::test]
 async fn a_list_names_everything_and_other_methods_are_unimplemented() {
-    let database = Spoken::new("database");
+    let database = Spoken::new("database").await;
     let registry = HealthRegistry::new("orders");
     registry.add(Probe::Readiness, Criticality::Critical, &database.layer.handle());
     database.say(Told::Down("gone".into()), Status::Down).await;

@@ -1,10 +1,14 @@
 //! Live calls: refused while down, let through now and then, learnt from if asked to.
 
+use std::future::Ready;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use futures::FutureExt;
 use seawall::bulkhead::BulkheadLayer;
-use seawall::health::HealthLayer;
+use seawall::health::{Config, HealthLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Error, EventKind, Outcome, Reason, Status};
 use tokio::time::sleep;
@@ -154,21 +158,99 @@ async fn what_could_never_change_or_never_come_back_is_no_configuration() {
     let none = HealthLayer::builder("x").build();
     assert_eq!(fields(none), ["learn"]);
     // pitfall B2: once down no call passes, so nothing would ever be learnt
-    let wedged = HealthLayer::builder("x").learn(true).build();
+    let wedged = HealthLayer::builder("x").learn(true).let_through(0).build();
     assert_eq!(fields(wedged), ["let_through"]);
-    let layer = HealthLayer::new("x");
-    let handle = layer.handle();
-    let (mut wedged, mut none) = (handle.config(), handle.config());
-    wedged.let_through = 0;
-    none.learn = false;
-    assert_eq!(fields(handle.reload(wedged)), ["let_through"]);
-    assert_eq!(fields(handle.reload(none)), ["learn"]);
-    assert!(handle.config().learn && handle.config().let_through == 10);
+    assert_eq!(fields(HealthLayer::builder("x").let_through(0).build()), ["learn"]);
     // With a check both are fine.
     let layer = Patient::new(true).checked().learn(true).build().unwrap();
     let mut config = layer.handle().config();
     config.learn = false;
     layer.handle().reload(config).unwrap();
+}
+
+/// The calls that pass of so many that come at the same time while it is down.
+async fn passing(layer: &HealthLayer, calls: u32) -> usize {
+    let (counted, inner) = answering(|_| Err(broken("no")));
+    let service = layer.layer(inner);
+    for _ in 0..calls {
+        let _ = service.clone().oneshot(7).await;
+    }
+    counted.count()
+}
+
+// pitfall B2: what nobody wrote follows, so that nothing stays down for ever.
+#[tokio::test(start_paused = true)]
+async fn one_setting_alone_is_not_refused_for_the_others() {
+    let down = Config { initial: Status::Down, ..Config::default() };
+    let from_config = |config: &Config| HealthLayer::from_config("x", config.clone()).unwrap();
+    assert_eq!(passing(&from_config(&down), 100).await, 10);
+    assert_eq!(passing(&from_config(&Config { let_through: 5, ..down.clone() }), 100).await, 20);
+    let layer = HealthLayer::builder("x").learn(true).initial(Status::Down).build().unwrap();
+    assert_eq!(passing(&layer, 100).await, 10);
+    // As from a file, so by a reload; and what was written can be read again.
+    let layer = HealthLayer::new("x");
+    layer.handle().reload(down.clone()).unwrap();
+    assert_eq!((layer.handle().config(), layer.handle().status()), (down.clone(), Status::Down));
+    assert_eq!(passing(&layer, 100).await, 10);
+    assert_eq!(fields(HealthLayer::from_config("x", Config { rise: 0, ..down })), ["rise"]);
+}
+
+// field F14
+#[tokio::test(start_paused = true)]
+async fn with_few_calls_one_is_let_through_by_time() {
+    for (probe_interval, minutes) in [(Duration::from_secs(5), 2), (Duration::from_secs(150), 6)] {
+        let layer = HealthLayer::builder("x").learn(true).initial(Status::Down);
+        let layer = layer.probe_interval(probe_interval).build().unwrap();
+        let (calls, inner) = answering(Ok);
+        let service = layer.layer(inner);
+        // One call a minute: of ten in a row one would pass, and it takes two.
+        let mut minute = 0;
+        while layer.handle().status() == Status::Down {
+            sleep(Duration::from_secs(60)).await;
+            minute += 1;
+            let _ = service.clone().oneshot(7).await;
+        }
+        assert_eq!((minute, calls.count()), (minutes, 2), "{probe_interval:?}");
+    }
+    // Time counts from when it went down, and from the last call that was let through either way.
+    let layer = down().probe_interval(ms(1_000)).let_through(4).rise(10_000).build().unwrap();
+    let service = layer.layer(answering(Ok).1);
+    let mut passed = Vec::new();
+    for millis in [999, 0, 1, 0, 1, 998, 1, 0] {
+        sleep(ms(millis)).await;
+        passed.push(service.clone().oneshot(7).await.is_ok());
+    }
+    // The third by time, the fourth by number; the seventh would be next by time, a second after that.
+    assert_eq!(passed, [false, false, true, true, false, false, true, true]);
+    // None where none shall pass, however long it takes.
+    let patient = Patient::new(false);
+    let layer = patient.checked().fall(1).build().unwrap();
+    let service = layer.layer(answering(Ok).1);
+    settle().await;
+    for _ in 0..10 {
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(reason(&service.clone().oneshot(7).await), Some(Reason::Unhealthy));
+    }
+}
+
+/// A panic is no answer, and as bad as a failure, which is what a circuit breaker makes of it too.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_is_a_bad_one() {
+    let panics = |message: &'static str| async move { panic!("{message}") };
+    let in_the_future = HealthLayer::builder("x").learn(true).fall(2).build().unwrap();
+    let in_the_call = HealthLayer::builder("x").learn(true).fall(2).build().unwrap();
+    for expected in [Status::Up, Status::Down] {
+        let call = in_the_future.run(|| async { panics("later").await });
+        let call: Result<Result<u32, Fail>, _> = AssertUnwindSafe(call).catch_unwind().await;
+        assert!(call.is_err());
+        assert_eq!(in_the_future.handle().status(), expected);
+        let call = AssertUnwindSafe(async {
+            in_the_call.run(|| -> Ready<Result<u32, Fail>> { panic!("at once") }).await
+        });
+        assert!(call.catch_unwind().await.is_err());
+        assert_eq!(in_the_call.handle().status(), expected);
+    }
+    assert_eq!((in_the_future.in_flight(), in_the_call.in_flight()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,10 @@ mod calls;
 mod checks;
 mod listening;
 mod owner;
+mod readiness;
 mod registry;
+mod runtimes;
+mod turning;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -82,6 +82,7 @@ async fn a_registry_keeps_its_checks_going_and_ends_with_its_last_clone() {
         &patient.checked().build().unwrap().handle(),
     );
     let mut watch = registry.watch(Probe::Readiness);
+    assert_eq!(in_time(watch.changed()).await, Some(Status::Up));
     let copy = registry.clone();
     drop(registry);
     assert!(is_checked(&patient).await);

@@ -95,10 +95,12 @@ async fn whoever_watches_hears_of_changes_of_the_whole_alone() {
         let check = patient.checked().rise(1).fall(1).build().unwrap();
         registry.add(probe, criticality, &check.handle());
     };
-    let mut watch = registry.watch(Probe::Readiness);
+    let watch = registry.watch(Probe::Readiness);
     let mut liveness = registry.watch(Probe::Liveness);
     add(&critical, Probe::Readiness, Criticality::Critical);
     add(&lesser, Probe::Readiness, Criticality::Degrading);
+    settle().await; // they were not known yet, and are well
+    let mut watch = watch.clone();
     assert!(tokio::time::timeout(ms(300), watch.changed()).await.is_err(), "nothing changed");
     lesser.set(false);
     assert_eq!(in_time(watch.changed()).await, Some(Status::Degraded));

@@ -271,6 +271,8 @@ async fn a_health_check_shows_whether_it_is_up_and_a_registry_the_whole() {
         Exposition::of(&recorder).value("seawall_health_overall", &labels)
     };
     let up = || Exposition::of(&recorder).value("seawall_health_up", &[("name", "h")]);
+    assert_eq!((up(), overall("up"), overall("degraded")), (1.0, 0.0, 1.0)); // not checked yet
+    assert_eq!(registry.watch(Probe::Readiness).changed().await, Some(Status::Up));
     assert_eq!((up(), overall("up"), overall("degraded")), (1.0, 1.0, 0.0));
     health.run(|| act(Script::Good)).await.unwrap();
     health.run(|| act(Script::Pushback)).await.unwrap_err();
