@@ -29,8 +29,8 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let url = server.serve().await?;
 
     let layers = seawall::http::client("orders") // a 503 is a failure, though it is an `Ok` to tower
-        .deadline(Duration::from_secs(2))
-        .attempt_timeout(Duration::from_millis(500))
+        .deadline(Duration::from_secs(60))
+        .attempt_timeout(Duration::from_secs(10))
         .build()?;
     let breaker = layers.breaker();
     let mut orders = ServiceBuilder::new()

@@ -16,7 +16,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // reqwest's own retries are switched off, or they would multiply with these.
     let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
     let layers = seawall::reqwest::client("api") // a timeout that is set on a request is its deadline
-        .deadline(Duration::from_secs(2))
+        .deadline(Duration::from_secs(60))
+        .attempt_timeout(Duration::from_secs(10))
         .build()?;
     let mut api = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(client.clone());
 

@@ -33,8 +33,8 @@ use tower::{BoxError, ServiceBuilder};
 /// A client that retries, breaks, and gives up in time; what a generated client takes for a channel.
 fn guard(channel: Channel) -> Result<(impl Client, CircuitBreakerHandle), ConfigErrors> {
     let layers = grpc::client("orders") // what came of a call stands in `grpc-status`
-        .deadline(Duration::from_secs(2))
-        .attempt_timeout(Duration::from_millis(500))
+        .deadline(Duration::from_secs(60))
+        .attempt_timeout(Duration::from_secs(10))
         .copy_with(Replay::default().method(Method::POST)) // every call may be repeated
         .build()?;
     let breaker = layers.breaker();

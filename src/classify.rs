@@ -1,21 +1,77 @@
 //! What an answer means: the one place where responses and errors become outcomes.
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use crate::error::{CallError, Reason, Rejected};
+use crate::context::CallContext;
+use crate::error::{CallError, Error, Reason, Rejected};
 use crate::outcome::Outcome;
 
 /// Says what a finished call means.
 ///
 /// Most users never implement this: builders take
-/// `classify_response(|res: &Response| …)` and `classify_error(|err: &E| …)`. Implement it where an
-/// answer is not decided when its head arrives (a gRPC stream tells its status in its trailers).
+/// `classify_response(|res: &Response| …)`, `classify_error(|err: &E| …)` and
+/// `classify_result(|result: Result<&Response, &E>| …)`. Implement it where an
+/// answer is not decided when its head arrives (a gRPC stream tells its status in its trailers), or
+/// where the deadline of the caller matters.
 ///
 /// A classifier runs outside every lock. If it panics, the panic reaches the caller and the call
 /// counts as failed.
+///
+/// It hears of everything that ended a call, rejections by layers further in included. Those are
+/// no evidence against the dependency: [`Outcome::of_rejection`] says what they mean.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::circuit_breaker::CircuitBreakerLayer;
+/// use seawall::{CallContext, CallError, Classify, Deadline, Error, Outcome, Verdict};
+/// use std::io;
+/// use std::time::Duration;
+///
+/// /// The classifier of a database client that says `TimedOut` when time ran out, whosever time it was.
+/// struct Database;
+///
+/// impl<Rows> Classify<Rows, Error<io::Error>> for Database {
+///     fn classify(&self, result: Result<&Rows, &Error<io::Error>>) -> Verdict {
+///         self.classify_call(result, &CallContext::default())
+///     }
+///
+///     fn classify_call(
+///         &self,
+///         result: Result<&Rows, &Error<io::Error>>,
+///         call: &CallContext,
+///     ) -> Verdict {
+///         match result {
+///             Ok(_) => Outcome::SUCCESS,
+///             Err(Error::Rejected(rejected)) => Outcome::of_rejection(rejected),
+///             Err(Error::Inner(error)) => match error.kind() {
+///                 io::ErrorKind::TimedOut if call.may_have_timed_out() => Outcome::IGNORE,
+///                 _ => Outcome::TRANSIENT,
+///             },
+///         }
+///         .into()
+///     }
+/// }
+///
+/// let breaker = CircuitBreakerLayer::builder("database").classify(Database).build()?;
+/// # drop(breaker);
+/// let late: Result<(), _> = Err(Error::Inner(io::ErrorKind::TimedOut.into()));
+/// let impatient = CallContext::new(Deadline::after(Duration::from_millis(1)));
+/// let patient = CallContext::new(Deadline::after(Duration::from_secs(60)));
+/// assert_eq!(Database.classify_call(late.as_ref(), &impatient), Outcome::IGNORE.into());
+/// assert_eq!(Database.classify_call(late.as_ref(), &patient), Outcome::TRANSIENT.into());
+/// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+/// ```
 pub trait Classify<Res, Err> {
     /// Reads the answer and gives a verdict.
     fn classify(&self, result: Result<&Res, &Err>) -> Verdict;
+
+    /// The same, told by a layer that knows more of the call than its answer: until when its caller
+    /// waits. Layers ask this; by default it is [`classify`](Self::classify).
+    fn classify_call(&self, result: Result<&Res, &Err>, call: &CallContext) -> Verdict {
+        let _ = call;
+        self.classify(result)
+    }
 }
 
 /// The word of a [`Classify`] about an answer.
@@ -60,8 +116,22 @@ impl From<Outcome> for Verdict {
 /// rejection by one of this crate's layers further in is never evidence against the dependency
 /// (`Silent`), with one exception: a call that ran out of its time limit is `Bad`, for the
 /// dependency did not answer. A caller who came with too little time left
-/// ([`Reason::DeadlineExceeded`]) is `Silent` again. Rejections are judged so before a closure
-/// given to `classify_error` is asked.
+/// ([`Reason::DeadlineExceeded`]) is `Silent` again, and so is any error that comes once the
+/// [deadline of the caller](CallContext::is_past_deadline) has passed. Both are judged before a
+/// closure given to `classify_error` is asked.
+///
+/// # Rejections inside foreign errors
+///
+/// A layer inside the client, such as a bulkhead around its connections, rejects a call too, and the
+/// client wraps that in an error of its own. The classifiers of HTTP and gRPC look at every cause of an
+/// error. This one is for errors of every type, also such as have no causes, so what it sees depends:
+///
+/// | error of the stack | a wrapped rejection is seen |
+/// | --- | --- |
+/// | [`BoxError`](https://docs.rs/tower/0.5/tower/type.BoxError.html) | always |
+/// | an [`Error`] made with [`Error::lift`] instead of `Error::Inner` | always |
+/// | an `Error` with an [`io::Error`](std::io::Error), a `BoxError` or a `reqwest::Error` in it | with `classify_error` or `classify_result` |
+/// | your own | with these two, where its [`rejected_within`](CallError::rejected_within) finds it |
 #[derive(Clone, Copy, Default)]
 pub struct Classifier<R = OkIsSuccess, E = ErrIsTransient> {
     response: R,
@@ -73,8 +143,8 @@ impl<R, E> Classifier<R, E> {
         Classifier { response: Of(response), error: self.error }
     }
 
-    pub(crate) fn with_error<F>(self, error: F) -> Classifier<R, Of<F>> {
-        Classifier { response: self.response, error: Of(error) }
+    pub(crate) fn with_error<F, Err>(self, error: F) -> Classifier<R, OfError<F, Err>> {
+        Classifier { response: self.response, error: OfError(error, PhantomData) }
     }
 }
 
@@ -92,27 +162,63 @@ where
 {
     #[inline]
     fn classify(&self, result: Result<&Res, &Err>) -> Verdict {
+        self.classify_call(result, &CallContext::default())
+    }
+
+    #[inline]
+    fn classify_call(&self, result: Result<&Res, &Err>, call: &CallContext) -> Verdict {
         match result {
             Ok(response) => self.response.judge(response).into(),
-            Err(error) => match error.rejected() {
-                Some(rejected) => of_rejection(rejected).into(),
-                None => self.error.judge(error).into(),
-            },
+            Err(error) => {
+                let judged = || self.error.judge(error);
+                beyond_us(error.rejected(), call).unwrap_or_else(judged).into()
+            }
         }
     }
 }
 
-/// What a refusal by one of our own layers says: nothing about the dependency, except that a call
-/// which ran into its own time limit was not answered.
-pub(crate) fn of_rejection(rejected: &Rejected) -> Outcome {
-    match rejected.reason() {
-        Reason::TimedOut => Outcome::TRANSIENT,
-        Reason::DeadlineExceeded | Reason::RequestTimeout | Reason::RequestBroken => {
-            Outcome::IGNORE
-        }
-        _ => {
-            let again = Outcome { again: Outcome::TRANSIENT.again, ..Outcome::IGNORE }.unsent();
-            rejected.retry_after().map_or(again, |d| again.after(d))
+/// What an error means that says nothing of the dependency, whatever else it may say.
+fn beyond_us(rejected: Option<&Rejected>, call: &CallContext) -> Option<Outcome> {
+    let rejected = rejected.map(Outcome::of_rejection);
+    rejected.or_else(|| call.is_past_deadline().then_some(Outcome::IGNORE))
+}
+
+impl Outcome {
+    /// What a rejection by one of this crate's layers means to those further out: nothing about the
+    /// dependency, except that a call which ran into its own time limit was not answered.
+    ///
+    /// | reason | means |
+    /// | --- | --- |
+    /// | [`TimedOut`](Reason::TimedOut) | [`TRANSIENT`](Self::TRANSIENT) |
+    /// | [`DeadlineExceeded`](Reason::DeadlineExceeded), [`RequestTimeout`](Reason::RequestTimeout), [`RequestBroken`](Reason::RequestBroken): the caller is to blame | [`IGNORE`](Self::IGNORE) |
+    /// | every other: the call was [refused](Self::refused) | `Silent`, [unsent](Self::unsent); may be asked again, after [`retry_after`](Rejected::retry_after) |
+    ///
+    /// A [retry](crate::retry) that sees a refusal stops with
+    /// [`Stop::Refused`](crate::Stop::Refused), unless it was told to wait for those.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{CallError, Error, Health, Outcome, bulkhead::BulkheadLayer};
+    /// use std::io;
+    ///
+    /// let full = BulkheadLayer::builder("jobs").limit(1).queue(0).build()?;
+    /// let _held = full.run(|| std::future::pending::<Result<(), Error<io::Error>>>());
+    /// let refused = full.run(|| async { Ok::<(), Error<io::Error>>(()) }).await.unwrap_err();
+    /// let outcome = Outcome::of_rejection(refused.rejected().unwrap());
+    /// assert_eq!(outcome.health, Health::Silent);
+    /// assert!(outcome.refused);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn of_rejection(rejected: &Rejected) -> Self {
+        match rejected.reason() {
+            Reason::TimedOut => Self::TRANSIENT,
+            Reason::DeadlineExceeded | Reason::RequestTimeout | Reason::RequestBroken => {
+                Self::IGNORE
+            }
+            _ => {
+                let again = Self { again: Self::TRANSIENT.again, refused: true, ..Self::IGNORE };
+                rejected.retry_after().map_or(again, |delay| again.after(delay)).unsent()
+            }
         }
     }
 }
@@ -158,5 +264,98 @@ impl<T, F: Fn(&T) -> Outcome> Judge<T> for Of<F> {
 impl<F> fmt::Debug for Of<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Of(closure)")
+    }
+}
+
+/// A closure that judges errors: those of the stack, or those of the service inside an [`Error`].
+pub struct OfError<F, Err>(F, PhantomData<fn(&Err)>);
+
+impl<T, E, F> Judge<T> for OfError<F, E>
+where
+    T: CallError + Sees<E> + 'static,
+    F: Fn(&E) -> Outcome,
+{
+    fn judge(&self, error: &T) -> Outcome {
+        if let Some(rejected) = error.rejected_within() {
+            return Outcome::of_rejection(rejected);
+        }
+        // What it does not see is a rejection, which was judged before.
+        error.seen().map_or(Outcome::TRANSIENT, &self.0)
+    }
+}
+
+impl<F: Clone, Err> Clone for OfError<F, Err> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<F, Err> fmt::Debug for OfError<F, Err> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OfError(closure)")
+    }
+}
+
+/// An error in which a closure sees what it is written for: the error itself, or the one inside.
+pub trait Sees<E> {
+    /// The error that the closure is written for.
+    fn seen(&self) -> Option<&E>;
+}
+
+impl<E> Sees<E> for E {
+    fn seen(&self) -> Option<&E> {
+        Some(self)
+    }
+}
+
+impl<E> Sees<E> for Error<E> {
+    fn seen(&self) -> Option<&E> {
+        match self {
+            Self::Inner(error) => Some(error),
+            Self::Rejected(_) => None,
+        }
+    }
+}
+
+/// A closure that judges whole results.
+pub struct OfResult<F, Res, Err>(F, PhantomData<fn(&Res, &Err)>);
+
+impl<F, Res, Err> OfResult<F, Res, Err> {
+    pub(crate) const fn new(judge: F) -> Self {
+        Self(judge, PhantomData)
+    }
+}
+
+impl<F, V, Res, E, Err> Classify<Res, Err> for OfResult<F, Res, E>
+where
+    F: Fn(Result<&Res, &E>) -> V,
+    V: Into<Verdict>,
+    Err: CallError + Sees<E> + 'static,
+{
+    fn classify(&self, result: Result<&Res, &Err>) -> Verdict {
+        self.classify_call(result, &CallContext::default())
+    }
+
+    fn classify_call(&self, result: Result<&Res, &Err>, call: &CallContext) -> Verdict {
+        let error = match result {
+            Ok(response) => return (self.0)(Ok(response)).into(),
+            Err(error) => error,
+        };
+        if let Some(outcome) = beyond_us(error.rejected_within(), call) {
+            return outcome.into();
+        }
+        error.seen().map_or(Outcome::TRANSIENT.into(), |error| (self.0)(Err(error)).into())
+    }
+}
+
+impl<F: Clone, Res, Err> Clone for OfResult<F, Res, Err> {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl<F, Res, Err> fmt::Debug for OfResult<F, Res, Err> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OfResult(closure)")
     }
 }

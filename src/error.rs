@@ -5,9 +5,11 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use tower::{BoxError, Service};
-
 use crate::source::Source;
+
+mod call_error;
+
+pub use call_error::{CallError, Error, check};
 
 /// A layer ended the call itself: which one, why, after how long to come back, and what was
 /// observed against which threshold.
@@ -269,134 +271,11 @@ impl fmt::Display for Rejected {
 
 impl StdError for Rejected {}
 
-/// What a stack asks of its error type: that it can hold a [`Rejected`], and show it again.
-///
-/// [`Error`] is ready made and typed; [`BoxError`] works too, and so does an enum of your own:
-///
-/// ```
-/// use seawall::{CallError, Rejected};
-///
-/// #[derive(Debug, thiserror::Error)]
-/// enum PaymentError {
-///     #[error("the payment service said no")]
-///     Declined,
-///     #[error(transparent)]
-///     NotTried(#[from] Rejected),
-/// }
-///
-/// impl CallError for PaymentError {
-///     fn rejected(&self) -> Option<&Rejected> {
-///         match self {
-///             Self::NotTried(rejected) => Some(rejected),
-///             Self::Declined => None,
-///         }
-///     }
-/// }
-///
-/// assert_eq!(PaymentError::Declined.rejected(), None); // the service's own word, not a layer's
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot hold a rejection, so it cannot be the error of a seawall stack",
-    label = "this service fails with `{Self}`",
-    note = "put `.map_err(seawall::Error::Inner)` just above the innermost service",
-    note = "or implement `seawall::CallError` and `From<seawall::Rejected>` for your own error type"
-)]
-pub trait CallError: From<Rejected> {
-    /// The rejection in this error, if one of this stack's layers ended the call.
-    fn rejected(&self) -> Option<&Rejected>;
-}
-
-/// The error of a stack: a layer ended the call, or the innermost service failed.
-///
-/// The inner error is the [`source`](StdError::source), so that whoever looks for it by walking
-/// the chain finds it. It must be an error itself: a [`BoxError`] is none, and is a [`CallError`]
-/// as it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error<E> {
-    /// A layer of the stack ended the call.
-    Rejected(Rejected),
-    /// The innermost service failed.
-    Inner(E),
-}
-
-impl<E> Error<E> {
-    /// The error of the innermost service, if it was reached and failed.
-    pub fn into_inner(self) -> Option<E> {
-        match self {
-            Self::Inner(error) => Some(error),
-            Self::Rejected(_) => None,
-        }
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for Error<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rejected(rejected) => rejected.fmt(f),
-            Self::Inner(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<E: StdError + 'static> StdError for Error<E> {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Rejected(rejected) => Some(rejected),
-            Self::Inner(error) => Some(error),
-        }
-    }
-}
-
-impl<E> From<Rejected> for Error<E> {
-    fn from(rejected: Rejected) -> Self {
-        Self::Rejected(rejected)
-    }
-}
-
-impl<E> CallError for Error<E> {
-    fn rejected(&self) -> Option<&Rejected> {
-        match self {
-            Self::Rejected(rejected) => Some(rejected),
-            Self::Inner(_) => None,
-        }
-    }
-}
-
-impl CallError for BoxError {
-    fn rejected(&self) -> Option<&Rejected> {
-        Rejected::find(&**self)
-    }
-}
-
-/// Returns `service` as it is, and makes the compiler say in one sentence what a stack is missing.
-///
-/// Without it, a forgotten `map_err` shows up as a long complaint about trait bounds at the first
-/// call. It costs nothing.
-///
-/// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// # use std::{convert::Infallible, time::Duration};
-/// use seawall::{Error, timeout::TimeoutLayer};
-/// use tower::{ServiceBuilder, ServiceExt, service_fn};
-///
-/// let service = ServiceBuilder::new()
-///     .layer(TimeoutLayer::new("payments", Duration::from_secs(1)))
-///     .map_err(Error::Inner)
-///     .service(service_fn(|amount: u32| async move { Ok::<_, Infallible>(amount) }));
-/// assert_eq!(seawall::check(service).oneshot(100).await?, 100);
-/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-/// ```
-pub fn check<S, Req>(service: S) -> S
-where
-    S: Service<Req>,
-    S::Error: CallError,
-{
-    service
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use tower::BoxError;
 
     #[test]
     fn a_rejection_is_small() {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::classify::Verdict;
+use crate::context::CallContext;
 use crate::machine::Pass;
 use crate::outcome::{Health, Outcome};
 
@@ -109,12 +110,14 @@ pub struct Settle {
     head: Verdict,
     delivered: bool,
     pass: Pass,
+    context: CallContext,
 }
 
 impl Settle {
     #[inline]
     pub(crate) fn new(ending: Arc<dyn Ending>, head: Verdict, pass: Pass) -> Self {
-        Self { ending: Some(Stay(ending)), head, delivered: false, pass }
+        let ending = Some(Stay(ending));
+        Self { ending, head, delivered: false, pass, context: CallContext::default() }
     }
 
     /// The same, of a call that may be over already.
@@ -123,7 +126,19 @@ impl Settle {
         head: Verdict,
         pass: Pass,
     ) -> Self {
-        Self { ending: ending.map(|ending| Stay(ending)), head, delivered: false, pass }
+        let ending = ending.map(|ending| Stay(ending));
+        Self { ending, head, delivered: false, pass, context: CallContext::default() }
+    }
+
+    /// The same, of a call of which this is known.
+    pub(crate) fn within(mut self, context: CallContext) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// What the layer knows of the call: the deadline of its caller, if it was told where to read that.
+    pub const fn context(&self) -> &CallContext {
+        &self.context
     }
 
     /// What the classifier said when the head arrived.

@@ -40,6 +40,7 @@
 
 mod classify;
 mod config;
+mod context;
 mod error;
 mod event;
 #[cfg(test)]
@@ -77,12 +78,13 @@ pub mod timeout;
 
 pub use classify::{Classifier, Classify, Verdict};
 pub use config::{ConfigError, ConfigErrors};
+pub use context::{CallContext, Measure};
 pub use error::{CallError, Error, Measured, Reason, Rejected, check};
 pub use event::{Cause, Change, Event, EventKind, Observe, State, Status, Stop};
 pub use finish::{AtHead, Finish, Settle};
 pub use outcome::{Again, Health, Outcome, Sent};
 pub use request::{
-    Call, Carried, Carry, CloneRequest, Cloned, Deadline, InCarried, Measure, Never, NoCarry,
+    Call, Carried, Carry, CloneRequest, Cloned, Deadline, InCarried, Never, NoCarry,
 };
 pub use source::Source;
 
@@ -102,13 +104,16 @@ pub mod guide {
     /// [timeout]: crate::timeout
     /// [retry]: crate::retry
     /// [bulkhead]: crate::bulkhead
+    /// [circuit_breaker]: crate::circuit_breaker
     #[doc = include_str!("../docs/guide/deadlines.md")]
     pub mod deadlines {}
+    /// [deadlines]: crate::guide::deadlines
     #[doc = include_str!("../docs/guide/grpc.md")]
     pub mod grpc {}
-    /// [deadlines]: crate::guide::deadlines
     #[doc = include_str!("../docs/guide/health.md")]
     pub mod health {}
+    /// [deadlines]: crate::guide::deadlines
+    /// [performance]: crate::guide::performance
     #[doc = include_str!("../docs/guide/http.md")]
     pub mod http {}
     #[doc = include_str!("../docs/guide/migration.md")]

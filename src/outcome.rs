@@ -25,6 +25,9 @@ pub struct Outcome {
     pub again: Again,
     /// Whether the request can have been executed.
     pub sent: Sent,
+    /// Whether one of this crate's layers refused the call, as
+    /// [`of_rejection`](Self::of_rejection) says.
+    pub refused: bool,
 }
 
 impl Outcome {
@@ -40,7 +43,7 @@ impl Outcome {
     pub const IGNORE: Self = Self::new(Health::Silent, Again::Never);
 
     const fn new(health: Health, again: Again) -> Self {
-        Self { health, again, sent: Sent::Unknown }
+        Self { health, again, sent: Sent::Unknown, refused: false }
     }
 
     /// Asking again makes sense, but not before `delay` has passed.

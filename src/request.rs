@@ -4,12 +4,11 @@
 //! `Clone` request would collide with the request types of `http` and `reqwest`.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::context::Measure;
 use crate::time;
 use crate::upload::Upload;
 
@@ -268,83 +267,65 @@ pub struct Call {
     pub prior: u32,
     /// Where the time of each attempt is noted, for someone further out.
     pub measure: Option<Measure>,
+    /// Where a layer of this process cut the deadline to its own limit, so that the two are told apart.
+    pub(crate) cut: Option<Cut>,
     /// How far the body of the request has got, if it is still on its way.
     pub(crate) upload: Option<Upload>,
 }
 
-/// The time that a call really spent at its dependency.
-///
-/// Someone outside a retry who measures latency would take the waits between attempts for it. So
-/// it sends a `Measure` along, in which the retry notes each attempt, and reads that instead.
-///
-/// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use seawall::retry::{Backoff, RetryLayer};
-/// use seawall::{Carried, Error, InCarried, Measure};
-/// use std::io;
-/// use std::time::Duration;
-/// use tokio::time::{Instant, sleep};
-/// use tower::{ServiceBuilder, ServiceExt, service_fn};
-///
-/// let retry = RetryLayer::builder("search")
-///     .cloned()
-///     .carry(InCarried)
-///     .backoff(Backoff::fixed(Duration::from_secs(1)))
-///     .build()?;
-/// let search = ServiceBuilder::new().layer(retry).map_err(Error::Inner).service(service_fn(
-///     |request: Carried<&'static str>| async move {
-///         sleep(Duration::from_millis(30)).await;
-///         if request.call.attempt == 1 { Err(io::Error::other("reset")) } else { Ok("found") }
-///     },
-/// ));
-///
-/// let (started, measure) = (Instant::now(), Measure::new());
-/// let mut request = Carried::from("tower");
-/// request.call.measure = Some(measure.clone());
-/// assert_eq!(search.oneshot(request).await?, "found");
-///
-/// assert!(started.elapsed() >= Duration::from_secs(1)); // with the wait between the attempts
-/// assert_eq!(measure.attempts(), 2);
-/// assert!(measure.total() < Duration::from_millis(100)); // without
-/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-/// ```
-#[derive(Debug, Clone, Default)]
-pub struct Measure(Arc<Attempts>);
-
-#[derive(Debug, Default)]
-struct Attempts {
-    count: AtomicU32,
-    nanos: AtomicU64,
-    last: AtomicU64,
+/// A deadline that a layer set, and the one that the caller had set before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut {
+    to: Deadline,
+    from: Option<Deadline>,
+    /// Whether the limit is known to be that of a whole call, its body included.
+    #[cfg_attr(not(feature = "reqwest"), allow(dead_code))]
+    whole: bool,
 }
 
-impl Measure {
-    /// Nothing was measured yet.
-    pub fn new() -> Self {
-        Self::default()
+impl Call {
+    /// The deadline that the caller itself set, without the limits of layers on the way: those of a
+    /// [timeout](crate::timeout) for the whole call make [`deadline`](Self::deadline) earlier, and not
+    /// this one.
+    ///
+    /// ```
+    /// use seawall::{Call, Deadline};
+    /// use std::time::Duration;
+    ///
+    /// let mut call = Call::default();
+    /// assert_eq!(call.caller_deadline(), None);
+    /// let asked = Deadline::after(Duration::from_secs(2));
+    /// call.deadline = Some(asked);
+    /// assert_eq!(call.caller_deadline(), Some(asked));
+    /// ```
+    pub fn caller_deadline(&self) -> Option<Deadline> {
+        match self.cut {
+            Some(Cut { to, from, .. }) if self.deadline == Some(to) => from,
+            _ => self.deadline.filter(|deadline| *deadline != Deadline::NEVER),
+        }
     }
 
-    /// An attempt took so long.
-    pub fn record(&self, took: Duration) {
-        let took = time::nanos(took);
-        self.0.count.fetch_add(1, Ordering::Relaxed);
-        self.0.last.store(took, Ordering::Relaxed);
-        self.0.nanos.fetch_add(took, Ordering::Relaxed);
+    /// The deadline, if it is the limit of a layer on the way.
+    pub(crate) fn own_deadline(&self) -> Option<Deadline> {
+        self.cut.map(|cut| cut.to).filter(|to| self.deadline == Some(*to))
     }
 
-    /// How many attempts there were.
-    pub fn attempts(&self) -> u32 {
-        self.0.count.load(Ordering::Relaxed)
+    /// The deadline for the body of the answer too.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn body_deadline(&self) -> Option<Deadline> {
+        match self.cut {
+            Some(cut) if self.deadline == Some(cut.to) && !cut.whole => cut.from,
+            _ => self.deadline,
+        }
     }
 
-    /// How long they took in all, without the waits in between.
-    pub fn total(&self) -> Duration {
-        Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed))
-    }
-
-    /// How long the last one took.
-    pub fn last(&self) -> Duration {
-        Duration::from_nanos(self.0.last.load(Ordering::Relaxed))
+    /// A layer gives the call until `limit`.
+    pub(crate) fn cut_to(&mut self, limit: Deadline, whole: bool) {
+        let earlier = self.deadline.map_or(limit, |deadline| deadline.min(limit));
+        if self.deadline != Some(earlier) {
+            self.cut = Some(Cut { to: earlier, from: self.caller_deadline(), whole });
+            self.deadline = Some(earlier);
+        }
     }
 }
 

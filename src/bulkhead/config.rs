@@ -28,7 +28,7 @@ use crate::config::ConfigErrors;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// Calls at a time.
+    /// Calls at a time, from 1.
     pub limit: u32,
     /// Calls that may wait for one of them to end. Zero: a call that finds the bulkhead full is
     /// refused at once.

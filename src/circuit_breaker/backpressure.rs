@@ -9,11 +9,12 @@ use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
 
 use super::future::ResponseFuture;
-use super::policy::Policy;
+use super::policy::{Policy, context};
 use crate::classify::Classify;
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
 use crate::machine::Pass;
+use crate::request::{Carry, NoCarry};
 use crate::shell::flight::Flight;
 use crate::shell::gate::{Gate, Lane, Parked};
 use crate::shell::oneshot::Oneshot;
@@ -24,8 +25,9 @@ use crate::time::poll_timer;
 /// Makes services that are not ready while the circuit is open; see
 /// [`CircuitBreakerLayer::backpressure`](super::CircuitBreakerLayer::backpressure).
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct BackpressureLayer<C, F> {
+pub struct BackpressureLayer<C, F, K = NoCarry> {
     pub(super) gate: Arc<Gate<Policy<C, F>>>,
+    pub(super) carry: K,
 }
 
 /// Is ready while the circuit lets a call through, and holds the right to that call meanwhile.
@@ -33,9 +35,10 @@ pub struct BackpressureLayer<C, F> {
 /// Each instance that is ready holds one ticket, which it gives back when it is dropped. A ticket
 /// of an earlier state has lapsed; the call that finds it so asks again, and only if it is refused
 /// then does this service answer with a rejection. Needs no `Clone`.
-pub struct Backpressure<S, C, F> {
+pub struct Backpressure<S, C, F, K = NoCarry> {
     inner: S,
     gate: Arc<Gate<Policy<C, F>>>,
+    carry: K,
     /// Not a flight: an instance that is kept ready and never called must not hold up a drain.
     ticket: Option<Pass>,
     /// Rings when the rest is over.
@@ -46,7 +49,7 @@ pub struct Backpressure<S, C, F> {
     parked: Parked,
 }
 
-impl<S, C, F> Backpressure<S, C, F> {
+impl<S, C, F, K> Backpressure<S, C, F, K> {
     /// Gives an unused ticket back. It was no call, so nobody is told of one.
     fn give_back(&mut self) {
         if let Some(ticket) = self.ticket.take() {
@@ -89,12 +92,13 @@ impl<S, C, F> Backpressure<S, C, F> {
     }
 }
 
-impl<S, Req, C, F> Service<Req> for Backpressure<S, C, F>
+impl<S, Req, C, F, K> Service<Req> for Backpressure<S, C, F, K>
 where
     S: Service<Req>,
     S::Error: CallError,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     F: Finish<S::Response> + Clone + Send + Sync + 'static,
+    K: Carry<Req>,
 {
     type Response = F::Response;
     type Error = S::Error;
@@ -137,50 +141,52 @@ where
             let reporter = &self.gate.shared.common.reporter;
             return ResponseFuture::refused(reporter.reject(Reason::Draining, Measured::Nothing));
         };
+        let context = context(&self.carry, &request);
         let mut flight = Flight::new(lane, pass);
         flight.enter();
         let future = self.inner.call(request);
         flight.leave();
-        ResponseFuture::flying(flight, Oneshot::called(future))
+        ResponseFuture::flying(flight, Oneshot::called(future), context)
     }
 }
 
-impl<S, C, F> Layer<S> for BackpressureLayer<C, F> {
-    type Service = Backpressure<S, C, F>;
+impl<S, C, F, K: Clone> Layer<S> for BackpressureLayer<C, F, K> {
+    type Service = Backpressure<S, C, F, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let gate = Arc::clone(&self.gate);
+        let (gate, carry) = (Arc::clone(&self.gate), self.carry.clone());
         let (seat, parked) = (Seat::default(), Parked::new());
-        Backpressure { inner, gate, ticket: None, timer: None, seat, parked }
+        Backpressure { inner, gate, carry, ticket: None, timer: None, seat, parked }
     }
 }
 
-impl<S: Clone, C, F> Clone for Backpressure<S, C, F> {
+impl<S: Clone, C, F, K: Clone> Clone for Backpressure<S, C, F, K> {
     fn clone(&self) -> Self {
-        BackpressureLayer { gate: Arc::clone(&self.gate) }.layer(self.inner.clone())
+        let (gate, carry) = (Arc::clone(&self.gate), self.carry.clone());
+        BackpressureLayer { gate, carry }.layer(self.inner.clone())
     }
 }
 
-impl<S, C, F> Drop for Backpressure<S, C, F> {
+impl<S, C, F, K> Drop for Backpressure<S, C, F, K> {
     fn drop(&mut self) {
         self.give_back();
         self.gate.shared.leave(&mut self.seat);
     }
 }
 
-impl<C, F> Clone for BackpressureLayer<C, F> {
+impl<C, F, K: Clone> Clone for BackpressureLayer<C, F, K> {
     fn clone(&self) -> Self {
-        Self { gate: Arc::clone(&self.gate) }
+        Self { gate: Arc::clone(&self.gate), carry: self.carry.clone() }
     }
 }
 
-impl<C, F> fmt::Debug for BackpressureLayer<C, F> {
+impl<C, F, K> fmt::Debug for BackpressureLayer<C, F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BackpressureLayer").field("breaker", &self.gate.shared).finish()
     }
 }
 
-impl<S: fmt::Debug, C, F> fmt::Debug for Backpressure<S, C, F> {
+impl<S: fmt::Debug, C, F, K> fmt::Debug for Backpressure<S, C, F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Backpressure")
             .field("inner", &self.inner)

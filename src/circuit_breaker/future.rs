@@ -10,6 +10,7 @@ use tower::Service;
 
 use super::policy::{Hooks, Policy};
 use crate::classify::{Classify, Verdict};
+use crate::context::CallContext;
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
 use crate::shell::flight::{Berth, Flight, Site};
@@ -33,6 +34,7 @@ where
     /// Rings when a probe has waited too long for readiness, or when a call grows slow.
     #[pin]
     timer: Option<Sleep>,
+    context: CallContext,
     fate: Fate<B>,
 }
 
@@ -49,12 +51,18 @@ where
     B: Berth,
 {
     pub(super) fn refused(rejected: Rejected) -> Self {
-        Self { attempt: Oneshot::over(), timer: None, fate: Fate::Refused(Some(rejected)) }
+        let context = CallContext::default();
+        let fate = Fate::Refused(Some(rejected));
+        Self { attempt: Oneshot::over(), timer: None, context, fate }
     }
 
     #[inline]
-    pub(super) fn flying(flight: Flight<B>, attempt: Oneshot<S, Req>) -> Self {
-        Self { attempt, timer: None, fate: Fate::Flying(flight) }
+    pub(super) fn flying(
+        flight: Flight<B>,
+        attempt: Oneshot<S, Req>,
+        context: CallContext,
+    ) -> Self {
+        Self { attempt, timer: None, context, fate: Fate::Flying(flight) }
     }
 }
 
@@ -80,9 +88,9 @@ where
                 if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
                     this.timer.set(None);
                     return match result {
-                        Ok(response) => land(flight, response),
+                        Ok(response) => land(flight, response, this.context),
                         Err(error) => {
-                            fail::<S::Response, _, _, _, _>(flight, &error);
+                            fail::<S::Response, _, _, _, _>(flight, &error, this.context);
                             Poll::Ready(Err(error))
                         }
                     };
@@ -159,7 +167,11 @@ fn rang(mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
 /// The inner service answered. The classifier is user code, and so is the finish: the flight is
 /// still entered.
 #[inline]
-fn land<Res, Err, B, C, F>(flight: &mut Flight<B>, response: Res) -> Poll<Result<F::Response, Err>>
+fn land<Res, Err, B, C, F>(
+    flight: &mut Flight<B>,
+    response: Res,
+    context: &CallContext,
+) -> Poll<Result<F::Response, Err>>
 where
     B: Berth<Policy = Policy<C, F>>,
     C: Classify<Res, Err> + Send + Sync + 'static,
@@ -167,25 +179,25 @@ where
 {
     let Some(policy) = flight.policy() else { return Poll::Pending };
     let Hooks { classify, finish } = &*policy.hooks;
-    let verdict = classify.classify(Ok(&response));
+    let verdict = classify.classify_call(Ok(&response), context);
     match finish.at_head(response) {
         Ok(response) => {
             flight.settle(&verdict.of_head());
             Poll::Ready(Ok(response))
         }
-        Err(response) => land_at_end(flight, response, verdict),
+        Err(response) => land_at_end(flight, response, verdict, context),
     }
 }
 
 #[inline(never)]
-fn fail<Res, Err, B, C, F>(flight: &mut Flight<B>, error: &Err)
+fn fail<Res, Err, B, C, F>(flight: &mut Flight<B>, error: &Err, context: &CallContext)
 where
     B: Berth<Policy = Policy<C, F>>,
     C: Classify<Res, Err> + Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
     let Some(policy) = flight.policy() else { return };
-    let verdict = policy.hooks.classify.classify(Err(error));
+    let verdict = policy.hooks.classify.classify_call(Err(error), context);
     flight.settle(&verdict.of_error());
 }
 
@@ -195,6 +207,7 @@ fn land_at_end<Res, Err, B, C, F>(
     flight: &mut Flight<B>,
     response: Res,
     head: Verdict,
+    context: &CallContext,
 ) -> Poll<Result<F::Response, Err>>
 where
     B: Berth<Policy = Policy<C, F>>,
@@ -205,7 +218,7 @@ where
     let finish = policy.hooks.finish.clone();
     flight.leave();
     match flight.take_settle(head) {
-        Some(settle) => Poll::Ready(Ok(finish.finish(response, settle))),
+        Some(settle) => Poll::Ready(Ok(finish.finish(response, settle.within(*context)))),
         None => Poll::Pending,
     }
 }

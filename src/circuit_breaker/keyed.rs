@@ -18,6 +18,7 @@ use crate::classify::Classify;
 use crate::config::ConfigErrors;
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
+use crate::request::{Carry, NoCarry};
 use crate::rng;
 use crate::shell::common::Common;
 use crate::shell::flight::Cell;
@@ -32,14 +33,14 @@ pub const MAX_KEYS: usize = 10_000;
 /// Builds a [`KeyedCircuitBreakerLayer`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct KeyedBuilder<C, F, K> {
-    builder: Builder<C, F>,
+pub struct KeyedBuilder<C, F, K, Y = NoCarry> {
+    builder: Builder<C, F, Y>,
     key: K,
     max_keys: usize,
 }
 
-impl<C, F, K> KeyedBuilder<C, F, K> {
-    pub(super) fn new(builder: Builder<C, F>, key: K) -> Self {
+impl<C, F, K, Y> KeyedBuilder<C, F, K, Y> {
+    pub(super) fn new(builder: Builder<C, F, Y>, key: K) -> Self {
         Self { builder, key, max_keys: MAX_KEYS }
     }
 
@@ -58,12 +59,12 @@ impl<C, F, K> KeyedBuilder<C, F, K> {
     /// # Errors
     ///
     /// Everything that is wrong with the settings.
-    pub fn build(self) -> Result<KeyedCircuitBreakerLayer<C, F, K>, ConfigErrors>
+    pub fn build(self) -> Result<KeyedCircuitBreakerLayer<C, F, K, Y>, ConfigErrors>
     where
         C: Send + Sync + 'static,
         F: Send + Sync + 'static,
     {
-        let Builder { name, config, hooks, observers, seed } = self.builder;
+        let Builder { name, config, hooks, carry, observers, seed } = self.builder;
         let source = Source::new(LAYER, name);
         let law = Law::from_config_and(&config, |check| {
             if self.max_keys == 0 {
@@ -77,22 +78,23 @@ impl<C, F, K> KeyedBuilder<C, F, K> {
         let cells = Keyed::new(common, self.max_keys, move |key| {
             Policy::new(Arc::clone(&for_cells), Arc::clone(&hooks), Some(key))
         });
-        Ok(KeyedCircuitBreakerLayer { cells: Arc::new(cells), key: Arc::new(self.key) })
+        Ok(KeyedCircuitBreakerLayer { cells: Arc::new(cells), key: Arc::new(self.key), carry })
     }
 }
 
 /// Puts one circuit breaker per key around services; see [`Builder::keyed`].
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct KeyedCircuitBreakerLayer<C, F, K>
+pub struct KeyedCircuitBreakerLayer<C, F, K, Y = NoCarry>
 where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
     cells: Arc<Keyed<Policy<C, F>>>,
     key: Arc<K>,
+    carry: Y,
 }
 
-impl<C, F, K> KeyedCircuitBreakerLayer<C, F, K>
+impl<C, F, K, Y> KeyedCircuitBreakerLayer<C, F, K, Y>
 where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
@@ -123,15 +125,16 @@ where
     }
 }
 
-impl<S, C, F, K> Layer<S> for KeyedCircuitBreakerLayer<C, F, K>
+impl<S, C, F, K, Y: Clone> Layer<S> for KeyedCircuitBreakerLayer<C, F, K, Y>
 where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
-    type Service = KeyedCircuitBreaker<S, C, F, K>;
+    type Service = KeyedCircuitBreaker<S, C, F, K, Y>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        KeyedCircuitBreaker { inner, cells: Arc::clone(&self.cells), key: Arc::clone(&self.key) }
+        let (cells, key) = (Arc::clone(&self.cells), Arc::clone(&self.key));
+        KeyedCircuitBreaker { inner, cells, key, carry: self.carry.clone() }
     }
 }
 
@@ -140,7 +143,7 @@ where
 /// It is always ready: which breaker decides is not known before the request is. A call that may
 /// pass waits for the readiness of a clone of the inner service; a probe for no longer than
 /// [`Config::probe_deadline`].
-pub struct KeyedCircuitBreaker<S, C, F, K>
+pub struct KeyedCircuitBreaker<S, C, F, K, Y = NoCarry>
 where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
@@ -148,15 +151,17 @@ where
     inner: S,
     cells: Arc<Keyed<Policy<C, F>>>,
     key: Arc<K>,
+    carry: Y,
 }
 
-impl<S, Req, C, F, K> Service<Req> for KeyedCircuitBreaker<S, C, F, K>
+impl<S, Req, C, F, K, Y> Service<Req> for KeyedCircuitBreaker<S, C, F, K, Y>
 where
     S: Service<Req> + Clone,
     S::Error: CallError,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     F: Finish<S::Response> + Clone + Send + Sync + 'static,
     K: Fn(&Req) -> Cow<'_, str>,
+    Y: Carry<Req>,
 {
     type Response = F::Response;
     type Error = S::Error;
@@ -173,32 +178,33 @@ where
         };
         let shared = Arc::clone(&cell.policy.shared);
         let instance = Instance { inner: &mut self.inner, readied: false };
-        instance.call(&shared, || Some(cell), request)
+        instance.call(&shared, || Some(cell), &self.carry, request)
     }
 }
 
-impl<S: Clone, C, F, K> Clone for KeyedCircuitBreaker<S, C, F, K>
+impl<S: Clone, C, F, K, Y: Clone> Clone for KeyedCircuitBreaker<S, C, F, K, Y>
 where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
     fn clone(&self) -> Self {
         let (cells, key) = (Arc::clone(&self.cells), Arc::clone(&self.key));
-        Self { inner: self.inner.clone(), cells, key }
+        Self { inner: self.inner.clone(), cells, key, carry: self.carry.clone() }
     }
 }
 
-impl<C, F, K> Clone for KeyedCircuitBreakerLayer<C, F, K>
+impl<C, F, K, Y: Clone> Clone for KeyedCircuitBreakerLayer<C, F, K, Y>
 where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
     fn clone(&self) -> Self {
-        Self { cells: Arc::clone(&self.cells), key: Arc::clone(&self.key) }
+        let (cells, key) = (Arc::clone(&self.cells), Arc::clone(&self.key));
+        Self { cells, key, carry: self.carry.clone() }
     }
 }
 
-impl<C, F, K> fmt::Debug for KeyedCircuitBreakerLayer<C, F, K>
+impl<C, F, K, Y> fmt::Debug for KeyedCircuitBreakerLayer<C, F, K, Y>
 where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
@@ -208,7 +214,7 @@ where
     }
 }
 
-impl<S: fmt::Debug, C, F, K> fmt::Debug for KeyedCircuitBreaker<S, C, F, K>
+impl<S: fmt::Debug, C, F, K, Y> fmt::Debug for KeyedCircuitBreaker<S, C, F, K, Y>
 where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,

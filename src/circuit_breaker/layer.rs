@@ -14,12 +14,13 @@ use super::keyed::KeyedBuilder;
 use super::law::Law;
 use super::policy::{Hooks, Instance, Policy};
 use super::service::CircuitBreaker;
-use crate::classify::{Classifier, Classify, Of};
+use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
 use crate::config::ConfigErrors;
 use crate::error::CallError;
 use crate::event::{Observe, Observers};
 use crate::finish::{AtHead, Finish};
 use crate::outcome::Outcome;
+use crate::request::NoCarry;
 use crate::rng;
 use crate::shell::caller::Caller;
 use crate::shell::common::Common;
@@ -34,8 +35,9 @@ pub(super) const LAYER: &str = "circuit_breaker";
 /// All services that a layer and its clones make share one breaker. Two independent breakers are
 /// two layers; one per host is a [keyed](Builder::keyed) layer.
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct CircuitBreakerLayer<C = Classifier, F = AtHead> {
+pub struct CircuitBreakerLayer<C = Classifier, F = AtHead, K = NoCarry> {
     gate: Arc<Gate<Policy<C, F>>>,
+    carry: K,
 }
 
 impl CircuitBreakerLayer {
@@ -44,7 +46,8 @@ impl CircuitBreakerLayer {
         let config = Config::default();
         let law = Law::of_defaults();
         let source = Source::new(LAYER, name);
-        Self::make(source, law, config, Hooks::default(), Observers::default(), rng::seed())
+        let (hooks, observers) = (Hooks::default(), Observers::default());
+        Self::make(source, law, config, hooks, NoCarry, observers, rng::seed())
     }
 
     /// A breaker with these settings, for instance from a configuration file.
@@ -62,23 +65,25 @@ impl CircuitBreakerLayer {
             name: name.into(),
             config: Config::default(),
             hooks: Hooks::default(),
+            carry: NoCarry,
             observers: Observers::default(),
             seed: None,
         }
     }
 }
 
-impl<C, F> CircuitBreakerLayer<C, F> {
+impl<C, F, K> CircuitBreakerLayer<C, F, K> {
     fn make(
         source: Source,
         law: Law,
         config: Config,
         hooks: Hooks<C, F>,
+        carry: K,
         observers: Observers,
         seed: u64,
     ) -> Self {
         let common = Common::new(source, observers, law, config, seed);
-        Self { gate: Arc::new(Gate::new(Policy::new(common, Arc::new(hooks), None))) }
+        Self { gate: Arc::new(Gate::new(Policy::new(common, Arc::new(hooks), None))), carry }
     }
 
     /// Sees and steers this breaker.
@@ -88,8 +93,11 @@ impl<C, F> CircuitBreakerLayer<C, F> {
 
     /// The same breaker for balancers: a service that is *not ready* while the circuit is open,
     /// instead of one that refuses, and that needs no `Clone`.
-    pub fn backpressure(&self) -> BackpressureLayer<C, F> {
-        BackpressureLayer { gate: Arc::clone(&self.gate) }
+    pub fn backpressure(&self) -> BackpressureLayer<C, F, K>
+    where
+        K: Clone,
+    {
+        BackpressureLayer { gate: Arc::clone(&self.gate), carry: self.carry.clone() }
     }
 
     /// The calls that are under way.
@@ -143,7 +151,7 @@ impl<C, F> CircuitBreakerLayer<C, F> {
     pub fn run<Call, Fut, T, E>(
         &self,
         call: Call,
-    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, C, F>
+    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, C, F, K>
     where
         Call: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -152,25 +160,25 @@ impl<C, F> CircuitBreakerLayer<C, F> {
         F: Finish<T> + Clone + Send + Sync + 'static,
     {
         let instance = Instance { inner: &mut Caller, readied: true };
-        instance.call(&self.gate.shared, || self.gate.enter(), call)
+        instance.call(&self.gate.shared, || self.gate.enter(), &NoCarry, call)
     }
 }
 
-impl<S, C, F> Layer<S> for CircuitBreakerLayer<C, F> {
-    type Service = CircuitBreaker<S, C, F>;
+impl<S, C, F, K: Clone> Layer<S> for CircuitBreakerLayer<C, F, K> {
+    type Service = CircuitBreaker<S, C, F, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, Arc::clone(&self.gate))
+        CircuitBreaker::new(inner, Arc::clone(&self.gate), self.carry.clone())
     }
 }
 
-impl<C, F> Clone for CircuitBreakerLayer<C, F> {
+impl<C, F, K: Clone> Clone for CircuitBreakerLayer<C, F, K> {
     fn clone(&self) -> Self {
-        Self { gate: Arc::clone(&self.gate) }
+        Self { gate: Arc::clone(&self.gate), carry: self.carry.clone() }
     }
 }
 
-impl<C, F> fmt::Debug for CircuitBreakerLayer<C, F> {
+impl<C, F, K> fmt::Debug for CircuitBreakerLayer<C, F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerLayer").field("breaker", &self.gate.shared).finish()
     }
@@ -182,10 +190,11 @@ impl<C, F> fmt::Debug for CircuitBreakerLayer<C, F> {
 /// wrong with them, all at once.
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct Builder<C = Classifier, F = AtHead> {
+pub struct Builder<C = Classifier, F = AtHead, K = NoCarry> {
     pub(super) name: Arc<str>,
     pub(super) config: Config,
     pub(super) hooks: Hooks<C, F>,
+    pub(super) carry: K,
     pub(super) observers: Observers,
     pub(super) seed: Option<u64>,
 }
@@ -203,7 +212,7 @@ macro_rules! setters {
     };
 }
 
-impl<C, F> Builder<C, F> {
+impl<C, F, K> Builder<C, F, K> {
     setters! {
         trip: Trip,
         memory: Duration,
@@ -239,17 +248,59 @@ impl<C, F> Builder<C, F> {
     }
 
     /// Classifies with a [`Classify`] of your own.
-    pub fn classify<C2>(self, classify: C2) -> Builder<C2, F> {
-        let Self { name, config, hooks, observers, seed } = self;
-        let hooks = Hooks { classify, finish: hooks.finish };
-        Builder { name, config, hooks, observers, seed }
+    pub fn classify<C2>(self, classify: C2) -> Builder<C2, F, K> {
+        self.with(|hooks, carry| (Hooks { classify, finish: hooks.finish }, carry))
+    }
+
+    /// Judges whole results with one closure: responses, and the errors of the innermost service.
+    /// Rejections by layers of this crate never get here.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::circuit_breaker::CircuitBreakerLayer;
+    /// use seawall::{Error, Outcome};
+    /// use std::io;
+    ///
+    /// let judge = |result: Result<&String, &io::Error>| match result {
+    ///     Ok(line) if line.starts_with("BUSY") => Outcome::PUSHBACK,
+    ///     Ok(_) => Outcome::SUCCESS,
+    ///     Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::SUCCESS,
+    ///     Err(_) => Outcome::TRANSIENT,
+    /// };
+    /// let breaker = CircuitBreakerLayer::builder("store").classify_result(judge).build()?;
+    /// let missing = || async { Err::<String, _>(Error::Inner(io::ErrorKind::NotFound.into())) };
+    /// for _ in 0..100 {
+    ///     assert!(matches!(breaker.run(missing).await, Err(Error::Inner(_))));
+    /// }
+    /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+    /// ```
+    pub fn classify_result<Res, Err, V, J>(self, judge: J) -> Builder<OfResult<J, Res, Err>, F, K>
+    where
+        J: Fn(Result<&Res, &Err>) -> V,
+        V: Into<Verdict>,
+    {
+        self.classify(OfResult::new(judge))
     }
 
     /// Decides when a call is over, by default [when its answer arrives](AtHead).
-    pub fn finish<F2>(self, finish: F2) -> Builder<C, F2> {
-        let Self { name, config, hooks, observers, seed } = self;
-        let hooks = Hooks { classify: hooks.classify, finish };
-        Builder { name, config, hooks, observers, seed }
+    pub fn finish<F2>(self, finish: F2) -> Builder<C, F2, K> {
+        self.with(|hooks, carry| (Hooks { classify: hooks.classify, finish }, carry))
+    }
+
+    /// Reads the deadline that travels with each request, so that what is due to the deadline of its
+    /// caller is no evidence against the dependency: see
+    /// [`CallContext`](crate::CallContext). Writes nothing.
+    pub fn carry<K2>(self, carry: K2) -> Builder<C, F, K2> {
+        self.with(|hooks, _| (hooks, carry))
+    }
+
+    fn with<C2, F2, K2>(
+        self,
+        change: impl FnOnce(Hooks<C, F>, K) -> (Hooks<C2, F2>, K2),
+    ) -> Builder<C2, F2, K2> {
+        let Self { name, config, hooks, carry, observers, seed } = self;
+        let (hooks, carry) = change(hooks, carry);
+        Builder { name, config, hooks, carry, observers, seed }
     }
 
     /// One breaker for each key of a request, for instance for each host.
@@ -267,9 +318,9 @@ impl<C, F> Builder<C, F> {
     /// assert!(layer.handle().is_empty()); // a host gets its breaker with its first call
     /// # Ok::<(), seawall::ConfigErrors>(())
     /// ```
-    pub fn keyed<Req, K>(self, key: K) -> KeyedBuilder<C, F, K>
+    pub fn keyed<Req, Key>(self, key: Key) -> KeyedBuilder<C, F, Key, K>
     where
-        K: Fn(&Req) -> Cow<'_, str>,
+        Key: Fn(&Req) -> Cow<'_, str>,
     {
         KeyedBuilder::new(self, key)
     }
@@ -279,33 +330,36 @@ impl<C, F> Builder<C, F> {
     /// # Errors
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
-    pub fn build(self) -> Result<CircuitBreakerLayer<C, F>, ConfigErrors> {
+    pub fn build(self) -> Result<CircuitBreakerLayer<C, F, K>, ConfigErrors> {
         let seed = self.seed.unwrap_or_else(rng::seed);
-        let Self { name, config, hooks, observers, .. } = self;
+        let Self { name, config, hooks, carry, observers, .. } = self;
         let source = Source::new(LAYER, name);
         let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(&source))?;
-        Ok(CircuitBreakerLayer::make(source, law, config, hooks, observers, seed))
+        Ok(CircuitBreakerLayer::make(source, law, config, hooks, carry, observers, seed))
     }
 }
 
-impl<R, E, F> Builder<Classifier<R, E>, F> {
+impl<R, E, F, K> Builder<Classifier<R, E>, F, K> {
     /// Judges responses, for instance by their status.
-    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, E>, F>
+    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, E>, F, K>
     where
         J: Fn(&Res) -> Outcome,
     {
-        let Self { name, config, hooks, observers, seed } = self;
-        let hooks = Hooks { classify: hooks.classify.with_response(judge), finish: hooks.finish };
-        Builder { name, config, hooks, observers, seed }
+        self.with_classify(|classify| classify.with_response(judge))
     }
 
-    /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
-    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, Of<J>>, F>
+    /// Judges errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
+    /// Rejections by layers of this crate never get here.
+    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, OfError<J, Err>>, F, K>
     where
         J: Fn(&Err) -> Outcome,
     {
-        let Self { name, config, hooks, observers, seed } = self;
-        let hooks = Hooks { classify: hooks.classify.with_error(judge), finish: hooks.finish };
-        Builder { name, config, hooks, observers, seed }
+        self.with_classify(|classify| classify.with_error(judge))
+    }
+
+    fn with_classify<C2>(self, change: impl FnOnce(Classifier<R, E>) -> C2) -> Builder<C2, F, K> {
+        self.with(|Hooks { classify, finish }, carry| {
+            (Hooks { classify: change(classify), finish }, carry)
+        })
     }
 }

@@ -6,8 +6,10 @@ use tower::Service;
 
 use super::future::ResponseFuture;
 use super::machine::Breaker;
+use crate::context::CallContext;
 use crate::error::{Measured, Reason, Rejected};
 use crate::machine::{Pass, PassKind};
+use crate::request::Carry;
 use crate::shell::common::Common;
 use crate::shell::flight::{Berth, Flight, Site};
 use crate::shell::oneshot::Oneshot;
@@ -69,41 +71,45 @@ impl<S: Clone> Instance<'_, S> {
     /// The call itself: decided once, here. `enter` gives what the call holds of the policy; it is
     /// asked only if the call may fly.
     #[inline]
-    pub(super) fn call<Req, B>(
+    pub(super) fn call<Req, B, K>(
         self,
         shared: &Shared<Breaker>,
         enter: impl FnOnce() -> Option<Arc<B>>,
+        carry: &K,
         request: Req,
     ) -> ResponseFuture<S, Req, B>
     where
         S: Service<Req>,
         B: Berth,
+        K: Carry<Req>,
     {
         let Some(era) = shared.quiet_era() else {
-            return self.call_by_law(shared, enter, request);
+            return self.call_by_law(shared, enter, carry, request);
         };
         let berth = enter();
         let pass = Pass::new(era, PassKind::Free);
         match berth {
-            Some(berth) => self.fly(Flight::new(berth, pass), request),
+            Some(berth) => self.fly(Flight::new(berth, pass), carry, request),
             None => self.refuse(drained(shared, pass)),
         }
     }
 
     #[inline(never)]
-    fn call_by_law<Req, B>(
+    fn call_by_law<Req, B, K>(
         self,
         shared: &Shared<Breaker>,
         enter: impl FnOnce() -> Option<Arc<B>>,
+        carry: &K,
         request: Req,
     ) -> ResponseFuture<S, Req, B>
     where
         S: Service<Req>,
         B: Berth,
+        K: Carry<Req>,
     {
         match shared.admit_by_law() {
             Admission::Pass(pass) => match enter() {
-                Some(berth) => self.fly(Flight::new(berth, pass), request),
+                Some(berth) => self.fly(Flight::new(berth, pass), carry, request),
                 None => self.refuse(drained(shared, pass)),
             },
             Admission::Refused(refusal) => self.refuse(shared.reject(refusal)),
@@ -111,20 +117,28 @@ impl<S: Clone> Instance<'_, S> {
     }
 
     #[inline]
-    fn fly<Req, B>(self, mut flight: Flight<B>, request: Req) -> ResponseFuture<S, Req, B>
+    fn fly<Req, B, K>(
+        self,
+        mut flight: Flight<B>,
+        carry: &K,
+        request: Req,
+    ) -> ResponseFuture<S, Req, B>
     where
         S: Service<Req>,
         B: Berth,
+        K: Carry<Req>,
     {
+        let context = context(carry, &request);
         // Each branch makes its own: a future that is chosen first and put in its place later is
         // copied on the way, and it holds all futures further in.
         if self.readied {
             flight.enter();
             let future = self.inner.call(request);
             flight.leave();
-            ResponseFuture::flying(flight, Oneshot::called(future))
+            ResponseFuture::flying(flight, Oneshot::called(future), context)
         } else {
-            ResponseFuture::flying(flight, Oneshot::waiting(self.inner.clone(), request))
+            let attempt = Oneshot::waiting(self.inner.clone(), request);
+            ResponseFuture::flying(flight, attempt, context)
         }
     }
 
@@ -139,6 +153,12 @@ impl<S: Clone> Instance<'_, S> {
         }
         ResponseFuture::refused(rejected)
     }
+}
+
+/// What a request says of its call, if anything was to be read.
+#[inline]
+pub(super) fn context<Req, K: Carry<Req>>(carry: &K, request: &Req) -> CallContext {
+    if carry.carries() { CallContext::of(&carry.read(request)) } else { CallContext::default() }
 }
 
 /// The call would have been let through, but takes place no more.

@@ -11,6 +11,7 @@ use super::policy::{Instance, Policy};
 use crate::classify::Classify;
 use crate::error::CallError;
 use crate::finish::Finish;
+use crate::request::{Carry, NoCarry};
 use crate::shell::gate::{Gate, Lane};
 use crate::shell::said::Said;
 use crate::shell::waiters::Seat;
@@ -19,17 +20,18 @@ use crate::shell::waiters::Seat;
 ///
 /// It is always ready when the circuit is not closed: a refusal needs no inner service, and a probe
 /// waits for one by itself. It never fails in `poll_ready`, unless the inner service does.
-pub struct CircuitBreaker<S, C, F> {
+pub struct CircuitBreaker<S, C, F, K = NoCarry> {
     inner: S,
     gate: Arc<Gate<Policy<C, F>>>,
+    carry: K,
     said: Said,
     /// Where the caller waits for the inner service, to be told of a trip.
     seat: Seat,
 }
 
-impl<S, C, F> CircuitBreaker<S, C, F> {
-    pub(super) fn new(inner: S, gate: Arc<Gate<Policy<C, F>>>) -> Self {
-        Self { inner, gate, said: Said::default(), seat: Seat::default() }
+impl<S, C, F, K> CircuitBreaker<S, C, F, K> {
+    pub(super) fn new(inner: S, gate: Arc<Gate<Policy<C, F>>>, carry: K) -> Self {
+        Self { inner, gate, carry, said: Said::default(), seat: Seat::default() }
     }
 
     /// The inner service.
@@ -38,12 +40,13 @@ impl<S, C, F> CircuitBreaker<S, C, F> {
     }
 }
 
-impl<S, Req, C, F> Service<Req> for CircuitBreaker<S, C, F>
+impl<S, Req, C, F, K> Service<Req> for CircuitBreaker<S, C, F, K>
 where
     S: Service<Req> + Clone,
     S::Error: CallError,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     F: Finish<S::Response> + Clone + Send + Sync + 'static,
+    K: Carry<Req>,
 {
     type Response = F::Response;
     type Error = S::Error;
@@ -85,24 +88,26 @@ where
         Instance { inner: &mut self.inner, readied }.call(
             &self.gate.shared,
             || self.gate.enter(),
+            &self.carry,
             request,
         )
     }
 }
 
-impl<S: Clone, C, F> Clone for CircuitBreaker<S, C, F> {
+impl<S: Clone, C, F, K: Clone> Clone for CircuitBreaker<S, C, F, K> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), Arc::clone(&self.gate)) // readiness is not cloned
+        // Readiness is not cloned.
+        Self::new(self.inner.clone(), Arc::clone(&self.gate), self.carry.clone())
     }
 }
 
-impl<S, C, F> Drop for CircuitBreaker<S, C, F> {
+impl<S, C, F, K> Drop for CircuitBreaker<S, C, F, K> {
     fn drop(&mut self) {
         self.gate.shared.leave(&mut self.seat);
     }
 }
 
-impl<S: fmt::Debug, C, F> fmt::Debug for CircuitBreaker<S, C, F> {
+impl<S: fmt::Debug, C, F, K> fmt::Debug for CircuitBreaker<S, C, F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
             .field("inner", &self.inner)

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::classify::{Classify, Verdict, of_rejection};
+use super::details::retry_delay;
+use crate::classify::{Classify, Verdict};
+use crate::context::CallContext;
 use crate::error::CallError;
-use crate::http::{AsError, of_error, of_status};
+use crate::http::{AsError, hint, of_call_error};
 use crate::outcome::Outcome;
 
 /// A gRPC status code (the number of `grpc-status`).
@@ -58,6 +60,26 @@ impl Code {
         Some(number.filter(|number| *number <= 16).map_or(Self::UNKNOWN, Self))
     }
 
+    /// The code of an answer without a `grpc-status`, by its HTTP status, as gRPC
+    /// [maps it](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md).
+    ///
+    /// ```
+    /// use seawall::grpc::Code;
+    ///
+    /// assert_eq!(Code::of_http(http::StatusCode::BAD_GATEWAY), Code::UNAVAILABLE);
+    /// assert_eq!(Code::of_http(http::StatusCode::INTERNAL_SERVER_ERROR), Code::UNKNOWN);
+    /// ```
+    pub const fn of_http(status: StatusCode) -> Self {
+        match status.as_u16() {
+            400 => Self::INTERNAL,
+            401 => Self::UNAUTHENTICATED,
+            403 => Self::PERMISSION_DENIED,
+            404 => Self::UNIMPLEMENTED,
+            429 | 502 | 503 | 504 => Self::UNAVAILABLE,
+            _ => Self::UNKNOWN,
+        }
+    }
+
     /// The number.
     pub const fn number(self) -> u8 {
         self.0
@@ -75,15 +97,21 @@ impl fmt::Display for Code {
 /// | code | means |
 /// | --- | --- |
 /// | `OK`, and what the caller did wrong: `INVALID_ARGUMENT`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `FAILED_PRECONDITION`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `UNAUTHENTICATED` | [`SUCCESS`](Outcome::SUCCESS): it answered as designed |
+/// | `ABORTED` | [`SUCCESS`](Outcome::SUCCESS): it is for a higher level to begin the whole again |
 /// | `UNAVAILABLE` | [`TRANSIENT`](Outcome::TRANSIENT) |
 /// | `DEADLINE_EXCEEDED`, `INTERNAL`, `UNKNOWN`, `DATA_LOSS` | [`FAILURE`](Outcome::FAILURE): it broke, and what it did is not known |
 /// | `RESOURCE_EXHAUSTED` | [`PUSHBACK`](Outcome::PUSHBACK) |
-/// | `ABORTED` | it is well; asking again makes sense |
 /// | `CANCELLED` | [`IGNORE`](Outcome::IGNORE) |
 ///
-/// A response without a code in its headers is decided by its trailers
+/// The `grpc-status` counts, whatever the HTTP status says. A response of HTTP 200 without one in its
+/// headers is decided by its trailers
 /// ([`Verdict::AtEnd`](crate::Verdict::AtEnd)); give the layer a [`Finish`](crate::Finish) that waits
-/// for them. A response that is no gRPC is judged by its HTTP status.
+/// for them. One of another status has the code that gRPC [maps](Code::of_http) that to. An error means
+/// what it means [over HTTP](crate::http::of_error).
+///
+/// What is due to the deadline of the caller is no evidence: `DEADLINE_EXCEEDED`, and an HTTP 504, where
+/// [the caller's time ran out](CallContext::may_have_timed_out); any error once it has. For that the
+/// layer has to be told where to read the deadline, with its `.carry(…)`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GrpcClassifier;
 
@@ -92,26 +120,44 @@ where
     E: CallError + AsError,
 {
     fn classify(&self, result: Result<&Response<B>, &E>) -> Verdict {
-        match result {
-            Ok(response) if response.status() != StatusCode::OK => {
-                of_status(response.status(), response.headers()).into()
+        self.classify_call(result, &CallContext::default())
+    }
+
+    fn classify_call(&self, result: Result<&Response<B>, &E>, call: &CallContext) -> Verdict {
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => return of_call_error(error, call).into(),
+        };
+        let (status, headers) = (response.status(), response.headers());
+        match Code::of(headers) {
+            Some(code) => of_answer(code, headers, call).into(),
+            None if status == StatusCode::OK => Verdict::AtEnd,
+            None if status == StatusCode::GATEWAY_TIMEOUT && call.may_have_timed_out() => {
+                Outcome::IGNORE.into()
             }
-            Ok(response) => match Code::of(response.headers()) {
-                Some(code) => of_code(code, response.headers()).into(),
-                None => Verdict::AtEnd,
-            },
-            Err(error) => match error.rejected() {
-                Some(rejected) => of_rejection(rejected).into(),
-                None => of_error(error.as_error()).into(),
-            },
+            None => {
+                let outcome = of_code(Code::of_http(status), headers);
+                match hint(headers) {
+                    Some(delay) if outcome == Outcome::TRANSIENT => outcome.after(delay).into(),
+                    _ => outcome.into(),
+                }
+            }
         }
     }
+}
+
+/// What a code means to a call of which this is known.
+pub(super) fn of_answer(code: Code, headers: &HeaderMap, call: &CallContext) -> Outcome {
+    if code == Code::DEADLINE_EXCEEDED && call.may_have_timed_out() {
+        return Outcome::IGNORE;
+    }
+    of_code(code, headers)
 }
 
 /// What a code means, with the pushback that came with it in the headers or trailers.
 ///
 /// `grpc-retry-pushback-ms` says when to come back; if it is negative or no number, not at all (gRFC
-/// A6).
+/// A6). So does a `google.rpc.RetryInfo` in `grpc-status-details-bin`; of the two the later counts.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
@@ -142,16 +188,18 @@ pub fn of_code(code: Code, headers: &HeaderMap) -> Outcome {
             return Outcome::FAILURE;
         }
         Code::RESOURCE_EXHAUSTED => Outcome::PUSHBACK,
-        Code::ABORTED => Outcome { again: Outcome::TRANSIENT.again, ..Outcome::SUCCESS },
         Code::CANCELLED => return Outcome::IGNORE,
         _ => return Outcome::SUCCESS,
     };
-    match headers.get("grpc-retry-pushback-ms").map(|value| value.to_str().unwrap_or_default()) {
-        None => outcome,
-        Some(pushback) => match pushback.parse() {
-            Ok(millis) => outcome.after(Duration::from_millis(millis)),
-            Err(_) => Outcome { again: Outcome::FAILURE.again, ..outcome },
-        },
+    let pushback = headers.get("grpc-retry-pushback-ms");
+    let pushback = pushback.map(|value| value.to_str().unwrap_or_default().parse());
+    match (pushback, retry_delay(headers)) {
+        (Some(Err(_)), _) => Outcome { again: Outcome::FAILURE.again, ..outcome },
+        (Some(Ok(millis)), told) => {
+            outcome.after(Duration::from_millis(millis).max(told.unwrap_or_default()))
+        }
+        (None, Some(told)) => outcome.after(told),
+        (None, None) => outcome,
     }
 }
 
@@ -182,7 +230,7 @@ mod tests {
         assert_eq!((health(1), health(8)), (Health::Silent, Health::Pushback));
         let again = |number: u8| of_code(Code(number), &HeaderMap::new()).again != Again::Never;
         let asked_again: Vec<_> = (0..=16).filter(|number| again(*number)).collect();
-        assert_eq!(asked_again, [8, 10, 14]);
+        assert_eq!(asked_again, [8, 14]); // field F20: ABORTED is for a higher level
     }
 
     // pitfall B30

@@ -9,6 +9,7 @@
 
 mod check;
 mod classify;
+mod details;
 mod health;
 mod messages;
 mod proto;

@@ -134,9 +134,9 @@ pub(super) fn read_prefix(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
 }
 
 /// The fields of a message, one after the other.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     /// Of a fixed width, which nothing here has.

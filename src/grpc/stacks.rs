@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::{GrpcClassifier, StatusInTrailers, Trailers, at_trailers, respond};
-use crate::http::{AtTrailers, InExtensions, Replay, ServerBuilder};
+use crate::http::{AtTrailers, InTimeoutHeader, Replay, ServerBuilder, TimeoutHeader};
 use crate::retry::Chosen;
 use crate::stack::{self, ClientBuilder};
 
 /// Starts to build the [stack around a client](stack::client) of gRPC: answers count as
 /// [`GrpcClassifier`] reads them, a stream when its trailers are there (its place in the bulkhead is free
-/// as soon as it has begun); a deadline that travels [in
-/// the extensions](InExtensions) is heeded.
+/// as soon as it has begun); a deadline is heeded that
+/// travels [in the extensions](crate::http::InExtensions), or that a caller sets with
+/// `tonic::Request::set_timeout` ([in `grpc-timeout`](InTimeoutHeader)).
 ///
 /// By itself it repeats only what was certainly never sent: every gRPC call is a POST, and only you can
 /// know which may be acted on twice. If all may, say
@@ -34,11 +35,11 @@ use crate::stack::{self, ClientBuilder};
 /// ```
 pub fn client(
     name: impl Into<Arc<str>>,
-) -> ClientBuilder<GrpcClassifier, Chosen<Replay>, InExtensions, AtTrailers<StatusInTrailers>> {
+) -> ClientBuilder<GrpcClassifier, Chosen<Replay>, InTimeoutHeader, AtTrailers<StatusInTrailers>> {
     stack::client(name)
         .classify(GrpcClassifier)
         .finish(at_trailers())
-        .carry(InExtensions)
+        .carry(InTimeoutHeader::new(TimeoutHeader::Grpc))
         .copy_with(Replay::default())
 }
 

@@ -2,13 +2,15 @@
 
 use http::HeaderMap;
 
-use super::classify::{Code, of_code};
-use crate::http::{AtTrailers, JudgeTrailers};
+use super::classify::{Code, of_answer};
+use crate::context::CallContext;
+use crate::http::{AtTrailers, JudgeTrailers, TrailersInBody};
 use crate::outcome::Outcome;
 
 /// A [`Finish`](crate::Finish) for gRPC: a call whose head left its outcome open is over when its
 /// body ends, and its trailers say what came of it.
 ///
+/// In grpc-web the trailers are the last message of the body.
 /// A body that fails, or ends without a `grpc-status`, has failed. One that its reader drops after a
 /// message is a success, for the server answered; one of which nothing came is abandoned.
 ///
@@ -33,8 +35,16 @@ pub struct StatusInTrailers;
 
 impl JudgeTrailers for StatusInTrailers {
     fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        self.judge_call(trailers, &CallContext::default())
+    }
+
+    fn judge_call(&self, trailers: Option<&HeaderMap>, call: &CallContext) -> Outcome {
         let Some(trailers) = trailers else { return Outcome::FAILURE };
-        Code::of(trailers).map_or(Outcome::FAILURE, |code| of_code(code, trailers))
+        Code::of(trailers).map_or(Outcome::FAILURE, |code| of_answer(code, trailers, call))
+    }
+
+    fn in_body(&self, head: &HeaderMap) -> Option<TrailersInBody> {
+        TrailersInBody::of_grpc_web(head)
     }
 }
 

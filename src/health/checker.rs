@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep};
@@ -111,8 +112,11 @@ pub(super) fn tend(gate: &Arc<Gate<Policy>>) {
 #[cold]
 fn begin(gate: &Arc<Gate<Policy>>, seen: u64) {
     let Some(known) = &gate.checker.known else { return };
+    if Handle::try_current().is_err() {
+        return; // the next one who looks may be inside a runtime
+    }
+    gate.sign_of_life(); // before it begins, or somebody else would take it for missing
     gate.checker.task.begin(seen, |number| {
-        gate.sign_of_life();
         let turned = Arc::clone(&gate.checker.turned);
         let shift = Shift { policy: Arc::downgrade(gate), turned, number };
         match known.clone() {

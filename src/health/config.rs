@@ -102,8 +102,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Says what is wrong with these settings of a check. (A layer that learns from calls alone has
-    /// [more to say](super::Builder::build).)
+    /// Says what is wrong with these settings. (A builder without a check that was told not to learn, or to
+    /// let no call through, refuses [that too](super::Builder::build).)
     ///
     /// # Errors
     ///

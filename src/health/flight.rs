@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::machine::Input;
 use super::policy::Policy;
 use crate::error::{Reason, Rejected};
 use crate::outcome::Health;
@@ -26,7 +25,7 @@ impl Flight {
     #[inline]
     pub(super) fn end(&mut self, health: Health) {
         if let Some(lane) = self.0.end() {
-            note_end(&lane, health);
+            lane.note_end(health);
         }
     }
 
@@ -42,16 +41,6 @@ impl Flight {
     pub(super) fn turn_away(&mut self) -> Option<Rejected> {
         self.0.lose().map(|lane| lane.reject(Reason::Draining))
     }
-}
-
-#[inline]
-fn note_end(policy: &Policy, health: Health) {
-    match health {
-        Health::Good => policy.learn(Input::Good),
-        Health::Bad => policy.learn(Input::Bad),
-        Health::Pushback | Health::Silent => {}
-    }
-    policy.meter(|handles| handles.counted(health.into()));
 }
 
 impl Drop for Flight {
@@ -79,7 +68,7 @@ impl<'a> Risk<'a> {
 impl Drop for Risk<'_> {
     fn drop(&mut self) {
         if let Some(lane) = self.0.0.lose() {
-            note_end(&lane, Health::Bad);
+            lane.note_end(Health::Bad);
         }
     }
 }

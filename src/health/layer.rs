@@ -15,10 +15,10 @@ use super::listen::{Listening, Told};
 use super::machine::Law;
 use super::policy::Policy;
 use super::service::Health;
-use crate::classify::{Classifier, Classify, Of};
+use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
 use crate::config::{ConfigErrors, Written};
 use crate::error::CallError;
-use crate::event::{Observe, Observers, Status};
+use crate::event::{Event, EventKind, Observe, Observers, Status};
 use crate::outcome::Outcome;
 use crate::shell::caller::Caller;
 use crate::shell::gate::Gate;
@@ -282,9 +282,56 @@ impl<C> Builder<C> {
         self
     }
 
+    /// Calls `tell` when the dependency goes down: once, however many checks fail after that. For alerts;
+    /// what was found wrong is in [`HealthHandle::last_error`]. Rules as for an [`observer`](Observe).
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::health::HealthLayer;
+    /// use std::io;
+    /// use std::sync::mpsc::channel;
+    ///
+    /// let (page, pages) = channel();
+    /// let health = HealthLayer::builder("database")
+    ///     .check(|| async { Err(io::Error::other("no route")) })
+    ///     .on_down(move |event| drop(page.send(format!("{} is down", event.source.name()))))
+    ///     .on_up(|event| println!("{} is up again", event.source.name()))
+    ///     .build()?;
+    /// tokio::time::sleep(std::time::Duration::from_secs(3_600)).await;
+    /// assert_eq!(pages.try_iter().collect::<Vec<_>>(), ["database is down"]);
+    /// # drop(health);
+    /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+    /// ```
+    pub fn on_down(self, tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.on_change(Status::Down, tell)
+    }
+
+    /// Calls `tell` when the dependency is up again: once. Rules as for an [`observer`](Observe).
+    pub fn on_up(self, tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.on_change(Status::Up, tell)
+    }
+
+    fn on_change(self, to: Status, tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.observe(move |event: &Event| {
+            if event.kind == (EventKind::Health { status: to }) {
+                tell(event);
+            }
+        })
+    }
+
     /// Classifies live calls with a [`Classify`] of your own.
     pub fn classify<C2>(self, classify: C2) -> Builder<C2> {
         self.with_classify(|_| classify)
+    }
+
+    /// Judges whole results of live calls with one closure: responses, and the errors of the
+    /// innermost service. Rejections by layers of this crate never get here.
+    pub fn classify_result<Res, Err, V, J>(self, judge: J) -> Builder<OfResult<J, Res, Err>>
+    where
+        J: Fn(Result<&Res, &Err>) -> V,
+        V: Into<Verdict>,
+    {
+        self.classify(OfResult::new(judge))
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2> {
@@ -323,8 +370,9 @@ impl<R, E> Builder<Classifier<R, E>> {
         self.with_classify(|classify| classify.with_response(judge))
     }
 
-    /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
-    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, Of<J>>>
+    /// Judges errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
+    /// Rejections by layers of this crate never get here.
+    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, OfError<J, Err>>>
     where
         J: Fn(&Err) -> Outcome,
     {

@@ -88,7 +88,7 @@
 //! [`Health`](crate::EventKind::Health), [`Rejected`](crate::EventKind::Rejected). Metrics:
 //! `seawall_calls_total`, `seawall_rejections_total`, `seawall_health_up`,
 //! `seawall_health_checks_total`, `seawall_health_check_seconds`, and for a registry
-//! `seawall_health_overall`.
+//! `seawall_health_overall`. For alerts: [`Builder::on_down`] and [`Builder::on_up`], once each change.
 //!
 //! # Order
 //!

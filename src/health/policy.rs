@@ -13,6 +13,7 @@ use super::machine::{Health, Input, Law};
 use super::registry::Inner as Registry;
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Status};
+use crate::outcome;
 use crate::parts::spread;
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Gauge, Handles, Histogram, Instruments, Labels};
@@ -269,9 +270,19 @@ impl Policy {
         self.lobby.leave(seat);
     }
 
-    /// A live call ended.
+    /// A live call ended, and said this of the dependency.
     #[inline]
-    pub(super) fn learn(&self, input: Input) {
+    pub(super) fn note_end(&self, health: outcome::Health) {
+        match health {
+            outcome::Health::Good => self.learn(Input::Good),
+            outcome::Health::Bad => self.learn(Input::Bad),
+            outcome::Health::Pushback | outcome::Health::Silent => {}
+        }
+        self.meter(|handles| handles.counted(health.into()));
+    }
+
+    #[inline]
+    fn learn(&self, input: Input) {
         if input == Input::Good && Health::is_quiet(self.word.load(Ordering::Relaxed)) {
             return;
         }

@@ -10,7 +10,7 @@ use super::checker::tend;
 use super::flight::{Flight, Risk};
 use super::future::ResponseFuture;
 use super::policy::Policy;
-use crate::classify::Classify;
+use crate::classify::{Classify, Verdict};
 use crate::error::{CallError, Reason};
 use crate::event::Status;
 use crate::shell::gate::Gate;
@@ -59,9 +59,18 @@ where
                 return self.said.alone(); // a refusal needs nobody
             }
             match self.inner.poll_ready(cx) {
-                Poll::Ready(result) => {
-                    self.said = if result.is_ok() { Said::WithInner } else { Said::Nothing };
-                    return Poll::Ready(result);
+                Poll::Ready(Ok(())) => {
+                    self.said = Said::WithInner;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => {
+                    // It speaks of the dependency as much as an answer would, and may be all that is
+                    // ever heard of it.
+                    self.said = Said::Nothing;
+                    if let Verdict::Now(outcome) = self.classify.classify(Err(&error)) {
+                        self.gate.note_end(outcome.health);
+                    }
+                    return Poll::Ready(Err(error));
                 }
                 // Who waits for a service that may never become ready must hear that it is down.
                 Poll::Pending if self.gate.wait(&mut self.seat, cx.waker()) => {

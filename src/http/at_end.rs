@@ -9,7 +9,9 @@ use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
+use super::in_body::TrailersInBody;
 use crate::classify::Verdict;
+use crate::context::CallContext;
 use crate::finish::{Finish, Settle};
 use crate::outcome::{Health, Outcome};
 
@@ -126,6 +128,20 @@ pub struct AtFirstByte;
 pub trait JudgeTrailers {
     /// The outcome. `None` stands for a body that ended without trailers.
     fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome;
+
+    /// The same, with what is known of the call: until when its caller waits. By default it is
+    /// [`judge`](Self::judge).
+    fn judge_call(&self, trailers: Option<&HeaderMap>, call: &CallContext) -> Outcome {
+        let _ = call;
+        self.judge(trailers)
+    }
+
+    /// Where the body of an answer with this head holds its trailers as its last message, what watches
+    /// for them. By default nothing is watched.
+    fn in_body(&self, head: &HeaderMap) -> Option<TrailersInBody> {
+        let _ = head;
+        None
+    }
 }
 
 impl<F: Fn(Option<&HeaderMap>) -> Outcome> JudgeTrailers for F {
@@ -164,7 +180,7 @@ impl<B: Body> Finish<Response<B>> for AtEnd {
     type Response = Response<SettleBody<B>>;
 
     fn finish(&self, response: Response<B>, settle: Settle) -> Self::Response {
-        let duty = Duty { settle, judge: HeadKnows, first_byte: false };
+        let duty = Duty::new(settle, HeadKnows);
         response.map(|body| SettleBody::new(body, duty))
     }
 }
@@ -173,7 +189,10 @@ impl<B: Body, J: JudgeTrailers + Clone> Finish<Response<B>> for AtTrailers<J> {
     type Response = Response<SettleBody<B, J>>;
 
     fn finish(&self, response: Response<B>, settle: Settle) -> Self::Response {
-        let duty = Duty { settle, judge: self.0.clone(), first_byte: false };
+        let mut duty = Duty::new(settle, self.0.clone());
+        if duty.settle.head() == Verdict::AtEnd {
+            duty.in_body = self.0.in_body(response.headers()).map(Box::new);
+        }
         response.map(|body| SettleBody::new(body, duty))
     }
 }
@@ -182,7 +201,7 @@ impl<B: Body> Finish<Response<B>> for AtFirstByte {
     type Response = Response<SettleBody<B>>;
 
     fn finish(&self, response: Response<B>, settle: Settle) -> Self::Response {
-        let duty = Duty { settle, judge: HeadKnows, first_byte: true };
+        let duty = Duty { first_byte: true, ..Duty::new(settle, HeadKnows) };
         response.map(|body| SettleBody::new(body, duty))
     }
 }
@@ -202,6 +221,8 @@ struct Duty<J> {
     settle: Settle,
     judge: J,
     first_byte: bool,
+    /// Trailers that are part of the body.
+    in_body: Option<Box<TrailersInBody>>,
 }
 
 impl<B: Body, J: JudgeTrailers> SettleBody<B, J> {
@@ -247,6 +268,9 @@ where
                     && let Some(open) = duty.as_mut()
                 {
                     open.settle.mark_delivered(); // it answered, whatever its reader does next
+                    if let (Some(in_body), Some(data)) = (&mut open.in_body, frame.data_ref()) {
+                        in_body.see(data.chunk());
+                    }
                 }
                 if let Some(trailers) = frame.trailers_ref() {
                     Duty::end(duty, Some(trailers)); // nothing comes after them
@@ -287,19 +311,28 @@ impl<J: JudgeTrailers> Duty<J> {
         let Some(open) = duty.as_ref() else { return };
         let outcome = match open.settle.head() {
             Verdict::Now(outcome) => outcome,
-            Verdict::AtEnd => open.judge.judge(trailers),
+            Verdict::AtEnd => {
+                let in_body = open.in_body.as_ref().and_then(|in_body| in_body.trailers());
+                open.judge.judge_call(trailers.or(in_body.as_ref()), open.settle.context())
+            }
         };
         Self::settle(duty, outcome);
     }
 }
 
 impl<J> Duty<J> {
+    const fn new(settle: Settle, judge: J) -> Self {
+        Self { settle, judge, first_byte: false, in_body: None }
+    }
+
     /// The body has failed. A head that was a failure keeps the word: it may have said when to come
     /// back.
     fn fail(duty: &mut Option<Self>) {
         let Some(open) = duty.as_ref() else { return };
         let outcome = match open.settle.head() {
             Verdict::Now(outcome) if outcome.health == Health::Bad => outcome,
+            // Whoever knew the deadline of the caller hung up.
+            _ if open.settle.context().is_past_deadline() => Outcome::IGNORE,
             _ => Outcome::TRANSIENT,
         };
         Self::settle(duty, outcome);

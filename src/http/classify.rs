@@ -1,14 +1,15 @@
 //! What an HTTP answer means.
 
 use std::error::Error as StdError;
-use std::io::{self, ErrorKind};
 
 use http::{HeaderMap, Response, StatusCode};
 use tower::BoxError;
 
 use super::hint::hint;
-use crate::classify::{Classify, Verdict, of_rejection};
-use crate::error::{CallError, Error, causes};
+use super::proof::{self, UNTOUCHED};
+use crate::classify::{Classify, Verdict};
+use crate::context::CallContext;
+use crate::error::{CallError, Error, Rejected};
 use crate::outcome::Outcome;
 
 /// Reads an HTTP answer: its status, its hint when to come back, or the error that came instead.
@@ -19,10 +20,14 @@ use crate::outcome::Outcome;
 /// | 501, 505 | [`FAILURE`](Outcome::FAILURE): and would fail again |
 /// | 425, 429 | [`PUSHBACK`](Outcome::PUSHBACK): it is well and asks for less |
 /// | everything else | [`SUCCESS`](Outcome::SUCCESS): it answered as designed, if only with "no" |
-/// | an error | [`TRANSIENT`](Outcome::TRANSIENT); [unsent](Outcome::unsent) if no connection came about |
+/// | an error | what [`of_error`] says of it |
 ///
 /// A [hint](hint()) of a failure or a pushback goes with it. Rejections by layers of this crate
 /// are judged as everywhere.
+///
+/// What is due to the deadline of the caller is no evidence: a 504 or 408, and an error that says that
+/// time ran out, where [the caller's time ran out](CallContext::may_have_timed_out); any error once
+/// it has. For that the layer has to be told where to read the deadline, with its `.carry(…)`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HttpClassifier;
 
@@ -31,15 +36,36 @@ where
     E: CallError + AsError,
 {
     fn classify(&self, result: Result<&Response<B>, &E>) -> Verdict {
+        self.classify_call(result, &CallContext::default())
+    }
+
+    fn classify_call(&self, result: Result<&Response<B>, &E>, call: &CallContext) -> Verdict {
         let outcome = match result {
-            Ok(response) => of_status(response.status(), response.headers()),
-            Err(error) => match error.rejected() {
-                Some(rejected) => of_rejection(rejected),
-                None => of_error(error.as_error()),
-            },
+            Ok(response) => of_answer(response.status(), response.headers(), call),
+            Err(error) => of_call_error(error, call),
         };
         Verdict::Now(outcome)
     }
+}
+
+/// What an answer means to a call of which this is known.
+pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap, call: &CallContext) -> Outcome {
+    match status {
+        StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT if call.may_have_timed_out() => {
+            Outcome::IGNORE
+        }
+        status => of_status(status, headers),
+    }
+}
+
+/// What an error means to a call of which this is known.
+pub(crate) fn of_call_error<E: CallError + AsError>(error: &E, call: &CallContext) -> Outcome {
+    if let Some(rejected) = error.rejected() {
+        return Outcome::of_rejection(rejected);
+    }
+    let error = error.as_error();
+    let late = call.is_past_deadline() || (call.may_have_timed_out() && proof::is_timeout(error));
+    if late { Outcome::IGNORE } else { of_error(error) }
 }
 
 /// What a status means, with the hint that came with it.
@@ -79,8 +105,17 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
     }
 }
 
-/// What an error means: a failure that may pass, and one that nobody can have acted on if no
-/// connection came about.
+/// What an error means, by what caused it:
+///
+/// | cause | means |
+/// | --- | --- |
+/// | a layer of this crate refused it, around the connections of the client for instance | what the [rejection](Outcome::of_rejection) means |
+/// | a server of HTTP/2 promises not to have touched the request (`REFUSED_STREAM`, `GOAWAY`) | nothing about the dependency; [unsent](Outcome::unsent) |
+/// | no connection came about: name, connection, TLS | [`TRANSIENT`](Outcome::TRANSIENT), [unsent](Outcome::unsent) |
+/// | every other | [`TRANSIENT`](Outcome::TRANSIENT) |
+///
+/// The errors of hyper, hyper-util's `legacy::Client`, tonic's `Channel` and, with the feature `reqwest`,
+/// [reqwest](crate::reqwest::of_error) are understood, and [`io::Error`](std::io::Error)s.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -115,14 +150,15 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
-    let unsent = |cause: &(dyn StdError + 'static)| cause.downcast_ref().is_some_and(is_unsent);
-    if causes(error).any(unsent) { Outcome::TRANSIENT.unsent() } else { Outcome::TRANSIENT }
-}
-
-fn is_unsent(error: &io::Error) -> bool {
-    // An unreachable host or network is not among them: a connection that was up ends so too, when its
-    // route is gone for long enough.
-    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable)
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = crate::error::causes(error).find_map(|cause| cause.downcast_ref()) {
+        return crate::reqwest::of_error(error);
+    }
+    if proof::is_untouched(error) {
+        return UNTOUCHED;
+    }
+    let outcome = Rejected::find(error).map_or(Outcome::TRANSIENT, Outcome::of_rejection);
+    if proof::never_left(error) { outcome.unsent() } else { outcome }
 }
 
 /// An error type whose causes can be looked at. [`Error`] and [`BoxError`] are; for an enum of your
@@ -189,6 +225,7 @@ impl AsError for BoxError {
 mod tests {
     use super::*;
     use crate::outcome::{Again, Health, Sent};
+    use std::io::{self, ErrorKind};
     use std::time::Duration;
 
     fn status(code: u16) -> Outcome {

@@ -21,7 +21,7 @@ pub enum TimeoutHeader {
 }
 
 impl TimeoutHeader {
-    fn name(&self) -> HeaderName {
+    pub(super) fn name(&self) -> HeaderName {
         match self {
             Self::Millis(name) => name.clone(),
             #[cfg(feature = "grpc")]
@@ -29,7 +29,7 @@ impl TimeoutHeader {
         }
     }
 
-    fn read(&self, value: &HeaderValue) -> Option<Duration> {
+    pub(super) fn read(&self, value: &HeaderValue) -> Option<Duration> {
         match self {
             Self::Millis(_) => {
                 let value = value.to_str().ok()?.trim();
@@ -42,7 +42,7 @@ impl TimeoutHeader {
         }
     }
 
-    fn write(&self, left: Duration) -> HeaderValue {
+    pub(super) fn write(&self, left: Duration) -> HeaderValue {
         match self {
             // Rounded down: the callee must not think it has more time than it has.
             Self::Millis(_) => {

@@ -33,9 +33,10 @@ mod edge;
 mod endpoint;
 mod health;
 mod hint;
+mod in_body;
 mod key;
-#[cfg(feature = "http2")]
 mod over_http2;
+pub(crate) mod proof;
 mod refusals;
 mod replay;
 mod replay_body;
@@ -49,7 +50,11 @@ pub mod drain;
 pub use amend::Amended;
 pub use at_end::{AtEnd, AtFirstByte, AtTrailers, HeadKnows, JudgeTrailers, SettleBody};
 pub use attempt::{WriteAttempt, WriteAttemptLayer};
-pub use carry::InExtensions;
+pub use carry::{InExtensions, InTimeoutHeader};
+#[cfg(feature = "reqwest")]
+pub(crate) use classify::of_answer;
+#[cfg(any(feature = "grpc", feature = "reqwest"))]
+pub(crate) use classify::of_call_error;
 pub use classify::{AsError, HttpClassifier, of_error, of_status};
 pub use client::client;
 pub use deadline::{
@@ -59,9 +64,8 @@ pub use edge::{ATTEMPTS_CAP, Edge, EdgeLayer, KEY_CAP};
 pub use endpoint::HealthEndpoint;
 pub use health::health_response;
 pub use hint::{hint, retry_after};
+pub use in_body::TrailersInBody;
 pub use key::{authority, path};
-#[cfg(feature = "http2")]
-#[cfg_attr(docsrs, doc(cfg(feature = "http2")))]
 pub use over_http2::OverHttp2;
 pub use refusals::{Refusals, RefusalsFuture, RefusalsLayer};
 pub use replay::{Replay, ReplayableBody};

@@ -1,17 +1,19 @@
-//! Requests that a server of HTTP/2 promises not to have touched.
+//! Requests that a server of HTTP/2 promises not to have touched, for classifiers that do not look.
 
-use std::error::Error as StdError;
-
+use super::proof::{self, UNTOUCHED};
 use crate::classify::{Classify, Verdict};
-use crate::error::causes;
+use crate::context::CallContext;
 use crate::http::AsError;
 
-/// Looks for h2's word that a request was not processed, and marks the error
-/// [unsent](crate::Outcome::unsent); all else is judged by the classifier inside.
+/// Looks for h2's word that a request was not processed before the classifier inside is asked, which
+/// judges all else. [`HttpClassifier`](super::HttpClassifier) and
+/// [`GrpcClassifier`](crate::grpc::GrpcClassifier) look for it by themselves; this is for a classifier of
+/// your own.
 ///
 /// A server that resets a stream with `REFUSED_STREAM` (RFC 9113 §8.7), or says `GOAWAY` with a last
-/// stream before this one (§6.8), has not acted on the request, whatever its method. A [retry](crate::retry)
-/// then repeats it, if it has a copy, without counting the attempt.
+/// stream before this one (§6.8), has not acted on the request, whatever its method. That is no
+/// evidence against it, and a [retry](crate::retry) repeats the request, if it has a copy, without
+/// counting the attempt.
 ///
 /// It looks for errors of `h2` 0.4 among the causes, as hyper 1, tonic and reqwest show them. In a
 /// proxy the causes may end in the connection of the *caller*, whose body broke off; classify that
@@ -39,21 +41,13 @@ where
     E: AsError,
 {
     fn classify(&self, result: Result<&R, &E>) -> Verdict {
-        let verdict = self.0.classify(result);
-        match (verdict, result) {
-            (Verdict::Now(outcome), Err(error)) if causes(error.as_error()).any(is_untouched) => {
-                outcome.unsent().into()
-            }
-            _ => verdict,
+        self.classify_call(result, &CallContext::default())
+    }
+
+    fn classify_call(&self, result: Result<&R, &E>, call: &CallContext) -> Verdict {
+        match result {
+            Err(error) if proof::is_untouched(error.as_error()) => UNTOUCHED.into(),
+            result => self.0.classify_call(result, call),
         }
     }
-}
-
-/// A `GOAWAY` is the error of those streams only that come after the last one it names, and of those
-/// that were opened later; the others end by themselves, or with their connection.
-fn is_untouched(error: &(dyn StdError + 'static)) -> bool {
-    error.downcast_ref().is_some_and(|error: &h2::Error| {
-        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        error.is_remote() && (error.is_go_away() || refused)
-    })
 }

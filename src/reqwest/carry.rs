@@ -10,8 +10,11 @@ use crate::request::{Call, Carry, Deadline};
 ///
 /// What a caller sets with `RequestBuilder::timeout` is the deadline of the whole, repetitions
 /// included; each layer cuts it to what is left. reqwest counts the reading of the body in, so that
-/// the deadline holds for a body that is read after the layers are done. A timeout of the client is
-/// not seen, and what a call waits in the queue of a bulkhead is not taken off. The number of the attempt, and what is measured, are not carried.
+/// the deadline holds for a body that is read after the layers are done; so does the
+/// deadline of the [ready-made stack](crate::reqwest::client). No other limit of a
+/// [timeout](crate::timeout) is written, for it ends with the head of the answer. The number of the
+/// attempt, and what is measured, are not carried. A timeout of the client is not seen, and what a call
+/// waits in the queue of a bulkhead is not taken off.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct InTimeout;
 
@@ -23,7 +26,7 @@ impl Carry<Request> for InTimeout {
     }
 
     fn write(&self, request: &mut Request, call: &Call) {
-        let left = call.deadline.map(|deadline| deadline.remaining());
+        let left = call.body_deadline().map(|deadline| deadline.remaining());
         *request.timeout_mut() = left.filter(|left| *left < Duration::MAX);
     }
 }

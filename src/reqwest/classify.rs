@@ -1,28 +1,79 @@
 //! What an answer of reqwest means.
 
+use std::net::IpAddr;
+
 use http::HeaderMap;
 use reqwest::{Error, Response};
 
-use crate::classify::{Classify, Verdict, of_rejection};
-use crate::error::{CallError, causes};
+use crate::classify::{Classify, Verdict};
+use crate::context::CallContext;
+use crate::error::{CallError, Rejected, causes};
+use crate::http::proof::{self, UNTOUCHED};
 use crate::http::{self as wire, AsError, HttpClassifier};
-use crate::outcome::Outcome;
+use crate::outcome::{Again, Outcome, Sent};
 
 impl<E> Classify<Response, E> for HttpClassifier
 where
     E: CallError + AsError,
 {
     fn classify(&self, result: Result<&Response, &E>) -> Verdict {
+        Classify::<Response, E>::classify_call(self, result, &CallContext::default())
+    }
+
+    fn classify_call(&self, result: Result<&Response, &E>, call: &CallContext) -> Verdict {
         let outcome = match result {
-            Ok(response) => wire::of_status(response.status(), response.headers()),
-            Err(error) => match error.rejected() {
-                Some(rejected) => of_rejection(rejected),
-                None => causes(error.as_error())
-                    .find_map(|cause| cause.downcast_ref())
-                    .map_or_else(|| wire::of_error(error.as_error()), of_error),
-            },
+            Ok(response) => wire::of_answer(response.status(), response.headers(), call),
+            Err(error) => wire::of_call_error(error, call),
         };
         Verdict::Now(outcome)
+    }
+}
+
+/// The [`HttpClassifier`] of a client of reqwest that follows no redirects.
+///
+/// reqwest follows redirects by itself, and its errors do not say which hop they are of: that no
+/// connection came about does not prove that nobody acted on the request. By itself only a
+/// connection to the very address in the URL of the request is believed to be the first. Where the
+/// client was built with `redirect::Policy::none()`, say so with this: then all that reqwest could not
+/// send counts as [unsent](Outcome::unsent), and a POST is repeated too.
+///
+/// ```
+/// use seawall::reqwest::{self as web, WithoutRedirects};
+/// use seawall::Error;
+/// use tower::ServiceBuilder;
+///
+/// # fn client() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = reqwest::Client::builder()
+///     .redirect(reqwest::redirect::Policy::none())
+///     .retry(reqwest::retry::never())
+///     .build()?;
+/// let layers = web::client("api").classify(WithoutRedirects).build()?;
+/// let api = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(client);
+/// # let _ = seawall::check::<_, reqwest::Request>(api);
+/// # Ok(()) }
+/// # client().unwrap();
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WithoutRedirects;
+
+impl<E> Classify<Response, E> for WithoutRedirects
+where
+    E: CallError + AsError,
+{
+    fn classify(&self, result: Result<&Response, &E>) -> Verdict {
+        self.classify_call(result, &CallContext::default())
+    }
+
+    fn classify_call(&self, result: Result<&Response, &E>, call: &CallContext) -> Verdict {
+        let verdict = HttpClassifier.classify_call(result, call);
+        let (Verdict::Now(outcome), Err(error)) = (verdict, result) else { return verdict };
+        let error = error.as_error();
+        let of_reqwest = |cause: &reqwest::Error| cause.is_connect();
+        let unsent = outcome.again != Again::Never
+            && (proof::is_untouched(error)
+                || proof::never_left(error)
+                || causes(error).any(|cause| cause.downcast_ref().is_some_and(of_reqwest)));
+        if unsent { outcome.unsent().into() } else { verdict }
     }
 }
 
@@ -30,7 +81,9 @@ where
 ///
 /// | error | means |
 /// | --- | --- |
-/// | no connection came about, in whatever way; after a redirect, the last one | [`TRANSIENT`](Outcome::TRANSIENT), [unsent](Outcome::unsent) |
+/// | no connection came about | [`TRANSIENT`](Outcome::TRANSIENT); [unsent](Outcome::unsent) if it was certainly not that of a redirect |
+/// | a layer of this crate refused the connection | what the [rejection](Outcome::of_rejection) means |
+/// | a server of HTTP/2 promises not to have touched the request | nothing about it; may be asked again |
 /// | of `error_for_status` | what the [status](crate::http::of_status) means |
 /// | the request makes no sense | [`IGNORE`](Outcome::IGNORE), [unsent](Outcome::unsent) |
 /// | too many redirects, or in a circle | [`FAILURE`](Outcome::FAILURE) |
@@ -55,16 +108,37 @@ where
 /// assert_eq!(judge(&Error::Inner(nonsense)), Outcome::IGNORE.unsent()); // no fault of the API
 /// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
+///
+/// An error of reqwest does not say of which hop it is. It is of the first if no connection came about
+/// to the very address that the URL of the request names, or to the port that it names on
+/// `localhost`. See [`WithoutRedirects`] for a client that follows none.
 pub fn of_error(error: &Error) -> Outcome {
     if let Some(status) = error.status() {
-        wire::of_status(status, &HeaderMap::new())
-    } else if error.is_builder() {
-        Outcome::IGNORE.unsent()
-    } else if error.is_connect() {
-        Outcome::TRANSIENT.unsent()
-    } else if error.is_redirect() {
-        Outcome::FAILURE
-    } else {
-        Outcome::TRANSIENT
+        return wire::of_status(status, &HeaderMap::new());
     }
+    if error.is_builder() {
+        return Outcome::IGNORE.unsent();
+    }
+    if error.is_redirect() {
+        return Outcome::FAILURE;
+    }
+    let outcome = if proof::is_untouched(error) {
+        UNTOUCHED
+    } else {
+        Rejected::find(error).map_or(Outcome::TRANSIENT, Outcome::of_rejection)
+    };
+    // What the last hop proves of itself says nothing of those before it.
+    let outcome = Outcome { sent: Sent::Unknown, ..outcome };
+    if error.is_connect() && is_of_first_hop(error) { outcome.unsent() } else { outcome }
+}
+
+fn is_of_first_hop(error: &Error) -> bool {
+    let (Some(url), Some(unreached)) = (error.url(), proof::unreached(error)) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let is_named = match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        Ok(address) => unreached.ip() == address,
+        // RFC 6761 §6.3: it is never any other machine.
+        Err(_) => host.eq_ignore_ascii_case("localhost") && unreached.ip().is_loopback(),
+    };
+    is_named && url.port_or_known_default() == Some(unreached.port())
 }

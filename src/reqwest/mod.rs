@@ -28,6 +28,6 @@ mod key;
 mod replay;
 
 pub use carry::InTimeout;
-pub use classify::of_error;
+pub use classify::{WithoutRedirects, of_error};
 pub use client::client;
 pub use key::authority;

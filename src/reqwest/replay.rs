@@ -5,12 +5,16 @@ use reqwest::Request;
 use crate::http::Replay;
 use crate::request::CloneRequest;
 
-/// By the same rules as any other, but for one: what was not sent is not told from what was, for reqwest
-/// follows redirects, and a connection that was refused may be that of the second hop. So what must not
-/// be repeated is not copied at all. Nor is a body that is a stream.
+/// By the same rules as any other: what must not be repeated is sent again only where nothing of it was
+/// sent, which reqwest can [rarely prove](crate::reqwest::of_error) where it follows redirects. A body that
+/// is a stream is not copied.
 impl CloneRequest<Request> for Replay {
     fn clone_request(&self, request: &Request) -> Option<Request> {
         let allowed = self.permits(request.method(), request.headers());
         allowed.then(|| request.try_clone()).flatten()
+    }
+
+    fn clone_unsent(&self, request: &Request) -> Option<Request> {
+        request.try_clone()
     }
 }

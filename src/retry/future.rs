@@ -14,6 +14,7 @@ use super::machine::{Attempts, Failed, Law, Next};
 use super::policy::{Flight, Kind};
 use super::travels::{Kit, Spare, Travels};
 use crate::classify::Classify;
+use crate::context::CallContext;
 use crate::error::{CallError, Reason, Rejected};
 use crate::event::Stop;
 use crate::outcome::{Again, Health, Outcome, Sent};
@@ -210,10 +211,11 @@ where
         if let Some(travels) = this.travels {
             travels.note_attempt();
         }
+        let context = this.travels.as_ref().map_or_else(CallContext::default, Travels::context);
         // An answer whose outcome comes at the end of its body is not asked for again.
         let outcome = match result {
-            Ok(response) => policy.classify.classify(Ok(response)).of_head(),
-            Err(error) => policy.classify.classify(Err(error)).of_head(),
+            Ok(response) => policy.classify.classify_call(Ok(response), &context).of_head(),
+            Err(error) => policy.classify.classify_call(Err(error), &context).of_head(),
         };
         if outcome.health != Health::Good || outcome.again != Again::Never {
             return Err(outcome);
@@ -379,7 +381,7 @@ impl Failed {
             again: outcome.again != Again::Never,
             hint: outcome.hint().map(nanos),
             unsent: outcome.sent == Sent::Never,
-            refused: rejection.is_some() && !timed_out,
+            refused: outcome.refused || (rejection.is_some() && !timed_out),
             copied,
             repeated: false,
             draining: false,

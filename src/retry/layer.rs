@@ -14,7 +14,7 @@ use super::machine::Law;
 use super::policy::{BackoffBy, Policy};
 use super::service::Retry;
 use super::travels::Kit;
-use crate::classify::{Classifier, Classify, Of};
+use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
 use crate::config::ConfigErrors;
 use crate::error::CallError;
 use crate::event::{Observe, Observers};
@@ -328,6 +328,16 @@ impl<C, R, K> Builder<C, R, K> {
         self.with_classify(|_| classify)
     }
 
+    /// Judges whole results with one closure: responses, and the errors of the innermost service.
+    /// Rejections by layers of this crate never get here.
+    pub fn classify_result<Res, Err, V, J>(self, judge: J) -> Builder<OfResult<J, Res, Err>, R, K>
+    where
+        J: Fn(Result<&Res, &Err>) -> V,
+        V: Into<Verdict>,
+    {
+        self.classify(OfResult::new(judge))
+    }
+
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2, R, K> {
         let Self { name, config, classify, kit, budget, backoff_by, observers } = self;
         Builder { name, config, classify: change(classify), kit, budget, backoff_by, observers }
@@ -357,8 +367,9 @@ impl<J1, J2, R, K> Builder<Classifier<J1, J2>, R, K> {
         self.with_classify(|classify| classify.with_response(judge))
     }
 
-    /// Judges errors of the innermost service. Rejections by layers of this crate never get here.
-    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<J1, Of<J>>, R, K>
+    /// Judges errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
+    /// Rejections by layers of this crate never get here.
+    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<J1, OfError<J, Err>>, R, K>
     where
         J: Fn(&Err) -> Outcome,
     {

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::machine::Attempts;
+use crate::context::CallContext;
 use crate::outcome::Sent;
 use crate::request::{Call, Carry, CloneRequest};
 use crate::time;
@@ -26,6 +27,8 @@ pub(super) struct Travels {
     pub(super) call: Call,
     /// When the attempt under way began, if someone measures.
     began: Option<Instant>,
+    /// What the answer to it is judged by.
+    context: CallContext,
 }
 
 impl<R, K> Kit<R, K> {
@@ -55,7 +58,7 @@ impl<R, K> Kit<R, K> {
         K: Carry<Req>,
     {
         let call = self.carry.carries().then(|| self.carry.read(request))?;
-        Some(Travels { call, began: None })
+        Some(Travels { call, began: None, context: CallContext::default() })
     }
 
     /// Writes the number of the attempt that begins into its request.
@@ -67,6 +70,7 @@ impl<R, K> Kit<R, K> {
         (travels.call.attempt, travels.call.unsent) = (attempts.number(), attempts.unsent());
         self.carry.write(request, &travels.call);
         travels.began = travels.call.measure.is_some().then(time::now);
+        travels.context = CallContext::of(&travels.call);
     }
 }
 
@@ -75,6 +79,11 @@ impl Travels {
     #[inline]
     pub(super) const fn is_repetition(&self) -> bool {
         self.call.prior > 0
+    }
+
+    #[inline]
+    pub(super) const fn context(&self) -> CallContext {
+        self.context
     }
 
     pub(super) fn note_attempt(&self) {

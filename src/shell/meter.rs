@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use metrics::Unit;
 
-use crate::classify::of_rejection;
 use crate::error::{CallError, Reason};
 use crate::outcome::{Health, Outcome, Sent};
 use crate::shell::series::{self, Metric};
@@ -90,7 +89,7 @@ impl Ended {
         match result {
             Ok(_) => Self::Good,
             Err(error) => match error.rejected() {
-                Some(rejected) => of_rejection(rejected).into(),
+                Some(rejected) => Outcome::of_rejection(rejected).into(),
                 None => Self::Bad,
             },
         }

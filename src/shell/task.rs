@@ -79,7 +79,8 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        if let Some((_, task)) = lock(&self.latest).take() {
+        let latest = lock(&self.latest).take();
+        if let Some((_, task)) = latest {
             task.abort();
         }
     }

@@ -9,7 +9,7 @@ use super::config::ClientConfig;
 use super::handle::ClientHandle;
 use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
-use crate::classify::{Classifier, Classify, Of};
+use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
 use crate::config::{ConfigErrors, Written};
 use crate::error::CallError;
 use crate::event::{Event, Observe, Observers};
@@ -138,6 +138,19 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
         self.with(|_, copy, carry| (classify, copy, carry))
     }
 
+    /// Judges whole results with one closure, responses and the errors of the innermost service; the
+    /// same for retry and breaker. Rejections by layers of this crate never get here.
+    pub fn classify_result<Res, Err, V, J>(
+        self,
+        judge: J,
+    ) -> ClientBuilder<OfResult<J, Res, Err>, R, K, F, H>
+    where
+        J: Fn(Result<&Res, &Err>) -> V,
+        V: Into<Verdict>,
+    {
+        self.classify(OfResult::new(judge))
+    }
+
     /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
     pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F, H> {
         self.copy_with(Cloned)
@@ -199,11 +212,12 @@ impl<J1, J2, R, K, F, H> ClientBuilder<Classifier<J1, J2>, R, K, F, H> {
         self.with(|classify, copy, carry| (classify.with_response(judge), copy, carry))
     }
 
-    /// Judges errors of the innermost service; the same for retry and breaker.
+    /// Judges errors of the innermost service, an [`Error<E>`](crate::Error) or the `E` in it; the
+    /// same for retry and breaker. Rejections by layers of this crate never get here.
     pub fn classify_error<Err, J>(
         self,
         judge: J,
-    ) -> ClientBuilder<Classifier<J1, Of<J>>, R, K, F, H>
+    ) -> ClientBuilder<Classifier<J1, OfError<J, Err>>, R, K, F, H>
     where
         J: Fn(&Err) -> Outcome,
     {
@@ -245,6 +259,7 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
         let breaker = CircuitBreakerLayer::builder(name())
             .config(force.breaker)
             .classify(self.classify)
+            .carry(self.carry.clone())
             .finish(self.finish);
         let bulkhead = BulkheadLayer::builder(name())
             .config(force.bulkhead)
@@ -253,8 +268,12 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
         // The metrics of the two timeouts must not run into one.
         let whole = TimeoutLayer::builder(format!("{} deadline", self.name))
             .limit(force.deadline)
-            .carry(self.carry.clone());
-        let attempt = TimeoutLayer::builder(name()).limit(force.attempt_timeout).carry(self.carry);
+            .carry(self.carry.clone())
+            .of_whole_call();
+        let attempt = TimeoutLayer::builder(name())
+            .limit(force.attempt_timeout)
+            .carry(self.carry)
+            .per_attempt();
         let observers = self.observers;
         // Events that nobody hears are not made, so nobody is told of them either.
         macro_rules! build {
@@ -288,7 +307,7 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
 pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead> {
     whole: TimeoutLayer<Fixed, K>,
     retry: RetryLayer<C, Chosen<R>, K>,
-    breaker: CircuitBreakerLayer<C, F>,
+    breaker: CircuitBreakerLayer<C, F, K>,
     bulkhead: BulkheadLayer<H, K>,
     attempt: TimeoutLayer<Fixed, K>,
     budget: Budget,
@@ -297,8 +316,11 @@ pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead> {
 }
 
 /// The service that a [`ClientLayer`] makes of another.
-pub type Client<S, C, R, K, F = AtHead, H = AtHead> =
-    Timeout<Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, H, K>, C, F>, C, R, K>, Fixed, K>;
+pub type Client<S, C, R, K, F = AtHead, H = AtHead> = Timeout<
+    Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, H, K>, C, F, K>, C, R, K>,
+    Fixed,
+    K,
+>;
 
 impl<C: Send + Sync + 'static, R, K, F, H> ClientLayer<C, R, K, F, H> {
     /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).

@@ -60,9 +60,13 @@
 //!
 //! # What is checked
 //!
-//! Each [`Check`] says why. Two go beyond tower's contract, hold for the layers of this crate, and
-//! have to be asked for: [`Check::DrivesReadiness`] and [`Check::LetsGoAtOnce`]. Whether a service is
-//! `Send` the compiler knows best.
+//! Each [`Check`] says why. Three go beyond tower's contract, hold for the layers of this crate, and
+//! have to be asked for: [`Check::NothingIsLeftByAFailure`], [`Check::DrivesReadiness`] and
+//! [`Check::LetsGoAtOnce`]. Whether a service is `Send` the compiler knows best.
+//!
+//! A layer that spends what only time gives back, as a rate limit does, says so by
+//! [`Contract::spends`]. Panics of the inner service are scripted, caught and not printed: no hook is
+//! called for them.
 //!
 //! # What is not
 //!
@@ -73,6 +77,7 @@ mod bell;
 mod contract;
 mod drops;
 mod exchange;
+mod past;
 mod probe;
 
 pub use bell::Bell;

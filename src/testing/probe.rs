@@ -1,6 +1,7 @@
 //! A scripted inner service that keeps books on how it is treated.
 
 use std::fmt;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -8,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use tower::Service;
 
 use super::exchange::Exchange;
+use super::past::Past;
 use crate::shell::lock;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -23,7 +25,7 @@ pub enum Ready {
     After(u32),
     /// The error of the [`Exchange`].
     Fails,
-    /// Panics.
+    /// Panics, as in [`Reply::PanicsInCall`].
     Panics,
 }
 
@@ -39,10 +41,13 @@ pub enum Reply {
     Never,
     /// Says `Pending` so many times first, and wakes whoever asked.
     After(u32),
-    /// Panics in `call`.
+    /// Panics in `call`. No panic of a script is printed: its payload is a `&str` that begins with
+    /// `scripted`, and no hook is called for it.
     PanicsInCall,
     /// Panics when its future is polled.
     PanicsInFuture,
+    /// Nothing, and panics when its future is dropped.
+    PanicsInDrop,
 }
 
 /// What a [`Probe`] was done to that tower's contract forbids.
@@ -77,6 +82,7 @@ pub struct Probe<Req, Res, E> {
     ledger: Ledger,
     reserved: bool,
     asked: u32,
+    past: Past,
 }
 
 /// The books of a probe and all its clones, and the script that they follow.
@@ -109,6 +115,8 @@ struct Books {
     calls: usize,
     answered: usize,
     breaches: Vec<Breach>,
+    /// Of the first call of an instance that was not ready.
+    unready: Option<Past>,
     waiting: Vec<Waker>,
 }
 
@@ -158,6 +166,11 @@ impl Ledger {
         self.books().breaches.clone()
     }
 
+    /// How it came about that an instance was called unready, the first time.
+    pub(super) fn unready(&self) -> Option<&'static str> {
+        self.books().unready.map(Past::sentence)
+    }
+
     /// No instance was called that had not been polled ready, and no future that was over.
     ///
     /// # Panics
@@ -165,7 +178,8 @@ impl Ledger {
     /// If one was.
     #[track_caller]
     pub fn assert_no_breach(&self) {
-        assert_eq!(self.breaches(), [], "the inner service was mistreated");
+        let how = self.unready().map(|how| format!(": {how}")).unwrap_or_default();
+        assert_eq!(self.breaches(), [], "the inner service was mistreated{how}");
     }
 
     /// No breach, nothing reserved, and nothing under way.
@@ -216,9 +230,10 @@ impl<Req, Res, E> Probe<Req, Res, E> {
             calls: 0,
             answered: 0,
             breaches: Vec::new(),
+            unready: None,
             waiting: Vec::new(),
         })));
-        (ledger.clone(), Self { exchange, ledger, reserved: false, asked: 0 })
+        (ledger.clone(), Self { exchange, ledger, reserved: false, asked: 0, past: Past::New })
     }
 
     fn release(&mut self) {
@@ -237,6 +252,7 @@ impl<Req, Res, E> Service<Req> for Probe<Req, Res, E> {
         if self.reserved {
             return Poll::Ready(Ok(()));
         }
+        self.past = Past::Pending;
         let mut books = self.ledger.books();
         let full = books.reserved + books.in_flight >= books.capacity;
         match books.ready {
@@ -257,11 +273,12 @@ impl<Req, Res, E> Service<Req> for Probe<Req, Res, E> {
             Ready::Yes | Ready::After(_) => {}
             Ready::Fails => {
                 drop(books);
+                self.past = Past::Failed;
                 return Poll::Ready(Err(self.exchange.error()));
             }
             Ready::Panics => {
                 drop(books);
-                panic!("scripted: poll_ready");
+                scripted("scripted: poll_ready");
             }
         }
         books.reserved += 1;
@@ -275,12 +292,16 @@ impl<Req, Res, E> Service<Req> for Probe<Req, Res, E> {
         books.calls += 1;
         if !self.reserved {
             books.note(Breach::CalledUnready);
+            books.unready.get_or_insert(self.past);
         }
+        self.past = Past::Called;
         let panics = books.reply == Reply::PanicsInCall;
         books.in_flight += usize::from(!panics);
         drop(books);
         self.release();
-        assert!(!panics, "scripted: call");
+        if panics {
+            scripted("scripted: call");
+        }
         ProbeFuture {
             exchange: self.exchange.clone(),
             ledger: self.ledger.clone(),
@@ -293,7 +314,8 @@ impl<Req, Res, E> Service<Req> for Probe<Req, Res, E> {
 impl<Req, Res, E> Clone for Probe<Req, Res, E> {
     fn clone(&self) -> Self {
         let (exchange, ledger) = (self.exchange.clone(), self.ledger.clone());
-        Self { exchange, ledger, reserved: false, asked: 0 }
+        let past = if self.reserved { Past::CloneOfReady } else { Past::New };
+        Self { exchange, ledger, reserved: false, asked: 0, past }
     }
 }
 
@@ -332,7 +354,7 @@ impl<Req, Res, E> Future for ProbeFuture<Req, Res, E> {
             return Poll::Pending;
         }
         match books.reply {
-            Reply::Never => {
+            Reply::Never | Reply::PanicsInDrop => {
                 books.waiting.push(cx.waker().clone());
                 return Poll::Pending;
             }
@@ -345,7 +367,7 @@ impl<Req, Res, E> Future for ProbeFuture<Req, Res, E> {
             Reply::Answers | Reply::After(_) | Reply::Fails => {}
             Reply::PanicsInFuture | Reply::PanicsInCall => {
                 drop(books);
-                panic!("scripted: future");
+                scripted("scripted: future");
             }
         }
         let fails = books.reply == Reply::Fails;
@@ -361,6 +383,10 @@ impl<Req, Res, E> Future for ProbeFuture<Req, Res, E> {
 impl<Req, Res, E> Drop for ProbeFuture<Req, Res, E> {
     fn drop(&mut self) {
         self.ledger.change(|books| books.in_flight -= 1);
+        // A second panic would end the process.
+        if self.ledger.books().reply == Reply::PanicsInDrop && !std::thread::panicking() {
+            scripted("scripted: drop");
+        }
     }
 }
 
@@ -368,4 +394,10 @@ impl<Req, Res, E> fmt::Debug for ProbeFuture<Req, Res, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProbeFuture").field("polled", &self.polled).finish_non_exhaustive()
     }
+}
+
+/// A panic of the script. It is caught where it is expected, and would only fill the screen: the hook
+/// that prints panics is of the whole process, and not called for what is resumed.
+fn scripted(payload: &'static str) -> ! {
+    resume_unwind(Box::new(payload))
 }

@@ -99,9 +99,9 @@ where
         }
         if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
             this.timer.set(None);
-            if let Some(uploading) = this.uploading
-                && let Some(rejected) = uploading.blame(&result, flight)
-            {
+            let blamed = this.uploading.as_ref().and_then(|it| it.blame(&result, flight));
+            let late = || this.limits.overrule(flight, result.as_ref().err()?);
+            if let Some(rejected) = blamed.or_else(late) {
                 return Poll::Ready(Err(rejected.into()));
             }
             flight.end(|| Ended::of(&result));
@@ -190,6 +190,22 @@ impl Limits {
     /// Whether not even a pending service is waited for.
     const fn are_nothing(&self) -> bool {
         self.limit == 0
+    }
+
+    /// The inner service failed. When the deadline of the caller has passed, it is that which the
+    /// caller is told of, not the word of whoever else knew the deadline and saw it first.
+    #[inline(never)]
+    fn overrule<E: CallError>(&self, flight: &mut Flight, error: &E) -> Option<Rejected> {
+        let over = match (self.deadline, error.rejected()) {
+            (Some(deadline), None) => deadline.is_past(),
+            // Our own limit, which went further in as the deadline.
+            (None, Some(rejected)) if rejected.reason() == Reason::DeadlineExceeded => {
+                let limit = Duration::from_nanos(self.limit);
+                flight.started.is_some_and(|at| time::now().saturating_duration_since(at) >= limit)
+            }
+            _ => false,
+        };
+        if over { self.expire(flight) } else { None }
     }
 
     /// The time is up.

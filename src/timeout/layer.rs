@@ -9,7 +9,7 @@ use tower::{Layer, Service};
 use super::config::Config;
 use super::handle::TimeoutHandle;
 use super::policy::Policy;
-use super::service::{ByRequest, Fixed, Hooks, Timeout};
+use super::service::{ByRequest, Fixed, Hooks, LimitOn, Timeout};
 use crate::config::ConfigErrors;
 use crate::error::CallError;
 use crate::event::{Observe, Observers};
@@ -118,7 +118,7 @@ impl<L, K> TimeoutLayer<L, K> {
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
     {
-        let hooks = Hooks { limit: Fixed, carry: NoCarry };
+        let hooks = Hooks { limit: Fixed, carry: NoCarry, of: LimitOn::Request };
         Timeout::new(Caller, Arc::clone(&self.gate), hooks).call(call)
     }
 }
@@ -216,15 +216,54 @@ impl<L, K> Builder<L, K> {
         F: Fn(&Req) -> Option<Duration>,
     {
         let Self { name, config, hooks, observers } = self;
-        let hooks = Hooks { limit: ByRequest(limit), carry: hooks.carry };
+        let Hooks { carry, of, .. } = hooks;
+        let hooks = Hooks { limit: ByRequest(limit), carry, of };
         Builder { name, config, hooks, observers }
     }
 
     /// Reads the deadline that travels with each request, ends the call when it has passed, and
-    /// writes what is left for those further in. A deadline only ever moves closer.
+    /// writes what is left for those further in. A deadline only ever moves closer: to the limit of this
+    /// layer, unless that is the limit of [one attempt](Self::per_attempt).
     pub fn carry<K2>(self, carry: K2) -> Builder<L, K2> {
         let Self { name, config, hooks, observers } = self;
-        Builder { name, config, hooks: Hooks { limit: hooks.limit, carry }, observers }
+        let Hooks { limit, of, .. } = hooks;
+        Builder { name, config, hooks: Hooks { limit, carry, of }, observers }
+    }
+
+    /// The limit is that of one attempt, and is not written into the deadline that those further in are
+    /// told: whoever is told a deadline ends the body of its answer by it too, and the limit of an
+    /// attempt ends with the head.
+    ///
+    /// A timeout inside a [retry](crate::retry) knows by itself that it is one, if both
+    /// [carry](Self::carry) the number of the attempt. Say it where the retry does not carry, and
+    /// where there is none.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Carried, Error, InCarried, timeout::TimeoutLayer};
+    /// use std::convert::Infallible;
+    /// use std::time::Duration;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// let limit = TimeoutLayer::builder("feed").limit(Duration::from_millis(300));
+    /// let feed = ServiceBuilder::new()
+    ///     .layer(limit.carry(InCarried).per_attempt().build()?)
+    ///     .map_err(Error::Inner)
+    ///     .service(service_fn(|request: Carried<&'static str>| async move {
+    ///         Ok::<_, Infallible>(request.call.deadline) // what a server would be told
+    ///     }));
+    /// assert_eq!(feed.oneshot(Carried::from("news")).await?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn per_attempt(mut self) -> Self {
+        self.hooks.of = LimitOn::Attempt;
+        self
+    }
+
+    /// The limit is that of the whole call, and bounds the body of its answer where the client can.
+    pub(crate) fn of_whole_call(mut self) -> Self {
+        self.hooks.of = LimitOn::Whole;
+        self
     }
 
     /// Builds the layer.

@@ -33,6 +33,19 @@ pub struct Timeout<S, L, K> {
 pub(super) struct Hooks<L, K> {
     pub(super) limit: L,
     pub(super) carry: K,
+    pub(super) of: LimitOn,
+}
+
+/// What a limit is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum LimitOn {
+    /// Of the attempt where the request says that it is one, otherwise of the call.
+    #[default]
+    Request,
+    /// Of an attempt, whatever the request says.
+    Attempt,
+    /// Of the whole call, until its answer was read.
+    Whole,
 }
 
 /// How long a request may take.
@@ -112,16 +125,15 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let readied = self.said.take();
         let own = self.hooks.limit.limit_of(&request).map_or(self.gate.limit(), nanos);
-        let (deadline, uploading) = shrink(&self.hooks.carry, &mut request, own);
+        let (limits, uploading) = self.hooks.limits(&mut request, own);
         let refusal = match self.gate.enter() {
-            Some(lane) if !deadline.is_some_and(|deadline| deadline.is_past()) => {
+            Some(lane) if !limits.deadline.is_some_and(|deadline| deadline.is_past()) => {
                 let flight = Flight::new(lane);
                 let attempt = if readied {
                     Oneshot::called(self.inner.call(request))
                 } else {
                     Oneshot::waiting(self.inner.clone(), request)
                 };
-                let limits = Limits { limit: own, deadline };
                 return ResponseFuture::flying(flight, attempt, limits, uploading);
             }
             Some(_) => Reason::DeadlineExceeded,
@@ -134,26 +146,45 @@ where
     }
 }
 
-/// Reads the deadline that came with a request, and writes what is left for those further in.
-#[inline]
-fn shrink<Req, K: Carry<Req>>(
-    carry: &K,
-    request: &mut Req,
-    own: u64,
-) -> (Option<Deadline>, Option<Uploading>) {
-    if !carry.carries() {
-        return (None, None);
+impl<L, K> Hooks<L, K> {
+    /// Reads the deadline that came with a request, and writes what is left for those further in.
+    ///
+    /// The limit of a whole call goes in as its deadline. That of an attempt does not: it ends with the
+    /// head of the answer, and whoever is told a deadline ends the body by it too.
+    #[inline]
+    fn limits<Req>(&self, request: &mut Req, own: u64) -> (Limits, Option<Uploading>)
+    where
+        K: Carry<Req>,
+    {
+        let mut limits = Limits { limit: own, deadline: None };
+        if !self.carry.carries() {
+            return (limits, None);
+        }
+        let mut call = self.carry.read(request);
+        limits.deadline = call.deadline;
+        let upload = call.upload.clone();
+        let uploading = Uploading::of(upload, call.deadline).filter(|_| own != u64::MAX);
+        if let (Some(ours), 0 | 1) = (call.own_deadline(), call.attempt) {
+            // The limit of a layer further out: a first attempt that hangs until then has hung.
+            if !ours.is_past() {
+                limits = Limits { limit: own.min(nanos(ours.remaining())), deadline: None };
+            }
+        }
+        let of_call = match self.of {
+            LimitOn::Request => call.attempt == 0,
+            LimitOn::Attempt => false,
+            LimitOn::Whole => true,
+        };
+        // How long a body will be on its way is not known, so neither is when our limit will end it.
+        if own != u64::MAX && of_call && uploading.is_none() {
+            let limit = Deadline::after(Duration::from_nanos(own));
+            call.cut_to(limit, self.of == LimitOn::Whole);
+        }
+        if call.deadline.is_some() {
+            self.carry.write(request, &call);
+        }
+        (limits, uploading)
     }
-    let mut call = carry.read(request);
-    let came = call.deadline;
-    let uploading = Uploading::of(call.upload.take(), came).filter(|_| own != u64::MAX);
-    // How long a body will be on its way is not known, so neither is when our limit will end it.
-    if own != u64::MAX && uploading.is_none() {
-        let ours = Deadline::after(Duration::from_nanos(own));
-        call.deadline = Some(came.map_or(ours, |came| came.min(ours)));
-        carry.write(request, &call);
-    }
-    (came, uploading)
 }
 
 impl<S: Clone, L: Clone, K: Clone> Clone for Timeout<S, L, K> {

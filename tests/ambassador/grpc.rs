@@ -116,29 +116,26 @@ async fn the_upstream_is_told_what_is_left_and_callers_are_believed_if_trusted()
         last.map(|last| parse_timeout(&HeaderValue::try_from(last).unwrap()).unwrap())
     };
     let seconds = Duration::from_secs;
-    // The ambassador itself gives a call 20 s, until the head of its answer.
+    // The ambassador itself gives a call four minutes, until the head of its answer.
     let strict = Ambassador::of(upstream, &[]);
     let trusting = Ambassador::of(upstream, &["--trust"]);
-    for (ambassador, caller, least) in [
+    for (ambassador, caller, between) in [
         (&strict, 3600, None),
-        (&strict, 2, None),
-        (&trusting, 3600, Some(19)),
-        (&trusting, 2, Some(1)),
+        (&strict, 20, None),
+        (&trusting, 3600, Some((120, 240))),
+        (&trusting, 20, Some((0, 20))),
     ] {
         let mut request = say("hello");
         request.set_timeout(seconds(caller));
         unary(ambassador.address, request).await.unwrap();
         let told = told(&greeter);
-        match least {
-            Some(least) => {
+        match between {
+            Some((least, most)) => {
                 let told = told.expect("the caller's deadline goes on");
-                assert!(
-                    seconds(least) < told && told <= seconds(least + 1),
-                    "{caller} s: {told:?}"
-                );
+                assert!(seconds(least) < told && told <= seconds(most), "{caller} s: {told:?}");
             }
             // A stranger's word is taken out; if the upstream is told anything, it is ours.
-            None => assert!(told.is_none_or(|told| told > seconds(2) && told <= seconds(20))),
+            None => assert!(told.is_none_or(|told| told > seconds(20) && told <= seconds(240))),
         }
     }
 }
@@ -163,7 +160,8 @@ async fn what_comes_too_late_is_refused_and_what_takes_too_long_is_ended() {
 
     let slow = ask(b"hang", "300m").await;
     assert_eq!((slow.status, slow.header("grpc-status")), (StatusCode::OK, Some("4")));
-    assert_eq!(greeter.seen.lock().unwrap().len(), 1);
+    // None on a machine that is so busy that the time is over before the upstream can be asked.
+    assert!(greeter.seen.lock().unwrap().len() <= 1);
 }
 
 // pitfall B21

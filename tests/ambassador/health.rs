@@ -1,15 +1,13 @@
 //! What the ambassador says of itself, and what the health check does to the circuit.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::{Request, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::time::timeout;
 
-use crate::support::{Ambassador, Answer, SOON, Upstream, answer, ask_until, get};
+use crate::port::Port;
+use crate::support::{Ambassador, Answer, Upstream, answer, ask_until, get};
 
 const OFTEN: [&str; 2] = ["--check-every", "20ms"];
 
@@ -18,30 +16,15 @@ fn read(answer: &Answer) -> Value {
     serde_json::from_str(&answer.text).unwrap()
 }
 
-/// A socket that has the address of one that was just closed, so that nobody else gets it.
-async fn hold(address: SocketAddr) -> TcpSocket {
-    let again = async {
-        loop {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.set_reuseaddr(true).unwrap();
-            if socket.bind(address).is_ok() {
-                return socket;
-            }
-            tokio::task::yield_now().await; // whoever had it is still on its way out
-        }
-    };
-    timeout(SOON, again).await.expect("the address is not given back")
-}
-
 async fn well(_: Request<hyper::body::Incoming>) -> hyper::Response<crate::support::Body> {
     answer(StatusCode::OK, "")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_dies_opens_the_circuit_before_a_caller_finds_out() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let upstream = Upstream::on(listener, well);
+    let port = Port::hold(); // nobody else may get it while the upstream is dead
+    let address = port.address();
+    let upstream = Upstream::on(port.listen(), well);
     let ambassador = Ambassador::of(address, &OFTEN);
     let [health, ready, alive] =
         ["healthz", "readyz", "livez"].map(|path| format!("{}/{path}", ambassador.admin));
@@ -55,7 +38,6 @@ async fn an_upstream_that_dies_opens_the_circuit_before_a_caller_finds_out() {
     assert_eq!(report["checks"][0]["criticality"], "critical");
 
     drop(upstream);
-    let held = hold(address).await;
     let report = ask_until(&health, |answer| answer.status != StatusCode::OK).await;
     assert_eq!(report.status, StatusCode::SERVICE_UNAVAILABLE);
     let report = read(&report);
@@ -79,7 +61,7 @@ async fn an_upstream_that_dies_opens_the_circuit_before_a_caller_finds_out() {
     assert_eq!(refusal.header("retry-after"), None, "nobody knows when it is back");
     assert!(refusal.text.contains("circuit is open"), "{}", refusal.text);
 
-    let upstream = Upstream::on(held.listen(8).unwrap(), well);
+    let upstream = Upstream::on(port.listen(), well);
     ask_until(&health, |answer| answer.status == StatusCode::OK).await;
     ask_until(&ambassador.url("/"), |answer| answer.status == StatusCode::OK).await;
     assert!(upstream.asked() >= 1);

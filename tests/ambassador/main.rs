@@ -19,6 +19,8 @@ mod origins;
 mod passage;
 #[path = "../it/http2/peer.rs"]
 mod peer;
+#[path = "../it/port.rs"]
+mod port;
 #[path = "../grpc/raw.rs"]
 mod raw;
 mod repeats;

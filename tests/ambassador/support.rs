@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 /// Nothing here takes long; what takes longer than this hangs.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -81,7 +81,7 @@ impl Ambassador {
 
     fn start(listen: &str, upstream: &str, more: &[&str]) -> Self {
         let arguments = ["--listen", listen, "--upstream", upstream];
-        let patient = ["--timeout", "5s", "--deadline", "20s"];
+        let patient = ["--timeout", "60s", "--deadline", "240s"];
         let patience = if more.contains(&"--timeout") { &[][..] } else { &patient[..] };
         let mut child = command(&[&arguments, patience, more].concat()).spawn().unwrap();
         let stderr = lines(child.stderr.take().unwrap());
@@ -122,6 +122,42 @@ impl Ambassador {
     pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>) {
         let log = self.stderr.iter().collect(); // until it closes its stderr, which is at its end
         (self.child.wait().unwrap().code(), log)
+    }
+}
+
+/// A show that runs; killed when dropped.
+pub(crate) struct Show {
+    child: Child,
+    stdout: mpsc::Receiver<String>,
+}
+
+impl Show {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).stderr(Stdio::null()).spawn().unwrap();
+        let stdout = lines(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// Waits for a line with this word.
+    pub(crate) fn line_with(&self, word: &str) {
+        while !self.stdout.recv_timeout(SOON).unwrap().contains(word) {}
+    }
+
+    /// All that it says until its end.
+    pub(crate) fn rest(&self) -> String {
+        self.stdout.iter().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.wait();
     }
 }
 

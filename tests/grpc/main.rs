@@ -5,6 +5,9 @@
 mod breaker;
 mod deadline;
 mod health;
+mod letter;
+#[path = "../it/port.rs"]
+mod port;
 mod raw;
 mod refusals;
 mod retry;

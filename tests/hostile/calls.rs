@@ -19,11 +19,13 @@ use seawall::stack::{self, ClientBuilder};
 use seawall::{Error, Event, EventKind, Measured, Reason, Stop};
 use tower::{Layer, Service, ServiceExt};
 
+use crate::clock::given_up;
 use crate::server::Server;
 
 pub(crate) const ATTEMPTS: u32 = 3;
 
-/// How long an attempt may take: what hangs on purpose is given up soon.
+/// How long an attempt may take: what hangs on purpose is given up after [`SHORT`], by a clock that
+/// stands until then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
     Short,
@@ -109,8 +111,8 @@ pub(crate) fn layers<C>(
         ..circuit_breaker::Config::default()
     };
     let (attempt, whole) = match patience {
-        Patience::Short => (Duration::from_millis(150), Duration::from_secs(20)),
-        Patience::Long => (Duration::from_secs(10), Duration::from_secs(20)),
+        Patience::Short => (SHORT, Duration::from_secs(20)),
+        Patience::Long => (Duration::from_secs(60), Duration::from_secs(120)),
     };
     let layers = stack::client("upstream")
         .deadline(whole)
@@ -122,6 +124,9 @@ pub(crate) fn layers<C>(
         .observe(move |event: &Event| events.lock().unwrap().push(event.kind));
     (layers, told)
 }
+
+/// What hangs on purpose may take so long.
+pub(crate) const SHORT: Duration = Duration::from_millis(150);
 
 /// A hint of the server counts for no more than this here.
 pub(crate) const HINT_CAP: Duration = Duration::from_millis(20);
@@ -193,6 +198,11 @@ pub(crate) enum Kind {
 
 /// One call by a client of its own, which is gone afterwards with all its connections.
 pub(crate) async fn call(kind: Kind, server: &Server, method: &Method, patience: Patience) -> Seen {
+    let call = call_once(kind, server, method, patience);
+    if patience == Patience::Short { given_up(server, 1, call).await } else { call.await }
+}
+
+async fn call_once(kind: Kind, server: &Server, method: &Method, patience: Patience) -> Seen {
     let (layers, told) = layers(HttpClassifier, Replay::default(), patience);
     match kind {
         Kind::Reqwest => {

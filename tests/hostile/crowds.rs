@@ -15,6 +15,7 @@ use crate::calls::Answer::{Failed, Rejected, Status};
 use crate::calls::Patience::{Long, Short};
 use crate::calls::Rest::Broken;
 use crate::calls::{Answer, answer, layers, pooled, request, send};
+use crate::clock::given_up;
 use crate::server::{Act, Server, say};
 
 /// One call after the other through one stack and one client.
@@ -70,7 +71,7 @@ async fn those_who_hang_keep_others_out_only_for_so_long() {
         ServiceBuilder::new().layer(layers.clone()).map_err(Error::Inner).service(client.clone());
     for round in 1..=2 {
         let calls = (0..8).map(|_| answer(stack.clone(), request(&server, &Method::POST)));
-        let answers = join_all(calls).await;
+        let answers = given_up(&server, 3, join_all(calls)).await;
         let of = |reason| answers.iter().filter(|answer| **answer == Rejected(reason)).count();
         assert_eq!((of(Reason::TimedOut), of(Reason::Full)), (3, 5), "{answers:?}");
         assert_eq!((layers.in_flight(), layers.bulkhead().in_flight()), (0, 0));

@@ -32,7 +32,7 @@ const HINTS: &[(&str, Duration)] = &[
     ("retry-after: Sun Nov  6 08:49:37 1994", NONE),
     ("retry-after: -1", NONE),
     ("retry-after: -99999999999999999999999999", NONE),
-    ("retry-after: 1.5", NONE),
+    ("retry-after: 1.5", CAPPED),
     ("retry-after: 1e9", NONE),
     ("retry-after: +7", NONE),
     ("retry-after: 0x10", NONE),
@@ -40,6 +40,11 @@ const HINTS: &[(&str, Duration)] = &[
     ("retry-after:", NONE),
     ("retry-after: \u{661}\u{662}", NONE),
     ("retry-after: Sun, 99 Nov 2094 08:49:37 GMT", NONE),
+    // field F10: the forms in use.
+    ("retry-after-ms: 1500", CAPPED),
+    ("x-ms-retry-after-ms: 1500", CAPPED),
+    ("x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 6m0s", CAPPED),
+    ("retry-after-ms: soon", NONE),
     // Several: the first of one name, and `Retry-After` before all others.
     ("retry-after: 0\r\nretry-after: 3600", NONE),
     ("retry-after: 3600\r\nretry-after: 0", CAPPED),

@@ -5,12 +5,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use seawall::http::{HttpClassifier, Replay};
 use seawall::{Reason, Stop};
-use tokio::net::TcpListener;
 
 use crate::calls::Answer::{Failed, Rejected, Status};
 use crate::calls::Patience::{Long, Short};
 use crate::calls::Rest::{Broken, Whole};
 use crate::calls::{ATTEMPTS, Kind, call, call_at_end, layers, pooled, request, send};
+use crate::port::Port;
 use crate::scripts::{Case, cases, whole};
 use crate::server::{Act, Server, say};
 
@@ -56,12 +56,12 @@ async fn those_that_answer(kind: Kind) {
     }
 }
 
-/// All of these at once, for all they do is wait.
 async fn those_that_hang(kind: Kind) {
-    let cases = cases();
-    let hang = cases.iter().filter(|case| case.patience == Short);
-    let all = hang.flat_map(|case| METHODS.map(|method| check(kind, case, method)));
-    futures::future::join_all(all).await;
+    for case in cases().iter().filter(|case| case.patience == Short) {
+        for method in METHODS {
+            check(kind, case, method).await;
+        }
+    }
 }
 
 // pitfall B29
@@ -139,12 +139,12 @@ async fn a_connection_that_ends_under_a_second_request_does_not_repeat_it() {
 // Nobody can have acted on what there was no connection for, so it is repeated whatever its method.
 #[tokio::test]
 async fn nobody_listens() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = Port::hold();
     for method in METHODS {
         let server = Server::start(vec![vec![]]).await; // for its books
         let (layers, told) = layers(HttpClassifier, Replay::default(), Long);
         let mut request = request(&server, &method);
-        *request.uri_mut() = format!("http://{gone}/").parse().unwrap();
+        *request.uri_mut() = nobody.url().parse().unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
         let seen = send!(server, (layers, told), client, request);
         assert_eq!((seen.answer, seen.stop), (Failed, Some(Stop::Exhausted)), "{method}");

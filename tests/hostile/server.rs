@@ -44,6 +44,8 @@ pub(crate) struct Books {
     pub(crate) most_open: usize,
     /// Requests that were read whole.
     pub(crate) requests: usize,
+    /// Times that the server has said the last of what it has to say, and there will be no answer.
+    pub(crate) silent: usize,
 }
 
 /// Lives until it is dropped.
@@ -102,11 +104,11 @@ impl Server {
         *self.books.borrow()
     }
 
-    /// Waits until the books say so. They must say it soon.
+    /// Waits until the books say so. If they do not within a minute, it hangs.
     pub(crate) async fn until(&self, what: &str, when: impl FnMut(&Books) -> bool) {
         let mut books = self.books.clone();
-        let soon = timeout(Duration::from_secs(5), books.wait_for(when)).await;
-        assert!(soon.is_ok(), "{what}: never became true of {:?}", self.books());
+        let came = timeout(Duration::from_secs(60), books.wait_for(when)).await;
+        assert!(came.is_ok(), "{what}: never became true of {:?}", self.books());
     }
 }
 
@@ -126,6 +128,10 @@ impl Ledger {
 
     pub(crate) fn request(&self) {
         self.0.send_modify(|books| books.requests += 1);
+    }
+
+    pub(crate) fn silent(&self) {
+        self.0.send_modify(|books| books.silent += 1);
     }
 }
 
@@ -175,10 +181,14 @@ async fn follow(
                     tokio::task::yield_now().await;
                 }
             }
-            Act::Forever(text) => loop {
-                socket.write_all(text).await.ok()?;
-            },
+            Act::Forever(text) => {
+                ledger.silent();
+                loop {
+                    socket.write_all(text).await.ok()?;
+                }
+            }
             Act::Hang => {
+                ledger.silent();
                 hear_out(socket).await;
                 return None;
             }

@@ -100,6 +100,7 @@ async fn stream(
             Frame::Cut => end.send(None).unwrap_or_default(),
         }
     }
+    ledger.silent();
     // To drop a stream that is not over would reset it.
     Notify::new().notified().await;
 }

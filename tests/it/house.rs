@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use crate::source::{File, source};
 
 /// The shared words. A new file beside `lib.rs` belongs here.
-const GROUND: [&str; 14] = [
-    "config", "classify", "error", "event", "explore", "finish", "machine", "outcome", "request",
-    "rng", "source", "sync", "time", "upload",
+const GROUND: [&str; 15] = [
+    "config", "classify", "context", "error", "event", "explore", "finish", "machine", "outcome",
+    "request", "rng", "source", "sync", "time", "upload",
 ];
 /// What `parts` and the machines of the layers may know of the ground.
 const PURE_WORDS: [&str; 6] = ["config", "error", "event", "machine", "outcome", "time"];

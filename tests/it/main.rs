@@ -8,6 +8,7 @@ mod budget;
 mod bulkhead;
 mod cancel;
 mod circuit_breaker;
+mod classify;
 mod compile;
 mod contract;
 mod coop;
@@ -20,16 +21,20 @@ mod finish;
 mod health;
 mod hooks;
 mod house;
-#[cfg(feature = "http2")]
+#[cfg(feature = "http")]
 mod http2;
 #[cfg(feature = "http")]
 mod http_bodies;
 #[cfg(feature = "http")]
 mod http_edge;
 mod kit;
+mod links;
+mod manifest;
 mod metrics;
 mod ordering;
 mod policy;
+#[cfg(feature = "http")]
+mod port;
 mod readiness;
 #[cfg(feature = "http")]
 mod ready_made;

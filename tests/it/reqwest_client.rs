@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
+use crate::port::Port;
 use crate::scene::ms;
 
 fn client() -> Client {
@@ -31,11 +32,14 @@ async fn server(busy: u32) -> (String, Arc<Mutex<Vec<Bytes>>>) {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let (bodies, count) = (Arc::<Mutex<Vec<Bytes>>>::default(), Arc::new(AtomicU32::new(0)));
     let seen = Arc::clone(&bodies);
+    let nobody = Arc::new(Port::hold());
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            let (seen, count) = (Arc::clone(&seen), Arc::clone(&count));
+            let (seen, count, nobody) =
+                (Arc::clone(&seen), Arc::clone(&count), Arc::clone(&nobody));
             let service = answering(move |request: http::Request<hyper::body::Incoming>| {
-                let (seen, count) = (Arc::clone(&seen), Arc::clone(&count));
+                let (seen, count, nobody) =
+                    (Arc::clone(&seen), Arc::clone(&count), Arc::clone(&nobody));
                 async move {
                     if request.uri().path() == "/hang" {
                         std::future::pending::<()>().await;
@@ -49,10 +53,8 @@ async fn server(busy: u32) -> (String, Arc<Mutex<Vec<Bytes>>>) {
                     let body = request.into_body().collect().await.unwrap().to_bytes();
                     seen.lock().unwrap().push(body);
                     if away {
-                        let nowhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                        let there = format!("http://{}/", nowhere.local_addr().unwrap());
-                        let answer =
-                            http::Response::builder().status(303).header("location", there);
+                        let answer = http::Response::builder().status(303);
+                        let answer = answer.header("location", nobody.url());
                         return Ok(answer.body(Full::default()).unwrap());
                     }
                     let fails = count.fetch_add(1, Ordering::Relaxed) < busy;
@@ -70,6 +72,8 @@ async fn server(busy: u32) -> (String, Arc<Mutex<Vec<Bytes>>>) {
 
 async fn send(request: Request) -> Result<Response, Error<reqwest::Error>> {
     let layers = stack::client("api")
+        .deadline(Duration::from_secs(120)) // a busy machine is no fault of anybody
+        .attempt_timeout(Duration::from_secs(60))
         .classify(HttpClassifier)
         .carry(InTimeout)
         .copy_with(Replay::default())
@@ -119,7 +123,8 @@ async fn a_post_that_was_acted_on_is_not_repeated_because_it_led_nowhere() {
 fn what_may_be_repeated_is_what_replay_says() {
     let post = client().post("http://x/").body("x").build().unwrap();
     let replay = Replay::default();
-    assert!(replay.clone_request(&post).is_none() && replay.clone_unsent(&post).is_none());
+    assert!(replay.clone_request(&post).is_none(), "only where nothing of it was sent");
+    assert!(replay.clone_unsent(&post).is_some());
     assert!(replay.method(http::Method::POST).clone_request(&post).is_some());
     let keyed = client().post("http://x/").header("idempotency-key", "1").build().unwrap();
     let replay = Replay::default().key_header(Replay::IDEMPOTENCY_KEY);
@@ -132,8 +137,8 @@ async fn errors_are_told_apart() {
     let client = client();
     let of =
         |request: reqwest::RequestBuilder| async { of_error(&request.send().await.unwrap_err()) };
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    assert_eq!(of(client.get(format!("http://{gone}/"))).await, Outcome::TRANSIENT.unsent());
+    let nobody = Port::hold();
+    assert_eq!(of(client.get(nobody.url())).await, Outcome::TRANSIENT.unsent());
     assert_eq!(of(client.get("no url")).await, Outcome::IGNORE.unsent());
     let (url, _) = server(1).await;
     assert_eq!(of(client.get(format!("{url}circle"))).await, Outcome::FAILURE);
@@ -147,8 +152,8 @@ async fn errors_are_told_apart() {
 #[tokio::test]
 async fn a_refused_connection_is_unsent_to_every_layer() {
     use seawall::Classify;
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let error = client().get(format!("http://{gone}/")).send().await.unwrap_err();
+    let nobody = Port::hold();
+    let error = client().get(nobody.url()).send().await.unwrap_err();
     let error: Error<reqwest::Error> = Error::Inner(error);
     let verdict = HttpClassifier.classify(Err::<&Response, _>(&error));
     assert_eq!(verdict, Outcome::TRANSIENT.unsent().into());

@@ -133,6 +133,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::Numbered<fn(&mut u32, u32), seawall::NoCarry>: Copy;
         seawall::Stop: Copy;
         seawall::Measure: Clone;
+        seawall::CallContext: Copy;
 
         // bulkhead
         BulkheadLayer: Clone;
@@ -209,6 +210,9 @@ type Body = http_body_util::Full<bytes::Bytes>;
 fn public_types_of_http_can_be_sent_shared_and_printed() {
     table! {
         seawall::http::InExtensions: Copy;
+        seawall::http::InTimeoutHeader: Clone;
+        seawall::http::TrailersInBody: Clone;
+        seawall::http::OverHttp2<seawall::http::HttpClassifier>: Copy;
         seawall::http::HttpClassifier: Copy;
         seawall::http::Replay: Clone;
         seawall::http::TimeoutHeader: Clone;
@@ -275,19 +279,12 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
     }
 }
 
-#[cfg(feature = "http2")]
-#[test]
-fn public_types_of_http2_can_be_sent_shared_and_printed() {
-    table! {
-        seawall::http::OverHttp2<seawall::http::HttpClassifier>: Copy;
-    }
-}
-
 #[cfg(feature = "reqwest")]
 #[test]
 fn public_types_of_reqwest_can_be_sent_shared_and_printed() {
     table! {
         seawall::reqwest::InTimeout: Copy;
+        seawall::reqwest::WithoutRedirects: Copy;
     }
 }
 

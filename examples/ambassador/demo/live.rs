@@ -34,16 +34,13 @@ impl<'a> Live<'a> {
     pub(crate) fn on_stdout(
         stages: &'a [Stage],
         patience: Duration,
+        fast: Duration,
         metrics: SocketAddr,
     ) -> io::Result<Self> {
         let terminal = stdout().is_terminal();
         let mut live = Self { out: stdout(), terminal, stages, height: 0 };
-        let rate = load::RATE;
-        writeln!(
-            live.out,
-            "Two equal upstreams, {rate} calls a second on each; after {patience:?} an answer is \
-             worthless.\nMetrics of the ambassador: http://{metrics}/metrics\n",
-        )?;
+        writeln!(live.out, "{}", opening(patience, fast, terminal))?;
+        writeln!(live.out, "\nMetrics of the ambassador: http://{metrics}/metrics\n")?;
         live.out.write_all(if terminal { NO_WRAP } else { LINE_HEAD }.as_bytes())?;
         live.out.flush()?;
         Ok(live)
@@ -97,6 +94,29 @@ impl Drop for Live<'_> {
             let _ = self.out.flush();
         }
     }
+}
+
+/// Who is who, and what each column means, in one sentence.
+fn opening(patience: Duration, fast: Duration, terminal: bool) -> String {
+    let rate = load::RATE;
+    let shared = format!(
+        "\
+The same {rate} calls a second go to two identical upstreams that turn bad in the same way, to one
+straight and to the other through the ambassador, a proxy that is made of seawall's layers: good is
+the share of calls of the last second with a good answer within {patience:?}, fast and slow are the shares
+that got none and knew it within {fast:?} or later, p50 and p99 the milliseconds a call took; "
+    );
+    let more = if terminal {
+        "\
+calls is
+how many ended, waiting how many have not, and queue how many wait inside the upstream."
+    } else {
+        "\
+of the
+layers, att/call is what was sent to the upstream for each call, budget the retries that are left,
+flight the calls at the upstream of as many as may be, and queue the calls that wait for that."
+    };
+    shared + more
 }
 
 const LINE_HEAD: &str = "\

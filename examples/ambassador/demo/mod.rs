@@ -8,12 +8,14 @@
 //! | `load.rs` | callers who do not wait for one another |
 //! | `tally.rs` | what became of the calls |
 //! | `layers.rs` | what the layers did meanwhile |
+//! | `rooms.rs` | a runtime for each who takes part, and whether the machine gave them the time |
 //! | `live.rs` | the table while it runs |
-//! | `summary.rs` | the table at the end |
+//! | `summary.rs` | the tables at the end, and the show in three numbers |
 
 mod layers;
 mod live;
 mod load;
+mod rooms;
 mod script;
 mod summary;
 mod tally;
@@ -33,6 +35,7 @@ use tokio::time::Instant;
 use self::layers::Layers;
 use self::live::Live;
 use self::load::Caller;
+use self::rooms::{Punctuality, Room};
 use self::script::{Script, Tempo};
 use self::tally::Tally;
 use self::upstream::Upstream;
@@ -71,18 +74,26 @@ pub(crate) async fn run(seconds: f64, limit: Option<u32>) -> Result<(), String> 
     let script = Script::over(Duration::from_secs_f64(seconds));
     let tempo = script.tempo();
     let mut tasks = JoinSet::new(); // ends with this function
+    let [here, there] = [Room::new("straight")?, Room::new("shielded")?];
+    let [ambassador, crowd] = [Room::new("ambassador")?, Room::new("callers")?];
 
     let recorder = admin::record()?;
     let metrics = listen(ANYWHERE, "address").await?;
     let metrics_at = address(&metrics)?;
-    let straight = Upstream::start(&script)?;
-    let shielded = Upstream::start(&script)?;
-    let front = listen(ANYWHERE, "address").await?;
+    let start_in = |room: &Room| {
+        let _inside = room.enter();
+        Upstream::start(&script)
+    };
+    let (straight, shielded) = (start_in(&here)?, start_in(&there)?);
+    let front = ambassador.run(listen(ANYWHERE, "address")).await.ok_or("no ambassador")??;
     let front_at = address(&front)?;
     let start = now();
     let layers = Arc::new(Layers::from(start));
     let limit = tempo.hands(limit.unwrap_or(upstream::WORKERS));
-    let gauges = front_up(&mut tasks, front, shielded.address(), limit, tempo, &layers)?;
+    let gauges = {
+        let _inside = ambassador.enter();
+        front_up(&mut tasks, front, shielded.address(), limit, tempo, &layers)?
+    };
     tasks.spawn(admin::serve(metrics, recorder, gauges.registry()));
 
     let callers = [Caller::of(straight.address(), tempo)?, Caller::of(front_at, tempo)?];
@@ -96,19 +107,22 @@ pub(crate) async fn run(seconds: f64, limit: Option<u32>) -> Result<(), String> 
         },
     ];
 
-    let patience = callers[0].patience();
+    let (patience, fast) = (callers[0].patience(), ways[0].tally.fast());
     let stages = script.stages().to_vec();
-    let load = load::put_on(callers, start, script.duration());
+    let punctuality = Punctuality::at(tempo);
+    let load = crowd.run(load::put_on(callers, start, script.duration()));
+    let looks = crowd.run(punctuality.clone().keep_looking());
     let show = async {
-        let mut live = Live::on_stdout(&stages, patience, metrics_at)?;
+        let mut live = Live::on_stdout(&stages, patience, fast, metrics_at)?;
         tokio::select! {
             _ = async { tokio::join!(script.play(start), load) } => {}
             () = stops.next() => {}
             () = layers.keep_looking(&gauges) => {}
+            _ = looks => {}
             broken = live.keep_drawing(start, &ways) => return broken,
         }
         drop(live); // gives the terminal back
-        summary::print(&ways, &stages, patience, now() - start)
+        summary::print(&ways, &stages, patience, now() - start, punctuality.complaint())
     };
     match show.await {
         // Whoever reads has read enough.

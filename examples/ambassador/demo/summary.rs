@@ -35,6 +35,7 @@ pub(crate) fn print(
     stages: &[Stage],
     patience: Duration,
     played: Duration,
+    complaint: Option<String>,
 ) -> io::Result<()> {
     let fast = ways[0].tally.fast();
     let mut out = stdout().lock();
@@ -65,7 +66,29 @@ pub(crate) fn print(
         ways.iter().try_for_each(|way| print_layers(&mut out, way, stage))?;
     }
     out.write_all(LEGEND.as_bytes())?;
+    if let Some(complaint) = complaint {
+        writeln!(out, "\n{complaint}")?;
+    }
+    writeln!(out, "\n{}", headline(ways))?;
     out.flush()
+}
+
+/// The show in three numbers, each beside what it is without an ambassador.
+fn headline([straight, ambassador]: &[Way; 2]) -> String {
+    let of = |way: &Way| {
+        let calls = way.tally.whole();
+        let (done, for_nobody) = way.upstream.done();
+        let wasted = if done == 0 { 0.0 } else { 100.0 * for_nobody as f64 / done as f64 };
+        (calls.percent(calls.good), calls.median_of_failures(), wasted)
+    };
+    let (good, told, wasted) = of(ambassador);
+    let (good_straight, told_straight, wasted_straight) = of(straight);
+    format!(
+        "\
+In short, through the ambassador and (straight): {good:.0} % ({good_straight:.0} %) of the calls were \
+answered well,\nwho was not knew it after {told:.0} ms ({told_straight:.0} ms), and {wasted:.0} % \
+({wasted_straight:.0} %) of the upstream's work was for nobody."
+    )
 }
 
 fn cells(calls: &Digest) -> String {

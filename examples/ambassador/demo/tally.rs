@@ -112,6 +112,8 @@ pub(crate) struct Digest {
     pub(crate) slow: u32,
     /// How long calls took, whatever came of them, in order.
     times: Vec<Duration>,
+    /// The same of those without a good answer.
+    failures: Vec<Duration>,
 }
 
 impl Digest {
@@ -125,14 +127,24 @@ impl Digest {
                 _ => digest.slow += 1,
             }
             digest.times.push(sample.took);
+            if !sample.good {
+                digest.failures.push(sample.took);
+            }
         }
         digest.times.sort_unstable();
+        digest.failures.sort_unstable();
         digest
     }
 
     /// `part` of the calls, in percent.
     pub(crate) fn percent(&self, part: u32) -> f64 {
         share(part, self.calls)
+    }
+
+    /// When half of those without a good answer knew it, in milliseconds; 0 if there is none.
+    pub(crate) fn median_of_failures(&self) -> f64 {
+        let middle = self.failures.get(self.failures.len() / 2);
+        middle.map_or(0.0, |took| took.as_secs_f64() * 1e3)
     }
 
     /// The time that so many of a hundred calls did not exceed, in milliseconds.

@@ -67,15 +67,16 @@ struct Job {
 type Answer = Result<StatusCode, &'static str>;
 
 impl Upstream {
-    /// Starts to listen on a port of the system's choice.
+    /// Starts to listen on a port of the system's choice, on the runtime it is started in.
     pub(crate) fn start(script: &Script) -> Result<Self, String> {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let problem = |why| format!("cannot start an upstream: {why}");
-        let listener = hold(anywhere).and_then(|held| held.listen(BACKLOG)).map_err(problem)?;
-        let address = listener.local_addr().map_err(problem)?;
+        let held = bound(anywhere).map_err(problem)?;
+        let address = held.local_addr().map_err(problem)?;
+        let listener = listen(address).map_err(problem)?;
         let books = Arc::<Books>::default();
         let (condition, tempo) = (script.condition(), script.tempo());
-        let lives = live_and_die(listener, address, condition, tempo, Arc::clone(&books));
+        let lives = live_and_die(listener, held, condition, tempo, Arc::clone(&books));
         Ok(Self { address, books, lives: tokio::spawn(lives) })
     }
 
@@ -102,18 +103,24 @@ impl Drop for Upstream {
 }
 
 /// A socket that has the address but does not listen: connections to it are refused, and nobody
-/// else can get the address meanwhile.
-fn hold(address: SocketAddr) -> std::io::Result<TcpSocket> {
+/// else can get the address meanwhile. One that listens may stand beside it.
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
+    #[cfg(unix)]
+    socket.set_reuseport(true)?;
     socket.bind(address)?;
     Ok(socket)
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    bound(address)?.listen(BACKLOG)
 }
 
 /// Serves, dies when the script says so, and comes back with an empty queue.
 async fn live_and_die(
     mut listener: TcpListener,
-    address: SocketAddr,
+    held: TcpSocket,
     mut condition: watch::Receiver<Condition>,
     tempo: Tempo,
     books: Arc<Books>,
@@ -124,11 +131,10 @@ async fn live_and_die(
             _ = condition.wait_for(|now| *now == Condition::Dead) => {}
         }
         books.queued.store(0, Ordering::Relaxed); // what was in it died with its connections
-        let Ok(held) = hold(address) else { return };
         if condition.wait_for(|now| *now != Condition::Dead).await.is_err() {
             return;
         }
-        let Ok(again) = held.listen(BACKLOG) else { return };
+        let Ok(again) = held.local_addr().and_then(listen) else { return };
         listener = again;
     }
 }

@@ -39,7 +39,7 @@
 //!
 //! When the time is up the inner body is dropped, which closes the connection or resets the stream,
 //! and then the reader gets the [`Rejected`](crate::Rejected) as the error of the body. Bodies end
-//! with a [`BoxError`](tower::BoxError), because that is what clients and servers make of every
+//! with a [`BoxError`](https://docs.rs/tower/0.5/tower/type.BoxError.html), because that is what clients and servers make of every
 //! body's error anyway; [`Rejected::find`](crate::Rejected::find) finds ours in it.
 //!
 //! [`requests`](BodyTimeoutLayer::requests) does the same for the bodies of requests, and tells the timeouts

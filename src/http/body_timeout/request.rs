@@ -24,7 +24,7 @@ use crate::upload::{Courier, Upload};
 /// off with [`RequestBroken`](crate::Reason::RequestBroken), a `400`, if it fails. Neither is evidence
 /// against anybody. A [deadline](crate::Call::deadline) that the caller told holds as ever.
 ///
-/// The service inside gets a [`TimedBody`], which ends with a [`BoxError`](tower::BoxError). A body that is
+/// The service inside gets a [`TimedBody`], which ends with a [`BoxError`](https://docs.rs/tower/0.5/tower/type.BoxError.html). A body that is
 /// [recorded](crate::http::RecordBodyLayer) is measured too, and needs this only for an idle limit of its
 /// own.
 ///

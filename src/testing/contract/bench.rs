@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
@@ -17,10 +18,14 @@ use crate::testing::probe::{Breach, Ledger, Probe, Ready, Reply};
 const MOST_ROOM: usize = 128;
 /// So often every other task may run before what it did not do counts as not done.
 const TURNS: u32 = 16;
+/// Polls within which a call gets to its inner call.
+const A_FEW: u32 = 4;
 /// Whoever is woken more often while it waits for one thing is busy waiting.
 const MOST_POLLS: u32 = 100_000;
 /// In so many steps of sleep the patience ends.
 const NAPS: u32 = 100;
+
+const RUNS_ON: &str = "an inner call goes on that nobody waits for";
 
 /// Or what does not hold.
 pub(super) type Checked = Result<(), String>;
@@ -61,10 +66,13 @@ where
             Check::AnswersArePassedOn => Box::pin(self.answers_are_passed_on()).await,
             Check::OneCallEach => Box::pin(self.one_call_each()).await,
             Check::NoCallAfterDrop => Box::pin(self.no_call_after_drop()).await,
+            Check::NoCallRunsOn => Box::pin(self.no_call_runs_on()).await,
             Check::NothingIsLeftByADrop => Box::pin(self.nothing_is_left_by_a_drop()).await,
+            Check::NothingIsLeftByAFailure => Box::pin(self.nothing_is_left_by_a_failure()).await,
             Check::NothingIsLeftByAPanic => Box::pin(self.nothing_is_left_by_a_panic()).await,
             Check::WokenWhenReady => Box::pin(self.woken_when_ready()).await,
             Check::WokenWhenAnswered => Box::pin(self.woken_when_answered()).await,
+            Check::WakeIsHandedOn => Box::pin(self.wake_is_handed_on()).await,
             Check::NoBusyWakes => Box::pin(self.no_busy_wakes()).await,
             Check::NoReservationWhileWaiting => Box::pin(self.all_end_over_room_for_one()).await,
             Check::NotPolledAfterReady => Box::pin(self.not_polled_after_ready()).await,
@@ -73,9 +81,35 @@ where
         }
     }
 
-    /// What was done to all probes so far.
-    pub(super) fn breaches(&self) -> Vec<Breach> {
-        self.ledgers.borrow().iter().flat_map(Ledger::breaches).collect()
+    /// What was done to all probes so far, and how that came about.
+    pub(super) fn breaches(&self) -> Vec<(Breach, &'static str)> {
+        let ledgers = self.ledgers.borrow();
+        let all = ledgers.iter().flat_map(|ledger| {
+            let told = |breach| match breach {
+                Breach::CalledUnready => {
+                    ledger.unready().unwrap_or("an inner instance was called unready")
+                }
+                Breach::PolledAfterReady => {
+                    "the future of an inner call was polled after it had answered"
+                }
+            };
+            ledger.breaches().into_iter().map(move |breach| (breach, told(breach)))
+        });
+        all.collect()
+    }
+
+    /// Gives what only time gives back the time to come back.
+    pub(super) async fn refill(&self) {
+        if let Some(refill) = self.contract.refill {
+            turns().await;
+            sleep(refill).await;
+        }
+    }
+
+    /// How long a call may take, if so many want one.
+    pub(super) fn patience_of(&self, calls: u32) -> Duration {
+        let spent = self.contract.refill.unwrap_or_default();
+        self.contract.patience.saturating_add(spent.saturating_mul(calls))
     }
 
     pub(super) fn trial(&self) -> Trial<L, S, Req, Res, E> {
@@ -107,6 +141,16 @@ where
         what: &str,
         future: impl Future<Output = T>,
     ) -> Result<T, String> {
+        self.wait_for_all(what, 1, future).await
+    }
+
+    /// The same for what so many calls wait for, which may have to follow one another.
+    pub(super) async fn wait_for_all<T>(
+        &self,
+        what: &str,
+        calls: u32,
+        future: impl Future<Output = T>,
+    ) -> Result<T, String> {
         let (mut future, mut left) = (pin!(future), MOST_POLLS);
         let bounded = poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -116,7 +160,7 @@ where
                 Poll::Pending
             }
         });
-        let ended = timeout(self.contract.patience, bounded).await;
+        let ended = timeout(self.patience_of(calls), bounded).await;
         ended.map_err(|_| format!("{what} hangs"))?.ok_or_else(|| format!("{what} spins"))
     }
 
@@ -127,6 +171,7 @@ where
 
     /// Over an inner service that is well, a call is answered well.
     pub(super) async fn works(&self, service: &mut S) -> Checked {
+        self.refill().await;
         self.ready(service).await?;
         let answer = self.wait("a call", service.call(self.request())).await?;
         answer.map(drop).map_err(|_| "a call failed over an inner service that is well".into())
@@ -139,40 +184,66 @@ where
         over || (bell.rings() > 0 && bell.poll(future).is_ready())
     }
 
+    /// Polls a few times, with turns for everybody else in between. Whether it is over by then.
+    pub(super) async fn gets_on<F: Future + Unpin>(&self, call: &mut F) -> bool {
+        for _ in 0..A_FEW {
+            if Bell::new().poll(call).is_ready() {
+                return true;
+            }
+            turns().await;
+        }
+        false
+    }
+
     /// Whether the bell is rung before the patience ends.
     pub(super) async fn is_rung(&self, bell: &Bell) -> bool {
+        self.is_one_rung(&[bell]).await
+    }
+
+    /// Whether one of them is.
+    pub(super) async fn is_one_rung(&self, bells: &[&Bell]) -> bool {
         turns().await;
+        let rung = || bells.iter().any(|bell| bell.rings() > 0);
         let mut naps = 0;
-        while bell.rings() == 0 && naps < NAPS {
-            sleep(self.contract.patience / NAPS).await;
+        while !rung() && naps < NAPS {
+            sleep(self.patience_of(1) / NAPS).await;
             naps += 1;
         }
-        bell.rings() > 0
+        rung()
     }
 
     /// Nothing is held and nothing is under way.
     pub(super) async fn at_rest(&self, layer: &L, ledger: &Ledger, kept: usize) -> Checked {
         turns().await;
-        holds(ledger.in_flight() == 0, || "an inner call goes on that nobody waits for".into())?;
+        holds(ledger.in_flight() == 0, || RUNS_ON.into())?;
         holds(ledger.reserved() <= kept, || "an inner reservation is held by nobody".into())?;
         let in_flight = (self.contract.in_flight)(layer);
         holds(in_flight == 0, || format!("{in_flight} calls are in flight by its own count"))
     }
 
     /// How many calls the inner service has at a time before the layer lets no more through.
-    pub(super) async fn room(&self, trial: &mut Trial<L, S, Req, Res, E>) -> usize {
-        trial.ledger.set_ready(Ready::Yes);
-        trial.ledger.set_reply(Reply::Never);
+    pub(super) async fn room(&self, service: &mut S, ledger: &Ledger) -> usize {
+        let flying = self.fill(service, ledger).await;
+        let room = ledger.in_flight();
+        drop(flying);
+        room
+    }
+
+    /// Calls that are under way, until the layer lets no more through.
+    pub(super) async fn fill(&self, service: &mut S, ledger: &Ledger) -> Vec<Calling<S, Req>> {
+        self.refill().await;
+        ledger.set_ready(Ready::Yes);
+        ledger.set_reply(Reply::Never);
         let (mut flying, bell) = (Vec::new(), Bell::new());
-        while flying.len() < MOST_ROOM && self.is_ready_now(&mut trial.service).await {
-            let mut future = self.call(&mut trial.service);
+        while flying.len() < MOST_ROOM && self.is_ready_now(service).await {
+            let mut future = self.call(service);
             let over = self.poll_twice(&mut future, &bell).await;
             flying.push(future);
-            if over || trial.ledger.in_flight() < flying.len() {
+            if over || ledger.in_flight() < flying.len() {
                 break;
             }
         }
-        trial.ledger.in_flight()
+        flying
     }
 
     /// Whether it is ready now, or after everybody had a turn.
@@ -187,7 +258,7 @@ where
 
     pub(super) async fn patience(&self) {
         turns().await;
-        sleep(self.contract.patience).await;
+        sleep(self.patience_of(1)).await;
         turns().await;
     }
 }

@@ -28,15 +28,24 @@ pub enum Check {
     OneCallEach,
     /// After a future was dropped, the inner service is not called for it any more.
     NoCallAfterDrop,
+    /// When a caller has gone, or was answered, no inner call runs on: not in a task of its own, and
+    /// not after a timeout. Whoever detaches calls on purpose leaves this out.
+    NoCallRunsOn,
     /// However many polls after it began a call is dropped: no inner call, reservation or count of
     /// calls in flight is left, the next call works, and there is as much room as before.
     NothingIsLeftByADrop,
-    /// The same when the inner service panics, at each point where it can.
+    /// Beyond tower's contract: the same when the inner service fails, in `poll_ready` or in its answer.
+    /// A limit that adapts has less room after a failure on purpose.
+    NothingIsLeftByAFailure,
+    /// The same when the inner service panics, at each point where it can: in `poll_ready`, in `call`,
+    /// while its future is polled, and when that is dropped.
     NothingIsLeftByAPanic,
     /// Who polled last while the inner service was not ready is woken when it is.
     WokenWhenReady,
     /// Who polled last while the inner service did not answer is woken when it does.
     WokenWhenAnswered,
+    /// When there is room again, and whoever is woken for it has gone, the next who waits is woken.
+    WakeIsHandedOn,
     /// What is pending does not wake itself: that burns a core for as long as it waits.
     NoBusyWakes,
     /// Over an inner service with room for one, everybody ends: nobody waits with a reservation in
@@ -63,16 +72,19 @@ impl Check {
         Self::AnswersArePassedOn,
         Self::OneCallEach,
         Self::NoCallAfterDrop,
+        Self::NoCallRunsOn,
         Self::NothingIsLeftByADrop,
         Self::NothingIsLeftByAPanic,
         Self::WokenWhenReady,
         Self::WokenWhenAnswered,
+        Self::WakeIsHandedOn,
         Self::NoBusyWakes,
         Self::NoReservationWhileWaiting,
         Self::NotPolledAfterReady,
     ];
     /// What this crate's layers promise beyond it.
-    pub const BEYOND: &'static [Self] = &[Self::DrivesReadiness, Self::LetsGoAtOnce];
+    pub const BEYOND: &'static [Self] =
+        &[Self::NothingIsLeftByAFailure, Self::DrivesReadiness, Self::LetsGoAtOnce];
 }
 
 /// What one check found.

@@ -35,6 +35,7 @@ pub struct Contract<L, Req, Res, E> {
     inner_calls: usize,
     in_flight: Box<dyn Fn(&L) -> usize + Send + Sync>,
     patience: Duration,
+    refill: Option<Duration>,
 }
 
 impl<L, Req, Res, E> Contract<L, Req, Res, E> {
@@ -50,6 +51,7 @@ impl<L, Req, Res, E> Contract<L, Req, Res, E> {
             inner_calls: 1,
             in_flight: Box::new(|_| 0),
             patience: PATIENCE,
+            refill: None,
         }
     }
 
@@ -80,6 +82,27 @@ impl<L, Req, Res, E> Contract<L, Req, Res, E> {
     /// How long a call may take before it counts as hanging; ten seconds of tokio's time, by default.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// A call spends what only time gives back, as those of a rate limit or a quota do: a token, a
+    /// place in a window. All of it is there again after `refill` without a call; at least that of one
+    /// call is there at first. The checks wait so long between calls that need it, by tokio's clock.
+    ///
+    /// ```
+    /// use seawall::testing::{Broken, Contract, Exchange};
+    /// use std::time::Duration;
+    /// use tower::limit::RateLimitLayer;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    /// #     .block_on(async {
+    /// let second = Duration::from_secs(1);
+    /// let limit = move || RateLimitLayer::new(5, second);
+    /// Contract::new(Exchange::echo(|| Broken), limit).spends(second).check_uncloned().await?;
+    /// # Ok::<(), seawall::testing::Violations>(()) }).unwrap();
+    /// ```
+    pub fn spends(mut self, refill: Duration) -> Self {
+        self.refill = Some(refill);
         self
     }
 
@@ -122,13 +145,20 @@ impl<L, Req, Res, E> Contract<L, Req, Res, E> {
             if let Err(what) = run {
                 found.add(check, what);
             }
-            for breach in bench.breaches() {
+            for (breach, how) in bench.breaches() {
                 let breached = match breach {
+                    // It makes such a call itself, and says what it made of it.
+                    Breach::CalledUnready if check == Check::DrivesReadiness => continue,
                     Breach::CalledUnready => Check::OnlyReadyIsCalled,
                     Breach::PolledAfterReady => Check::NotPolledAfterReady,
                 };
                 if self.checks.contains(&breached) {
-                    found.add(breached, format!("seen by the check of {check:?}"));
+                    let seen = if breached == check {
+                        String::new()
+                    } else {
+                        format!(" (seen in {check:?})")
+                    };
+                    found.add(breached, format!("{how}{seen}"));
                 }
             }
         }
@@ -159,6 +189,7 @@ impl<L, Req, Res, E> fmt::Debug for Contract<L, Req, Res, E> {
             .field("checks", &self.checks)
             .field("inner_calls", &self.inner_calls)
             .field("patience", &self.patience)
+            .field("refill", &self.refill)
             .finish_non_exhaustive()
     }
 }

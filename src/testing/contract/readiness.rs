@@ -22,6 +22,9 @@ enum Move {
 const MOVES: [Move; 4] = [Move::Ready, Move::Call, Move::Clone, Move::Replace];
 /// All sequences of so many moves.
 const LENGTH: u32 = 4;
+/// What is called without having been polled has to poll the inner service before it calls that.
+const CALLS_UNREADY: fn() -> String =
+    || "called without being polled ready, it called the inner service so, too".into();
 
 impl<L, Req, Res, E, S> Bench<'_, L, Req, Res, E, S>
 where
@@ -181,11 +184,12 @@ where
     pub(super) async fn drives_readiness(&self) -> Checked {
         let mut trial = self.scripted(Ready::No, Reply::Answers);
         let (bell, mut future) = (Bell::new(), self.call(&mut trial.service));
+        holds(trial.ledger.breaches().is_empty(), CALLS_UNREADY)?;
         holds(!self.poll_twice(&mut future, &bell).await, || "it did not wait".into())?;
         trial.ledger.set_ready(Ready::Yes);
         let answer = self.wait("a call", future).await?;
         holds(answer.is_ok(), || "it failed".into())?;
-        holds(trial.ledger.breaches().is_empty(), || "it called one that was not ready".into())
+        holds(trial.ledger.breaches().is_empty(), CALLS_UNREADY)
     }
 
     pub(super) async fn lets_go_at_once(&self) -> Checked {

@@ -4,6 +4,7 @@ use tower::{Layer, Service};
 
 use super::bench::{Bench, Checked, holds, turns};
 use crate::testing::bell::Bell;
+use crate::testing::drops::Steps;
 use crate::testing::probe::{Probe, Ready, Reply};
 
 impl<L, Req, Res, E, S> Bench<'_, L, Req, Res, E, S>
@@ -52,6 +53,44 @@ where
         trial.ledger.set_reply(Reply::Answers);
         holds(self.is_rung(&last).await, || "the caller is never woken".into())?;
         self.wait("a call", future).await.map(drop)
+    }
+
+    /// Two wait, and there is room for one again. Whoever is woken for it goes without a word.
+    pub(super) async fn wake_is_handed_on(&self) -> Checked {
+        let Some(clone) = self.clone else { return Ok(()) };
+        let mut trial = self.trial();
+        let mut flying = self.fill(&mut trial.service, &trial.ledger).await;
+        while flying.len() > trial.ledger.in_flight() {
+            drop(flying.pop()); // it waits, or was refused
+            turns().await;
+        }
+        let room = trial.ledger.in_flight();
+        let two = [clone(&trial.service), clone(&trial.service)];
+        drop(trial.service); // it may have got in line, and would be woken first
+        let mut waiting = Vec::new();
+        for service in two {
+            let mut call = Box::pin(Steps::new(service, self.request()));
+            if self.gets_on(&mut call).await || trial.ledger.in_flight() > room {
+                return Ok(()); // nobody waits here: it is refused, or there is room for any number
+            }
+            waiting.push(call);
+        }
+        let bells = [Bell::new(), Bell::new()];
+        for (bell, call) in bells.iter().zip(&mut waiting) {
+            if bell.poll(call).is_ready() {
+                return Ok(());
+            }
+        }
+        turns().await;
+        drop(flying.pop());
+        holds(self.is_one_rung(&[&bells[0], &bells[1]]).await, || {
+            "there is room again, and nobody who waits is woken".into()
+        })?;
+        let gone = usize::from(bells[0].rings() == 0);
+        drop(waiting.swap_remove(gone));
+        holds(self.is_rung(&bells[1 - gone]).await, || {
+            "whoever was woken for the room had gone, and the next who waits is never woken".into()
+        })
     }
 
     /// A bell that was not rung yet, and is the last that was polled with.

@@ -1,7 +1,6 @@
 //! We ask tonic's server.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use std::time::Duration;
 use seawall::Status;
 use seawall::grpc::HealthService;
 use seawall::health::{self, HealthLayer, HealthRegistry};
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
@@ -18,6 +16,7 @@ use tonic_health::ServingStatus;
 use tower::service_fn;
 
 use super::{Asked, asking, becomes, in_time};
+use crate::port::Port;
 use crate::serve;
 
 fn often(name: &str) -> health::Builder {
@@ -54,8 +53,8 @@ async fn a_service_or_a_server_that_is_not_there_is_down_and_the_cause_is_told()
     let error = layer.handle().last_error().unwrap();
     assert!(error.starts_with("answered with grpc-status 5: "), "{error}");
 
-    let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let channel = Endpoint::from_shared(format!("http://{refused}")).unwrap().connect_lazy();
+    let nobody = Port::hold();
+    let channel = Endpoint::from_shared(nobody.url()).unwrap().connect_lazy();
     let layer = often("nobody").check_grpc(asking(channel), "").build().unwrap();
     becomes(&mut up_to(&layer), Status::Down).await;
     let error = layer.handle().last_error().unwrap().to_lowercase();
@@ -164,25 +163,26 @@ async fn a_watch_believes_every_word_at_once() {
     assert_eq!(watch.status(), Status::Up);
 }
 
-/// A server of ours at an address, which goes with all its connections when its runtime does.
-fn at(address: SocketAddr) -> (Runtime, SocketAddr) {
+/// A server of ours at a port, which goes with all its connections when its runtime does.
+fn at(port: &Port) -> Runtime {
     let service = HealthService::new(HealthRegistry::new("orders"));
     let router = axum::Router::new().route_service(HealthService::ROUTE, service);
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let listener = std::net::TcpListener::bind(address).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
+    let incoming = {
+        let _inside = runtime.enter();
+        TcpListenerStream::new(port.listen())
+    };
     runtime.spawn(async move {
-        let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
         Server::builder().add_routes(Routes::from(router)).serve_with_incoming(incoming).await
     });
-    (runtime, address)
+    runtime
 }
 
 #[tokio::test]
 async fn a_watch_that_is_cut_is_begun_again() {
-    let (server, address) = at("127.0.0.1:0".parse().unwrap());
-    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    let port = Port::hold(); // nobody else may get it while the server is gone
+    let server = at(&port);
+    let channel = Endpoint::from_shared(port.url()).unwrap().connect_lazy();
     let layer = HealthLayer::builder("orders")
         .initial(Status::Down)
         .interval(Duration::from_millis(5))
@@ -194,7 +194,7 @@ async fn a_watch_that_is_cut_is_begun_again() {
     becomes(&mut watch, Status::Up).await;
     server.shutdown_background();
     becomes(&mut watch, Status::Down).await;
-    let (server, _) = at(address);
+    let server = at(&port);
     becomes(&mut watch, Status::Up).await;
     server.shutdown_background();
 }

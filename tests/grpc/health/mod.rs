@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use tower::util::MapRequest;
 
 /// Long for a loopback, and no more than a way out of a test that hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 type Asked = http::Request<Full<Bytes>>;
 

@@ -73,7 +73,6 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "bulkhead::BackpressureLayer",
             "circuit_breaker::BackpressureLayer",
             "circuit_breaker::KeyedCircuitBreakerLayer",
-            "http::ServerLayer",
             "http::body_timeout::RequestBodyTimeoutLayer",
             "stack::ClientLayer",
         ],

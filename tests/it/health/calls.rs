@@ -2,8 +2,9 @@
 
 use std::future::Ready;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -231,6 +232,56 @@ async fn with_few_calls_one_is_let_through_by_time() {
         sleep(Duration::from_secs(60)).await;
         assert_eq!(reason(&service.clone().oneshot(7).await), Some(Reason::Unhealthy));
     }
+}
+
+// field F13: what fails in `poll_ready` is learnt from, whether the caller or the layer asks it.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_to_be_ready_is_learnt_from() {
+    #[derive(Clone)]
+    struct Unready;
+    impl Service<u32> for Unready {
+        type Response = usize;
+        type Error = Fail;
+        type Future = Ready<Result<usize, Fail>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fail>> {
+            Poll::Ready(Err(Error::Inner(broken("gone"))))
+        }
+
+        fn call(&mut self, _: u32) -> Self::Future {
+            unreachable!("it is never ready")
+        }
+    }
+    for learns in [true, false] {
+        let patient = Patient::new(true);
+        let layer = patient.checked().learn(learns).fall(3).build().unwrap();
+        let service = layer.layer(Unready);
+        for _ in 0..3 {
+            assert!(service.clone().oneshot(7).await.is_err());
+        }
+        assert_eq!(layer.handle().status() == Status::Down, learns);
+    }
+}
+
+// One word when it goes down and one when it is up again, however many checks there were.
+#[tokio::test(start_paused = true)]
+async fn alerts_are_told_once_a_change() {
+    let (patient, log) = (Patient::new(true), Arc::new(Mutex::new(Vec::new())));
+    let (down, up) = (Arc::clone(&log), Arc::clone(&log));
+    let layer = patient
+        .checked()
+        .on_down(move |event| down.lock().unwrap().push(("down", event.kind)))
+        .on_up(move |event| up.lock().unwrap().push(("up", event.kind)))
+        .build()
+        .unwrap();
+    for well in [true, false, true, false] {
+        patient.set(well);
+        sleep(Duration::from_secs(60)).await;
+    }
+    let event = |status| EventKind::Health { status };
+    let (up, down) = (("up", event(Status::Up)), ("down", event(Status::Down)));
+    assert_eq!(*log.lock().unwrap(), [down, up, down]);
+    drop(layer);
 }
 
 /// A panic is no answer, and as bad as a failure, which is what a circuit breaker makes of it too.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -230,7 +231,7 @@ async fn refused(calls: usize, body: impl Fn() -> Body + Clone + Send + 'static)
     };
     let stack = ServiceBuilder::new()
         .layer(retry().copy_with(Replay::default()).number(number).build().unwrap())
-        .layer(DrainLayer::new())
+        .layer(DrainLayer::new().wait(Duration::from_secs(60))) // nothing here is slow on purpose
         .map_err(Error::Inner)
         .service(client);
     let mut tasks = JoinSet::new();

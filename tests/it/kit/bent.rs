@@ -2,8 +2,8 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -21,11 +21,14 @@ pub(crate) struct Bent {
     pub(crate) call: fn(&mut BentService, u32) -> Answer,
     pub(crate) clones_readiness: bool,
     pub(crate) count: Arc<AtomicUsize>,
+    pub(crate) line: Line,
 }
+
+pub(crate) type Line = Arc<Mutex<Vec<Waker>>>;
 
 #[derive(Debug)]
 pub(crate) struct BentService {
-    inner: Inner,
+    pub(crate) inner: Inner,
     bent: Bent,
     readied: bool,
     /// Who asked first.
@@ -39,7 +42,12 @@ impl Bent {
         let call = |service: &mut BentService, request| -> Answer {
             Box::pin(service.inner.call(request))
         };
-        Self { ready, call, clones_readiness: false, count: Arc::default() }
+        Self { ready, call, clones_readiness: false, count: Arc::default(), line: Line::default() }
+    }
+
+    /// The same, with a state of its own.
+    pub(crate) fn anew(&self) -> Self {
+        Self { count: Arc::default(), line: Line::default(), ..self.clone() }
     }
 
     /// Each check that a layer can break, and one that does.
@@ -56,10 +64,24 @@ impl Bent {
             (Check::AnswersArePassedOn, call(|s, n| swallows(s.inner.call(n)))),
             (Check::OneCallEach, call(calls_twice)),
             (Check::NoCallAfterDrop, call(calls_in_the_background)),
+            (Check::NoCallRunsOn, call(detaches_its_call)),
+            (Check::NoCallRunsOn, call(times_out_and_lets_it_run)),
             (Check::NothingIsLeftByADrop, Self { call: keeps_its_permit, ..ready(permits) }),
-            (Check::NothingIsLeftByAPanic, call(counts_before_the_guard)),
+            (Check::NothingIsLeftByAFailure, Self { call: keeps_it_if_it_fails, ..ready(permits) }),
+            (Check::NothingIsLeftByAFailure, Self { call: returns_it, ..ready(takes_it_too_soon) }),
+            (
+                Check::NothingIsLeftByAPanic,
+                Self { call: counts_before_the_guard, ..ready(permits) },
+            ),
+            (Check::NothingIsLeftByAPanic, Self { call: keeps_it_over_a_panic, ..ready(permits) }),
+            (
+                Check::NothingIsLeftByAPanic,
+                Self { call: returns_it, ..ready(keeps_it_over_one_here) },
+            ),
+            (Check::NothingIsLeftByAPanic, Self { call: returns_it_by_hand, ..ready(permits) }),
             (Check::WokenWhenReady, ready(wakes_the_first)),
             (Check::WokenWhenAnswered, call(|s, n| wakes_the_first_caller(s.inner.call(n)))),
+            (Check::WakeIsHandedOn, Self { call: wakes_one, ..ready(waits_in_line) }),
             (Check::NoBusyWakes, ready(wakes_itself)),
             (Check::NoReservationWhileWaiting, call(waits_with_a_reservation)),
             (Check::NotPolledAfterReady, call(|s, n| polls_once_more(s.inner.call(n)))),
@@ -118,7 +140,11 @@ fn calls_in_the_background(service: &mut BentService, request: u32) -> Answer {
         poll_fn(|cx| readied.poll_ready(cx)).await?;
         readied.call(request).await
     });
-    Box::pin(async { call.await.unwrap() })
+    Box::pin(async { call.await.unwrap_or_else(panics_too) })
+}
+
+fn panics_too<T>(error: tokio::task::JoinError) -> T {
+    std::panic::resume_unwind(error.into_panic())
 }
 
 const PERMITS: usize = 100;
@@ -199,6 +225,162 @@ fn polls_once_more(mut future: ProbeFuture<u32, u32, Broken>) -> Answer {
         }
         answer
     }))
+}
+
+// ===== what runs on =====
+
+fn detaches_its_call(service: &mut BentService, request: u32) -> Answer {
+    let call = tokio::spawn(service.inner.call(request));
+    Box::pin(async { call.await.unwrap_or_else(panics_too) })
+}
+
+/// Ends with its caller, but not with its timer.
+fn times_out_and_lets_it_run(service: &mut BentService, request: u32) -> Answer {
+    struct Ends(tokio::task::AbortHandle);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let call = tokio::spawn(service.inner.call(request));
+    let ends = Ends(call.abort_handle());
+    Box::pin(async move {
+        let answer = tokio::time::timeout(Duration::from_secs(1), call).await;
+        if answer.is_err() {
+            std::mem::forget(ends);
+        }
+        answer.map_err(|_| Broken)?.unwrap_or_else(panics_too)
+    })
+}
+
+// ===== permits =====
+
+/// A permit that is given back when it is dropped.
+struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    fn take(service: &BentService) -> Self {
+        let count = Arc::clone(&service.bent.count);
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn returns_it(service: &mut BentService, request: u32) -> Answer {
+    let permit = Permit::take(service);
+    let future = service.inner.call(request);
+    Box::pin(async move {
+        let _permit = permit;
+        future.await
+    })
+}
+
+fn keeps_it_if_it_fails(service: &mut BentService, request: u32) -> Answer {
+    let permit = Permit::take(service);
+    let future = service.inner.call(request);
+    Box::pin(async move {
+        let mut permit = Some(permit);
+        let answer = future.await;
+        if answer.is_err() {
+            std::mem::forget(permit.take());
+        }
+        answer
+    })
+}
+
+/// One for itself, while it asks the inner service.
+fn takes_it_too_soon(service: &mut BentService, cx: &mut Context<'_>) -> Readiness {
+    let permit = Permit::take(service);
+    let full = service.bent.count.load(Ordering::SeqCst) > PERMITS;
+    let ready = if full { Poll::Pending } else { service.inner.poll_ready(cx) };
+    if matches!(ready, Poll::Ready(Err(_))) {
+        std::mem::forget(permit);
+    }
+    ready
+}
+
+/// Gives it back when it is dropped, unless that is for a panic.
+fn keeps_it_over_a_panic(service: &mut BentService, request: u32) -> Answer {
+    struct Careless(Option<Permit>);
+    impl Drop for Careless {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                std::mem::forget(self.0.take());
+            }
+        }
+    }
+    let permit = Careless(Some(Permit::take(service)));
+    let future = service.inner.call(request);
+    Box::pin(async move {
+        let _permit = permit;
+        future.await
+    })
+}
+
+fn keeps_it_over_one_here(service: &mut BentService, cx: &mut Context<'_>) -> Readiness {
+    let count = Arc::clone(&service.bent.count);
+    if count.fetch_add(1, Ordering::SeqCst) >= PERMITS {
+        count.fetch_sub(1, Ordering::SeqCst);
+        return Poll::Pending;
+    }
+    let ready = service.inner.poll_ready(cx); // may panic
+    count.fetch_sub(1, Ordering::SeqCst);
+    ready
+}
+
+/// Ends the inner call first, whose drop may panic, and gives back the permit then.
+fn returns_it_by_hand(service: &mut BentService, request: u32) -> Answer {
+    struct ByHand(Option<ProbeFuture<u32, u32, Broken>>, Option<Permit>);
+    impl Drop for ByHand {
+        fn drop(&mut self) {
+            let permit = std::mem::ManuallyDrop::new(self.1.take());
+            self.0 = None;
+            drop(std::mem::ManuallyDrop::into_inner(permit));
+        }
+    }
+    let permit = Permit::take(service);
+    let mut call = ByHand(Some(service.inner.call(request)), Some(permit));
+    Box::pin(poll_fn(move |cx| Pin::new(call.0.as_mut().unwrap()).poll(cx)))
+}
+
+// ===== a line =====
+
+const PLACES: usize = 3;
+
+/// Wakes one of the line for each place that is free, wherever that one is by now.
+fn waits_in_line(service: &mut BentService, cx: &mut Context<'_>) -> Readiness {
+    if service.bent.count.load(Ordering::SeqCst) < PLACES {
+        return service.inner.poll_ready(cx);
+    }
+    service.bent.line.lock().unwrap().push(cx.waker().clone());
+    Poll::Pending
+}
+
+fn wakes_one(service: &mut BentService, request: u32) -> Answer {
+    struct Place(Option<Permit>, Line);
+    impl Drop for Place {
+        fn drop(&mut self) {
+            self.0 = None;
+            let mut line = self.1.lock().unwrap();
+            // Of whoever asked more than once, the last waker counts.
+            let next = line.pop();
+            line.clear();
+            drop(line);
+            next.into_iter().for_each(Waker::wake);
+        }
+    }
+    let place = Place(Some(Permit::take(service)), Arc::clone(&service.bent.line));
+    let future = service.inner.call(request);
+    Box::pin(async move {
+        let _place = place;
+        future.await
+    })
 }
 
 impl Layer<Inner> for Bent {

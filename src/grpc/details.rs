@@ -1,0 +1,123 @@
+//! What a status tells in detail: `grpc-status-details-bin`.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::proto::{Fields, Malformed, Value};
+
+/// Longer details are not looked at, whoever sent them.
+const DETAILS_CAP: usize = 16 * 1024;
+
+/// The delay of a `google.rpc.RetryInfo` in the details of a status. What cannot be read is none.
+pub(super) fn retry_delay(headers: &HeaderMap) -> Option<Duration> {
+    let encoded = headers.get("grpc-status-details-bin")?.as_bytes();
+    if encoded.len() > DETAILS_CAP {
+        return None;
+    }
+    // google.rpc.Status { details: 3 repeated Any }
+    let status = base64(encoded)?;
+    let mut told = None;
+    for field in Fields(&status) {
+        if let (3, Value::Bytes(any)) = field.ok()? {
+            told = told.max(in_any(any).ok().flatten());
+        }
+    }
+    told
+}
+
+/// `Any { type_url: 1 string, value: 2 bytes }`, of which a `RetryInfo { retry_delay: 1 Duration }`.
+fn in_any(any: &[u8]) -> Result<Option<Duration>, Malformed> {
+    let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
+    for field in Fields(any) {
+        match field? {
+            (1, Value::Bytes(bytes)) => name = bytes,
+            (2, Value::Bytes(bytes)) => value = bytes,
+            _ => {}
+        }
+    }
+    if name.rsplit(|byte| *byte == b'/').next() != Some(b"google.rpc.RetryInfo") {
+        return Ok(None);
+    }
+    let mut delay = None;
+    for field in Fields(value) {
+        if let (1, Value::Bytes(bytes)) = field? {
+            delay = duration(bytes)?;
+        }
+    }
+    Ok(delay)
+}
+
+/// `Duration { seconds: 1 int64, nanos: 2 int32 }`; `None` if it is negative.
+fn duration(bytes: &[u8]) -> Result<Option<Duration>, Malformed> {
+    let (mut seconds, mut nanos) = (0, 0);
+    for field in Fields(bytes) {
+        match field? {
+            (1, Value::Number(number)) => seconds = number,
+            (2, Value::Number(number)) => nanos = number,
+            _ => {}
+        }
+    }
+    // Negative numbers are those above what is positive: two's complement.
+    let valid = i64::try_from(seconds).is_ok() && nanos < 1_000_000_000;
+    Ok(valid.then(|| Duration::new(seconds, nanos as u32)))
+}
+
+/// The bytes of base64, with padding or without (the encoding of binary metadata).
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    if text.len() - end > 2 || end % 4 == 1 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(end * 3 / 4);
+    let (mut bits, mut held) = (0_u32, 0);
+    for byte in &text[..end] {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(six);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn told(details: &str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-status-details-bin", HeaderValue::from_str(details).expect("a value"));
+        retry_delay(&headers)
+    }
+
+    // field F10, pitfall B30: with padding or without.
+    #[test]
+    fn the_delay_of_a_retry_info_is_read() {
+        let details =
+            "CA4SBGJ1c3kaMQoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIFCgMIpAI";
+        assert_eq!(told(details), Some(Duration::from_secs(292)));
+        assert_eq!(told(&format!("{details}=")), Some(Duration::from_secs(292)));
+        let fraction =
+            "CA4SABo2Cih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZvEgoKCAikAhCA4esX";
+        assert_eq!(told(fraction), Some(Duration::from_millis(292_050)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_hint() {
+        for garbage in ["", "=", "AAAAA", "CA4aMQ", "!!!!", "Gv//////////AQ", "CA4SBGJ1c3k"] {
+            assert_eq!(told(garbage), None, "{garbage:?}");
+        }
+        assert_eq!(told(&"A".repeat(DETAILS_CAP + 1)), None);
+    }
+}
