@@ -35,6 +35,8 @@ pub enum Reason {
     Draining,
     /// As many calls as may are under way, and as many as may wait for one to end.
     Full,
+    /// As many calls as may are under way, and this one has waited for one to end as long as it may.
+    QueueTimeout,
     /// The dependency failed its health check.
     Unhealthy,
     /// The caller kept us waiting for the body of its request for too long (HTTP 408).
@@ -44,12 +46,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::CircuitOpen,
         Self::TimedOut,
         Self::DeadlineExceeded,
         Self::Draining,
         Self::Full,
+        Self::QueueTimeout,
         Self::Unhealthy,
         Self::RequestTimeout,
         Self::RequestBroken,
@@ -63,6 +66,7 @@ impl Reason {
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Draining => "draining",
             Self::Full => "full",
+            Self::QueueTimeout => "queue_timeout",
             Self::Unhealthy => "unhealthy",
             Self::RequestTimeout => "request_timeout",
             Self::RequestBroken => "request_broken",
@@ -75,7 +79,8 @@ impl Reason {
             Self::TimedOut => "timed out",
             Self::DeadlineExceeded => "the caller's deadline has passed",
             Self::Draining => "is being drained",
-            Self::Full => "is full",
+            Self::Full => "is full, and so is its queue",
+            Self::QueueTimeout => "is full, and the call has waited in its queue as long as it may",
             Self::Unhealthy => "is unhealthy",
             Self::RequestTimeout => "the caller did not send its request in time",
             Self::RequestBroken => "the body of the caller's request broke off",
@@ -272,28 +277,4 @@ impl fmt::Display for Rejected {
 impl StdError for Rejected {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use tower::BoxError;
-
-    #[test]
-    fn a_rejection_is_small() {
-        assert!(size_of::<Rejected>() <= 48, "{}", size_of::<Rejected>());
-    }
-
-    #[test]
-    fn a_rejection_is_found_behind_boxes_and_io_errors() {
-        let source = Source::new("timeout", "x");
-        let rejected = Rejected::new(source, Reason::TimedOut, Measured::Nothing);
-        let boxed: BoxError = io::Error::other(Error::<io::Error>::Rejected(rejected)).into();
-        assert_eq!(boxed.rejected().map(Rejected::reason), Some(Reason::TimedOut));
-        assert!(BoxError::from("something else").rejected().is_none());
-    }
-
-    #[test]
-    fn every_reason_is_listed_once() {
-        let names: std::collections::HashSet<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
-        assert_eq!(names.len(), Reason::ALL.len());
-    }
-}
+mod tests;

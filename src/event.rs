@@ -8,6 +8,10 @@ use std::time::Duration;
 use crate::error::{Measured, Reason};
 use crate::source::Source;
 
+mod retry;
+
+pub use retry::{RetryReason, Stop};
+
 /// Something a layer did or noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,6 +55,11 @@ pub enum EventKind {
         attempt: u32,
         /// How long it waits first.
         wait: Duration,
+        /// What the attempt before came to.
+        why: RetryReason,
+        /// How long the dependency, or one of our own layers, asked us to stay away, if it did.
+        /// [`hint_cap`](crate::retry::Config::hint_cap) bounds how much of it counts.
+        retry_after: Option<Duration>,
     },
     /// A health check went up or down.
     Health {
@@ -166,88 +175,6 @@ impl Cause {
 }
 
 impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Why a failed call is not tried again.
-///
-/// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::retry::{Backoff, Budget, RetryLayer};
-/// use seawall::{Error, Event, EventKind, Stop};
-/// use std::io;
-/// use std::sync::Arc;
-/// use std::sync::atomic::{AtomicU32, Ordering};
-///
-/// // Calls that a retry would have saved, had there been more to spend.
-/// let unaffordable = Arc::new(AtomicU32::new(0));
-/// let count = unaffordable.clone();
-/// let search = RetryLayer::builder("search")
-///     .budget(Budget::builder().cap(2.0).price(2.0).build()?) // one repetition
-///     .backoff(Backoff::none())
-///     .observe(move |event: &Event| {
-///         if let EventKind::Stopped { stop: Stop::Budget, .. } = event.kind {
-///             count.fetch_add(1, Ordering::Relaxed);
-///         }
-///     })
-///     .build()?;
-///
-/// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
-/// assert!(search.run(down).await.is_err());
-/// assert_eq!(unaffordable.load(Ordering::Relaxed), 1);
-/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Stop {
-    /// Asking again makes no sense: the answer is final.
-    Final,
-    /// All attempts are used up.
-    Exhausted,
-    /// The budget is.
-    Budget,
-    /// Too little time is left, to the total or to the deadline of the request.
-    Deadline,
-    /// The request cannot be copied, or its copy can no longer be sent.
-    NoCopy,
-    /// One of our own layers refused the call.
-    Refused,
-    /// The request is a repetition by its caller, who goes on repeating it if anybody does.
-    Repeated,
-    /// The retry is being drained: nothing that is not under way begins any more.
-    Draining,
-}
-
-impl Stop {
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Final,
-        Self::Exhausted,
-        Self::Budget,
-        Self::Deadline,
-        Self::NoCopy,
-        Self::Refused,
-        Self::Repeated,
-        Self::Draining,
-    ];
-
-    /// The metric label `reason`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Final => "final",
-            Self::Exhausted => "exhausted",
-            Self::Budget => "budget",
-            Self::Deadline => "deadline",
-            Self::NoCopy => "no_copy",
-            Self::Refused => "refused",
-            Self::Repeated => "repeated",
-            Self::Draining => "draining",
-        }
-    }
-}
-
-impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -122,22 +122,30 @@ impl Upload {
 
 // ===== calls that are dropped =====
 
-thread_local! {
-    static EXCUSED: Cell<bool> = const { Cell::new(false) };
+/// Whether a call that is being dropped on this thread is excused.
+fn excused_here(change: impl FnOnce(&Cell<bool>)) {
+    thread_local! {
+        static EXCUSED: Cell<bool> = const { Cell::new(false) };
+    }
+    // Nobody is told of calls that are dropped with their thread.
+    let _ = EXCUSED.try_with(change);
 }
 
 /// A call is being dropped whose request was never sent as a whole: whoever drops it with the calls
 /// around it, on this thread and at this moment, learns so from [`excused`].
 pub(crate) fn excuse() {
-    EXCUSED.set(true);
+    excused_here(|here| here.set(true));
 }
 
 /// Drops what is left of a call, and says whether its [request was still being sent](excuse).
 pub(crate) fn excused(drop: impl FnOnce()) -> bool {
-    let before = EXCUSED.replace(false);
+    let (mut before, mut excused) = (false, false);
+    excused_here(|here| before = here.replace(false));
     drop();
-    let excused = EXCUSED.get();
-    EXCUSED.set(before || excused); // those further out hear of it too
+    excused_here(|here| {
+        excused = here.get();
+        here.set(before || excused); // those further out hear of it too
+    });
     excused
 }
 

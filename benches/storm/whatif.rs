@@ -55,7 +55,7 @@ impl Settings {
         match name {
             "retry.attempts" => self.retry.attempts = count,
             "retry.base" => self.retry.backoff.base = time,
-            "retry.factor" => self.retry.backoff.factor = count,
+            "retry.factor" => self.retry.backoff.factor = count.into(),
             "retry.cap" => self.retry.backoff.cap = time,
             "retry.wait" if count == 0 => self.retry.on_refusal = OnRefusal::Stop,
             "retry.wait" => self.retry.on_refusal = OnRefusal::Wait,

@@ -9,7 +9,7 @@ use http_body_util::{Either, Full};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use seawall::grpc::Trailers;
-use seawall::http::Render;
+use seawall::http::{Render, ResponseBody};
 use seawall::{Error, Reason, Rejected};
 use tower::BoxError;
 
@@ -72,7 +72,8 @@ pub(crate) fn to_failure(failure: &Failure, explained: bool) -> Response<Body> {
 pub(crate) fn to_failure_of_grpc(failure: &Failure, explained: bool) -> Response<Body> {
     // That the upstream cannot be reached is no internal error of ours, as the layer would have it.
     let known = matches!(failure, Error::Rejected(_)).then_some(failure);
-    let mut response: Response<Full<Bytes>> = Trailers.render(known);
+    let response: Response<ResponseBody<()>> = Trailers.render(known);
+    let mut response = response.map(|_| Full::<Bytes>::default());
     if explained && let Ok(message) = HeaderValue::try_from(failure.to_string().replace('%', "%25"))
     {
         response.headers_mut().insert("grpc-message", message);

@@ -28,12 +28,12 @@ use crate::config::ConfigErrors;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// Calls at a time, from 1.
+    /// Calls at a time: 1 to 1,000,000.
     pub limit: u32,
     /// Calls that may wait for one of them to end. Zero: a call that finds the bulkhead full is
-    /// refused at once.
+    /// refused at once. At most 1,000,000.
     pub queue: u32,
-    /// How long a call waits at most.
+    /// How long a call waits at most: longer than zero, if any may [wait](Self::queue).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_wait: Duration,
     /// Who is next.
@@ -86,7 +86,7 @@ impl Config {
 /// };
 /// let (first, second, third) = tokio::join!(reports.run(make), reports.run(make), reports.run(make));
 /// assert!(first.is_ok() && third.is_ok());
-/// assert!(matches!(second, Err(Error::Rejected(why)) if why.reason() == Reason::Full));
+/// assert!(matches!(second, Err(Error::Rejected(why)) if why.reason() == Reason::QueueTimeout));
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

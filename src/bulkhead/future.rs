@@ -221,7 +221,7 @@ fn rejected(policy: &Policy, told: bool) -> Rejected {
     if told {
         return policy.reject(Reason::DeadlineExceeded, Measured::Nothing);
     }
-    policy.reject(Reason::Full, policy.fullness())
+    policy.reject(Reason::QueueTimeout, policy.fullness())
 }
 
 impl Drop for Waiter {

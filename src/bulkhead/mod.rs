@@ -54,8 +54,9 @@
 //!
 //! # Rejections
 //!
-//! [`Full`](crate::Reason::Full), at once or after [`max_wait`](Config::max_wait), with the calls in
-//! flight, the limit and the queue; [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) for one
+//! [`Full`](crate::Reason::Full) at once, if there is no room and none in the queue, and
+//! [`QueueTimeout`](crate::Reason::QueueTimeout) after [`max_wait`](Config::max_wait), both with the calls
+//! in flight, the limit and the queue; [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) for one
 //! whose own deadline ends while it waits; [`Draining`](crate::Reason::Draining) after
 //! [`BulkheadLayer::drain`].
 //!

@@ -51,7 +51,7 @@ pub(crate) struct BulkheadMeter {
 
 impl Instruments for BulkheadMeter {
     const OUTCOMES: &'static [Ended] = &Ended::UNJUDGED;
-    const REASONS: &'static [Reason] = &[Reason::Full, Reason::Draining];
+    const REASONS: &'static [Reason] = &[Reason::Full, Reason::QueueTimeout, Reason::Draining];
     const TIMES_CALLS: bool = false;
 
     fn new(labels: &Labels<'_>) -> Self {

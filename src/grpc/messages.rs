@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tower::BoxError;
@@ -79,4 +79,33 @@ pub(super) fn told(error: impl Into<BoxError>) -> String {
         }
     }
     said
+}
+
+// ===== the words beside a code =====
+
+/// Writes a `grpc-message`, in which all but printable ASCII stands as `%` and two digits of hex.
+pub(super) fn write_message(text: &str) -> HeaderValue {
+    use fmt::Write as _;
+
+    let mut written = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte != b'%' && (b' '..=b'~').contains(&byte) {
+            written.push(char::from(byte));
+        } else {
+            let _ = write!(written, "%{byte:02X}"); // to a string: it cannot fail
+        }
+    }
+    HeaderValue::try_from(written).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // field S4
+    #[test]
+    fn messages_are_percent_encoded() {
+        assert_eq!(write_message("50% \u{fc}ber\n"), "50%25 %C3%BCber%0A");
+        assert_eq!(write_message("circuit_open"), "circuit_open");
+    }
 }

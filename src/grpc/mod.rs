@@ -9,12 +9,14 @@
 
 mod check;
 mod classify;
+mod client;
 mod details;
 mod health;
 mod messages;
 mod proto;
 mod respond;
 mod stacks;
+mod stream_deadline;
 mod timeout;
 mod trailers;
 
@@ -24,8 +26,12 @@ pub const PREVIOUS_ATTEMPTS: http::HeaderName =
     http::HeaderName::from_static("grpc-previous-rpc-attempts");
 
 pub use classify::{Code, GrpcClassifier, of_code};
+pub use client::{Client, Sender, SenderFuture};
 pub use health::{HealthBody, HealthService, WATCHERS};
 pub use respond::{Trailers, code_of, refusals, respond};
-pub use stacks::{client, server};
+pub use stacks::{AsAnswers, client, server};
+pub use stream_deadline::{
+    DeadlineBody, StreamDeadline, StreamDeadlineFuture, StreamDeadlineLayer,
+};
 pub use timeout::{format_timeout, parse_timeout};
 pub use trailers::{StatusInTrailers, at_trailers};

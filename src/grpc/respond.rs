@@ -1,11 +1,13 @@
 //! Rejections as gRPC answers.
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode, Version};
 
 use super::classify::Code;
+use super::messages::write_message;
 use crate::error::{CallError, Reason};
-use crate::http::{RefusalsLayer, Render, RespondLayer};
+use crate::http::manners::{Asked, Mannered, Manners};
+use crate::http::{RefusalsLayer, Render, RespondLayer, ResponseBody};
 
 /// Turns the errors of a stack into gRPC answers; the [`RespondLayer`] of gRPC.
 ///
@@ -63,20 +65,45 @@ pub const fn refusals() -> RefusalsLayer<Trailers> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Trailers;
 
-impl<B: Default, E: CallError> Render<B, E> for Trailers {
-    fn render(&self, error: Option<&E>) -> Response<B> {
+impl Mannered for Trailers {}
+
+impl<B, E: CallError> Render<B, E> for Trailers {
+    type Body = ResponseBody<B>;
+
+    fn pass(&self, body: B) -> ResponseBody<B> {
+        ResponseBody::new(body)
+    }
+
+    fn render(&self, error: Option<&E>) -> Response<ResponseBody<B>> {
+        let asked = Asked { manners: Manners::SERVER, version: Version::HTTP_2 };
+        Render::<B, E>::render_asked(self, &asked, error)
+    }
+
+    fn render_asked(&self, asked: &Asked, error: Option<&E>) -> Response<ResponseBody<B>> {
+        let manners = &asked.manners;
         let Some(error) = error else { return answer(Code::UNAVAILABLE, "unavailable") };
         let Some(rejected) = error.rejected() else {
             return answer(Code::INTERNAL, "internal error");
         };
-        let mut response = answer(code_of(rejected.reason()), rejected.reason().as_str());
-        if let Some(delay) = rejected.retry_after() {
+        let mut response =
+            answer(told_code(manners, rejected.reason()), rejected.reason().as_str());
+        if let Some(delay) = manners.delay(rejected) {
             // Rounded up: never earlier than told.
             let millis = delay.as_nanos().div_ceil(1_000_000);
             let millis = u64::try_from(millis).unwrap_or(u64::MAX);
             response.headers_mut().insert("grpc-retry-pushback-ms", HeaderValue::from(millis));
         }
         response
+    }
+}
+
+/// The code for a reason, if it is answered with another status than usual.
+fn told_code(manners: &Manners, reason: Reason) -> Code {
+    match manners.status_of(reason) {
+        StatusCode::TOO_MANY_REQUESTS => Code::RESOURCE_EXHAUSTED,
+        StatusCode::SERVICE_UNAVAILABLE => Code::UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT => Code::DEADLINE_EXCEEDED,
+        _ => code_of(reason),
     }
 }
 
@@ -104,6 +131,6 @@ pub(super) fn answer<B: Default>(code: Code, message: &'static str) -> Response<
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert("grpc-status", HeaderValue::from(u16::from(code.number())));
-    headers.insert("grpc-message", HeaderValue::from_static(message));
+    headers.insert("grpc-message", write_message(message));
     response
 }

@@ -2,16 +2,27 @@
 
 use std::sync::Arc;
 
-use super::{GrpcClassifier, StatusInTrailers, Trailers, at_trailers, respond};
-use crate::http::{AtTrailers, InTimeoutHeader, Replay, ServerBuilder, TimeoutHeader};
+use tower::Layer;
+
+use super::{
+    GrpcClassifier, StatusInTrailers, StreamDeadline, StreamDeadlineLayer, Trailers, at_trailers,
+    refusals, respond,
+};
+use crate::finish::AtHead;
+use crate::http::{AtTrailers, InTimeoutHeader, Refusals, Replay, ServerBuilder, TimeoutHeader};
 use crate::retry::Chosen;
-use crate::stack::{self, ClientBuilder};
+use crate::stack::{self, ClientBuilder, Tell};
 
 /// Starts to build the [stack around a client](stack::client) of gRPC: answers count as
 /// [`GrpcClassifier`] reads them, a stream when its trailers are there (its place in the bulkhead is free
 /// as soon as it has begun); a deadline is heeded that
 /// travels [in the extensions](crate::http::InExtensions), or that a caller sets with
-/// `tonic::Request::set_timeout` ([in `grpc-timeout`](InTimeoutHeader)).
+/// `tonic::Request::set_timeout` ([in `grpc-timeout`](InTimeoutHeader)), and [bounds the
+/// stream](StreamDeadlineLayer) of the answer. A refusal reaches a generated client as an
+/// [answer](refusals): `UNAVAILABLE`, or `DEADLINE_EXCEEDED` where time ran out.
+///
+/// [`build_on`](ClientBuilder::build_on) puts it on a channel, with all that a generated client needs: see
+/// [`Client`](super::Client).
 ///
 /// By itself it repeats only what was certainly never sent: every gRPC call is a POST, and only you can
 /// know which may be acted on twice. If all may, say
@@ -35,12 +46,43 @@ use crate::stack::{self, ClientBuilder};
 /// ```
 pub fn client(
     name: impl Into<Arc<str>>,
-) -> ClientBuilder<GrpcClassifier, Chosen<Replay>, InTimeoutHeader, AtTrailers<StatusInTrailers>> {
+) -> ClientBuilder<
+    GrpcClassifier,
+    Chosen<Replay>,
+    InTimeoutHeader,
+    AtTrailers<StatusInTrailers>,
+    AtHead,
+    AsAnswers,
+> {
     stack::client(name)
+        .telling(AsAnswers { streams: StreamDeadlineLayer::new() })
         .classify(GrpcClassifier)
         .finish(at_trailers())
         .carry(InTimeoutHeader::new(TimeoutHeader::Grpc))
         .copy_with(Replay::default())
+}
+
+/// Refusals are answers that every gRPC client understands, and deadlines bound streams.
+#[derive(Debug, Clone, Copy)]
+pub struct AsAnswers {
+    streams: StreamDeadlineLayer,
+}
+
+impl<S> Tell<S> for AsAnswers {
+    type Service = StreamDeadline<Refusals<S, Trailers>>;
+
+    fn tell(&self, stack: S) -> Self::Service {
+        self.streams.layer(refusals().layer(stack))
+    }
+}
+
+impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H, AsAnswers> {
+    /// Whether the deadline of a call [bounds the stream](StreamDeadlineLayer) of its answer, as it does
+    /// in gRPC and by default. If not, it is that of the head alone.
+    pub fn bound_streams(self, bounds: bool) -> Self {
+        let streams = if bounds { StreamDeadlineLayer::new() } else { StreamDeadlineLayer::off() };
+        self.telling(AsAnswers { streams })
+    }
 }
 
 /// Starts to build the stack of a gRPC server, the [`server`](crate::http::server) of HTTP with refusals

@@ -3,6 +3,7 @@
 use http::{HeaderValue, Request};
 
 use super::TimeoutHeader;
+use super::edge::Strange;
 use crate::request::{Call, Carry, Deadline};
 
 /// Carries the facts of a call in the extensions of its request.
@@ -13,13 +14,11 @@ pub struct InExtensions;
 
 impl<B> Carry<Request<B>> for InExtensions {
     fn read(&self, request: &Request<B>) -> Call {
-        let call: Call = request.extensions().get().cloned().unwrap_or_default();
-        // Not in the `Call`: whoever hands that on to a request of its own has another body there.
-        Call { upload: request.extensions().get().cloned(), ..call }
+        read(request)
     }
 
     fn write(&self, request: &mut Request<B>, call: &Call) {
-        request.extensions_mut().insert(Call { upload: None, ..call.clone() });
+        write(request, call);
     }
 }
 
@@ -77,7 +76,10 @@ impl InTimeoutHeader {
 
 impl<B> Carry<Request<B>> for InTimeoutHeader {
     fn read(&self, request: &Request<B>) -> Call {
-        let mut call: Call = request.extensions().get().cloned().unwrap_or_default();
+        let mut call = read(request);
+        if Strange::is(request.extensions()) {
+            return call; // the header is the word of somebody else, and the edge read it or not
+        }
         let written = request.extensions().get().map(|Written(value)| value);
         let told = request.headers().get_all(self.header.name()).iter();
         let told = told.filter(|value| Some(*value) != written);
@@ -99,6 +101,20 @@ impl<B> Carry<Request<B>> for InTimeoutHeader {
             request.extensions_mut().insert(Written(left.clone()));
             request.headers_mut().insert(name, left);
         }
-        request.extensions_mut().insert(call.clone());
+        write(request, call);
     }
+}
+
+/// What an extension holds, and how far the body has got. That is not in the `Call` there: whoever hands it on
+/// to a request of its own has another body.
+fn read<B>(request: &Request<B>) -> Call {
+    let mut call: Call = request.extensions().get().cloned().unwrap_or_default();
+    call.upload = request.extensions().get().cloned();
+    call
+}
+
+fn write<B>(request: &mut Request<B>, call: &Call) {
+    let mut call = call.clone();
+    call.upload = None;
+    request.extensions_mut().insert(call);
 }

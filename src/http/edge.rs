@@ -1,6 +1,6 @@
 //! The edge: what a caller says about its call is not believed unless it was switched on.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use tower::Layer;
 
 use super::amend::{Amend, Amended};
@@ -54,8 +54,10 @@ const LEAST_URGENCY: u8 = 7;
 /// | [`key`](Self::key) | the idempotency key | one, printable ASCII, 1 to [255](KEY_CAP) bytes | the header |
 /// | [`priority`](Self::priority) | `u` and `i` of RFC 9218 | the most urgent you allow, to 7 | the header, written anew |
 ///
-/// With nothing switched on, `grpc-timeout` is taken out too: a server further in then works for as long
-/// as its own limits say, also where its caller has given up.
+/// [`new`](Self::new) takes out what was not switched on, as a proxy does that will not let a stranger steer
+/// who stands behind it. [`pass_through`](Self::pass_through) hands it on to the handler, who may need it
+/// (an idempotency key to recognise what it did already), while no layer further in acts on it. That is what
+/// the [ready-made servers](super::server) do.
 ///
 /// ```
 /// use http::{HeaderName, Request};
@@ -81,6 +83,7 @@ const LEAST_URGENCY: u8 = 7;
 #[derive(Debug, Clone, Default)]
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct EdgeLayer {
+    passes: bool,
     strip: Vec<HeaderName>,
     deadline: Option<ReadDeadlineLayer>,
     attempts: Option<HeaderName>,
@@ -94,7 +97,32 @@ impl EdgeLayer {
         Self::default()
     }
 
-    /// The headers that are taken out of every request: those of gRPC, of Envoy, of RFC 9218 and of the
+    /// Hands everything on to the handler, and believes nothing of it: layers further in act on no such
+    /// header, unless it is switched on here.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use http::Request;
+    /// use seawall::http::{EdgeLayer, Replay};
+    /// use std::convert::Infallible;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// let server = ServiceBuilder::new().layer(EdgeLayer::pass_through()).service(service_fn(
+    ///     |request: Request<()>| async move {
+    ///         assert!(request.headers().contains_key("idempotency-key")); // for the handler
+    ///         let repeats = Replay::default().key_header(Replay::IDEMPOTENCY_KEY);
+    ///         Ok::<_, Infallible>(repeats.allows(&request)) // and for nobody else
+    ///     },
+    /// ));
+    /// let request = Request::post("/orders").header("idempotency-key", "7").body(()).unwrap();
+    /// assert_eq!(server.oneshot(request).await, Ok(false));
+    /// # });
+    /// ```
+    pub fn pass_through() -> Self {
+        Self { passes: true, ..Self::default() }
+    }
+
+    /// The headers that [`new`](Self::new) takes out of every request: those of gRPC, of Envoy, of RFC 9218 and of the
     /// IETF draft on idempotency keys that speak of deadlines, attempts, idempotency and priority.
     pub fn stripped() -> impl Iterator<Item = HeaderName> {
         STRIPPED.iter().cloned()
@@ -169,7 +197,8 @@ impl EdgeLayer {
         let priority = self.most_urgent.and_then(|most| priority_in(headers, most));
         // Most requests have none of them, and to look at the few fields that there are is cheaper than to
         // ask for each of a dozen.
-        let theirs = || STRIPPED.iter().chain(&self.strip).chain(&self.key);
+        let stripped = || STRIPPED.iter().filter(|_| !self.passes);
+        let theirs = || stripped().chain(&self.strip).chain(&self.key);
         if headers.keys().any(|name| theirs().any(|theirs| theirs == name)) {
             for name in theirs() {
                 headers.remove(name);
@@ -178,9 +207,32 @@ impl EdgeLayer {
         if let Some((name, key)) = key {
             headers.insert(name, key);
         }
+        if self.most_urgent.is_some() {
+            headers.remove(PRIORITY);
+        }
         if let Some(priority) = priority {
             headers.insert(PRIORITY, priority);
         }
+        request.extensions_mut().insert(Strange { key: self.key.clone() });
+    }
+}
+
+/// In the extensions of a request that came from outside: what it says about itself is not believed.
+#[derive(Debug, Clone)]
+pub(crate) struct Strange {
+    /// But for an idempotency key under this name.
+    key: Option<HeaderName>,
+}
+
+impl Strange {
+    /// Whether layers may act on a header with an idempotency key of this name.
+    pub(crate) fn lets_act_on(extensions: &Extensions, name: &HeaderName) -> bool {
+        extensions.get::<Self>().is_none_or(|strange| strange.key.as_ref() == Some(name))
+    }
+
+    /// Whether a request came from outside, so that its headers are those of a stranger.
+    pub(crate) fn is(extensions: &Extensions) -> bool {
+        extensions.get::<Self>().is_some()
     }
 }
 

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use pin_project::pin_project;
 use tower::{Layer, Service};
 
+use super::manners::{Asked, Manners};
 use super::{Problem, Render};
 use crate::error::CallError;
 
@@ -78,7 +79,7 @@ where
     S::Error: CallError,
     R: Render<B, S::Error> + Clone,
 {
-    type Response = Response<B>;
+    type Response = Response<R::Body>;
     type Error = S::Error;
     type Future = RefusalsFuture<S::Future, R>;
 
@@ -87,7 +88,9 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        RefusalsFuture { call: self.inner.call(request), render: self.render.clone() }
+        // A client invents nothing that its caller would take for the word of a server.
+        let asked = Asked { manners: Manners::CLIENT, version: request.version() };
+        RefusalsFuture { call: self.inner.call(request), render: self.render.clone(), asked }
     }
 }
 
@@ -97,6 +100,7 @@ pub struct RefusalsFuture<F, R> {
     #[pin]
     call: F,
     render: R,
+    asked: Asked,
 }
 
 impl<F, R, B, E> Future for RefusalsFuture<F, R>
@@ -105,16 +109,18 @@ where
     E: CallError,
     R: Render<B, E>,
 {
-    type Output = Result<Response<B>, E>;
+    type Output = Result<Response<R::Body>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(this.call.poll(cx));
-        let refused = result.as_ref().err().and_then(|error| Some((error, error.rejected()?)));
-        Poll::Ready(match refused {
-            None => result,
-            Some((error, rejected)) => {
-                let mut answer = this.render.render(Some(error));
+        let error = match ready!(this.call.poll(cx)) {
+            Ok(response) => return Poll::Ready(Ok(response.map(|body| this.render.pass(body)))),
+            Err(error) => error,
+        };
+        Poll::Ready(match error.rejected() {
+            None => Err(error),
+            Some(rejected) => {
+                let mut answer = this.render.render_asked(this.asked, Some(&error));
                 answer.extensions_mut().insert(rejected.clone());
                 Ok(answer)
             }

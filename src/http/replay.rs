@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use http::header::HeaderName;
-use http::{HeaderMap, Method, Request};
+use http::{Extensions, HeaderMap, Method, Request};
 use http_body_util::{Either, Empty, Full};
 
 use super::ReplayBody;
+use super::edge::Strange;
 use crate::request::CloneRequest;
 
 /// Repeats requests that are safe to repeat and whose body [can be sent again](ReplayableBody): held in
@@ -31,7 +32,8 @@ impl Replay {
     pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
     /// Repeats requests with this header too. Switch it on where you send the header yourself, not
-    /// where you forward it for someone you do not trust.
+    /// where you forward it for someone you do not trust. On a request that came through an
+    /// [edge](super::EdgeLayer) it counts only if that one believes it.
     #[must_use]
     pub fn key_header(mut self, name: HeaderName) -> Self {
         self.key = Some(name);
@@ -48,15 +50,22 @@ impl Replay {
 
     /// Whether a request may be repeated.
     pub fn allows<B>(&self, request: &Request<B>) -> bool {
-        self.permits(request.method(), request.headers())
+        self.permits(request.method(), request.headers(), request.extensions())
     }
 
-    pub(crate) fn permits(&self, method: &Method, headers: &HeaderMap) -> bool {
+    pub(crate) fn permits(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> bool {
         // Tracing echoes, and every other safe method is idempotent as well.
         let idempotent = method.is_safe() || matches!(*method, Method::PUT | Method::DELETE);
         idempotent
             || self.methods.contains(method)
-            || self.key.as_ref().is_some_and(|key| headers.contains_key(key))
+            || self.key.as_ref().is_some_and(|key| {
+                headers.contains_key(key) && Strange::lets_act_on(extensions, key)
+            })
     }
 }
 

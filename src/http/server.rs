@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use tower::Layer;
 
+use super::manners::Mannered;
 use super::server_config::{ServerConfig, ServerHandle};
 use super::{
     Edge, EdgeLayer, InExtensions, Problem, ReadDeadlineLayer, Respond, RespondLayer, TimeoutHeader,
 };
 use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::config::{ConfigError, ConfigErrors, Written};
+use crate::error::Reason;
 use crate::event::{Event, Observe, Observers};
 use crate::finish::AtHead;
 use crate::health::HealthRegistry;
@@ -65,7 +68,7 @@ impl<R> ServerBuilder<R> {
         Self {
             name,
             respond,
-            edge: EdgeLayer::new(),
+            edge: EdgeLayer::pass_through(),
             believed: None,
             config: ServerConfig::default(),
             written: Written::default(),
@@ -122,9 +125,8 @@ impl<R, F> ServerBuilder<R, F> {
     }
 
     /// What callers are believed and what is taken out of their requests. By default nobody is
-    /// believed: headers about deadlines, attempts, priority and idempotency
-    /// [do not go further in](EdgeLayer::stripped). If your handlers read an idempotency key, let it pass:
-    /// `EdgeLayer::new().key(Replay::IDEMPOTENCY_KEY)`.
+    /// believed, and all that they say [goes on to the handlers](EdgeLayer::pass_through), which may need
+    /// an idempotency key or a priority. [`EdgeLayer::new`] takes it out.
     pub fn edge(mut self, edge: EdgeLayer) -> Self {
         self.edge = edge;
         self
@@ -224,6 +226,42 @@ impl<R, F> ServerBuilder<R, F> {
         let mut problems = vec![ConfigError::new("deadline_from", header, accepted)];
         problems.extend(judged.err().into_iter().flat_map(ConfigErrors::into_problems));
         Err(ConfigErrors::of(problems))
+    }
+}
+
+#[expect(private_bounds, reason = "the renderers of this crate, which can be told how")]
+impl<R: Mannered, F> ServerBuilder<R, F> {
+    /// After how long whoever was refused for want of room may come back; 1 s by default. See
+    /// [`RespondLayer::retry_after`].
+    pub fn retry_after(mut self, delay: impl Into<Option<Duration>>) -> Self {
+        self.respond = self.respond.retry_after(delay);
+        self
+    }
+
+    /// Answers refusals for this reason with another status. See [`RespondLayer::status`].
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use seawall::{Reason, http};
+    ///
+    /// let server = http::server("orders").status(Reason::Full, StatusCode::TOO_MANY_REQUESTS)?.build()?;
+    /// # drop(server);
+    /// # Ok::<(), seawall::ConfigErrors>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A status that is not of an error: 400 to 599 are accepted.
+    pub fn status(mut self, reason: Reason, status: StatusCode) -> Result<Self, ConfigErrors> {
+        self.respond = self.respond.status(reason, status)?;
+        Ok(self)
+    }
+
+    /// Whether callers of HTTP/1 that are refused while the server drains are told to close their
+    /// connection. They are by default. See [`RespondLayer::close_when_draining`].
+    pub fn close_when_draining(mut self, closes: bool) -> Self {
+        self.respond = self.respond.close_when_draining(closes);
+        self
     }
 }
 

@@ -21,6 +21,7 @@
 //! # client().unwrap();
 //! ```
 
+mod body;
 mod carry;
 mod classify;
 mod client;

@@ -1,5 +1,6 @@
 //! Which requests of reqwest may be repeated.
 
+use http::Extensions;
 use reqwest::Request;
 
 use crate::http::Replay;
@@ -10,7 +11,7 @@ use crate::request::CloneRequest;
 /// is a stream is not copied.
 impl CloneRequest<Request> for Replay {
     fn clone_request(&self, request: &Request) -> Option<Request> {
-        let allowed = self.permits(request.method(), request.headers());
+        let allowed = self.permits(request.method(), request.headers(), &Extensions::new());
         allowed.then(|| request.try_clone()).flatten()
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::factor::Factor;
 use super::machine::Law;
 use crate::config::ConfigErrors;
 
@@ -35,33 +36,68 @@ use crate::config::ConfigErrors;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// Attempts in all, the first included. What was certainly never sent is not counted, but is
-    /// not repeated more often than this either.
+    /// Attempts in all, the first included: 1 to 1,000, or [`UNLIMITED`] (in files `"unlimited"`), where
+    /// [`total`](Self::total) and the budget bound them. What was certainly never sent is not counted,
+    /// but is not repeated more often than this either.
+    #[cfg_attr(feature = "serde", serde(with = "attempts"))]
     pub attempts: u32,
     /// How long to wait between attempts.
     pub backoff: Backoff,
     /// A hint of the server ("come back after …") counts for no more than this. The own backoff
-    /// comes on top, so that not all come back at once.
+    /// comes on top, so that not all come back at once. Any value is accepted.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub hint_cap: Duration,
     /// No attempt begins later than this after the first. An attempt that is under way is not cut
-    /// short; put a timeout around for that.
+    /// short; put a timeout around for that. Longer than zero, and than
+    /// [`least_time`](Self::least_time): left at its default it is twice that if it has to.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub total: Duration,
     /// No attempt begins that has less time left than this, to [`total`](Self::total) or to the
-    /// deadline of the request.
+    /// deadline of the request. Less than [`total`](Self::total): left at its default it is nothing if
+    /// it has to.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub least_time: Duration,
     /// What to do when one of our own layers further in refuses the call.
     pub on_refusal: OnRefusal,
 }
 
+/// No limit on the [attempts](Config::attempts), other than time and the budget.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::retry::{Backoff, RetryLayer};
+/// use seawall::{Error, Outcome};
+/// use std::io;
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use std::time::Duration;
+///
+/// // Asks every second for up to ten minutes whether a report is ready. That it is not yet is no
+/// // failure, and costs no budget.
+/// let report = RetryLayer::builder("report")
+///     .unlimited_attempts()
+///     .backoff(Backoff::fixed(Duration::from_secs(1)))
+///     .total(Duration::from_secs(600))
+///     .classify_response(|status: &u16| match status {
+///         202 => Outcome::SUCCESS.after(Duration::ZERO),
+///         _ => Outcome::SUCCESS,
+///     })
+///     .build()?;
+/// let asked = AtomicU32::new(0);
+/// let ask = || async {
+///     let nth = asked.fetch_add(1, Ordering::Relaxed);
+///     Ok::<_, Error<io::Error>>(if nth < 200 { 202_u16 } else { 200 })
+/// };
+/// assert_eq!(report.run(ask).await?, 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+// Not the largest number, which is what a mistake looks like.
+pub const UNLIMITED: u32 = u32::MAX - 1;
 /// Default [`Config::attempts`].
 pub const ATTEMPTS: u32 = 3;
 /// Default [`Backoff::base`].
 pub const BASE: Duration = Duration::from_millis(25);
 /// Default [`Backoff::factor`].
-pub const FACTOR: u32 = 2;
+pub const FACTOR: Factor = Factor::thousandths(2000);
 /// Default [`Backoff::cap`].
 pub const CAP: Duration = Duration::from_secs(1);
 /// Default [`Config::hint_cap`].
@@ -100,14 +136,13 @@ impl Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-#[non_exhaustive]
 pub struct Backoff {
-    /// Before the first repetition.
+    /// Before the first repetition. At most [`cap`](Self::cap), which left at its default follows.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub base: Duration,
-    /// How it grows: 1 (not at all) to 10.
-    pub factor: u32,
-    /// At most.
+    /// How it grows: 1 (not at all) to 10, in steps of a thousandth.
+    pub factor: Factor,
+    /// At most. At least [`base`](Self::base): left at its default it is that if it has to.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub cap: Duration,
     /// How chance comes in.
@@ -128,7 +163,7 @@ impl Backoff {
 
     /// Always waits `delay`, without jitter.
     pub fn fixed(delay: Duration) -> Self {
-        Self { base: delay, factor: 1, cap: delay, jitter: Jitter::None }
+        Self { base: delay, factor: Factor::thousandths(1000), cap: delay, jitter: Jitter::None }
     }
 
     /// Does not wait.
@@ -143,10 +178,10 @@ impl Backoff {
         self
     }
 
-    /// The same, growing by `factor` each time.
+    /// The same, growing by `factor` each time: a whole number or one like 1.5.
     #[must_use]
-    pub fn factor(mut self, factor: u32) -> Self {
-        self.factor = factor;
+    pub fn factor(mut self, factor: impl Into<Factor>) -> Self {
+        self.factor = factor.into();
         self
     }
 }
@@ -184,6 +219,12 @@ pub enum Jitter {
     Decorrelated,
     /// No chance at all: those who failed together come back together.
     None,
+    /// So many percent more or less than the wait, at most `cap`: what other libraries call a
+    /// randomization factor of 0.2 is 20 here.
+    Symmetric {
+        /// 1 to 100.
+        percent: u8,
+    },
 }
 
 /// What to do when one of our own layers further in refuses the call: an open circuit, a full
@@ -218,6 +259,57 @@ pub enum OnRefusal {
     /// Stop at once: the layer knows better.
     #[default]
     Stop,
-    /// Come back after the time that the refusal names, if it names one.
+    /// Come back after the time that the refusal names, if it names one, and the backoff: again and
+    /// again for as long as [`total`](Config::total) and the deadline of the request allow. Nothing was
+    /// sent, so these waits use up no attempts and cost no budget. One is never shorter than 10 ms.
     Wait,
+}
+
+/// How the attempts are written in files: a number, or `"unlimited"`.
+#[cfg(feature = "serde")]
+pub(crate) mod attempts {
+    use std::fmt;
+
+    use serde::de::{Deserializer, Error, Visitor};
+    use serde::ser::Serializer;
+
+    use super::UNLIMITED;
+
+    const WORD: &str = "unlimited";
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    pub(crate) fn serialize<S: Serializer>(attempts: &u32, to: S) -> Result<S::Ok, S::Error> {
+        if *attempts == UNLIMITED { to.serialize_str(WORD) } else { to.serialize_u32(*attempts) }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+        struct Attempts;
+
+        impl Visitor<'_> for Attempts {
+            type Value = u32;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of attempts, or \"unlimited\"")
+            }
+
+            fn visit_u64<E: Error>(self, attempts: u64) -> Result<u32, E> {
+                // What is too large is refused with all else that is wrong, by name.
+                Ok(u32::try_from(attempts).unwrap_or(u32::MAX))
+            }
+
+            fn visit_i64<E: Error>(self, attempts: i64) -> Result<u32, E> {
+                self.visit_u64(u64::try_from(attempts).unwrap_or(0))
+            }
+
+            fn visit_str<E: Error>(self, word: &str) -> Result<u32, E> {
+                if word == WORD {
+                    Ok(UNLIMITED)
+                } else {
+                    Err(E::invalid_value(serde::de::Unexpected::Str(word), &self))
+                }
+            }
+        }
+
+        from.deserialize_any(Attempts)
+    }
 }

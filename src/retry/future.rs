@@ -11,12 +11,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
 use super::machine::{Attempts, Failed, Law, Next};
-use super::policy::{Flight, Kind};
+use super::policy::Flight;
 use super::travels::{Kit, Spare, Travels};
 use crate::classify::Classify;
 use crate::context::CallContext;
 use crate::error::{CallError, Reason, Rejected};
-use crate::event::Stop;
+use crate::event::{RetryReason as Kind, Stop};
 use crate::outcome::{Again, Health, Outcome, Sent};
 use crate::request::{Carry, CloneRequest};
 use crate::shell::gate::Parked;
@@ -63,8 +63,8 @@ pub(super) enum Source<S> {
 }
 
 /// What a call has been through.
-struct Journey<E> {
-    attempts: Attempts,
+pub(super) struct Journey<E> {
+    pub(super) attempts: Attempts,
     /// When the first attempt was first found pending, or failed.
     started: Option<Instant>,
     last_error: Option<E>,
@@ -236,6 +236,9 @@ where
     ) -> Option<Result<S::Response, S::Error>> {
         let this = self.project();
         let journey = this.journey.get_or_insert_default();
+        if outcome.health == Health::Good {
+            this.flight.refund();
+        }
         let Some(policy) = this.flight.policy() else { return Some(result) };
         policy.note_attempt();
         let rejection = result.as_ref().err().and_then(CallError::rejected);
@@ -350,12 +353,12 @@ impl<E> Default for Journey<E> {
 
 impl<E> Journey<E> {
     /// The clock starts at the first `Pending` or failure.
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.started.get_or_insert_with(time::now);
     }
 
     /// Nanoseconds left for further attempts, if there is a limit.
-    fn left(&mut self, law: &Law, travels: Option<&Travels>) -> Option<u64> {
+    pub(super) fn left(&mut self, law: &Law, travels: Option<&Travels>) -> Option<u64> {
         let now = time::now();
         let started = *self.started.get_or_insert(now);
         let elapsed = nanos(now.saturating_duration_since(started));
@@ -369,19 +372,20 @@ impl<E> Journey<E> {
     }
 
     /// Nanoseconds since the first attempt was found pending, waits included.
-    fn took(&self) -> Option<u64> {
+    pub(super) fn took(&self) -> Option<u64> {
         self.started.map(|started| nanos(time::now().saturating_duration_since(started)))
     }
 }
 
 impl Failed {
-    fn of(outcome: Outcome, rejection: Option<&Rejected>, copied: bool) -> (Self, Kind) {
+    pub(super) fn of(outcome: Outcome, rejection: Option<&Rejected>, copied: bool) -> (Self, Kind) {
         let timed_out = rejection.is_some_and(|rejected| rejected.reason() == Reason::TimedOut);
         let failed = Self {
             again: outcome.again != Again::Never,
             hint: outcome.hint().map(nanos),
             unsent: outcome.sent == Sent::Never,
             refused: outcome.refused || (rejection.is_some() && !timed_out),
+            for_good: rejection.is_some_and(|rejected| rejected.reason() == Reason::Draining),
             copied,
             repeated: false,
             draining: false,
@@ -391,6 +395,7 @@ impl Failed {
             _ if timed_out => Kind::Timeout,
             _ if failed.unsent => Kind::Unsent,
             Health::Pushback => Kind::Pushback,
+            Health::Good => Kind::NotReady,
             _ => Kind::Failure,
         };
         (failed, kind)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tower::{Layer, Service};
 
 use super::budget::Budget;
-use super::config::{Backoff, Config, OnRefusal};
+use super::config::{Backoff, Config, OnRefusal, UNLIMITED};
 use super::copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
 use super::handle::RetryHandle;
 use super::machine::Law;
@@ -15,7 +15,7 @@ use super::policy::{BackoffBy, Policy};
 use super::service::Retry;
 use super::travels::Kit;
 use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
-use crate::config::ConfigErrors;
+use crate::config::{ConfigError, ConfigErrors, Written};
 use crate::error::CallError;
 use crate::event::{Observe, Observers};
 use crate::outcome::Outcome;
@@ -68,6 +68,7 @@ impl RetryLayer {
             budget: Some(Budget::default()),
             backoff_by: None,
             observers: Observers::default(),
+            written: Written::default(),
         }
     }
 }
@@ -104,6 +105,10 @@ impl<C, R, K> RetryLayer<C, R, K> {
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
     pub fn copy_with<R2>(self, copy: R2) -> RetryLayer<C, Chosen<R2>, K> {
         RetryLayer { gate: self.gate, kit: Kit { copy: Chosen(copy), carry: self.kit.carry } }
+    }
+
+    pub(super) const fn gate(&self) -> &Arc<Gate<Policy<C>>> {
+        &self.gate
     }
 
     /// Sees and steers this retry.
@@ -227,12 +232,19 @@ pub struct Builder<C = Classifier, R = Unsaid, K = NoCarry> {
     budget: Option<Budget>,
     backoff_by: Option<BackoffBy>,
     observers: Observers,
+    written: Written,
 }
 
 impl<C, R, K> Builder<C, R, K> {
     /// Sets [`Config::attempts`].
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.config.attempts = attempts;
+        self
+    }
+
+    /// Makes as many attempts as time and the budget allow; see [`UNLIMITED`].
+    pub fn unlimited_attempts(mut self) -> Self {
+        self.config.attempts = UNLIMITED;
         self
     }
 
@@ -258,12 +270,14 @@ impl<C, R, K> Builder<C, R, K> {
     /// Sets [`Config::total`].
     pub fn total(mut self, total: Duration) -> Self {
         self.config.total = total;
+        self.written.add("total");
         self
     }
 
     /// Sets [`Config::least_time`].
     pub fn least_time(mut self, least_time: Duration) -> Self {
         self.config.least_time = least_time;
+        self.written.add("least_time");
         self
     }
 
@@ -276,6 +290,7 @@ impl<C, R, K> Builder<C, R, K> {
     /// Sets all settings at once.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self.written = Written::default();
         self
     }
 
@@ -319,8 +334,8 @@ impl<C, R, K> Builder<C, R, K> {
     }
 
     fn with_kit<R2, K2>(self, change: impl FnOnce(Kit<R, K>) -> Kit<R2, K2>) -> Builder<C, R2, K2> {
-        let Self { name, config, classify, kit, budget, backoff_by, observers } = self;
-        Builder { name, config, classify, kit: change(kit), budget, backoff_by, observers }
+        let Self { name, config, classify, kit, budget, backoff_by, observers, written } = self;
+        Builder { name, config, classify, kit: change(kit), budget, backoff_by, observers, written }
     }
 
     /// Classifies with a [`Classify`] of your own.
@@ -339,8 +354,17 @@ impl<C, R, K> Builder<C, R, K> {
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2, R, K> {
-        let Self { name, config, classify, kit, budget, backoff_by, observers } = self;
-        Builder { name, config, classify: change(classify), kit, budget, backoff_by, observers }
+        let Self { name, config, classify, kit, budget, backoff_by, observers, written } = self;
+        Builder {
+            name,
+            config,
+            classify: change(classify),
+            kit,
+            budget,
+            backoff_by,
+            observers,
+            written,
+        }
     }
 
     /// Builds the layer.
@@ -349,9 +373,14 @@ impl<C, R, K> Builder<C, R, K> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<RetryLayer<C, R, K>, ConfigErrors> {
-        let Self { name, config, classify, kit, budget, backoff_by, observers } = self;
+        let Self { name, config, classify, kit, budget, backoff_by, observers, written } = self;
         let source = Source::new(LAYER, name);
-        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(&source))?;
+        let law = Law::from_written(&config, &written).map_err(|wrong| wrong.of_policy(&source))?;
+        if config.attempts == UNLIMITED && config.total == Duration::MAX && budget.is_none() {
+            let accepted = "shorter than for ever, for unlimited attempts without a budget";
+            let problems = vec![ConfigError::new("total", config.total, accepted)];
+            return Err(ConfigErrors::of(problems).of_policy(&source));
+        }
         let reporter = Reporter::new(source, observers);
         let policy = Policy::new(classify, reporter, budget, backoff_by, law, config);
         Ok(RetryLayer { gate: Arc::new(Gate::new(policy)), kit })

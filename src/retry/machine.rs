@@ -1,7 +1,9 @@
 //! The law of a retry: whether to try once more, and when.
 
-use super::config::{Config, Jitter, OnRefusal};
-use crate::config::{ConfigError, ConfigErrors};
+use std::time::Duration;
+
+use super::config::{BASE, CAP, Config, Jitter, LEAST_TIME, OnRefusal, TOTAL, UNLIMITED};
+use crate::config::{ConfigError, ConfigErrors, Side, Written, agree, agree_strictly};
 use crate::event::Stop;
 use crate::parts::backoff::{Curve, Shape};
 use crate::time::nanos;
@@ -24,6 +26,8 @@ pub(crate) struct Attempts {
     counted: u32,
     /// Repetitions of what was certainly never sent.
     unsent: u32,
+    /// Waits for one of our own layers that refused the call.
+    refused: u32,
     /// The wait before the attempt under way.
     last_wait: u64,
 }
@@ -39,6 +43,8 @@ pub(crate) struct Failed {
     pub(crate) unsent: bool,
     /// One of our own layers refused the call.
     pub(crate) refused: bool,
+    /// And will refuse all calls to come.
+    pub(crate) for_good: bool,
     /// A copy of the request is at hand.
     pub(crate) copied: bool,
     /// The request is a repetition by its caller.
@@ -55,9 +61,14 @@ pub(crate) enum Next {
     Stop(Stop),
 }
 
+/// What is waited for at least after a refusal by one of our own layers: 10 ms.
+const LEAST_REFUSAL_WAIT: u64 = 10_000_000;
+/// The most attempts, unless they are unlimited.
+const MOST_ATTEMPTS: u32 = 1000;
+
 impl Attempts {
     /// The first attempt is under way.
-    pub(crate) const FIRST: Self = Self { counted: 1, unsent: 0, last_wait: 0 };
+    pub(crate) const FIRST: Self = Self { counted: 1, unsent: 0, refused: 0, last_wait: 0 };
 
     /// The attempt under way, counted from 1.
     pub(crate) const fn number(&self) -> u32 {
@@ -72,7 +83,7 @@ impl Attempts {
     /// Whether no further attempt can follow the one under way, so that no copy is needed. (What
     /// was never sent could still be repeated; not for the last attempt.)
     pub(crate) const fn is_last(&self, law: &Law) -> bool {
-        self.counted >= law.attempts
+        self.counted >= law.attempts && !law.wait_for_refusals
     }
 
     /// Why no further attempt can follow one that failed like this, however much time is left.
@@ -80,7 +91,7 @@ impl Attempts {
         if !how.again {
             return Some(Stop::Final);
         }
-        if how.refused && !law.wait_for_refusals {
+        if how.refused && (how.for_good || !law.wait_for_refusals) {
             return Some(Stop::Refused);
         }
         if how.repeated {
@@ -89,7 +100,11 @@ impl Attempts {
         if how.draining {
             return Some(Stop::Draining);
         }
-        let used = if how.unsent { self.unsent.saturating_add(1) } else { self.counted };
+        let used = match () {
+            () if how.refused => 0, // it costs time
+            () if how.unsent => self.unsent.saturating_add(1),
+            () => self.counted,
+        };
         // For the last attempt no copy was made: the request is not to blame.
         if used >= law.attempts || (!how.copied && self.is_last(law)) {
             return Some(Stop::Exhausted);
@@ -110,17 +125,22 @@ impl Attempts {
         if let Some(stop) = self.last(law, how) {
             return Next::Stop(stop);
         }
-        let backoff = own.unwrap_or_else(|| law.curve.wait(self.number(), self.last_wait, draw));
-        let wait = how.hint.unwrap_or(0).min(law.hint_cap).saturating_add(backoff);
+        let nth = if how.refused { self.refused.saturating_add(1) } else { self.number() };
+        let backoff = own.unwrap_or_else(|| law.curve.wait(nth, self.last_wait, draw));
+        let mut wait = how.hint.unwrap_or(0).min(law.hint_cap).saturating_add(backoff);
+        if how.refused {
+            wait = wait.max(LEAST_REFUSAL_WAIT); // or it asks in a loop
+        }
         if left.is_some_and(|left| wait.saturating_add(law.least_time) > left) {
             return Next::Stop(Stop::Deadline);
         }
         self.last_wait = backoff;
-        if how.unsent {
-            self.unsent += 1;
-        } else {
-            self.counted += 1;
-        }
+        let count = match () {
+            () if how.refused => &mut self.refused,
+            () if how.unsent => &mut self.unsent,
+            () => &mut self.counted,
+        };
+        *count = count.saturating_add(1);
         Next::Wait(wait)
     }
 }
@@ -133,26 +153,49 @@ impl Law {
 
     /// Everything that is wrong with the settings, or the law they make.
     pub(crate) fn from_config(config: &Config) -> Result<Self, ConfigErrors> {
+        Self::from_written(config, &Written::default())
+    }
+
+    /// The same, of settings some of which a builder was told by name.
+    pub(crate) fn from_written(config: &Config, written: &Written) -> Result<Self, ConfigErrors> {
         let mut problems = Vec::new();
         let mut wrong = |field, value: &dyn std::fmt::Debug, accepted: String| {
             problems.push(ConfigError::new(field, value, accepted));
         };
         let Config { attempts, backoff, hint_cap, total, least_time, on_refusal } = config;
-        if !(1..=1000).contains(attempts) {
-            wrong("attempts", attempts, "1 to 1000".into());
+        if !(1..=MOST_ATTEMPTS).contains(attempts) && *attempts != UNLIMITED {
+            wrong("attempts", attempts, format!("1 to {MOST_ATTEMPTS}, or unlimited"));
         }
-        if !(1..=10).contains(&backoff.factor) {
+        if !(1000..=10_000).contains(&backoff.factor.as_thousandths()) {
             wrong("backoff.factor", &backoff.factor, "1 to 10".into());
         }
-        if backoff.cap < backoff.base {
+        let (base, cap) = (Side::new(backoff.base, BASE), Side::new(backoff.cap, CAP));
+        let (base, cap) = agree(base, cap).unwrap_or_else(|| {
             let accepted = format!("at least backoff.base = {:?}", backoff.base);
             wrong("backoff.cap", &backoff.cap, accepted);
+            (backoff.base, backoff.cap)
+        });
+        if let Jitter::Symmetric { percent } = &backoff.jitter
+            && !(1..=100).contains(percent)
+        {
+            wrong("backoff.jitter.percent", percent, "1 to 100".into());
         }
         if total.is_zero() {
             wrong("total", total, "longer than zero".into());
         }
-        if least_time >= total && !total.is_zero() {
-            wrong("least_time", least_time, format!("less than total = {total:?}"));
+        let least = Side::new(*least_time, LEAST_TIME).or_written(written.has("least_time"));
+        let all = Side::new(*total, TOTAL).or_written(written.has("total"));
+        let (mut least, mut all) = agree_strictly(least, all).unwrap_or_else(|| {
+            if !total.is_zero() {
+                wrong("least_time", least_time, format!("less than total = {total:?}"));
+            }
+            (*least_time, *total)
+        });
+        // One that follows becomes equal, and then no second attempt would ever begin.
+        if least == all && least == *least_time {
+            all = all.saturating_mul(2);
+        } else if least == all {
+            least = Duration::ZERO;
         }
         ConfigErrors::none_of(problems)?;
         let shape = match backoff.jitter {
@@ -160,14 +203,15 @@ impl Law {
             Jitter::Equal => Shape::Equal,
             Jitter::Decorrelated => Shape::Decorrelated,
             Jitter::None => Shape::None,
+            Jitter::Symmetric { percent } => Shape::Symmetric(percent),
         };
-        let (base, cap) = (nanos(backoff.base), nanos(backoff.cap));
+        let (base, cap) = (nanos(base), nanos(cap));
         Ok(Self {
             attempts: *attempts,
-            curve: Curve { base, factor: backoff.factor, cap, shape },
+            curve: Curve { base, factor: backoff.factor.as_thousandths(), cap, shape },
             hint_cap: nanos(*hint_cap),
-            total: nanos(*total),
-            least_time: nanos(*least_time),
+            total: nanos(all),
+            least_time: nanos(least),
             wait_for_refusals: *on_refusal == OnRefusal::Wait,
         })
     }

@@ -45,7 +45,9 @@
 //!
 //! What was certainly never sent ([`Sent::Never`](crate::Sent::Never)) costs no attempt, but is
 //! repeated no more often than [`attempts`](Config::attempts). A refusal by one of our own layers
-//! further in is not hammered: it ends the call, or is waited for ([`OnRefusal`]).
+//! further in is not hammered: it ends the call, or is waited for ([`OnRefusal`]), which costs time, but no
+//! attempt and no budget. Nor does a good answer that says "ask again" (a job that is not ready yet) cost
+//! budget: that is for failures.
 //!
 //! A request that its caller already repeats ([`prior`](crate::Call::prior), which is 0 unless somebody reads it
 //! from the wire and says so) is not repeated here: attempts along a chain add up then, where they
@@ -97,11 +99,13 @@
 mod budget;
 mod config;
 mod copy;
+mod factor;
 mod future;
 mod handle;
 mod layer;
 mod machine;
 mod policy;
+mod run;
 mod service;
 mod terms;
 #[cfg(test)]
@@ -109,10 +113,14 @@ mod tests;
 mod travels;
 
 pub use budget::{Budget, Withdrawal};
+#[cfg(feature = "serde")]
+pub(crate) use config::attempts;
 pub use config::{
     ATTEMPTS, BASE, Backoff, CAP, Config, FACTOR, HINT_CAP, Jitter, LEAST_TIME, OnRefusal, TOTAL,
+    UNLIMITED,
 };
 pub use copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
+pub use factor::Factor;
 pub use future::ResponseFuture;
 pub use handle::RetryHandle;
 pub use layer::{Builder, RetryLayer};

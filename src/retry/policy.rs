@@ -10,7 +10,7 @@ use super::budget::{Budget, Withdrawal};
 use super::config::Config;
 use super::machine::{Attempts, Failed, Law, Next};
 use crate::error::{Measured, Reason, Rejected};
-use crate::event::{EventKind, Stop};
+use crate::event::{EventKind, RetryReason as Kind, Stop};
 use crate::shell::gate::{Hold, Lane, Over, Parked};
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels};
@@ -46,20 +46,6 @@ pub(crate) struct RetryMeter {
     budget: Gauge,
 }
 
-/// What an attempt failed of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Failure,
-    Timeout,
-    Pushback,
-    Refused,
-    Unsent,
-}
-
-impl Kind {
-    const ALL: [&'static str; 5] = ["failure", "timeout", "pushback", "refused", "unsent"];
-}
-
 impl Instruments for RetryMeter {
     const REASONS: &'static [Reason] = &[Reason::Draining];
 
@@ -71,7 +57,7 @@ impl Instruments for RetryMeter {
                 RETRIES,
                 "Repetitions, by what the attempt before failed of.",
                 "reason",
-                Kind::ALL,
+                Kind::ALL.map(Kind::as_str),
             ),
             stopped: labels.counters(
                 STOPPED,
@@ -102,7 +88,7 @@ impl<C> Policy<C> {
         law: Law,
         config: Config,
     ) -> Self {
-        let copies = AtomicBool::new(law.attempts > 1);
+        let copies = AtomicBool::new(!Attempts::FIRST.is_last(&law));
         Self { classify, reporter, budget, backoff_by, config: Live::new((law, config)), copies }
     }
 
@@ -117,7 +103,7 @@ impl<C> Policy<C> {
     pub(super) fn reload(&self, law: Law, config: Config) {
         // Together, so that of two who turn at once the same one wins both.
         self.config.update(|_| {
-            self.copies.store(law.attempts > 1, Ordering::Relaxed);
+            self.copies.store(!Attempts::FIRST.is_last(&law), Ordering::Relaxed);
             (law, config)
         });
     }
@@ -145,6 +131,8 @@ impl<C> Policy<C> {
         let Next::Wait(wait) = next else { return (next, None) };
         let withdrawal = match &self.budget {
             None => None,
+            // The budget is one of failures, and of calls that were made.
+            Some(_) if matches!(kind, Kind::NotReady | Kind::Refused) => None,
             Some(budget) => {
                 let price = match kind {
                     Kind::Timeout => budget.withdraw_after_timeout(),
@@ -162,7 +150,8 @@ impl<C> Policy<C> {
             self.set_budget(handles);
         });
         let (attempt, wait) = (attempts.number(), Duration::from_nanos(wait));
-        self.reporter.tell_now(EventKind::Retrying { attempt, wait });
+        let retry_after = failed.hint.map(Duration::from_nanos);
+        self.reporter.tell_now(EventKind::Retrying { attempt, wait, why: kind, retry_after });
         (next, withdrawal)
     }
 
@@ -307,6 +296,14 @@ impl<C> Flight<C> {
     fn settle_price(&mut self, over: Option<Over<Lane<Policy<C>>>>) {
         let price = self.price.take();
         if let Some(lane) = over {
+            lane.give_back(price);
+        }
+    }
+
+    /// The attempt under way was answered well, though the call goes on: its price comes back.
+    pub(super) fn refund(&mut self) {
+        let price = self.price.take();
+        if let Some(lane) = self.hold.get() {
             lane.give_back(price);
         }
     }

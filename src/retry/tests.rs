@@ -12,13 +12,14 @@ const FAILED: Failed = Failed {
     hint: None,
     unsent: false,
     refused: false,
+    for_good: false,
     copied: true,
     repeated: false,
     draining: false,
 };
 
 fn law(attempts: u32) -> Law {
-    let curve = Curve { base: 10, factor: 2, cap: 100, shape: Shape::None };
+    let curve = Curve { base: 10, factor: 2000, cap: 100, shape: Shape::None };
     Law {
         attempts,
         curve,
@@ -39,6 +40,7 @@ fn failures() -> impl Strategy<Value = Failed> {
         hint,
         unsent,
         refused,
+        for_good: false,
         copied,
         repeated,
         draining: false,

@@ -3,26 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower::Layer;
-
 use super::config::ClientConfig;
-use super::handle::ClientHandle;
-use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
-use crate::circuit_breaker::{self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
-use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
+use super::layer::ClientLayer;
+use super::tell::AsErrors;
+use crate::bulkhead::{self, BulkheadLayer};
+use crate::circuit_breaker::{self, CircuitBreakerLayer};
+use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
 use crate::config::{ConfigErrors, Written};
-use crate::error::CallError;
 use crate::event::{Event, Observe, Observers};
-use crate::finish::{AtHead, Finish};
+use crate::finish::AtHead;
 use crate::outcome::Outcome;
 use crate::request::{Cloned, NoCarry};
-use crate::retry::{
-    self, Budget, Chosen, CopyBy, CopyIsChosen, Retry, RetryHandle, RetryLayer, Unsaid,
-};
-use crate::shell::again::Again;
+use crate::retry::{self, Budget, Chosen, CopyBy, CopyIsChosen, RetryLayer, Unsaid};
 use crate::shell::live::Live;
 use crate::source::Source;
-use crate::timeout::{Fixed, Timeout, TimeoutLayer};
+use crate::timeout::TimeoutLayer;
 
 /// Starts to build the stack around a client. The name labels all its layers.
 pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
@@ -36,6 +31,7 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
         carry: NoCarry,
         finish: AtHead,
         hold: AtHead,
+        tell: AsErrors,
         observers: Observers::default(),
     }
 }
@@ -43,21 +39,29 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
 /// Builds a [`ClientLayer`]; see [`client`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct ClientBuilder<C = Classifier, R = Unsaid, K = NoCarry, F = AtHead, H = AtHead> {
-    name: Arc<str>,
-    config: ClientConfig,
-    written: Written,
+pub struct ClientBuilder<
+    C = Classifier,
+    R = Unsaid,
+    K = NoCarry,
+    F = AtHead,
+    H = AtHead,
+    A = AsErrors,
+> {
+    pub(super) name: Arc<str>,
+    pub(super) config: ClientConfig,
+    pub(super) written: Written,
     /// One that others may draw on too.
-    budget: Option<Budget>,
-    classify: C,
-    copy: R,
-    carry: K,
-    finish: F,
-    hold: H,
-    observers: Observers,
+    pub(super) budget: Option<Budget>,
+    pub(super) classify: C,
+    pub(super) copy: R,
+    pub(super) carry: K,
+    pub(super) finish: F,
+    pub(super) hold: H,
+    pub(super) tell: A,
+    pub(super) observers: Observers,
 }
 
-impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
+impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     /// Sets [`ClientConfig::deadline`].
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = deadline;
@@ -97,7 +101,7 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     }
 
     /// Draws on this budget, which others may share. It keeps its own settings, whatever those of the
-    /// stack say of a budget, until they are [reloaded](ClientHandle::reload).
+    /// stack say of a budget, until they are [reloaded](super::ClientHandle::reload).
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = Some(budget);
         self
@@ -110,20 +114,20 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     }
 
     /// Reads the deadline that travels with each request, and writes what is left for each layer.
-    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2, F, H> {
+    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2, F, H, A> {
         self.with(|classify, copy, _| (classify, copy, carry))
     }
 
     /// Says when the breaker judges an attempt: when its answer [arrives](AtHead), by default. A retry,
     /// and both timeouts, look at heads alone.
-    pub fn finish<F2>(self, finish: F2) -> ClientBuilder<C, R, K, F2, H> {
+    pub fn finish<F2>(self, finish: F2) -> ClientBuilder<C, R, K, F2, H, A> {
         self.with_all(|classify, copy, carry, _, hold| (classify, copy, carry, finish, hold))
     }
 
     /// Says how long an attempt holds its place in the bulkhead: until its answer [arrives](AtHead), by
     /// default. Streams that go on for hours would leave no place for others if they held theirs to
     /// the end.
-    pub fn hold<H2>(self, hold: H2) -> ClientBuilder<C, R, K, F, H2> {
+    pub fn hold<H2>(self, hold: H2) -> ClientBuilder<C, R, K, F, H2, A> {
         self.with_all(|classify, copy, carry, finish, _| (classify, copy, carry, finish, hold))
     }
 
@@ -134,7 +138,7 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     }
 
     /// Classifies with a [`Classify`](crate::Classify) of your own, the same for retry and breaker.
-    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K, F, H> {
+    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K, F, H, A> {
         self.with(|_, copy, carry| (classify, copy, carry))
     }
 
@@ -143,7 +147,7 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     pub fn classify_result<Res, Err, V, J>(
         self,
         judge: J,
-    ) -> ClientBuilder<OfResult<J, Res, Err>, R, K, F, H>
+    ) -> ClientBuilder<OfResult<J, Res, Err>, R, K, F, H, A>
     where
         J: Fn(Result<&Res, &Err>) -> V,
         V: Into<Verdict>,
@@ -152,12 +156,12 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     }
 
     /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
-    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F, H> {
+    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F, H, A> {
         self.copy_with(Cloned)
     }
 
     /// Copies requests with a closure; one for which it returns `None` is not repeated.
-    pub fn copy<Req, J>(self, copy: J) -> ClientBuilder<C, Chosen<CopyBy<J>>, K, F, H>
+    pub fn copy<Req, J>(self, copy: J) -> ClientBuilder<C, Chosen<CopyBy<J>>, K, F, H, A>
     where
         J: Fn(&Req) -> Option<Req>,
     {
@@ -165,14 +169,14 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     }
 
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
-    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F, H> {
+    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F, H, A> {
         self.with(|classify, _, carry| (classify, Chosen::new(copy), carry))
     }
 
     fn with<C2, R2, K2>(
         self,
         change: impl FnOnce(C, R, K) -> (C2, R2, K2),
-    ) -> ClientBuilder<C2, R2, K2, F, H> {
+    ) -> ClientBuilder<C2, R2, K2, F, H, A> {
         self.with_all(|classify, copy, carry, finish, hold| {
             let (classify, copy, carry) = change(classify, copy, carry);
             (classify, copy, carry, finish, hold)
@@ -182,7 +186,7 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
     fn with_all<C2, R2, K2, F2, H2>(
         self,
         change: impl FnOnce(C, R, K, F, H) -> (C2, R2, K2, F2, H2),
-    ) -> ClientBuilder<C2, R2, K2, F2, H2> {
+    ) -> ClientBuilder<C2, R2, K2, F2, H2, A> {
         let (classify, copy, carry, finish, hold) =
             change(self.classify, self.copy, self.carry, self.finish, self.hold);
         ClientBuilder {
@@ -195,17 +199,18 @@ impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H> {
             carry,
             finish,
             hold,
+            tell: self.tell,
             observers: self.observers,
         }
     }
 }
 
-impl<J1, J2, R, K, F, H> ClientBuilder<Classifier<J1, J2>, R, K, F, H> {
+impl<J1, J2, R, K, F, H, A> ClientBuilder<Classifier<J1, J2>, R, K, F, H, A> {
     /// Judges responses, for instance by their status; the same for retry and breaker.
     pub fn classify_response<Res, J>(
         self,
         judge: J,
-    ) -> ClientBuilder<Classifier<Of<J>, J2>, R, K, F, H>
+    ) -> ClientBuilder<Classifier<Of<J>, J2>, R, K, F, H, A>
     where
         J: Fn(&Res) -> Outcome,
     {
@@ -217,7 +222,7 @@ impl<J1, J2, R, K, F, H> ClientBuilder<Classifier<J1, J2>, R, K, F, H> {
     pub fn classify_error<Err, J>(
         self,
         judge: J,
-    ) -> ClientBuilder<Classifier<J1, OfError<J, Err>>, R, K, F, H>
+    ) -> ClientBuilder<Classifier<J1, OfError<J, Err>>, R, K, F, H, A>
     where
         J: Fn(&Err) -> Outcome,
     {
@@ -225,7 +230,7 @@ impl<J1, J2, R, K, F, H> ClientBuilder<Classifier<J1, J2>, R, K, F, H> {
     }
 }
 
-impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
+impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     /// Builds the layer.
     ///
     /// # Errors
@@ -233,12 +238,17 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
     /// Everything that is wrong with the settings of any layer, each by its
     /// [path](crate::ConfigError::path); an attempt timeout that is not shorter than the deadline, so
     /// that no second attempt could ever follow one that hangs.
-    pub fn build(self) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
+    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
+    pub fn build(self) -> Result<ClientLayer<C, R::Strategy, K, F, H, A>, ConfigErrors> {
         let source = Source::new("client", Arc::clone(&self.name));
         self.make(&source).map_err(|wrong| wrong.of_policy(&source))
     }
 
-    fn make(self, source: &Source) -> Result<ClientLayer<C, R::Strategy, K, F, H>, ConfigErrors> {
+    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
+    fn make(
+        self,
+        source: &Source,
+    ) -> Result<ClientLayer<C, R::Strategy, K, F, H, A>, ConfigErrors> {
         let mut written = self.config;
         if let Some(shared) = &self.budget {
             written.budget = (!shared.is_endless()).then(|| shared.config());
@@ -292,150 +302,10 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H> ClientBuilder<C, R, K, F, H> {
             breaker: build!(breaker)?,
             bulkhead: build!(bulkhead)?,
             attempt: build!(attempt)?,
+            tell: self.tell,
             budget,
             written: Arc::new(Live::new(written)),
             source: source.clone(),
         })
-    }
-}
-
-/// The recommended stack around a client; see [`client`].
-///
-/// All services that it and its clones make share one state.
-#[derive(Debug, Clone)]
-#[must_use = "a layer does nothing until it is applied to a service"]
-pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead> {
-    whole: TimeoutLayer<Fixed, K>,
-    retry: RetryLayer<C, Chosen<R>, K>,
-    breaker: CircuitBreakerLayer<C, F, K>,
-    bulkhead: BulkheadLayer<H, K>,
-    attempt: TimeoutLayer<Fixed, K>,
-    budget: Budget,
-    written: Arc<Live<ClientConfig>>,
-    source: Source,
-}
-
-/// The service that a [`ClientLayer`] makes of another.
-pub type Client<S, C, R, K, F = AtHead, H = AtHead> = Timeout<
-    Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, H, K>, C, F, K>, C, R, K>,
-    Fixed,
-    K,
->;
-
-impl<C: Send + Sync + 'static, R, K, F, H> ClientLayer<C, R, K, F, H> {
-    /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).
-    pub fn handle(&self) -> ClientHandle {
-        ClientHandle {
-            source: self.source.clone(),
-            written: Arc::clone(&self.written),
-            whole: self.whole.handle(),
-            retry: self.retry.handle(),
-            budget: self.budget.clone(),
-            breaker: self.breaker.handle(),
-            bulkhead: self.bulkhead.handle(),
-            attempt: self.attempt.handle(),
-        }
-    }
-
-    /// Sees and steers the retry.
-    pub fn retry(&self) -> RetryHandle {
-        self.retry.handle()
-    }
-
-    /// Sees and steers the circuit breaker.
-    pub fn breaker(&self) -> CircuitBreakerHandle {
-        self.breaker.handle()
-    }
-
-    /// Sees and steers the bulkhead.
-    pub fn bulkhead(&self) -> BulkheadHandle {
-        self.bulkhead.handle()
-    }
-
-    /// The calls that are under way.
-    pub fn in_flight(&self) -> usize {
-        self.whole.in_flight()
-    }
-
-    /// Runs an async call through the whole stack, for callers without a service: retried, guarded and
-    /// timed like a request.
-    ///
-    /// The closure is called for each attempt. What the stack was told of copying requests and of what
-    /// travels with them does not matter here. Dropping the future drops the attempt that is under way,
-    /// and no other follows.
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-    /// use seawall::{Error, stack};
-    /// use std::io;
-    ///
-    /// # async fn query(_: &str, nth: u32) -> io::Result<u32> { if nth < 2 { Err(io::Error::other("reset")) } else { Ok(7) } }
-    /// let database = stack::client("orders-db").cloned().build()?;
-    /// let mut attempts = 0;
-    /// let orders = database
-    ///     .run(|| {
-    ///         attempts += 1;
-    ///         let asked = query("SELECT count(*) FROM orders", attempts);
-    ///         async { asked.await.map_err(Error::Inner) }
-    ///     })
-    ///     .await?;
-    /// assert_eq!((orders, attempts), (7, 2));
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    pub fn run<Call, Fut, T, E>(
-        &self,
-        call: Call,
-    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, C, R, K, F, H>
-    where
-        Call: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        E: CallError,
-        C: Classify<F::Response, E> + Classify<H::Response, E>,
-        R: Clone,
-        K: Clone,
-        H: Finish<T> + Clone,
-        F: Finish<H::Response> + Clone + Send + Sync + 'static,
-    {
-        let call = Again::new(call);
-        let Self { retry, breaker, bulkhead, attempt, .. } = self;
-        let (breaker, bulkhead, attempt) = (breaker.clone(), bulkhead.clone(), attempt.clone());
-        let guarded = move || {
-            let (bulkhead, attempt, call) = (bulkhead.clone(), attempt.clone(), call.clone());
-            breaker.run(move || bulkhead.run(move || attempt.run(move || call.call())))
-        };
-        let retry = retry.clone();
-        self.whole.run(move || retry.run(guarded))
-    }
-
-    /// Takes no further calls, ends all waits that have no attempt under way (between two attempts,
-    /// for a place, for the client to be ready), and returns when the attempts under way are over: no
-    /// call makes another. There is no way back.
-    ///
-    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
-    /// way from when its future is first polled: one that was made before and never polled is not
-    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
-    /// this is dropped.
-    pub async fn drain(&self) {
-        self.whole.stop();
-        self.retry.stop();
-        self.breaker.stop();
-        self.bulkhead.stop();
-        self.attempt.stop();
-        self.whole.drain().await;
-    }
-
-    /// Takes no further calls, and returns when those under way are over, with all the waits and
-    /// attempts they would have made anyway. [`drain`](Self::drain) still ends these.
-    pub async fn drain_to_completion(&self) {
-        self.whole.drain_to_completion().await;
-    }
-}
-
-impl<S, C, R: Clone, K: Clone, F: Clone, H: Clone> Layer<S> for ClientLayer<C, R, K, F, H> {
-    type Service = Client<S, C, R, K, F, H>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let attempt = self.bulkhead.layer(self.attempt.layer(inner));
-        self.whole.layer(self.retry.layer(self.breaker.layer(attempt)))
     }
 }

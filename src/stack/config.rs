@@ -57,7 +57,10 @@ pub struct ClientConfig {
     pub budget: Option<BudgetConfig>,
     /// Of the circuit breaker.
     pub breaker: circuit_breaker::Config,
-    /// Of the bulkhead.
+    /// Of the bulkhead. Here up to [1,024](super::QUEUE) calls wait for a place by default, for at most
+    /// [`max_wait`](bulkhead::Config::max_wait), in files as in
+    /// [`ClientConfig::default`](Self::default); `bulkhead::Config::default()` lets none wait.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "Places::deserialize"))]
     pub bulkhead: bulkhead::Config,
 }
 
@@ -68,6 +71,10 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Default of the attempts in all. More than a retry makes by itself: here a breaker, a budget and a
 /// deadline bound what they may cost.
 pub const ATTEMPTS: u32 = 5;
+/// Default of the calls that may wait for a place. More than a bulkhead lets wait by itself: here a
+/// deadline bounds the wait, and a burst is no reason to turn calls away from a healthy dependency.
+// Envoy's `max_pending_requests`.
+pub const QUEUE: u32 = 1024;
 
 impl Default for ClientConfig {
     fn default() -> Self {
@@ -77,9 +84,13 @@ impl Default for ClientConfig {
             retry: default_retry(),
             budget: Some(BudgetConfig::default()),
             breaker: circuit_breaker::Config::default(),
-            bulkhead: bulkhead::Config::default(),
+            bulkhead: default_bulkhead(),
         }
     }
+}
+
+fn default_bulkhead() -> bulkhead::Config {
+    bulkhead::Config { queue: QUEUE, ..bulkhead::Config::default() }
 }
 
 fn default_retry() -> retry::Config {
@@ -154,8 +165,21 @@ impl ClientConfig {
 /// The settings of a retry in a file of the whole stack: other defaults than where it stands alone.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
+#[serde(remote = "bulkhead::Config", default = "default_bulkhead", deny_unknown_fields)]
+struct Places {
+    limit: u32,
+    queue: u32,
+    #[serde(with = "humantime_serde")]
+    max_wait: Duration,
+    order: bulkhead::Order,
+}
+
+/// The same for the retry.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
 #[serde(remote = "retry::Config", default = "default_retry", deny_unknown_fields)]
 struct Retry {
+    #[serde(deserialize_with = "retry::attempts::deserialize")]
     attempts: u32,
     backoff: retry::Backoff,
     #[serde(with = "humantime_serde")]

@@ -36,12 +36,16 @@
 //! | [`retry`](ClientConfig::retry) | [5](ATTEMPTS) attempts, else as [there](crate::retry#defaults) | one that fails 3 of 10 calls is answered 998 times in 1,000 |
 //! | [`budget`](ClientConfig::budget) | as [there](crate::retry::BudgetConfig) | |
 //! | [`breaker`](ClientConfig::breaker) | as [there](crate::circuit_breaker#defaults) | |
-//! | [`bulkhead`](ClientConfig::bulkhead) | as [there](crate::bulkhead#defaults) | |
+//! | [`bulkhead`](ClientConfig::bulkhead) | up to [1,024](QUEUE) calls wait, else as [there](crate::bulkhead#defaults) | a burst is no reason to turn calls away |
 
 mod client;
 mod config;
 mod handle;
+mod layer;
+mod tell;
 
-pub use client::{Client, ClientBuilder, ClientLayer, client};
-pub use config::{ATTEMPT_TIMEOUT, ATTEMPTS, ClientConfig, DEADLINE};
+pub use client::{ClientBuilder, client};
+pub use config::{ATTEMPT_TIMEOUT, ATTEMPTS, ClientConfig, DEADLINE, QUEUE};
 pub use handle::ClientHandle;
+pub use layer::{Client, ClientLayer};
+pub use tell::{AsErrors, Tell};

@@ -20,7 +20,7 @@ fn server(
     peer: &Peer,
 ) -> impl tower::Service<
     http::Request<Body>,
-    Response = http::Response<Body>,
+    Response = http::Response<seawall::http::ResponseBody<Body>>,
     Error = std::convert::Infallible,
     Future: Send,
 >

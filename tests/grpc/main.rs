@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod any_body;
 mod breaker;
+mod client;
 mod deadline;
 mod health;
 mod letter;

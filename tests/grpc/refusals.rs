@@ -32,6 +32,7 @@ async fn a_full_bulkhead_is_unavailable_on_every_connection() {
     bell.recv().await.unwrap();
     let status = unary(&second, say("hello")).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "full"));
+    assert_eq!(pushback(&status), Some(1000), "field S4: a while, where nobody knows better");
     assert_eq!(peer.seen().len(), 1);
     holder.abort();
     // The place comes back when the server hears that the caller has gone.

@@ -132,7 +132,8 @@ fn the_defaults_in_the_readme_are_the_defaults() {
             .replace("ms", " ms")
             .replace("1s", "1 s"),
     );
-    assert_eq!((retry::FACTOR, retry::Backoff::default().jitter), (2, retry::Jitter::Full));
+    assert_eq!(retry::FACTOR, 2);
+    assert_eq!(retry::Backoff::default().jitter, retry::Jitter::Full);
     says("retry", format!("pays for {} retries", retry::PER_SUCCESS / retry::PRICE));
     let percent = |ratio: f64| format!("{} %", ratio * 100.0);
     let (broken, tolerated) = (circuit_breaker::BROKEN, circuit_breaker::TOLERATED);

@@ -48,9 +48,11 @@ async fn an_observer_that_panics_harms_nobody() {
         )
     })
     .await;
-    let full = Some(Reason::Full);
-    assert_eq!((first, reason(&second), reason(&third)), (Ok(1), full, full));
-    assert_eq!(log.all()[4..], [EventKind::Rejected { reason: Reason::Full }; 2]);
+    let told = (first, reason(&second), reason(&third));
+    assert_eq!(told, (Ok(1), Some(Reason::QueueTimeout), Some(Reason::Full)));
+    let rejected =
+        [Reason::Full, Reason::QueueTimeout].map(|reason| EventKind::Rejected { reason });
+    assert_eq!(log.all()[4..], rejected);
     assert_eq!((layer.handle().in_flight(), layer.handle().queued()), (0, 0));
 
     let layer = HealthLayer::builder("x").check(|| async { Err::<(), _>("no") }).fall(2);

@@ -26,7 +26,7 @@ const FLOOR: Duration = Duration::from_millis(50);
 const CAP: Duration = Duration::from_secs(10);
 
 /// What is left of these headers behind `edge`, and what was read from them.
-fn behind(edge: &EdgeLayer, headers: HeaderMap) -> (HeaderMap, Call) {
+pub(crate) fn behind(edge: &EdgeLayer, headers: HeaderMap) -> (HeaderMap, Call) {
     let mut request = Request::new(());
     *request.headers_mut() = headers;
     let see = service_fn(|request: Request<()>| async move {
@@ -364,7 +364,7 @@ async fn along_a_chain_that_tells_attempts_add_up_and_do_not_multiply() {
 /// Everything that a client sees of a full bulkhead with a telling name.
 async fn shown<R>(respond: seawall::http::RespondLayer<R>) -> String
 where
-    R: seawall::http::Render<String, Error<std::io::Error>> + Clone,
+    R: seawall::http::Render<String, Error<std::io::Error>, Body: std::fmt::Debug> + Clone,
 {
     let bulkhead = BulkheadLayer::builder("db-7.internal").limit(1).build().unwrap();
     let held = bulkhead.run(std::future::pending::<Result<(), Error<std::io::Error>>>);

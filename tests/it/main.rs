@@ -1,6 +1,8 @@
 //! What users rely on, through the public API, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that panics is a test that fails
 
+#[cfg(feature = "http")]
+mod any_body;
 mod api;
 #[cfg(feature = "http")]
 mod axum;
@@ -15,6 +17,8 @@ mod coop;
 mod day;
 mod docs;
 mod drain;
+#[cfg(feature = "http")]
+mod edge_passes;
 mod events;
 mod exposition;
 mod finish;
@@ -39,6 +43,8 @@ mod readiness;
 #[cfg(feature = "http")]
 mod ready_made;
 mod refusals;
+#[cfg(feature = "http")]
+mod refused_answers;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod retry;

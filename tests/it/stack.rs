@@ -135,3 +135,29 @@ const fn kind(kind: EventKind) -> &'static str {
         _ => "other",
     }
 }
+
+// field F19
+#[tokio::test(start_paused = true)]
+async fn a_burst_that_a_healthy_dependency_can_serve_is_served() {
+    for crowd in [100_u32, 1_000] {
+        let layer = seawall::stack::client("x").cloned().build().unwrap();
+        let (calls, inner) = crate::scene::taking(Duration::from_millis(20));
+        let service = tower::Layer::layer(&layer, inner);
+        let calling: Vec<_> =
+            (0..crowd).map(|nth| tokio::spawn(service.clone().oneshot(nth))).collect();
+        for (nth, call) in calling.into_iter().enumerate() {
+            assert_eq!(call.await.unwrap().ok(), u32::try_from(nth).ok(), "of {crowd}");
+        }
+        assert_eq!((calls.count(), calls.most()), (crowd as usize, 64));
+    }
+    // What hangs does not keep the line waiting for ever, and says which it was.
+    let layer = seawall::stack::client("x").deadline(Duration::from_secs(60)).cloned();
+    let layer = layer.attempt_timeout(Duration::from_secs(50)).build().unwrap();
+    let (_, inner) = crate::scene::taking(Duration::from_secs(600));
+    let service = tower::Layer::layer(&layer, inner);
+    let hung: Vec<_> = (0..64).map(|nth| tokio::spawn(service.clone().oneshot(nth))).collect();
+    crate::scene::settle().await;
+    let waits = service.oneshot(64).await;
+    assert_eq!(crate::scene::reason(&waits), Some(seawall::Reason::QueueTimeout));
+    drop(hung);
+}

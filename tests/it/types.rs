@@ -126,12 +126,14 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::Budget: Clone;
         retry::BudgetBuilder: Clone;
         retry::BudgetConfig: Copy;
+        retry::Factor: Copy;
         retry::Withdrawal: ;
         Copied: Copy;
         retry::CopyBy<fn(&u32) -> Option<u32>>: Copy;
         retry::Unsaid: Copy;
         retry::Numbered<fn(&mut u32, u32), seawall::NoCarry>: Copy;
         seawall::Stop: Copy;
+        seawall::RetryReason: Copy;
         seawall::Measure: Clone;
         seawall::CallContext: Copy;
 
@@ -176,6 +178,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         timeout::ByRequest<fn(&u32) -> Option<Duration>>: Copy;
 
         // stack
+        stack::AsErrors: Copy;
         stack::ClientBuilder: Clone;
         stack::ClientConfig: Clone;
         stack::ClientHandle: Clone;
@@ -228,6 +231,9 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::HealthEndpoint: Clone;
         seawall::http::Problem: Copy;
         seawall::http::RenderBy<fn(&Rejected) -> http::Response<String>>: Copy;
+        seawall::http::RenderBytes<fn(&Rejected) -> http::Response<String>>: Copy;
+        seawall::http::Asked: Copy;
+        seawall::http::ResponseBody<Body>: Unpinned;
         seawall::http::RespondLayer: Clone;
         seawall::http::Respond<Inner, seawall::http::Problem>: Clone;
         seawall::http::RefusalsLayer: Copy;
@@ -255,6 +261,7 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::body_timeout::RequestBodyTimeout<Inner>: Clone;
         seawall::http::body_timeout::ResponseFuture<Ready<()>>: ;
         seawall::http::body_timeout::BodyTimeoutHandle: Clone;
+        seawall::http::body_timeout::Limits: Clone;
         seawall::http::body_timeout::Config: Copy;
         seawall::http::body_timeout::TimedBody<Body>: Unpinned;
 
@@ -274,6 +281,14 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
         seawall::grpc::GrpcClassifier: Copy;
         seawall::grpc::Trailers: Copy;
         seawall::grpc::StatusInTrailers: Copy;
+        seawall::grpc::AsAnswers: Copy;
+        seawall::grpc::Client<Inner, Body>: ;
+        seawall::grpc::Sender<Inner, Body>: Clone;
+        seawall::grpc::SenderFuture<Ready<()>>: ;
+        seawall::grpc::StreamDeadlineLayer: Copy;
+        seawall::grpc::StreamDeadline<Inner>: Clone;
+        seawall::grpc::StreamDeadlineFuture<Ready<()>>: ;
+        seawall::grpc::DeadlineBody<Body>: Unpinned;
         seawall::grpc::HealthService: Clone;
         seawall::grpc::HealthBody: Unpinned;
     }

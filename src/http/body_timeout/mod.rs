@@ -83,4 +83,4 @@ pub use handle::BodyTimeoutHandle;
 pub use layer::{BodyTimeoutLayer, Builder};
 pub(super) use request::courier;
 pub use request::{RequestBodyTimeout, RequestBodyTimeoutLayer};
-pub use service::{BodyTimeout, ResponseFuture};
+pub use service::{BodyTimeout, Limits, ResponseFuture, TimeBody};

@@ -13,6 +13,27 @@ use super::body::TimedBody;
 use super::layer::Policy;
 use crate::upload::Courier;
 
+/// A response whose body can have time limits: those of `http`, and with the feature `reqwest` its own.
+pub trait TimeBody {
+    /// The same with limits.
+    type Timed;
+
+    /// Puts limits on its body.
+    fn time_body(self, limits: Limits) -> Self::Timed;
+}
+
+/// The limits for one body.
+#[derive(Debug, Clone)]
+pub struct Limits(Arc<Policy>);
+
+impl<B> TimeBody for Response<B> {
+    type Timed = Response<TimedBody<B>>;
+
+    fn time_body(self, limits: Limits) -> Self::Timed {
+        self.map(|body| TimedBody::new(body, limits.0, Courier::default()))
+    }
+}
+
 /// Puts time limits on the bodies of responses.
 #[derive(Debug, Clone)]
 pub struct BodyTimeout<S> {
@@ -31,11 +52,11 @@ impl<S> BodyTimeout<S> {
     }
 }
 
-impl<S, Req, B> Service<Req> for BodyTimeout<S>
+impl<S, Req> Service<Req> for BodyTimeout<S>
 where
-    S: Service<Req, Response = Response<B>>,
+    S: Service<Req, Response: TimeBody>,
 {
-    type Response = Response<TimedBody<B>>;
+    type Response = <S::Response as TimeBody>::Timed;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
@@ -56,18 +77,18 @@ pub struct ResponseFuture<F> {
     policy: Arc<Policy>,
 }
 
-impl<F, B, E> Future for ResponseFuture<F>
+impl<F, T, E> Future for ResponseFuture<F>
 where
-    F: Future<Output = Result<Response<B>, E>>,
+    F: Future<Output = Result<T, E>>,
+    T: TimeBody,
 {
-    type Output = Result<Response<TimedBody<B>>, E>;
+    type Output = Result<T::Timed, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.call.poll(cx))?;
-        Poll::Ready(Ok(
-            response.map(|body| TimedBody::new(body, Arc::clone(this.policy), Courier::default()))
-        ))
+        let limits = Limits(Arc::clone(this.policy));
+        Poll::Ready(Ok(response.time_body(limits)))
     }
 }
 

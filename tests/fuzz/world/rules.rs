@@ -71,7 +71,7 @@ impl World<'_> {
                 let by = why.origin().layer();
                 match why.reason() {
                     Reason::CircuitOpen => by == "circuit_breaker",
-                    Reason::Full => by == "bulkhead",
+                    Reason::Full | Reason::QueueTimeout => by == "bulkhead",
                     Reason::Unhealthy => by == "health" && self.stack.health.is_some(),
                     Reason::Draining => self.drained,
                     Reason::TimedOut => waited >= self.least_limit,

@@ -66,7 +66,7 @@ async fn waiters_that_gave_up_leave_no_trace() {
         advance(ms(10)).await;
         for waiter in waiters.iter_mut().flatten() {
             let ended = waiter.poll().expect("its time is over");
-            assert_eq!(reason(&ended), Some(Reason::Full));
+            assert_eq!(reason(&ended), Some(Reason::QueueTimeout));
         }
         drop(waiters);
         assert_eq!((handle.in_flight(), handle.queued(), calls.count()), (4, 0, 4));

@@ -134,7 +134,7 @@ async fn run(limit: u32, queue: u32, order: Order, script: Vec<Step>) {
             Step::Advance(by) => {
                 advance(ms(by)).await;
                 let gone = model.advance(at + by);
-                ended.extend(gone.into_iter().map(|id| (id, Ok(Some(Reason::Full)))));
+                ended.extend(gone.into_iter().map(|id| (id, Ok(Some(Reason::QueueTimeout)))));
             }
             Step::Limit(limit) => {
                 let mut config = handle.config();

@@ -210,7 +210,7 @@ async fn what_can_never_be_counted_is_not_shown_and_refusals_have_no_duration() 
     assert_eq!(reasons("retry"), ["draining"]);
     assert_eq!(reasons("circuit_breaker"), ["circuit_open", "draining"]);
     assert_eq!(reasons("timeout"), ["draining", "timed_out"]);
-    assert_eq!(reasons("bulkhead"), ["draining", "full"]);
+    assert_eq!(reasons("bulkhead"), ["draining", "full", "queue_timeout"]);
     let outcomes = |layer: &str| shown.values("seawall_calls_total", "outcome", layer);
     assert_eq!(outcomes("timeout"), ["abandoned", "bad", "good", "silent"]);
     assert_eq!(outcomes("retry"), ["abandoned", "bad", "good", "pushback", "silent"]);

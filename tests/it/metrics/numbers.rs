@@ -130,6 +130,7 @@ async fn a_retry_counts_attempts_repetitions_and_why_it_stopped() {
         .attempts(2)
         .backoff(Backoff::none())
         .on_refusal(OnRefusal::Wait)
+        .total(Duration::from_millis(18)) // one wait for a refusal
         .budget(budget.clone())
         .classify_error(judge)
         .build()
@@ -140,8 +141,8 @@ async fn a_retry_counts_attempts_repetitions_and_why_it_stopped() {
     tokio::pin!(place);
     abandon(&mut place).await; // only polled: it stays inside
 
-    // Two attempts each, and no success: the budget pays five repetitions, of which the one after
-    // the attempt that ran out of time costs two tokens.
+    // Two attempts each, and no success: the budget pays four repetitions, of which the one after
+    // the attempt that ran out of time costs two tokens. What was refused further in costs time alone.
     for script in [Script::Bad, Script::Pushback, Script::Unsent] {
         retry.run(|| act(script)).await.unwrap_err();
     }
@@ -156,10 +157,11 @@ async fn a_retry_counts_attempts_repetitions_and_why_it_stopped() {
     assert_eq!(shown.value("seawall_retry_attempts_total", &[]), 12.0);
     let retries = ["failure", "timeout", "pushback", "refused", "unsent"];
     assert_eq!(retries.map(|why| of("seawall_retry_retries_total", "reason", why)), [1.0; 5]);
-    assert_eq!(of("seawall_retry_stopped_total", "reason", "exhausted"), 5.0);
+    assert_eq!(of("seawall_retry_stopped_total", "reason", "exhausted"), 4.0);
+    assert_eq!(of("seawall_retry_stopped_total", "reason", "deadline"), 1.0);
     assert_eq!(of("seawall_retry_stopped_total", "reason", "final"), 1.0);
-    assert_eq!(shown.value("seawall_retry_budget_tokens", &[]), 4.0);
-    assert_eq!(budget.balance(), 4.0);
+    assert_eq!(shown.value("seawall_retry_budget_tokens", &[]), 5.0);
+    assert_eq!(budget.balance(), 5.0);
     let outcomes = ["good", "bad", "pushback", "silent", "abandoned"];
     let calls = outcomes.map(|outcome| of("seawall_calls_total", "outcome", outcome));
     assert_eq!(calls, [1.0, 3.0, 1.0, 2.0, 1.0]);

@@ -2,6 +2,7 @@
 
 mod copies;
 mod decisions;
+mod patience;
 mod stacks;
 mod time;
 mod waits;

@@ -1,0 +1,25 @@
+//! What is true of every rejection.
+
+use super::*;
+
+use tower::BoxError;
+
+#[test]
+fn a_rejection_is_small() {
+    assert!(size_of::<Rejected>() <= 48, "{}", size_of::<Rejected>());
+}
+
+#[test]
+fn a_rejection_is_found_behind_boxes_and_io_errors() {
+    let source = Source::new("timeout", "x");
+    let rejected = Rejected::new(source, Reason::TimedOut, Measured::Nothing);
+    let boxed: BoxError = io::Error::other(Error::<io::Error>::Rejected(rejected)).into();
+    assert_eq!(boxed.rejected().map(Rejected::reason), Some(Reason::TimedOut));
+    assert!(BoxError::from("something else").rejected().is_none());
+}
+
+#[test]
+fn every_reason_is_listed_once() {
+    let names: std::collections::HashSet<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+    assert_eq!(names.len(), Reason::ALL.len());
+}

@@ -1,0 +1,213 @@
+//! A client for generated code, ready made.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Request;
+use pin_project::pin_project;
+use tower::{Layer, Service};
+
+use super::{AsAnswers, GrpcClassifier, StatusInTrailers};
+use crate::config::ConfigErrors;
+use crate::error::Error;
+use crate::finish::AtHead;
+use crate::http::{AtTrailers, InTimeoutHeader, RecordBody, RecordBodyLayer, Replay, ReplayBody};
+use crate::retry::CopyIsChosen;
+use crate::stack::{self, ClientBuilder, ClientHandle, Tell};
+
+/// A channel in the [recommended stack](super::client), for generated clients: made by
+/// [`build_on`](ClientBuilder::build_on).
+///
+/// `S` is the channel and `B` the body that it sends. Messages are recorded, up to
+/// [64 KiB](crate::http::REPLAY_CAP) each, so that a call can be repeated where that is allowed.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use bytes::Bytes;
+/// use seawall::grpc;
+/// use tonic::{Code, body::Body, transport::Channel};
+/// # mod orders {
+/// #     pub struct OrdersClient<T>(tonic::client::Grpc<T>);
+/// #     impl<T> OrdersClient<T>
+/// #     where
+/// #         T: tonic::client::GrpcService<tonic::body::Body>,
+/// #         T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+/// #         <T::ResponseBody as http_body::Body>::Error: Into<tower::BoxError> + Send,
+/// #         T::Error: Into<tower::BoxError>,
+/// #     {
+/// #         pub fn new(inner: T) -> Self { Self(tonic::client::Grpc::new(inner)) }
+/// #         pub async fn count(&mut self, _: ()) -> Result<tonic::Response<()>, tonic::Status> {
+/// #             self.0.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
+/// #             let path = http::uri::PathAndQuery::from_static("/shop.Orders/Count");
+/// #             self.0.unary(tonic::Request::new(()), path, Nothing).await
+/// #         }
+/// #     }
+/// #     use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+/// #     #[derive(Clone, Copy, Default)]
+/// #     struct Nothing;
+/// #     impl Codec for Nothing {
+/// #         type Encode = (); type Decode = (); type Encoder = Self; type Decoder = Self;
+/// #         fn encoder(&mut self) -> Self { *self }
+/// #         fn decoder(&mut self) -> Self { *self }
+/// #     }
+/// #     impl Encoder for Nothing {
+/// #         type Item = (); type Error = tonic::Status;
+/// #         fn encode(&mut self, (): (), _: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> { Ok(()) }
+/// #     }
+/// #     impl Decoder for Nothing {
+/// #         type Item = (); type Error = tonic::Status;
+/// #         fn decode(&mut self, _: &mut DecodeBuf<'_>) -> Result<Option<()>, tonic::Status> { Ok(Some(())) }
+/// #     }
+/// # }
+/// use orders::OrdersClient; // generated
+///
+/// struct Shop {
+///     orders: OrdersClient<grpc::Client<Channel, Body>>,
+/// }
+///
+/// let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
+/// let orders = grpc::client("orders").build_on(channel, Body::new)?;
+/// let breaker = orders.handle().breaker().clone();
+/// let mut shop = Shop { orders: OrdersClient::new(orders) };
+///
+/// let switch = breaker.switch();
+/// switch.set(seawall::circuit_breaker::Forced::Open);
+/// let refused = shop.orders.count(()).await.unwrap_err();
+/// assert_eq!((refused.code(), refused.message()), (Code::Unavailable, "circuit_open"));
+/// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+/// ```
+pub struct Client<S, B, C = GrpcClassifier, R = Replay, H = AtHead> {
+    stack: Recorded<S, B, C, R, H>,
+    handle: ClientHandle,
+}
+
+type Stack<S, B, C, R, H> =
+    stack::Client<Sender<S, B>, C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H>;
+type Recorded<S, B, C, R, H> = RecordBody<<AsAnswers as Tell<Stack<S, B, C, R, H>>>::Service>;
+
+impl<C, R, H> ClientBuilder<C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H, AsAnswers>
+where
+    C: Clone + Send + Sync + 'static,
+    R: CopyIsChosen<Strategy: Clone>,
+    H: Clone,
+{
+    /// Builds the stack on a channel, for generated clients: messages are recorded, refusals are answers,
+    /// and the error is that of the channel. `body` makes a body for the channel of one that is recorded:
+    /// `tonic::body::Body::new` for one of tonic.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings, as [`build`](Self::build) says it.
+    pub fn build_on<S, B>(
+        self,
+        channel: S,
+        body: impl Fn(ReplayBody<B>) -> B + Send + Sync + 'static,
+    ) -> Result<Client<S, B, C, R::Strategy, H>, ConfigErrors> {
+        let layer = self.build()?;
+        let handle = layer.handle();
+        let sender = Sender { channel, body: Arc::new(body) };
+        Ok(Client { stack: RecordBodyLayer::default().layer(layer.layer(sender)), handle })
+    }
+}
+
+impl<S, B, C, R, H> Client<S, B, C, R, H> {
+    /// Sees and steers the stack.
+    pub const fn handle(&self) -> &ClientHandle {
+        &self.handle
+    }
+}
+
+impl<S, B, C, R, H> Service<Request<B>> for Client<S, B, C, R, H>
+where
+    Recorded<S, B, C, R, H>: Service<Request<B>>,
+{
+    type Response = <Recorded<S, B, C, R, H> as Service<Request<B>>>::Response;
+    type Error = <Recorded<S, B, C, R, H> as Service<Request<B>>>::Error;
+    type Future = <Recorded<S, B, C, R, H> as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.stack.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.stack.call(request)
+    }
+}
+
+impl<S, B, C, R, H> Clone for Client<S, B, C, R, H>
+where
+    Recorded<S, B, C, R, H>: Clone,
+{
+    fn clone(&self) -> Self {
+        Self { stack: self.stack.clone(), handle: self.handle.clone() }
+    }
+}
+
+impl<S, B, C, R, H> fmt::Debug for Client<S, B, C, R, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+// ===== impl Sender =====
+
+/// A channel that sends what was recorded.
+pub struct Sender<S, B> {
+    channel: S,
+    body: Arc<dyn Fn(ReplayBody<B>) -> B + Send + Sync>,
+}
+
+impl<S, B> Service<Request<ReplayBody<B>>> for Sender<S, B>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = Error<S::Error>;
+    type Future = SenderFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.channel.poll_ready(cx).map_err(Error::Inner)
+    }
+
+    fn call(&mut self, request: Request<ReplayBody<B>>) -> Self::Future {
+        SenderFuture { call: self.channel.call(request.map(&*self.body)) }
+    }
+}
+
+impl<S: Clone, B> Clone for Sender<S, B> {
+    fn clone(&self) -> Self {
+        Self { channel: self.channel.clone(), body: Arc::clone(&self.body) }
+    }
+}
+
+impl<S: fmt::Debug, B> fmt::Debug for Sender<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("channel", &self.channel).finish_non_exhaustive()
+    }
+}
+
+/// The future of a call of a channel.
+#[pin_project]
+pub struct SenderFuture<F> {
+    #[pin]
+    call: F,
+}
+
+impl<F, T, E> Future for SenderFuture<F>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, Error<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().call.poll(cx).map_err(Error::Inner)
+    }
+}
+
+impl<F> fmt::Debug for SenderFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SenderFuture")
+    }
+}

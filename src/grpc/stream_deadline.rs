@@ -1,0 +1,202 @@
+//! The deadline of a call bounds its stream too.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::{Layer, Service};
+
+use super::classify::Code;
+use super::timeout::parse_timeout;
+use crate::http::edge::Strange;
+use crate::request::{Call, Deadline};
+use crate::time;
+
+/// Ends the stream of an answer when the deadline of its call passes, with `DEADLINE_EXCEEDED`: in gRPC a
+/// deadline is that of the whole call, and not of the head of its answer.
+///
+/// The deadline is that of the caller: its [`Call::deadline`] in the extensions or its `grpc-timeout`
+/// header (unless the request came through an [edge](crate::http::EdgeLayer), which reads it or not),
+/// whichever is earlier. A call without one may stream for ever; limits of layers do not count.
+/// For clients, outermost; [`grpc::client`](super::client) has it built in.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, channel::Channel};
+/// use seawall::grpc::{Code, StreamDeadlineLayer};
+/// use std::convert::Infallible;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// let (_server, silent) = Channel::<Bytes, Infallible>::new(1); // a stream that goes on for ever
+/// let watch = ServiceBuilder::new().layer(StreamDeadlineLayer::new()).service(service_fn(
+///     |request: Request<Channel<Bytes>>| async { Ok::<_, Infallible>(Response::new(request.into_body())) },
+/// ));
+/// let request = Request::builder().header("grpc-timeout", "20m").body(silent)?;
+/// let ended = watch.oneshot(request).await?.into_body().collect().await?;
+/// assert_eq!(ended.trailers().and_then(Code::of), Some(Code::DEADLINE_EXCEEDED));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct StreamDeadlineLayer {
+    bounds: bool,
+}
+
+impl StreamDeadlineLayer {
+    /// Deadlines bound streams.
+    pub const fn new() -> Self {
+        Self { bounds: true }
+    }
+
+    /// They do not.
+    pub(super) const fn off() -> Self {
+        Self { bounds: false }
+    }
+}
+
+impl Default for StreamDeadlineLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for StreamDeadlineLayer {
+    type Service = StreamDeadline<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        StreamDeadline { inner, bounds: self.bounds }
+    }
+}
+
+/// Bounds the streams of answers; see [`StreamDeadlineLayer`].
+#[derive(Debug, Clone)]
+pub struct StreamDeadline<S> {
+    inner: S,
+    bounds: bool,
+}
+
+impl<S, A, B> Service<Request<A>> for StreamDeadline<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+{
+    type Response = Response<DeadlineBody<B>>;
+    type Error = S::Error;
+    type Future = StreamDeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let deadline = if self.bounds { deadline_of(&request) } else { None };
+        StreamDeadlineFuture { call: self.inner.call(request), deadline }
+    }
+}
+
+/// What the caller said.
+fn deadline_of<B>(request: &Request<B>) -> Option<Instant> {
+    let carried = request.extensions().get::<Call>().and_then(|call| call.deadline);
+    let header =
+        request.headers().get("grpc-timeout").filter(|_| !Strange::is(request.extensions()));
+    let header = header.and_then(parse_timeout);
+    let told = header.map(Deadline::after);
+    let both = carried.map_or(told, |carried| Some(told.map_or(carried, |told| told.min(carried))));
+    both?.instant()
+}
+
+/// The future of a call whose stream will be bounded.
+#[pin_project]
+pub struct StreamDeadlineFuture<F> {
+    #[pin]
+    call: F,
+    deadline: Option<Instant>,
+}
+
+impl<F, B, E> Future for StreamDeadlineFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<DeadlineBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.call.poll(cx))?;
+        let deadline = *this.deadline;
+        let bound = |body| DeadlineBody { body: Some(body), deadline, timer: None };
+        Poll::Ready(Ok(response.map(bound)))
+    }
+}
+
+impl<F> fmt::Debug for StreamDeadlineFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamDeadlineFuture")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The body of an answer, which ends with `DEADLINE_EXCEEDED` in its trailers when the deadline of its
+/// call passes while its reader waits.
+///
+/// What is there by then is read first. The body inside is dropped, which resets the stream.
+#[pin_project]
+pub struct DeadlineBody<B> {
+    /// `None` once the deadline has passed.
+    #[pin]
+    body: Option<B>,
+    deadline: Option<Instant>,
+    /// Made when it is first needed, and boxed so that the body is no less `Unpin` for it.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> Body for DeadlineBody<B>
+where
+    B: Body,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        if let Poll::Ready(item) = body.poll_frame(cx) {
+            return Poll::Ready(item);
+        }
+        let Some(deadline) = *this.deadline else { return Poll::Pending };
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        ready!(time::poll_timer(timer.as_mut(), cx));
+        this.body.set(None); // before the reader is told
+        *this.timer = None;
+        let mut trailers = HeaderMap::new();
+        let code = Code::DEADLINE_EXCEEDED.number();
+        trailers.insert("grpc-status", HeaderValue::from(u16::from(code)));
+        trailers.insert("grpc-message", HeaderValue::from_static("deadline_exceeded"));
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl<B: fmt::Debug> fmt::Debug for DeadlineBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadlineBody")
+            .field("body", &self.body)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! How refusals are answered: with which status, and what they say of coming back.
+
+use std::time::Duration;
+
+use http::header::{CONNECTION, HeaderMap, RETRY_AFTER};
+use http::{HeaderValue, StatusCode, Version};
+
+use super::status_of;
+use crate::config::{ConfigError, ConfigErrors};
+use crate::error::{Reason, Rejected};
+
+/// Default of [`RespondLayer::retry_after`](super::RespondLayer::retry_after).
+pub const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(1);
+
+/// What a renderer of refusals was told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manners {
+    retry_after: Option<Duration>,
+    closes: bool,
+    statuses: [Option<StatusCode>; Reason::ALL.len()],
+}
+
+/// A renderer that heeds them.
+pub(crate) trait Mannered {}
+
+/// What a [renderer](super::Render) may want to know besides the error: how to answer, and to whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub(crate) manners: Manners,
+    pub(crate) version: Version,
+}
+
+impl Asked {
+    /// The version of HTTP that the request came in.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+}
+
+impl Manners {
+    /// Those of a server.
+    pub(crate) const SERVER: Self = Self {
+        retry_after: Some(RETRY_AFTER_REFUSAL),
+        closes: true,
+        statuses: [None; Reason::ALL.len()],
+    };
+    /// Those of a client that answers itself: it invents nothing.
+    pub(crate) const CLIENT: Self = Self { retry_after: None, closes: false, ..Self::SERVER };
+
+    pub(crate) const fn retry_after(&mut self, delay: Option<Duration>) {
+        self.retry_after = delay;
+    }
+
+    pub(crate) const fn close_when_draining(&mut self, closes: bool) {
+        self.closes = closes;
+    }
+
+    pub(crate) fn status(
+        &mut self,
+        reason: Reason,
+        status: StatusCode,
+    ) -> Result<(), ConfigErrors> {
+        if !status.is_client_error() && !status.is_server_error() {
+            let accepted = "a status of an error, 400 to 599";
+            return Err(ConfigErrors::of(vec![ConfigError::new(
+                "status",
+                status.as_u16(),
+                accepted,
+            )]));
+        }
+        self.statuses[reason as usize] = Some(status);
+        Ok(())
+    }
+
+    pub(crate) fn status_of(&self, reason: Reason) -> StatusCode {
+        self.statuses[reason as usize].unwrap_or_else(|| status_of(reason))
+    }
+
+    /// After how long to come back: what the layer knows, or else a while where there was no room.
+    pub(crate) fn delay(&self, rejected: &Rejected) -> Option<Duration> {
+        let status = self.status_of(rejected.reason());
+        let busy =
+            matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        rejected.retry_after().or(self.retry_after.filter(|_| busy))
+    }
+
+    /// Writes what goes with a refusal into the head of its answer.
+    pub(crate) fn write(&self, headers: &mut HeaderMap, rejected: &Rejected, version: Version) {
+        if let Some(delay) = self.delay(rejected) {
+            // Whole seconds, rounded up: never earlier than told.
+            let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        // Who comes again on this connection meets the same server. HTTP/2 says so with GOAWAY.
+        if self.closes && rejected.reason() == Reason::Draining && version <= Version::HTTP_11 {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Bodies of reqwest's answers: when a call is over, and how long a body may keep its reader waiting.
+
+use bytes::Bytes;
+use http_body::Body as HttpBody;
+use reqwest::{Body, Response, ResponseBuilderExt};
+use tower::BoxError;
+
+use crate::finish::{Finish, Settle};
+use crate::http::body_timeout::{Limits, TimeBody};
+use crate::http::{AtEnd, AtFirstByte, AtTrailers, JudgeTrailers};
+
+/// Wraps the body of an answer, and leaves the rest as it is.
+fn over<B>(
+    response: Response,
+    wrap: impl FnOnce(http::Response<Body>) -> http::Response<B>,
+) -> Response
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    // On the way through `http` an answer of reqwest loses the address it came from.
+    let address = http::Response::builder().url(response.url().clone()).body(());
+    let mut plain = http::Response::from(response);
+    if let Ok(address) = address {
+        plain.extensions_mut().extend(address.into_parts().0.extensions);
+    }
+    Response::from(wrap(plain).map(Body::wrap))
+}
+
+impl Finish<Response> for AtEnd {
+    type Response = Response;
+
+    fn finish(&self, response: Response, settle: Settle) -> Response {
+        over(response, |plain| self.finish(plain, settle))
+    }
+}
+
+impl Finish<Response> for AtFirstByte {
+    type Response = Response;
+
+    fn finish(&self, response: Response, settle: Settle) -> Response {
+        over(response, |plain| self.finish(plain, settle))
+    }
+}
+
+impl<J> Finish<Response> for AtTrailers<J>
+where
+    J: JudgeTrailers + Clone + Send + Sync + 'static,
+{
+    type Response = Response;
+
+    fn finish(&self, response: Response, settle: Settle) -> Response {
+        over(response, |plain| self.finish(plain, settle))
+    }
+}
+
+impl TimeBody for Response {
+    type Timed = Self;
+
+    fn time_body(self, limits: Limits) -> Self {
+        over(self, |plain| plain.time_body(limits))
+    }
+}

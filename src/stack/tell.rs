@@ -1,0 +1,45 @@
+//! How the refusals of a stack reach its caller.
+
+#[cfg(feature = "grpc")]
+use super::client::ClientBuilder;
+
+/// Puts around a stack what makes its refusals what its callers understand. For the stacks of protocols.
+pub trait Tell<S> {
+    /// The stack as its callers see it.
+    type Service;
+
+    /// Puts it around `stack`.
+    fn tell(&self, stack: S) -> Self::Service;
+}
+
+/// Refusals are errors, which hold a [`Rejected`](crate::Rejected).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AsErrors;
+
+impl<S> Tell<S> for AsErrors {
+    type Service = S;
+
+    fn tell(&self, stack: S) -> S {
+        stack
+    }
+}
+
+#[cfg(feature = "grpc")]
+impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
+    /// Says how refusals reach the caller.
+    pub(crate) fn telling<A2>(self, tell: A2) -> ClientBuilder<C, R, K, F, H, A2> {
+        ClientBuilder {
+            name: self.name,
+            config: self.config,
+            written: self.written,
+            budget: self.budget,
+            classify: self.classify,
+            copy: self.copy,
+            carry: self.carry,
+            finish: self.finish,
+            hold: self.hold,
+            tell,
+            observers: self.observers,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A generated client over the ready-made stack.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::uri::PathAndQuery;
+use seawall::circuit_breaker::Trip;
+use seawall::grpc;
+use seawall::http::{RecordBodyLayer, Replay, ReplayBody};
+use seawall::{Call, Deadline, Error, State, circuit_breaker};
+use tokio_stream::StreamExt;
+use tonic::body::Body;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+use tower::ServiceBuilder;
+
+use super::raw::Raw;
+use super::{Peer, STREAM, UNARY, say, serve, unary};
+
+/// One failure opens it.
+fn touchy() -> circuit_breaker::Config {
+    let rest = Duration::from_secs(600);
+    circuit_breaker::Config {
+        trip: Trip::consecutive(1),
+        rest,
+        rest_cap: rest,
+        ..Default::default()
+    }
+}
+
+/// The type can be named.
+struct Shop {
+    peer: grpc::Client<Channel, Body>,
+}
+
+// field "gRPC": refusals of a client's own stack are codes, and need no layer of their own.
+#[tokio::test]
+async fn a_refusal_is_unavailable_to_a_generated_client() {
+    let (peer, _bell) = Peer::new();
+    let channel = serve(peer.service()).await;
+    let built = grpc::client("peer").breaker(touchy()).build_on(channel.clone(), Body::new);
+    let shop = Shop { peer: built.unwrap() };
+    unary(&shop.peer, say("unavailable")).await.unwrap_err();
+    assert_eq!(shop.peer.handle().breaker().state(), State::Open);
+    let status = unary(&shop.peer, say("hello")).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "circuit_open"));
+    assert!(status.metadata().contains_key("grpc-retry-pushback-ms"), "the rest is known");
+
+    let layers = grpc::client("peer").breaker(touchy()).build().unwrap();
+    let by_hand = ServiceBuilder::new()
+        .layer(RecordBodyLayer::default())
+        .layer(layers)
+        .map_err(Error::Inner)
+        .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new))
+        .service(channel);
+    unary(&by_hand, say("unavailable")).await.unwrap_err();
+    let status = unary(&by_hand, say("hello")).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "circuit_open"));
+}
+
+// field "gRPC": the message is recorded and sent again.
+#[tokio::test]
+async fn a_call_is_repeated_with_its_message() {
+    let peer = Peer::failing(2);
+    let client = grpc::client("peer")
+        .copy_with(Replay::default().method(Method::POST))
+        .build_on(serve(peer.service()).await, Body::new)
+        .unwrap();
+    assert_eq!(unary(&client, say("hello")).await.unwrap(), "hello");
+    assert_eq!(peer.seen().len(), 3);
+    assert!(peer.seen().iter().all(|seen| seen.message == "hello"));
+}
+
+/// How a stream ends, whatever came before.
+async fn end(client: &grpc::Client<Channel, Body>, request: Request<Bytes>) -> Option<Status> {
+    let mut inner = tonic::client::Grpc::new(client.clone());
+    inner.ready().await.unwrap();
+    let path = PathAndQuery::from_static(STREAM);
+    let mut items = match inner.server_streaming(request, path, Raw).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => return Some(status),
+    };
+    loop {
+        match items.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(status)) => return Some(status),
+            None => return None,
+        }
+    }
+}
+
+// field "gRPC": a deadline is that of the whole call.
+#[tokio::test]
+async fn a_deadline_bounds_the_stream() {
+    let (peer, _bell) = Peer::new();
+    let channel = serve(peer.service()).await;
+    let client = grpc::client("peer").build_on(channel, Body::new).unwrap();
+    let limit = Duration::from_millis(200);
+    let mut by_header = say("hang");
+    by_header.set_timeout(limit);
+    let mut by_call = say("hang");
+    let mut call = Call::default();
+    call.deadline = Some(Deadline::after(limit));
+    by_call.extensions_mut().insert(call);
+    for request in [by_header, by_call] {
+        let status = end(&client, request).await.expect("it never ends well");
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    }
+    assert_eq!(client.handle().breaker().state(), State::Closed);
+    let mut patient = say("hello");
+    patient.set_timeout(Duration::from_secs(600));
+    assert!(end(&client, patient).await.is_none(), "it ended in time");
+}
+
+// field S1: nor is a caller who streams slowly evidence against the server.
+#[tokio::test]
+async fn a_stream_of_requests_that_stalls_harms_nobody() {
+    let (peer, _bell) = Peer::new();
+    let client = grpc::client("peer")
+        .deadline(Duration::from_millis(2500))
+        .attempt_timeout(Duration::from_secs(2))
+        .breaker(touchy())
+        .build_on(serve(peer.service()).await, Body::new)
+        .unwrap();
+    let mut inner = tonic::client::Grpc::new(client.clone());
+    inner.ready().await.unwrap();
+    let path = PathAndQuery::from_static(UNARY);
+    let silence = Request::new(tokio_stream::pending::<Bytes>());
+    let status = inner.client_streaming(silence, path, Raw).await.map(drop).unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "request_timeout"));
+    assert_eq!(client.handle().breaker().state(), State::Closed);
+}
