@@ -45,6 +45,7 @@ mod replay_body;
 mod respond;
 mod response_body;
 mod server;
+mod server_config;
 
 pub mod body_timeout;
 pub mod drain;
@@ -76,4 +77,5 @@ pub use replay::{Replay, ReplayableBody};
 pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, ReplayError};
 pub use respond::{Respond, RespondLayer, ResponseFuture};
 pub use response_body::ResponseBody;
-pub use server::{SERVER_DEADLINE, Server, ServerBuilder, ServerLayer, server};
+pub use server::{Server, ServerBuilder, ServerLayer, server};
+pub use server_config::{SERVER_DEADLINE, ServerConfig, ServerHandle};

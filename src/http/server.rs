@@ -7,19 +7,19 @@ use http::StatusCode;
 use tower::Layer;
 
 use super::manners::Mannered;
+use super::server_config::{ServerConfig, ServerHandle};
 use super::{
     Edge, EdgeLayer, InExtensions, Problem, ReadDeadlineLayer, Respond, RespondLayer, TimeoutHeader,
 };
 use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors, Written};
 use crate::error::Reason;
 use crate::event::{Event, Observe, Observers};
 use crate::finish::AtHead;
 use crate::health::HealthRegistry;
+use crate::shell::live::Live;
+use crate::source::Source;
 use crate::timeout::{Fixed, Timeout, TimeoutLayer};
-
-/// Default of [`ServerBuilder::deadline`].
-pub const SERVER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Starts to build the stack of an HTTP server: so many requests at a time, each answered in time or not
 /// at all, refusals as answers. The name labels its layers.
@@ -56,8 +56,8 @@ pub struct ServerBuilder<R = Problem, F = AtHead> {
     respond: RespondLayer<R>,
     edge: EdgeLayer,
     believed: Option<TimeoutHeader>,
-    deadline: Duration,
-    bulkhead: bulkhead::Config,
+    config: ServerConfig,
+    written: Written,
     finish: F,
     registry: Option<HealthRegistry>,
     observers: Observers,
@@ -70,8 +70,8 @@ impl<R> ServerBuilder<R> {
             respond,
             edge: EdgeLayer::pass_through(),
             believed: None,
-            deadline: SERVER_DEADLINE,
-            bulkhead: bulkhead::Config::default(),
+            config: ServerConfig::default(),
+            written: Written::default(),
             finish: AtHead,
             registry: None,
             observers: Observers::default(),
@@ -81,11 +81,12 @@ impl<R> ServerBuilder<R> {
 
 impl<R, F> ServerBuilder<R, F> {
     /// How long a request may take until its answer begins, the wait for its turn included; [10
-    /// s](SERVER_DEADLINE) by default. A body has no limit here: see
+    /// s](super::SERVER_DEADLINE) by default. A body has no limit here: see
     /// [`BodyTimeoutLayer`](super::body_timeout::BodyTimeoutLayer).
     /// Whoever is told [that it has less](Self::deadline_from) has less.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.config.deadline = deadline;
+        self.written.add("deadline");
         self
     }
 
@@ -99,20 +100,27 @@ impl<R, F> ServerBuilder<R, F> {
 
     /// Requests at a time; [64](bulkhead::LIMIT) by default.
     pub fn limit(mut self, limit: u32) -> Self {
-        self.bulkhead.limit = limit;
+        self.config.bulkhead.limit = limit;
         self
     }
 
     /// Requests that may wait for their turn, and for how long at most; none by default.
     pub fn queue(mut self, queue: u32, max_wait: Duration) -> Self {
-        self.bulkhead.queue = queue;
-        self.bulkhead.max_wait = max_wait;
+        self.config.bulkhead.queue = queue;
+        self.config.bulkhead.max_wait = max_wait;
+        self.written.add("max_wait");
         self
     }
 
     /// Sets the settings of the bulkhead.
     pub fn bulkhead(mut self, config: bulkhead::Config) -> Self {
-        self.bulkhead = config;
+        self.config.bulkhead = config;
+        self
+    }
+
+    /// Sets all settings at once, for instance from a file.
+    pub fn config(mut self, config: ServerConfig) -> Self {
+        (self.config, self.written) = (config, Written::default());
         self
     }
 
@@ -160,8 +168,8 @@ impl<R, F> ServerBuilder<R, F> {
             respond,
             edge: self.edge,
             believed: self.believed,
-            deadline: self.deadline,
-            bulkhead: self.bulkhead,
+            config: self.config,
+            written: self.written,
             finish,
             registry: self.registry,
             observers: self.observers,
@@ -176,50 +184,48 @@ impl<R, F> ServerBuilder<R, F> {
     /// no shorter than the deadline, so that the deadline would end it; and two headers for one
     /// deadline.
     pub fn build(self) -> Result<ServerLayer<R, F>, ConfigErrors> {
-        let problems = self.contradictions();
+        let source = Source::new("server", Arc::clone(&self.name));
+        self.make(&source).map_err(|wrong| wrong.of_policy(&source))
+    }
+
+    fn make(self, source: &Source) -> Result<ServerLayer<R, F>, ConfigErrors> {
+        let force = self.agreed()?;
         let timeout =
-            TimeoutLayer::builder(Arc::clone(&self.name)).limit(self.deadline).carry(InExtensions);
+            TimeoutLayer::builder(Arc::clone(&self.name)).limit(force.deadline).carry(InExtensions);
         let places = BulkheadLayer::builder(self.name)
-            .config(self.bulkhead)
+            .config(force.bulkhead)
             .carry(InExtensions)
             .finish(self.finish);
         let (timeout, places) = if self.observers.is_empty() {
-            (timeout.build(), places.build())
+            (timeout.build()?, places.build()?)
         } else {
             let (one, other) = (self.observers.clone(), self.observers);
             let timeout = timeout.observe(move |event: &Event| one.tell(event));
-            (timeout.build(), places.observe(move |event: &Event| other.tell(event)).build())
-        };
-        let (timeout, places) = match (timeout, places) {
-            (Ok(timeout), Ok(places)) if problems.is_empty() => (timeout, places),
-            (timeout, places) => {
-                let errors = [timeout.err(), places.err()].into_iter().flatten();
-                let all = problems.into_iter().chain(errors.flat_map(ConfigErrors::into_problems));
-                return Err(ConfigErrors::of(all.collect()));
-            }
+            (timeout.build()?, places.observe(move |event: &Event| other.tell(event)).build()?)
         };
         let edge = match self.believed {
             Some(header) => {
-                let read = ReadDeadlineLayer::new(header).bounds(Duration::ZERO, self.deadline)?;
+                // The timeout cuts it to the deadline in force, which may be turned.
+                let read = ReadDeadlineLayer::new(header).bounds(Duration::ZERO, Duration::MAX)?;
                 self.edge.deadline(read)
             }
             None => self.edge,
         };
-        Ok(ServerLayer { respond: self.respond, edge, timeout, places, registry: self.registry })
+        let written = Arc::new(Live::new(self.config));
+        let source = source.clone();
+        let (respond, registry) = (self.respond, self.registry);
+        Ok(ServerLayer { respond, edge, timeout, places, registry, written, source })
     }
 
-    fn contradictions(&self) -> Vec<ConfigError> {
-        let mut problems = Vec::new();
-        let bulkhead::Config { queue, max_wait, .. } = self.bulkhead;
-        if queue > 0 && max_wait >= self.deadline {
-            let accepted = format!("less than deadline = {:?}", self.deadline);
-            problems.push(ConfigError::new("max_wait", max_wait, accepted));
-        }
-        if let Some(header) = self.believed.as_ref().filter(|_| self.edge.believes_deadlines()) {
-            let accepted = "nothing, as the edge reads another header for the deadline";
-            problems.push(ConfigError::new("deadline_from", header, accepted));
-        }
-        problems
+    fn agreed(&self) -> Result<ServerConfig, ConfigErrors> {
+        let judged = self.config.in_force(&self.written);
+        let Some(header) = self.believed.as_ref().filter(|_| self.edge.believes_deadlines()) else {
+            return judged;
+        };
+        let accepted = "nothing, as the edge reads another header for the deadline";
+        let mut problems = vec![ConfigError::new("deadline_from", header, accepted)];
+        problems.extend(judged.err().into_iter().flat_map(ConfigErrors::into_problems));
+        Err(ConfigErrors::of(problems))
     }
 }
 
@@ -271,6 +277,8 @@ pub struct ServerLayer<R = Problem, F = AtHead> {
     timeout: TimeoutLayer<Fixed, InExtensions>,
     places: BulkheadLayer<F, InExtensions>,
     registry: Option<HealthRegistry>,
+    written: Arc<Live<ServerConfig>>,
+    source: Source,
 }
 
 /// The service that a [`ServerLayer`] makes of another.
@@ -278,6 +286,16 @@ pub type Server<S, R = Problem, F = AtHead> =
     Respond<Edge<Timeout<Bulkhead<S, F, InExtensions>, Fixed, InExtensions>>, R>;
 
 impl<R, F> ServerLayer<R, F> {
+    /// Sees and steers the whole stack: reads and reloads [all its settings](ServerConfig).
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle {
+            source: self.source.clone(),
+            written: Arc::clone(&self.written),
+            timeout: self.timeout.handle(),
+            places: self.places.handle(),
+        }
+    }
+
     /// Sees and steers the bulkhead.
     pub fn bulkhead(&self) -> BulkheadHandle {
         self.places.handle()

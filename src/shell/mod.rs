@@ -1,5 +1,6 @@
 //! Machines under traffic: the only rooms with locks in them.
 
+pub(crate) mod again;
 pub(crate) mod caller;
 pub(crate) mod common;
 pub(crate) mod flight;

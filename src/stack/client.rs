@@ -3,25 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower::Layer;
-
 use super::config::ClientConfig;
-use super::handle::ClientHandle;
-use super::tell::{AsErrors, Tell};
-use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
-use crate::circuit_breaker::{self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
+use super::layer::ClientLayer;
+use super::tell::AsErrors;
+use crate::bulkhead::{self, BulkheadLayer};
+use crate::circuit_breaker::{self, CircuitBreakerLayer};
 use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
 use crate::config::{ConfigErrors, Written};
 use crate::event::{Event, Observe, Observers};
 use crate::finish::AtHead;
 use crate::outcome::Outcome;
 use crate::request::{Cloned, NoCarry};
-use crate::retry::{
-    self, Budget, Chosen, CopyBy, CopyIsChosen, Retry, RetryHandle, RetryLayer, Unsaid,
-};
+use crate::retry::{self, Budget, Chosen, CopyBy, CopyIsChosen, RetryLayer, Unsaid};
 use crate::shell::live::Live;
 use crate::source::Source;
-use crate::timeout::{Fixed, Timeout, TimeoutLayer};
+use crate::timeout::TimeoutLayer;
 
 /// Starts to build the stack around a client. The name labels all its layers.
 pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
@@ -105,7 +101,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     }
 
     /// Draws on this budget, which others may share. It keeps its own settings, whatever those of the
-    /// stack say of a budget, until they are [reloaded](ClientHandle::reload).
+    /// stack say of a budget, until they are [reloaded](super::ClientHandle::reload).
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = Some(budget);
         self
@@ -311,104 +307,5 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A> ClientBuilder<C, R, K, F, H, 
             written: Arc::new(Live::new(written)),
             source: source.clone(),
         })
-    }
-}
-
-/// The recommended stack around a client; see [`client`].
-///
-/// All services that it and its clones make share one state.
-#[derive(Debug, Clone)]
-#[must_use = "a layer does nothing until it is applied to a service"]
-pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead, A = AsErrors> {
-    whole: TimeoutLayer<Fixed, K>,
-    retry: RetryLayer<C, Chosen<R>, K>,
-    breaker: CircuitBreakerLayer<C, F, K>,
-    bulkhead: BulkheadLayer<H, K>,
-    attempt: TimeoutLayer<Fixed, K>,
-    tell: A,
-    budget: Budget,
-    written: Arc<Live<ClientConfig>>,
-    source: Source,
-}
-
-/// The service that a [`ClientLayer`] makes of another.
-pub type Client<S, C, R, K, F = AtHead, H = AtHead> = Timeout<
-    Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, H, K>, C, F, K>, C, R, K>,
-    Fixed,
-    K,
->;
-
-impl<C: Send + Sync + 'static, R, K, F, H, A> ClientLayer<C, R, K, F, H, A> {
-    /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).
-    pub fn handle(&self) -> ClientHandle {
-        ClientHandle {
-            source: self.source.clone(),
-            written: Arc::clone(&self.written),
-            whole: self.whole.handle(),
-            retry: self.retry.handle(),
-            budget: self.budget.clone(),
-            breaker: self.breaker.handle(),
-            bulkhead: self.bulkhead.handle(),
-            attempt: self.attempt.handle(),
-        }
-    }
-
-    /// Sees and steers the retry.
-    pub fn retry(&self) -> RetryHandle {
-        self.retry.handle()
-    }
-
-    /// Sees and steers the circuit breaker.
-    pub fn breaker(&self) -> CircuitBreakerHandle {
-        self.breaker.handle()
-    }
-
-    /// Sees and steers the bulkhead.
-    pub fn bulkhead(&self) -> BulkheadHandle {
-        self.bulkhead.handle()
-    }
-
-    /// The calls that are under way.
-    pub fn in_flight(&self) -> usize {
-        self.whole.in_flight()
-    }
-
-    /// Takes no further calls, ends all waits that have no attempt under way (between two attempts,
-    /// for a place, for the client to be ready), and returns when the attempts under way are over: no
-    /// call makes another. There is no way back.
-    ///
-    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
-    /// way from when its future is first polled: one that was made before and never polled is not
-    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
-    /// this is dropped.
-    pub async fn drain(&self) {
-        self.whole.stop();
-        self.retry.stop();
-        self.breaker.stop();
-        self.bulkhead.stop();
-        self.attempt.stop();
-        self.whole.drain().await;
-    }
-
-    /// Takes no further calls, and returns when those under way are over, with all the waits and
-    /// attempts they would have made anyway. [`drain`](Self::drain) still ends these.
-    pub async fn drain_to_completion(&self) {
-        self.whole.drain_to_completion().await;
-    }
-}
-
-impl<S, C, R, K, F, H, A> Layer<S> for ClientLayer<C, R, K, F, H, A>
-where
-    R: Clone,
-    K: Clone,
-    F: Clone,
-    H: Clone,
-    A: Tell<Client<S, C, R, K, F, H>>,
-{
-    type Service = A::Service;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let attempt = self.bulkhead.layer(self.attempt.layer(inner));
-        self.tell.tell(self.whole.layer(self.retry.layer(self.breaker.layer(attempt))))
     }
 }

@@ -41,9 +41,11 @@
 mod client;
 mod config;
 mod handle;
+mod layer;
 mod tell;
 
-pub use client::{Client, ClientBuilder, ClientLayer, client};
+pub use client::{ClientBuilder, client};
 pub use config::{ATTEMPT_TIMEOUT, ATTEMPTS, ClientConfig, DEADLINE, QUEUE};
 pub use handle::ClientHandle;
+pub use layer::{Client, ClientLayer};
 pub use tell::{AsErrors, Tell};

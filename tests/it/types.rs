@@ -241,6 +241,8 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::Refusals<Inner>: Clone;
         seawall::http::RefusalsFuture<std::future::Ready<u32>, seawall::http::Problem>: ;
         seawall::http::ServerBuilder: Clone;
+        seawall::http::ServerConfig: Clone;
+        seawall::http::ServerHandle: Clone;
         seawall::http::ServerLayer: Clone;
         seawall::http::Server<Inner>: Clone;
         seawall::http::ReplayBody<Body>: ;

@@ -113,3 +113,5 @@ fn one_setting_alone_is_not_refused_for_a_default_that_nobody_wrote() {
 
 mod budget;
 mod client;
+mod run;
+mod server;
