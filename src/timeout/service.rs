@@ -162,9 +162,12 @@ impl<L, K> Hooks<L, K> {
         }
         let mut call = self.carry.read(request);
         limits.deadline = call.deadline;
-        let upload = call.upload.clone();
-        let uploading = Uploading::of(upload, call.deadline).filter(|_| own != u64::MAX);
-        if let (Some(ours), 0 | 1) = (call.own_deadline(), call.attempt) {
+        let (upload, told) = (call.upload.clone(), call.caller_deadline());
+        let uploading = Uploading::of(upload, told).filter(|_| own != u64::MAX);
+        if uploading.is_some() {
+            // Whoever set a limit of ours further out waits for the body too, and sees to it.
+            limits.deadline = told;
+        } else if let (Some(ours), 0 | 1) = (call.own_deadline(), call.attempt) {
             // The limit of a layer further out: a first attempt that hangs until then has hung.
             if !ours.is_past() {
                 limits = Limits { limit: own.min(nanos(ours.remaining())), deadline: None };
@@ -175,8 +178,7 @@ impl<L, K> Hooks<L, K> {
             LimitOn::Attempt => false,
             LimitOn::Whole => true,
         };
-        // How long a body will be on its way is not known, so neither is when our limit will end it.
-        if own != u64::MAX && of_call && uploading.is_none() {
+        if own != u64::MAX && of_call {
             let limit = Deadline::after(Duration::from_nanos(own));
             call.cut_to(limit, self.of == LimitOn::Whole);
         }
