@@ -47,21 +47,45 @@ fn failures() -> impl Strategy<Value = Failed> {
     })
 }
 
-/// What a retry should say, told from what was repeated so far (whether it was unsent) alone.
-fn model(law: &Law, repeated: &[bool], how: Failed, left: Option<u64>, backoff: u64) -> Next {
-    let alike = repeated.iter().filter(|unsent| **unsent == how.unsent).count() as u32;
-    let sent = repeated.iter().filter(|unsent| !**unsent).count() as u32;
-    let wait = how.hint.unwrap_or(0).min(law.hint_cap) + backoff;
+/// What was repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Was {
+    Sent,
+    Unsent,
+    Refused,
+}
+
+impl Was {
+    fn of(how: Failed) -> Self {
+        match how {
+            Failed { refused: true, .. } => Self::Refused,
+            Failed { unsent: true, .. } => Self::Unsent,
+            _ => Self::Sent,
+        }
+    }
+}
+
+fn count(repeated: &[Was], what: Was) -> u32 {
+    repeated.iter().filter(|was| **was == what).count() as u32
+}
+
+/// What a retry should say, told from what was repeated so far alone.
+fn model(law: &Law, repeated: &[Was], how: Failed, left: Option<u64>, backoff: u64) -> Next {
+    let (alike, sent) = (count(repeated, Was::of(how)), count(repeated, Was::Sent));
+    let mut wait = how.hint.unwrap_or(0).min(law.hint_cap) + backoff;
+    if how.refused {
+        wait = wait.max(10_000_000);
+    }
     if !how.again {
         Next::Stop(Stop::Final)
     } else if how.refused && !law.wait_for_refusals {
         Next::Stop(Stop::Refused)
     } else if how.repeated {
         Next::Stop(Stop::Repeated)
-    } else if alike + 1 >= law.attempts {
+    } else if !how.refused && alike + 1 >= law.attempts {
         Next::Stop(Stop::Exhausted)
     } else if !how.copied {
-        let last = sent + 1 >= law.attempts;
+        let last = sent + 1 >= law.attempts && !law.wait_for_refusals;
         Next::Stop(if last { Stop::Exhausted } else { Stop::NoCopy })
     } else if left.is_some_and(|left| wait + law.least_time > left) {
         Next::Stop(Stop::Deadline)
@@ -94,7 +118,11 @@ fn they_agree_for_as_long_as_a_long_story_is() {
 
 /// A failure, the time that is left, and a backoff of the user's own.
 fn step() -> impl Strategy<Value = (Failed, Option<u64>, Option<u64>)> {
-    (failures(), prop::option::of(0_u64..2_000), prop::option::of(0_u64..500))
+    (
+        failures(),
+        prop::option::of(prop_oneof![0_u64..2_000, 0_u64..20_000_000]),
+        prop::option::of(0_u64..500),
+    )
 }
 
 /// Tells both the same story, and returns how many attempts there were.
@@ -107,15 +135,19 @@ fn agree(
     let (mut state, mut repeated) = (Attempts::FIRST, Vec::new());
     for (how, left, own) in steps {
         let before = state;
-        let backoff = own.unwrap_or(law.curve.step(repeated.len() as u32 + 1));
+        let refused = count(&repeated, Was::Refused);
+        let made = repeated.len() as u32 - refused;
+        let nth = if how.refused { refused } else { made };
+        let backoff = own.unwrap_or(law.curve.step(nth + 1));
         let next = state.fail(&law, how, left, own, 0);
         prop_assert_eq!(next, model(&law, &repeated, how, left, backoff));
         match next {
-            Next::Wait(_) => repeated.push(how.unsent),
+            Next::Wait(_) => repeated.push(Was::of(how)),
             Next::Stop(_) => prop_assert_eq!(state, before, "a stop changes nothing"),
         }
-        prop_assert_eq!(state.number() as usize, repeated.len() + 1);
-        prop_assert!(repeated.len() <= 2 * (attempts as usize - 1), "it goes on for ever");
+        let made = repeated.len() as u32 - count(&repeated, Was::Refused);
+        prop_assert_eq!(state.number(), made + 1);
+        prop_assert!(made <= 2 * (attempts - 1), "it goes on for ever");
     }
     Ok(state.number())
 }
