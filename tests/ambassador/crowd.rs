@@ -67,7 +67,7 @@ async fn the_deadline_ends_a_call_and_forbids_an_attempt_that_has_no_room_in_it(
     // After so long, and however much longer on a busy machine, there is no room for a second attempt.
     let no_room = ("900ms", 1, &["the limit is 900ms"][..]);
     // Two or three fit in, and which limit is the last to be met is a matter of milliseconds.
-    let room = ("400ms", 3, &["the caller's deadline has passed", "the limit is 400ms"][..]);
+    let room = ("400ms", 3, &["the limit is 1s", "the limit is 400ms"][..]);
     for (limit, most, words) in [no_room, room] {
         let upstream = Upstream::answering(|_| std::future::pending()).await;
         let short = ["--timeout", limit, "--deadline", "1s", "--explain"];

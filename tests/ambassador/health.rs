@@ -85,7 +85,9 @@ async fn an_upstream_that_says_that_it_is_not_well_is_believed() {
 
     let refused = |answer: &Answer| answer.status == StatusCode::SERVICE_UNAVAILABLE;
     let health = format!("{}/healthz", ambassador.admin);
-    let report = read(&ask_until(&health, refused).await);
+    // Before the first check has ended nothing is known.
+    let checked = |answer: &Answer| refused(answer) && answer.text.contains("error");
+    let report = read(&ask_until(&health, checked).await);
     assert_eq!(report["checks"][0]["error"], "answered 404 Not Found");
     ask_until(&ambassador.url("/"), refused).await;
 
