@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::client_layer::ClientLayer;
 use super::config::ClientConfig;
-use super::layer::ClientLayer;
 use super::tell::AsErrors;
 use crate::bulkhead::{self, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreakerLayer};
