@@ -39,13 +39,13 @@
 //! | [`bulkhead`](ClientConfig::bulkhead) | up to [1,024](QUEUE) calls wait, else as [there](crate::bulkhead#defaults) | a burst is no reason to turn calls away |
 
 mod client;
+mod client_layer;
 mod config;
 mod handle;
-mod layer;
 mod tell;
 
 pub use client::{ClientBuilder, client};
+pub use client_layer::{Client, ClientLayer};
 pub use config::{ATTEMPT_TIMEOUT, ATTEMPTS, ClientConfig, DEADLINE, QUEUE};
 pub use handle::ClientHandle;
-pub use layer::{Client, ClientLayer};
 pub use tell::{AsErrors, Tell};
