@@ -219,6 +219,7 @@ impl<J1, J2, R, K, F, H, A> ClientBuilder<Classifier<J1, J2>, R, K, F, H, A> {
 
     /// Judges errors of the innermost service, an [`Error<E>`](crate::Error) or the `E` in it; the
     /// same for retry and breaker. Rejections by layers of this crate never get here.
+    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
     pub fn classify_error<Err, J>(
         self,
         judge: J,
