@@ -59,6 +59,8 @@ pub(crate) struct Books {
     pub(crate) calls: u64,
     pub(crate) good: u64,
     pub(crate) readiness_failed: bool,
+    /// How often readiness failed: whoever judges the dependency counts that as a call.
+    pub(crate) unready: u64,
     pub(crate) facts: Vec<Facts>,
     pub(crate) breaches: Vec<String>,
 }
@@ -77,6 +79,7 @@ impl Dependency {
             calls: 0,
             good: 0,
             readiness_failed: false,
+            unready: 0,
             facts: Vec::new(),
             breaches: Vec::new(),
         };
@@ -150,6 +153,7 @@ impl Service<Request> for Dependency {
             }
             Readiness::Fails => {
                 books.readiness_failed = true;
+                books.unready += 1;
                 Poll::Ready(Err(Error::Inner(Down::Now)))
             }
         }
