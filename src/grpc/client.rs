@@ -72,8 +72,7 @@ use crate::stack::{self, ClientBuilder, ClientHandle, Tell};
 /// let breaker = orders.handle().breaker().clone();
 /// let mut shop = Shop { orders: OrdersClient::new(orders) };
 ///
-/// let switch = breaker.switch();
-/// switch.set(seawall::circuit_breaker::Forced::Open);
+/// breaker.force_open();
 /// let refused = shop.orders.count(()).await.unwrap_err();
 /// assert_eq!((refused.code(), refused.message()), (Code::Unavailable, "circuit_open"));
 /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();

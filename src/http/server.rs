@@ -242,9 +242,9 @@ impl<R: Mannered, F> ServerBuilder<R, F> {
     ///
     /// ```
     /// use http::StatusCode;
-    /// use seawall::{Reason, http};
+    /// use seawall::Reason;
     ///
-    /// let server = http::server("orders").status(Reason::Full, StatusCode::TOO_MANY_REQUESTS)?.build()?;
+    /// let server = seawall::http::server("orders").status(Reason::Full, StatusCode::TOO_MANY_REQUESTS)?.build()?;
     /// # drop(server);
     /// # Ok::<(), seawall::ConfigErrors>(())
     /// ```

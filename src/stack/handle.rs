@@ -33,7 +33,7 @@ use crate::timeout::{self, TimeoutHandle};
 /// let wrong = reload(&payments, r#"{ "deadline": "9s", "retry": { "attempts": 0 } }"#);
 /// assert_eq!(
 ///     wrong.unwrap_err().to_string(),
-///     "invalid configuration of client `payments`: retry.attempts = 0: 1 to 1000",
+///     "invalid configuration of client `payments`: retry.attempts = 0: 1 to 1000, or unlimited",
 /// );
 /// assert_eq!(payments.config().deadline, Duration::from_secs(2)); // still
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
