@@ -64,7 +64,10 @@ fn all(cases: &mut Cases) {
     cases.answers("client stack", || client().layer(service_fn(echo)));
     cases.answers("client stack, pending once", || client().layer(service_fn(echo_later)));
     cases.refuses("client stack, full", || {
-        let mut service = client().layer(service_fn(hung));
+        // Without the queue that a stack has by default: whoever waits is not refused yet.
+        let config = bulkhead::Config { queue: 0, ..bulkhead::Config::default() };
+        let layer = stack::client("gate").bulkhead(config).cloned().build().expect("it is valid");
+        let mut service = layer.layer(service_fn(hung));
         fill(&mut service);
         service
     });
