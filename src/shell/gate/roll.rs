@@ -57,20 +57,12 @@ impl Count {
         &self.roll
     }
 
-    /// A call gets under way, unless it was closed before.
+    /// A call gets under way, unless it was closed before. One that comes too late is not counted for
+    /// a moment either: whoever waited until nobody was left must not see it.
     #[inline]
     pub(super) fn begin(&self) -> bool {
-        if self.word.fetch_add(1, Ordering::Relaxed) & CLOSED == 0 {
-            return true;
-        }
-        self.take_back();
-        false
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_back(&self) {
-        self.leave();
+        let one_more = |word: usize| (word & CLOSED == 0).then(|| word + 1);
+        self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
     /// A call is over.
