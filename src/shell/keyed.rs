@@ -6,11 +6,10 @@ use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::{Arc, Weak};
 
 use crate::event::EventKind;
-use crate::machine::Forgettable;
-use crate::shell::common::Common;
-use crate::shell::flight::{Cell, Site};
+use crate::shell::flight::Cell;
 use crate::shell::gate::{Count, Roll, Stage};
 use crate::shell::lock;
+use crate::shell::member::Member;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels, Meter};
 use crate::shell::reporter::Speaker;
 use crate::sync::Mutex;
@@ -31,8 +30,8 @@ const LOOKS: usize = 8;
 const OVERFLOW: &str = "(overflow)";
 
 /// The cells of a keyed policy.
-pub(crate) struct Keyed<P: Site> {
-    pub(crate) common: Arc<Common<P::Machine>>,
+pub(crate) struct Keyed<P: Member> {
+    pub(crate) common: Arc<P::Common>,
     meter: Meter<KeyMeter>,
     shards: [Mutex<Shard<P>>; SHARDS],
     hasher: Hasher,
@@ -116,9 +115,9 @@ impl Instruments for KeyMeter {
     }
 }
 
-impl<P: Site<Machine: Forgettable>> Keyed<P> {
+impl<P: Member> Keyed<P> {
     pub(crate) fn new(
-        common: Arc<Common<P::Machine>>,
+        common: Arc<P::Common>,
         most: usize,
         make: impl Fn(Arc<str>) -> P + Send + Sync + 'static,
     ) -> Self {
@@ -126,7 +125,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
         let overflow = Cell { policy: make(OVERFLOW.into()), count: Count::new(&roll) };
         let shard = |_| Mutex::new(Shard { cells: HashMap::default(), queue: VecDeque::new() });
         Self {
-            meter: Meter::new(common.reporter.source.clone()),
+            meter: Meter::new(P::reporter(&common).source.clone()),
             common,
             shards: std::array::from_fn(shard),
             hasher: Hasher::default(),
@@ -175,6 +174,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
         guard.queue.push_back(hash);
         guard.cells.insert(hash, Arc::clone(&fresh));
         drop(guard);
+        fresh.policy.settle_in();
         self.note_count();
         Some(fresh)
     }
@@ -188,7 +188,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
 
     /// The keys that have a cell of their own.
     pub(crate) fn keys(&self) -> Vec<Arc<str>> {
-        let key = |cell: &Arc<Cell<P>>| cell.policy.shared().key().cloned();
+        let key = |cell: &Arc<Cell<P>>| cell.policy.key().cloned();
         let keys = |shard: &Mutex<Shard<P>>| {
             lock(shard).cells.values().filter_map(key).collect::<Vec<_>>()
         };
@@ -261,7 +261,7 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
     fn overflow(&self, key: &str) -> Option<Arc<Cell<P>>> {
         let cell = lock(&self.overflow).clone()?;
         self.meter.with(|_| (), |handles| handles.own.overflowed.increment(1));
-        let reporter = &self.common.reporter;
+        let reporter = P::reporter(&self.common);
         if reporter.has_observers() {
             let longest = key.char_indices().map(|(at, _)| at).find(|at| *at >= LONGEST_KEY);
             let key: Arc<str> = key[..longest.unwrap_or(key.len())].into();
@@ -302,15 +302,13 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
             let cell = guard.cells.get(&hash).cloned();
             drop(guard); // never two locks at once
             let Some(cell) = cell else { continue };
-            let traffic = cell.policy.shared();
-            let (at_rest, stamp) = traffic
-                .inspect(|machine, config, now| (machine.is_at_rest(config, now), traffic.stamp()));
+            let rest = cell.policy.at_rest();
             let mut guard = lock(shard);
             // Ours and the table's: nobody else holds it, and nobody can get it without this lock.
             let is_free = Arc::strong_count(&cell) == 2 && !cell.policy.is_watched();
             // Whoever held it until now has let go of it, and what it did before is seen here.
             fence(Ordering::Acquire);
-            if at_rest && is_free && traffic.stamp() == stamp {
+            if is_free && rest.is_some_and(|stamp| cell.policy.stamp() == stamp) {
                 let evicted = guard.cells.remove(&hash);
                 drop(guard);
                 drop(evicted);
@@ -332,11 +330,11 @@ impl<P: Site<Machine: Forgettable>> Keyed<P> {
     }
 }
 
-fn is_of<P: Site>(cell: &Cell<P>, key: &str) -> bool {
-    cell.policy.shared().key().is_some_and(|own| **own == *key)
+fn is_of<P: Member>(cell: &Cell<P>, key: &str) -> bool {
+    cell.policy.key().is_some_and(|own| **own == *key)
 }
 
-impl<P: Site> fmt::Debug for Keyed<P> {
+impl<P: Member> fmt::Debug for Keyed<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyed").finish_non_exhaustive()
     }

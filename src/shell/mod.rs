@@ -7,6 +7,7 @@ pub(crate) mod flight;
 pub(crate) mod gate;
 pub(crate) mod keyed;
 pub(crate) mod live;
+pub(crate) mod member;
 pub(crate) mod meter;
 pub(crate) mod oneshot;
 pub(crate) mod queue;
