@@ -84,7 +84,7 @@ pub use event::{Cause, Change, Event, EventKind, Observe, RetryReason, State, St
 pub use finish::{AtHead, Finish, Settle};
 pub use outcome::{Again, Health, Outcome, Sent};
 pub use request::{
-    Call, Carried, Carry, CloneRequest, Cloned, Deadline, InCarried, Never, NoCarry,
+    Call, Carried, Carry, CloneRequest, Cloned, Deadline, ExtractKey, InCarried, Never, NoCarry,
 };
 pub use source::Source;
 

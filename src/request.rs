@@ -3,11 +3,14 @@
 //! These are traits on *strategies*, never blanket traits on requests: a blanket impl for every
 //! `Clone` request would collide with the request types of `http` and `reqwest`.
 
+mod key;
+
 use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use self::key::ExtractKey;
 use crate::context::Measure;
 use crate::time;
 use crate::upload::Upload;

@@ -7,13 +7,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::config::Config;
-use super::law::Law;
 use super::machine::{Breaker, Trip};
-use crate::config::ConfigErrors;
+use super::overrides::KeyedConfig;
+use crate::config::{ConfigErrors, Written};
 use crate::error::Measured;
 use crate::event::{Cause, State};
 use crate::machine::{Command, Input};
-use crate::shell::common::Common;
+use crate::shell::common::{Common, Settings};
 use crate::shell::shared::Shared;
 use crate::shell::waiters::Seat;
 use crate::source::Source;
@@ -168,13 +168,18 @@ impl CircuitBreakerHandle {
         Switch { shared: Arc::clone(&self.shared), position: Position::Auto }
     }
 
-    /// The settings in force.
+    /// The settings in force; of a key, with what it has [of its own](super::Overrides).
     pub fn config(&self) -> Config {
-        Config::clone(&self.shared.common.written())
+        let written = self.shared.common.written();
+        match self.shared.key() {
+            Some(key) => written.of(key),
+            None => written.default.clone(),
+        }
     }
 
-    /// Reloads the settings, of all keys at once where there are keys. The state stays, and so does the
-    /// evidence of every rule that is there before and after. Calls in flight are not disturbed.
+    /// Reloads the settings, where there are keys those of all at once: what single keys have [of their
+    /// own](super::Overrides) they keep. The state stays, and so does the evidence of every rule that is
+    /// there before and after. Calls in flight are not disturbed.
     ///
     /// # Errors
     ///
@@ -194,10 +199,25 @@ impl CircuitBreakerHandle {
 }
 
 pub(super) fn reload(common: &Common<Breaker>, config: Config) -> Result<(), ConfigErrors> {
-    let source = &common.reporter.source;
-    let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(source))?;
-    common.reload(law, config);
-    Ok(())
+    loop {
+        let old = common.written();
+        let new = KeyedConfig { default: config.clone(), ..KeyedConfig::clone(&old) };
+        let settings =
+            judged(new, None).map_err(|wrong| wrong.of_policy(&common.reporter.source))?;
+        // Of two who turn at once neither loses what the other wrote.
+        if common.reload_over(&old, settings) {
+            return Ok(());
+        }
+    }
+}
+
+/// The settings made ready, with what is wrong with those of all keys told as `within`.
+pub(super) fn judged(
+    config: KeyedConfig,
+    within: Option<&'static str>,
+) -> Result<Settings<Breaker>, ConfigErrors> {
+    let (law, own) = config.laws(&Written::default(), within)?;
+    Ok(Settings::new(law, config).with_own(own))
 }
 
 impl fmt::Debug for CircuitBreakerHandle {

@@ -23,7 +23,7 @@ use crate::outcome::Outcome;
 use crate::request::NoCarry;
 use crate::rng;
 use crate::shell::caller::Caller;
-use crate::shell::common::Common;
+use crate::shell::common::{Common, Settings};
 use crate::shell::gate::Gate;
 use crate::source::Source;
 
@@ -83,7 +83,8 @@ impl<C, F, K> CircuitBreakerLayer<C, F, K> {
         observers: Observers,
         seed: u64,
     ) -> Self {
-        let common = Common::new(source, observers, law, config, seed);
+        let settings = Settings::new(law, config.into());
+        let common = Common::new(source, observers, settings, seed);
         Self { gate: Arc::new(Gate::new(Policy::new(common, Arc::new(hooks), None))), carry }
     }
 
@@ -345,6 +346,11 @@ impl<C, F, K> Builder<C, F, K> {
     where
         Key: Fn(&Req) -> Cow<'_, str>,
     {
+        KeyedBuilder::new(self, key)
+    }
+
+    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    pub fn keyed_by<Key>(self, key: Key) -> KeyedBuilder<C, F, Key, K> {
         KeyedBuilder::new(self, key)
     }
 

@@ -10,8 +10,9 @@ use self::phase::Phase;
 pub(crate) use self::phase::Trip;
 use self::silence::{GivenUp, Silence};
 use self::steering::Holds;
-use super::config::{Abandonment, Config};
+use super::config::Abandonment;
 use super::law::Law;
+use super::overrides::KeyedConfig;
 use super::rules::{Marks, RuleState, Tripped};
 use crate::error::{Measured, Reason};
 use crate::event::State;
@@ -303,7 +304,7 @@ impl Forgettable for Breaker {
 
 impl Machine for Breaker {
     type Config = Law;
-    type Written = Config;
+    type Written = KeyedConfig;
 
     fn new(law: &Law) -> Self {
         Self {

@@ -134,6 +134,10 @@
 //! | [`ramp`](Config::ramp) | [1 s](RAMP) | how long concurrency is limited after closing |
 //! | [`slow_start`](Config::slow_start) | off | how long the admitted share grows after closing |
 //! | [`shadow`](Config::shadow) | off | report what would be refused, and refuse nothing |
+//! | [`max_keys`](KeyedConfig::max_keys) | [10,000](MAX_KEYS) | keys that have a breaker of their own |
+//!
+//! A [keyed](Builder::keyed) breaker has these settings for all of its keys, and single keys may have
+//! [some of their own](Overrides); all of it is one [`KeyedConfig`].
 //!
 //! # Rejections
 //!
@@ -174,6 +178,7 @@ mod keyed;
 mod law;
 mod layer;
 mod machine;
+mod overrides;
 mod policy;
 mod rules;
 mod service;
@@ -190,7 +195,7 @@ pub use future::ResponseFuture;
 pub use handle::{CircuitBreakerHandle, LastTrip, Position, Snapshot, Switch, Watch};
 pub use keyed::{
     KeyedBuilder, KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer,
-    MAX_KEYS,
 };
 pub use layer::{Builder, CircuitBreakerLayer};
+pub use overrides::{KeyedConfig, MAX_KEYS, Overrides};
 pub use service::CircuitBreaker;

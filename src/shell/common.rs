@@ -1,5 +1,6 @@
 //! What all cells of a layer share: its name, its settings, and the count of their states.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metrics::Unit;
@@ -13,7 +14,6 @@ use crate::shell::reporter::Reporter;
 use crate::source::Source;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use crate::time::Tick;
 
 /// One series per state: 1 or 0, or the number of keys in it.
 const STATE: &str = "seawall_circuit_breaker_state";
@@ -27,10 +27,9 @@ const LATE: &str = "seawall_late_answers_total";
 /// What the cells of a policy have in common.
 pub(crate) struct Common<M: Machine> {
     pub(crate) reporter: Reporter<StateMeter>,
-    config: Mutex<Config<M>>,
+    settings: Mutex<Settings<M>>,
     /// Counts the reloads; a cell that knows an older version takes the newer one at its next step.
     version: AtomicU64,
-    overdue_after: AtomicU64,
     durations: AtomicU64,
     waits: AtomicU64,
     /// Nanoseconds that an answer usually takes; 0 as long as none was measured. One number for all
@@ -43,9 +42,11 @@ pub(crate) struct Common<M: Machine> {
 }
 
 /// The settings in force, made ready for the machine and as their user wrote them.
-struct Config<M: Machine> {
+pub(crate) struct Settings<M: Machine> {
     law: Arc<M::Config>,
     written: Arc<M::Written>,
+    /// Of keys that have their own.
+    own: BTreeMap<Arc<str>, Arc<M::Config>>,
 }
 
 /// What a policy with states measures.
@@ -84,36 +85,61 @@ impl Instruments for StateMeter {
 
 // ===== impl Common =====
 
+impl<M: Machine> Settings<M> {
+    pub(crate) fn new(law: M::Config, written: M::Written) -> Self {
+        Self { law: Arc::new(law), written: Arc::new(written), own: BTreeMap::new() }
+    }
+
+    /// The same, with laws of single keys.
+    pub(crate) fn with_own(mut self, own: BTreeMap<Arc<str>, M::Config>) -> Self {
+        self.own = own.into_iter().map(|(key, law)| (key, Arc::new(law))).collect();
+        self
+    }
+
+    fn of(&self, key: Option<&str>) -> &Arc<M::Config> {
+        key.and_then(|key| self.own.get(key)).unwrap_or(&self.law)
+    }
+
+    /// What has to be measured for any of them.
+    fn vigil(&self) -> Vigil {
+        let vigils = self.own.values().map(|law| M::vigil(law));
+        vigils.fold(M::vigil(&self.law), |all, one| Vigil {
+            durations: all.durations || one.durations,
+            waits: all.waits || one.waits,
+            ..all
+        })
+    }
+}
+
 impl<M: Machine> Common<M> {
     pub(crate) fn new(
         source: Source,
         observers: Observers,
-        law: M::Config,
-        written: M::Written,
+        settings: Settings<M>,
         seed: u64,
     ) -> Arc<Self> {
-        let config = Config { law: Arc::new(law), written: Arc::new(written) };
+        let vigil = settings.vigil();
         let common = Self {
             reporter: Reporter::new(source, observers),
-            config: Mutex::new(config),
+            settings: Mutex::new(settings),
             version: AtomicU64::new(0),
-            overdue_after: AtomicU64::new(u64::MAX),
             durations: AtomicU64::new(0),
             waits: AtomicU64::new(0),
             usual: AtomicU64::new(0),
             census: Default::default(),
             seed,
         };
-        common.watch(&common.config());
+        common.watch(vigil);
         Arc::new(common)
     }
 
-    pub(crate) fn config(&self) -> Arc<M::Config> {
-        Arc::clone(&lock(&self.config).law)
+    /// What governs the cell of this key.
+    pub(crate) fn config(&self, key: Option<&str>) -> Arc<M::Config> {
+        Arc::clone(lock(&self.settings).of(key))
     }
 
     pub(crate) fn written(&self) -> Arc<M::Written> {
-        Arc::clone(&lock(&self.config).written)
+        Arc::clone(&lock(&self.settings).written)
     }
 
     #[inline]
@@ -122,33 +148,33 @@ impl<M: Machine> Common<M> {
     }
 
     /// Reloads the settings for all cells. Each takes notice at its next step.
-    pub(crate) fn reload(&self, law: M::Config, written: M::Written) {
-        let config = Config { law: Arc::new(law), written: Arc::new(written) };
-        let mut held = lock(&self.config);
-        self.watch(&config.law);
-        let old = std::mem::replace(&mut *held, config);
+    pub(crate) fn reload(&self, settings: Settings<M>) {
+        self.reload_if(settings, |_| true);
+    }
+
+    /// The same, if those in force are still what somebody made the new ones from. `false` if not.
+    pub(crate) fn reload_over(&self, old: &Arc<M::Written>, settings: Settings<M>) -> bool {
+        self.reload_if(settings, |held| Arc::ptr_eq(held, old))
+    }
+
+    fn reload_if(&self, settings: Settings<M>, is: impl FnOnce(&Arc<M::Written>) -> bool) -> bool {
+        let vigil = settings.vigil();
+        let mut held = lock(&self.settings);
+        if !is(&held.written) {
+            return false;
+        }
+        self.watch(vigil);
+        let old = std::mem::replace(&mut *held, settings);
         // Under the lock, so that two reloads cannot publish the older settings under the newer number.
         self.version.fetch_add(1, Ordering::Release);
         drop(held);
         drop(old);
+        true
     }
 
-    fn watch(&self, config: &M::Config) {
-        let Vigil { overdue_after, durations, waits } = M::vigil(config);
-        self.overdue_after.store(overdue_after.unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.durations.store(u64::from(durations), Ordering::Relaxed);
-        self.waits.store(u64::from(waits), Ordering::Relaxed);
-    }
-
-    /// Whether a call that took so long was slow, if anyone cares.
-    pub(crate) fn is_overdue(&self, took: u64) -> bool {
-        took >= self.overdue_after.load(Ordering::Relaxed)
-    }
-
-    /// When a call that has been in flight since `started` is overdue, if anyone cares.
-    pub(crate) fn overdue_at(&self, started: Tick) -> Option<Tick> {
-        let after = self.overdue_after.load(Ordering::Relaxed);
-        (after != u64::MAX).then(|| started.plus(after))
+    fn watch(&self, vigil: Vigil) {
+        self.durations.store(u64::from(vigil.durations), Ordering::Relaxed);
+        self.waits.store(u64::from(vigil.waits), Ordering::Relaxed);
     }
 
     /// Whether anyone needs to know how long calls take.

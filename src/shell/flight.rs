@@ -72,7 +72,7 @@ impl<B: Berth> Ending for B {
         let shared = self.policy().shared();
         let Some(started) = pass.started.filter(|_| !pass.overdue) else { return };
         let waited = shared.common.reporter.clock.now().since(started);
-        if shared.common.is_overdue(waited) {
+        if shared.is_overdue(waited) {
             pass.overdue = true;
             shared.overdue(*pass);
         }
@@ -162,7 +162,7 @@ impl<B: Berth> Flight<B> {
             let common = &shared.common;
             let now = common.reporter.clock.now();
             self.pass.started = Some(now);
-            return common.overdue_at(now);
+            return shared.overdue_at(now);
         }
         None
     }

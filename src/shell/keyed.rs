@@ -36,7 +36,7 @@ pub(crate) struct Keyed<P: Member> {
     shards: [Mutex<Shard<P>>; SHARDS],
     hasher: Hasher,
     count: AtomicUsize,
-    most: usize,
+    most: AtomicUsize,
     overflow: Mutex<Option<Arc<Cell<P>>>>,
     make: Make<P>,
     closed: AtomicBool,
@@ -130,7 +130,7 @@ impl<P: Member> Keyed<P> {
             shards: std::array::from_fn(shard),
             hasher: Hasher::default(),
             count: AtomicUsize::new(0),
-            most,
+            most: AtomicUsize::new(most),
             overflow: Mutex::new(Some(Arc::new(overflow))),
             make: Box::new(make),
             closed: AtomicBool::new(false),
@@ -271,23 +271,36 @@ impl<P: Member> Keyed<P> {
         Some(cell)
     }
 
-    /// Takes a place in the table, making room if need be: in the shard of this hash or, for a small
-    /// table may have nothing there, in any other.
+    /// From now on there may be so many. If there are more, they go as new ones come.
+    pub(crate) fn set_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
+    }
+
+    /// Takes a place in the table, making room if need be.
     fn reserve(&self, hash: u64) -> bool {
+        let most = self.most.load(Ordering::Relaxed);
         let taken = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-            (count < self.most).then_some(count + 1)
+            (count < most).then_some(count + 1)
         });
-        // The place of the evicted passes to the newcomer, so the count stays.
-        taken.is_ok()
-            || match Self::evict_one(self.shard(hash), LOOKS) {
-                Search::Evicted => true,
-                // One shard is like another: where so many are in use or in trouble, most are.
-                Search::InVain => false,
-                Search::TooFew => (1..SHARDS as u64).any(|on| {
-                    let other = self.shard(hash.wrapping_add(on << 32));
-                    matches!(Self::evict_one(other, 1), Search::Evicted)
-                }),
-            }
+        let Err(count) = taken else { return true };
+        if count > most && self.make_room(hash) {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.make_room(hash) // the place of the evicted passes to the newcomer, so the count stays
+    }
+
+    /// Forgets one cell: of the shard of this hash or, for a small table may have nothing there, of any
+    /// other.
+    fn make_room(&self, hash: u64) -> bool {
+        match Self::evict_one(self.shard(hash), LOOKS) {
+            Search::Evicted => true,
+            // One shard is like another: where so many are in use or in trouble, most are.
+            Search::InVain => false,
+            Search::TooFew => (1..SHARDS as u64).any(|on| {
+                let other = self.shard(hash.wrapping_add(on << 32));
+                matches!(Self::evict_one(other, 1), Search::Evicted)
+            }),
+        }
     }
 
     /// Forgets one cell of the shard that is at rest and in nobody's hands, if one look in so many

@@ -29,6 +29,8 @@ pub(crate) struct Shared<M: Machine> {
     digest: AtomicU64,
     refuse_until: AtomicU64,
     measured: AtomicU64,
+    /// A call in flight for so long is reported once as overdue; by the settings of this cell.
+    overdue_after: AtomicU64,
     /// Made at the first step: one of many keys that only ever succeeds needs none.
     core: OnceLock<Box<Mutex<Core<M>>>>,
 }
@@ -65,7 +67,7 @@ pub(crate) struct Refusal {
 impl<M: Machine> Shared<M> {
     pub(crate) fn new(common: Arc<Common<M>>, key: Option<Arc<str>>) -> Self {
         let version = common.version();
-        let config = common.config();
+        let config = common.config(key.as_deref());
         let digest = M::new(&config).digest(&config);
         common.count_cell(digest.state, 1);
         let shared = Self {
@@ -74,8 +76,10 @@ impl<M: Machine> Shared<M> {
             digest: AtomicU64::new(0),
             refuse_until: AtomicU64::new(0),
             measured: AtomicU64::new(0),
+            overdue_after: AtomicU64::new(0),
             core: OnceLock::new(),
         };
+        shared.heed(&config);
         shared.publish(digest, version);
         shared
     }
@@ -173,7 +177,7 @@ impl<M: Machine> Shared<M> {
         let word = self.word();
         let now = pass.started.map(|_| self.common.reporter.clock.now());
         let sample = pass.sample(outcome, now);
-        let slow = sample.took.is_some_and(|took| self.common.is_overdue(took));
+        let slow = sample.took.is_some_and(|took| self.is_overdue(took));
         let quiet = word.is_quiet() && word.era() == pass.era && !slow && !pass.overdue;
         let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
         if !(quiet && harmless) {
@@ -239,7 +243,8 @@ impl<M: Machine> Shared<M> {
     #[cold]
     fn make_core(&self) -> &Mutex<Core<M>> {
         let version = self.common.version();
-        let config = self.common.config();
+        let config = self.common.config(self.key.as_deref());
+        self.heed(&config);
         let seed = self.common.seed ^ self.key.as_deref().map_or(0, hash);
         let core = Core {
             machine: M::new(&config),
@@ -282,11 +287,12 @@ impl<M: Machine> Shared<M> {
                 return core;
             }
             drop(core);
-            let config = self.common.config();
+            let config = self.common.config(self.key.as_deref());
             let mut core = lock(self.core());
             if core.version >= version {
                 continue; // another thread was faster, and what it fetched may be newer
             }
+            self.heed(&config);
             let old = std::mem::replace(&mut core.config, config);
             core.version = version;
             self.step_locked(core, Input::Configure);

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::circuit_breaker::Config;
+use crate::circuit_breaker::KeyedConfig;
 use crate::circuit_breaker::law::Law;
 use crate::circuit_breaker::layer::LAYER;
 use crate::circuit_breaker::policy::{Hooks, Policy};
 use crate::event::Observers;
-use crate::shell::common::Common;
+use crate::shell::common::{Common, Settings};
 use crate::shell::keyed::Keyed;
 use crate::source::Source;
 
 fn table() -> Keyed<Policy<(), ()>> {
     let observers = Observers::default();
-    let (law, config) = (Law::of_defaults(), Config::default());
-    let common = Common::new(Source::new(LAYER, "test"), observers, law, config, 1);
+    let settings = Settings::new(Law::of_defaults(), KeyedConfig::default());
+    let common = Common::new(Source::new(LAYER, "test"), observers, settings, 1);
     let (shared, hooks) = (Arc::clone(&common), Arc::new(Hooks::default()));
     let make = move |key| Policy::new(Arc::clone(&shared), Arc::clone(&hooks), Some(key));
     Keyed::new(common, 10, make)

@@ -22,14 +22,14 @@ use crate::shell::waiters::Seat;
 use crate::source::Source;
 use crate::time::still;
 
-fn config(trip: Trip) -> (Law, Config) {
+fn settings(trip: Trip) -> Settings<Breaker> {
     let config = Config { trip, ..Config::default() };
-    (Law::from_config(&config).unwrap(), config)
+    Settings::new(Law::from_config(&config).unwrap(), config.into())
 }
 
 fn common(trip: Trip) -> Arc<Common<Breaker>> {
-    let (law, config) = config(trip);
-    Common::new(Source::new("circuit_breaker", "test"), Observers::default(), law, config, 1)
+    let source = Source::new("circuit_breaker", "test");
+    Common::new(source, Observers::default(), settings(trip), 1)
 }
 
 fn breaker(trip: Trip) -> Arc<Shared<Breaker>> {
@@ -157,12 +157,10 @@ fn no_trip_is_slept_through() {
 fn an_older_reload_does_not_come_after_a_newer_one() {
     check(|| {
         let shared = breaker(Trip::consecutive(9));
-        let (law, written) = config(Trip::evidence(0.3, 0.7, 1_000));
-        shared.common.reload(law, written);
+        shared.common.reload(settings(Trip::evidence(0.3, 0.7, 1_000)));
         let other = Arc::clone(&shared);
         let slow = thread::spawn(move || other.inspect(|_, _, _| ()));
-        let (law, written) = config(Trip::consecutive(5));
-        shared.common.reload(law, written);
+        shared.common.reload(settings(Trip::consecutive(5)));
         fail(&shared);
         slow.join().unwrap();
         let gathered = shared.inspect(|breaker, law, now| breaker.gathered(law, now));

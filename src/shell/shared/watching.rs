@@ -8,6 +8,7 @@ use crate::event::State;
 use crate::machine::{Machine, Wake};
 use crate::shell::lock;
 use crate::shell::waiters::Seat;
+use crate::sync::atomic::Ordering;
 use crate::time::Tick;
 
 impl<M: Machine> Shared<M> {
@@ -88,10 +89,36 @@ impl<M: Machine> Shared<M> {
         drop(waker);
     }
 
+    // ----- how long a call may take before that counts -----
+
+    /// These settings govern the cell from now on.
+    pub(super) fn heed(&self, config: &M::Config) {
+        let overdue_after = M::vigil(config).overdue_after.unwrap_or(u64::MAX);
+        self.overdue_after.store(overdue_after, Ordering::Relaxed);
+    }
+
+    /// Whether a call that took so long was slow, if anyone cares.
+    pub(crate) fn is_overdue(&self, took: u64) -> bool {
+        took >= self.overdue_after()
+    }
+
+    /// When a call that has been in flight since `started` is overdue, if anyone cares.
+    pub(crate) fn overdue_at(&self, started: Tick) -> Option<Tick> {
+        let after = self.overdue_after();
+        (after != u64::MAX).then(|| started.plus(after))
+    }
+
+    fn overdue_after(&self) -> u64 {
+        if !self.is_current(self.word()) {
+            drop(self.catch_up());
+        }
+        self.overdue_after.load(Ordering::Relaxed)
+    }
+
     /// Looks at the machine; twice, if it takes its first step meanwhile.
     pub(crate) fn inspect<T>(&self, look: impl Fn(&mut M, &M::Config, Tick) -> T) -> T {
         if self.core.get().is_none() {
-            let config = self.common.config();
+            let config = self.common.config(self.key.as_deref());
             let seen = look(&mut M::new(&config), &config, self.common.reporter.clock.now());
             // Whoever publishes a step has made the core before: what was seen is not half of each.
             if self.core.get().is_none() {

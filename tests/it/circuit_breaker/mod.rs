@@ -22,6 +22,7 @@ mod impatient;
 mod keyed;
 mod kit;
 mod outages;
+mod overrides;
 mod quiet;
 mod readiness;
 mod recovery;

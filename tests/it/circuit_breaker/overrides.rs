@@ -1,0 +1,289 @@
+//! What single keys have instead of the settings of all.
+
+use super::kit::*;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use seawall::circuit_breaker::{
+    Config, KeyedBuilder, KeyedCircuitBreakerLayer, KeyedConfig, MAX_KEYS, Overrides, Trip,
+};
+use seawall::{AtHead, Classifier, Error, State};
+use tokio::time::advance;
+
+type Key = fn(&String) -> Cow<'_, str>;
+type Hosts = KeyedCircuitBreakerLayer<Classifier, AtHead, Key>;
+type Down = std::result::Result<(), Error<io::Error>>;
+
+fn hosts() -> KeyedBuilder<Classifier, AtHead, Key> {
+    let key: Key = |host| Cow::from(host);
+    seawall::circuit_breaker::CircuitBreakerLayer::builder("hosts")
+        .trip(Trip::consecutive(3))
+        .rest(Duration::from_secs(1))
+        .rest_cap(Duration::from_secs(8))
+        .seed(7)
+        .keyed(key)
+}
+
+fn trips_at(failures: u32) -> Overrides {
+    Overrides { trip: Some(Trip::consecutive(failures)), ..Overrides::default() }
+}
+
+fn rests(rest: u64) -> Overrides {
+    Overrides { rest: Some(Duration::from_secs(rest)), ..Overrides::default() }
+}
+
+async fn fail(hosts: &Hosts, host: &str, times: u32) {
+    for _ in 0..times {
+        let down = || async { Err(Error::Inner(io::Error::other("no route"))) };
+        let _: Down = hosts.run(host, down).await;
+    }
+}
+
+fn state(hosts: &Hosts, host: &str) -> State {
+    hosts.handle().key(host).unwrap().state()
+}
+
+// settings: per-key overrides
+#[tokio::test(start_paused = true)]
+async fn a_key_has_what_it_has_of_its_own_and_all_else_from_the_others() {
+    let hosts = hosts().overrides([("a", trips_at(1)), ("b", rests(5))]).build().unwrap();
+    for host in ["a", "b", "c"] {
+        fail(&hosts, host, 1).await;
+    }
+    assert_eq!(
+        ["a", "b", "c"].map(|host| state(&hosts, host)),
+        [State::Open, State::Closed, State::Closed]
+    );
+    fail(&hosts, "b", 2).await;
+    fail(&hosts, "c", 2).await;
+    let next = |host| hosts.handle().key(host).unwrap().snapshot().next_probe_in.unwrap();
+    assert!(next("a") <= Duration::from_secs(1), "its rest is that of all");
+    assert!(next("c") <= Duration::from_secs(1));
+    assert!(next("b") > Duration::from_secs(2), "half of its own at least");
+
+    let of = |host: &str| hosts.handle().key(host).unwrap().config();
+    assert_eq!((of("a").trip, of("a").rest), (Trip::consecutive(1), Duration::from_secs(1)));
+    assert_eq!((of("b").trip, of("b").rest), (Trip::consecutive(3), Duration::from_secs(5)));
+    assert_eq!(of("c"), hosts.handle().config());
+    assert_eq!(hosts.handle().keyed_config().of("not yet seen"), hosts.handle().config());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_of_all_leaves_a_key_its_own_and_gives_it_the_rest() {
+    let hosts = hosts().overrides([("a", trips_at(1)), ("b", rests(5))]).build().unwrap();
+    for host in ["a", "b", "c"] {
+        fail(&hosts, host, 2).await;
+    }
+    let new = Config { trip: Trip::consecutive(4), probes: 9, ..hosts.handle().config() };
+    hosts.handle().reload(new.clone()).unwrap();
+    let of = |host: &str| hosts.handle().key(host).unwrap().config();
+    assert_eq!((of("a").trip, of("a").probes), (Trip::consecutive(1), 9));
+    assert_eq!((of("b").trip, of("b").rest), (Trip::consecutive(4), Duration::from_secs(5)));
+    assert_eq!((of("c"), hosts.handle().config()), (new.clone(), new.clone()));
+    assert_eq!(state(&hosts, "a"), State::Open, "as it was");
+
+    // It is in force, with the evidence from before: two of four.
+    for host in ["b", "c"] {
+        fail(&hosts, host, 1).await;
+        assert_eq!(state(&hosts, host), State::Closed, "{host}");
+        fail(&hosts, host, 1).await;
+        assert_eq!(state(&hosts, host), State::Open, "{host}");
+    }
+
+    // By the handle of one key it is the same: that of all.
+    let shadowed = Config { shadow: true, ..new };
+    hosts.handle().key("c").unwrap().reload(shadowed.clone()).unwrap();
+    assert_eq!(hosts.handle().config(), shadowed);
+    assert_eq!((of("a").trip, of("a").shadow), (Trip::consecutive(1), true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_does_not_agree_with_a_key_changes_nothing_and_names_it() {
+    let hosts = hosts().overrides([("a", rests(5))]).build().unwrap();
+    fail(&hosts, "a", 1).await;
+    let before = hosts.handle().keyed_config();
+    let new = Config { rest_cap: Duration::from_secs(4), probes: 9, ..hosts.handle().config() };
+    let wrong = hosts.handle().reload(new.clone()).unwrap_err();
+    assert_eq!(
+        wrong.to_string(),
+        "invalid configuration of circuit_breaker `hosts`: \
+         overrides[\"a\"].rest_cap = 4s: at least rest = 5s"
+    );
+    assert_eq!(hosts.handle().keyed_config(), before);
+    assert!(hosts.handle().key("a").unwrap().reload(new).is_err());
+    assert_eq!(hosts.handle().keyed_config(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_reloaded_at_once_or_nothing() {
+    let hosts = hosts().overrides([("a", trips_at(1))]).build().unwrap();
+    for host in ["a", "b"] {
+        fail(&hosts, host, 1).await;
+    }
+    let mut config = hosts.handle().keyed_config();
+    config.overrides = BTreeMap::from([("b".into(), trips_at(2))]);
+    config.default.probes = 9;
+    config.max_keys = 3;
+    hosts.handle().reload_keyed(config.clone()).unwrap();
+    assert_eq!(hosts.handle().keyed_config(), config);
+    fail(&hosts, "b", 1).await;
+    assert_eq!(state(&hosts, "b"), State::Open);
+    hosts.handle().key("a").unwrap().reset();
+    fail(&hosts, "a", 2).await;
+    assert_eq!(state(&hosts, "a"), State::Closed, "what it had of its own is gone");
+
+    let mut wrong = config.clone();
+    (wrong.max_keys, wrong.default.probes) = (0, 0);
+    wrong.overrides.insert("c".into(), rests(0));
+    let errors = hosts.handle().reload_keyed(wrong).unwrap_err();
+    let paths: Vec<_> = errors.iter().map(|problem| problem.path()).collect();
+    assert_eq!(paths, ["default.probes", "max_keys", "overrides[\"c\"].rest"]);
+    assert_eq!(hosts.handle().keyed_config(), config);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_fewer_keys_allowed_those_at_rest_go_as_new_ones_come() {
+    let hosts = hosts().build().unwrap();
+    let ok = async |host: String| {
+        let well = || async { Ok::<_, Error<io::Error>>(()) };
+        hosts.run(&host, well).await.unwrap();
+    };
+    for nth in 0..100 {
+        ok(format!("old {nth}")).await;
+    }
+    let handle = hosts.handle();
+    handle.reload_keyed(KeyedConfig { max_keys: 10, ..handle.keyed_config() }).unwrap();
+    for nth in 0..200 {
+        ok(format!("new {nth}")).await;
+        assert!(handle.key(&format!("new {nth}")).is_some(), "a well key finds room");
+    }
+    assert_eq!((handle.len(), handle.keys().len()), (10, 10));
+    handle.reload_keyed(KeyedConfig { max_keys: 20, ..handle.keyed_config() }).unwrap();
+    for nth in 0..200 {
+        ok(format!("more {nth}")).await;
+    }
+    assert_eq!(handle.len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_forgotten_comes_back_with_its_own() {
+    let hosts = hosts().overrides([("a", trips_at(1))]).max_keys(1).build().unwrap();
+    let well = || async { Ok::<_, Error<io::Error>>(()) };
+    for host in ["a", "b"] {
+        hosts.run(host, well).await.unwrap();
+    }
+    assert_eq!(hosts.handle().keys(), ["b".into()]);
+    fail(&hosts, "a", 1).await;
+    assert_eq!(state(&hosts, "a"), State::Open);
+}
+
+/// A call is slow by the threshold of its key, also while it is in flight.
+#[tokio::test(start_paused = true)]
+async fn what_is_slow_is_said_by_the_key() {
+    let slow = |millis| {
+        let threshold = Duration::from_millis(millis);
+        let trip = Trip::slow_rate(1.0, threshold).over_calls(1);
+        Overrides { trip: Some(trip), ..Overrides::default() }
+    };
+    let hosts = hosts().overrides([("a", slow(10)), ("b", slow(100))]).build().unwrap();
+    let mut hung = ["a", "b", "c"].map(|host| Box::pin(hosts.run(host, pending::<Down>)));
+    let mut passed = 0;
+    for (at, open) in [(9, ""), (11, "a"), (99, "a"), (101, "ab"), (10_000, "ab")] {
+        for call in &mut hung {
+            assert!(poll(call.as_mut()).is_pending());
+        }
+        advance(Duration::from_millis(at - passed)).await;
+        passed = at;
+        for call in &mut hung {
+            assert!(poll(call.as_mut()).is_pending());
+        }
+        let is_open = ["a", "b", "c"].into_iter().filter(|host| state(&hosts, host) == State::Open);
+        assert_eq!(is_open.collect::<String>(), open, "after {at} ms");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_key_is_said_by_name_and_what_is_wrong_with_all_once() {
+    let wrong = Overrides {
+        trip: Some(Trip::consecutive(0)),
+        memory: Some(Duration::ZERO),
+        rest: Some(Duration::ZERO),
+        probes: Some(0),
+        probe_deadline: Some(Duration::ZERO),
+        close_at: Some(0),
+        reopen_at: Some(10_001),
+        ..Overrides::default()
+    };
+    let config = Config { hint_cap: Duration::ZERO, reopen_at: 0, ..Config::default() };
+    let config = KeyedConfig {
+        overrides: BTreeMap::from([("a.example".into(), wrong), ("b".into(), trips_at(1))]),
+        ..config.into()
+    };
+    let errors = config.validate().unwrap_err();
+    let paths: Vec<_> = errors.iter().map(|problem| problem.path()).collect();
+    let fields =
+        ["failures", "rest", "memory", "probe_deadline", "probes", "close_at", "reopen_at"];
+    let mut expected = vec!["default.reopen_at".to_owned()];
+    expected.extend(fields.map(|field| format!("overrides[\"a.example\"].{field}")));
+    assert_eq!(paths, expected);
+
+    let errors = hosts().config(config).build().unwrap_err();
+    assert_eq!(errors.iter().next().unwrap().path(), "reopen_at", "by its setter");
+    assert_eq!(errors.iter().count(), expected.len());
+}
+
+/// Two that must agree: what the key was told counts as written, and what only others have follows.
+#[test]
+fn a_key_s_own_rest_agrees_with_the_cap_of_all() {
+    let rest = |own| hosts().config(Config::default().into()).overrides([("a", own)]).build();
+    assert!(rest(rests(5)).is_ok(), "the cap was left at its default, and follows");
+    let both = Overrides { rest_cap: Some(Duration::from_millis(250)), ..rests(5) };
+    assert!(rest(both).is_err(), "the cap is the default, and was written");
+}
+
+#[cfg(feature = "serde")]
+mod files {
+    use super::*;
+
+    fn read(text: &str) -> serde_json::Result<KeyedConfig> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn every_setting_can_be_a_key_s_own_and_comes_back_from_a_file() {
+        let all = serde_json::to_value(Config::default()).unwrap();
+        let own: Overrides = serde_json::from_value(all.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&own).unwrap(), all, "none is missing");
+        assert_eq!(
+            own.over(&Config { probes: 1, shadow: true, ..Config::default() }),
+            Config::default()
+        );
+
+        let config = KeyedConfig {
+            default: Config { rest: Duration::from_millis(20), ..Config::default() },
+            max_keys: 7,
+            overrides: BTreeMap::from([("a".into(), own), ("b".into(), rests(3))]),
+        };
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(read(&text).unwrap(), config);
+        assert!(text.contains(r#""b":{"rest":"3s"}"#), "what it has not is not there: {text}");
+    }
+
+    #[test]
+    fn what_a_file_does_not_name_has_its_default_and_what_is_unknown_is_refused() {
+        let default = read("{}").unwrap();
+        assert_eq!((default.default.clone(), default.max_keys), (Config::default(), MAX_KEYS));
+        assert!(default.overrides.is_empty());
+        for text in [
+            r#"{ "defaults": {} }"#,
+            r#"{ "overrides": { "a": { "rests": "1s" } } }"#,
+            r#"{ "overrides": { "a": { "rest": 1 } } }"#,
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}
