@@ -199,11 +199,13 @@ impl CircuitBreakerHandle {
 }
 
 pub(super) fn reload(common: &Common<Breaker>, config: Config) -> Result<(), ConfigErrors> {
+    let mut new = KeyedConfig::from(config);
     loop {
         let old = common.written();
-        let new = KeyedConfig { default: config.clone(), ..KeyedConfig::clone(&old) };
-        let settings =
-            judged(new, None).map_err(|wrong| wrong.of_policy(&common.reporter.source))?;
+        new.max_keys = old.max_keys;
+        new.overrides.clone_from(&old.overrides);
+        let settings = judged(new.clone(), None);
+        let settings = settings.map_err(|wrong| wrong.of_policy(&common.reporter.source))?;
         // Of two who turn at once neither loses what the other wrote.
         if common.reload_over(&old, settings) {
             return Ok(());

@@ -1,7 +1,6 @@
 //! The settings of a breaker for each key, and what single keys have of their own.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{Abandonment, Config, Trip};
@@ -69,7 +68,7 @@ impl From<Config> for KeyedConfig {
 }
 
 /// The laws of all keys, and of those that have their own.
-pub(super) type Laws = (Law, BTreeMap<Arc<str>, Law>);
+pub(super) type Laws = (Law, BTreeMap<String, Law>);
 
 impl KeyedConfig {
     /// The settings of this key.
@@ -114,7 +113,7 @@ impl KeyedConfig {
         for (key, overrides) in &self.overrides {
             let written = overrides.written(written);
             match Law::from_written(&overrides.over(&self.default), &written, |_| ()) {
-                Ok(law) => drop(own.insert(key.as_str().into(), law)),
+                Ok(law) => drop(own.insert(key.clone(), law)),
                 Err(wrong) => {
                     let mut wrong = wrong.into_problems();
                     wrong.retain(|problem| !of_default.contains(problem));

@@ -91,8 +91,8 @@ impl<M: Machine> Settings<M> {
     }
 
     /// The same, with laws of single keys.
-    pub(crate) fn with_own(mut self, own: BTreeMap<Arc<str>, M::Config>) -> Self {
-        self.own = own.into_iter().map(|(key, law)| (key, Arc::new(law))).collect();
+    pub(crate) fn with_own(mut self, own: BTreeMap<String, M::Config>) -> Self {
+        self.own = own.into_iter().map(|(key, law)| (key.into(), Arc::new(law))).collect();
         self
     }
 

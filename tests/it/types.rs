@@ -109,6 +109,8 @@ fn public_types_can_be_sent_shared_and_printed() {
         breaker::KeyedCircuitBreaker<Inner, seawall::Classifier, seawall::AtHead, Keyed>: Clone;
         Calling<KeyedLayer>: ;
         breaker::KeyedCircuitBreakerHandle: Clone;
+        breaker::KeyedConfig: Clone;
+        breaker::Overrides: Clone;
         BackpressureLayer: Clone;
         breaker::Backpressure<Inner, seawall::Classifier, seawall::AtHead>: Clone;
         Calling<BackpressureLayer>: ;
