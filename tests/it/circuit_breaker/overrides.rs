@@ -140,7 +140,7 @@ async fn everything_is_reloaded_at_once_or_nothing() {
     (wrong.max_keys, wrong.default.probes) = (0, 0);
     wrong.overrides.insert("c".into(), rests(0));
     let errors = hosts.handle().reload_keyed(wrong).unwrap_err();
-    let paths: Vec<_> = errors.iter().map(|problem| problem.path()).collect();
+    let paths: Vec<_> = errors.iter().map(seawall::ConfigError::path).collect();
     assert_eq!(paths, ["default.probes", "max_keys", "overrides[\"c\"].rest"]);
     assert_eq!(hosts.handle().keyed_config(), config);
 }
@@ -224,7 +224,7 @@ fn what_is_wrong_with_a_key_is_said_by_name_and_what_is_wrong_with_all_once() {
         ..config.into()
     };
     let errors = config.validate().unwrap_err();
-    let paths: Vec<_> = errors.iter().map(|problem| problem.path()).collect();
+    let paths: Vec<_> = errors.iter().map(seawall::ConfigError::path).collect();
     let fields =
         ["failures", "rest", "memory", "probe_deadline", "probes", "close_at", "reopen_at"];
     let mut expected = vec!["default.reopen_at".to_owned()];
