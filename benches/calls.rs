@@ -114,7 +114,7 @@ fn hung(_: u64) -> Pending<Result<u64, Fail>> {
 /// A breaker that somebody holds open.
 fn tripped() -> impl Service<u64, Response = u64, Error = Fail> + Clone + 'static {
     let breaker = CircuitBreakerLayer::new("bench");
-    let mut switch = breaker.handle().switch();
+    let mut switch = breaker.handle().switch(Position::Auto);
     switch.set(Position::Open);
     std::mem::forget(switch); // it lets go when dropped
     ServiceBuilder::new().layer(breaker).service_fn(echo)

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-pub use self::measured::Measured;
+pub use self::measured::{Measured, SetBy};
 use crate::source::Source;
 
 mod call_error;
@@ -34,7 +34,7 @@ pub enum Reason {
     Recovering,
     /// The time limit of this layer ran out.
     TimedOut,
-    /// The deadline that came with the request has passed.
+    /// The deadline that came with the request has passed. [`Measured::Deadline`] says who had set it.
     DeadlineExceeded,
     /// The policy is being drained: it takes no further calls.
     Draining,
@@ -85,7 +85,7 @@ impl Reason {
             Self::CircuitOpen => "circuit is open",
             Self::Recovering => "is recovering",
             Self::TimedOut => "timed out",
-            Self::DeadlineExceeded => "the caller's deadline has passed",
+            Self::DeadlineExceeded => "the deadline has passed",
             Self::Draining => "is being drained",
             Self::Full => "is full, and so is its queue",
             Self::QueueTimeout => "is full, and the call has waited in its queue as long as it may",
@@ -132,6 +132,26 @@ impl Rejected {
         self.measured
     }
 
+    /// One word for the reason, for those outside: of two that mean that time ran out it is the one that
+    /// says whose. A deadline that we had set ourselves is our limit.
+    #[cfg(feature = "http")]
+    pub(crate) const fn word(&self) -> &'static str {
+        match (self.reason, self.measured) {
+            (Reason::DeadlineExceeded, Measured::Deadline { set_by: SetBy::Layer, .. }) => {
+                Reason::TimedOut.as_str()
+            }
+            _ => self.reason.as_str(),
+        }
+    }
+
+    /// Whether a deadline ended the call that this side may have set, and not certainly the caller.
+    pub(crate) const fn is_of_own_deadline(&self) -> bool {
+        match (self.reason, self.measured) {
+            (_, Measured::Deadline { set_by: SetBy::Caller, .. }) => false,
+            (reason, _) => matches!(reason, Reason::DeadlineExceeded),
+        }
+    }
+
     /// Finds the rejection behind an error, however deep it is wrapped.
     ///
     /// Walks the [`source`](StdError::source) chain, through tower's boxed errors and through any
@@ -157,10 +177,18 @@ pub(crate) fn causes<'a>(
     })
 }
 
+/// Whose deadline it was, where it was that of the caller.
+const BY_CALLER: &str = "the caller's deadline has passed";
+
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.source, self.reason)?;
+        write!(f, "{}: ", self.source)?;
+        match self.measured {
+            Measured::Deadline { set_by: SetBy::Caller, .. } => f.write_str(BY_CALLER)?,
+            _ => fmt::Display::fmt(&self.reason, f)?,
+        }
         match (self.reason, self.measured) {
+            (_, Measured::Deadline { set_by: SetBy::Caller, .. }) => {}
             // A circuit that calls opened knows by which numbers.
             (Reason::CircuitOpen, Measured::Nothing) => f.write_str(" (held open by hand)")?,
             (_, Measured::Nothing) => {}

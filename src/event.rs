@@ -235,7 +235,7 @@ impl fmt::Display for Status {
 /// A closure is an observer:
 ///
 /// ```
-/// use seawall::circuit_breaker::{CircuitBreakerLayer, Position};
+/// use seawall::circuit_breaker::CircuitBreakerLayer;
 /// use seawall::{Event, EventKind};
 /// use std::sync::mpsc::channel;
 ///
@@ -247,7 +247,7 @@ impl fmt::Display for Status {
 ///         }
 ///     })
 ///     .build()?;
-/// layer.handle().switch().set(Position::Open);
+/// layer.handle().force_open();
 /// assert_eq!(lines.recv()?, "circuit_breaker `payments`: closed → forced_open");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

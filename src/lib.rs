@@ -79,7 +79,7 @@ pub mod timeout;
 pub use classify::{Classifier, Classify, Verdict};
 pub use config::{ConfigError, ConfigErrors};
 pub use context::{CallContext, Measure};
-pub use error::{CallError, Error, Measured, Reason, Rejected, check};
+pub use error::{CallError, Error, Measured, Reason, Rejected, SetBy, check};
 pub use event::{Cause, Change, Event, EventKind, Observe, RetryReason, State, Status, Stop};
 pub use finish::{AtHead, Finish, Settle};
 pub use outcome::{Again, Health, Outcome, Sent};

@@ -3,17 +3,19 @@
 //! These are traits on *strategies*, never blanket traits on requests: a blanket impl for every
 //! `Clone` request would collide with the request types of `http` and `reqwest`.
 
-mod key;
-
-use std::fmt;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-pub use self::key::ExtractKey;
 use crate::context::Measure;
+use crate::error::{Measured, SetBy};
 use crate::time;
 use crate::upload::Upload;
+
+mod deadline;
+mod key;
+
+pub use self::deadline::Deadline;
+pub(crate) use self::deadline::{Cut, is_no_later};
+pub use self::key::ExtractKey;
 
 /// Makes a copy of a request, or declines.
 ///
@@ -272,18 +274,10 @@ pub struct Call {
     pub measure: Option<Measure>,
     /// Where a layer of this process cut the deadline to its own limit, so that the two are told apart.
     pub(crate) cut: Option<Cut>,
+    /// Whether what carries the deadline has no place to say who set it.
+    pub(crate) unsigned: bool,
     /// How far the body of the request has got, if it is still on its way.
     pub(crate) upload: Option<Upload>,
-}
-
-/// A deadline that a layer set, and the one that the caller had set before.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cut {
-    to: Deadline,
-    from: Option<Deadline>,
-    /// Whether the limit is known to be that of a whole call, its body included.
-    #[cfg_attr(not(feature = "reqwest"), allow(dead_code))]
-    whole: bool,
 }
 
 impl Call {
@@ -322,79 +316,27 @@ impl Call {
         }
     }
 
-    /// A layer gives the call until `limit`.
-    pub(crate) fn cut_to(&mut self, limit: Deadline, whole: bool) {
-        let earlier = self.deadline.map_or(limit, |deadline| deadline.min(limit));
-        if self.deadline != Some(earlier) {
-            self.cut = Some(Cut { to: earlier, from: self.caller_deadline(), whole });
-            self.deadline = Some(earlier);
-        }
-    }
-}
-
-/// The moment at which an answer stops being of use to the one who asked.
-///
-/// A deadline is absolute and can only move closer: the one operation on two of them is
-/// [`min`](Self::min).
-///
-/// ```
-/// use seawall::Deadline;
-/// use std::time::Duration;
-///
-/// let asked = Deadline::after(Duration::from_secs(2));
-/// let ours = Deadline::after(Duration::from_secs(30));
-/// assert_eq!(asked.min(ours), asked);
-/// assert!(!asked.is_past());
-/// assert_eq!(Deadline::after(Duration::MAX), Deadline::NEVER);
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Deadline(Option<Instant>);
-
-impl Deadline {
-    /// The deadline of a caller who waits for ever.
-    pub const NEVER: Self = Self(None);
-
-    /// `limit` from now. A limit too long for the clock is [`NEVER`](Self::NEVER).
-    pub fn after(limit: Duration) -> Self {
-        Self(time::now().checked_add(limit))
-    }
-
-    /// At `instant`.
-    pub const fn at(instant: Instant) -> Self {
-        Self(Some(instant))
-    }
-
-    /// The earlier of the two.
-    #[must_use]
-    pub fn min(self, other: Self) -> Self {
-        match (self.0, other.0) {
-            (Some(a), Some(b)) => Self(Some(a.min(b))),
-            (a, b) => Self(a.or(b)),
+    /// Who set the deadline in force, for those who are told that it has passed.
+    pub(crate) fn whose_deadline(&self) -> Measured {
+        match self.cut {
+            Some(Cut { to, limit, .. }) if self.deadline == Some(to) => {
+                Measured::Deadline { set_by: SetBy::Layer, limit }
+            }
+            _ if self.unsigned => Measured::Deadline { set_by: SetBy::Unknown, limit: u64::MAX },
+            _ => Measured::CALLERS_DEADLINE,
         }
     }
 
-    /// The time left: zero once past, `Duration::MAX` for [`NEVER`](Self::NEVER).
-    pub fn remaining(&self) -> Duration {
-        self.0.map_or(Duration::MAX, |at| at.saturating_duration_since(time::now()))
-    }
-
-    /// Whether it has been reached. An answer at the very instant of a deadline is in time; asking
-    /// at that instant is too late.
-    pub fn is_past(&self) -> bool {
-        self.0.is_some_and(|at| at <= time::now())
-    }
-
-    /// The instant, unless it is [`NEVER`](Self::NEVER).
-    pub const fn instant(&self) -> Option<Instant> {
-        self.0
-    }
-}
-
-impl fmt::Debug for Deadline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(_) => write!(f, "Deadline(in {:?})", self.remaining()),
-            None => f.write_str("Deadline(never)"),
+    /// A layer gives the call `limit` nanoseconds from now. At a [tie](tie) with a deadline that is there
+    /// the limit is named, at the earlier of the two moments.
+    pub(crate) fn cut_to(&mut self, limit: u64, whole: bool) {
+        let end = time::now().checked_add(Duration::from_nanos(limit));
+        let Some(end) = end.filter(|_| limit != u64::MAX) else { return };
+        let told = self.deadline.and_then(|deadline| deadline.instant());
+        if told.is_none_or(|told| is_no_later(end, told, limit)) {
+            let to = Deadline::at(told.map_or(end, |told| told.min(end)));
+            self.cut = Some(Cut { to, from: self.caller_deadline(), whole, limit });
+            self.deadline = Some(to);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -69,12 +70,25 @@ impl Clock {
 ///
 /// tokio gives each task a share of work at a time, and a timer that is polled when it is used up
 /// says that it is pending. An inner future that uses it up at every poll must not put the timer off
-/// for ever.
-pub(crate) fn poll_timer(timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+/// for ever. When a runtime ends, all of its timers ring, and would panic if they were polled: what
+/// outlives its runtime goes on waiting on the one where it is polled next, and is over where there is none.
+pub(crate) fn poll_timer(mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    if timer.is_elapsed() {
+        let at = timer.deadline();
+        if at <= now() || Handle::try_current().is_err() {
+            return Poll::Ready(());
+        }
+        timer.set(sleep_until(at));
+    }
     pin!(unconstrained(timer)).poll(cx)
 }
 
-/// The same, of a timer that is made when it is first needed. A wait of nothing needs none, and so
+/// Whether a timer has rung when its time came, and not when its runtime ended.
+pub(crate) fn has_rung(timer: &Sleep) -> bool {
+    timer.is_elapsed() && timer.deadline() <= now()
+}
+
+/// Polls a timer that is made when it is first needed. A wait of nothing needs none, and so
 /// no runtime either.
 pub(crate) fn poll_until(
     mut timer: Pin<&mut Option<Sleep>>,
@@ -88,6 +102,19 @@ pub(crate) fn poll_until(
         timer.set(Some(sleep_until(at)));
     }
     timer.as_pin_mut().map_or(Poll::Ready(()), |timer| poll_timer(timer, cx))
+}
+
+/// The same, of a timer in a box.
+#[cfg(feature = "grpc")]
+pub(crate) fn poll_boxed_until(
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    at: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if timer.is_none() && at <= now() {
+        return Poll::Ready(());
+    }
+    poll_timer(timer.get_or_insert_with(|| Box::pin(sleep_until(at))).as_mut(), cx)
 }
 
 /// The wall clock, for the dates in headers and nothing else: no decision depends on it.

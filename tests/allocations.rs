@@ -252,7 +252,7 @@ fn refusals_allocate_nothing() {
     assert_eq!(of_calls(failing, is_refused), NONE, "down");
 
     let breaker = CircuitBreakerLayer::builder("a").observe(|_: &Event| ()).build().unwrap();
-    let mut switch = breaker.handle().switch();
+    let mut switch = breaker.handle().switch(Position::Auto);
     switch.set(Position::Open);
     assert_eq!(of_calls(breaker.layer(service_fn(echo)), is_refused), NONE, "held open");
 
@@ -276,7 +276,7 @@ fn refusals_allocate_nothing() {
 
 fn a_refusal_that_is_boxed_allocates_its_box() {
     let breaker = CircuitBreakerLayer::new("a");
-    let mut switch = breaker.handle().switch();
+    let mut switch = breaker.handle().switch(Position::Auto);
     switch.set(Position::Open);
     assert_eq!(of_calls(breaker.layer(service_fn(boxing)), is_refused), ONE_EACH);
     let stack = (TimeoutLayer::new("a", SECOND), breaker);

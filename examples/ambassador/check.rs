@@ -71,7 +71,7 @@ pub(crate) fn start(
 /// Holds the circuit open while the upstream is down, so that no caller has to find it out. Ends
 /// with the check.
 pub(crate) fn steer(health: &HealthHandle, breaker: &CircuitBreakerHandle) {
-    let mut switch = breaker.switch();
+    let mut switch = breaker.switch(Position::Auto);
     tokio::spawn(health.watch().follow(move |status| {
         switch.set(if status == Status::Down { Position::Open } else { Position::Auto });
     }));

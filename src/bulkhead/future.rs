@@ -15,7 +15,7 @@ use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::{Finish, Settle};
 use crate::machine::{Pass, PassKind};
 use crate::outcome::Outcome;
-use crate::request::Deadline;
+use crate::request::Call;
 use crate::shell::gate::{Hold, Lane};
 use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
@@ -55,7 +55,7 @@ pub(super) struct Waiter {
     /// When its patience ends, if ever.
     until: Option<Instant>,
     /// Whether that is the deadline of its caller, or the bulkhead's own limit.
-    told: bool,
+    told: Option<Measured>,
 }
 
 impl<S, Req, F> ResponseFuture<S, Req, F>
@@ -216,10 +216,10 @@ impl Waiter {
     }
 }
 
-/// It waited in vain: as long as the bulkhead allows, or until its caller's deadline.
-fn rejected(policy: &Policy, told: bool) -> Rejected {
-    if told {
-        return policy.reject(Reason::DeadlineExceeded, Measured::Nothing);
+/// It waited in vain: as long as the bulkhead allows, or until the deadline of the call.
+fn rejected(policy: &Policy, told: Option<Measured>) -> Rejected {
+    if let Some(whose) = told {
+        return policy.reject(Reason::DeadlineExceeded, whose);
     }
     policy.reject(Reason::QueueTimeout, policy.fullness())
 }
@@ -239,20 +239,23 @@ impl Drop for Waiter {
 pub(super) struct Patience {
     began: Instant,
     pub(super) until: Option<Instant>,
-    told: bool,
+    /// Who set the deadline, if it comes first.
+    told: Option<Measured>,
 }
 
 impl Patience {
-    /// No longer than `max_wait` nanoseconds from now, nor than the caller's deadline.
-    pub(super) fn new(max_wait: u64, deadline: Option<Deadline>) -> Self {
+    /// No longer than `max_wait` nanoseconds from now, nor than the deadline of the call.
+    pub(super) fn new(max_wait: u64, call: Option<Call>) -> Self {
         let began = time::now();
         let own = (max_wait != u64::MAX)
             .then(|| began.checked_add(std::time::Duration::from_nanos(max_wait)))
             .flatten();
-        match (own, deadline.and_then(|deadline| deadline.instant())) {
-            (Some(own), Some(told)) if told < own => Self { began, until: Some(told), told: true },
-            (None, Some(told)) => Self { began, until: Some(told), told: true },
-            (own, _) => Self { began, until: own, told: false },
+        let told = call.and_then(|call| Some((call.deadline?.instant()?, call.whose_deadline())));
+        match (own, told) {
+            (own, Some((told, whose))) if own.is_none_or(|own| told < own) => {
+                Self { began, until: Some(told), told: Some(whose) }
+            }
+            (own, _) => Self { began, until: own, told: None },
         }
     }
 }

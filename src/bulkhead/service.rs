@@ -99,8 +99,8 @@ where
             return ResponseFuture::refused(rejected, self.finish.clone());
         }
         let law = lane.law();
-        let deadline = if self.carry.carries() { self.carry.read(&request).deadline } else { None };
-        let patience = Patience::new(law.max_wait, deadline);
+        let call = self.carry.carries().then(|| self.carry.read(&request));
+        let patience = Patience::new(law.max_wait, call);
         match lane.ask(patience.until, false) {
             Entry::Inside => {
                 let attempt = Oneshot::waiting(self.inner.clone(), request);

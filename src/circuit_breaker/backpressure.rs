@@ -20,7 +20,7 @@ use crate::shell::gate::{Gate, Lane, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::shared::Admission;
 use crate::shell::waiters::Seat;
-use crate::time::poll_timer;
+use crate::time::{self, poll_timer};
 
 /// Makes services that are not ready while the circuit is open; see
 /// [`CircuitBreakerLayer::backpressure`](super::CircuitBreakerLayer::backpressure).
@@ -87,6 +87,9 @@ impl<S, C, F, K> Backpressure<S, C, F, K> {
             }
             let Admission::Refused(refusal) = self.ask() else { return Poll::Ready(()) };
             let at = self.gate.shared.common.reporter.clock.instant(refusal.until);
+            if at.is_some_and(|at| at <= time::now()) {
+                continue; // its rest has just ended
+            }
             self.timer = at.map(|at| Box::pin(sleep_until(at)));
             let timer = self.timer.as_mut();
             if !timer.is_some_and(|timer| poll_timer(timer.as_mut(), cx).is_ready()) {

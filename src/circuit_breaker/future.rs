@@ -15,7 +15,7 @@ use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
 use crate::shell::flight::{Berth, Flight, Site};
 use crate::shell::oneshot::Oneshot;
-use crate::time::{nanos, poll_timer};
+use crate::time::{self, nanos, poll_timer};
 use crate::upload::excused;
 
 /// The future of a call through a breaker.
@@ -124,6 +124,9 @@ fn watch_for_slowness<B: Berth>(
         let overdue = flight.pending();
         let clock = flight.policy().map(|policy| policy.shared().common.reporter.clock);
         let at = overdue.zip(clock).and_then(|(tick, clock)| clock.instant(tick));
+        if at.is_some_and(|at| at <= time::now()) {
+            return flight.overdue(); // a wait of nothing needs no timer
+        }
         timer.set(at.map(sleep_until));
     }
     if rang(timer, cx) {

@@ -161,11 +161,22 @@ impl CircuitBreakerHandle {
         self.shared.step(Input::Command(Command::Release));
     }
 
-    /// One more hand at the switch, which holds nothing yet. It lets go when it is dropped: keep it,
-    /// or use [`force_open`](Self::force_open).
+    /// One more hand at the switch, which holds it at `position`. It lets go when it is dropped: keep
+    /// it, or use [`force_open`](Self::force_open). A statement that does not keep it is a warning of the
+    /// compiler.
+    ///
+    /// ```compile_fail
+    /// #![deny(unused_must_use)]
+    /// use seawall::circuit_breaker::{CircuitBreakerLayer, Position};
+    ///
+    /// let payments = CircuitBreakerLayer::new("payments");
+    /// payments.handle().switch(Position::Open); // opens, and lets go at once
+    /// ```
     #[must_use = "a switch lets go when it is dropped; `force_open` holds without one"]
-    pub fn switch(&self) -> Switch {
-        Switch { shared: Arc::clone(&self.shared), position: Position::Auto }
+    pub fn switch(&self, position: Position) -> Switch {
+        let mut switch = Switch { shared: Arc::clone(&self.shared), position: Position::Auto };
+        switch.set(position);
+        switch
     }
 
     /// The settings in force; of a key, with what it has [of its own](super::Overrides).
@@ -261,9 +272,7 @@ pub enum Position {
 ///
 /// /// Nobody calls while this is kept.
 /// fn maintenance(payments: &CircuitBreakerHandle) -> Switch {
-///     let mut switch = payments.switch();
-///     switch.set(Position::Open);
-///     switch
+///     payments.switch(Position::Open)
 /// }
 ///
 /// let payments = CircuitBreakerLayer::new("payments");
@@ -342,7 +351,7 @@ impl fmt::Debug for Switch {
 /// }
 ///
 /// let payments = CircuitBreakerLayer::new("payments");
-/// let (watch, mut switch) = (payments.handle().watch(), payments.handle().switch());
+/// let (watch, mut switch) = (payments.handle().watch(), payments.handle().switch(Position::Auto));
 /// let (banner, ()) = tokio::join!(until_open(watch), async { switch.set(Position::Open) });
 /// assert_eq!(banner, "payments are taken later");
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();

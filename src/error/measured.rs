@@ -80,9 +80,62 @@ pub enum Measured {
         /// The limit.
         limit: u64,
     },
+    /// The deadline of the call, which somebody else had set.
+    Deadline {
+        /// Who.
+        set_by: SetBy,
+        /// The time limit of the layer that set it, in nanoseconds; `u64::MAX` if no layer is known to
+        /// have.
+        limit: u64,
+    },
+}
+
+/// Who set a deadline that has passed.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::{Carried, Deadline, Error, InCarried, Measured, SetBy, timeout::TimeoutLayer};
+/// use std::{convert::Infallible, future::pending, time::Duration};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// let search = ServiceBuilder::new()
+///     .layer(TimeoutLayer::builder("search").limit(Duration::from_secs(1)).carry(InCarried).build()?)
+///     .map_err(Error::Inner)
+///     .service(service_fn(|_: Carried<&str>| pending::<Result<(), Infallible>>()));
+///
+/// let hurry = Carried::new("tower", Deadline::after(Duration::from_millis(50)));
+/// let Err(Error::Rejected(late)) = search.oneshot(hurry).await else { panic!("it never answers") };
+/// assert!(matches!(late.measured(), Measured::Deadline { set_by: SetBy::Caller, .. }));
+/// assert_eq!(late.to_string(), "timeout `search`: the caller's deadline has passed");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SetBy {
+    /// The caller: it came with the request.
+    Caller,
+    /// A layer further out in this process: the time limit of a whole call, or the most that a server
+    /// [believes](crate::http::ReadDeadlineLayer::bounds) its callers.
+    Layer,
+    /// The caller or a layer further out: what carries the deadline does not say. So it is with the
+    /// timeout of a request of reqwest, except to the outermost layer of the ready-made stack.
+    Unknown,
+}
+
+impl fmt::Display for SetBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Caller => "the caller",
+            Self::Layer => "a layer further out",
+            Self::Unknown => "the caller or a layer further out",
+        })
+    }
 }
 
 impl Measured {
+    pub(crate) const CALLERS_DEADLINE: Self =
+        Self::Deadline { set_by: SetBy::Caller, limit: u64::MAX };
+
     /// How near to its threshold something is, in parts per million.
     pub(crate) fn nearness(&self) -> u64 {
         match *self {
@@ -96,6 +149,7 @@ impl Measured {
             Self::Nothing
             | Self::Recovering { .. }
             | Self::Elapsed { .. }
+            | Self::Deadline { .. }
             | Self::Occupied { .. } => 0,
         }
     }
@@ -148,6 +202,13 @@ impl fmt::Display for Measured {
             }
             Self::Elapsed { limit } => {
                 write!(f, "the limit is {:?}", Duration::from_nanos(limit))
+            }
+            Self::Deadline { set_by, limit: u64::MAX } => {
+                write!(f, "{set_by} had set the deadline")
+            }
+            Self::Deadline { set_by, limit } => {
+                let limit = Duration::from_nanos(limit);
+                write!(f, "{set_by} had set the deadline, with a limit of {limit:?}")
             }
         }
     }

@@ -85,8 +85,7 @@ impl<B, E: CallError> Render<B, E> for Trailers {
         let Some(rejected) = error.rejected() else {
             return answer(Code::INTERNAL, "internal error");
         };
-        let mut response =
-            answer(told_code(manners, rejected.reason()), rejected.reason().as_str());
+        let mut response = answer(told_code(manners, rejected.reason()), rejected.word());
         if let Some(delay) = manners.delay(rejected) {
             // Rounded up: never earlier than told.
             let millis = delay.as_nanos().div_ceil(1_000_000);

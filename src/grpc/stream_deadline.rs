@@ -7,11 +7,12 @@ use std::task::{Context, Poll, ready};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 use tower::{Layer, Service};
 
 use super::classify::Code;
 use super::timeout::parse_timeout;
+use crate::error::Reason;
 use crate::http::edge::Strange;
 use crate::request::{Call, Deadline};
 use crate::time;
@@ -94,20 +95,30 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let deadline = if self.bounds { deadline_of(&request) } else { None };
-        StreamDeadlineFuture { call: self.inner.call(request), deadline }
+        let end = if self.bounds { end_of(&request) } else { None };
+        StreamDeadlineFuture { call: self.inner.call(request), end }
     }
 }
 
-/// What the caller said.
-fn deadline_of<B>(request: &Request<B>) -> Option<Instant> {
-    let carried = request.extensions().get::<Call>().and_then(|call| call.deadline);
+/// Until when a stream may go on, and what its reader is told then.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    at: Instant,
+    word: &'static str,
+}
+
+/// What the caller said, and what a layer further out made of it.
+fn end_of<B>(request: &Request<B>) -> Option<End> {
+    let mut call: Call = request.extensions().get().cloned().unwrap_or_default();
     let header =
         request.headers().get("grpc-timeout").filter(|_| !Strange::is(request.extensions()));
-    let header = header.and_then(parse_timeout);
-    let told = header.map(Deadline::after);
-    let both = carried.map_or(told, |carried| Some(told.map_or(carried, |told| told.min(carried))));
-    both?.instant()
+    if let Some(told) = header.and_then(parse_timeout).map(Deadline::after) {
+        call.deadline = Some(call.deadline.map_or(told, |carried| carried.min(told)));
+    }
+    let at = call.deadline?.instant()?;
+    let is_ours = call.own_deadline().is_some();
+    let reason = if is_ours { Reason::TimedOut } else { Reason::DeadlineExceeded };
+    Some(End { at, word: reason.as_str() })
 }
 
 /// The future of a call whose stream will be bounded.
@@ -115,7 +126,7 @@ fn deadline_of<B>(request: &Request<B>) -> Option<Instant> {
 pub struct StreamDeadlineFuture<F> {
     #[pin]
     call: F,
-    deadline: Option<Instant>,
+    end: Option<End>,
 }
 
 impl<F, B, E> Future for StreamDeadlineFuture<F>
@@ -127,17 +138,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.call.poll(cx))?;
-        let deadline = *this.deadline;
-        let bound = |body| DeadlineBody { body: Some(body), deadline, timer: None };
+        let end = *this.end;
+        let bound = |body| DeadlineBody { body: Some(body), end, timer: None };
         Poll::Ready(Ok(response.map(bound)))
     }
 }
 
 impl<F> fmt::Debug for StreamDeadlineFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamDeadlineFuture")
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
+        f.debug_struct("StreamDeadlineFuture").field("end", &self.end).finish_non_exhaustive()
     }
 }
 
@@ -150,7 +159,7 @@ pub struct DeadlineBody<B> {
     /// `None` once the deadline has passed.
     #[pin]
     body: Option<B>,
-    deadline: Option<Instant>,
+    end: Option<End>,
     /// Made when it is first needed, and boxed so that the body is no less `Unpin` for it.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -171,15 +180,14 @@ where
         if let Poll::Ready(item) = body.poll_frame(cx) {
             return Poll::Ready(item);
         }
-        let Some(deadline) = *this.deadline else { return Poll::Pending };
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        ready!(time::poll_timer(timer.as_mut(), cx));
+        let Some(End { at, word }) = *this.end else { return Poll::Pending };
+        ready!(time::poll_boxed_until(this.timer, at, cx));
         this.body.set(None); // before the reader is told
         *this.timer = None;
         let mut trailers = HeaderMap::new();
         let code = Code::DEADLINE_EXCEEDED.number();
         trailers.insert("grpc-status", HeaderValue::from(u16::from(code)));
-        trailers.insert("grpc-message", HeaderValue::from_static("deadline_exceeded"));
+        trailers.insert("grpc-message", HeaderValue::from_static(word));
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
@@ -196,7 +204,7 @@ impl<B: fmt::Debug> fmt::Debug for DeadlineBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeadlineBody")
             .field("body", &self.body)
-            .field("deadline", &self.deadline)
+            .field("end", &self.end)
             .finish_non_exhaustive()
     }
 }

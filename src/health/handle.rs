@@ -179,7 +179,7 @@ impl Watch {
     /// use std::io;
     ///
     /// fn steer(health: &HealthHandle, breaker: &CircuitBreakerHandle) {
-    ///     let mut switch = breaker.switch();
+    ///     let mut switch = breaker.switch(Position::Auto);
     ///     tokio::spawn(health.watch().follow(move |status| {
     ///         switch.set(if status == Status::Up { Position::Auto } else { Position::Open });
     ///     }));

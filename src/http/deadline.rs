@@ -8,6 +8,7 @@ use tower::Layer;
 use super::amend::{Amend, Amended};
 use crate::config::{ConfigError, ConfigErrors};
 use crate::request::{Call, Deadline};
+use crate::time::nanos;
 
 /// How a header tells the time that is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,9 +122,12 @@ impl ReadDeadlineLayer {
         let told = told.min();
         request.headers_mut().remove(name); // every copy of it
         if let Some(timeout) = told {
-            let told = Deadline::after(timeout.min(*cap).max(*floor));
+            let told = Deadline::after(timeout.max(*floor));
             let call = request.extensions_mut().get_or_insert_with(Call::default);
             call.deadline = Some(call.deadline.map_or(told, |deadline| deadline.min(told)));
+            if timeout > *cap {
+                call.cut_to(nanos(*cap), false); // that is ours, and not what the caller said
+            }
         }
     }
 }

@@ -39,7 +39,7 @@ use bytes::Buf;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 use tower::{Layer, Service};
 
 use super::of_status;
@@ -163,7 +163,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let call = self.inner.call(request);
         let which = self.which.clone();
-        ResponseFuture { call, timer: None, drained: None, bounds: self.bounds, which }
+        ResponseFuture { call, timer: None, until: None, drained: None, bounds: self.bounds, which }
     }
 }
 
@@ -174,6 +174,8 @@ pub struct ResponseFuture<F, B: Body, W> {
     call: F,
     #[pin]
     timer: Option<Sleep>,
+    /// The end of the wait, once it has begun; it may be too far away for the clock.
+    until: Option<Option<Instant>>,
     /// The response, once it is there.
     drained: Option<Response<DrainedBody<B>>>,
     bounds: Bounds,
@@ -206,15 +208,10 @@ where
         };
         while !response.body().is_done(this.bounds.bytes) {
             if response.body_mut().poll_more(cx).is_pending() {
-                if this.timer.is_none() {
-                    let until = time::now().checked_add(this.bounds.wait);
-                    this.timer.set(until.map(sleep_until));
-                }
-                if this
-                    .timer
-                    .as_mut()
-                    .as_pin_mut()
-                    .is_some_and(|timer| time::poll_timer(timer, cx).is_ready())
+                let wait = this.bounds.wait;
+                let until = *this.until.get_or_insert_with(|| time::now().checked_add(wait));
+                if let Some(until) = until
+                    && time::poll_until(this.timer.as_mut(), until, cx).is_ready()
                 {
                     break;
                 }

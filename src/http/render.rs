@@ -137,7 +137,7 @@ pub fn rejection_response<B: From<String>>(rejected: &Rejected) -> Response<B> {
 
 fn answer_to<B: From<String>>(rejected: &Rejected, asked: &Asked) -> Response<B> {
     let Asked { manners, version } = asked;
-    let mut response = problem(manners.status_of(rejected.reason()), rejected.reason().as_str());
+    let mut response = problem(manners.status_of(rejected.reason()), rejected.word());
     manners.write(response.headers_mut(), rejected, *version);
     response
 }

@@ -350,7 +350,9 @@ impl<R, F> ServerLayer<R, F> {
     /// ```
     pub async fn drain_after(&self, wait: Duration) {
         self.be_unready();
-        tokio::time::sleep(wait).await;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         self.drain().await;
     }
 

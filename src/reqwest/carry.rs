@@ -22,7 +22,7 @@ impl Carry<Request> for InTimeout {
     fn read(&self, request: &Request) -> Call {
         // A timeout begins when the request is sent, which is now.
         let deadline = request.timeout().map(|timeout| Deadline::after(*timeout));
-        Call { deadline, ..Call::default() }
+        Call { deadline, unsigned: true, ..Call::default() }
     }
 
     fn write(&self, request: &mut Request, call: &Call) {

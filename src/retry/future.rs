@@ -7,15 +7,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
-use super::machine::{Attempts, Failed, Law, Next};
+use super::journey::Journey;
+use super::machine::{Failed, Next};
 use super::policy::Flight;
 use super::travels::{Kit, Spare, Travels};
 use crate::classify::Classify;
 use crate::context::CallContext;
-use crate::error::{CallError, Reason, Rejected};
+use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::event::{RetryReason as Kind, Stop};
 use crate::outcome::{Again, Health, Outcome, Sent};
 use crate::request::{Carry, CloneRequest};
@@ -60,16 +61,6 @@ enum Stage {
 pub(super) enum Source<S> {
     Clone(S),
     Template(Arc<Template<S>>),
-}
-
-/// What a call has been through.
-pub(super) struct Journey<E> {
-    pub(super) attempts: Attempts,
-    /// When the first attempt was first found pending, or failed.
-    started: Option<Instant>,
-    last_error: Option<E>,
-    /// Until when a further attempt may wait for readiness.
-    patience: Option<Instant>,
 }
 
 impl<S: Clone> Source<S> {
@@ -135,7 +126,8 @@ where
                     }
                     // Only a further attempt has a timer here: it waits for readiness. A service
                     // that is ready when the time is over is ready too late.
-                    if this.timer.as_ref().as_pin_ref().is_some_and(|timer| timer.is_elapsed()) {
+                    if this.timer.as_ref().as_pin_ref().is_some_and(|timer| time::has_rung(&timer))
+                    {
                         return Poll::Ready(Err(self.as_mut().lose_patience()));
                     }
                     match this.attempt.as_mut().poll(cx) {
@@ -334,46 +326,19 @@ where
             policy.note_stop(begun, stop);
         }
         match journey.last_error.take() {
-            _ if stop == Stop::Draining => policy.reject(Reason::Draining).into(),
+            _ if stop == Stop::Draining => {
+                policy.reject(Reason::Draining, Measured::Nothing).into()
+            }
             Some(error) => {
                 policy.note_end(Ended::Bad, journey.took());
                 error
             }
             // The last answer was a response, which is gone: say what ended the call.
-            None => policy.reject(Reason::TimedOut).into(),
+            None => {
+                let (reason, measured) = journey.ran_out_of(&policy.law(), this.travels.as_ref());
+                policy.reject(reason, measured).into()
+            }
         }
-    }
-}
-
-impl<E> Default for Journey<E> {
-    fn default() -> Self {
-        Self { attempts: Attempts::FIRST, started: None, last_error: None, patience: None }
-    }
-}
-
-impl<E> Journey<E> {
-    /// The clock starts at the first `Pending` or failure.
-    pub(super) fn begin(&mut self) {
-        self.started.get_or_insert_with(time::now);
-    }
-
-    /// Nanoseconds left for further attempts, if there is a limit.
-    pub(super) fn left(&mut self, law: &Law, travels: Option<&Travels>) -> Option<u64> {
-        let now = time::now();
-        let started = *self.started.get_or_insert(now);
-        let elapsed = nanos(now.saturating_duration_since(started));
-        let total = (law.total != u64::MAX).then(|| law.total.saturating_sub(elapsed));
-        let deadline = travels.and_then(|travels| travels.call.deadline);
-        let told = deadline.map(|deadline| nanos(deadline.remaining()));
-        match (total, told) {
-            (Some(total), Some(told)) => Some(total.min(told)),
-            (total, told) => total.or(told),
-        }
-    }
-
-    /// Nanoseconds since the first attempt was found pending, waits included.
-    pub(super) fn took(&self) -> Option<u64> {
-        self.started.map(|started| nanos(time::now().saturating_duration_since(started)))
     }
 }
 

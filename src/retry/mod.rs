@@ -102,6 +102,7 @@ mod copy;
 mod factor;
 mod future;
 mod handle;
+mod journey;
 mod layer;
 mod machine;
 mod policy;

@@ -200,8 +200,8 @@ impl<C> Policy<C> {
         }
     }
 
-    pub(super) fn reject(&self, reason: Reason) -> Rejected {
-        self.reporter.reject_with(|fresh| self.set_budget(fresh), reason, Measured::Nothing)
+    pub(super) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
+        self.reporter.reject_with(|fresh| self.set_budget(fresh), reason, measured)
     }
 
     /// Runs `record` with the metric handles, if anybody records.

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::time::sleep_until;
 
-use super::future::Journey;
+use super::journey::Journey;
 use super::layer::RetryLayer;
 use super::machine::{Failed, Next};
 use super::policy::Flight;
 use crate::classify::Classify;
-use crate::error::{CallError, Reason};
+use crate::error::{CallError, Measured, Reason};
 use crate::event::Stop;
 use crate::outcome::{Again, Health};
 use crate::shell::gate::Parked;
@@ -74,7 +74,7 @@ impl<C, R, K> RetryLayer<C, R, K> {
         loop {
             if flight.policy().is_none() || flight.is_stopped() {
                 flight.lose();
-                return Err(self.gate().reject(Reason::Draining).into());
+                return Err(self.gate().reject(Reason::Draining, Measured::Nothing).into());
             }
             let result = {
                 let mut attempt = pin!(call(state));

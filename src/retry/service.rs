@@ -11,7 +11,7 @@ use super::machine::Attempts;
 use super::policy::{Flight, Policy};
 use super::travels::{Kit, Travels};
 use crate::classify::Classify;
-use crate::error::{CallError, Reason};
+use crate::error::{CallError, Measured, Reason};
 use crate::request::{Carry, CloneRequest};
 use crate::shell::gate::{Gate, Parked};
 use crate::shell::oneshot::Oneshot;
@@ -102,7 +102,7 @@ where
             if readied {
                 self.inner = self.inner.clone(); // gives the reservation back
             }
-            let rejected = self.gate.reject(Reason::Draining);
+            let rejected = self.gate.reject(Reason::Draining, Measured::Nothing);
             return ResponseFuture::refused(rejected, self.kit.clone());
         };
         let flight = Flight::new(lane);

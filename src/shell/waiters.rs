@@ -1,4 +1,5 @@
-//! A bounded slab of wakers: one slot a waiting handle, which it owns and gives back.
+//! A slab of wakers: one slot a waiting handle, which it owns and gives back. Each belongs to a service or
+//! another object of a user's, so that their number has no other bound and leaves nothing behind.
 
 use std::fmt;
 use std::task::Waker;
@@ -7,8 +8,8 @@ use crate::machine::Wake;
 use crate::shell::lock;
 use crate::sync::Mutex;
 
-/// More handles than this are not woken by the policy, only by the service they wait for.
-const MOST: usize = 4096;
+/// So many slots are kept when nobody waits any more.
+const KEPT: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
@@ -53,11 +54,11 @@ impl Waiters {
             Some(index) => index,
             None => match self.free.pop() {
                 Some(index) => index,
-                None if self.slots.len() < MOST || seat.watches => {
+                None => {
+                    let Ok(index) = u32::try_from(self.slots.len()) else { return Some(waker) };
                     self.slots.push(Slot { waker: None, watches: false });
-                    (self.slots.len() - 1) as u32
+                    index
                 }
-                None => return Some(waker),
             },
         };
         seat.index = Some(index);
@@ -69,7 +70,11 @@ impl Waiters {
     pub(crate) fn leave(&mut self, seat: &mut Seat) -> Option<Waker> {
         let index = seat.index.take()?;
         self.free.push(index);
-        self.slots[index as usize].waker.take()
+        let waker = self.slots[index as usize].waker.take();
+        if self.free.len() == self.slots.len() && self.slots.len() > KEPT {
+            *self = Self::default();
+        }
+        waker
     }
 
     /// Takes the wakers of those who should look again; to be woken after the unlock.
@@ -164,13 +169,19 @@ mod tests {
 
     // pitfall B24
     #[test]
-    fn the_slab_is_bounded() {
+    fn the_slab_is_as_large_as_the_number_of_those_who_wait() {
         let mut waiters = Waiters::default();
-        let mut seats: Vec<_> = (0..MOST + 10).map(|_| Seat::default()).collect();
-        for seat in &mut seats {
-            drop(waiters.wait(seat, Waker::noop().clone()));
+        for _ in 0..3 {
+            let mut seats: Vec<_> = (0..10_000).map(|_| Seat::default()).collect();
+            for seat in &mut seats {
+                assert!(waiters.wait(seat, Waker::noop().clone()).is_none());
+            }
+            assert_eq!(waiters.take(Wake::All).len(), seats.len());
+            for seat in &mut seats {
+                assert_eq!(waiters.slots.len(), 10_000);
+                waiters.leave(seat);
+            }
+            assert_eq!((waiters.slots.capacity(), waiters.free.capacity()), (0, 0));
         }
-        assert_eq!(waiters.slots.len(), MOST);
-        assert!(!seats[MOST].is_taken());
     }
 }

@@ -11,8 +11,8 @@ use tower::Service;
 
 use super::policy::Flight;
 use super::uploading::{Uploading, Word};
-use crate::error::{CallError, Measured, Reason, Rejected};
-use crate::request::Deadline;
+use crate::error::{CallError, Measured, Reason, Rejected, SetBy};
+use crate::request::{Deadline, is_no_later};
 use crate::shell::meter::{self, Ended};
 use crate::shell::oneshot::Oneshot;
 use crate::time;
@@ -42,8 +42,13 @@ where
 pub(super) struct Limits {
     /// Nanoseconds from the first `Pending`; `u64::MAX` is no limit.
     pub(super) limit: u64,
-    /// What the caller said.
+    /// What came with the request, until it is known that the limit comes first.
     pub(super) deadline: Option<Deadline>,
+    /// Who set that.
+    pub(super) told: Measured,
+    /// Whether a call that is not over by the deadline has hung: a layer further out had set it, and
+    /// gave all of its time to this attempt.
+    pub(super) hangs: bool,
 }
 
 /// Either is empty once its end was told.
@@ -58,7 +63,7 @@ where
     S: Service<Req>,
 {
     pub(super) fn refused(rejected: Rejected) -> Self {
-        let limits = Limits { limit: u64::MAX, deadline: None };
+        let limits = Limits::of(u64::MAX);
         let fate = Fate::Refused(Some(rejected));
         Self { attempt: Oneshot::over(), timer: None, limits, fate, uploading: None }
     }
@@ -167,6 +172,11 @@ fn rang(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
 }
 
 impl Limits {
+    /// The limit of this layer, and no deadline.
+    pub(super) const fn of(limit: u64) -> Self {
+        Self { limit, deadline: None, told: Measured::CALLERS_DEADLINE, hangs: false }
+    }
+
     /// The inner service is pending, for the first time: the clock starts now.
     fn start(&mut self, flight: &mut Flight) -> Option<Instant> {
         let endless = self.limit == u64::MAX && self.deadline.is_none();
@@ -176,14 +186,17 @@ impl Limits {
         let now = time::now();
         flight.started = Some(now);
         let own = now.checked_add(Duration::from_nanos(self.limit));
-        let told = self.deadline.and_then(|deadline| deadline.instant());
-        if self.limit != u64::MAX && (told.is_none() || own <= told) {
-            self.deadline = None; // ours comes first
-        }
-        match self.deadline {
-            Some(_) => told,
-            None if self.limit == u64::MAX => None,
-            None => own,
+        let own = own.filter(|_| self.limit != u64::MAX);
+        match (own, self.deadline.and_then(|deadline| deadline.instant())) {
+            (Some(own), Some(told)) if is_no_later(own, told, self.limit) => {
+                self.deadline = None; // ours comes first
+                Some(own.min(told))
+            }
+            (own, None) => {
+                self.deadline = None;
+                own
+            }
+            (_, told) => told,
         }
     }
 
@@ -193,26 +206,37 @@ impl Limits {
     }
 
     /// The inner service failed. When the deadline of the caller has passed, it is that which the
-    /// caller is told of, not the word of whoever else knew the deadline and saw it first.
+    /// caller is told of, not the word of whoever else knew the deadline and saw it first. And when our
+    /// own limit has passed, which went further in as the deadline, it is that.
     #[inline(never)]
     fn overrule<E: CallError>(&self, flight: &mut Flight, error: &E) -> Option<Rejected> {
-        let over = match (self.deadline, error.rejected()) {
-            (Some(deadline), None) => deadline.is_past(),
-            // Our own limit, which went further in as the deadline.
-            (None, Some(rejected)) if rejected.reason() == Reason::DeadlineExceeded => {
-                let limit = Duration::from_nanos(self.limit);
-                flight.started.is_some_and(|at| time::now().saturating_duration_since(at) >= limit)
+        let over = match (error.rejected(), self.deadline) {
+            (None, Some(deadline)) => !self.hangs && deadline.is_past(),
+            (Some(rejected), deadline) if rejected.is_of_own_deadline() => {
+                deadline.is_some_and(|deadline| deadline.is_past())
+                    || self.is_over(flight, rejected.measured())
             }
             _ => false,
         };
         if over { self.expire(flight) } else { None }
     }
 
+    /// Whether the limit has passed, or was the deadline that has passed further in.
+    fn is_over(&self, flight: &Flight, measured: Measured) -> bool {
+        let limit = Duration::from_nanos(self.limit);
+        self.deadline.is_none()
+            && (measured == Measured::Deadline { set_by: SetBy::Layer, limit: self.limit }
+                || flight
+                    .started
+                    .is_some_and(|at| time::now().saturating_duration_since(at) >= limit))
+    }
+
     /// The time is up.
     fn expire(&self, flight: &mut Flight) -> Option<Rejected> {
         let reporter = &flight.policy()?.reporter;
         let rejected = match self.deadline {
-            Some(_) => reporter.reject(Reason::DeadlineExceeded, Measured::Nothing),
+            Some(_) if self.hangs => reporter.reject(Reason::TimedOut, self.told),
+            Some(_) => reporter.reject(Reason::DeadlineExceeded, self.told),
             None => reporter.reject(Reason::TimedOut, Measured::Elapsed { limit: self.limit }),
         };
         flight.forget();

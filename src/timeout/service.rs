@@ -11,7 +11,7 @@ use super::future::{Limits, ResponseFuture};
 use super::policy::{Flight, Policy};
 use super::uploading::Uploading;
 use crate::error::{CallError, Measured, Reason};
-use crate::request::{Carry, Deadline};
+use crate::request::Carry;
 use crate::shell::gate::{Gate, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::said::Said;
@@ -126,7 +126,7 @@ where
         let readied = self.said.take();
         let own = self.hooks.limit.limit_of(&request).map_or(self.gate.limit(), nanos);
         let (limits, uploading) = self.hooks.limits(&mut request, own);
-        let refusal = match self.gate.enter() {
+        let (refusal, measured) = match self.gate.enter() {
             Some(lane) if !limits.deadline.is_some_and(|deadline| deadline.is_past()) => {
                 let flight = Flight::new(lane);
                 let attempt = if readied {
@@ -136,13 +136,13 @@ where
                 };
                 return ResponseFuture::flying(flight, attempt, limits, uploading);
             }
-            Some(_) => Reason::DeadlineExceeded,
-            None => Reason::Draining,
+            Some(_) => (Reason::DeadlineExceeded, limits.told),
+            None => (Reason::Draining, Measured::Nothing),
         };
         if readied {
             self.inner = self.inner.clone(); // gives the reservation back
         }
-        ResponseFuture::refused(self.gate.reporter.reject(refusal, Measured::Nothing))
+        ResponseFuture::refused(self.gate.reporter.reject(refusal, measured))
     }
 }
 
@@ -156,22 +156,23 @@ impl<L, K> Hooks<L, K> {
     where
         K: Carry<Req>,
     {
-        let mut limits = Limits { limit: own, deadline: None };
+        let mut limits = Limits::of(own);
         if !self.carry.carries() {
             return (limits, None);
         }
         let mut call = self.carry.read(request);
-        limits.deadline = call.deadline;
+        if self.of == LimitOn::Whole {
+            call.unsigned = false; // nobody of ours was there before
+        }
+        (limits.deadline, limits.told) = (call.deadline, call.whose_deadline());
         let (upload, told) = (call.upload.clone(), call.caller_deadline());
         let uploading = Uploading::of(upload, told).filter(|_| own != u64::MAX);
         if uploading.is_some() {
             // Whoever set a limit of ours further out waits for the body too, and sees to it.
-            limits.deadline = told;
+            (limits.deadline, limits.told) = (told, Measured::CALLERS_DEADLINE);
         } else if let (Some(ours), 0 | 1) = (call.own_deadline(), call.attempt) {
             // The limit of a layer further out: a first attempt that hangs until then has hung.
-            if !ours.is_past() {
-                limits = Limits { limit: own.min(nanos(ours.remaining())), deadline: None };
-            }
+            limits.hangs = !ours.is_past();
         }
         let of_call = match self.of {
             LimitOn::Request => call.attempt == 0,
@@ -179,8 +180,7 @@ impl<L, K> Hooks<L, K> {
             LimitOn::Whole => true,
         };
         if own != u64::MAX && of_call {
-            let limit = Deadline::after(Duration::from_nanos(own));
-            call.cut_to(limit, self.of == LimitOn::Whole);
+            call.cut_to(own, self.of == LimitOn::Whole);
         }
         if call.deadline.is_some() {
             self.carry.write(request, &call);

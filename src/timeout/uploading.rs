@@ -49,7 +49,7 @@ impl Uploading {
         };
         match self.told.and_then(|told| told.instant()) {
             Some(told) if told < at => {
-                limits.deadline = self.told;
+                (limits.deadline, limits.told) = (self.told, Measured::CALLERS_DEADLINE);
                 Word::Wait(told)
             }
             _ => Word::Wait(at),

@@ -143,8 +143,8 @@ fn meddle(handle: &CircuitBreakerHandle, nth: usize) {
     assert_eq!(handle.snapshot().state, handle.state());
     match nth % 4 {
         0 => handle.reset(),
-        1 => handle.switch().set(Position::Open),
-        2 => handle.switch().set(Position::Closed),
+        1 => drop(handle.switch(Position::Open)),
+        2 => drop(handle.switch(Position::Closed)),
         _ => handle.reload(Config::default()).unwrap(),
     }
     assert!(format!("{handle:?}").contains("hooks"));

@@ -48,6 +48,8 @@ mod refused_answers;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod retry;
+#[cfg(feature = "http")]
+mod runtimes;
 mod scene;
 mod security;
 #[cfg(feature = "http")]
@@ -60,3 +62,5 @@ mod timeout;
 mod types;
 #[cfg(feature = "http")]
 mod uploads;
+#[cfg(feature = "http")]
+mod whose_deadline;

@@ -129,7 +129,7 @@ fn covering_timeout() -> TimeoutLayer {
 }
 
 fn hold_open(handle: &CircuitBreakerHandle) -> Box<dyn Any> {
-    let mut switch = handle.switch();
+    let mut switch = handle.switch(Position::Auto);
     switch.set(Position::Open);
     Box::new(switch)
 }

@@ -63,6 +63,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         Fail: Clone;
         seawall::Reason: Copy;
         seawall::Measured: Copy;
+        seawall::SetBy: Copy;
         seawall::ConfigError: Clone;
         seawall::ConfigErrors: Clone;
         seawall::Classifier: Copy;

@@ -111,6 +111,9 @@ impl Waits {
         };
         // What is too far away for the clock is never reached.
         let Some(until) = since.checked_add(wait) else { return Poll::Pending };
+        if timer.is_none() && until <= time::now() {
+            return Poll::Ready(limit); // a wait of nothing needs no timer
+        }
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
         // It never rings too late: an end never comes before the one of the wait before.
         while time::poll_timer(timer.as_mut(), cx).is_ready() {

@@ -13,7 +13,7 @@ impl World<'_> {
         let position = [Position::Open, Position::Closed, Position::Auto, Position::Auto];
         let position = position[usize::from(arg / 2 % 4)];
         let Some(breaker) = self.stack.breaker.of(number) else { return };
-        let mut switch = breaker.switch();
+        let mut switch = breaker.switch(Position::Auto);
         switch.set(position);
         let is_open = position == Position::Open;
         self.hands[usize::from(arg % 2)] = Some(Hand { _switch: switch, is_open, number });

@@ -59,7 +59,7 @@ async fn it_is_not_ready_while_the_circuit_is_open_and_woken_when_the_rest_ends(
 #[tokio::test(start_paused = true)]
 async fn it_is_woken_when_the_circuit_closes_by_hand() {
     let ([mut service], handle) = instances(builder());
-    let mut hand = handle.switch();
+    let mut hand = handle.switch(Position::Auto);
     hand.set(Position::Open);
     let waiting = tokio::spawn(async move { service.ready().await.map(|_| ()) });
     tokio::task::yield_now().await;
@@ -73,7 +73,7 @@ async fn it_is_woken_when_the_circuit_closes_by_hand() {
 #[tokio::test(start_paused = true)]
 async fn it_is_woken_when_new_config_let_calls_through() {
     let ([mut service], handle) = instances(builder());
-    let mut hand = handle.switch();
+    let mut hand = handle.switch(Position::Auto);
     hand.set(Position::Open);
     let waiting = tokio::spawn(async move { service.ready().await.map(|_| ()) });
     tokio::task::yield_now().await;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::circuit_breaker::{CircuitBreakerLayer, Position};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Error, Finish, Outcome, Reason, Settle, State};
 use tokio::runtime;
@@ -199,12 +199,12 @@ async fn a_panic_in_the_classifier_is_a_failure_and_reaches_the_caller() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_by_a_breaker_further_in_eats_no_probe_and_counts_neither_way() {
     let (outer, inner) = (builder().build().unwrap(), CircuitBreakerLayer::new("inner"));
-    let mut hand = inner.handle().switch();
+    let mut hand = inner.handle().switch(Position::Auto);
     let dependency = Dependency::default();
     let mut service = ServiceBuilder::new().layer(outer.clone()).layer(inner).service(dependency);
     let handle = outer.handle();
 
-    hand.set(seawall::circuit_breaker::Position::Open);
+    hand.set(Position::Open);
     let innocent = handle.snapshot();
     for _ in 0..1_000 {
         let refused = service.ready().await.unwrap().call(GOOD).await;
@@ -212,18 +212,18 @@ async fn a_refusal_by_a_breaker_further_in_eats_no_probe_and_counts_neither_way(
     }
     assert_eq!(handle.snapshot(), innocent, "it says nothing about the dependency");
 
-    hand.set(seawall::circuit_breaker::Position::Closed);
+    hand.set(Position::Closed);
     for _ in 0..17 {
         let _ = service.ready().await.unwrap().call(BAD).await;
     }
-    hand.set(seawall::circuit_breaker::Position::Open);
+    hand.set(Position::Open);
     advance(handle.snapshot().next_probe_in.unwrap()).await;
     for _ in 0..100 {
         let refused = service.ready().await.unwrap().call(GOOD).await;
         assert!(matches!(refused, Err(Error::Rejected(why)) if why.origin().name() == "inner"));
         assert_eq!(handle.state(), State::HalfOpen);
     }
-    hand.set(seawall::circuit_breaker::Position::Closed);
+    hand.set(Position::Closed);
     for _ in 0..7 {
         service.ready().await.unwrap().call(GOOD).await.unwrap();
     }

@@ -43,7 +43,7 @@ async fn changes_are_a_path_of_the_state_graph_under_random_calls_switches_and_r
         let mut rig = rig.clone();
         tokio::spawn(async move {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let (mut hand, mut flying) = (rig.handle.switch(), Vec::new());
+            let (mut hand, mut flying) = (rig.handle.switch(Position::Auto), Vec::new());
             for _ in 0..3_000 {
                 if rng.u8(0..4) == 0 {
                     hand.set(Position::Auto); // or somebody would hold it nearly all the time
@@ -115,7 +115,7 @@ fn an_observer_may_call_back_into_the_same_breaker() {
                 let dropped = kept.lock().unwrap().pop(); // gives its waker's seat back
                 drop(dropped);
                 if let EventKind::Changed(Change { to: State::Open, .. }) = event.kind {
-                    let mut hand = handle.switch();
+                    let mut hand = handle.switch(Position::Auto);
                     hand.set(Position::Open);
                     handle.reset();
                     hand.set(Position::Closed);

@@ -58,7 +58,7 @@ async fn each_key_has_a_breaker_of_its_own() {
     assert_eq!((handle.len(), handle.is_empty()), (2, false));
     assert_eq!(diary.events()[0].key.as_deref(), Some("a"));
 
-    let mut hand = handle.key("b").unwrap().switch();
+    let mut hand = handle.key("b").unwrap().switch(Position::Auto);
     hand.set(Position::Open);
     assert!(is_refused(&call(&mut service, "b", true).await));
     let mut config = handle.config();

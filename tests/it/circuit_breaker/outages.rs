@@ -55,7 +55,7 @@ async fn hands_are_told_of_too_and_one_outage_stays_one() {
     let (builder, log) = listening(builder());
     let mut rig = Rig::new(builder);
     rig.trip().await;
-    let mut hand = rig.handle.switch();
+    let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open); // it was open before: no news
     advance(Duration::from_secs(60)).await;
     rig.handle.force_open(); // another hand: none either
@@ -111,7 +111,7 @@ async fn held_open_it_stays_so_whatever_becomes_of_the_handle() {
     assert!(is_refused(&rig.ask(GOOD).await));
     rig.handle.reset();
     assert!(is_refused(&rig.ask(GOOD).await), "a reset does not let go");
-    let mut hand = rig.handle.switch();
+    let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open);
     rig.handle.release();
     assert!(is_refused(&rig.ask(GOOD).await), "a hand still holds it");

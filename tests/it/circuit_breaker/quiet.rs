@@ -103,18 +103,18 @@ async fn released_after_an_hour_the_load_comes_back_gently() {
         let mut rig = cold(builder());
         match how {
             0 => {
-                let mut hand = rig.handle.switch();
+                let mut hand = rig.handle.switch(Position::Auto);
                 hand.set(Position::Open);
                 advance(Duration::from_secs(3_600)).await;
                 hand.set(Position::Auto);
             }
             1 => {
                 let first = {
-                    let mut hand = rig.handle.switch();
+                    let mut hand = rig.handle.switch(Position::Auto);
                     hand.set(Position::Open);
                     hand
                 };
-                let mut last = rig.handle.switch();
+                let mut last = rig.handle.switch(Position::Auto);
                 last.set(Position::Open);
                 advance(Duration::from_secs(3_600)).await;
                 drop(first);
@@ -150,7 +150,7 @@ async fn a_hand_begins_the_ramp_that_good_probes_begin() {
     assert!(by_probes < 1_000);
 
     let mut rig = Rig::new(builder());
-    let mut hand = rig.handle.switch();
+    let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open);
     hand.set(Position::Auto);
     assert_eq!(burst(&mut rig, 1_000), by_probes);
@@ -164,7 +164,7 @@ async fn a_hand_begins_the_ramp_that_good_probes_begin() {
 async fn a_hand_that_moves_from_open_over_closed_to_nowhere_leaves_the_rest_of_the_ramp() {
     for (held, all_pass) in [(0, false), (59, false), (60, true)] {
         let mut rig = cold(builder());
-        let mut hand = rig.handle.switch();
+        let mut hand = rig.handle.switch(Position::Auto);
         hand.set(Position::Open);
         advance(Duration::from_secs(3_600)).await;
         hand.set(Position::Closed);
@@ -175,7 +175,7 @@ async fn a_hand_that_moves_from_open_over_closed_to_nowhere_leaves_the_rest_of_t
     }
     let mut rig = cold(builder());
     advance(Duration::from_secs(3_600)).await;
-    let mut hand = rig.handle.switch();
+    let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Closed);
     drop(hand);
     assert_eq!(burst(&mut rig, 1_000), 1_000, "nothing was ever kept away");

@@ -43,7 +43,7 @@ async fn what_was_reserved_for_a_call_that_does_not_come_is_given_back() {
 
     let mut refused = rig.service.clone();
     refused.ready().await.unwrap();
-    let mut hand = rig.handle.switch();
+    let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open);
     assert!(is_refused(&refused.call(GOOD).await));
     assert_eq!(rig.seen.reservations(), 0, "refused after poll_ready");

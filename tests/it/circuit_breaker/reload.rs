@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use seawall::circuit_breaker::{Abandonment, Config, Trip};
+use seawall::circuit_breaker::{Abandonment, Config, Position, Trip};
 use seawall::{Error, State};
 use tokio::time::advance;
 
@@ -120,8 +120,8 @@ async fn bad_config_leave_the_old_ones_in_force_and_the_next_good_ones_are_accep
 #[tokio::test(start_paused = true)]
 async fn more_reloads_than_a_digest_can_tell_apart_are_all_noticed() {
     let mut rig = Rig::new(builder());
-    let mut hand = rig.handle.switch();
-    hand.set(seawall::circuit_breaker::Position::Open);
+    let mut hand = rig.handle.switch(Position::Auto);
+    hand.set(Position::Open);
     for nth in 0..2_000_u64 {
         rig.reload(|config| config.memory = Duration::from_secs(1 + nth));
         rig.reload(|config| config.shadow = nth % 2 == 0);

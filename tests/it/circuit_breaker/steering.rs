@@ -82,7 +82,7 @@ async fn a_rejection_names_its_layer_its_reason_what_was_measured_and_when_to_co
 #[tokio::test(start_paused = true)]
 async fn a_rejection_by_hand_knows_no_time_to_come_back() {
     let mut rig = Rig::new(builder());
-    let mut hand = rig.handle.switch();
+    let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open);
     let Err(Error::Rejected(why)) = rig.ask(GOOD).await else { panic!("let through") };
     assert_eq!((why.retry_after(), why.measured()), (None, Measured::Nothing));
@@ -125,7 +125,8 @@ async fn a_watch_is_not_told_of_a_reset_that_changes_no_state() {
 async fn hands_at_a_switch_are_counted_open_beats_closed_and_a_dropped_one_lets_go() {
     let diary = Diary::default();
     let mut rig = Rig::new(builder().observe(diary.observer()));
-    let (mut operator, mut deployment) = (rig.handle.switch(), rig.handle.switch());
+    let (mut operator, mut deployment) =
+        (rig.handle.switch(Position::Auto), rig.handle.switch(Position::Auto));
     operator.set(Position::Closed);
     operator.set(Position::Closed);
     assert_eq!(rig.state(), State::ForcedClosed);
@@ -158,7 +159,7 @@ async fn hands_at_a_switch_are_counted_open_beats_closed_and_a_dropped_one_lets_
 async fn a_hand_that_moves_from_open_to_closed_never_lets_go_in_between() {
     let diary = Diary::default();
     let rig = Rig::new(builder().observe(diary.observer()));
-    let mut hand = rig.handle.switch();
+    let mut hand = rig.handle.switch(Position::Auto);
     for position in [Position::Open, Position::Closed, Position::Open, Position::Auto] {
         hand.set(position);
         assert_eq!(hand.position(), position);
@@ -174,7 +175,7 @@ async fn a_reset_closes_and_forgets_but_does_not_let_go() {
     assert_eq!(rig.state(), State::Closed);
     assert_eq!(rig.handle.snapshot().last_trip, None);
     rig.ask(GOOD).await.unwrap();
-    let mut hand = rig.handle.switch();
+    let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open);
     rig.handle.reset();
     assert_eq!(rig.state(), State::ForcedOpen);
@@ -194,7 +195,7 @@ async fn in_shadow_nothing_is_refused_and_what_would_be_is_reported() {
     assert_eq!(diary.count(EventKind::Rejected { reason: Reason::CircuitOpen }), 0);
     assert_eq!(rig.seen.calls(), 117);
 
-    let mut hand = rig.handle.switch();
+    let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open);
     rig.ask(GOOD).await.unwrap();
     hand.set(Position::Auto);

@@ -139,7 +139,7 @@ async fn it_steers_the_switch_of_a_breaker_that_does_not_know_it() {
     let (calls, inner) = answering(Ok);
     let service = breaker.layer(inner);
     let handle = breaker.handle();
-    let mut switch = handle.switch();
+    let mut switch = handle.switch(Position::Auto);
     let following = tokio::spawn(health.handle().watch().follow(move |status| {
         switch.set(if status == Status::Up { Position::Auto } else { Position::Open });
     }));

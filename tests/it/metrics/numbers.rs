@@ -81,7 +81,7 @@ async fn the_states_of_a_breaker_sum_to_one_and_those_of_a_keyed_one_to_its_keys
     advance(Duration::from_secs(1)).await;
     breaker.run(|| act(Script::Good)).await.unwrap();
     assert_eq!((state("b", "half_open"), sum()), (1.0, 1.0));
-    let mut switch = breaker.handle().switch();
+    let mut switch = breaker.handle().switch(Position::Auto);
     switch.set(Position::Open);
     assert_eq!((state("b", "forced_open"), sum()), (1.0, 1.0));
     switch.set(Position::Closed);

@@ -97,7 +97,7 @@ async fn everything_that_can_be_counted() {
         for _ in 0..7 {
             breaker.run(|| act(Script::Good)).await.unwrap();
         }
-        let mut switch = breaker.handle().switch();
+        let mut switch = breaker.handle().switch(Position::Auto);
         for position in [Position::Open, Position::Closed, Position::Open, Position::Auto] {
             switch.set(position);
         }

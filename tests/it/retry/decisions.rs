@@ -145,7 +145,7 @@ async fn the_last_attempt_has_no_copy_and_is_not_blamed_for_it() {
 async fn a_refusal_further_in_ends_it_at_once() {
     let log = Log::default();
     let breaker = CircuitBreakerLayer::new("inner");
-    let mut switch = breaker.handle().switch();
+    let mut switch = breaker.handle().switch(Position::Auto);
     switch.set(Position::Open);
     let (calls, inner) = answering(Ok);
     let service = retry(&log).cloned().build().unwrap().layer(breaker.layer(inner));
@@ -200,7 +200,7 @@ async fn a_call_that_is_not_tried_again_says_why() {
     let no = || answering(|_| Err(broken("no")));
     let refused = || {
         let layer = CircuitBreakerLayer::new("inner");
-        let mut switch = layer.handle().switch();
+        let mut switch = layer.handle().switch(Position::Auto);
         switch.set(Position::Open);
         (switch, Boxed::new(layer.layer(no().1)))
     };

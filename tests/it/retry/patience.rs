@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
-use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::retry::{Backoff, Budget, Config, Factor, Jitter, OnRefusal, RetryLayer, UNLIMITED};
 use seawall::{Error, EventKind, Outcome, Reason, RetryReason};
 use tower::{Layer, ServiceExt};
@@ -55,8 +55,8 @@ async fn waits_for_refusals_cost_time_and_no_attempts_and_no_budget() {
         });
         // Not this one: it comes when the circuit is open, and never calls the dependency before.
         let hold = breaker.handle();
-        let mut switch = hold.switch();
-        switch.set(seawall::circuit_breaker::Position::Open);
+        let mut switch = hold.switch(Position::Auto);
+        switch.set(Position::Open);
         let call = tokio::spawn(layer.layer(service).oneshot(1));
         probing.await.unwrap();
         drop(switch);
