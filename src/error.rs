@@ -188,10 +188,9 @@ impl fmt::Display for Rejected {
             _ => fmt::Display::fmt(&self.reason, f)?,
         }
         match (self.reason, self.measured) {
-            (_, Measured::Deadline { set_by: SetBy::Caller, .. }) => {}
             // A circuit that calls opened knows by which numbers.
             (Reason::CircuitOpen, Measured::Nothing) => f.write_str(" (held open by hand)")?,
-            (_, Measured::Nothing) => {}
+            (_, Measured::Nothing | Measured::Deadline { set_by: SetBy::Caller, .. }) => {}
             (_, measured) => write!(f, " ({measured})")?,
         }
         if let Some(delay) = self.retry_after {

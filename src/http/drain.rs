@@ -174,8 +174,8 @@ pub struct ResponseFuture<F, B: Body, W> {
     call: F,
     #[pin]
     timer: Option<Sleep>,
-    /// The end of the wait, once it has begun; it may be too far away for the clock.
-    until: Option<Option<Instant>>,
+    /// The end of the wait, once it has begun, unless it is too far away for the clock.
+    until: Option<Instant>,
     /// The response, once it is there.
     drained: Option<Response<DrainedBody<B>>>,
     bounds: Bounds,
@@ -209,8 +209,8 @@ where
         while !response.body().is_done(this.bounds.bytes) {
             if response.body_mut().poll_more(cx).is_pending() {
                 let wait = this.bounds.wait;
-                let until = *this.until.get_or_insert_with(|| time::now().checked_add(wait));
-                if let Some(until) = until
+                *this.until = this.until.or_else(|| time::now().checked_add(wait));
+                if let Some(until) = *this.until
                     && time::poll_until(this.timer.as_mut(), until, cx).is_ready()
                 {
                     break;
