@@ -190,7 +190,7 @@ fn waiting() -> Vec<(&'static str, Waiting, Option<Reason>)> {
     let timeout = TimeoutLayer::new("x", second).layer(hanging()).oneshot(7);
     waiting.push(("timeout", Box::pin(timeout), Some(Reason::TimedOut)));
 
-    let run = TimeoutLayer::new("x", second).run(|| std::future::pending::<Result<u32, Fail>>());
+    let run = TimeoutLayer::new("x", second).run(std::future::pending::<Result<u32, Fail>>);
     waiting.push(("timeout, run", Box::pin(run), Some(Reason::TimedOut)));
 
     let retry = || RetryLayer::builder("x").cloned().attempts(2).backoff(Backoff::fixed(second));
@@ -277,7 +277,8 @@ fn a_wait_outlives_the_runtime_it_began_on() {
             } else {
                 alone(&mut call)
             };
-            let told = ended.as_ref().err().and_then(CallError::rejected).map(|it| it.reason());
+            let told =
+                ended.as_ref().err().and_then(CallError::rejected).map(seawall::Rejected::reason);
             assert_eq!(told, why, "{what}: {ended:?}");
         }
     }
