@@ -183,10 +183,12 @@ fn successes_and_failures_allocate_nothing() {
     assert_eq!(of_calls(covering.layer(service_fn(soon)), is_ok), NONE, "timeout over readiness");
 
     let bulkhead = || BulkheadLayer::new("a");
+    let tenants = BulkheadLayer::builder("a").keyed(|_: &u32| Cow::Borrowed("k")).build().unwrap();
     let retry = || RetryLayer::new("a").cloned();
     let health = || HealthLayer::new("a");
     assert_eq!(of_calls(bulkhead().layer(service_fn(echo)), is_ok), NONE, "bulkhead");
     assert_eq!(of_calls(bulkhead().layer(service_fn(soon)), is_ok), NONE, "bulkhead, pending");
+    assert_eq!(of_calls(tenants.layer(service_fn(soon)), is_ok), NONE, "keyed bulkhead");
     assert_eq!(of_calls(health().layer(service_fn(soon)), is_ok), NONE, "health");
     assert_eq!(of_calls(retry().layer(service_fn(echo)), is_ok), NONE, "retry");
     assert_eq!(of_calls(retry().layer(service_fn(soon)), is_ok), NONE, "retry, pending");

@@ -7,10 +7,11 @@ use std::task::{Context, Poll, ready};
 use tower::{Layer, Service};
 
 use super::future::ResponseFuture;
-use super::policy::{Entry, Permit, Policy};
+use super::permit::Permit;
+use super::policy::{Entry, Policy};
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
-use crate::shell::gate::{Gate, Hold, Parked};
+use crate::shell::gate::{Gate, Hold, Lane, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::queue::{Number, Standing};
 
@@ -79,7 +80,7 @@ impl Drop for Turn {
 
 impl Reserved {
     /// The call comes. `None`: too late, the bulkhead was drained.
-    fn begin(mut self) -> Option<Permit> {
+    fn begin(mut self) -> Option<Permit<Lane<Policy>>> {
         let lane = self.0.as_ref()?.enter()?;
         self.0 = None; // the permit has the place now
         Some(Permit::new(Hold::new(lane)))
@@ -89,7 +90,7 @@ impl Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         if let Some(gate) = self.0.take() {
-            gate.leave();
+            gate.leave(false);
         }
     }
 }
@@ -129,7 +130,7 @@ where
 {
     type Response = F::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, F>;
+    type Future = ResponseFuture<S, Req, F, Lane<Policy>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         ready!(self.poll_place(cx));

@@ -9,14 +9,14 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
-use super::policy::{Permit, Policy};
+use super::permit::{Berth, Permit};
+use super::policy::Policy;
 use crate::classify::Verdict;
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::{Finish, Settle};
-use crate::machine::{Pass, PassKind};
 use crate::outcome::Outcome;
 use crate::request::Call;
-use crate::shell::gate::{Hold, Lane};
+use crate::shell::gate::Hold;
 use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
 use crate::shell::queue::{Number, Standing};
@@ -24,33 +24,36 @@ use crate::time;
 
 /// The future of a call through a bulkhead.
 ///
-/// Dropping it frees its place, in the bulkhead or in the queue, at once.
+/// Dropping it frees its place, in the bulkhead or in the queue, at once. `B` is what the call holds
+/// of its bulkhead.
+#[expect(private_bounds, reason = "what a call holds of its bulkhead is of no use outside")]
 #[pin_project]
-pub struct ResponseFuture<S, Req, F>
+pub struct ResponseFuture<S, Req, F, B>
 where
     S: Service<Req>,
+    B: Berth,
 {
     #[pin]
     attempt: Oneshot<S, Req>,
     /// The end of the patience of one who waits.
     #[pin]
     timer: Option<Sleep>,
-    stage: Stage,
+    stage: Stage<B>,
     finish: F,
 }
 
 /// Each is empty once its end was told.
 #[derive(Debug)]
-enum Stage {
+enum Stage<B: Berth> {
     Refused(Option<Rejected>),
-    Queued(Waiter),
-    Inside(Permit),
+    Queued(Waiter<B>),
+    Inside(Permit<B>),
 }
 
 /// One who waits for a place; gives up when dropped.
 #[derive(Debug)]
-pub(super) struct Waiter {
-    place: Option<(Hold<Lane<Policy>>, Number)>,
+pub(super) struct Waiter<B: Berth> {
+    place: Option<(Hold<B>, Number)>,
     began: Instant,
     /// When its patience ends, if ever.
     until: Option<Instant>,
@@ -58,11 +61,13 @@ pub(super) struct Waiter {
     told: Option<Measured>,
 }
 
-impl<S, Req, F> ResponseFuture<S, Req, F>
+#[expect(private_bounds, reason = "what a call holds of its bulkhead is of no use outside")]
+impl<S, Req, F, B> ResponseFuture<S, Req, F, B>
 where
     S: Service<Req>,
+    B: Berth,
 {
-    fn new(stage: Stage, attempt: Oneshot<S, Req>, finish: F) -> Self {
+    fn new(stage: Stage<B>, attempt: Oneshot<S, Req>, finish: F) -> Self {
         Self { attempt, timer: None, stage, finish }
     }
 
@@ -71,20 +76,21 @@ where
     }
 
     #[inline]
-    pub(super) fn inside(permit: Permit, attempt: Oneshot<S, Req>, finish: F) -> Self {
+    pub(super) fn inside(permit: Permit<B>, attempt: Oneshot<S, Req>, finish: F) -> Self {
         Self::new(Stage::Inside(permit), attempt, finish)
     }
 
-    pub(super) fn queued(waiter: Waiter, service: S, request: Req, finish: F) -> Self {
+    pub(super) fn queued(waiter: Waiter<B>, service: S, request: Req, finish: F) -> Self {
         Self::new(Stage::Queued(waiter), Oneshot::waiting(service, request), finish)
     }
 }
 
-impl<S, Req, F> Future for ResponseFuture<S, Req, F>
+impl<S, Req, F, B> Future for ResponseFuture<S, Req, F, B>
 where
     S: Service<Req>,
     S::Error: CallError,
     F: Finish<S::Response>,
+    B: Berth,
 {
     type Output = Result<F::Response, S::Error>;
 
@@ -139,13 +145,14 @@ where
 
 /// The policy was drained before the inner service was called.
 #[inline(never)]
-fn turn_away<S, Req, Res>(
-    permit: &mut Permit,
+fn turn_away<S, Req, Res, B>(
+    permit: &mut Permit<B>,
     attempt: Pin<&mut Oneshot<S, Req>>,
 ) -> Poll<Result<Res, S::Error>>
 where
     S: Service<Req>,
     S::Error: CallError,
+    B: Berth,
 {
     attempt.end();
     match permit.turn_away() {
@@ -156,7 +163,11 @@ where
 
 /// Hands the place over to whoever decides when the call is over.
 #[inline]
-fn settle<Res, F: Finish<Res>>(permit: &mut Permit, response: Res, finish: &F) -> F::Response {
+fn settle<Res, F: Finish<Res>, B: Berth>(
+    permit: &mut Permit<B>,
+    response: Res,
+    finish: &F,
+) -> F::Response {
     let response = match finish.at_head(response) {
         Ok(response) => {
             permit.end(Ended::Good);
@@ -165,53 +176,53 @@ fn settle<Res, F: Finish<Res>>(permit: &mut Permit, response: Res, finish: &F) -
         Err(response) => response,
     };
     let head = Verdict::Now(Outcome::SUCCESS);
-    let settle = Settle::of(permit.take_ending(), head, Pass::new(0, PassKind::Slot));
-    finish.finish(response, settle)
+    let (ending, pass) = permit.take_ending();
+    finish.finish(response, Settle::of(ending, head, pass))
 }
 
-impl Waiter {
-    pub(super) fn new(lane: Arc<Lane<Policy>>, number: Number, patience: &Patience) -> Self {
+impl<B: Berth> Waiter<B> {
+    pub(super) fn new(berth: Arc<B>, number: Number, patience: &Patience) -> Self {
         let Patience { began, until, told } = *patience;
-        Self { place: Some((Hold::new(lane), number)), began, until, told }
+        Self { place: Some((Hold::new(berth), number)), began, until, told }
     }
 
     fn poll_place(
         &mut self,
         cx: &mut Context<'_>,
         timer: Pin<&mut Option<Sleep>>,
-    ) -> Poll<Result<Permit, Rejected>> {
+    ) -> Poll<Result<Permit<B>, Rejected>> {
         let Some((hold, number)) = &mut self.place else { return Poll::Pending };
         let goes_on = hold.begin(|| true) && !hold.is_stopped();
-        let Some(lane) = hold.get() else { return Poll::Pending };
+        let Some(policy) = hold.get().map(B::policy) else { return Poll::Pending };
         if !goes_on {
-            let rejected = lane.reject(Reason::Draining, Measured::Nothing);
+            let rejected = policy.reject(Reason::Draining, Measured::Nothing);
             self.leave();
             return Poll::Ready(Err(rejected));
         }
-        let standing = lane.look(number, cx.waker());
+        let standing = policy.look(number, cx.waker());
         if standing == Standing::Waiting {
             ready!(self.until.map_or(Poll::Pending, |at| time::poll_until(timer, at, cx)));
-            let rejected = rejected(lane, self.told);
+            let rejected = rejected(policy, self.told);
             self.leave();
             return Poll::Ready(Err(rejected));
         }
         // What is not waiting any more has given its number back.
         if standing == Standing::Expired {
-            let rejected = rejected(lane, self.told);
+            let rejected = rejected(policy, self.told);
             drop(hold.lose());
             self.place = None;
             return Poll::Ready(Err(rejected));
         }
-        lane.note_wait(time::now().saturating_duration_since(self.began));
+        policy.note_wait(time::now().saturating_duration_since(self.began));
         let Some((hold, _)) = self.place.take() else { return Poll::Pending };
         Poll::Ready(Ok(Permit::new(hold)))
     }
 
     fn leave(&mut self) {
         if let Some((mut hold, number)) = self.place.take()
-            && let Some(lane) = hold.lose()
+            && let Some(berth) = hold.lose()
         {
-            lane.give_up(&number);
+            berth.policy().give_up(&number);
         }
     }
 }
@@ -224,12 +235,12 @@ fn rejected(policy: &Policy, told: Option<Measured>) -> Rejected {
     policy.reject(Reason::QueueTimeout, policy.fullness())
 }
 
-impl Drop for Waiter {
+impl<B: Berth> Drop for Waiter<B> {
     fn drop(&mut self) {
         if let Some((hold, _)) = &self.place
-            && let Some(lane) = hold.get()
+            && let Some(berth) = hold.get()
         {
-            lane.note_abandoned();
+            berth.policy().note_abandoned();
         }
         self.leave();
     }
@@ -260,9 +271,10 @@ impl Patience {
     }
 }
 
-impl<S, Req, F> fmt::Debug for ResponseFuture<S, Req, F>
+impl<S, Req, F, B> fmt::Debug for ResponseFuture<S, Req, F, B>
 where
     S: Service<Req>,
+    B: Berth,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.stage {

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::config::Config;
+use super::keyed::{Tenant, reload_all};
 use super::machine::Law;
 use super::policy::Policy;
 use crate::config::ConfigErrors;
-use crate::shell::gate::Gate;
+use crate::shell::keyed::Keyed;
 use crate::source::Source;
 
 /// Sees and steers one bulkhead. Cheap to clone.
@@ -40,27 +41,33 @@ use crate::source::Source;
 /// ```
 #[derive(Clone)]
 pub struct BulkheadHandle {
-    gate: Arc<Gate<Policy>>,
+    policy: Arc<Policy>,
+    /// Those it is one of, if it is one of many.
+    many: Option<Arc<Keyed<Tenant>>>,
 }
 
 impl BulkheadHandle {
-    pub(super) fn new(gate: Arc<Gate<Policy>>) -> Self {
-        Self { gate }
+    pub(super) const fn new(policy: Arc<Policy>) -> Self {
+        Self { policy, many: None }
+    }
+
+    pub(super) const fn of_key(policy: Arc<Policy>, many: Arc<Keyed<Tenant>>) -> Self {
+        Self { policy, many: Some(many) }
     }
 
     /// The layer and the name.
     pub fn source(&self) -> &Source {
-        &self.gate.reporter.source
+        &self.policy.reporter.source
     }
 
     /// Calls that may be under way at a time.
     pub fn limit(&self) -> u32 {
-        self.gate.law().limit
+        self.policy.law().limit
     }
 
     /// Calls that have a place.
     pub fn in_flight(&self) -> u32 {
-        self.gate.occupancy().inside
+        self.policy.occupancy().inside
     }
 
     /// Places that are free. None while more calls are under way than a new limit allows.
@@ -70,23 +77,29 @@ impl BulkheadHandle {
 
     /// Calls that wait for a place.
     pub fn queued(&self) -> u32 {
-        self.gate.occupancy().waiting
+        self.policy.occupancy().waiting
     }
 
     /// The settings in force.
     pub fn config(&self) -> Config {
-        self.gate.config()
+        self.policy.config()
     }
 
     /// Reloads the settings. Calls under way keep their places, though the limit is lower now; if it is
     /// higher, those who wait come in. Those who wait keep the patience they came with.
     ///
+    /// Of a [keyed](super::Builder::keyed) bulkhead this reloads what all keys have: single keys keep
+    /// what they have [of their own](super::Overrides).
+    ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
+        if let Some(many) = &self.many {
+            return reload_all(many, config);
+        }
         let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(self.source()))?;
-        self.gate.reload(law, config);
+        self.policy.reload(law, config);
         Ok(())
     }
 }

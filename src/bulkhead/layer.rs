@@ -1,5 +1,6 @@
 //! Building a bulkhead, and putting it around services.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tower::{Layer, Service};
 use super::backpressure::BackpressureLayer;
 use super::config::{Config, Order};
 use super::handle::BulkheadHandle;
+use super::keyed::KeyedBuilder;
 use super::machine::Law;
 use super::policy::Policy;
 use super::service::Bulkhead;
@@ -23,7 +25,7 @@ use crate::shell::reporter::Reporter;
 use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
-const LAYER: &str = "bulkhead";
+pub(super) const LAYER: &str = "bulkhead";
 
 /// Limits the calls of services that are under way at a time.
 ///
@@ -68,7 +70,7 @@ impl BulkheadLayer {
 impl<F, K> BulkheadLayer<F, K> {
     /// Sees and steers this bulkhead.
     pub fn handle(&self) -> BulkheadHandle {
-        BulkheadHandle::new(Arc::clone(&self.gate))
+        BulkheadHandle::new(Arc::clone(self.gate.policy()))
     }
 
     /// The same bulkhead for balancers and connection loops: a service that is *not ready* while the
@@ -183,11 +185,11 @@ impl<F, K> fmt::Debug for BulkheadLayer<F, K> {
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
 pub struct Builder<F = AtHead, K = NoCarry> {
-    name: Arc<str>,
-    config: Config,
-    finish: F,
-    carry: K,
-    observers: Observers,
+    pub(super) name: Arc<str>,
+    pub(super) config: Config,
+    pub(super) finish: F,
+    pub(super) carry: K,
+    pub(super) observers: Observers,
 }
 
 impl<F, K> Builder<F, K> {
@@ -238,6 +240,30 @@ impl<F, K> Builder<F, K> {
     pub fn carry<K2>(self, carry: K2) -> Builder<F, K2> {
         let Self { name, config, finish, observers, .. } = self;
         Builder { name, config, finish, carry, observers }
+    }
+
+    /// One bulkhead for each key of a request, for instance for each tenant, so that one of them cannot
+    /// take the places of all.
+    ///
+    /// ```
+    /// use seawall::bulkhead::BulkheadLayer;
+    /// use std::borrow::Cow;
+    ///
+    /// struct Request { tenant: String }
+    ///
+    /// let layer = BulkheadLayer::builder("tenants")
+    ///     .limit(10)
+    ///     .keyed(|request: &Request| Cow::from(&request.tenant))
+    ///     .max_keys(1_000)
+    ///     .build()?;
+    /// assert!(layer.handle().is_empty()); // a tenant gets its bulkhead with its first call
+    /// # Ok::<(), seawall::ConfigErrors>(())
+    /// ```
+    pub fn keyed<Req, Key>(self, key: Key) -> KeyedBuilder<F, Key, K>
+    where
+        Key: Fn(&Req) -> Cow<'_, str>,
+    {
+        KeyedBuilder::new(self, key)
     }
 
     /// Builds the layer.

@@ -27,6 +27,33 @@
 //! not rate: a dependency that answers fast gets more calls. If you do not know the limit, an
 //! adaptive one finds it.
 //!
+//! Where calls come from many, one of them can take every place. With [`keyed`](Builder::keyed) each
+//! tenant, host or route has a bulkhead of its own:
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use seawall::{Error, Reason, bulkhead::BulkheadLayer};
+//! use std::{borrow::Cow, convert::Infallible, future::pending};
+//! use tower::{Layer, Service, service_fn};
+//!
+//! struct Report { tenant: String }
+//!
+//! let tenants = BulkheadLayer::builder("reports")
+//!     .limit(1)
+//!     .keyed(|report: &Report| Cow::from(&report.tenant))
+//!     .build()?;
+//! let make = service_fn(|_: Report| pending::<Result<(), Error<Infallible>>>());
+//! let mut reports = tenants.layer(make);
+//! let mut begin = |tenant: &str| reports.call(Report { tenant: tenant.to_owned() });
+//!
+//! let _acme = begin("acme");
+//! let refused = begin("acme").await;
+//! assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Full));
+//! let _initech = begin("initech"); // has a place of its own
+//! assert_eq!(tenants.handle().len(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
 //! # How it decides
 //!
 //! ```text
@@ -43,6 +70,12 @@
 //! nobody waits with a reservation of it in hand. A place that becomes free goes to the next in line
 //! directly: nobody can overtake. One whose deadline has passed when its turn comes is passed over.
 //!
+//! A keyed bulkhead holds [so many](KeyedBuilder::max_keys) keys. When there are more, one that nobody
+//! is in and nobody waits for makes room: it has nothing to remember, and comes back as it was. One that
+//! is in use is never forgotten, for it would come back with its places free. A new key that finds no
+//! room shares one overflow bulkhead with others like it: a flood of keys gets one limit more, not
+//! thousands. Hence the number of places in all is bounded too, by the limit times one more than the keys.
+//!
 //! # Defaults
 //!
 //! | setting | default | what it does |
@@ -51,6 +84,10 @@
 //! | [`queue`](Config::queue) | [0](QUEUE) | calls that may wait |
 //! | [`max_wait`](Config::max_wait) | [1 s](MAX_WAIT) | how long a call waits at most |
 //! | [`order`](Config::order) | [`OldestFirst`](Order::OldestFirst) | who is next |
+//! | [`max_keys`](KeyedConfig::max_keys) | [10,000](MAX_KEYS) | keys that have a bulkhead of their own |
+//!
+//! A [keyed](Builder::keyed) bulkhead has these settings for all of its keys, and single keys may have
+//! [some of their own](Overrides); all of it is one [`KeyedConfig`].
 //!
 //! # Rejections
 //!
@@ -62,9 +99,10 @@
 //!
 //! # Events and metrics
 //!
-//! [`Rejected`](crate::EventKind::Rejected). Metrics: `seawall_calls_total`,
-//! `seawall_rejections_total`, `seawall_bulkhead_in_flight`, `seawall_bulkhead_limit`,
-//! `seawall_bulkhead_queued`, `seawall_bulkhead_wait_seconds`.
+//! [`Rejected`](crate::EventKind::Rejected), [`KeyOverflow`](crate::EventKind::KeyOverflow). Metrics:
+//! `seawall_calls_total`, `seawall_rejections_total`, `seawall_bulkhead_in_flight`,
+//! `seawall_bulkhead_limit`, `seawall_bulkhead_queued`, `seawall_bulkhead_wait_seconds`, and for keyed
+//! ones `seawall_keys` and `seawall_key_overflow_total`: of all keys together, for a key is no label.
 //!
 //! # Order
 //!
@@ -80,8 +118,12 @@ mod backpressure;
 mod config;
 mod future;
 mod handle;
+mod keyed;
 mod layer;
 mod machine;
+mod meter;
+mod overrides;
+mod permit;
 mod policy;
 mod service;
 #[cfg(test)]
@@ -91,5 +133,7 @@ pub use backpressure::{Backpressure, BackpressureLayer};
 pub use config::{Config, LIMIT, MAX_WAIT, Order, QUEUE};
 pub use future::ResponseFuture;
 pub use handle::BulkheadHandle;
+pub use keyed::{KeyedBuilder, KeyedBulkhead, KeyedBulkheadHandle, KeyedBulkheadLayer};
 pub use layer::{Builder, BulkheadLayer};
+pub use overrides::{KeyedConfig, MAX_KEYS, Overrides};
 pub use service::Bulkhead;

@@ -9,29 +9,19 @@ use tokio::time::Instant;
 
 use super::config::Config;
 use super::machine::{Effect, Input, Law, Occupancy};
+use super::meter::{BulkheadMeter, Totals};
 use crate::error::{Measured, Reason, Rejected};
-use crate::finish::Ending;
-use crate::machine::Pass;
-use crate::outcome::Outcome;
-use crate::shell::gate::{Counted, Hold, Lane};
 use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Gauge, Handles, Histogram, Instruments, Labels};
+use crate::shell::meter::{Ended, Handles};
 use crate::shell::queue::{Line, Number, Standing};
-use crate::shell::reporter::Reporter;
+use crate::shell::reporter::{Reporter, Speaker};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Calls under way.
-const IN_FLIGHT: &str = "seawall_bulkhead_in_flight";
-/// Calls that may be under way at a time.
-const LIMIT: &str = "seawall_bulkhead_limit";
-/// Calls that wait for a place.
-const QUEUED: &str = "seawall_bulkhead_queued";
-/// How long calls waited that got a place.
-const WAIT: &str = "seawall_bulkhead_wait_seconds";
-
 /// One bulkhead.
-pub(crate) struct Policy {
-    pub(super) reporter: Reporter<BulkheadMeter>,
+pub struct Policy {
+    pub(super) reporter: Arc<Reporter<BulkheadMeter>>,
+    /// If it is one of many.
+    own: Option<Own>,
     /// The occupancy. Whoever lets the count of those who wait begin or go on being more than zero
     /// does so in the line, so that the two agree; all others need no lock.
     word: AtomicU64,
@@ -42,30 +32,10 @@ pub(crate) struct Policy {
     line: Line,
 }
 
-pub(crate) struct BulkheadMeter {
-    in_flight: Gauge,
-    limit: Gauge,
-    queued: Gauge,
-    wait: Histogram,
-}
-
-impl Instruments for BulkheadMeter {
-    const OUTCOMES: &'static [Ended] = &Ended::UNJUDGED;
-    const REASONS: &'static [Reason] = &[Reason::Full, Reason::QueueTimeout, Reason::Draining];
-    const TIMES_CALLS: bool = false;
-
-    fn new(labels: &Labels<'_>) -> Self {
-        Self {
-            in_flight: labels.gauge(IN_FLIGHT, "Calls under way."),
-            limit: labels.gauge(LIMIT, "Calls that may be under way at a time."),
-            queued: labels.gauge(QUEUED, "Calls that wait for a place."),
-            wait: labels.seconds(WAIT, "How long calls waited that got a place."),
-        }
-    }
-
-    fn level(&self) -> Option<&Gauge> {
-        Some(&self.limit)
-    }
+/// What tells one bulkhead of many from the others.
+struct Own {
+    key: Arc<str>,
+    totals: Arc<Totals>,
 }
 
 /// The answer to one who asks to enter.
@@ -80,21 +50,47 @@ pub(super) enum Entry {
 
 impl Policy {
     pub(super) fn new(reporter: Reporter<BulkheadMeter>, law: Law, config: Config) -> Self {
-        let policy = Self {
+        let policy = Self::with(Arc::new(reporter), None, law, config);
+        policy.note_levels();
+        policy
+    }
+
+    /// The bulkhead of a key.
+    pub(super) fn of_key(
+        reporter: Arc<Reporter<BulkheadMeter>>,
+        totals: Arc<Totals>,
+        key: Arc<str>,
+        law: Law,
+        config: Config,
+    ) -> Self {
+        Self::with(reporter, Some(Own { key, totals }), law, config)
+    }
+
+    fn with(
+        reporter: Arc<Reporter<BulkheadMeter>>,
+        own: Option<Own>,
+        law: Law,
+        config: Config,
+    ) -> Self {
+        Self {
             reporter,
+            own,
             word: AtomicU64::new(Occupancy::default().pack()),
             limit: AtomicU32::new(law.limit),
             queue: AtomicU32::new(law.queue),
             config: Live::new((law, config)),
             line: Line::default(),
-        };
-        policy.note_levels();
-        policy
+        }
     }
 
     /// Lets everyone in line look again.
     pub(super) fn wake_line(&self) {
         self.line.wake_all();
+    }
+
+    /// Whose it is, if it is one of many.
+    pub(super) fn key(&self) -> Option<&Arc<str>> {
+        self.own.as_ref().map(|own| &own.key)
     }
 
     pub(super) fn law(&self) -> Law {
@@ -173,7 +169,10 @@ impl Policy {
             effect == Effect::Wait
         });
         let entry = match number {
-            Some(number) => Entry::Queued(number),
+            Some(number) => {
+                self.count_queued(1);
+                Entry::Queued(number)
+            }
             None if effect == Effect::Full => Entry::Full(self.fullness()),
             None => Entry::Inside, // somebody left meanwhile
         };
@@ -190,17 +189,17 @@ impl Policy {
 
     // ----- leaving -----
 
-    /// A call is over: the next who waits takes its place.
+    /// A call is over: the next who waits takes its place. `seen`: it was found pending.
     #[inline]
-    pub(super) fn leave(&self) {
-        self.vacate();
+    pub(super) fn leave(&self, seen: bool) {
+        self.vacate(seen);
         self.note_levels();
     }
 
     /// The same, of a call that was let through.
     #[inline]
-    fn end(&self, how: Ended) {
-        self.vacate();
+    pub(super) fn end(&self, how: Ended, seen: bool) {
+        self.vacate(seen);
         self.meter(|handles| {
             self.set_occupancy(handles);
             handles.counted(how);
@@ -208,7 +207,10 @@ impl Policy {
     }
 
     #[inline]
-    fn vacate(&self) {
+    fn vacate(&self, seen: bool) {
+        if seen {
+            self.count_seen(-1);
+        }
         let left = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
             let at = Occupancy::unpack(word);
             let inside = at.inside.saturating_sub(1);
@@ -225,15 +227,21 @@ impl Policy {
         let give_up = || {
             self.step(&law, Input::GiveUp);
         };
-        match self.line.leave(number, give_up) {
-            Standing::Placed => self.leave(), // it was given a place and does not take it
+        let standing = self.line.leave(number, give_up);
+        self.count_queued(-1);
+        match standing {
+            Standing::Placed => self.leave(false), // it was given a place and does not take it
             Standing::Waiting | Standing::Expired => self.note_levels(),
         }
     }
 
     /// How one who waits fares. Unless it goes on waiting, its number is given back.
     pub(super) fn look(&self, number: &Number, waker: &Waker) -> Standing {
-        self.line.look(number, waker)
+        let standing = self.line.look(number, waker);
+        if standing != Standing::Waiting {
+            self.count_queued(-1);
+        }
+        standing
     }
 
     // ----- the door of the machine -----
@@ -269,7 +277,14 @@ impl Policy {
     // ----- telling -----
 
     pub(super) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        self.reporter.reject_with(|fresh| self.set_levels(fresh), reason, measured)
+        let speaker = Speaker { key: self.key(), seq: 0 };
+        self.reporter.reject_as(speaker, |fresh| self.set_levels(fresh), reason, measured)
+    }
+
+    /// A call is under way, and was not answered at once.
+    pub(super) fn note_seen(&self) {
+        self.count_seen(1);
+        self.note_levels();
     }
 
     pub(super) fn note_wait(&self, waited: Duration) {
@@ -291,12 +306,32 @@ impl Policy {
         self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
     }
 
+    /// Of many, the totals are kept whether somebody records or not, for a recorder may come later.
+    #[inline]
+    fn count_seen(&self, more: i64) {
+        if let Some(own) = &self.own {
+            own.totals.count_in_flight(more);
+        }
+    }
+
+    fn count_queued(&self, more: i64) {
+        if let Some(own) = &self.own {
+            own.totals.count_queued(more);
+        }
+    }
+
     fn set_levels(&self, handles: &Handles<BulkheadMeter>) {
         self.set_occupancy(handles);
-        handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
+        match &self.own {
+            Some(own) => own.totals.set_limit(&handles.own),
+            None => handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed))),
+        }
     }
 
     fn set_occupancy(&self, handles: &Handles<BulkheadMeter>) {
+        if let Some(own) = &self.own {
+            return own.totals.set_occupancy(&handles.own);
+        }
         let at = self.occupancy();
         handles.own.in_flight.set(f64::from(at.inside));
         handles.own.queued.set(f64::from(at.waiting));
@@ -309,81 +344,5 @@ impl fmt::Debug for Policy {
             .field("config", &self.config.get().1)
             .field("occupancy", &self.occupancy())
             .finish_non_exhaustive()
-    }
-}
-
-// ===== permits =====
-
-/// A place, taken until it is over.
-#[derive(Debug)]
-pub(super) struct Permit {
-    pub(super) hold: Hold<Lane<Policy>>,
-    pending: bool,
-}
-
-impl Permit {
-    #[inline]
-    pub(super) fn new(hold: Hold<Lane<Policy>>) -> Self {
-        Self { hold, pending: false }
-    }
-
-    /// The inner service has not answered yet.
-    pub(super) fn note_pending(&mut self) {
-        if let Some(lane) = self.hold.get()
-            && !std::mem::replace(&mut self.pending, true)
-        {
-            lane.note_levels();
-        }
-    }
-
-    /// The call does not begin: the policy was drained before that. Its place is free again.
-    pub(super) fn turn_away(&mut self) -> Option<Rejected> {
-        let lane = self.hold.lose()?;
-        lane.leave();
-        Some(lane.reject(Reason::Draining, Measured::Nothing))
-    }
-
-    /// The call was answered; whoever takes this says when it is over.
-    pub(super) fn take_ending(&mut self) -> Option<Arc<Lane<Policy>>> {
-        self.hold.defer()
-    }
-
-    /// The call is over.
-    #[inline]
-    pub(super) fn end(&mut self, how: Ended) {
-        if let Some(lane) = self.hold.end() {
-            lane.end(how);
-        }
-    }
-
-    /// Nobody will hear how the call ended.
-    #[inline(never)]
-    fn be_lost(&mut self) {
-        if let Some(lane) = self.hold.lose() {
-            lane.end(Ended::Abandoned);
-        }
-    }
-}
-
-impl Drop for Permit {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.hold.is_over() {
-            self.be_lost();
-        }
-    }
-}
-
-impl Ending for Lane<Policy> {
-    fn settle(&self, _: Pass, outcome: Outcome) {
-        self.end(outcome.health.into());
-    }
-
-    fn abandon(&self, _: Pass) {
-        self.end(Ended::Abandoned);
-    }
-
-    fn no_longer_in_flight(&self) {
-        self.count().leave();
     }
 }

@@ -7,11 +7,12 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use super::future::{Patience, ResponseFuture, Waiter};
-use super::policy::{Entry, Permit, Policy};
+use super::permit::{Berth, Permit};
+use super::policy::{Entry, Policy};
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
 use crate::request::Carry;
-use crate::shell::gate::{Gate, Hold, Parked};
+use crate::shell::gate::{Gate, Hold, Lane, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::said::Said;
 
@@ -51,7 +52,7 @@ where
 {
     type Response = F::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, F>;
+    type Future = ResponseFuture<S, Req, F, Lane<Policy>>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -76,57 +77,89 @@ where
             let rejected = self.gate.reject(Reason::Full, self.gate.fullness());
             return ResponseFuture::refused(rejected, self.finish.clone());
         }
+        let instance = Instance { inner: &mut self.inner, readied };
         let Some(lane) = self.gate.enter() else {
-            self.release(readied);
+            instance.release();
             let rejected = self.gate.reject(Reason::Draining, Measured::Nothing);
             return ResponseFuture::refused(rejected, self.finish.clone());
         };
-        if lane.enter() {
-            let permit = Permit::new(Hold::new(lane));
+        instance.call(lane, &self.finish, &self.carry, request)
+    }
+}
+
+// ===== impl Instance =====
+
+/// How a call gets at an inner service that may or may not have been readied for it.
+pub(super) struct Instance<'a, S> {
+    pub(super) inner: &'a mut S,
+    pub(super) readied: bool,
+}
+
+impl<S: Clone> Instance<'_, S> {
+    /// The call itself: inside, in line, or refused.
+    #[inline]
+    pub(super) fn call<Req, B, F, K>(
+        self,
+        berth: Arc<B>,
+        finish: &F,
+        carry: &K,
+        request: Req,
+    ) -> ResponseFuture<S, Req, F, B>
+    where
+        S: Service<Req>,
+        B: Berth,
+        F: Clone,
+        K: Carry<Req>,
+    {
+        if berth.policy().enter() {
+            let permit = Permit::new(Hold::new(berth));
             // Each branch makes its own future, so that it is made in its place.
-            return if readied {
+            return if self.readied {
                 let attempt = Oneshot::called(self.inner.call(request));
-                ResponseFuture::inside(permit, attempt, self.finish.clone())
+                ResponseFuture::inside(permit, attempt, finish.clone())
             } else {
                 let attempt = Oneshot::waiting(self.inner.clone(), request);
-                ResponseFuture::inside(permit, attempt, self.finish.clone())
+                ResponseFuture::inside(permit, attempt, finish.clone())
             };
         }
         // Nobody waits with a reservation of the inner service in hand.
-        self.release(readied);
-        if !lane.may_wait() {
-            let rejected = lane.reject(Reason::Full, lane.fullness());
-            return ResponseFuture::refused(rejected, self.finish.clone());
+        let service = self.release();
+        let policy = berth.policy();
+        if !policy.may_wait() {
+            let rejected = policy.reject(Reason::Full, policy.fullness());
+            return ResponseFuture::refused(rejected, finish.clone());
         }
-        let law = lane.law();
-        let call = self.carry.carries().then(|| self.carry.read(&request));
+        let law = policy.law();
+        let call = carry.carries().then(|| carry.read(&request));
         let patience = Patience::new(law.max_wait, call);
-        match lane.ask(patience.until, false) {
+        match policy.ask(patience.until, false) {
             Entry::Inside => {
-                let attempt = Oneshot::waiting(self.inner.clone(), request);
-                ResponseFuture::inside(Permit::new(Hold::new(lane)), attempt, self.finish.clone())
+                let attempt = Oneshot::waiting(service.clone(), request);
+                ResponseFuture::inside(Permit::new(Hold::new(berth)), attempt, finish.clone())
             }
             Entry::Queued(number) => {
-                let waiter = Waiter::new(lane, number, &patience);
-                let service = self.inner.clone();
-                ResponseFuture::queued(waiter, service, request, self.finish.clone())
+                let waiter = Waiter::new(berth, number, &patience);
+                ResponseFuture::queued(waiter, service.clone(), request, finish.clone())
             }
             Entry::Full(measured) => {
-                let rejected = lane.reject(Reason::Full, measured);
-                ResponseFuture::refused(rejected, self.finish.clone())
+                let rejected = policy.reject(Reason::Full, measured);
+                ResponseFuture::refused(rejected, finish.clone())
             }
         }
     }
 }
 
-impl<S: Clone, F, K> Bulkhead<S, F, K> {
+impl<'a, S: Clone> Instance<'a, S> {
     /// Gives back what the inner service reserved for a call that does not come now.
-    fn release(&mut self, readied: bool) {
-        if readied {
-            self.inner = self.inner.clone();
+    fn release(self) -> &'a S {
+        if self.readied {
+            *self.inner = self.inner.clone();
         }
+        self.inner
     }
 }
+
+// ===== impl Bulkhead =====
 
 impl<S: Clone, F: Clone, K: Clone> Clone for Bulkhead<S, F, K> {
     fn clone(&self) -> Self {

@@ -108,6 +108,11 @@ impl<P> Gate<P> {
         self.lanes.iter().filter_map(OnceLock::get)
     }
 
+    /// The policy, for whoever sees and steers it.
+    pub(crate) const fn policy(&self) -> &Arc<P> {
+        &self.policy
+    }
+
     /// Whether no further call is let in.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)

@@ -96,7 +96,7 @@ struct KeyMeter {
 }
 
 impl Instruments for KeyMeter {
-    // The breakers of the keys count their calls together.
+    // The policies of the keys count their calls together.
     const OUTCOMES: &'static [Ended] = &[];
 
     fn new(labels: &Labels<'_>) -> Self {
@@ -186,6 +186,20 @@ impl<P: Member> Keyed<P> {
         found.filter(|cell| is_of(cell, key))
     }
 
+    /// Shows the policies of all keys, and the one that the others share.
+    pub(crate) fn each(&self, show: impl Fn(&P)) {
+        for shard in &self.shards {
+            let cells: Vec<_> = lock(shard).cells.values().cloned().collect();
+            for cell in cells {
+                show(&cell.policy); // after the unlock
+            }
+        }
+        let overflow = lock(&self.overflow).clone();
+        if let Some(cell) = overflow {
+            show(&cell.policy);
+        }
+    }
+
     /// The keys that have a cell of their own.
     pub(crate) fn keys(&self) -> Vec<Arc<str>> {
         let key = |cell: &Arc<Cell<P>>| cell.policy.key().cloned();
@@ -199,7 +213,7 @@ impl<P: Member> Keyed<P> {
     /// under way.
     pub(crate) fn in_flight(&self) -> usize {
         if self.closed.load(Ordering::Acquire) {
-            return self.left_behind();
+            return self.begun();
         }
         let held = |shard: &Mutex<Shard<P>>| {
             lock(shard).cells.values().map(|cell| Arc::strong_count(cell) - 1).sum::<usize>()
@@ -231,6 +245,7 @@ impl<P: Member> Keyed<P> {
             self.let_go(cell);
         }
         self.roll.wake();
+        self.left_behind().for_each(|cell| cell.policy.wake_all());
         self.note_count();
     }
 
@@ -244,13 +259,18 @@ impl<P: Member> Keyed<P> {
 
     /// Returns when no call is under way in a closed policy.
     pub(crate) async fn emptied(&self) {
-        self.roll.emptied(|| self.left_behind()).await;
+        self.roll.emptied(|| self.begun()).await;
     }
 
     /// The calls that are under way in a closed policy.
-    fn left_behind(&self) -> usize {
+    fn begun(&self) -> usize {
+        self.left_behind().map(|cell| cell.count.begun()).sum()
+    }
+
+    /// What calls still hold of a closed policy.
+    fn left_behind(&self) -> impl Iterator<Item = Arc<Cell<P>>> {
         let left = lock(&self.left).clone();
-        left.iter().filter_map(Weak::upgrade).map(|cell| cell.count.begun()).sum()
+        left.into_iter().filter_map(|cell| cell.upgrade())
     }
 
     /// By bits in the middle of the hash, for the map of a shard goes by those at its ends.

@@ -28,6 +28,19 @@ impl<T> Live<T> {
         drop(old);
     }
 
+    /// Puts `new` in the place of `old`. `false`, if something else is there by now.
+    pub(crate) fn replace(&self, old: &Arc<T>, new: T) -> bool {
+        let new = Arc::new(new);
+        let mut held = lock(&self.0);
+        if !Arc::ptr_eq(&held, old) {
+            return false;
+        }
+        let old = std::mem::replace(&mut *held, new);
+        drop(held);
+        drop(old);
+        true
+    }
+
     pub(crate) fn set(&self, value: T) {
         let value = Arc::new(value);
         let old = std::mem::replace(&mut *lock(&self.0), value);

@@ -66,8 +66,13 @@ impl<I: Instruments> Reporter<I> {
 
     /// Tells the observers of something that happened just now, if there are any.
     pub(crate) fn tell_now(&self, kind: EventKind) {
+        self.tell_now_as(Speaker::default(), kind);
+    }
+
+    /// The same, in the name of a key.
+    pub(crate) fn tell_now_as(&self, speaker: Speaker<'_>, kind: EventKind) {
         if self.has_observers() {
-            self.tell(Speaker::default(), self.clock.now(), kind);
+            self.tell(speaker, self.clock.now(), kind);
         }
     }
 
@@ -90,8 +95,19 @@ impl<I: Instruments> Reporter<I> {
         reason: Reason,
         measured: Measured,
     ) -> Rejected {
+        self.reject_as(Speaker::default(), levels, reason, measured)
+    }
+
+    /// The same, in the name of a key.
+    pub(crate) fn reject_as(
+        &self,
+        speaker: Speaker<'_>,
+        levels: impl FnOnce(&Handles<I>),
+        reason: Reason,
+        measured: Measured,
+    ) -> Rejected {
         self.meter.with(levels, |handles| handles.rejected(reason));
-        self.tell_now(EventKind::Rejected { reason });
+        self.tell_now_as(speaker, EventKind::Rejected { reason });
         Rejected::new(self.source.clone(), reason, measured)
     }
 }

@@ -276,6 +276,7 @@ async fn the_other_layers_can_be_drained_with_those_that_wait_too() {
     let timeout = TimeoutLayer::new("x", LONG);
     let health = HealthLayer::new("x");
     let keyed = CircuitBreakerLayer::builder("x").keyed(|_: &u32| "k".into()).build().unwrap();
+    let tenants = BulkheadLayer::builder("x").keyed(|_: &u32| "k".into()).build().unwrap();
     macro_rules! waits_too {
         ($layer:expr) => {{
             let (ledger, probe) = scripted(Ready::After(3), Reply::Answers);
@@ -292,6 +293,7 @@ async fn the_other_layers_can_be_drained_with_those_that_wait_too() {
     waits_too!(timeout);
     waits_too!(health);
     waits_too!(keyed);
+    waits_too!(tenants);
 }
 
 // ===== the ready-made stacks =====

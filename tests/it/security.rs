@@ -94,7 +94,9 @@ fn a_thousand_keys_make_no_more_series_than_one() {
                 .max_keys(100)
                 .build()
                 .unwrap();
+            let bulkhead = BulkheadLayer::builder("x").keyed(|key: &String| key.as_str().into());
             let service = ServiceBuilder::new()
+                .layer(bulkhead.max_keys(100).build().unwrap())
                 .layer(breaker)
                 .map_err(Error::Inner)
                 .service(service_fn(|_: String| async { Err::<(), _>(io::Error::other("no")) }));

@@ -7,12 +7,12 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use seawall::bulkhead::BulkheadLayer;
+use seawall::bulkhead::{BulkheadLayer, KeyedBulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
 use seawall::health::HealthLayer;
 use seawall::retry::{Backoff, Chosen, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Classifier, Cloned, Error};
+use seawall::{AtHead, Classifier, Cloned, Error};
 use tokio::task::unconstrained;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service};
@@ -45,6 +45,7 @@ const LAYERS: &[(&str, Make)] = &[
     ("retry", || subject!(impatient_retry())),
     ("bulkhead", || subject!(BulkheadLayer::new("kit"))),
     ("queueing_bulkhead", || subject!(queueing_bulkhead())),
+    ("keyed_bulkhead", || subject!(keyed_bulkhead())),
     ("health", health),
     ("timeout", || subject!(TimeoutLayer::new("kit", LIMIT))),
     ("covering_timeout", || subject!(covering_timeout())),
@@ -84,6 +85,12 @@ fn impatient_retry() -> RetryLayer<Classifier, Chosen<Cloned>> {
 /// As many places as a check has calls under way that must have one.
 fn queueing_bulkhead() -> BulkheadLayer {
     BulkheadLayer::builder("kit").limit(3).queue(1000).max_wait(LIMIT).build().unwrap()
+}
+
+/// The same for each key, of which there is one.
+fn keyed_bulkhead() -> KeyedBulkheadLayer<AtHead, fn(&u32) -> Cow<'_, str>> {
+    let builder = BulkheadLayer::builder("kit").limit(3).queue(1000).max_wait(LIMIT);
+    builder.keyed((|_| Cow::Borrowed("k")) as fn(&u32) -> Cow<'_, str>).build().unwrap()
 }
 
 /// It goes down when three live calls fail, and has to be told to look again.

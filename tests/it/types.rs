@@ -48,6 +48,7 @@ type Calling<L> = <Around<L> as Service<u32>>::Future;
 type Keyed = fn(&u32) -> Cow<'_, str>;
 type KeyedLayer = breaker::KeyedCircuitBreakerLayer<seawall::Classifier, seawall::AtHead, Keyed>;
 type KeyedBuilder = breaker::KeyedBuilder<seawall::Classifier, seawall::AtHead, Keyed>;
+type KeyedBulkheadLayer = bulkhead::KeyedBulkheadLayer<seawall::AtHead, Keyed>;
 type BackpressureLayer = breaker::BackpressureLayer<seawall::Classifier, seawall::AtHead>;
 
 type Copied = retry::Chosen<seawall::Cloned>;
@@ -148,6 +149,13 @@ fn public_types_can_be_sent_shared_and_printed() {
         Calling<BulkheadLayer>: ; // ResponseFuture
         bulkhead::BulkheadHandle: Clone;
         bulkhead::Config: Clone;
+        bulkhead::KeyedConfig: Clone;
+        bulkhead::Overrides: Clone;
+        KeyedBulkheadLayer: Clone;
+        bulkhead::KeyedBuilder<seawall::AtHead, Keyed>: Clone;
+        bulkhead::KeyedBulkhead<Inner, seawall::AtHead, Keyed>: Clone;
+        Calling<KeyedBulkheadLayer>: ;
+        bulkhead::KeyedBulkheadHandle: Clone;
         bulkhead::Order: Copy;
         bulkhead::BackpressureLayer<seawall::AtHead>: Clone;
         bulkhead::Backpressure<Inner, seawall::AtHead>: Clone;

@@ -45,13 +45,13 @@ fn call(policy: &Policy) {
     }
     let Occupancy { inside, .. } = policy.occupancy();
     assert!((1..=2).contains(&inside), "{inside} inside");
-    policy.leave();
+    policy.leave(false);
 }
 
 fn is_empty(policy: &Policy) {
     assert_eq!(policy.occupancy(), Occupancy::default());
     assert!(policy.enter(), "the place is free");
-    policy.leave();
+    policy.leave(false);
 }
 
 // pitfalls B11, B12
@@ -80,7 +80,7 @@ fn who_gives_up_hands_on_what_it_was_just_given() {
         let impatient = thread::spawn(move || other.give_up(&first));
         let third = Arc::clone(&policy);
         let caller = thread::spawn(move || call(&third));
-        policy.leave();
+        policy.leave(false);
         impatient.join().unwrap();
         caller.join().unwrap();
         is_empty(&policy);
@@ -98,7 +98,7 @@ fn more_room_lets_those_in_who_wait() {
         let (law, config) = config(2, 1);
         policy.reload(law, config);
         caller.join().unwrap();
-        policy.leave();
+        policy.leave(false);
         is_empty(&policy);
     });
 }

@@ -33,6 +33,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
         &[
             "bulkhead::Backpressure",
             "bulkhead::Bulkhead",
+            "bulkhead::KeyedBulkhead",
             "circuit_breaker::Backpressure",
             "circuit_breaker::CircuitBreaker",
             "circuit_breaker::KeyedCircuitBreaker",
@@ -60,6 +61,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
         "builders: `X::builder` begins one, `build` ends it",
         &[
             "bulkhead::Builder",
+            "bulkhead::KeyedBuilder",
             "circuit_breaker::Builder",
             "circuit_breaker::KeyedBuilder",
             "health::Builder",
@@ -75,6 +77,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
         "layers that a method or a function of another name makes",
         &[
             "bulkhead::BackpressureLayer",
+            "bulkhead::KeyedBulkheadLayer",
             "circuit_breaker::BackpressureLayer",
             "circuit_breaker::KeyedCircuitBreakerLayer",
             "http::body_timeout::RequestBodyTimeoutLayer",

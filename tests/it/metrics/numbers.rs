@@ -8,7 +8,7 @@ use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
 use seawall::retry::{Backoff, Budget, OnRefusal, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{CallError, Carried, Deadline, InCarried, Reason, Rejected, Status};
-use tokio::time::advance;
+use tokio::time::{advance, sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use super::{MS, Script, abandon, act, judge};
@@ -181,6 +181,69 @@ async fn a_retry_counts_attempts_repetitions_and_why_it_stopped() {
     for why in ["no_copy", "budget", "deadline", "refused"] {
         let labels = [("name", "o"), ("reason", why)];
         assert_eq!(shown.value("seawall_retry_stopped_total", &labels), 1.0, "{why}");
+    }
+}
+
+// keys: as many series as of one
+#[tokio::test(start_paused = true)]
+async fn a_keyed_bulkhead_shows_the_levels_of_all_its_keys_together() {
+    let recorder = recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let keyed = BulkheadLayer::builder("k").limit(2).queue(5).keyed(|key: &String| key.into());
+    let own = seawall::bulkhead::Overrides { limit: Some(1), ..Default::default() };
+    let keyed = keyed.max_keys(2).overrides([("a", own)]).build().unwrap();
+    let levels = || {
+        let shown = Exposition::of(&recorder);
+        ["bulkhead_in_flight", "bulkhead_limit", "bulkhead_queued", "keys"]
+            .map(|level| shown.value(&format!("seawall_{level}"), &[("name", "k")]))
+    };
+    let calls = async {
+        let call = |key, after: u32| keyed.run(key, move || act(Script::After(after * MS)));
+        tokio::join!(call("a", 30), call("a", 30), call("b", 90), call("more", 10))
+    };
+    let watching = async {
+        sleep(5 * MS).await;
+        assert_eq!(levels(), [3.0, 2.0, 1.0, 2.0], "of two keys, and one that shares");
+        sleep(10 * MS).await;
+        assert_eq!(levels(), [2.0, 2.0, 1.0, 2.0]);
+        sleep(25 * MS).await;
+        assert_eq!(levels(), [2.0, 2.0, 0.0, 2.0], "the one that waited is in");
+    };
+    let ((one, two, three, four), ()) = tokio::join!(calls, watching);
+    one.and(two).and(three).and(four).unwrap();
+    assert_eq!(levels(), [0.0, 2.0, 0.0, 2.0]);
+    let config = seawall::bulkhead::Config { limit: 7, ..keyed.handle().config() };
+    keyed.handle().reload(config).unwrap();
+    assert_eq!(levels()[1], 7.0);
+
+    let shown = Exposition::of(&recorder);
+    let of = |metric, labels: &[(&str, &str)]| shown.sum(metric, labels);
+    assert_eq!(of("seawall_calls_total", &[("name", "k"), ("outcome", "good")]), 4.0);
+    assert_eq!(of("seawall_bulkhead_wait_seconds_count", &[("name", "k")]), 1.0);
+    assert_eq!(of("seawall_key_overflow_total", &[("name", "k")]), 1.0);
+
+    // Answered later than its head, it is under way for that long.
+    let streams = BulkheadLayer::builder("s").finish(AtTheEnd).keyed(|_: &u32| "".into());
+    let streams = streams.build().unwrap();
+    let answer = streams.run("a", || act(Script::Good)).await.unwrap();
+    let in_flight = || {
+        let shown = Exposition::of(&recorder);
+        shown.value("seawall_bulkhead_in_flight", &[("name", "s")])
+    };
+    assert_eq!(in_flight(), 1.0);
+    drop(answer);
+    assert_eq!(in_flight(), 0.0);
+}
+
+/// The call is over when its answer is dropped.
+#[derive(Clone)]
+struct AtTheEnd;
+
+impl<Res> seawall::Finish<Res> for AtTheEnd {
+    type Response = seawall::Settle;
+
+    fn finish(&self, _: Res, settle: seawall::Settle) -> seawall::Settle {
+        settle
     }
 }
 

@@ -1,0 +1,96 @@
+//! Building a bulkhead for each key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::KeyedBulkheadLayer;
+use super::tenant::Common;
+use crate::bulkhead::layer::{Builder, LAYER};
+use crate::bulkhead::overrides::{KeyedConfig, MAX_KEYS, Overrides};
+use crate::config::ConfigErrors;
+use crate::request::NoCarry;
+use crate::shell::keyed::Keyed;
+use crate::shell::reporter::Reporter;
+use crate::source::Source;
+
+/// Builds a [`KeyedBulkheadLayer`].
+#[must_use = "call `build`"]
+#[derive(Debug, Clone)]
+pub struct KeyedBuilder<F, K, Y = NoCarry> {
+    builder: Builder<F, Y>,
+    key: K,
+    max_keys: usize,
+    overrides: BTreeMap<String, Overrides>,
+}
+
+impl<F, K, Y> KeyedBuilder<F, K, Y> {
+    pub(in crate::bulkhead) const fn new(builder: Builder<F, Y>, key: K) -> Self {
+        Self { builder, key, max_keys: MAX_KEYS, overrides: BTreeMap::new() }
+    }
+
+    /// At most this many keys have a bulkhead of their own, by default 10,000.
+    ///
+    /// When a new key comes and the table is full, a bulkhead with nobody in it makes room. If there
+    /// is none, the key shares one overflow bulkhead, with the limit of all, with others like it, and
+    /// an event and a counter say so. Keys of more than 256 bytes always share it.
+    pub fn max_keys(mut self, max_keys: usize) -> Self {
+        self.max_keys = max_keys;
+        self
+    }
+
+    /// What single keys have instead of the settings of all. May be called more than once; of what is
+    /// said twice of one key the last word counts.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::Error;
+    /// use seawall::bulkhead::{BulkheadLayer, Overrides};
+    /// use std::borrow::Cow;
+    /// use std::{convert::Infallible, future::pending};
+    ///
+    /// let more = Overrides { limit: Some(50), ..Overrides::default() };
+    /// let tenants = BulkheadLayer::builder("tenants")
+    ///     .limit(10)
+    ///     .keyed(|tenant: &String| Cow::from(tenant))
+    ///     .overrides([("acme", more)])
+    ///     .build()?;
+    /// let call = |tenant| tenants.run(tenant, pending::<Result<(), Error<Infallible>>>);
+    /// let _under_way = (call("acme"), call("initech"));
+    /// let available = |tenant| tenants.handle().key(tenant).map(|bulkhead| bulkhead.available());
+    /// assert_eq!((available("acme"), available("initech")), (Some(49), Some(9)));
+    /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+    /// ```
+    pub fn overrides<Key: Into<String>>(
+        mut self,
+        overrides: impl IntoIterator<Item = (Key, Overrides)>,
+    ) -> Self {
+        self.overrides.extend(overrides.into_iter().map(|(key, own)| (key.into(), own)));
+        self
+    }
+
+    /// Sets all settings at once: of all keys, of single ones, and how many there may be.
+    pub fn config(mut self, config: KeyedConfig) -> Self {
+        let KeyedConfig { default, max_keys, overrides } = config;
+        self.builder = self.builder.config(default);
+        (self.max_keys, self.overrides) = (max_keys, overrides);
+        self
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings; those of a single key by their
+    /// [path](crate::ConfigError::path), such as `overrides["acme"].limit`.
+    pub fn build(self) -> Result<KeyedBulkheadLayer<F, K, Y>, ConfigErrors> {
+        let Builder { name, config, finish, carry, observers } = self.builder;
+        let source = Source::new(LAYER, name);
+        let (max_keys, overrides) = (self.max_keys, self.overrides);
+        let config = KeyedConfig { default: config, max_keys, overrides };
+        let laws = config.laws(None).map_err(|wrong| wrong.of_policy(&source))?;
+        let common = Common::new(Reporter::new(source, observers), laws, config);
+        let for_cells = Arc::clone(&common);
+        let cells = Arc::new(Keyed::new(common, max_keys, move |key| for_cells.tenant(key)));
+        Ok(KeyedBulkheadLayer { cells, key: Arc::new(self.key), finish, carry })
+    }
+}

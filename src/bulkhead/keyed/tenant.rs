@@ -1,0 +1,170 @@
+//! The bulkhead of one key, and what those of all keys have in common.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::bulkhead::config::Config;
+use crate::bulkhead::machine::{Law, Occupancy};
+use crate::bulkhead::meter::{BulkheadMeter, Totals};
+use crate::bulkhead::overrides::{KeyedConfig, Laws};
+use crate::bulkhead::policy::Policy;
+use crate::config::ConfigErrors;
+use crate::shell::keyed::Keyed;
+use crate::shell::live::Live;
+use crate::shell::member::{Member, Stamp};
+use crate::shell::reporter::Reporter;
+
+/// The bulkhead of one key.
+pub struct Tenant {
+    bulkhead: Arc<Policy>,
+    common: Arc<Common>,
+}
+
+/// What the bulkheads of all keys have in common.
+pub(crate) struct Common {
+    pub(super) reporter: Arc<Reporter<BulkheadMeter>>,
+    settings: Live<Settings>,
+    totals: Arc<Totals>,
+}
+
+/// The settings in force, made ready and as their user wrote them.
+struct Settings {
+    laws: Laws,
+    written: KeyedConfig,
+}
+
+impl Settings {
+    fn of(&self, key: &str) -> (Law, Config) {
+        let (law, own) = &self.laws;
+        (*own.get(key).unwrap_or(law), self.written.of(key))
+    }
+}
+
+// ===== impl Common =====
+
+impl Common {
+    pub(super) fn new(
+        reporter: Reporter<BulkheadMeter>,
+        laws: Laws,
+        written: KeyedConfig,
+    ) -> Arc<Self> {
+        let totals = Arc::new(Totals::new(laws.0.limit));
+        let settings = Live::new(Settings { laws, written });
+        Arc::new(Self { reporter: Arc::new(reporter), settings, totals })
+    }
+
+    pub(super) fn tenant(self: &Arc<Self>, key: Arc<str>) -> Tenant {
+        let (law, config) = self.settings.get().of(&key);
+        let (reporter, totals) = (Arc::clone(&self.reporter), Arc::clone(&self.totals));
+        let bulkhead = Arc::new(Policy::of_key(reporter, totals, key, law, config));
+        Tenant { bulkhead, common: Arc::clone(self) }
+    }
+
+    pub(super) fn written(&self) -> KeyedConfig {
+        self.settings.get().written.clone()
+    }
+
+    /// Settings that somebody made of those in force, in their place. `None`, if they are not in force
+    /// any more.
+    fn turn(
+        &self,
+        change: &impl Fn(&KeyedConfig) -> (KeyedConfig, Option<&'static str>),
+    ) -> Turned {
+        let old = self.settings.get();
+        let (written, within) = change(&old.written);
+        let laws = written.laws(within).map_err(|wrong| wrong.of_policy(&self.reporter.source))?;
+        let limit = laws.0.limit;
+        let is_turned = self.settings.replace(&old, Settings { laws, written });
+        if is_turned {
+            self.totals.turn(limit);
+        }
+        Ok(is_turned)
+    }
+}
+
+/// Whether the settings were turned, or somebody else was faster.
+type Turned = Result<bool, ConfigErrors>;
+
+/// Reloads the settings of all: `change` makes the new ones of those in force, and says as what its
+/// default is known.
+pub(super) fn reload(
+    cells: &Keyed<Tenant>,
+    change: impl Fn(&KeyedConfig) -> (KeyedConfig, Option<&'static str>),
+) -> Result<(), ConfigErrors> {
+    while !cells.common.turn(&change)? {}
+    cells.set_most(cells.common.settings.get().written.max_keys);
+    cells.each(Tenant::keep_up);
+    Ok(())
+}
+
+/// Reloads the settings that all have, but for what single keys have of their own.
+pub(in crate::bulkhead) fn reload_all(
+    cells: &Keyed<Tenant>,
+    config: Config,
+) -> Result<(), ConfigErrors> {
+    reload(cells, move |old| (KeyedConfig { default: config.clone(), ..old.clone() }, None))
+}
+
+// ===== impl Tenant =====
+
+impl Tenant {
+    #[inline]
+    pub(in crate::bulkhead) const fn bulkhead(&self) -> &Arc<Policy> {
+        &self.bulkhead
+    }
+
+    /// Takes the settings in force. Of two who do so at once with different ones, whoever is later
+    /// notices.
+    fn keep_up(&self) {
+        let Some(key) = self.bulkhead.key() else { return };
+        loop {
+            let settings = self.common.settings.get();
+            let (law, config) = settings.of(key);
+            self.bulkhead.reload(law, config);
+            if Arc::ptr_eq(&settings, &self.common.settings.get()) {
+                return;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bulkhead.fmt(f)
+    }
+}
+
+impl Member for Tenant {
+    type Common = Common;
+    type Meter = BulkheadMeter;
+
+    fn reporter(common: &Common) -> &Reporter<BulkheadMeter> {
+        &common.reporter
+    }
+
+    fn key(&self) -> Option<&Arc<str>> {
+        self.bulkhead.key()
+    }
+
+    fn is_watched(&self) -> bool {
+        Arc::strong_count(&self.bulkhead) > 1
+    }
+
+    /// Who is inside or waits holds the cell, so that this is known already.
+    fn at_rest(&self) -> Option<Stamp> {
+        (self.bulkhead.occupancy() == Occupancy::default()).then(|| self.stamp())
+    }
+
+    fn stamp(&self) -> Stamp {
+        Some(self.bulkhead.occupancy().pack())
+    }
+
+    /// Whoever turned all of them since it was made did not find it.
+    fn settle_in(&self) {
+        self.keep_up();
+    }
+
+    fn wake_all(&self) {
+        self.bulkhead.wake_line();
+    }
+}

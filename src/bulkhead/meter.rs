@@ -1,0 +1,82 @@
+//! What a bulkhead measures.
+
+use crate::error::Reason;
+use crate::shell::meter::{Ended, Gauge, Histogram, Instruments, Labels};
+use crate::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+/// Calls under way.
+const IN_FLIGHT: &str = "seawall_bulkhead_in_flight";
+/// Calls that may be under way at a time.
+const LIMIT: &str = "seawall_bulkhead_limit";
+/// Calls that wait for a place.
+const QUEUED: &str = "seawall_bulkhead_queued";
+/// How long calls waited that got a place.
+const WAIT: &str = "seawall_bulkhead_wait_seconds";
+
+pub(crate) struct BulkheadMeter {
+    pub(super) in_flight: Gauge,
+    pub(super) limit: Gauge,
+    pub(super) queued: Gauge,
+    pub(super) wait: Histogram,
+}
+
+impl Instruments for BulkheadMeter {
+    const OUTCOMES: &'static [Ended] = &Ended::UNJUDGED;
+    const REASONS: &'static [Reason] = &[Reason::Full, Reason::QueueTimeout, Reason::Draining];
+    const TIMES_CALLS: bool = false;
+
+    fn new(labels: &Labels<'_>) -> Self {
+        Self {
+            in_flight: labels.gauge(IN_FLIGHT, "Calls under way."),
+            limit: labels.gauge(LIMIT, "Calls that may be under way at a time."),
+            queued: labels.gauge(QUEUED, "Calls that wait for a place."),
+            wait: labels.seconds(WAIT, "How long calls waited that got a place."),
+        }
+    }
+
+    fn level(&self) -> Option<&Gauge> {
+        Some(&self.limit)
+    }
+}
+
+/// What the bulkheads of all keys come to.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    /// Of each key that has none of its own.
+    limit: AtomicU32,
+    /// Calls under way that were found pending: one that is answered at once is never seen.
+    in_flight: AtomicI64,
+    queued: AtomicI64,
+}
+
+impl Totals {
+    pub(super) fn new(limit: u32) -> Self {
+        Self {
+            limit: AtomicU32::new(limit),
+            in_flight: AtomicI64::new(0),
+            queued: AtomicI64::new(0),
+        }
+    }
+
+    /// All keys have another limit.
+    pub(super) fn turn(&self, limit: u32) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_in_flight(&self, more: i64) {
+        self.in_flight.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_queued(&self, more: i64) {
+        self.queued.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_limit(&self, meter: &BulkheadMeter) {
+        meter.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
+    }
+
+    pub(super) fn set_occupancy(&self, meter: &BulkheadMeter) {
+        meter.in_flight.set(self.in_flight.load(Ordering::Relaxed) as f64);
+        meter.queued.set(self.queued.load(Ordering::Relaxed) as f64);
+    }
+}
