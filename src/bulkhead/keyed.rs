@@ -4,7 +4,6 @@ mod builder;
 mod handle;
 mod tenant;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,7 +17,7 @@ use super::future::ResponseFuture;
 use super::service::Instance;
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
-use crate::request::{Carry, NoCarry};
+use crate::request::{Carry, ExtractKey, NoCarry};
 use crate::shell::caller::Caller;
 use crate::shell::flight::Cell;
 use crate::shell::gate::Stage;
@@ -149,7 +148,7 @@ where
     S: Service<Req> + Clone,
     S::Error: CallError,
     F: Finish<S::Response> + Clone,
-    K: Fn(&Req) -> Cow<'_, str>,
+    K: ExtractKey<Req>,
     Y: Carry<Req>,
 {
     type Response = F::Response;
@@ -161,7 +160,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let Some(cell) = self.cells.enter(&(self.key)(&request)) else {
+        let Some(cell) = self.key.with_key(&request, |key| self.cells.enter(key)) else {
             return ResponseFuture::refused(drained(&self.cells), self.finish.clone());
         };
         let instance = Instance { inner: &mut self.inner, readied: false };

@@ -266,6 +266,11 @@ impl<F, K> Builder<F, K> {
         KeyedBuilder::new(self, key)
     }
 
+    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    pub fn keyed_by<Key>(self, key: Key) -> KeyedBuilder<F, Key, K> {
+        KeyedBuilder::new(self, key)
+    }
+
     /// Builds the layer.
     ///
     /// # Errors

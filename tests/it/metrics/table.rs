@@ -114,6 +114,8 @@ async fn everything_that_can_be_counted() {
     let keyed = CircuitBreakerLayer::builder("keyed").keyed(|_: &Script| "key".into());
     let keyed = ServiceBuilder::new().layer(keyed.build().unwrap()).service(service_fn(act));
     keyed.oneshot(Script::Good).await.unwrap();
+    let tenants = BulkheadLayer::builder("tenants").keyed(|_: &Script| "key".into());
+    tenants.build().unwrap().run("key", || act(Script::Good)).await.unwrap();
 
     let retry = RetryLayer::new("retry");
     retry.run(|| act(Script::Good)).await.unwrap();
