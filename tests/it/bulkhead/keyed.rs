@@ -271,7 +271,7 @@ async fn a_reload_lets_those_in_who_wait_in_every_key_and_in_none() {
         calls.extend((0..2).map(|_| begin(&tenants, tenant).unwrap()));
     }
     let waiting = |calls: &mut Vec<Call>| {
-        calls.iter_mut().for_each(|call| assert!(poll_once(call).is_pending()));
+        assert!(calls.iter_mut().all(|call| poll_once(call).is_pending()));
         let queued = |key| tenants.handle().key(key).unwrap().queued();
         queued("a") + queued("b")
     };
