@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
 
-use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -67,7 +66,7 @@ async fn answer(
     match (request.method(), request.uri().path()) {
         (_, "/healthz" | "/readyz" | "/livez") => {
             let response = health.oneshot(request).await?;
-            Ok(response.map(|json| Either::Right(Full::from(json))))
+            Ok(response.map(|json| Body::of_ours(json)))
         }
         (&Method::GET | &Method::HEAD, "/metrics") => {
             Ok(reply::text_of_type(TEXT_FORMAT, StatusCode::OK, metrics.render()))

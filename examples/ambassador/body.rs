@@ -10,15 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either};
+use hyper::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::HeaderMap;
-use hyper::{Method, Request, StatusCode};
-use seawall::CloneRequest;
-use seawall::http::{REPLAY_CAP, Replay, ReplayBody};
+use seawall::http::{REPLAY_CAP, ReplayBody};
 use tokio::time::timeout;
 use tower::BoxError;
-
-use crate::client::is_grpc;
 
 /// What comes from the caller: as it comes, or all of it.
 pub(crate) type Asked = Either<Incoming, Gathered>;
@@ -82,42 +79,6 @@ impl Body for Gathered {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.data.len() as u64)
-    }
-}
-
-// ===== impl Copies =====
-
-/// Which requests may be repeated: those whose method says so, gRPC calls if the user does, those with an
-/// idempotency key if it got past the edge, and all that were certainly never sent.
-#[derive(Debug, Clone)]
-pub(crate) struct Copies {
-    http: Replay,
-    grpc: Option<Replay>,
-}
-
-impl Copies {
-    pub(crate) fn new(repeat_grpc: bool) -> Self {
-        let http = Replay::default().key_header(Replay::IDEMPOTENCY_KEY);
-        let grpc = repeat_grpc.then(|| Replay::default().method(Method::POST));
-        Self { http, grpc }
-    }
-}
-
-impl CloneRequest<Request<Outgoing>> for Copies {
-    fn clone_request(&self, request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-        if is_grpc(request.headers()) {
-            self.grpc.as_ref()?.clone_request(request)
-        } else {
-            self.http.clone_request(request)
-        }
-    }
-
-    fn clone_unsent(&self, request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-        self.http.clone_unsent(request)
-    }
-
-    fn take_over(&self, copy: &mut Request<Outgoing>) -> bool {
-        self.http.take_over(copy)
     }
 }
 

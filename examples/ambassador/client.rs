@@ -1,24 +1,28 @@
 //! The HTTP client: which version it speaks to the upstream, and whose fault it is if a call breaks.
 
 use std::error::Error as StdError;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::http::uri::Parts;
-use hyper::{Request, Response, Uri};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, Response};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use seawall::http::{AsError, TimeoutHeader, WriteDeadline, WriteDeadlineLayer};
+use seawall::Carry;
+use seawall::http::{AsError, InExtensions, TimeoutHeader, WriteDeadline, WriteDeadlineLayer};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::body::{Outgoing, Upload};
-use crate::pool::{Lent, Lost, Pool};
+use crate::headers;
+use crate::outbound::Outbound;
+use crate::pool::Pool;
 use crate::proxy::Upstream;
+use crate::wire::{self, Connection, Exchange, Fault};
 
 /// The client failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +45,13 @@ impl AsError for Broken {
 
 /// Whether a call is one of gRPC, or an answer is.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = headers::get(headers, &header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
+
+/// The body of the upstream's answer.
+pub(crate) type Arrival = Either<wire::Arrival<Pool>, Incoming>;
 
 /// A client that speaks HTTP/2 for gRPC, and for all else if it is told to, and HTTP/1.1 otherwise. It
 /// tells gRPC servers how much time is left.
@@ -61,11 +68,13 @@ struct Versions {
     /// Speak HTTP/2, and not only for gRPC.
     http2: bool,
     host: HeaderValue,
+    /// Where the upstream is told how many attempts there were before.
+    tell_attempts: Option<HeaderName>,
 }
 
 impl Client {
     /// On the runtime of the caller.
-    pub(crate) fn of(upstream: &Upstream, http2: bool) -> Self {
+    pub(crate) fn of(upstream: &Upstream, http2: bool, tell_attempts: Option<HeaderName>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let two = legacy::Client::builder(TokioExecutor::new())
@@ -73,12 +82,12 @@ impl Client {
             .http2_only(true)
             .build(connector);
         let grpc = WriteDeadlineLayer::new(TimeoutHeader::Grpc).layer(two.clone());
-        let one = Pool::new(upstream.root());
-        Self(Arc::new(Versions { one, two, grpc, http2, host: upstream.host() }))
+        let (one, host) = (Pool::new(upstream.root()), upstream.host());
+        Self(Arc::new(Versions { one, two, grpc, http2, host, tell_attempts }))
     }
 }
 
-impl Service<Request<Outgoing>> for Client {
+impl Service<Outbound> for Client {
     type Response = Response<Arrival>;
     type Error = Broken;
     /// In a box of its own, or each layer outside would carry all that it holds.
@@ -88,86 +97,70 @@ impl Service<Request<Outgoing>> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Outgoing>) -> Self::Future {
-        Box::pin(Arc::clone(&self.0).send(request))
+    fn call(&mut self, request: Outbound) -> Self::Future {
+        let client = Arc::clone(&self.0);
+        if request.is_grpc || client.http2 {
+            return Box::pin(client.over_http2(request));
+        }
+        match client.one.idle() {
+            Some(connection) => Box::pin(client.over_http1(request, connection).map(told)),
+            None => Box::pin(async move {
+                let connection = client.one.connect().await.map_err(Broken::Connect)?;
+                told(client.over_http1(request, connection).await)
+            }),
+        }
+    }
+}
+
+/// What came of a call over HTTP/1.1.
+fn told(answer: Result<Response<wire::Arrival<Pool>>, Fault>) -> Result<Response<Arrival>, Broken> {
+    match answer {
+        Ok(response) => Ok(response.map(Either::Left)),
+        Err(Fault::Body(_)) => Err(Broken::Caller),
+        Err(fault) => Err(Broken::Upstream(fault.into())),
     }
 }
 
 impl Versions {
-    async fn send(
-        self: Arc<Self>,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Arrival>, Broken> {
-        let failed = Arc::new(AtomicBool::new(false));
-        let request = request.map(|body| Upload::new(body, Arc::clone(&failed)));
-        let is_grpc = is_grpc(request.headers());
-        let answer = if is_grpc || self.http2 {
-            self.over_http2(request, is_grpc).await
-        } else {
-            self.over_http1(request).await
-        };
-        // hyper tells it in another way for each version, so the body itself is asked.
-        answer.map_err(|error| if failed.load(Ordering::Relaxed) { Broken::Caller } else { error })
-    }
-
-    async fn over_http1(&self, mut request: Request<Upload>) -> Result<Response<Arrival>, Broken> {
-        let mut path = Parts::default();
-        path.path_and_query = std::mem::take(request.uri_mut()).into_parts().path_and_query;
-        *request.uri_mut() = Uri::from_parts(path).unwrap_or_default();
-        request.headers_mut().insert(header::HOST, self.host.clone());
-        match self.one.send(request).await {
-            Ok((response, lent)) => Ok(response.map(|body| Arrival { body, _lent: Some(lent) })),
-            Err(Lost::Connect(error)) => Err(Broken::Connect(error)),
-            Err(Lost::Call(error)) => Err(Broken::Upstream(error.into())),
-        }
-    }
-
-    async fn over_http2(
+    fn over_http1(
         &self,
-        mut request: Request<Upload>,
-        is_grpc: bool,
-    ) -> Result<Response<Arrival>, Broken> {
+        request: Outbound,
+        connection: Box<Connection>,
+    ) -> Exchange<Outgoing, Pool> {
+        let attempts = self.attempts(&request);
+        let attempts = attempts.as_ref().map(|(name, value)| (*name, value));
+        let more = [(&header::HOST, &self.host)].into_iter().chain(attempts);
+        connection.send(&request.head, more, request.body, Arc::clone(&self.one))
+    }
+
+    async fn over_http2(self: Arc<Self>, sealed: Outbound) -> Result<Response<Arrival>, Broken> {
+        let failed = Arc::new(AtomicBool::new(false));
+        let attempts = self.attempts(&sealed).map(|(name, value)| (name.clone(), value));
+        let Outbound { head, body, call, is_grpc, .. } = sealed;
+        let head = Arc::unwrap_or_clone(head);
+        let mut request = Request::from_parts(head, Upload::new(body, Arc::clone(&failed)));
+        InExtensions.write(&mut request, &call);
         // We read trailers, whoever asked; whether the caller does is between it and us.
         request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+        request.headers_mut().extend(attempts);
         let answer = if is_grpc {
             self.grpc.clone().oneshot(request).await
         } else {
             self.two.request(request).await
         };
         match answer {
-            Ok(response) => Ok(response.map(|body| Arrival { body, _lent: None })),
+            Ok(response) => Ok(response.map(Either::Right)),
+            // hyper does not say that it was the body, so that itself is asked.
+            Err(_) if failed.load(Ordering::Relaxed) => Err(Broken::Caller),
             Err(error) if error.is_connect() => Err(Broken::Connect(error.into())),
             Err(error) => Err(Broken::Upstream(error.into())),
         }
     }
-}
 
-// ===== impl Arrival =====
-
-/// The body of the upstream's answer, and the connection on which it comes.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    body: Incoming,
-    /// Dropped after the body, when the call is over.
-    _lent: Option<Lent>,
-}
-
-impl Body for Arrival {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    /// What is told of the attempts before, if there were any and it is to be told.
+    fn attempts(&self, request: &Outbound) -> Option<(&HeaderName, HeaderValue)> {
+        let name = self.tell_attempts.as_ref()?;
+        let before = request.attempts_before();
+        (before > 0).then(|| (name, HeaderValue::from(before)))
     }
 }

@@ -41,23 +41,61 @@ pub(crate) enum Origins {
     Off,
 }
 
+// ===== looking =====
+
+/// More fields than this are looked up by their hash.
+const FEW: usize = 24;
+
+/// The first field of a name. Most messages have few fields, and to look at them is cheaper than to make
+/// a hash of the name.
+pub(crate) fn get<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    if headers.len() > FEW || headers.keys().any(|one| one == name) {
+        return headers.get(name);
+    }
+    None
+}
+
+/// How many fields of a name there are.
+pub(crate) fn count(headers: &HeaderMap, name: &HeaderName) -> usize {
+    headers.iter().filter(|(one, _)| *one == name).count()
+}
+
+/// Takes all fields of a name out, and gives the first.
+fn remove(headers: &mut HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    get(headers, name)?;
+    headers.remove(name)
+}
+
 // ===== hop by hop =====
 
 /// Takes out what is about the connection it came on, and what that connection names as such. Says
 /// whether the other side would like trailers: what it says of that is for the next hop only.
 pub(crate) fn strip(headers: &mut HeaderMap) -> bool {
-    // Most have none, and looking at the few that there are is cheaper than asking for each of eight.
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+    let mut ours = headers.keys().filter(|name| HOP_BY_HOP.contains(name));
+    let Some(first) = ours.next().cloned() else { return false };
+    // Most have but this one, and it names none.
+    let is_only = ours.next().is_none();
+    if is_only && first == header::CONNECTION && is_about_keeping(headers) {
+        headers.remove(first);
         return false;
     }
     let trailers = HeaderValue::from_static("trailers");
     let wants_trailers = headers.get(header::TE).is_some_and(|te| lists(te, &trailers));
     let named: Vec<HeaderName> =
-        members(headers, header::CONNECTION).filter_map(|name| name.parse().ok()).collect();
+        members(headers, &header::CONNECTION).filter_map(|name| name.parse().ok()).collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
     wants_trailers && named.contains(&header::TE)
+}
+
+/// Whether `Connection` says no more than whether it is kept.
+fn is_about_keeping(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    let is = |line: &[u8]| {
+        line.eq_ignore_ascii_case(b"keep-alive") || line.eq_ignore_ascii_case(b"close")
+    };
+    lines.next().is_some_and(is) && lines.next().is_none()
 }
 
 /// Asks the next hop for trailers, in HTTP/1.1.
@@ -69,10 +107,10 @@ pub(crate) fn ask_for_trailers(headers: &mut HeaderMap) {
 /// The other protocol that one side of a connection asks to speak, or agrees to: but none of HTTP's own,
 /// for what comes after it would pass unseen.
 pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let protocol = headers.get(header::UPGRADE)?;
+    let protocol = get(headers, &header::UPGRADE)?;
     let named =
-        members(headers, header::CONNECTION).any(|name| name.eq_ignore_ascii_case("upgrade"));
-    let mut protocols = members(headers, header::UPGRADE).peekable();
+        members(headers, &header::CONNECTION).any(|name| name.eq_ignore_ascii_case("upgrade"));
+    let mut protocols = members(headers, &header::UPGRADE).peekable();
     let is_ours = |name: &str| {
         let name = name.to_ascii_lowercase();
         name.starts_with("h2") || name.starts_with("http") || name.starts_with("tls")
@@ -87,8 +125,9 @@ pub(crate) fn agree(headers: &mut HeaderMap, protocol: HeaderValue) {
 }
 
 /// The members of a field that is a list of words.
-fn members(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let found = get(headers, name).map(|_| headers.get_all(name).into_iter());
+    let values = found.into_iter().flatten().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|word| !word.is_empty())
 }
 
@@ -99,6 +138,9 @@ fn lists(value: &HeaderValue, word: &HeaderValue) -> bool {
 
 /// Makes one field of the crumbs that a cookie may come in over HTTP/2 (RFC 9113 §8.2.3).
 pub(crate) fn gather_cookies(headers: &mut HeaderMap) {
+    if get(headers, &header::COOKIE).is_none() {
+        return;
+    }
     let crumbs: Vec<_> =
         headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if crumbs.len() > 1
@@ -132,7 +174,7 @@ impl Pseudonym {
     /// Whether a request was here before.
     pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
         // A member is a protocol, the name of who received it, and perhaps a comment.
-        let names = members(headers, header::VIA).filter_map(|one| one.split_whitespace().nth(1));
+        let names = members(headers, &header::VIA).filter_map(|one| one.split_whitespace().nth(1));
         names.into_iter().any(|name| name == self.name)
     }
 
@@ -162,7 +204,7 @@ impl Teller {
     /// Tells the upstream who asked whom. The client writes a `Host` of its own: the upstream's. In HTTP/2
     /// the caller's stands in `authority`.
     pub(crate) fn tell(&self, headers: &mut HeaderMap, authority: Option<&str>, peer: &Peer) {
-        let host = headers.remove(header::HOST);
+        let host = remove(headers, &header::HOST);
         let host = authority.and_then(|authority| HeaderValue::try_from(authority).ok()).or(host);
         if self.origins != Origins::Append {
             for name in [header::FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO] {
@@ -172,7 +214,7 @@ impl Teller {
         if self.origins == Origins::Off {
             return;
         }
-        let forwarded = self.forwarded(host.as_ref(), peer);
+        let forwarded = peer.said_of(host.as_ref(), || self.forwarded(host.as_ref(), peer));
         continue_list(headers, &header::FORWARDED, forwarded);
         continue_list(headers, &FORWARDED_FOR, peer.address.clone());
         let keeps = |name| self.trust && headers.contains_key(name);

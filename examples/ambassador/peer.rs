@@ -1,9 +1,10 @@
 //! Who is at the other end of a caller's connection, and what becomes of that.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use hyper::Version;
 use hyper::header::HeaderValue;
 
 use crate::tunnel::Tunnel;
@@ -14,7 +15,10 @@ pub(crate) struct Peer {
     pub(crate) address: HeaderValue,
     /// As a node of RFC 7239 §6.
     pub(crate) node: String,
-    has_asked: AtomicBool,
+    /// What the upstream is told of it, for calls to this host: seldom more than one a connection.
+    said: Mutex<Option<(Option<HeaderValue>, HeaderValue)>>,
+    asked: AtomicU32,
+    is_http2: AtomicBool,
     tunnel: Mutex<Option<Tunnel>>,
 }
 
@@ -25,15 +29,41 @@ impl Peer {
         let node = if address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_string() };
         let address = HeaderValue::try_from(address.to_string());
         let address = address.unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, node, has_asked: AtomicBool::new(false), tunnel: Mutex::default() }
+        let (asked, is_http2) = (AtomicU32::new(0), AtomicBool::new(false));
+        Self { address, node, said: Mutex::default(), asked, is_http2, tunnel: Mutex::default() }
     }
 
-    pub(crate) fn asks(&self) {
-        self.has_asked.store(true, Ordering::Relaxed);
+    /// What was said of it when it asked for this host before, or what is to be said.
+    pub(crate) fn said_of(
+        &self,
+        host: Option<&HeaderValue>,
+        say: impl FnOnce() -> HeaderValue,
+    ) -> HeaderValue {
+        let mut last = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((of, said)) if of.as_ref() == host => said.clone(),
+            _ => {
+                let said = say();
+                *last = Some((host.cloned(), said.clone()));
+                said
+            }
+        }
     }
 
-    pub(crate) fn has_asked(&self) -> bool {
-        self.has_asked.load(Ordering::Relaxed)
+    /// It asks once more.
+    pub(crate) fn asks(&self, version: Version) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.is_http2.store(version == Version::HTTP_2, Ordering::Relaxed);
+    }
+
+    /// How often it has asked.
+    pub(crate) fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was heard to speak HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.is_http2.load(Ordering::Relaxed)
     }
 
     /// What its connection becomes when the answer under way has been sent.

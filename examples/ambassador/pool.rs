@@ -9,51 +9,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper::{Request, Response, Uri};
+use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tower::{BoxError, ServiceExt};
 
-use crate::body::Upload;
-use crate::clock::now;
+use crate::wire::{Connection, Keep};
 
 /// How many idle connections a thread keeps.
 const IDLE: usize = 256;
-/// How long a connection may be idle. Shorter than what servers are used to allow, or more calls would
-/// meet a connection that is just being closed.
-const PATIENCE: Duration = Duration::from_secs(45);
-
-type Sender = SendRequest<Upload>;
-
-/// Why there is no answer.
-pub(crate) enum Lost {
-    /// No connection came about.
-    Connect(BoxError),
-    /// The connection broke off.
-    Call(hyper::Error),
-}
+/// A connection is closed when it has been idle for one to two such times. Shorter than what servers are
+/// used to allow, or more calls would meet a connection that is just being closed.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Idle connections to one place.
 #[derive(Debug)]
 pub(crate) struct Pool {
     place: Uri,
     connector: HttpConnector,
-    lanes: Box<[Mutex<Vec<Idle>>]>,
+    lanes: Box<[Mutex<Lane>]>,
 }
 
-#[derive(Debug)]
-struct Idle {
-    sender: Sender,
-    since: Instant,
-}
-
-/// A connection that is at work. It goes back to its pool when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    sender: Option<Sender>,
-    pool: Arc<Pool>,
+/// The connections of one thread.
+#[derive(Debug, Default)]
+struct Lane {
+    /// The one that was used last is the last.
+    idle: Vec<Box<Connection>>,
+    /// So many of the first nobody has used since they were last looked at: no clock has to be read for
+    /// each call.
+    unused: usize,
 }
 
 impl Pool {
@@ -68,77 +52,50 @@ impl Pool {
         pool
     }
 
-    /// Sends a request whose URI is a path over an idle connection or a new one.
-    pub(crate) async fn send(
-        self: &Arc<Self>,
-        mut request: Request<Upload>,
-    ) -> Result<(Response<Incoming>, Lent), Lost> {
+    /// A new connection.
+    pub(crate) async fn connect(&self) -> Result<Box<Connection>, BoxError> {
+        let stream = self.connector.clone().oneshot(self.place.clone()).await?;
+        Ok(Connection::new(stream.into_inner()))
+    }
+
+    /// The connection that was used last, of those of this thread that can be used.
+    pub(crate) fn idle(&self) -> Option<Box<Connection>> {
+        let mut lane = self.lane();
         loop {
-            let idle = self.idle();
-            let fresh = idle.is_none();
-            let mut sender = match idle {
-                Some(sender) => sender,
-                None => self.connect().await?,
-            };
-            match sender.try_send_request(request).await {
-                Ok(response) => {
-                    let pool = Arc::clone(self);
-                    return Ok((response, Lent { sender: Some(sender), pool }));
-                }
-                // An idle connection that was closed before it was used: nothing was sent.
-                Err(mut failed) => match failed.take_message().filter(|_| !fresh) {
-                    Some(unsent) => request = unsent,
-                    None => return Err(Lost::Call(failed.into_error())),
-                },
+            let connection = lane.idle.pop()?;
+            lane.unused = lane.unused.min(lane.idle.len());
+            if connection.is_quiet() {
+                return Some(connection);
             }
         }
     }
 
-    async fn connect(&self) -> Result<Sender, Lost> {
-        let stream = self.connector.clone().oneshot(self.place.clone()).await;
-        let stream = stream.map_err(|why| Lost::Connect(why.into()))?;
-        let (sender, connection) = Builder::new().handshake(stream).await.map_err(Lost::Call)?;
-        // Ends when its sender is dropped, or the upstream closes it.
-        tokio::spawn(connection.with_upgrades());
-        Ok(sender)
-    }
-
-    /// The connection that was used last, of those of this thread that are ready.
-    fn idle(&self) -> Option<Sender> {
-        let mut lane = self.lane();
-        let ready = lane.iter().rposition(|idle| idle.sender.is_ready());
-        let idle = ready.map(|at| lane.remove(at));
-        drop(lane);
-        idle.map(|idle| idle.sender)
-    }
-
-    fn keep(&self, sender: Sender) {
-        let mut lane = self.lane();
-        if lane.len() == IDLE {
-            lane.retain(|idle| !idle.sender.is_closed());
-        }
-        if lane.len() < IDLE {
-            lane.push(Idle { sender, since: now() });
-        }
-    }
-
-    fn lane(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn lane(&self) -> MutexGuard<'_, Lane> {
         let lane = &self.lanes[lane_of_thread() % self.lanes.len()];
         lane.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Closes what has been idle for too long, until the pool is gone.
+impl Keep for Pool {
+    fn keep(&self, connection: Box<Connection>) {
+        let mut lane = self.lane();
+        if lane.idle.len() < IDLE && connection.is_quiet() {
+            lane.idle.push(connection);
+        }
+    }
+}
+
+/// Closes what has been idle for too long, or was closed by the other side, until the pool is gone.
 async fn sweep(pool: Weak<Pool>) {
     loop {
-        sleep(PATIENCE / 3).await;
+        sleep(PATIENCE).await;
         let Some(pool) = pool.upgrade() else { return };
-        let now = now();
         for lane in &pool.lanes {
             let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-            lane.retain(|idle| {
-                !idle.sender.is_closed() && now.duration_since(idle.since) < PATIENCE
-            });
+            let unused = std::mem::take(&mut lane.unused);
+            lane.idle.drain(..unused);
+            lane.idle.retain(|connection| connection.is_quiet());
+            lane.unused = lane.idle.len();
         }
     }
 }
@@ -153,13 +110,4 @@ fn lane_of_thread() -> usize {
         lane.set(Some(number));
         number
     })
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        // One whose answer was not read to its end is closed by hyper, and found to be.
-        if let Some(sender) = self.sender.take().filter(|sender| !sender.is_closed()) {
-            self.pool.keep(sender);
-        }
-    }
 }

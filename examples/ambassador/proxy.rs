@@ -4,8 +4,10 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{poll_fn, ready};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -16,19 +18,21 @@ use hyper::header::HeaderValue;
 use hyper::http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version, header};
+use pin_project::pin_project;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::body::{self, Asked, Gathered};
+use crate::body::{self, Gathered};
 use crate::client::is_grpc;
 use crate::headers::{self, Origins, Pseudonym, Teller};
 use crate::hops;
 use crate::peer::Peer;
 use crate::reply::{self, Body};
 use crate::server;
-use crate::stack::{Answer, Stack};
+use crate::stack::{Answer, Failure, Stack};
 use crate::tunnel::Tunnel;
+use crate::wire::Switched;
 use crate::workers::Workers;
 
 /// Whoever listens takes a connection in less than this.
@@ -103,27 +107,37 @@ impl<S: Stack> Proxy<S> {
     /// Asks the upstream, and gives its answer or says why there is none. Bodies and trailers are
     /// streamed in both directions, except small ones, which are waited for.
     ///
-    /// In a box, and made in one piece: what a call holds is some kilobytes, and not to be moved about.
+    /// In a box that holds no more than the call: what a call holds is some kilobytes, and not to be moved
+    /// about.
     fn forward(&self, mut request: Request<Incoming>, peer: Arc<Peer>) -> Forwarded {
         let rules = Arc::clone(&self.rules);
         let upgrade = match rules.readdress(&mut request, &peer) {
-            Ok(upgrade) => upgrade.map(|upgrade| (upgrade, peer)),
+            Ok(upgrade) => upgrade,
             Err(answer) => return Box::pin(ready(Ok(*answer))),
         };
-        let stack = self.stack.clone();
-        if !body::is_small(request.body()) {
-            return Box::pin(ask(stack, rules, request.map(Either::Left), upgrade));
-        }
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            match Gathered::of(body, rules.patience).await {
-                Ok(body) => {
-                    let request = Request::from_parts(head, Either::Right(body));
-                    ask(stack, rules, request, upgrade).await
+        let asker = Asker { is_grpc: is_grpc(request.headers()), rules, peer, upgrade };
+        let mut stack = self.stack.clone();
+        if body::is_small(request.body()) {
+            return Box::pin(async move {
+                let (head, body) = request.into_parts();
+                match Gathered::of(body, asker.rules.patience).await {
+                    Ok(body) => {
+                        let request = Request::from_parts(head, Either::Right(body));
+                        asker.ask(stack, request).await
+                    }
+                    Err((status, problem)) => Ok(reply::line(status, problem)),
                 }
-                Err((status, problem)) => Ok(reply::line(status, problem)),
+            });
+        }
+        let request = request.map(Either::Left);
+        // It is ready but for a moment now and then.
+        match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                Box::pin(Asked { call: stack.call(request), asker: Some(asker) })
             }
-        })
+            Poll::Ready(Err(failure)) => Box::pin(ready(Ok(asker.answer(Err(failure))))),
+            Poll::Pending => Box::pin(asker.ask(stack, request)),
+        }
     }
 }
 
@@ -132,22 +146,57 @@ type Forwarded = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 /// A caller who asks to speak another protocol, and its place.
 type Upgrade = (OnUpgrade, OwnedSemaphorePermit);
 
-async fn ask<S: Stack>(
-    mut stack: S,
+/// What is known of a call while the stack has its request.
+struct Asker {
     rules: Arc<Rules>,
-    request: Request<Asked>,
-    upgrade: Option<(Upgrade, Arc<Peer>)>,
-) -> Result<Response<Body>, Infallible> {
-    let is_grpc = is_grpc(request.headers());
-    let answer = match poll_fn(|cx| stack.poll_ready(cx)).await {
-        Ok(()) => stack.call(request).await,
-        Err(failure) => Err(failure),
-    };
-    Ok(match answer {
-        Ok(response) => rules.pass_back(response, upgrade),
-        Err(failure) if is_grpc => reply::to_failure_of_grpc(&failure, rules.explains),
-        Err(failure) => reply::to_failure(&failure, rules.explains),
-    })
+    peer: Arc<Peer>,
+    upgrade: Option<Upgrade>,
+    is_grpc: bool,
+}
+
+impl Asker {
+    async fn ask<S: Stack>(
+        self,
+        mut stack: S,
+        request: Request<body::Asked>,
+    ) -> Result<Response<Body>, Infallible> {
+        let answer = match poll_fn(|cx| stack.poll_ready(cx)).await {
+            Ok(()) => stack.call(request).await,
+            Err(failure) => Err(failure),
+        };
+        Ok(self.answer(answer))
+    }
+
+    fn answer(self, answer: Result<Response<Answer>, Failure>) -> Response<Body> {
+        let Self { rules, peer, upgrade, is_grpc } = self;
+        match answer {
+            Ok(response) => rules.pass_back(response, upgrade, peer),
+            Err(failure) if is_grpc => reply::to_failure_of_grpc(&failure, rules.explains),
+            Err(failure) => reply::to_failure(&failure, rules.explains),
+        }
+    }
+}
+
+/// A call under way.
+#[pin_project]
+struct Asked<F> {
+    #[pin]
+    call: F,
+    /// Until it is over.
+    asker: Option<Asker>,
+}
+
+impl<F: Future<Output = Result<Response<Answer>, Failure>>> Future for Asked<F> {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.call.poll(cx));
+        match this.asker.take() {
+            Some(asker) => Poll::Ready(Ok(asker.answer(answer))),
+            None => Poll::Pending, // polled after it was ready
+        }
+    }
 }
 
 // ===== impl Rules =====
@@ -170,7 +219,7 @@ impl Rules {
                 None => bad("CONNECT is for forward proxies"),
             });
         }
-        let hosts = request.headers().get_all(header::HOST).iter().count();
+        let hosts = headers::count(request.headers(), &header::HOST);
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             return Err(bad("a request has one Host")); // RFC 9112 §3.2
         }
@@ -205,23 +254,26 @@ impl Rules {
     fn pass_back(
         &self,
         mut response: Response<Answer>,
-        upgrade: Option<(Upgrade, Arc<Peer>)>,
+        upgrade: Option<Upgrade>,
+        peer: Arc<Peer>,
     ) -> Response<Body> {
-        let protocol = headers::upgrade(response.headers());
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let protocol = if switches { headers::upgrade(response.headers()) } else { None };
         // It is sent in the version that the caller's connection speaks.
         let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
         headers::strip(response.headers_mut());
         self.teller.pseudonym.sign(response.headers_mut(), version);
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return response.map(Either::Left);
+        if !switches {
+            return response.map(|body| Body::of_upstream(body, peer));
         }
-        let (Some(((caller, place), peer)), Some(protocol)) = (upgrade, protocol) else {
+        let upstream = response.extensions_mut().remove::<Switched>();
+        let (Some((caller, place)), Some(protocol), Some(upstream)) = (upgrade, protocol, upstream)
+        else {
             return reply::line(StatusCode::BAD_GATEWAY, "the upstream switches unasked");
         };
-        let upstream = hyper::upgrade::on(&mut response);
         headers::agree(response.headers_mut(), protocol);
         peer.becomes(Tunnel { caller, upstream, idle: self.upgrade_idle, place });
-        response.map(Either::Left)
+        response.map(|body| Body::of_upstream(body, peer))
     }
 }
 

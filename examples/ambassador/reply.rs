@@ -2,10 +2,14 @@
 //! to come back, and in `Proxy-Status` (RFC 9209) that it was the ambassador who spoke.
 
 use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
+use hyper::body::{Frame, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use seawall::grpc::Trailers;
@@ -14,12 +18,50 @@ use seawall::{Error, Reason, Rejected};
 use tower::BoxError;
 
 use crate::client::Broken;
+use crate::peer::Peer;
 use crate::stack::{Answer, Failure};
 
 /// A body that comes from the upstream, or from us.
-pub(crate) type Body = Either<Answer, Full<Bytes>>;
+#[derive(Debug)]
+pub(crate) struct Body {
+    body: Either<Answer, Full<Bytes>>,
+    /// Whoever gets it is not idle until it has.
+    _peer: Option<Arc<Peer>>,
+}
 
 pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+impl Body {
+    /// The upstream's, for a caller.
+    pub(crate) const fn of_upstream(body: Answer, peer: Arc<Peer>) -> Self {
+        Self { body: Either::Left(body), _peer: Some(peer) }
+    }
+
+    /// One of ours.
+    pub(crate) fn of_ours(bytes: impl Into<Bytes>) -> Self {
+        Self { body: Either::Right(Full::new(bytes.into())), _peer: None }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// A line of plain text.
 pub(crate) fn line(status: StatusCode, text: &str) -> Response<Body> {
@@ -28,7 +70,7 @@ pub(crate) fn line(status: StatusCode, text: &str) -> Response<Body> {
 
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Either::Right(Full::default()));
+    let mut response = Response::new(Body::of_ours(Bytes::new()));
     *response.status_mut() = status;
     response
 }
@@ -47,7 +89,7 @@ pub(crate) fn to_too_many_upgrades() -> Response<Body> {
 
 /// A text of some type.
 pub(crate) fn text_of_type(kind: &'static str, status: StatusCode, text: String) -> Response<Body> {
-    let mut response = Response::new(Either::Right(Full::from(text)));
+    let mut response = Response::new(Body::of_ours(text));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
@@ -73,12 +115,12 @@ pub(crate) fn to_failure_of_grpc(failure: &Failure, explained: bool) -> Response
     // That the upstream cannot be reached is no internal error of ours, as the layer would have it.
     let known = matches!(failure, Error::Rejected(_)).then_some(failure);
     let response: Response<ResponseBody<()>> = Trailers.render(known);
-    let mut response = response.map(|_| Full::<Bytes>::default());
+    let mut response = response.map(|_| Body::of_ours(Bytes::new()));
     if explained && let Ok(message) = HeaderValue::try_from(failure.to_string().replace('%', "%25"))
     {
         response.headers_mut().insert("grpc-message", message);
     }
-    response.map(Either::Right)
+    response
 }
 
 /// A layer ended the call.

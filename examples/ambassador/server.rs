@@ -4,9 +4,9 @@ use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -14,11 +14,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use pin_project::pin_project;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
+use crate::clock::now;
 use crate::peer::Peer;
 use crate::reply::Body;
 use crate::workers::Workers;
@@ -30,8 +32,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long the head of a request may be, in bytes.
 const HEAD: u32 = 64 * 1024;
-/// Whoever has sent no head after this time will not.
-const FIRST_HEAD: Duration = Duration::from_secs(30);
+/// Whoever has sent no head after this time will not. On a connection that is kept it may take twice as
+/// long to find that out.
+const NEXT_HEAD: Duration = Duration::from_secs(30);
 /// A caller who is gone without a word is found out by asking it whether it is there.
 const STILL_THERE: Duration = Duration::from_secs(30);
 
@@ -100,22 +103,21 @@ async fn serve_one<H, F, E>(
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    // With a timer, those are ended who never finish the head of their next request.
-    http.http1().timer(TokioTimer::new()).max_buf_size(HEAD as usize);
+    // Without a timer: hyper would set it anew for each head.
+    http.http1().max_buf_size(HEAD as usize);
     http.http2()
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD)
         .keep_alive_interval(STILL_THERE);
     let answer = {
         let peer = Arc::clone(&peer);
-        service_fn(move |request| {
-            peer.asks();
+        service_fn(move |request: Request<Incoming>| {
+            peer.asks(request.version());
             handler(request, Arc::clone(&peer))
         })
     };
     let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), answer));
-    // Before it is known which version a caller speaks, no timer of hyper's runs.
-    let mut silent = pin!(sleep(FIRST_HEAD));
+    let mut silence = pin!(Silence::new(&peer));
     let mut is_stopping = false;
     {
         let mut stop = pin!(stopped.changed());
@@ -127,7 +129,7 @@ async fn serve_one<H, F, E>(
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if peer.has_asked() { Poll::Pending } else { silent.as_mut().poll(cx) }
+            silence.as_mut().poll(cx)
         })
         .await;
     }
@@ -136,5 +138,49 @@ async fn serve_one<H, F, E>(
             () = tunnel.run() => {}
             _ = stopped.changed() => {} // nobody knows how to end it in its own language
         }
+    }
+}
+
+/// Ends when a caller has sent no head for too long, and nothing is under way for it. Callers of HTTP/2 are
+/// asked whether they are there, instead.
+#[pin_project]
+struct Silence<'a> {
+    peer: &'a Arc<Peer>,
+    /// How many hold it while it asks for nothing: us, and the service.
+    idle: usize,
+    /// How often it had asked when the time began, unless a call was under way.
+    seen: Option<u32>,
+    #[pin]
+    timer: Sleep,
+    is_set: bool,
+}
+
+impl<'a> Silence<'a> {
+    fn new(peer: &'a Arc<Peer>) -> Self {
+        let idle = Arc::strong_count(peer);
+        Self { peer, idle, seen: Some(0), timer: sleep(NEXT_HEAD), is_set: false }
+    }
+}
+
+impl Future for Silence<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        // Its task is always the same, so that one that is set need not be told again whom to wake.
+        while !*this.is_set || this.timer.is_elapsed() {
+            if this.timer.as_mut().poll(cx).is_pending() {
+                *this.is_set = true;
+                break;
+            }
+            let (asked, idles) = (this.peer.asked(), Arc::strong_count(this.peer) <= *this.idle);
+            if idles && *this.seen == Some(asked) && !this.peer.is_http2() {
+                return Poll::Ready(());
+            }
+            *this.seen = idles.then_some(asked);
+            this.timer.as_mut().reset(now() + NEXT_HEAD);
+            *this.is_set = false;
+        }
+        Poll::Pending
     }
 }

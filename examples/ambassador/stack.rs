@@ -26,18 +26,18 @@ use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer};
 use seawall::grpc::{GrpcClassifier, PREVIOUS_ATTEMPTS, StatusInTrailers, at_trailers};
 use seawall::health::{Criticality, HealthHandle, HealthRegistry, Probe};
 use seawall::http::{
-    EdgeLayer, HttpClassifier, InExtensions, OverHttp2, REPLAY_CAP, ReadDeadlineLayer,
-    RecordBodyLayer, Replay, SettleBody, TimeoutHeader, WriteAttemptLayer,
+    EdgeLayer, HttpClassifier, OverHttp2, REPLAY_CAP, ReadDeadlineLayer, RecordBodyLayer, Replay,
+    SettleBody, TimeoutHeader,
 };
 use seawall::retry::{Backoff, RetryHandle, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Classify, ConfigErrors, Error, Observe, Outcome, State, Status, Verdict};
-use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
 
-use crate::body::{Asked, Copies};
+use crate::body::Asked;
 use crate::check::{self, Check};
 use crate::client::{Arrival, Broken, Client, is_grpc};
+use crate::outbound::{Copies, InOutbound, Sealer};
 
 /// Why a call has no answer of the upstream: a layer ended it, or the client failed.
 pub(crate) type Failure = Error<Broken>;
@@ -126,7 +126,7 @@ pub(crate) fn build(
 
     let whole = TimeoutLayer::builder(format!("{name} deadline"))
         .limit(deadline)
-        .carry(InExtensions)
+        .carry(InOutbound)
         .build()?;
     let retry = RetryLayer::builder(name)
         .attempts(ATTEMPTS)
@@ -134,8 +134,8 @@ pub(crate) fn build(
         .total(Duration::MAX) // the deadline that travels with the call is the bound
         .least_time(timeout / 10)
         .classify(Meaning)
-        .copy_with(Copies::new(manners.repeat_grpc))
-        .carry(InExtensions)
+        .copy_with(Copies)
+        .carry(InOutbound)
         .build()?;
     let breaker = CircuitBreakerLayer::builder(name)
         .classify(Meaning)
@@ -146,11 +146,12 @@ pub(crate) fn build(
         .limit(limit)
         .queue(QUEUE.max(limit))
         .max_wait(timeout / 4) // who is turned away has most of the time left to go elsewhere
-        .carry(InExtensions)
+        .carry(InOutbound)
         .build()?;
-    let attempt = TimeoutLayer::builder(name).limit(timeout).carry(InExtensions).build()?;
+    let attempt = TimeoutLayer::builder(name).limit(timeout).carry(InOutbound).build()?;
 
-    let client = Client::of(&check.upstream, manners.http2);
+    let sealer = Sealer::new(manners.repeat_grpc, manners.tell_attempts.clone());
+    let client = Client::of(&check.upstream, manners.http2, manners.tell_attempts.clone());
     let health = check::start(name, check, observer)?;
     check::steer(&health, &breaker.handle());
 
@@ -163,6 +164,7 @@ pub(crate) fn build(
     let stack = ServiceBuilder::new()
         .layer(RecordBodyLayer::new(REPLAY_CAP)) // tells the timeouts whether the caller is still sending, too
         .layer(manners.edge(deadline)?)
+        .map_request(move |request| sealer.seal(request))
         .layer(whole)
         .layer(retry)
         .layer(breaker)
@@ -173,7 +175,6 @@ pub(crate) fn build(
             on_attempt();
             request
         })
-        .layer(option_layer(manners.tell_attempts.map(WriteAttemptLayer::new)))
         .service(client);
     Ok((seawall::check(stack), gauges))
 }

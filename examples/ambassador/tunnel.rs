@@ -7,19 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, copy_bidirectional, join};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::now;
+use crate::wire::Switched;
 
 /// Two connections that are about to become one.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     pub(crate) caller: OnUpgrade,
-    pub(crate) upstream: OnUpgrade,
+    pub(crate) upstream: Switched,
     /// How long nothing may be said.
     pub(crate) idle: Duration,
     /// One of the places that there are for tunnels.
@@ -30,10 +31,12 @@ impl Tunnel {
     /// Hands on until both have said all they had to say, or neither says anything for too long.
     pub(crate) async fn run(self) {
         let Self { caller, upstream, idle, place } = self;
-        let Ok((caller, upstream)) = tokio::try_join!(caller, upstream) else { return };
+        let (Ok(caller), Some((upstream, first))) = (caller.await, upstream.take()) else { return };
+        let (reader, writer) = upstream.into_split();
+        let upstream = join(first.chain(reader), writer);
         let said = Said::default();
         let mut caller = Heard { stream: TokioIo::new(caller), said: said.clone() };
-        let mut upstream = Heard { stream: TokioIo::new(upstream), said: said.clone() };
+        let mut upstream = Heard { stream: upstream, said: said.clone() };
         tokio::select! {
             _ = copy_bidirectional(&mut caller, &mut upstream) => {}
             () = said.nothing_for(idle) => {}
@@ -70,12 +73,12 @@ impl Said {
 }
 
 /// One side, of which is noted when it says something.
-struct Heard {
-    stream: TokioIo<Upgraded>,
+struct Heard<S> {
+    stream: S,
     said: Said,
 }
 
-impl AsyncRead for Heard {
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -87,7 +90,7 @@ impl AsyncRead for Heard {
     }
 }
 
-impl AsyncWrite for Heard {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

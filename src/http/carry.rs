@@ -116,5 +116,9 @@ fn read<B>(request: &Request<B>) -> Call {
 fn write<B>(request: &mut Request<B>, call: &Call) {
     let mut call = call.clone();
     call.upload = None;
-    request.extensions_mut().insert(call);
+    // In its place, if it has one: to insert it anew is to allocate.
+    match request.extensions_mut().get_mut::<Call>() {
+        Some(place) => *place = call,
+        None => drop(request.extensions_mut().insert(call)),
+    }
 }

@@ -199,7 +199,12 @@ impl EdgeLayer {
         // ask for each of a dozen.
         let stripped = || STRIPPED.iter().filter(|_| !self.passes);
         let theirs = || stripped().chain(&self.strip).chain(&self.key);
-        if headers.keys().any(|name| theirs().any(|theirs| theirs == name)) {
+        let is_theirs = |name: &HeaderName| {
+            (may_be_stripped(name) && stripped().any(|theirs| theirs == name))
+                || self.strip.contains(name)
+                || self.key.as_ref() == Some(name)
+        };
+        if headers.keys().any(is_theirs) {
             for name in theirs() {
                 headers.remove(name);
             }
@@ -215,6 +220,14 @@ impl EdgeLayer {
         }
         request.extensions_mut().insert(Strange { key: self.key.clone() });
     }
+}
+
+/// Whether one of the `STRIPPED` begins like this.
+fn may_be_stripped(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str().as_bytes(),
+        [b'g', b'r', ..] | [b'x', b'-', b'e', ..] | [b'i', b'd', ..] | [b'p', b'r', ..]
+    )
 }
 
 /// In the extensions of a request that came from outside: what it says about itself is not believed.

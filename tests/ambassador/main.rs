@@ -27,3 +27,4 @@ mod repeats;
 mod support;
 mod upgrades;
 mod uploads;
+mod wire;
