@@ -16,6 +16,7 @@ use tower::ServiceExt;
 
 use crate::reply::{self, Body};
 use crate::server;
+use crate::tunnel;
 use crate::workers::Workers;
 
 /// The text format of Prometheus, in the version that everybody reads.
@@ -29,10 +30,12 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// From now on every layer's metrics are recorded.
 pub(crate) fn record() -> Result<PrometheusHandle, String> {
     let seconds = Matcher::Suffix("_seconds".to_owned());
-    PrometheusBuilder::new()
+    let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(seconds, &BUCKETS)
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|why| format!("cannot record metrics: {why}"))
+        .map_err(|why| format!("cannot record metrics: {why}"))?;
+    tunnel::describe();
+    Ok(recorder)
 }
 
 /// Serves until it is dropped.
@@ -66,7 +69,7 @@ async fn answer(
     match (request.method(), request.uri().path()) {
         (_, "/healthz" | "/readyz" | "/livez") => {
             let response = health.oneshot(request).await?;
-            Ok(response.map(|json| Body::of_ours(json)))
+            Ok(response.map(Body::of_ours))
         }
         (&Method::GET | &Method::HEAD, "/metrics") => {
             Ok(reply::text_of_type(TEXT_FORMAT, StatusCode::OK, metrics.render()))

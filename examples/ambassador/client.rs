@@ -80,6 +80,9 @@ impl Client {
         let two = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .http2_only(true)
+            // Until the upstream has said how many streams it takes, which it does at once (RFC 9113 §3.4):
+            // what it refuses would have to be sent again.
+            .http2_initial_max_send_streams(1)
             .build(connector);
         let grpc = WriteDeadlineLayer::new(TimeoutHeader::Grpc).layer(two.clone());
         let (one, host) = (Pool::new(upstream.root()), upstream.host());

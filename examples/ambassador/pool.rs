@@ -34,6 +34,7 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct Lane {
     /// The one that was used last is the last.
+    #[expect(clippy::vec_box, reason = "it is handed from one to another")]
     idle: Vec<Box<Connection>>,
     /// So many of the first nobody has used since they were last looked at: no clock has to be read for
     /// each call.

@@ -13,7 +13,6 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper::ext::Protocol;
 use hyper::header::HeaderValue;
 use hyper::http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use hyper::upgrade::OnUpgrade;
@@ -210,14 +209,8 @@ impl Rules {
     ) -> Result<Option<Upgrade>, Box<Response<Body>>> {
         let bad = |problem| Box::new(reply::line(StatusCode::BAD_REQUEST, problem));
         if *request.method() == Method::CONNECT {
-            return Err(match request.extensions().get::<Protocol>() {
-                // RFC 8441: WebSocket over HTTP/2. It is not offered in our settings.
-                Some(_) => Box::new(reply::line(
-                    StatusCode::NOT_IMPLEMENTED,
-                    "no protocol is switched to over HTTP/2 here: ask over HTTP/1.1",
-                )),
-                None => bad("CONNECT is for forward proxies"),
-            });
+            // The extended one (RFC 8441) is not in our settings, and does not get here.
+            return Err(bad("CONNECT is for forward proxies"));
         }
         let hosts = headers::count(request.headers(), &header::HOST);
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, copy_bidirectional, join};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
@@ -31,6 +32,7 @@ impl Tunnel {
     /// Hands on until both have said all they had to say, or neither says anything for too long.
     pub(crate) async fn run(self) {
         let Self { caller, upstream, idle, place } = self;
+        let _counted = Counted::new();
         let (Ok(caller), Some((upstream, first))) = (caller.await, upstream.take()) else { return };
         let (reader, writer) = upstream.into_split();
         let upstream = join(first.chain(reader), writer);
@@ -43,6 +45,36 @@ impl Tunnel {
         }
         drop(place);
     }
+}
+
+// ===== impl Counted =====
+
+const ACTIVE: &str = "ambassador_upgrades_active";
+const TOTAL: &str = "ambassador_upgrades_total";
+
+/// One of the tunnels that there are, in the metrics.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        counter!(TOTAL).increment(1);
+        gauge!(ACTIVE).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        gauge!(ACTIVE).decrement(1.0);
+    }
+}
+
+/// What is told of tunnels, from the start.
+pub(crate) fn describe() {
+    describe_gauge!(ACTIVE, Unit::Count, "Upgraded connections (WebSocket and others) there are.");
+    describe_counter!(TOTAL, Unit::Count, "Connections that were upgraded.");
+    gauge!(ACTIVE).set(0.0);
+    counter!(TOTAL).increment(0);
 }
 
 /// When something was said last.

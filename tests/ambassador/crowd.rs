@@ -65,7 +65,7 @@ async fn what_does_not_fit_is_told_so_while_the_others_are_still_under_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_deadline_ends_a_call_and_forbids_an_attempt_that_has_no_room_in_it() {
     // After so long, and however much longer on a busy machine, there is no room for a second attempt.
-    let no_room = ("900ms", 1, &["the limit is 900ms", "the limit is 1s"][..]);
+    let no_room = ("950ms", 1, &["the limit is 950ms", "the limit is 1s"][..]);
     // Two or three fit in, and which limit is the last to be met is a matter of milliseconds.
     let room = ("400ms", 3, &["the limit is 1s", "the limit is 400ms"][..]);
     for (limit, most, words) in [no_room, room] {

@@ -197,3 +197,29 @@ async fn an_upstream_that_is_not_there_is_unavailable_and_one_without_grpc_is_wh
     assert_eq!(odd.code(), Code::Unimplemented, "as gRPC reads a 404");
     assert_eq!(no_grpc.asked(), 1);
 }
+
+// field: RFC 9110 §7.6.3. An answer of headers alone is an answer like others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_way_of_a_call_is_told_in_both_directions_or_but_its_proxies() {
+    for (options, told) in [(&[][..], true), (&["--forwarded", "off"], false)] {
+        let greeter = Greeter::failing(1);
+        let ambassador = Ambassador::of(greeter.serve().await, options);
+        let call = || {
+            let call = Request::post(ambassador.url("/Greeter/Unary"));
+            let call = call.header("content-type", "application/grpc").header("te", "trailers");
+            call.header("forwarded", "for=1.2.3.4").body(full(&b"\0\0\0\0\x02hi"[..])).unwrap()
+        };
+        let failed = ask_over(true, call()).await;
+        assert_eq!((failed.header("grpc-status"), &*failed.text), (Some("14"), ""), "no trailers");
+        let well = ask_over(true, call()).await;
+        assert_eq!(well.trailers["grpc-status"], "0");
+        for answer in [failed, well] {
+            let via = answer.header("via").unwrap();
+            assert!(via.starts_with("2 ambassador-") && !via.contains(','), "{via}");
+        }
+        for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"] {
+            assert!(greeter.saw(name).iter().all(|value| value.is_some() == told), "{name}");
+        }
+        assert!(greeter.saw("via").iter().all(|via| via.as_ref().unwrap().starts_with("2 amb")));
+    }
+}

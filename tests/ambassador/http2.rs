@@ -1,17 +1,23 @@
 //! HTTP/2 on either side of an ambassador, without TLS.
 
 use std::convert::Infallible;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use crate::peer::{Does, REFUSED_STREAM, server};
 use crate::support::{Ambassador, Body, SOON, Upstream, answer, ask_over, full, get};
@@ -202,7 +208,9 @@ async fn a_stream_that_was_refused_was_never_sent() {
     ];
     for (method, code, reason) in cases {
         let upstream = server(Does::Resets(code)).await;
-        let ambassador = Ambassador::of(upstream, &["--upstream-http2"]);
+        // The pauses between attempts are parts of the timeout.
+        let quick = ["--upstream-http2", "--timeout", "6s", "--deadline", "60s"];
+        let ambassador = Ambassador::of(upstream, &quick);
         let call = Request::builder().method(&method).uri(ambassador.url("/"));
         let answer = ask_over(false, call.body(full("order")).unwrap()).await;
         assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
@@ -210,6 +218,77 @@ async fn a_stream_that_was_refused_was_never_sent() {
             let retries = format!("reason=\"{label}\"");
             let retries = ambassador.metric(&["seawall_retry_retries_total", &retries]).await;
             assert_eq!(retries > 0.0, reason == Some(label), "{method} {code}: {label}");
+        }
+    }
+}
+
+// field: RFC 9113 §5.1.2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_streams_are_opened_than_the_upstream_takes() {
+    const TAKES: u32 = 4;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(|_| async {
+                sleep(Duration::from_millis(5)).await;
+                Ok::<_, Infallible>(answer(StatusCode::OK, ""))
+            });
+            let mut http = http2::Builder::new(TokioExecutor::new());
+            http.max_concurrent_streams(TAKES);
+            tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    let ambassador = Ambassador::of(address, &["--upstream-http2"]);
+    let mut calls = JoinSet::new();
+    for _ in 0..60 {
+        let call = Request::post(ambassador.url("/")).body(full("order")).unwrap();
+        calls.spawn(async move { ask_over(true, call).await.status });
+    }
+    assert!(calls.join_all().await.iter().all(StatusCode::is_success));
+    let unsent = ["seawall_retry_retries_total", "reason=\"unsent\""];
+    assert_eq!(ambassador.metric(&unsent).await, 0.0, "some were refused");
+}
+
+/// A field of a head, in literal letters (RFC 7541 §6.2.2).
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    [vec![0], text(name), text(value)].concat()
+}
+
+// field: RFC 8441 §3. It is not offered, so who asks for it all the same has broken the rules.
+#[test]
+fn extended_connect_is_not_offered() {
+    let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = upstream.local_addr().unwrap();
+    let ambassador = Ambassador::of(address, &["--check-every", "60s"]);
+    let fields = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/chat"),
+        (":authority", "a"),
+    ];
+    let head: Vec<_> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();
+    let mut caller = TcpStream::connect(ambassador.address).unwrap();
+    caller.set_read_timeout(Some(SOON)).unwrap();
+    caller.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let headers = [&[0, 0, head.len() as u8, 1, 4, 0, 0, 0, 1], &head[..]].concat();
+    caller.write_all(&headers).unwrap();
+    loop {
+        let mut frame = [0; 9];
+        caller.read_exact(&mut frame).unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, frame[0], frame[1], frame[2]]) as usize];
+        caller.read_exact(&mut payload).unwrap();
+        match frame[3] {
+            4 if frame[4] == 0 => {
+                let offers = payload.chunks(6).any(|one| one[..2] == [0, 8] && one[5] == 1);
+                assert!(!offers, "SETTINGS_ENABLE_CONNECT_PROTOCOL");
+            }
+            3 => return assert_eq!(payload, [0, 0, 0, 1], "a PROTOCOL_ERROR"),
+            1 => panic!("it was answered: {payload:?}"),
+            _ => {}
         }
     }
 }

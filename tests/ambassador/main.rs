@@ -5,6 +5,7 @@
 #![cfg(unix)] // ctrl-c is sent with `kill`
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends
 
+mod answers;
 mod crowd;
 mod deadlines;
 mod demo;

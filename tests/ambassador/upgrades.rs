@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
+use tokio::time::timeout;
+
 use crate::support::{Ambassador, SOON};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -156,4 +158,19 @@ fn an_upstream_may_go_on_with_http_and_http_itself_is_not_switched_to() {
         let answer = head_of(&mut connect(ambassador.address, &head));
         assert!(answer[0].starts_with("http/1.1 200"), "{lines}: {answer:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upgraded_connections_are_counted() {
+    let ambassador = Ambassador::of(server(), &["--check-every", "60s"]);
+    let told = async || {
+        let active = ambassador.metric(&["ambassador_upgrades_active"]).await;
+        (active, ambassador.metric(&["ambassador_upgrades_total"]).await)
+    };
+    assert_eq!(told().await, (0.0, 0.0), "they are there from the start");
+    let callers = [shake_hands(&ambassador), shake_hands(&ambassador)];
+    assert_eq!(told().await, (2.0, 2.0));
+    drop(callers);
+    let ended = async { while told().await != (0.0, 2.0) {} };
+    timeout(SOON, ended).await.expect("they do not end");
 }

@@ -1,6 +1,7 @@
 //! How an ambassador reads HTTP/1.1, without a socket: whatever way an answer comes in pieces.
 
 use bytes::BytesMut;
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 
 use chunked::{Chunked, Piece};
@@ -91,7 +92,7 @@ fn what_nobody_can_understand_is_no_answer() {
     for start in ["HTTP/1.1 20 OK", "HTTP/2.0 200 OK", "nonsense", "HTTP/1.1 2000 OK"] {
         assert!(read(format!("{start}\r\n\r\n").as_bytes(), 0, &Method::GET).is_err(), "{start}");
     }
-    let endless = [b"HTTP/1.1 200 OK\r\na: ", &[b'x'; 70_000][..]].concat();
+    let endless = [b"HTTP/1.1 200 OK\r\na: ", &*vec![b'x'; 70_000]].concat();
     assert!(read(&endless, endless.len() - 1, &Method::GET).is_err(), "it has no end");
 }
 
@@ -124,7 +125,7 @@ fn chunks_are_read_wherever_they_are_cut() {
             let (read, trailers, left) = dechunk(text.as_bytes(), cut).unwrap();
             assert_eq!((&*read, left), (body.as_bytes(), 0), "{text} cut at {cut}");
             let trailers = trailers.unwrap_or_default();
-            assert_eq!(trailers.get("x-sum").map(|sum| sum.as_bytes()), sum.map(str::as_bytes));
+            assert_eq!(trailers.get("x-sum").map(HeaderValue::as_bytes), sum.map(str::as_bytes));
             assert!(!trailers.contains_key("content-length"), "it is no trailer");
         }
     }

@@ -56,7 +56,11 @@ impl Chunked {
                     [] | [b'\r'] => return Ok(None),
                     _ => return Err(Malformed::CHUNK),
                 },
-                Self::Trailers => return Ok(head::trailers(input)?.map(Piece::End)),
+                Self::Trailers => {
+                    let trailers = head::trailers(input)?;
+                    let some = |trailers: HeaderMap| (!trailers.is_empty()).then_some(trailers);
+                    return Ok(trailers.map(|trailers| Piece::End(some(trailers))));
+                }
             }
         }
     }

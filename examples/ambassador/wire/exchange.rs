@@ -98,7 +98,8 @@ where
         }
         let is_sent = upload.is_over();
         let goes_on = !is_sent && broken.is_none();
-        let connection = if goes_on { connection.upload_meanwhile(upload) } else { connection };
+        let connection =
+            if goes_on { Box::new(connection.upload_meanwhile(upload)) } else { connection };
         Response::from_parts(head, Arrival::of(connection, framing, persists && is_sent, keeper))
     }
 }

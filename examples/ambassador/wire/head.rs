@@ -163,11 +163,11 @@ fn parse(input: &mut BytesMut) -> Result<Option<Response<()>>, Malformed> {
     Ok(Some(response))
 }
 
-/// The trailers of a chunked body, if all of them have arrived.
-pub(super) fn trailers(input: &mut BytesMut) -> Result<Option<Option<HeaderMap>>, Malformed> {
+/// The trailers of a chunked body, perhaps none, if all of them have arrived.
+pub(super) fn trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
     if input.starts_with(b"\r\n") {
         input.advance(2);
-        return Ok(Some(None));
+        return Ok(Some(HeaderMap::new()));
     }
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let (length, found) = match httparse::parse_headers(input, &mut fields) {
@@ -182,7 +182,7 @@ pub(super) fn trailers(input: &mut BytesMut) -> Result<Option<Option<HeaderMap>>
     for name in all {
         trailers.remove(name);
     }
-    Ok(Some(Some(trailers)))
+    Ok(Some(trailers))
 }
 
 /// Where fields stand in what has arrived: the beginning and the end of a name, and of its value. They

@@ -76,6 +76,7 @@ pub(crate) trait Keep {
 }
 
 impl Connection {
+    #[expect(clippy::unnecessary_box_returns, reason = "it is handed from one to another")]
     pub(crate) fn new(stream: TcpStream) -> Box<Self> {
         let stream = Stream::Whole(stream);
         Box::new(Self { stream, input: BytesMut::new(), output: BytesMut::new() })
@@ -108,11 +109,11 @@ impl Connection {
     }
 
     /// The answer begins before the request has ended: each goes on by itself.
-    fn upload_meanwhile<B>(self: Box<Self>, upload: Upload<B>) -> Box<Self>
+    fn upload_meanwhile<B>(self, upload: Upload<B>) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
-        let Self { stream, input, output } = *self;
+        let Self { stream, input, output } = self;
         let stream = match stream {
             Stream::Whole(stream) => {
                 let (reader, writer) = stream.into_split();
@@ -120,7 +121,7 @@ impl Connection {
             }
             half @ Stream::Half(..) => half,
         };
-        Box::new(Self { stream, input, output: BytesMut::new() })
+        Self { stream, input, output: BytesMut::new() }
     }
 
     /// Reads more, and says how much; nothing is the end.
