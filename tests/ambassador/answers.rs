@@ -143,7 +143,7 @@ async fn an_answer_that_breaks_off_is_not_taken_for_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_says_where_its_body_ends() {
-    let (seen, sees) = mpsc::channel();
+    let (note, notes) = mpsc::channel();
     let address = upstream(move |_, mut stream| {
         while let Some(head) = head_of(&mut stream) {
             let mut body = Vec::new();
@@ -158,7 +158,7 @@ async fn a_request_says_where_its_body_ends() {
                     body.push(one[0]);
                 }
             }
-            seen.send((head, String::from_utf8(body).unwrap())).unwrap();
+            note.send((head, String::from_utf8(body).unwrap())).unwrap();
             stream.get_mut().write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
         }
     });
@@ -182,7 +182,7 @@ async fn a_request_says_where_its_body_ends() {
     for (method, body, says, text) in cases {
         let call = Request::builder().method(method).uri(ambassador.url("/a?b")).body(body);
         ask_over(true, call.unwrap()).await;
-        let (head, body) = sees.recv_timeout(SOON).unwrap();
+        let (head, body) = notes.recv_timeout(SOON).unwrap();
         let line = format!("{} /a?b http/1.1\r\nhost: {address}\r\n", method.to_lowercase());
         assert!(head.starts_with(&line), "{head}");
         let framing = ["content-length", "transfer-encoding"];
