@@ -215,6 +215,7 @@ impl Outcome {
             Reason::DeadlineExceeded | Reason::RequestTimeout | Reason::RequestBroken => {
                 Self::IGNORE
             }
+            Reason::CostTooHigh => Self { refused: true, ..Self::IGNORE }.unsent(),
             _ => {
                 let again = Self { again: Self::TRANSIENT.again, refused: true, ..Self::IGNORE };
                 rejected.retry_after().map_or(again, |delay| again.after(delay)).unsent()

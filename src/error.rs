@@ -42,6 +42,10 @@ pub enum Reason {
     Full,
     /// As many calls as may are under way, and this one has waited for one to end as long as it may.
     QueueTimeout,
+    /// The call came too early for the rate limit.
+    RateLimited,
+    /// The call costs more than a whole burst of the rate limit, so that it can never pass.
+    CostTooHigh,
     /// The dependency failed its health check.
     Unhealthy,
     /// The caller kept us waiting for the body of its request for too long (HTTP 408).
@@ -51,7 +55,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::CircuitOpen,
         Self::Recovering,
         Self::TimedOut,
@@ -59,6 +63,8 @@ impl Reason {
         Self::Draining,
         Self::Full,
         Self::QueueTimeout,
+        Self::RateLimited,
+        Self::CostTooHigh,
         Self::Unhealthy,
         Self::RequestTimeout,
         Self::RequestBroken,
@@ -74,6 +80,8 @@ impl Reason {
             Self::Draining => "draining",
             Self::Full => "full",
             Self::QueueTimeout => "queue_timeout",
+            Self::RateLimited => "rate_limited",
+            Self::CostTooHigh => "cost_too_high",
             Self::Unhealthy => "unhealthy",
             Self::RequestTimeout => "request_timeout",
             Self::RequestBroken => "request_broken",
@@ -89,6 +97,8 @@ impl Reason {
             Self::Draining => "is being drained",
             Self::Full => "is full, and so is its queue",
             Self::QueueTimeout => "is full, and the call has waited in its queue as long as it may",
+            Self::RateLimited => "has reached its rate limit",
+            Self::CostTooHigh => "cannot admit a call of such a cost",
             Self::Unhealthy => "is unhealthy",
             Self::RequestTimeout => "the caller did not send its request in time",
             Self::RequestBroken => "the body of the caller's request broke off",

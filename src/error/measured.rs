@@ -75,6 +75,20 @@ pub enum Measured {
         /// What waits.
         queued: u32,
     },
+    /// A call that came before its turn.
+    TooEarly {
+        /// By so many nanoseconds.
+        by: u64,
+        /// Calls that wait for their turn.
+        queued: u32,
+    },
+    /// What a call costs, in units of a limit.
+    Cost {
+        /// What it costs.
+        cost: u32,
+        /// What it may cost at most.
+        most: u32,
+    },
     /// A time limit, in nanoseconds.
     Elapsed {
         /// The limit.
@@ -148,6 +162,8 @@ impl Measured {
             }
             Self::Nothing
             | Self::Recovering { .. }
+            | Self::TooEarly { .. }
+            | Self::Cost { .. }
             | Self::Elapsed { .. }
             | Self::Deadline { .. }
             | Self::Occupied { .. } => 0,
@@ -200,6 +216,11 @@ impl fmt::Display for Measured {
             Self::Occupied { in_flight, limit, queued } => {
                 write!(f, "{in_flight} of {limit} in flight, {queued} waiting")
             }
+            Self::TooEarly { by, queued } => {
+                write!(f, "the next call may come in {:?}", Duration::from_nanos(by))?;
+                if queued > 0 { write!(f, ", {queued} waiting") } else { Ok(()) }
+            }
+            Self::Cost { cost, most } => write!(f, "it costs {cost}, {most} is the limit"),
             Self::Elapsed { limit } => {
                 write!(f, "the limit is {:?}", Duration::from_nanos(limit))
             }

@@ -120,6 +120,7 @@ pub const fn code_of(reason: Reason) -> Code {
         Reason::TimedOut | Reason::DeadlineExceeded | Reason::RequestTimeout => {
             Code::DEADLINE_EXCEEDED
         }
+        Reason::RateLimited | Reason::CostTooHigh => Code::RESOURCE_EXHAUSTED,
         Reason::RequestBroken => Code::CANCELLED,
         _ => Code::UNAVAILABLE,
     }

@@ -155,6 +155,8 @@ fn answer_to<B: From<String>>(rejected: &Rejected, asked: &Asked) -> Response<B>
 pub fn status_of(reason: Reason) -> StatusCode {
     match reason {
         Reason::TimedOut | Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Reason::CostTooHigh => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Reason::RequestBroken => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,

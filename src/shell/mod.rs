@@ -5,6 +5,7 @@ pub(crate) mod caller;
 pub(crate) mod common;
 pub(crate) mod flight;
 pub(crate) mod gate;
+pub(crate) mod gated;
 pub(crate) mod keyed;
 pub(crate) mod live;
 pub(crate) mod member;
@@ -17,6 +18,7 @@ pub(crate) mod reporter;
 pub(crate) mod said;
 pub(crate) mod series;
 pub(crate) mod shared;
+pub(crate) mod slots;
 pub(crate) mod task;
 pub(crate) mod template;
 #[cfg(test)]

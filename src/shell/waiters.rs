@@ -28,7 +28,7 @@ struct Slot {
 
 /// The slot of one handle. Whoever holds it must give it back.
 #[derive(Debug, Default)]
-pub(crate) struct Seat {
+pub struct Seat {
     index: Option<u32>,
     watches: bool,
 }

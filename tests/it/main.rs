@@ -39,6 +39,7 @@ mod ordering;
 mod policy;
 #[cfg(feature = "http")]
 mod port;
+mod rate_limit;
 mod readiness;
 #[cfg(feature = "http")]
 mod ready_made;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use seawall::bulkhead::{BulkheadLayer, KeyedBulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
 use seawall::health::HealthLayer;
+use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::{Backoff, Chosen, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{AtHead, Classifier, Cloned, Error};
@@ -46,6 +47,7 @@ const LAYERS: &[(&str, Make)] = &[
     ("bulkhead", || subject!(BulkheadLayer::new("kit"))),
     ("queueing_bulkhead", || subject!(queueing_bulkhead())),
     ("keyed_bulkhead", || subject!(keyed_bulkhead())),
+    ("rate_limit", || subject!(rate_limit())),
     ("health", health),
     ("timeout", || subject!(TimeoutLayer::new("kit", LIMIT))),
     ("covering_timeout", || subject!(covering_timeout())),
@@ -75,6 +77,11 @@ fn keyed_breaker() -> Subject {
     };
     // A key has no breaker to hold before its first call.
     subject.shut_by(move || handle.key("k").map_or(Box::new(()), |handle| hold_open(&handle)))
+}
+
+/// It has more than enough for each of these checks.
+fn rate_limit() -> RateLimitLayer {
+    RateLimitLayer::builder("kit").limit(1_000_000).queue(10).build().unwrap()
 }
 
 /// It tries again at once, so that a check need not wait for it.

@@ -1,0 +1,168 @@
+//! Seeing and steering a rate limit from outside, and taking turns ahead of time.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, sleep_until};
+
+use super::config::Config;
+use super::machine::Law;
+use super::policy::Limiter;
+use crate::config::ConfigErrors;
+use crate::error::Rejected;
+use crate::shell::gated::Entrance;
+use crate::shell::slots::Ticket;
+use crate::source::Source;
+use crate::time::poll_timer;
+
+/// Sees and steers one rate limit. Cheap to clone.
+#[derive(Clone)]
+pub struct RateLimitHandle {
+    entrance: Arc<dyn Entrance<Limiter>>,
+}
+
+impl RateLimitHandle {
+    pub(super) fn new(entrance: Arc<dyn Entrance<Limiter>>) -> Self {
+        Self { entrance }
+    }
+
+    fn limiter(&self) -> &Limiter {
+        self.entrance.policy()
+    }
+
+    /// The layer and the name.
+    pub fn source(&self) -> &Source {
+        &self.limiter().reporter.source
+    }
+
+    /// Units of the limit that calls may use up at this moment.
+    pub fn available(&self) -> u32 {
+        self.limiter().available()
+    }
+
+    /// Calls that wait for their turn, and [reservations](Self::reserve) that were not used yet.
+    pub fn queued(&self) -> usize {
+        self.limiter().queued()
+    }
+
+    /// The calls that were made and are not over, those that wait included.
+    pub fn in_flight(&self) -> usize {
+        self.entrance.in_flight()
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Config {
+        self.limiter().config()
+    }
+
+    /// Reloads the settings. What was used up stays used up; those who wait keep their order and get
+    /// their turn by the new settings.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings; then the old ones stay in force.
+    pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
+        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(self.source()))?;
+        self.limiter().reload(law, config);
+        Ok(())
+    }
+
+    /// Takes the next turn now, to be used later: for work that does not pass the layer, or that is to
+    /// be prepared meanwhile. It waits as long as it takes: [`Config::queue`] and [`Config::max_wait`]
+    /// are for calls.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::rate_limit::RateLimitLayer;
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    ///
+    /// let mails = RateLimitLayer::builder("mails").limit(10).burst(1).build()?.handle();
+    /// let began = Instant::now();
+    /// mails.reserve(1)?.ready().await; // at once
+    /// let second = mails.reserve(1)?;
+    /// assert_eq!(second.ready_at() - began, Duration::from_millis(100));
+    /// second.ready().await;
+    /// assert_eq!(began.elapsed(), Duration::from_millis(100));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CostTooHigh`](crate::Reason::CostTooHigh) if `cost` is more than [`Config::burst`];
+    /// [`RateLimited`](crate::Reason::RateLimited) if 100,000 wait already.
+    pub fn reserve(&self, cost: u32) -> Result<Reservation, Rejected> {
+        let ticket = self.limiter().book(cost)?;
+        Ok(Reservation { ticket: Some(ticket), entrance: Arc::clone(&self.entrance) })
+    }
+}
+
+impl fmt::Debug for RateLimitHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitHandle")
+            .field("source", self.source())
+            .field("available", &self.available())
+            .field("queued", &self.queued())
+            .finish()
+    }
+}
+
+/// A turn that was taken ahead of time; see [`RateLimitHandle::reserve`].
+///
+/// Dropped before its time, it is given back, and those behind it move up. Once its time has come it is
+/// used up.
+#[must_use = "dropping it gives the turn back"]
+pub struct Reservation {
+    /// `None` once it was used.
+    ticket: Option<Ticket>,
+    entrance: Arc<dyn Entrance<Limiter>>,
+}
+
+impl Reservation {
+    /// When its turn is. It comes earlier if somebody before it gives up.
+    pub fn ready_at(&self) -> Instant {
+        let at = self.ticket.as_ref().and_then(|ticket| self.entrance.policy().turn_of(ticket));
+        at.unwrap_or_else(crate::time::now)
+    }
+
+    /// Waits for its turn, and uses it. Dropping the future gives the turn back.
+    pub async fn ready(mut self) {
+        loop {
+            let at = self.ready_at();
+            let mut timer = pin!(sleep_until(at));
+            let polled = |cx: &mut Context<'_>| {
+                let Some(ticket) = &self.ticket else { return Poll::Ready(true) };
+                if self.entrance.policy().has_come(ticket, cx) {
+                    return Poll::Ready(true);
+                }
+                // It may have come nearer since.
+                let is_new = self.ready_at() != at;
+                if is_new || poll_timer(timer.as_mut(), cx).is_ready() {
+                    return Poll::Ready(false);
+                }
+                Poll::Pending
+            };
+            if poll_fn(polled).await {
+                self.ticket = None;
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(ticket) = &self.ticket {
+            self.entrance.policy().cancel(ticket);
+        }
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("ready_at", &self.ready_at()).finish_non_exhaustive()
+    }
+}

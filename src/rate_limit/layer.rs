@@ -1,0 +1,195 @@
+//! Building a rate limit, and putting it around services.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::Config;
+use super::handle::RateLimitHandle;
+use super::machine::Law;
+use super::policy::{ByRequest, Costed, Limiter, One};
+use crate::config::ConfigErrors;
+use crate::event::{Observe, Observers};
+use crate::request::NoCarry;
+use crate::shell::gated::{self, GateLayer, Gated, Unjudged};
+use crate::shell::reporter::Reporter;
+use crate::source::Source;
+
+/// The kind of this layer: the metric label `layer`.
+const LAYER: &str = "rate_limit";
+
+/// Limits how many calls to services begin in a time.
+///
+/// All services that a layer and its clones make share one limit.
+pub type RateLimitLayer<W = One, K = NoCarry> = GateLayer<Costed<W>, Unjudged, K>;
+
+/// The service that a rate limit makes of another.
+///
+/// It is always ready when the inner service is: a call that comes too early is refused, or waits in its
+/// future.
+pub type RateLimit<S, W = One, K = NoCarry> = Gated<S, Costed<W>, Unjudged, K>;
+
+/// The future of a call through a rate limit. Dropping it gives its turn back, if that has not come yet.
+pub type ResponseFuture<S, Req, W = One> = gated::ResponseFuture<S, Req, Costed<W>, Unjudged>;
+
+impl RateLimitLayer {
+    /// `limit` calls in each `period`, as many at once after a pause, and everything else at its
+    /// [default](super#defaults).
+    ///
+    /// # Errors
+    ///
+    /// A limit or a period that is out of range.
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        limit: u32,
+        period: Duration,
+    ) -> Result<Self, ConfigErrors> {
+        Self::builder(name).limit(limit).period(period).build()
+    }
+
+    /// A rate limit with these settings, for instance from a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings.
+    pub fn from_config(name: impl Into<Arc<str>>, config: Config) -> Result<Self, ConfigErrors> {
+        Self::builder(name).config(config).build()
+    }
+
+    /// Starts to build a rate limit.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+        Builder {
+            name: name.into(),
+            config: Config::default(),
+            cost: One,
+            carry: NoCarry,
+            observers: Observers::default(),
+        }
+    }
+}
+
+impl<W: Send + Sync + 'static, K> RateLimitLayer<W, K> {
+    /// Sees and steers this rate limit, and takes turns ahead of time.
+    pub fn handle(&self) -> RateLimitHandle {
+        RateLimitHandle::new(self.entrance())
+    }
+}
+
+/// Builds a [`RateLimitLayer`].
+#[must_use = "call `build`"]
+#[derive(Debug, Clone)]
+pub struct Builder<W = One, K = NoCarry> {
+    name: Arc<str>,
+    config: Config,
+    cost: W,
+    carry: K,
+    observers: Observers,
+}
+
+impl<W, K> Builder<W, K> {
+    /// Sets [`Config::limit`].
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.config.limit = limit;
+        self
+    }
+
+    /// Sets [`Config::period`].
+    pub fn period(mut self, period: Duration) -> Self {
+        self.config.period = period;
+        self
+    }
+
+    /// Sets [`Config::burst`].
+    pub fn burst(mut self, burst: u32) -> Self {
+        self.config.burst = Some(burst);
+        self
+    }
+
+    /// Sets [`Config::queue`].
+    pub fn queue(mut self, queue: u32) -> Self {
+        self.config.queue = queue;
+        self
+    }
+
+    /// Sets [`Config::max_wait`].
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.config.max_wait = max_wait;
+        self
+    }
+
+    /// Sets [`Config::warm_up`].
+    pub fn warm_up(mut self, warm_up: Duration) -> Self {
+        self.config.warm_up = warm_up;
+        self
+    }
+
+    /// Sets all settings at once.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Tells `observer` of every event. May be called more than once.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    /// Asks what each request costs, in units of [`Config::limit`]. One that costs nothing always
+    /// passes; one that costs more than [`Config::burst`] never does.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::rate_limit::RateLimitLayer;
+    /// use seawall::{Error, Reason};
+    /// use std::convert::Infallible;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// // A partner allows 100 rows a second, however they are asked for.
+    /// let rows = RateLimitLayer::builder("rows").limit(100).cost(|rows: &u32| *rows).build()?;
+    /// let partner = ServiceBuilder::new()
+    ///     .layer(rows)
+    ///     .map_err(Error::Inner)
+    ///     .service(service_fn(|rows: u32| async move { Ok::<_, Infallible>(rows) }));
+    /// assert_eq!(partner.clone().oneshot(70).await?, 70);
+    /// let refused = |answer| match answer {
+    ///     Err(Error::Rejected(why)) => Some((why.reason(), why.retry_after())),
+    ///     _ => None,
+    /// };
+    /// let (reason, after) = refused(partner.clone().oneshot(50).await).unwrap();
+    /// assert_eq!(reason, Reason::RateLimited);
+    /// assert_eq!(after.unwrap().as_millis(), 200); // when 20 more have come back
+    /// let (reason, _) = refused(partner.oneshot(101).await).unwrap();
+    /// assert_eq!(reason, Reason::CostTooHigh);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn cost<Req, F>(self, cost: F) -> Builder<ByRequest<F>, K>
+    where
+        F: Fn(&Req) -> u32 + Send + Sync + 'static,
+    {
+        let Self { name, config, carry, observers, .. } = self;
+        Builder { name, config, cost: ByRequest(cost), carry, observers }
+    }
+
+    /// Reads the deadline that travels with each request: a call whose turn would come later is refused
+    /// at once.
+    pub fn carry<K2>(self, carry: K2) -> Builder<W, K2> {
+        let Self { name, config, cost, observers, .. } = self;
+        Builder { name, config, cost, carry, observers }
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings: field, value, and what is accepted.
+    pub fn build(self) -> Result<RateLimitLayer<W, K>, ConfigErrors>
+    where
+        W: Send + Sync + 'static,
+    {
+        let source = Source::new(LAYER, self.name);
+        let law = Law::from_config(&self.config).map_err(|wrong| wrong.of_policy(&source))?;
+        let reporter = Reporter::new(source, self.observers);
+        let limiter = Limiter::new(reporter, law, self.config);
+        Ok(GateLayer::make(Costed::new(limiter, self.cost), Unjudged, self.carry))
+    }
+}

@@ -1,0 +1,251 @@
+//! The future of a call through a policy.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project::{pin_project, pinned_drop};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::Service;
+
+use super::guard::{CallGuard, WaitGuard};
+use super::policy::{Admit, Due, Lost, Now, Policy, Stage};
+use crate::classify::Classify;
+use crate::error::{CallError, Rejected};
+use crate::shell::oneshot::Oneshot;
+use crate::time::poll_timer;
+use crate::upload::excused;
+
+/// The future of a call.
+///
+/// Dropping it ends the call at once: the inner future is dropped, the permit is returned, or the place
+/// in the queue.
+#[pin_project(PinnedDrop)]
+pub struct ResponseFuture<S, Req, P, C>
+where
+    S: Service<Req>,
+    P: Policy,
+{
+    #[pin]
+    attempt: Oneshot<S, Req>,
+    call: CallGuard<P, C>,
+    #[pin]
+    rare: Rare<P, C>,
+}
+
+/// What most calls have nothing of. They share one place, so that a future is not larger than its timer.
+#[pin_project(project = RareProj)]
+enum Rare<P: Policy, C> {
+    Nothing,
+    /// The one timer of the call, made at the first `Pending` that needs it.
+    Timed(#[pin] Sleep),
+    Queued(WaitGuard<P, C>, #[pin] Option<Sleep>),
+    /// `None` once it was told.
+    Refused(Option<Rejected>),
+}
+
+impl<S, Req, P, C> ResponseFuture<S, Req, P, C>
+where
+    S: Service<Req>,
+    P: Policy,
+{
+    #[inline]
+    pub(super) fn flying(call: CallGuard<P, C>, attempt: Oneshot<S, Req>) -> Self {
+        Self { attempt, call, rare: Rare::Nothing }
+    }
+
+    #[inline(never)]
+    pub(super) fn queued(wait: WaitGuard<P, C>, attempt: Oneshot<S, Req>) -> Self {
+        Self { attempt, call: CallGuard::over(), rare: Rare::Queued(wait, None) }
+    }
+
+    #[inline]
+    pub(super) fn refused(rejected: Rejected) -> Self {
+        let (attempt, call) = (Oneshot::over(), CallGuard::over());
+        Self { attempt, call, rare: Rare::Refused(Some(rejected)) }
+    }
+}
+
+impl<S, Req, P, C> Future for ResponseFuture<S, Req, P, C>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+    P: Admit<Req>,
+    C: Classify<S::Response, S::Error>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
+        if !this.call.is_over()
+            && let Poll::Ready(result) = poll_attempt(this.call, this.attempt, this.rare, cx)
+        {
+            return Poll::Ready(result);
+        }
+        poll_pending(self, cx)
+    }
+}
+
+/// Polls the inner service, and settles the call if it answers.
+#[inline]
+fn poll_attempt<S, Req, P, C>(
+    call: &mut CallGuard<P, C>,
+    attempt: Pin<&mut Oneshot<S, Req>>,
+    mut rare: Pin<&mut Rare<P, C>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<S::Response, S::Error>>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+    P: Admit<Req>,
+    C: Classify<S::Response, S::Error>,
+{
+    if !call.begin(|| attempt.as_ref().waits()) {
+        attempt.end();
+        rare.set(Rare::Refused(call.turn_away()));
+        return Poll::Pending; // `poll_pending` tells
+    }
+    call.enter(); // the inner future and the classifier are user code
+    if let Poll::Ready(result) = attempt.poll(cx) {
+        if !matches!(*rare, Rare::Nothing) {
+            rare.set(Rare::Nothing);
+        }
+        settle::<_, _, S::Response, S::Error>(call, &result);
+        return Poll::Ready(result);
+    }
+    call.leave();
+    Poll::Pending
+}
+
+#[inline]
+fn settle<P, C, Res, Err>(call: &mut CallGuard<P, C>, result: &Result<Res, Err>)
+where
+    P: Policy,
+    C: Classify<Res, Err>,
+{
+    let Some(core) = call.core() else { return };
+    let verdict = core.classify.classify(result.as_ref());
+    let outcome = if result.is_ok() { verdict.of_head() } else { verdict.of_error() };
+    call.settle(&outcome);
+}
+
+/// Everything but a call that was admitted at once and answered at once.
+#[inline(never)]
+fn poll_pending<S, Req, P, C>(
+    future: Pin<&mut ResponseFuture<S, Req, P, C>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<S::Response, S::Error>>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+    P: Admit<Req>,
+    C: Classify<S::Response, S::Error>,
+{
+    let mut this = future.project();
+    let mut now = Now::default();
+    loop {
+        if !this.call.is_over() {
+            let stage =
+                if this.attempt.as_ref().is_called() { Stage::Called } else { Stage::Readying };
+            if !this.attempt.as_mut().park(this.call.hold(), cx.waker()) {
+                this.attempt.as_mut().end();
+                this.rare.set(Rare::Refused(this.call.turn_away()));
+                continue;
+            }
+            if let Some(at) = this.call.pending(stage, &now) {
+                this.rare.set(at.map_or(Rare::Nothing, |at| Rare::Timed(sleep_until(at))));
+            }
+            let RareProj::Timed(timer) = this.rare.as_mut().project() else {
+                return Poll::Pending;
+            };
+            if poll_timer(timer, cx).is_pending() {
+                return Poll::Pending;
+            }
+            now = Now::default(); // it is later now
+            match this.call.due(stage, &now) {
+                Due::Later(next) => {
+                    this.rare.set(next.map_or(Rare::Nothing, |at| Rare::Timed(sleep_until(at))));
+                }
+                Due::Reject(rejected) => {
+                    this.attempt.as_mut().end(); // before anybody is told
+                    this.call.expire(&rejected);
+                    this.rare.set(Rare::Nothing);
+                    return Poll::Ready(Err(rejected.into()));
+                }
+            }
+            continue;
+        }
+        match this.rare.as_mut().project() {
+            RareProj::Queued(wait, timer) => match wait.poll(cx, &now) {
+                None if rings(timer, wait.until(), cx) => now = Now::default(), // it is later now
+                None => return Poll::Pending,
+                Some(Ok(call)) => {
+                    *this.call = call;
+                    this.rare.set(Rare::Nothing);
+                    let (attempt, rare) = (this.attempt.as_mut(), this.rare.as_mut());
+                    if let Poll::Ready(result) = poll_attempt(this.call, attempt, rare, cx) {
+                        return Poll::Ready(result);
+                    }
+                }
+                Some(Err(rejected)) => {
+                    this.attempt.as_mut().end();
+                    this.rare.set(Rare::Nothing);
+                    return Poll::Ready(Err(rejected.into()));
+                }
+            },
+            RareProj::Refused(rejected) => {
+                return match rejected.take() {
+                    Some(rejected) => Poll::Ready(Err(rejected.into())),
+                    None => Poll::Pending, // polled after it was ready
+                };
+            }
+            RareProj::Nothing | RareProj::Timed(_) => return Poll::Pending, // the same
+        }
+    }
+}
+
+/// Whether the time has come at which one who waits wants to look again. The timer follows that time:
+/// it may have come nearer since it was set.
+fn rings(mut timer: Pin<&mut Option<Sleep>>, at: Option<Instant>, cx: &mut Context<'_>) -> bool {
+    let Some(at) = at else { return false };
+    match timer.as_mut().as_pin_mut() {
+        None => timer.set(Some(sleep_until(at))),
+        Some(timer) if timer.deadline() != at => timer.reset(at),
+        Some(_) => {}
+    }
+    let rings = timer.as_mut().as_pin_mut().is_some_and(|timer| poll_timer(timer, cx).is_ready());
+    if rings {
+        timer.set(None);
+    }
+    rings
+}
+
+#[pinned_drop]
+impl<S, Req, P, C> PinnedDrop for ResponseFuture<S, Req, P, C>
+where
+    S: Service<Req>,
+    P: Policy,
+{
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        if this.call.was_pending() && !this.call.is_over() && excused(|| this.attempt.end()) {
+            this.call.lose(Lost::Excused);
+        }
+    }
+}
+
+impl<S, Req, P, C> fmt::Debug for ResponseFuture<S, Req, P, C>
+where
+    S: Service<Req>,
+    P: Policy,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (&self.rare, self.call.is_over()) {
+            (Rare::Queued(..), _) => "ResponseFuture(queued)",
+            (Rare::Refused(_), _) => "ResponseFuture(refused)",
+            (_, false) => "ResponseFuture(in flight)",
+            (_, true) => "ResponseFuture(over)",
+        })
+    }
+}

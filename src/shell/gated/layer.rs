@@ -1,0 +1,114 @@
+//! The layer that puts a policy around services, and what its handles hold of it.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use tower::{Layer, Service};
+
+use super::policy::{Admit, Policy};
+use super::service::{Core, Gated};
+use crate::classify::Classify;
+use crate::error::CallError;
+use crate::request::NoCarry;
+use crate::shell::caller::Caller;
+use crate::shell::gate::Gate;
+
+/// Puts a policy around services. All that it and its clones make share one state.
+#[must_use = "a layer does nothing until it is applied to a service"]
+pub struct GateLayer<P, C, K = NoCarry> {
+    gate: Arc<Gate<Core<P, C>>>,
+    carry: K,
+}
+
+/// What a handle holds of a layer: its policy, or the part of it that the handle is about.
+pub(crate) trait Entrance<T>: Send + Sync {
+    fn policy(&self) -> &T;
+    fn in_flight(&self) -> usize;
+}
+
+impl<T, P: Policy + Borrow<T>, C: Send + Sync> Entrance<T> for Gate<Core<P, C>> {
+    fn policy(&self) -> &T {
+        self.policy.borrow()
+    }
+
+    fn in_flight(&self) -> usize {
+        Self::in_flight(self)
+    }
+}
+
+impl<P: Policy, C, K> GateLayer<P, C, K> {
+    pub(crate) fn make(policy: P, classify: C, carry: K) -> Self {
+        Self { gate: Arc::new(Gate::new(Core { policy, classify })), carry }
+    }
+
+    /// What a handle holds.
+    pub(crate) fn entrance<T>(&self) -> Arc<dyn Entrance<T>>
+    where
+        T: 'static,
+        P: Borrow<T>,
+        C: Send + Sync + 'static,
+    {
+        Arc::clone(&self.gate) as Arc<dyn Entrance<T>>
+    }
+
+    /// The calls that were made and are not over, those that wait included.
+    pub fn in_flight(&self) -> usize {
+        self.gate.in_flight()
+    }
+
+    /// Takes no further calls, sends away those that wait, for this layer or for the inner service to
+    /// be ready, and returns when those under way are over. There is no way back.
+    ///
+    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
+    /// way from when its future is first polled: one that was made before and never polled is not
+    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
+    /// this is dropped.
+    pub async fn drain(&self) {
+        self.gate.stop();
+        self.gate.emptied().await;
+    }
+
+    /// Takes no further calls, and returns when those under way and those that wait are over.
+    /// [`drain`](Self::drain) still ends the waits.
+    pub async fn drain_to_completion(&self) {
+        self.gate.close();
+        self.gate.emptied().await;
+    }
+
+    /// Runs an async call through this layer, for callers without a service. Dropping the future drops
+    /// the call.
+    pub fn run<Call, Fut, T, E>(
+        &self,
+        call: Call,
+    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, P, C, K>
+    where
+        Call: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: CallError,
+        P: Admit<Call>,
+        C: Classify<T, E>,
+    {
+        Gated::new(Caller, Arc::clone(&self.gate), NoCarry).call(call)
+    }
+}
+
+impl<S, P: Policy, C, K: Clone> Layer<S> for GateLayer<P, C, K> {
+    type Service = Gated<S, P, C, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Gated::new(inner, Arc::clone(&self.gate), self.carry.clone())
+    }
+}
+
+impl<P, C, K: Clone> Clone for GateLayer<P, C, K> {
+    fn clone(&self) -> Self {
+        Self { gate: Arc::clone(&self.gate), carry: self.carry.clone() }
+    }
+}
+
+impl<P: fmt::Debug, C, K> fmt::Debug for GateLayer<P, C, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GateLayer").field("policy", &self.gate.policy).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,156 @@
+//! What a policy has to say to the shell.
+
+use std::cell::Cell;
+use std::task::{Context, Waker};
+
+use tokio::time::Instant;
+
+use crate::error::Rejected;
+use crate::outcome::Outcome;
+use crate::request::Call;
+use crate::shell::waiters::Seat;
+use crate::time;
+
+/// Decides whether a call may pass: now, later, or not. Learns how it ended.
+///
+/// A permit is plain data: dropping one does nothing, and it holds no reference to its policy. The shell
+/// ends each permit exactly once, by [`settle`](Self::settle), [`lose`](Self::lose),
+/// [`give_back`](Self::give_back) or [`expire`](Self::expire).
+pub trait Policy: Send + Sync + 'static {
+    /// What an admitted call holds.
+    type Permit: Send + 'static;
+    /// What a call holds that waits for a permit; [`Infallible`](std::convert::Infallible) where none does.
+    type Wait: Send + 'static;
+
+    // ----- readiness -----
+
+    /// Whether `poll_ready` asks the inner service. If not, the service is ready without it: the call
+    /// will be refused, or waits by itself.
+    #[inline]
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    /// Leaves the waker of a caller that waits for the inner service, to be woken when the policy
+    /// closes. Returns `false` if it has closed.
+    fn park(&self, seat: &mut Seat, waker: &Waker) -> bool {
+        let _ = (seat, waker);
+        true
+    }
+
+    /// Such a caller waits no longer.
+    fn unpark(&self, seat: &mut Seat) {
+        let _ = seat;
+    }
+
+    // ----- the end of a call -----
+
+    /// The call was answered.
+    fn settle(&self, permit: Self::Permit, outcome: &Outcome);
+
+    /// The future of the call was dropped, or user code in it panicked.
+    fn lose(&self, permit: Self::Permit, why: Lost);
+
+    /// The permit was not used: the inner service was never called.
+    fn give_back(&self, permit: Self::Permit);
+
+    /// The call ends because [`due`](Self::due) said so. The inner future is gone by now.
+    fn expire(&self, permit: Self::Permit, rejected: &Rejected) {
+        let _ = rejected;
+        self.lose(permit, Lost::Dropped);
+    }
+
+    /// The layer is drained and this call does not begin.
+    fn draining(&self) -> Rejected;
+
+    // ----- time -----
+
+    /// The call is pending, in this stage for the first time: when to look again, if ever.
+    fn pending(&self, permit: &mut Self::Permit, stage: Stage, now: &Now) -> Option<Instant> {
+        let _ = (permit, stage, now);
+        None
+    }
+
+    /// That time has come.
+    fn due(&self, permit: &mut Self::Permit, stage: Stage, now: &Now) -> Due {
+        let _ = (permit, stage, now);
+        Due::Later(None)
+    }
+
+    // ----- waiting -----
+
+    /// A call that waits is polled. Unless it goes on waiting, its `wait` is spent.
+    fn poll_wait(&self, wait: Self::Wait, cx: &mut Context<'_>, now: &Now) -> Admission<Self>;
+
+    /// When a call that waits wants to be polled, if nobody wakes it before.
+    fn until(&self, wait: &Self::Wait) -> Option<Instant> {
+        let _ = wait;
+        None
+    }
+
+    /// A call waits no longer: its future was dropped, or the layer is drained.
+    fn leave(&self, wait: Self::Wait, dropped: bool);
+}
+
+/// How a policy admits calls with such requests.
+pub trait Admit<Req>: Policy {
+    /// Decided once a call. `call` is what travels with the request.
+    fn admit(&self, request: &Req, call: &Call) -> Admission<Self>;
+}
+
+/// The answer to one who asks to pass.
+#[allow(missing_debug_implementations, reason = "a permit need not be `Debug`")]
+pub enum Admission<P: Policy + ?Sized> {
+    /// It may.
+    Pass(P::Permit),
+    /// It may later.
+    Wait(P::Wait),
+    /// It may not.
+    Refuse(Rejected),
+}
+
+/// What an admitted call is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing yet.
+    Fresh,
+    /// The inner service is not ready.
+    Readying,
+    /// The inner service was called and has not answered.
+    Called,
+}
+
+/// What becomes of a call whose time to look again has come.
+#[derive(Debug)]
+pub enum Due {
+    /// It goes on; and when to look again.
+    Later(Option<Instant>),
+    /// It ends here.
+    Reject(Rejected),
+}
+
+/// Why nobody will hear how a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// Its future was dropped.
+    Dropped,
+    /// The same, while the caller was still sending its request: the dependency was never asked.
+    Excused,
+    /// Code of the user's panicked: the inner service, the classifier.
+    Panicked,
+}
+
+/// The time, read at most once for each poll, however many ask.
+#[derive(Debug, Default)]
+pub struct Now(Cell<Option<Instant>>);
+
+impl Now {
+    /// The time of this poll.
+    pub fn get(&self) -> Instant {
+        self.0.get().unwrap_or_else(|| {
+            let now = time::now();
+            self.0.set(Some(now));
+            now
+        })
+    }
+}

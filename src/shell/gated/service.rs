@@ -1,0 +1,195 @@
+//! The service that a policy makes of another.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use super::future::ResponseFuture;
+use super::guard::{CallGuard, WaitGuard};
+use super::policy::{Admission, Admit, Policy};
+use crate::classify::Classify;
+use crate::error::CallError;
+use crate::request::Carry;
+use crate::shell::gate::{Gate, Lane, Parked};
+use crate::shell::oneshot::Oneshot;
+use crate::shell::said::Said;
+use crate::shell::waiters::Seat;
+
+/// What all calls through a layer share. A call holds one reference to it, and nothing else.
+pub(crate) struct Core<P, C> {
+    pub(crate) policy: P,
+    pub(crate) classify: C,
+}
+
+/// A service whose calls a policy admits, lets wait or refuses.
+///
+/// It asks the inner service for readiness while the policy is open. While it is not, it is ready by
+/// itself: the call is refused, or waits in its future.
+pub struct Gated<S, P: Policy, C, K> {
+    inner: S,
+    gate: Arc<Gate<Core<P, C>>>,
+    carry: K,
+    said: Said,
+    /// Where the caller waits for the inner service, to be told when the policy closes...
+    seat: Seat,
+    /// ...and when it is drained. This waker stays until the next wait: taking it away would cost every
+    /// call, and it rings but once.
+    parked: Parked,
+}
+
+impl<S, P: Policy, C, K> Gated<S, P, C, K> {
+    pub(super) fn new(inner: S, gate: Arc<Gate<Core<P, C>>>, carry: K) -> Self {
+        let (said, seat, parked) = (Said::default(), Seat::default(), Parked::new());
+        Self { inner, gate, carry, said, seat, parked }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    #[inline]
+    fn unpark(&mut self) {
+        if self.seat.is_taken() {
+            self.gate.policy.unpark(&mut self.seat);
+        }
+    }
+}
+
+impl<S, Req, P, C, K> Service<Req> for Gated<S, P, C, K>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    P: Admit<Req>,
+    C: Classify<S::Response, S::Error>,
+    K: Carry<Req>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, P, C>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.said == Said::Alone {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if self.gate.is_closed() || !self.gate.policy.is_open() {
+                return self.said.alone();
+            }
+            match self.inner.poll_ready(cx) {
+                Poll::Ready(result) => {
+                    self.said = if result.is_ok() { Said::WithInner } else { Said::Nothing };
+                    return Poll::Ready(result);
+                }
+                Poll::Pending => {
+                    if self.gate.park(&mut self.parked, cx.waker())
+                        && self.gate.policy.park(&mut self.seat, cx.waker())
+                    {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.unpark();
+        let readied = self.said.take();
+        if self.gate.is_closed() {
+            return self.refuse(readied);
+        }
+        // Asked before anything is counted: whoever is refused holds nothing.
+        let travels = self.carry.read(&request);
+        match self.gate.policy.admit(&request, &travels) {
+            Admission::Pass(permit) => {
+                let Some(lane) = self.gate.enter() else {
+                    self.gate.policy.give_back(permit);
+                    return self.refuse(readied);
+                };
+                let mut call = CallGuard::new(lane, permit);
+                // Each branch makes its own future, so that it is made in its place.
+                if readied {
+                    call.enter();
+                    let inner = self.inner.call(request);
+                    call.leave();
+                    ResponseFuture::flying(call, Oneshot::called(inner))
+                } else {
+                    ResponseFuture::flying(call, Oneshot::waiting(self.inner.clone(), request))
+                }
+            }
+            Admission::Wait(wait) => match self.gate.enter() {
+                Some(lane) => self.queue(readied, lane, wait, request),
+                None => {
+                    self.gate.policy.leave(wait, false);
+                    self.refuse(readied)
+                }
+            },
+            Admission::Refuse(rejected) => {
+                self.release(readied);
+                ResponseFuture::refused(rejected)
+            }
+        }
+    }
+}
+
+impl<S: Clone, P: Policy, C, K> Gated<S, P, C, K> {
+    /// Gives back what the inner service reserved for a call that does not come now.
+    #[inline]
+    fn release(&mut self, readied: bool) {
+        if readied {
+            self.inner = self.inner.clone();
+        }
+    }
+
+    #[inline(never)]
+    fn refuse<Req>(&mut self, readied: bool) -> ResponseFuture<S, Req, P, C>
+    where
+        S: Service<Req>,
+    {
+        self.release(readied);
+        ResponseFuture::refused(self.gate.policy.draining())
+    }
+
+    #[inline(never)]
+    fn queue<Req>(
+        &mut self,
+        readied: bool,
+        lane: Arc<Lane<Core<P, C>>>,
+        wait: P::Wait,
+        request: Req,
+    ) -> ResponseFuture<S, Req, P, C>
+    where
+        S: Service<Req>,
+    {
+        self.release(readied); // nobody waits with a reservation in hand
+        let attempt = Oneshot::waiting(self.inner.clone(), request);
+        ResponseFuture::queued(WaitGuard::new(lane, wait), attempt)
+    }
+}
+
+impl<S: Clone, P: Policy, C, K: Clone> Clone for Gated<S, P, C, K> {
+    fn clone(&self) -> Self {
+        // Readiness is not cloned.
+        Self::new(self.inner.clone(), Arc::clone(&self.gate), self.carry.clone())
+    }
+}
+
+impl<S, P: Policy, C, K> Drop for Gated<S, P, C, K> {
+    #[inline]
+    fn drop(&mut self) {
+        self.unpark();
+    }
+}
+
+impl<S: fmt::Debug, P: Policy + fmt::Debug, C, K> fmt::Debug for Gated<S, P, C, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gated")
+            .field("inner", &self.inner)
+            .field("policy", &self.gate.policy)
+            .finish_non_exhaustive()
+    }
+}

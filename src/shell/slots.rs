@@ -1,0 +1,231 @@
+//! Those who wait for a time of their own, in order. When one gives up, those behind it move up.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use crate::shell::lock;
+use crate::sync::Mutex;
+
+/// A queue in which everyone knows when its turn comes, in the unit of whoever uses it.
+#[derive(Debug, Default)]
+pub(crate) struct Slots(Mutex<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// In the order in which they came, which is that of their times.
+    slots: VecDeque<Slot>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    number: u64,
+    times: Times,
+    waker: Option<Waker>,
+    /// Its time came nearer, and it has not looked since.
+    moved: bool,
+}
+
+/// When the turn of one who waits is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) at: u64,
+    /// How much earlier those behind come if this one gives up.
+    pub(crate) width: u64,
+}
+
+/// A place in the queue, which its holder must give back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u64);
+
+impl Slots {
+    /// Stands at the end. `take` is told how many wait, under the lock, and says when its turn is and
+    /// how much earlier the others come without it, or that it does not wait after all.
+    pub(crate) fn join<E>(
+        &self,
+        take: impl FnOnce(usize) -> Result<(u64, u64), E>,
+    ) -> Result<Ticket, E> {
+        let mut queue = lock(&self.0);
+        let (at, width) = take(queue.slots.len())?;
+        let number = queue.next;
+        queue.next += 1;
+        queue.slots.push_back(Slot {
+            number,
+            times: Times { at, width },
+            waker: None,
+            moved: false,
+        });
+        Ok(Ticket(number))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.0).slots.len()
+    }
+
+    /// When the turn of a ticket is.
+    pub(crate) fn at(&self, ticket: &Ticket) -> u64 {
+        let queue = lock(&self.0);
+        queue.find(ticket).map_or(0, |index| queue.slots[index].times.at)
+    }
+
+    /// Whether its turn has come. If so, its place is given back; if not, its waker is left, for when
+    /// it comes nearer.
+    pub(crate) fn poll(&self, ticket: &Ticket, now: u64, waker: &Waker) -> bool {
+        let waker = waker.clone(); // foreign code, before the lock
+        let mut queue = lock(&self.0);
+        let Some(index) = queue.find(ticket) else { return true };
+        let slot = &mut queue.slots[index];
+        if slot.times.at > now {
+            slot.moved = false;
+            let replaced = slot.waker.replace(waker);
+            drop(queue);
+            drop(replaced); // after the unlock
+            return false;
+        }
+        let gone = queue.remove(index);
+        drop(queue);
+        gone.tell();
+        true
+    }
+
+    /// Gives a place up. `free` is told when its turn is and how wide it is, and says how much earlier
+    /// those behind come now. It runs under the lock.
+    pub(crate) fn leave(&self, ticket: &Ticket, free: impl FnOnce(u64, u64) -> u64) {
+        let mut queue = lock(&self.0);
+        let Some(index) = queue.find(ticket) else { return };
+        let Times { at, width } = queue.slots[index].times;
+        let freed = free(at, width);
+        queue.advance(index + 1, freed);
+        let gone = queue.remove(index);
+        drop(queue);
+        gone.tell();
+    }
+
+    /// Lets all come earlier, by what `free` says. It runs under the lock.
+    pub(crate) fn advance(&self, free: impl FnOnce() -> u64) {
+        let mut queue = lock(&self.0);
+        let freed = free();
+        queue.advance(0, freed);
+        let next = queue.wake_from(0);
+        drop(queue);
+        Gone { own: None, next }.tell();
+    }
+
+    /// Gives everyone a new time, from first to last. `change` runs under the lock.
+    pub(crate) fn retime(&self, change: impl FnOnce(&mut [Times])) {
+        let mut queue = lock(&self.0);
+        let mut times: Vec<_> = queue.slots.iter().map(|slot| slot.times).collect();
+        change(&mut times);
+        for (slot, times) in queue.slots.iter_mut().zip(times) {
+            slot.times = times;
+            slot.moved = true;
+        }
+        let next = queue.wake_from(0);
+        drop(queue);
+        Gone { own: None, next }.tell();
+    }
+}
+
+impl Queue {
+    fn find(&self, ticket: &Ticket) -> Option<usize> {
+        self.slots.binary_search_by_key(&ticket.0, |slot| slot.number).ok()
+    }
+
+    fn advance(&mut self, from: usize, by: u64) {
+        if by != 0 {
+            for slot in self.slots.iter_mut().skip(from) {
+                slot.times.at = slot.times.at.saturating_sub(by);
+                slot.moved = true;
+            }
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Gone {
+        let own = self.slots.remove(index).and_then(|slot| slot.waker);
+        Gone { own, next: self.wake_from(index) }
+    }
+
+    /// The first from here that has to look again. It sees to the next when it leaves.
+    fn wake_from(&mut self, index: usize) -> Option<Waker> {
+        let mut behind = self.slots.iter_mut().skip(index);
+        behind.find(|slot| slot.moved && slot.waker.is_some()).and_then(|slot| slot.waker.take())
+    }
+}
+
+/// One has left, and another has to look again.
+struct Gone {
+    own: Option<Waker>,
+    next: Option<Waker>,
+}
+
+impl Gone {
+    /// To be called after the unlock.
+    fn tell(self) {
+        drop(self.own);
+        if let Some(next) = self.next {
+            next.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Bell(AtomicU32);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn queue_of(times: &[u64]) -> (Slots, Vec<Ticket>) {
+        let slots = Slots::default();
+        let join = |at: &u64| slots.join(|_| Ok::<_, ()>((*at, 10))).expect("there is room");
+        let tickets = times.iter().map(join).collect();
+        (slots, tickets)
+    }
+
+    #[test]
+    fn each_passes_at_its_time_and_not_before() {
+        let (slots, tickets) = queue_of(&[10, 20]);
+        assert!(!slots.poll(&tickets[0], 9, Waker::noop()));
+        assert!(slots.poll(&tickets[0], 10, Waker::noop()));
+        assert!(!slots.poll(&tickets[1], 19, Waker::noop()));
+        assert_eq!(slots.len(), 1);
+    }
+
+    #[test]
+    fn whoever_is_behind_one_that_gives_up_moves_up_and_each_wakes_the_next() {
+        let (slots, tickets) = queue_of(&[10, 20, 30, 40]);
+        let bells: Vec<Arc<Bell>> = tickets.iter().map(|_| Arc::default()).collect();
+        for (ticket, bell) in tickets.iter().zip(&bells) {
+            assert!(!slots.poll(ticket, 0, &Waker::from(Arc::clone(bell))));
+        }
+        slots.leave(&tickets[1], |at, width| {
+            assert_eq!((at, width), (20, 10));
+            width
+        });
+        assert_eq!([0, 2, 3].map(|nth| slots.at(&tickets[nth])), [10, 20, 30]);
+        let rung = |bells: &[Arc<Bell>]| {
+            bells.iter().map(|b| b.0.load(Ordering::Relaxed)).collect::<Vec<_>>()
+        };
+        assert_eq!(rung(&bells), [0, 0, 1, 0]);
+        assert!(slots.poll(&tickets[2], 20, Waker::noop()));
+        assert_eq!(rung(&bells), [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn what_frees_nothing_moves_nobody() {
+        let (slots, tickets) = queue_of(&[10, 20]);
+        slots.leave(&tickets[0], |_, _| 0);
+        assert_eq!(slots.at(&tickets[1]), 20);
+        slots.advance(|| 5);
+        assert_eq!(slots.at(&tickets[1]), 15);
+    }
+}
