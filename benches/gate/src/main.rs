@@ -13,6 +13,7 @@ use std::time::Duration;
 use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::health::HealthLayer;
+use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
 use seawall::{Error, stack};
@@ -54,6 +55,16 @@ fn all(cases: &mut Cases) {
     cases.answers("bulkhead", || bulkhead().layer(service_fn(echo)));
     cases.answers("bulkhead, pending once", || bulkhead().layer(service_fn(echo_later)));
     cases.refuses("bulkhead, full", filled);
+
+    let limit = |limit| RateLimitLayer::new("gate", limit, Duration::from_secs(1)).expect("it is valid");
+    cases.answers("rate limit", || limit(1_000_000).layer(service_fn(echo)));
+    cases.answers("rate limit, pending once", || limit(1_000_000).layer(service_fn(echo_later)));
+    cases.refuses("rate limit, too early", || {
+        let mut service = limit(1).layer(service_fn(hung));
+        let mut first = Box::pin(service.call(0));
+        assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        service
+    });
 
     let health = || HealthLayer::new("gate");
     cases.answers("health", || health().layer(service_fn(echo)));
