@@ -5,6 +5,7 @@
 //! [retry]: crate::retry
 //! [circuit_breaker]: crate::circuit_breaker
 //! [bulkhead]: crate::bulkhead
+//! [rate_limit]: crate::rate_limit
 //! [timeout]: crate::timeout
 //! [health]: crate::health
 //! [ordering]: crate::guide::ordering

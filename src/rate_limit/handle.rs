@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, sleep_until};
 
 use super::config::Config;
+use super::limiter::Limiter;
 use super::machine::Law;
-use super::policy::Limiter;
 use crate::config::ConfigErrors;
 use crate::error::Rejected;
 use crate::shell::gated::Entrance;
@@ -19,6 +19,28 @@ use crate::source::Source;
 use crate::time::poll_timer;
 
 /// Sees and steers one rate limit. Cheap to clone.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::rate_limit::{RateLimitHandle, RateLimitLayer};
+/// use seawall::{ConfigErrors, Error};
+/// use std::convert::Infallible;
+///
+/// /// The partner has told us another quota.
+/// fn set_quota(partner: &RateLimitHandle, limit: u32) -> Result<(), ConfigErrors> {
+///     let mut config = partner.config();
+///     config.limit = limit;
+///     partner.reload(config)
+/// }
+///
+/// let layer = RateLimitLayer::builder("partner-api").limit(100).burst(10).build()?;
+/// let partner = layer.handle();
+/// layer.run(|| async { Ok::<_, Error<Infallible>>(()) }).await?;
+/// assert_eq!(partner.available(), 9);
+/// set_quota(&partner, 50)?;
+/// assert_eq!(partner.available(), 9); // what was used stays used
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct RateLimitHandle {
     entrance: Arc<dyn Entrance<Limiter>>,
@@ -111,6 +133,28 @@ impl fmt::Debug for RateLimitHandle {
 }
 
 /// A turn that was taken ahead of time; see [`RateLimitHandle::reserve`].
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::rate_limit::{RateLimitLayer, Reservation};
+/// use std::time::Duration;
+/// use tokio::time::Instant;
+///
+/// /// Loads a page while it waits for the turn to send it.
+/// async fn send(turn: Reservation) -> &'static str {
+///     let page = "report"; // from the disk
+///     turn.ready().await;
+///     page
+/// }
+///
+/// let printer = RateLimitLayer::builder("printer").limit(2).burst(1).build()?.handle();
+/// let (first, second) = (printer.reserve(1)?, printer.reserve(1)?);
+/// let began = Instant::now();
+/// drop(first); // it was ready at once, and nothing of its time has passed
+/// send(second).await;
+/// assert_eq!(began.elapsed(), Duration::ZERO);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 ///
 /// Dropped before its time, it is given back, and those behind it move up. Once its time has come it is
 /// used up.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::handle::RateLimitHandle;
+use super::limiter::Limiter;
 use super::machine::Law;
-use super::policy::{ByRequest, Costed, Limiter, One};
+use super::policy::{ByRequest, Costed, One};
 use crate::config::ConfigErrors;
 use crate::event::{Observe, Observers};
 use crate::request::NoCarry;
@@ -33,7 +34,7 @@ pub type ResponseFuture<S, Req, W = One> = gated::ResponseFuture<S, Req, Costed<
 
 impl RateLimitLayer {
     /// `limit` calls in each `period`, as many at once after a pause, and everything else at its
-    /// [default](super#defaults).
+    /// [default](crate::rate_limit#defaults).
     ///
     /// # Errors
     ///

@@ -86,10 +86,10 @@
 mod config;
 mod handle;
 mod layer;
+mod limiter;
 mod machine;
 mod policy;
 
 pub use config::{Config, LIMIT, MAX_WAIT, PERIOD, QUEUE};
 pub use handle::{RateLimitHandle, Reservation};
 pub use layer::{Builder, RateLimit, RateLimitLayer, ResponseFuture};
-pub use policy::{ByRequest, CostOf, One};

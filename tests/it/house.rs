@@ -16,7 +16,10 @@ const PURE_WORDS: [&str; 6] = ["config", "error", "event", "machine", "outcome",
 const WINGS: [&str; 6] = ["stack", "http", "grpc", "reqwest", "observe", "testing"];
 
 /// What every layer's folder has.
-const LAYER_FILES: [&str; 5] = ["mod.rs", "config.rs", "layer.rs", "service.rs", "future.rs"];
+const LAYER_FILES: [&str; 3] = ["mod.rs", "config.rs", "layer.rs"];
+/// What it has besides: a law for the one shell, or a shell of its own.
+const IN_THE_SHELL: [&str; 2] = ["machine.rs", "policy.rs"];
+const OWN_SHELL: [&str; 2] = ["service.rs", "future.rs"];
 /// The headings of every layer's guide, in order.
 const HEADINGS: [&str; 8] = [
     "Example",
@@ -194,7 +197,8 @@ fn odd_layers(files: &[File]) -> Vec<String> {
     let mut breaches = Vec::new();
     for layer in layers(files) {
         let find = |name: &str| files.iter().find(|file| file.path == format!("{layer}/{name}"));
-        let missing = LAYER_FILES.iter().filter(|name| find(name).is_none());
+        let shell = if find("service.rs").is_some() { OWN_SHELL } else { IN_THE_SHELL };
+        let missing = LAYER_FILES.iter().chain(&shell).filter(|name| find(name).is_none());
         breaches.extend(missing.map(|name| format!("src/{layer}/{name} is missing")));
         let headings = find("mod.rs").map(headings).unwrap_or_default();
         if headings != HEADINGS {
@@ -286,8 +290,11 @@ fn a_house_that_breaks_a_rule_is_found_out() {
 
     assert_eq!(long_files(&[File::new("time.rs", &"\n".repeat(MOST_LINES + 1))]).len(), 1);
     let guide = HEADINGS.map(|heading| format!("//! # {heading}\n")).concat();
-    let mut folder: Vec<_> =
-        LAYER_FILES.iter().map(|name| File::new(&format!("x/{name}"), &guide)).collect();
+    let mut folder: Vec<_> = [&LAYER_FILES[..], &IN_THE_SHELL]
+        .concat()
+        .iter()
+        .map(|name| File::new(&format!("x/{name}"), &guide))
+        .collect();
     assert_none(&odd_layers(&folder));
     folder[0].text = guide.replace("Order", "Odour");
     assert_eq!(odd_layers(&folder).len(), 1);

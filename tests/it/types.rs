@@ -9,6 +9,7 @@ use std::time::Duration;
 use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::{self as breaker, CircuitBreakerLayer};
 use seawall::health::{self, HealthLayer};
+use seawall::rate_limit::{self, RateLimitLayer};
 use seawall::retry::{self, RetryLayer};
 use seawall::stack;
 use seawall::testing;
@@ -160,6 +161,15 @@ fn public_types_can_be_sent_shared_and_printed() {
         bulkhead::BackpressureLayer<seawall::AtHead>: Clone;
         bulkhead::Backpressure<Inner, seawall::AtHead>: Clone;
         Calling<bulkhead::BackpressureLayer<seawall::AtHead>>: ;
+
+        // rate limit
+        RateLimitLayer: Clone;
+        rate_limit::Builder: Clone;
+        rate_limit::RateLimit<Inner>: Clone;
+        Calling<RateLimitLayer>: ; // ResponseFuture
+        rate_limit::RateLimitHandle: Clone;
+        rate_limit::Reservation: ;
+        rate_limit::Config: Clone;
 
         // health
         HealthLayer: Clone;

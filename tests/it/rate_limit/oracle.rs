@@ -47,6 +47,7 @@ async fn agree(rng: &mut fastrand::Rng) -> (u32, u32, u32) {
     (passed, early, never)
 }
 
+// pitfall B10
 #[tokio::test(start_paused = true)]
 async fn it_decides_as_governor_does() {
     let mut seen = (0, 0, 0);

@@ -40,7 +40,7 @@ async fn a_refusal_says_when_to_come_back_and_that_is_exact() {
     assert_eq!(measured(&refused), Some(Measured::TooEarly { by: 250_000_000, queued: 0 }));
     let told = "rate_limit `x`: has reached its rate limit (the next call may come in 250ms), try again in 250ms";
     assert_eq!(refused.unwrap_err().to_string(), told);
-    tokio::time::advance(ms(250) - Duration::from_nanos(1)).await;
+    tokio::time::advance(Duration::from_nanos(249_999_999)).await;
     assert_eq!(too_early(&call(&mut service, 1).await), Some(Duration::from_nanos(1)));
     tokio::time::advance(Duration::from_nanos(1)).await;
     assert!(call(&mut service, 1).await.is_ok());

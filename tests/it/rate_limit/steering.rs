@@ -81,9 +81,9 @@ async fn a_drain_ends_the_waits_at_once_or_lets_them_end() {
         let waiting = calls.pop().unwrap();
         let drained = async {
             if patient {
-                layer.drain_to_completion().await
+                layer.drain_to_completion().await;
             } else {
-                layer.drain().await
+                layer.drain().await;
             }
             now() - began
         };

@@ -148,6 +148,7 @@ async fn in_fact(plans: &[Plan], limit: u32, burst: u32) -> Vec<Option<u64>> {
     futures::future::join_all(calls).await
 }
 
+// pitfall B10
 #[tokio::test(start_paused = true)]
 async fn whoever_gives_up_in_time_leaves_no_trace() {
     let mut left = 0;
