@@ -90,6 +90,15 @@ pub use request::{
 };
 pub use source::Source;
 
+/// What the layers have in common that decide whether a call may pass.
+///
+/// Each has a name of its own, such as [`RateLimitLayer`](crate::rate_limit::RateLimitLayer), and its
+/// settings; here is what they all can do: apply to services, count the calls in flight, drain, run a plain
+/// async call.
+pub mod gate {
+    pub use crate::shell::gated::{GateLayer, Gated, ResponseFuture};
+}
+
 /// The guides of the repository, with their code compiled.
 #[cfg(any(doc, doctest))]
 pub mod guide {

@@ -15,6 +15,21 @@ use crate::shell::caller::Caller;
 use crate::shell::gate::Gate;
 
 /// Puts a policy around services. All that it and its clones make share one state.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::rate_limit::RateLimitLayer;
+/// use seawall::{Error, Reason};
+/// use std::{convert::Infallible, time::Duration};
+///
+/// let quota = RateLimitLayer::builder("mails").limit(1).queue(10).build()?;
+/// let send = || quota.run(|| async { Ok::<_, Error<Infallible>>("sent") });
+/// let (first, second, ()) = tokio::join!(send(), send(), quota.drain());
+/// assert_eq!(first, Ok("sent"));
+/// assert!(matches!(second, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
+/// assert_eq!(quota.in_flight(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct GateLayer<P, C, K = NoCarry> {
     gate: Arc<Gate<Core<P, C>>>,
@@ -78,6 +93,18 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
 
     /// Runs an async call through this layer, for callers without a service. Dropping the future drops
     /// the call.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Error, rate_limit::RateLimitLayer};
+    /// use std::time::Duration;
+    ///
+    /// # async fn lookup(_: &str) -> Result<u32, std::io::Error> { Ok(7) }
+    /// let quota = RateLimitLayer::new("lookup", 10, Duration::from_secs(1))?;
+    /// let found = quota.run(|| async { lookup("seven").await.map_err(Error::Inner) }).await?;
+    /// assert_eq!(found, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn run<Call, Fut, T, E>(
         &self,
         call: Call,

@@ -11,8 +11,9 @@ pub(crate) mod policy;
 pub(crate) mod service;
 pub(crate) mod unjudged;
 
-pub(crate) use future::ResponseFuture;
-pub(crate) use layer::{Entrance, GateLayer};
+pub use future::ResponseFuture;
+pub(crate) use layer::Entrance;
+pub use layer::GateLayer;
 pub(crate) use policy::{Admission, Admit, Lost, Now, Policy};
-pub(crate) use service::Gated;
+pub use service::Gated;
 pub(crate) use unjudged::Unjudged;

@@ -16,6 +16,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
         &[
             "bulkhead::ResponseFuture",
             "circuit_breaker::ResponseFuture",
+            "gate::ResponseFuture",
             "grpc::SenderFuture",
             "grpc::StreamDeadlineFuture",
             "health::ResponseFuture",
@@ -38,6 +39,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "circuit_breaker::Backpressure",
             "circuit_breaker::CircuitBreaker",
             "circuit_breaker::KeyedCircuitBreaker",
+            "gate::Gated",
             "grpc::Sender",
             "grpc::StreamDeadline",
             "health::Health",
