@@ -163,9 +163,9 @@ fn public_types_can_be_sent_shared_and_printed() {
         Calling<bulkhead::BackpressureLayer<seawall::AtHead>>: ;
 
         // rate limit
-        RateLimitLayer: Clone;
+        RateLimitLayer: Clone; // a GateLayer
         rate_limit::Builder: Clone;
-        rate_limit::RateLimit<Inner>: Clone;
+        rate_limit::RateLimit<Inner>: Clone; // a Gated
         Calling<RateLimitLayer>: ; // ResponseFuture
         rate_limit::RateLimitHandle: Clone;
         rate_limit::Reservation: ;

@@ -85,6 +85,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "bulkhead::KeyedBulkheadLayer",
             "circuit_breaker::BackpressureLayer",
             "circuit_breaker::KeyedCircuitBreakerLayer",
+            "gate::GateLayer",
             "http::body_timeout::RequestBodyTimeoutLayer",
             "stack::ClientLayer",
         ],

@@ -6,6 +6,7 @@ use std::time::Duration;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
+use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
 use seawall::{Carried, Deadline, InCarried};
@@ -122,6 +123,10 @@ async fn everything_that_can_be_counted() {
     let bulkhead = BulkheadLayer::builder("bulkhead").limit(1).queue(1).build().unwrap();
     let (first, second) =
         tokio::join!(bulkhead.run(|| act(Script::After(MS))), bulkhead.run(|| act(Script::Good)));
+    first.and(second).unwrap();
+    let quota = RateLimitLayer::builder("quota").limit(1_000).burst(1).queue(1).build().unwrap();
+    let call = || quota.run(|| act(Script::Good));
+    let (first, second) = tokio::join!(call(), call());
     first.and(second).unwrap();
     let timeout = TimeoutLayer::new("timeout", MS);
     timeout.run(|| act(Script::Never)).await.unwrap_err();
