@@ -1,5 +1,6 @@
 //! What an answer means: the one place where responses and errors become outcomes.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -18,8 +19,9 @@ use crate::outcome::Outcome;
 /// A classifier runs outside every lock. If it panics, the panic reaches the caller and the call
 /// counts as failed.
 ///
-/// It hears of everything that ended a call, rejections by layers further in included. Those are
-/// no evidence against the dependency: [`Outcome::of_rejection`] says what they mean.
+/// It hears of everything that ended a call, rejections by layers further in included, and those that a
+/// client has wrapped in an error of its own. They are no evidence against the dependency:
+/// [`Outcome::of_cause`] finds them in any error, and says what they mean. Ask it first.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -41,15 +43,15 @@ use crate::outcome::Outcome;
 ///         result: Result<&Rows, &Error<io::Error>>,
 ///         call: &CallContext,
 ///     ) -> Verdict {
-///         match result {
-///             Ok(_) => Outcome::SUCCESS,
-///             Err(Error::Rejected(rejected)) => Outcome::of_rejection(rejected),
-///             Err(Error::Inner(error)) => match error.kind() {
-///                 io::ErrorKind::TimedOut if call.may_have_timed_out() => Outcome::IGNORE,
+///         let Err(error) = result else { return Outcome::SUCCESS.into() };
+///         let refused = Outcome::of_cause(error); // by one of our layers, also inside the client
+///         refused
+///             .unwrap_or_else(|| match error {
+///                 Error::Inner(error) if error.kind() != io::ErrorKind::TimedOut => Outcome::TRANSIENT,
+///                 _ if call.may_have_timed_out() => Outcome::IGNORE,
 ///                 _ => Outcome::TRANSIENT,
-///             },
-///         }
-///         .into()
+///             })
+///             .into()
 ///     }
 /// }
 ///
@@ -132,6 +134,7 @@ impl From<Outcome> for Verdict {
 /// | an [`Error`] made with [`Error::lift`] instead of `Error::Inner` | always |
 /// | an `Error` with an [`io::Error`](std::io::Error), a `BoxError` or a `reqwest::Error` in it | with `classify_error` or `classify_result` |
 /// | your own | with these two, where its [`rejected_within`](CallError::rejected_within) finds it |
+/// | any, with a [`Classify`] of your own | with [`Outcome::of_cause`] |
 #[derive(Clone, Copy, Default)]
 pub struct Classifier<R = OkIsSuccess, E = ErrIsTransient> {
     response: R,
@@ -221,6 +224,57 @@ impl Outcome {
                 rejected.retry_after().map_or(again, |delay| again.after(delay)).unsent()
             }
         }
+    }
+}
+
+impl Outcome {
+    /// What the [rejection](Rejected) that caused an error [means](Self::of_rejection), if there is one:
+    /// the error itself, or a cause of it. `None` for all other errors.
+    ///
+    /// For a [`Classify`] of your own. An [`Error`] of the stack shows its own rejections, and not those
+    /// which a layer inside the client made and the client wrapped, for it may hold any type. This
+    /// takes what is known to be an error, as `Error<E>` is where `E` is one. For a
+    /// [`BoxError`](https://docs.rs/tower/0.5/tower/type.BoxError.html) give it what is in the box.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Classify, Error, Health, Outcome, Verdict};
+    /// use seawall::{bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer};
+    /// use std::io;
+    /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// struct Database;
+    ///
+    /// impl<Rows> Classify<Rows, Error<io::Error>> for Database {
+    ///     fn classify(&self, result: Result<&Rows, &Error<io::Error>>) -> Verdict {
+    ///         let outcome = result.map_or_else(
+    ///             |error| Outcome::of_cause(error).unwrap_or(Outcome::FAILURE),
+    ///             |_| Outcome::SUCCESS,
+    ///         );
+    ///         outcome.into()
+    ///     }
+    /// }
+    ///
+    /// // A driver that limits its connections, and wraps whatever goes wrong with them.
+    /// let connections = BulkheadLayer::builder("connections").limit(1).queue(0).build()?;
+    /// let _all = connections.run(|| std::future::pending::<Result<(), BoxError>>());
+    /// let driver = service_fn(move |_query: &str| {
+    ///     let connected = connections.run(|| async { Ok::<_, BoxError>(()) });
+    ///     async { connected.await.map_err(io::Error::other) }
+    /// });
+    ///
+    /// let layer = CircuitBreakerLayer::builder("database").classify(Database).build()?;
+    /// let database = ServiceBuilder::new().layer(layer.clone()).map_err(Error::Inner).service(driver);
+    /// for _ in 0..100 {
+    ///     let full: Result<(), _> = database.clone().oneshot("select 7").await;
+    ///     let Verdict::Now(outcome) = Database.classify(full.as_ref()) else { panic!("told at once") };
+    ///     assert_eq!((outcome.health, outcome.refused), (Health::Silent, true));
+    /// }
+    /// assert_eq!(layer.handle().state(), seawall::State::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn of_cause(error: &(dyn StdError + 'static)) -> Option<Self> {
+        Rejected::find(error).map(Self::of_rejection)
     }
 }
 

@@ -9,8 +9,9 @@ use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
 
 use super::future::{ResponseFuture, fail_unready};
-use super::policy::{Policy, context};
+use super::policy::Policy;
 use crate::classify::Classify;
+use crate::context::CallContext;
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
 use crate::machine::Pass;
@@ -158,7 +159,7 @@ where
             let reporter = &self.gate.shared.common.reporter;
             return ResponseFuture::refused(reporter.reject(Reason::Draining, Measured::Nothing));
         };
-        let context = context(&self.carry, &request);
+        let context = CallContext::read(&self.carry, &request);
         let mut flight = Flight::new(lane, pass);
         flight.enter();
         let future = self.inner.call(request);

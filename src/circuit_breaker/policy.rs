@@ -128,7 +128,7 @@ impl<S: Clone> Instance<'_, S> {
         B: Berth,
         K: Carry<Req>,
     {
-        let context = context(carry, &request);
+        let context = CallContext::read(carry, &request);
         // Each branch makes its own: a future that is chosen first and put in its place later is
         // copied on the way, and it holds all futures further in.
         if self.readied {
@@ -153,12 +153,6 @@ impl<S: Clone> Instance<'_, S> {
         }
         ResponseFuture::refused(rejected)
     }
-}
-
-/// What a request says of its call, if anything was to be read.
-#[inline]
-pub(super) fn context<Req, K: Carry<Req>>(carry: &K, request: &Req) -> CallContext {
-    if carry.carries() { CallContext::of(&carry.read(request)) } else { CallContext::default() }
 }
 
 /// The call would have been let through, but takes place no more.

@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 
 use super::classify::Code;
 use super::timeout::parse_timeout;
+use crate::context::CallContext;
 use crate::error::Reason;
 use crate::http::edge::Strange;
 use crate::request::{Call, Deadline};
@@ -23,7 +24,9 @@ use crate::time;
 /// The deadline is that of the caller: its [`Call::deadline`] in the extensions or its `grpc-timeout`
 /// header (unless the request came through an [edge](crate::http::EdgeLayer), which reads it or not),
 /// whichever is earlier. A call without one may stream for ever; limits of layers do not count.
-/// For clients, outermost; [`grpc::client`](super::client) has it built in.
+/// For clients, outermost; [`grpc::client`](super::client) has it built in. A server of tonic whose timer
+/// rang says `CANCELLED`: that is turned into `DEADLINE_EXCEEDED`, if it came when the deadline
+/// [may have passed](crate::CallContext::may_have_timed_out) there.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -105,6 +108,26 @@ where
 struct End {
     at: Instant,
     word: &'static str,
+    context: CallContext,
+}
+
+impl End {
+    /// Whether a server says that its timer rang, as tonic's does with `CANCELLED`, when it can only have been
+    /// that of this deadline.
+    fn is_told_by(&self, headers: &HeaderMap) -> bool {
+        Code::of(headers) == Some(Code::CANCELLED)
+            && headers.get("grpc-message").is_some_and(|message| {
+                let message = message.as_bytes();
+                message == b"Timeout%20expired" || message == b"Timeout expired"
+            })
+            && self.context.may_have_timed_out()
+    }
+
+    fn tell(&self, headers: &mut HeaderMap) {
+        let code = Code::DEADLINE_EXCEEDED.number();
+        headers.insert("grpc-status", HeaderValue::from(u16::from(code)));
+        headers.insert("grpc-message", HeaderValue::from_static(self.word));
+    }
 }
 
 /// What the caller said, and what a layer further out made of it.
@@ -115,10 +138,11 @@ fn end_of<B>(request: &Request<B>) -> Option<End> {
     if let Some(told) = header.and_then(parse_timeout).map(Deadline::after) {
         call.deadline = Some(call.deadline.map_or(told, |carried| carried.min(told)));
     }
-    let at = call.deadline?.instant()?;
+    let deadline = call.deadline?;
+    let (at, context) = (deadline.instant()?, CallContext::new(deadline));
     let is_ours = call.own_deadline().is_some();
     let reason = if is_ours { Reason::TimedOut } else { Reason::DeadlineExceeded };
-    Some(End { at, word: reason.as_str() })
+    Some(End { at, word: reason.as_str(), context })
 }
 
 /// The future of a call whose stream will be bounded.
@@ -137,8 +161,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.call.poll(cx))?;
+        let mut response = ready!(this.call.poll(cx))?;
         let end = *this.end;
+        if let Some(end) = end
+            && end.is_told_by(response.headers())
+        {
+            end.tell(response.headers_mut());
+        }
         let bound = |body| DeadlineBody { body: Some(body), end, timer: None };
         Poll::Ready(Ok(response.map(bound)))
     }
@@ -180,14 +209,12 @@ where
         if let Poll::Ready(item) = body.poll_frame(cx) {
             return Poll::Ready(item);
         }
-        let Some(End { at, word }) = *this.end else { return Poll::Pending };
-        ready!(time::poll_boxed_until(this.timer, at, cx));
+        let Some(end) = *this.end else { return Poll::Pending };
+        ready!(time::poll_boxed_until(this.timer, end.at, cx));
         this.body.set(None); // before the reader is told
         *this.timer = None;
         let mut trailers = HeaderMap::new();
-        let code = Code::DEADLINE_EXCEEDED.number();
-        trailers.insert("grpc-status", HeaderValue::from(u16::from(code)));
-        trailers.insert("grpc-message", HeaderValue::from_static(word));
+        end.tell(&mut trailers);
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 

@@ -10,6 +10,7 @@ use tower::Service;
 
 use super::flight::{Flight, Risk};
 use crate::classify::{Classify, Verdict};
+use crate::context::CallContext;
 use crate::error::{CallError, Rejected};
 use crate::outcome::Health;
 use crate::shell::oneshot::Oneshot;
@@ -27,7 +28,7 @@ where
 
 enum Stage<C> {
     Refused(Rejected),
-    Calling(Flight, Arc<C>),
+    Calling(Flight, Arc<C>, CallContext),
     Over,
 }
 
@@ -39,8 +40,13 @@ where
         Self { attempt: Oneshot::over(), stage: Stage::Refused(rejected) }
     }
 
-    pub(super) fn calling(attempt: Oneshot<S, Req>, flight: Flight, classify: Arc<C>) -> Self {
-        Self { attempt, stage: Stage::Calling(flight, classify) }
+    pub(super) fn calling(
+        attempt: Oneshot<S, Req>,
+        flight: Flight,
+        classify: Arc<C>,
+        context: CallContext,
+    ) -> Self {
+        Self { attempt, stage: Stage::Calling(flight, classify, context) }
     }
 }
 
@@ -54,7 +60,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if let Stage::Calling(flight, classify) = this.stage {
+        if let Stage::Calling(flight, classify, context) = this.stage {
             if !flight.0.begin(|| this.attempt.as_ref().waits()) {
                 return turn_away(this.stage, this.attempt);
             }
@@ -66,7 +72,7 @@ where
                 }
                 return Poll::Pending;
             };
-            let health = match classify.classify(result.as_ref()) {
+            let health = match classify.classify_call(result.as_ref(), context) {
                 Verdict::Now(outcome) => outcome.health,
                 Verdict::AtEnd => Health::Silent, // its end is not seen here
             };
@@ -94,7 +100,7 @@ where
 {
     attempt.end();
     match std::mem::replace(stage, Stage::Over) {
-        Stage::Calling(mut flight, _) => match flight.turn_away() {
+        Stage::Calling(mut flight, ..) => match flight.turn_away() {
             Some(rejected) => Poll::Ready(Err(rejected.into())),
             None => Poll::Pending, // unreachable: a flight has a policy until it ends
         },

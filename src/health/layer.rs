@@ -20,6 +20,7 @@ use crate::config::{ConfigErrors, Written};
 use crate::error::CallError;
 use crate::event::{Event, EventKind, Observe, Observers, Status};
 use crate::outcome::Outcome;
+use crate::request::NoCarry;
 use crate::shell::caller::Caller;
 use crate::shell::gate::Gate;
 use crate::shell::reporter::Reporter;
@@ -32,9 +33,10 @@ const LAYER: &str = "health";
 ///
 /// All services that a layer and its clones make share one health.
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct HealthLayer<C = Classifier> {
+pub struct HealthLayer<C = Classifier, K = NoCarry> {
     gate: Arc<Gate<Policy>>,
     classify: Arc<C>,
+    carry: K,
 }
 
 impl HealthLayer {
@@ -74,7 +76,7 @@ impl HealthLayer {
     fn unchecked(source: Source, law: Law, config: Config) -> Self {
         let reporter = Reporter::new(source, Observers::default());
         let gate = Arc::new(Gate::new(Policy::new(reporter, law, config, None)));
-        Self { gate, classify: Arc::new(Classifier::default()) }
+        Self { gate, classify: Arc::new(Classifier::default()), carry: NoCarry }
     }
 
     /// Starts to build a health check.
@@ -84,13 +86,14 @@ impl HealthLayer {
             config: Config::default(),
             written: Written::default(),
             classify: Classifier::default(),
+            carry: NoCarry,
             source: None,
             observers: Observers::default(),
         }
     }
 }
 
-impl<C> HealthLayer<C> {
+impl<C, K> HealthLayer<C, K> {
     /// Sees this health.
     pub fn handle(&self) -> HealthHandle {
         tend(&self.gate);
@@ -128,33 +131,36 @@ impl<C> HealthLayer<C> {
     pub fn run<Call, Fut, T, E>(
         &self,
         call: Call,
-    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, C>
+    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, C, K>
     where
         Call: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
         C: Classify<T, E>,
     {
-        Health::new(Caller, Arc::clone(&self.gate), Arc::clone(&self.classify)).call(call)
+        let (gate, classify) = (Arc::clone(&self.gate), Arc::clone(&self.classify));
+        Health::new(Caller, gate, classify, NoCarry).call(call)
     }
 }
 
-impl<S, C> Layer<S> for HealthLayer<C> {
-    type Service = Health<S, C>;
+impl<S, C, K: Clone> Layer<S> for HealthLayer<C, K> {
+    type Service = Health<S, C, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
         tend(&self.gate);
-        Health::new(inner, Arc::clone(&self.gate), Arc::clone(&self.classify))
+        let (gate, classify) = (Arc::clone(&self.gate), Arc::clone(&self.classify));
+        Health::new(inner, gate, classify, self.carry.clone())
     }
 }
 
-impl<C> Clone for HealthLayer<C> {
+impl<C, K: Clone> Clone for HealthLayer<C, K> {
     fn clone(&self) -> Self {
-        Self { gate: Arc::clone(&self.gate), classify: Arc::clone(&self.classify) }
+        let (gate, classify) = (Arc::clone(&self.gate), Arc::clone(&self.classify));
+        Self { gate, classify, carry: self.carry.clone() }
     }
 }
 
-impl<C> fmt::Debug for HealthLayer<C> {
+impl<C, K> fmt::Debug for HealthLayer<C, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HealthLayer").field("policy", &**self.gate).finish_non_exhaustive()
     }
@@ -165,11 +171,12 @@ impl<C> fmt::Debug for HealthLayer<C> {
 /// Builds a [`HealthLayer`].
 #[must_use = "call `build`"]
 #[derive(Clone)]
-pub struct Builder<C = Classifier> {
+pub struct Builder<C = Classifier, K = NoCarry> {
     name: Arc<str>,
     config: Config,
     written: Written,
     classify: C,
+    carry: K,
     source: Option<Known>,
     observers: Observers,
 }
@@ -188,7 +195,7 @@ macro_rules! setters {
     };
 }
 
-impl<C> Builder<C> {
+impl<C, K> Builder<C, K> {
     setters! {
         interval: Duration,
         jitter: f64,
@@ -320,13 +327,13 @@ impl<C> Builder<C> {
     }
 
     /// Classifies live calls with a [`Classify`] of your own.
-    pub fn classify<C2>(self, classify: C2) -> Builder<C2> {
+    pub fn classify<C2>(self, classify: C2) -> Builder<C2, K> {
         self.with_classify(|_| classify)
     }
 
     /// Judges whole results of live calls with one closure: responses, and the errors of the
     /// innermost service. Rejections by layers of this crate never get here.
-    pub fn classify_result<Res, Err, V, J>(self, judge: J) -> Builder<OfResult<J, Res, Err>>
+    pub fn classify_result<Res, Err, V, J>(self, judge: J) -> Builder<OfResult<J, Res, Err>, K>
     where
         J: Fn(Result<&Res, &Err>) -> V,
         V: Into<Verdict>,
@@ -334,9 +341,20 @@ impl<C> Builder<C> {
         self.classify(OfResult::new(judge))
     }
 
-    fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2> {
-        let Self { name, config, written, classify, source, observers } = self;
-        Builder { name, config, written, classify: change(classify), source, observers }
+    /// Reads the deadline of the caller from each request, so that it is not held against the
+    /// dependency when its time is up.
+    pub fn carry<K2>(self, carry: K2) -> Builder<C, K2> {
+        self.with(|classify, _| (classify, carry))
+    }
+
+    fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2, K> {
+        self.with(|classify, carry| (change(classify), carry))
+    }
+
+    fn with<C2, K2>(self, change: impl FnOnce(C, K) -> (C2, K2)) -> Builder<C2, K2> {
+        let Self { name, config, written, classify, carry, source, observers } = self;
+        let (classify, carry) = change(classify, carry);
+        Builder { name, config, written, classify, carry, source, observers }
     }
 
     /// Builds the layer, and begins to check on the tokio runtime of the caller. Outside a runtime it
@@ -346,7 +364,7 @@ impl<C> Builder<C> {
     ///
     /// Everything that is wrong with the settings; no check and nothing to [learn](Config::learn) from
     /// either, or [nothing to learn from](Config::let_through) while down.
-    pub fn build(self) -> Result<HealthLayer<C>, ConfigErrors> {
+    pub fn build(self) -> Result<HealthLayer<C, K>, ConfigErrors> {
         let (config, mut written, checked) = (self.config, self.written, self.source.is_some());
         if !checked {
             written.add("learn"); // without a check it is said, not guessed
@@ -357,13 +375,13 @@ impl<C> Builder<C> {
         let reporter = Reporter::new(source, self.observers);
         let gate = Arc::new(Gate::new(Policy::new(reporter, law, config, self.source)));
         tend(&gate);
-        Ok(HealthLayer { gate, classify: Arc::new(self.classify) })
+        Ok(HealthLayer { gate, classify: Arc::new(self.classify), carry: self.carry })
     }
 }
 
-impl<R, E> Builder<Classifier<R, E>> {
+impl<R, E, K> Builder<Classifier<R, E>, K> {
     /// Judges responses of live calls, for instance by their status.
-    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, E>>
+    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, E>, K>
     where
         J: Fn(&Res) -> Outcome,
     {
@@ -372,7 +390,7 @@ impl<R, E> Builder<Classifier<R, E>> {
 
     /// Judges errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
     /// Rejections by layers of this crate never get here.
-    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, OfError<J, Err>>>
+    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, OfError<J, Err>>, K>
     where
         J: Fn(&Err) -> Outcome,
     {
@@ -380,7 +398,7 @@ impl<R, E> Builder<Classifier<R, E>> {
     }
 }
 
-impl<C> fmt::Debug for Builder<C> {
+impl<C, K> fmt::Debug for Builder<C, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)

@@ -11,26 +11,29 @@ use super::flight::{Flight, Risk};
 use super::future::ResponseFuture;
 use super::policy::Policy;
 use crate::classify::{Classify, Verdict};
+use crate::context::CallContext;
 use crate::error::{CallError, Reason};
 use crate::event::Status;
+use crate::request::{Carry, NoCarry};
 use crate::shell::gate::Gate;
 use crate::shell::oneshot::Oneshot;
 use crate::shell::said::Said;
 use crate::shell::waiters::Seat;
 
 /// Calls the inner service while its dependency is up, and refuses at once while it is down.
-pub struct Health<S, C> {
+pub struct Health<S, C, K = NoCarry> {
     inner: S,
     gate: Arc<Gate<Policy>>,
     classify: Arc<C>,
+    carry: K,
     said: Said,
     /// Where the caller waits for the inner service, to be told when its dependency goes down.
     seat: Seat,
 }
 
-impl<S, C> Health<S, C> {
-    pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, classify: Arc<C>) -> Self {
-        Self { inner, gate, classify, said: Said::default(), seat: Seat::default() }
+impl<S, C, K> Health<S, C, K> {
+    pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, classify: Arc<C>, carry: K) -> Self {
+        Self { inner, gate, classify, carry, said: Said::default(), seat: Seat::default() }
     }
 
     /// The inner service.
@@ -39,11 +42,12 @@ impl<S, C> Health<S, C> {
     }
 }
 
-impl<S, Req, C> Service<Req> for Health<S, C>
+impl<S, Req, C, K> Service<Req> for Health<S, C, K>
 where
     S: Service<Req> + Clone,
     S::Error: CallError,
     C: Classify<S::Response, S::Error>,
+    K: Carry<Req>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -94,6 +98,7 @@ where
         let refusal = match self.gate.enter() {
             Some(lane) if lane.lets_through() => {
                 let mut flight = Flight::new(lane);
+                let context = CallContext::read(&self.carry, &request);
                 let risk = Risk::of(&mut flight);
                 let attempt = if readied {
                     Oneshot::called(self.inner.call(request))
@@ -101,7 +106,12 @@ where
                     Oneshot::waiting(self.inner.clone(), request)
                 };
                 risk.over();
-                return ResponseFuture::calling(attempt, flight, Arc::clone(&self.classify));
+                return ResponseFuture::calling(
+                    attempt,
+                    flight,
+                    Arc::clone(&self.classify),
+                    context,
+                );
             }
             Some(_) => {
                 tend(&self.gate);
@@ -116,19 +126,20 @@ where
     }
 }
 
-impl<S, C> Drop for Health<S, C> {
+impl<S, C, K> Drop for Health<S, C, K> {
     fn drop(&mut self) {
         self.gate.leave(&mut self.seat);
     }
 }
 
-impl<S: Clone, C> Clone for Health<S, C> {
+impl<S: Clone, C, K: Clone> Clone for Health<S, C, K> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), Arc::clone(&self.gate), Arc::clone(&self.classify))
+        let (gate, classify) = (Arc::clone(&self.gate), Arc::clone(&self.classify));
+        Self::new(self.inner.clone(), gate, classify, self.carry.clone())
     }
 }
 
-impl<S: fmt::Debug, C> fmt::Debug for Health<S, C> {
+impl<S: fmt::Debug, C, K> fmt::Debug for Health<S, C, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Health")
             .field("inner", &self.inner)

@@ -9,7 +9,7 @@ use seawall::timeout::TimeoutLayer;
 use seawall::{Call, Deadline, Error};
 use tonic::body::Body;
 use tonic::{Code, Request};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use super::{Peer, say, serve, unary};
 
@@ -110,4 +110,31 @@ fn carried(deadline: Deadline) -> Call {
 
 fn timeout(value: &HeaderValue) -> Duration {
     parse_timeout(value).expect("a timeout")
+}
+
+// field F3: tonic's server says CANCELLED when its timer rings. If that can only have been the timer of the
+// caller's deadline, the caller is told so.
+#[tokio::test(start_paused = true)]
+async fn a_timer_of_the_server_that_was_the_callers_deadline_is_told_as_that() {
+    for (after, code, message, told) in [
+        (195, 1, "Timeout%20expired", Code::DeadlineExceeded),
+        (195, 1, "Timeout expired", Code::DeadlineExceeded),
+        (100, 1, "Timeout%20expired", Code::Cancelled), // a limit of the server's own
+        (195, 1, "gone", Code::Cancelled),
+        (195, 13, "Timeout%20expired", Code::Internal),
+    ] {
+        let server = service_fn(move |_: http::Request<Body>| async move {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            let mut answer = http::Response::new(Body::empty());
+            answer
+                .headers_mut()
+                .insert("content-type", HeaderValue::from_static("application/grpc"));
+            answer.headers_mut().insert("grpc-status", HeaderValue::from(code));
+            answer.headers_mut().insert("grpc-message", HeaderValue::from_static(message));
+            Ok::<_, std::convert::Infallible>(answer)
+        });
+        let client = grpc::client("peer").build_on(server, Body::new).unwrap();
+        let status = unary(&client, with_timeout(Duration::from_millis(200))).await.unwrap_err();
+        assert_eq!(status.code(), told, "{code} {message} after {after} ms");
+    }
 }

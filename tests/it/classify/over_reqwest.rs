@@ -8,7 +8,7 @@ use reqwest::{Body, Client, ClientBuilder, Request, Response};
 use seawall::bulkhead::BulkheadLayer;
 use seawall::http::{HttpClassifier, Replay};
 use seawall::reqwest::{self as web, InTimeout, WithoutRedirects};
-use seawall::retry::{Backoff, RetryLayer};
+use seawall::retry::{Backoff, Budget, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Classify, Error, Reason, State, Stop};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -124,6 +124,21 @@ async fn an_attempt_that_hangs_is_told_as_timed_out() {
         matches!(&error, Error::Rejected(why) if why.reason() == Reason::TimedOut),
         "{error:?}"
     );
+}
+
+// field F2: and the budget takes it for what it is, of which nobody knows whether it was acted on.
+#[tokio::test]
+async fn an_attempt_that_hangs_costs_the_price_of_a_timeout() {
+    let server = server(SILENCE).await;
+    let budget = Budget::builder().cap(12.0).per_second(0.0).price(1.0).timeout_price(5.0);
+    let budget = budget.build().unwrap();
+    let retry = seawall::retry::Config { attempts: 2, ..Default::default() };
+    let layers = web::client("x").attempt_timeout(ms(50)).deadline(Duration::from_secs(60));
+    let layers = layers.retry(retry).budget(budget.clone()).build().unwrap();
+    let api = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(client());
+    let request = client().get(format!("http://{server}/")).build().unwrap();
+    api.oneshot(request).await.unwrap_err();
+    assert!((budget.balance() - 7.0).abs() < 0.01, "{}", budget.balance());
 }
 
 // field F3
@@ -249,4 +264,35 @@ async fn a_stream_is_not_copied() {
     let stream = Body::wrap(http_body_util::Full::new(bytes::Bytes::from("streamed")));
     let post = client().post("http://x/").body(stream).build().unwrap();
     assert!(Replay::default().clone_unsent(&post).is_none());
+}
+
+// field F3: through redirects, whose hops share one timer.
+#[tokio::test]
+async fn a_redirect_does_not_hide_the_callers_deadline() {
+    let end = server(SILENCE).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let first = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.read(&mut [0; 1024]).await;
+            let head = format!(
+                "HTTP/1.1 302 Found\r\nlocation: http://{end}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
+            let _ = socket.write_all(head.as_bytes()).await;
+        }
+    });
+    let breaker = seawall::circuit_breaker::CircuitBreakerLayer::builder("x")
+        .classify(HttpClassifier)
+        .carry(InTimeout)
+        .trip(super::trip())
+        .build()
+        .unwrap();
+    let alone =
+        ServiceBuilder::new().layer(breaker.clone()).map_err(Error::Inner).service(client());
+    for _ in 0..3 {
+        let request = client().get(format!("http://{first}/")).timeout(ms(40)).build().unwrap();
+        let error: Failure = alone.clone().oneshot(request).await.unwrap_err();
+        assert!(matches!(&error, Error::Inner(error) if error.is_timeout()), "{error:?}");
+    }
+    assert_eq!(super::gathered(&breaker.handle()), 0);
 }

@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use seawall::retry::{self, Backoff};
-use seawall::{Error, State, Stop, http as web};
+use seawall::{Classify, Error, Sent, State, Stop, Verdict, http as web};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -73,6 +73,31 @@ async fn a_post_on_a_connection_that_ends_is_sent_once() {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let stopped = stop_of(client, post(&format!("http://{address}/"))).await;
     assert_eq!(stopped, (1, Stop::NoCopy));
+}
+
+// field F18: what broke the body of a request off is no word of the server's, whatever it says.
+#[tokio::test]
+async fn a_post_whose_body_broke_off_was_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move { tokio::io::copy(&mut socket, &mut tokio::io::sink()).await });
+        }
+    });
+    for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::AddrNotAvailable] {
+        let frames = futures::stream::iter([
+            Ok(http_body::Frame::data(Bytes::from_static(b"half"))),
+            Err(io::Error::from(kind)), // of the caller of a proxy, say
+        ]);
+        let body = http_body_util::StreamBody::new(frames);
+        let request = Request::post(format!("http://{address}/")).body(body).unwrap();
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let ended = client.request(request).await.map_err(Error::Inner);
+        let verdict = web::HttpClassifier.classify(ended.as_ref());
+        let Verdict::Now(outcome) = verdict else { panic!("told at once") };
+        assert_eq!(outcome.sent, Sent::Unknown, "{ended:?}");
+    }
 }
 
 /// A server of HTTP/2 that allows five streams at a time, and refuses the rest.

@@ -11,10 +11,10 @@ use futures::FutureExt;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::health::{Config, HealthLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, EventKind, Outcome, Reason, Status};
+use seawall::{Carried, Deadline, Error, EventKind, InCarried, Outcome, Reason, Status};
 use tokio::time::sleep;
 use tower::limit::ConcurrencyLimitLayer;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::Patient;
 use crate::scene::{
@@ -323,4 +323,24 @@ async fn draining_and_calls_without_a_service() {
     let refusing = down().build().unwrap();
     assert_eq!(reason(&refusing.run(call).await), Some(Reason::Unhealthy));
     assert_eq!(calls.count(), 1);
+}
+
+// field F3: nor is a health that learns misled by the deadlines of callers, whoever tells of them.
+#[tokio::test(start_paused = true)]
+async fn callers_in_a_hurry_do_not_turn_it_down_for_others() {
+    for (hurry, status) in [(Some(50), Status::Up), (None, Status::Down)] {
+        let health = HealthLayer::builder("x").learn(true).fall(3).let_through(1).carry(InCarried);
+        let health = health.build().unwrap();
+        // The dependency's client has a timer of its own, and tells it in its own words.
+        let inner = service_fn(|_: Carried<()>| async {
+            sleep(ms(50)).await;
+            Err::<(), Fail>(Error::Inner(broken("timer")))
+        });
+        let service = health.layer(inner);
+        for _ in 0..5 {
+            let deadline = hurry.map_or(Deadline::NEVER, |after| Deadline::after(ms(after)));
+            service.clone().oneshot(Carried::new((), deadline)).await.unwrap_err();
+        }
+        assert_eq!(health.handle().status(), status, "{hurry:?}");
+    }
 }
