@@ -21,7 +21,7 @@ use metrics::{
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::health::HealthLayer;
-use seawall::retry::{Backoff, RetryLayer};
+use seawall::retry::{Backoff, Budget, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Carried, Deadline, Error, Event, InCarried};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
@@ -185,6 +185,9 @@ fn successes_and_failures_allocate_nothing() {
     let bulkhead = || BulkheadLayer::new("a");
     let tenants = BulkheadLayer::builder("a").keyed(|_: &u32| Cow::Borrowed("k")).build().unwrap();
     let retry = || RetryLayer::new("a").cloned();
+    let budgets = Budget::builder().keyed("a").build().unwrap();
+    let keyed_retry = RetryLayer::builder("a").keyed_budget(budgets, |_: &u32| Cow::Borrowed("k"));
+    let keyed_retry = keyed_retry.cloned().build().unwrap();
     let health = || HealthLayer::new("a");
     assert_eq!(of_calls(bulkhead().layer(service_fn(echo)), is_ok), NONE, "bulkhead");
     assert_eq!(of_calls(bulkhead().layer(service_fn(soon)), is_ok), NONE, "bulkhead, pending");
@@ -192,6 +195,7 @@ fn successes_and_failures_allocate_nothing() {
     assert_eq!(of_calls(health().layer(service_fn(soon)), is_ok), NONE, "health");
     assert_eq!(of_calls(retry().layer(service_fn(echo)), is_ok), NONE, "retry");
     assert_eq!(of_calls(retry().layer(service_fn(soon)), is_ok), NONE, "retry, pending");
+    assert_eq!(of_calls(keyed_retry.layer(service_fn(soon)), is_ok), NONE, "keyed retry");
     let at_once = RetryLayer::builder("a").backoff(Backoff::none()).cloned().build().unwrap();
     assert_eq!(of_calls(at_once.layer(service_fn(fail)), is_broken), NONE, "retries");
 

@@ -119,12 +119,33 @@ impl Budget {
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: BudgetConfig) -> Result<(), ConfigErrors> {
         let tariff = Tariff::from_config(&config, Told::default())?;
+        self.turn(tariff, config);
+        Ok(())
+    }
+
+    pub(super) fn turn(&self, tariff: Tariff, config: BudgetConfig) {
         // Together, so that of two who turn at once the same one wins both.
         self.0.config.update(|_| {
             self.0.set(tariff);
             config
         });
-        Ok(())
+    }
+
+    /// Whether it holds all it may.
+    pub(super) fn is_full(&self) -> bool {
+        let terms = self.0.terms();
+        let balance = Balance::unpack(self.word());
+        balance.topped_up(&terms, self.now_ms()).is_full(terms.cap)
+    }
+
+    /// The balance as it was written last.
+    pub(super) fn word(&self) -> u64 {
+        self.0.word.load(Ordering::Acquire)
+    }
+
+    /// Whether somebody else has it too.
+    pub(super) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 
     /// Whether it pays for everything.

@@ -13,6 +13,7 @@ use tower::Service;
 use super::journey::Journey;
 use super::machine::{Failed, Next};
 use super::policy::Flight;
+use super::purse::Purse;
 use super::travels::{Kit, Spare, Travels};
 use crate::classify::Classify;
 use crate::context::CallContext;
@@ -29,10 +30,12 @@ use crate::time::{self, nanos};
 /// The future of a call through a retry.
 ///
 /// Dropping it drops the attempt under way, or ends the wait for the next; nothing goes on.
+#[expect(private_bounds, reason = "what a call holds of its budget is of no use outside")]
 #[pin_project]
-pub struct ResponseFuture<S, Req, C, R, K>
+pub struct ResponseFuture<S, Req, C, R, K, P>
 where
     S: Service<Req>,
+    P: Purse,
 {
     #[pin]
     attempt: Oneshot<S, Req>,
@@ -40,7 +43,7 @@ where
     #[pin]
     timer: Option<Sleep>,
     stage: Stage,
-    flight: Flight<C>,
+    flight: Flight<C, P>,
     kit: Kit<R, K>,
     copy: Option<Spare<Req>>,
     spare: Option<Source<S>>,
@@ -72,17 +75,19 @@ impl<S: Clone> Source<S> {
     }
 }
 
-impl<S, Req, C, R, K> ResponseFuture<S, Req, C, R, K>
+#[expect(private_bounds, reason = "what a call holds of its budget is of no use outside")]
+impl<S, Req, C, R, K, P> ResponseFuture<S, Req, C, R, K, P>
 where
     S: Service<Req>,
+    P: Purse,
 {
-    pub(super) fn refused(rejected: Rejected, kit: Kit<R, K>) -> Self {
+    pub(super) fn refused(rejected: Rejected, kit: Kit<R, K>, purse: P) -> Self {
         let (attempt, stage) = (Oneshot::over(), Stage::Refused(rejected));
         Self {
             attempt,
             timer: None,
             stage,
-            flight: Flight::over(),
+            flight: Flight::over(purse),
             kit,
             copy: None,
             spare: None,
@@ -94,7 +99,7 @@ where
     #[inline]
     pub(super) fn begin(
         attempt: Oneshot<S, Req>,
-        flight: Flight<C>,
+        flight: Flight<C, P>,
         kit: Kit<R, K>,
         copy: Option<Spare<Req>>,
         spare: Option<Source<S>>,
@@ -105,13 +110,14 @@ where
     }
 }
 
-impl<S, Req, C, R, K> Future for ResponseFuture<S, Req, C, R, K>
+impl<S, Req, C, R, K, P> Future for ResponseFuture<S, Req, C, R, K, P>
 where
     S: Service<Req> + Clone,
     S::Error: CallError,
     C: Classify<S::Response, S::Error>,
     R: CloneRequest<Req>,
     K: Carry<Req>,
+    P: Purse,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -187,13 +193,15 @@ where
     }
 }
 
-impl<S, Req, C, R, K> ResponseFuture<S, Req, C, R, K>
+#[expect(private_bounds, reason = "what a call holds of its budget is of no use outside")]
+impl<S, Req, C, R, K, P> ResponseFuture<S, Req, C, R, K, P>
 where
     S: Service<Req> + Clone,
     S::Error: CallError,
     C: Classify<S::Response, S::Error>,
     R: CloneRequest<Req>,
     K: Carry<Req>,
+    P: Purse,
 {
     /// An attempt was answered: well, which ends the call, or not, which [`fail`](Self::fail) does.
     #[inline]
@@ -212,7 +220,7 @@ where
         if outcome.health != Health::Good || outcome.again != Again::Never {
             return Err(outcome);
         }
-        policy.note_success();
+        policy.note_success(&this.flight.purse);
         policy.note_good_end(|| this.journey.as_ref().and_then(Journey::took));
         *this.stage = Stage::Over;
         this.flight.succeed();
@@ -241,9 +249,10 @@ where
         failed.repeated = this.travels.as_ref().is_some_and(Travels::is_repetition);
         let law = policy.law();
         let left = journey.left(&law, this.travels.as_ref());
-        match policy.next(&law, &mut journey.attempts, failed, kind, left) {
+        let purse = &this.flight.purse;
+        match policy.next(&law, &mut journey.attempts, failed, kind, left, purse) {
             (Next::Stop(stop), _) => {
-                policy.note_stop(journey.attempts.number(), stop);
+                policy.note_stop(journey.attempts.number(), stop, purse);
                 policy.note_end(outcome.into(), journey.took());
                 *this.stage = Stage::Over;
                 this.flight.end();
@@ -321,9 +330,9 @@ where
             unreachable!("a call has its lane until it is over")
         };
         let begun = journey.attempts.number().saturating_sub(1);
-        policy.give_back(unspent);
+        policy.give_back(unspent, &this.flight.purse);
         if begun > 0 {
-            policy.note_stop(begun, stop);
+            policy.note_stop(begun, stop, &this.flight.purse);
         }
         match journey.last_error.take() {
             _ if stop == Stop::Draining => {
@@ -367,9 +376,10 @@ impl Failed {
     }
 }
 
-impl<S, Req, C, R, K> fmt::Debug for ResponseFuture<S, Req, C, R, K>
+impl<S, Req, C, R, K, P> fmt::Debug for ResponseFuture<S, Req, C, R, K, P>
 where
     S: Service<Req>,
+    P: Purse,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")

@@ -1,32 +1,33 @@
 //! Building a retry, and putting it around services.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower::{Layer, Service};
+use tower::Layer;
 
 use super::budget::Budget;
 use super::config::{Backoff, Config, OnRefusal, UNLIMITED};
 use super::copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
 use super::handle::RetryHandle;
+use super::keyed::KeyedBudget;
 use super::machine::Law;
 use super::policy::{BackoffBy, Policy};
+use super::purse::{BudgetByKey, Means, OneBudget};
 use super::service::Retry;
 use super::travels::Kit;
-use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
+use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
 use crate::config::{ConfigError, ConfigErrors, Written};
-use crate::error::CallError;
 use crate::event::{Observe, Observers};
 use crate::outcome::Outcome;
 use crate::request::{Cloned, Never, NoCarry};
-use crate::shell::caller::Caller;
 use crate::shell::gate::Gate;
 use crate::shell::reporter::Reporter;
 use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
-const LAYER: &str = "retry";
+pub(super) const LAYER: &str = "retry";
 
 /// Calls services again where that may help.
 ///
@@ -34,9 +35,10 @@ const LAYER: &str = "retry";
 /// make: [`cloned`](Self::cloned), [`copy`](Self::copy), [`copy_with`](Self::copy_with), or
 /// [`never`](Self::never) on second thoughts. Until then it is no layer.
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct RetryLayer<C = Classifier, R = Unsaid, K = NoCarry> {
+pub struct RetryLayer<C = Classifier, R = Unsaid, K = NoCarry, B = OneBudget> {
     gate: Arc<Gate<Policy<C>>>,
     kit: Kit<R, K>,
+    payer: B,
 }
 
 impl RetryLayer {
@@ -46,7 +48,7 @@ impl RetryLayer {
         let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
         let budget = Some(Budget::default());
         let policy = Policy::new(Classifier::default(), reporter, budget, None, law, config);
-        Self { gate: Arc::new(Gate::new(policy)), kit: Kit::default() }
+        Self { gate: Arc::new(Gate::new(policy)), kit: Kit::default(), payer: OneBudget }
     }
 
     /// A retry with these settings, for instance from a configuration file.
@@ -65,7 +67,7 @@ impl RetryLayer {
             config: Config::default(),
             classify: Classifier::default(),
             kit: Kit::default(),
-            budget: Some(Budget::default()),
+            means: Means::one(Budget::default()),
             backoff_by: None,
             observers: Observers::default(),
             written: Written::default(),
@@ -76,14 +78,14 @@ impl RetryLayer {
 /// The ways to say how a request is copied, for the layer and for its builder.
 macro_rules! copies {
     ($Target:ident) => {
-        impl<C, R, K> $Target<C, R, K> {
+        impl<C, R, K, B> $Target<C, R, K, B> {
             /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
-            pub fn cloned(self) -> $Target<C, Chosen<Cloned>, K> {
+            pub fn cloned(self) -> $Target<C, Chosen<Cloned>, K, B> {
                 self.copy_with(Cloned)
             }
 
             /// Copies requests with a closure; one for which it returns `None` is not repeated.
-            pub fn copy<Req, F>(self, copy: F) -> $Target<C, Chosen<CopyBy<F>>, K>
+            pub fn copy<Req, F>(self, copy: F) -> $Target<C, Chosen<CopyBy<F>>, K, B>
             where
                 F: Fn(&Req) -> Option<Req>,
             {
@@ -91,7 +93,7 @@ macro_rules! copies {
             }
 
             /// Repeats nothing: counts and reports only.
-            pub fn never(self) -> $Target<C, Chosen<Never>, K> {
+            pub fn never(self) -> $Target<C, Chosen<Never>, K, B> {
                 self.copy_with(Never)
             }
         }
@@ -101,14 +103,19 @@ macro_rules! copies {
 copies!(RetryLayer);
 copies!(Builder);
 
-impl<C, R, K> RetryLayer<C, R, K> {
+impl<C, R, K, B> RetryLayer<C, R, K, B> {
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
-    pub fn copy_with<R2>(self, copy: R2) -> RetryLayer<C, Chosen<R2>, K> {
-        RetryLayer { gate: self.gate, kit: Kit { copy: Chosen(copy), carry: self.kit.carry } }
+    pub fn copy_with<R2>(self, copy: R2) -> RetryLayer<C, Chosen<R2>, K, B> {
+        let kit = Kit { copy: Chosen(copy), carry: self.kit.carry };
+        RetryLayer { gate: self.gate, kit, payer: self.payer }
     }
 
     pub(super) const fn gate(&self) -> &Arc<Gate<Policy<C>>> {
         &self.gate
+    }
+
+    pub(super) const fn payer(&self) -> &B {
+        &self.payer
     }
 
     /// Sees and steers this retry.
@@ -165,55 +172,25 @@ impl<C, R, K> RetryLayer<C, R, K> {
     pub(crate) fn stop(&self) {
         self.gate.stop();
     }
-
-    /// Runs an async call with retries, for callers without a service.
-    ///
-    /// The closure is cloned for each attempt; one that borrows what it needs is cheap to clone.
-    /// What the layer was told of copying requests does not matter here.
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::{Error, retry::RetryLayer};
-    ///
-    /// # async fn query(_: &str) -> Result<u32, std::io::Error> { Ok(7) }
-    /// let retry = RetryLayer::new("orders-db");
-    /// let orders = retry
-    ///     .run(|| async { query("SELECT count(*) FROM orders").await.map_err(Error::Inner) })
-    ///     .await?;
-    /// assert_eq!(orders, 7);
-    /// # Ok::<(), Error<std::io::Error>>(()) }).unwrap();
-    /// ```
-    pub fn run<Call, Fut, T, E>(
-        &self,
-        call: Call,
-    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, C, R, K>
-    where
-        Call: FnOnce() -> Fut + Clone,
-        Fut: Future<Output = Result<T, E>>,
-        E: CallError,
-        C: Classify<T, E>,
-    {
-        let kit = Kit { copy: Cloned, carry: NoCarry };
-        Retry::new(Caller, Arc::clone(&self.gate), kit).call(call)
-    }
 }
 
-impl<S, C, R: CopyIsChosen, K: Clone> Layer<S> for RetryLayer<C, R, K> {
-    type Service = Retry<S, C, R::Strategy, K>;
+impl<S, C, R: CopyIsChosen, K: Clone, B: Clone> Layer<S> for RetryLayer<C, R, K, B> {
+    type Service = Retry<S, C, R::Strategy, K, B>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let kit = Kit { copy: self.kit.copy.strategy(), carry: self.kit.carry.clone() };
-        Retry::new(inner, Arc::clone(&self.gate), kit)
+        Retry::new(inner, Arc::clone(&self.gate), kit, self.payer.clone())
     }
 }
 
-impl<C, R: Clone, K: Clone> Clone for RetryLayer<C, R, K> {
+impl<C, R: Clone, K: Clone, B: Clone> Clone for RetryLayer<C, R, K, B> {
     fn clone(&self) -> Self {
-        Self { gate: Arc::clone(&self.gate), kit: self.kit.clone() }
+        let (kit, payer) = (self.kit.clone(), self.payer.clone());
+        Self { gate: Arc::clone(&self.gate), kit, payer }
     }
 }
 
-impl<C, R, K> fmt::Debug for RetryLayer<C, R, K> {
+impl<C, R, K, B> fmt::Debug for RetryLayer<C, R, K, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryLayer").field("policy", &**self.gate).finish_non_exhaustive()
     }
@@ -224,18 +201,18 @@ impl<C, R, K> fmt::Debug for RetryLayer<C, R, K> {
 /// Builds a [`RetryLayer`].
 #[must_use = "call `build`"]
 #[derive(Clone)]
-pub struct Builder<C = Classifier, R = Unsaid, K = NoCarry> {
+pub struct Builder<C = Classifier, R = Unsaid, K = NoCarry, B = OneBudget> {
     name: Arc<str>,
     config: Config,
     classify: C,
     kit: Kit<R, K>,
-    budget: Option<Budget>,
+    means: Means<B>,
     backoff_by: Option<BackoffBy>,
     observers: Observers,
     written: Written,
 }
 
-impl<C, R, K> Builder<C, R, K> {
+impl<C, R, K, B> Builder<C, R, K, B> {
     /// Sets [`Config::attempts`].
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.config.attempts = attempts;
@@ -295,16 +272,36 @@ impl<C, R, K> Builder<C, R, K> {
     }
 
     /// Draws on this budget, which others may share.
-    pub fn budget(mut self, budget: Budget) -> Self {
-        self.budget = Some(budget);
-        self
+    pub fn budget(self, budget: Budget) -> Builder<C, R, K> {
+        self.with_means(Means::one(budget))
+    }
+
+    /// Draws on the budget of each request's key, for instance of its tenant or host. Others may share
+    /// the budgets; see [`KeyedBudget`].
+    pub fn keyed_budget<Req, Key>(
+        self,
+        budgets: KeyedBudget,
+        key: Key,
+    ) -> Builder<C, R, K, BudgetByKey<Key>>
+    where
+        Key: Fn(&Req) -> Cow<'_, str>,
+    {
+        self.keyed_budget_by(budgets, key)
+    }
+
+    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    pub fn keyed_budget_by<Key>(
+        self,
+        budgets: KeyedBudget,
+        key: Key,
+    ) -> Builder<C, R, K, BudgetByKey<Key>> {
+        self.with_means(Means::keyed(budgets, key))
     }
 
     /// Retries without a budget: during an outage the dependency gets every call
     /// [`attempts`](Self::attempts) times.
-    pub fn no_budget(mut self) -> Self {
-        self.budget = None;
-        self
+    pub fn no_budget(self) -> Builder<C, R, K> {
+        self.with_means(Means::none())
     }
 
     /// Tells `observer` of every event. May be called more than once.
@@ -314,38 +311,50 @@ impl<C, R, K> Builder<C, R, K> {
     }
 
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
-    pub fn copy_with<R2>(self, copy: R2) -> Builder<C, Chosen<R2>, K> {
+    pub fn copy_with<R2>(self, copy: R2) -> Builder<C, Chosen<R2>, K, B> {
         self.with_kit(|kit| Kit { copy: Chosen(copy), carry: kit.carry })
     }
 
     /// Reads the deadline that travels with each request, and writes the number of each attempt.
     /// Takes the place of an earlier `carry` or [`number`](Self::number).
-    pub fn carry<K2>(self, carry: K2) -> Builder<C, R, K2> {
+    pub fn carry<K2>(self, carry: K2) -> Builder<C, R, K2, B> {
         self.with_kit(|kit| Kit { copy: kit.copy, carry })
     }
 
     /// Writes the number of each attempt, counted from 1, into its request. If there is also something
     /// to [carry](Self::carry), say so before.
-    pub fn number<Req, F>(self, number: F) -> Builder<C, R, Numbered<F, K>>
+    pub fn number<Req, F>(self, number: F) -> Builder<C, R, Numbered<F, K>, B>
     where
         F: Fn(&mut Req, u32),
     {
         self.with_kit(|kit| Kit { copy: kit.copy, carry: Numbered::new(number, kit.carry) })
     }
 
-    fn with_kit<R2, K2>(self, change: impl FnOnce(Kit<R, K>) -> Kit<R2, K2>) -> Builder<C, R2, K2> {
-        let Self { name, config, classify, kit, budget, backoff_by, observers, written } = self;
-        Builder { name, config, classify, kit: change(kit), budget, backoff_by, observers, written }
+    fn with_means<B2>(self, means: Means<B2>) -> Builder<C, R, K, B2> {
+        let Self { name, config, classify, kit, backoff_by, observers, written, .. } = self;
+        Builder { name, config, classify, kit, means, backoff_by, observers, written }
+    }
+
+    fn with_kit<R2, K2>(
+        self,
+        change: impl FnOnce(Kit<R, K>) -> Kit<R2, K2>,
+    ) -> Builder<C, R2, K2, B> {
+        let Self { name, config, classify, kit, means, backoff_by, observers, written } = self;
+        let kit = change(kit);
+        Builder { name, config, classify, kit, means, backoff_by, observers, written }
     }
 
     /// Classifies with a [`Classify`] of your own.
-    pub fn classify<C2>(self, classify: C2) -> Builder<C2, R, K> {
+    pub fn classify<C2>(self, classify: C2) -> Builder<C2, R, K, B> {
         self.with_classify(|_| classify)
     }
 
     /// Judges whole results with one closure: responses, and the errors of the innermost service.
     /// Rejections by layers of this crate never get here.
-    pub fn classify_result<Res, Err, V, J>(self, judge: J) -> Builder<OfResult<J, Res, Err>, R, K>
+    pub fn classify_result<Res, Err, V, J>(
+        self,
+        judge: J,
+    ) -> Builder<OfResult<J, Res, Err>, R, K, B>
     where
         J: Fn(Result<&Res, &Err>) -> V,
         V: Into<Verdict>,
@@ -353,18 +362,10 @@ impl<C, R, K> Builder<C, R, K> {
         self.classify(OfResult::new(judge))
     }
 
-    fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2, R, K> {
-        let Self { name, config, classify, kit, budget, backoff_by, observers, written } = self;
-        Builder {
-            name,
-            config,
-            classify: change(classify),
-            kit,
-            budget,
-            backoff_by,
-            observers,
-            written,
-        }
+    fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2, R, K, B> {
+        let Self { name, config, classify, kit, means, backoff_by, observers, written } = self;
+        let classify = change(classify);
+        Builder { name, config, classify, kit, means, backoff_by, observers, written }
     }
 
     /// Builds the layer.
@@ -372,24 +373,24 @@ impl<C, R, K> Builder<C, R, K> {
     /// # Errors
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
-    pub fn build(self) -> Result<RetryLayer<C, R, K>, ConfigErrors> {
-        let Self { name, config, classify, kit, budget, backoff_by, observers, written } = self;
+    pub fn build(self) -> Result<RetryLayer<C, R, K, B>, ConfigErrors> {
+        let Self { name, config, classify, kit, means, backoff_by, observers, written } = self;
         let source = Source::new(LAYER, name);
         let law = Law::from_written(&config, &written).map_err(|wrong| wrong.of_policy(&source))?;
-        if config.attempts == UNLIMITED && config.total == Duration::MAX && budget.is_none() {
+        if config.attempts == UNLIMITED && config.total == Duration::MAX && !means.are_bounded {
             let accepted = "shorter than for ever, for unlimited attempts without a budget";
             let problems = vec![ConfigError::new("total", config.total, accepted)];
             return Err(ConfigErrors::of(problems).of_policy(&source));
         }
         let reporter = Reporter::new(source, observers);
-        let policy = Policy::new(classify, reporter, budget, backoff_by, law, config);
-        Ok(RetryLayer { gate: Arc::new(Gate::new(policy)), kit })
+        let policy = Policy::new(classify, reporter, means.budget, backoff_by, law, config);
+        Ok(RetryLayer { gate: Arc::new(Gate::new(policy)), kit, payer: means.payer })
     }
 }
 
-impl<J1, J2, R, K> Builder<Classifier<J1, J2>, R, K> {
+impl<J1, J2, R, K, B> Builder<Classifier<J1, J2>, R, K, B> {
     /// Judges responses, for instance by their status.
-    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, J2>, R, K>
+    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, J2>, R, K, B>
     where
         J: Fn(&Res) -> Outcome,
     {
@@ -398,7 +399,10 @@ impl<J1, J2, R, K> Builder<Classifier<J1, J2>, R, K> {
 
     /// Judges errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
     /// Rejections by layers of this crate never get here.
-    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<J1, OfError<J, Err>>, R, K>
+    pub fn classify_error<Err, J>(
+        self,
+        judge: J,
+    ) -> Builder<Classifier<J1, OfError<J, Err>>, R, K, B>
     where
         J: Fn(&Err) -> Outcome,
     {
@@ -406,7 +410,7 @@ impl<J1, J2, R, K> Builder<Classifier<J1, J2>, R, K> {
     }
 }
 
-impl<C, R, K> fmt::Debug for Builder<C, R, K> {
+impl<C, R, K, B> fmt::Debug for Builder<C, R, K, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)

@@ -30,6 +30,26 @@
 //! repeating it does no harm. Retry in one place of a chain of services, the one nearest to what
 //! fails; not around what streams or what has effects that must not happen twice.
 //!
+//! One [`Budget`] pays for all calls of a layer. Where calls are of many tenants, or go to many hosts,
+//! the failures of one use up the retries of all; a [`KeyedBudget`] gives each its own:
+//!
+//! ```
+//! use seawall::retry::{Budget, RetryLayer};
+//! use std::borrow::Cow;
+//!
+//! #[derive(Clone)]
+//! struct Request { host: String }
+//!
+//! let hosts = Budget::builder().cap(20.0).keyed("hosts").max_keys(1_000).build()?;
+//! let retry = RetryLayer::builder("web")
+//!     .keyed_budget(hosts.clone(), |request: &Request| Cow::from(&request.host))
+//!     .cloned()
+//!     .build()?;
+//! assert!(hosts.is_empty()); // a host gets its budget with its first call
+//! # drop(retry);
+//! # Ok::<(), seawall::ConfigErrors>(())
+//! ```
+//!
 //! # How it decides
 //!
 //! An attempt is repeated if its outcome says [`Again::Yes`](crate::Again::Yes), a copy of the
@@ -71,6 +91,7 @@
 //! | [`total`](Config::total) | [30 s](TOTAL) | no attempt begins later than this |
 //! | [`least_time`](Config::least_time) | [1 ms](LEAST_TIME) | nor with less time left than this |
 //! | [`on_refusal`](Config::on_refusal) | [`Stop`](OnRefusal::Stop) | what a refusal further in means |
+//! | [`max_keys`](KeyedBudgetBuilder::max_keys) | [10,000](MAX_KEYS) | keys that have a budget of their own |
 //! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | what retries may cost: [1](PRICE), after a timeout [2](TIMEOUT_PRICE) |
 //!
 //! # Rejections
@@ -84,7 +105,8 @@
 //! [`Retrying`](crate::EventKind::Retrying), [`Stopped`](crate::EventKind::Stopped),
 //! [`Rejected`](crate::EventKind::Rejected). Metrics: `seawall_calls_total`,
 //! `seawall_rejections_total`, `seawall_call_duration_seconds`, `seawall_retry_attempts_total`, `seawall_retry_retries_total`,
-//! `seawall_retry_stopped_total`, `seawall_retry_budget_tokens`.
+//! `seawall_retry_stopped_total`, `seawall_retry_budget_tokens`. With a budget for each key, events
+//! name the key, and instead of the tokens there are `seawall_keys` and `seawall_key_overflow_total`.
 //!
 //! # Order
 //!
@@ -103,9 +125,11 @@ mod factor;
 mod future;
 mod handle;
 mod journey;
+mod keyed;
 mod layer;
 mod machine;
 mod policy;
+mod purse;
 mod run;
 mod service;
 mod terms;
@@ -124,7 +148,9 @@ pub use copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
 pub use factor::Factor;
 pub use future::ResponseFuture;
 pub use handle::RetryHandle;
+pub use keyed::{KeyedBudget, KeyedBudgetBuilder, MAX_KEYS};
 pub use layer::{Builder, RetryLayer};
+pub use purse::{BudgetByKey, OneBudget};
 pub use service::Retry;
 pub use terms::{
     BUDGET_CAP, BudgetBuilder, BudgetConfig, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE,

@@ -9,12 +9,13 @@ use std::time::Duration;
 use super::budget::{Budget, Withdrawal};
 use super::config::Config;
 use super::machine::{Attempts, Failed, Law, Next};
+use super::purse::Purse;
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, RetryReason as Kind, Stop};
 use crate::shell::gate::{Hold, Lane, Over, Parked};
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels};
-use crate::shell::reporter::Reporter;
+use crate::shell::reporter::{Reporter, Speaker};
 
 /// Attempts, the first of each call included.
 const ATTEMPTS: &str = "seawall_retry_attempts_total";
@@ -121,6 +122,7 @@ impl<C> Policy<C> {
         failed: Failed,
         kind: Kind,
         left: Option<u64>,
+        purse: &impl Purse,
     ) -> (Next, Option<Withdrawal>) {
         if let Some(stop) = attempts.last(law, failed) {
             return (Next::Stop(stop), None); // before the user's own backoff is asked
@@ -129,7 +131,7 @@ impl<C> Policy<C> {
         let own = self.backoff_by.as_ref().map(|own| crate::time::nanos(own(before.number())));
         let next = attempts.fail(law, failed, left, own, fastrand::u64(..));
         let Next::Wait(wait) = next else { return (next, None) };
-        let withdrawal = match &self.budget {
+        let withdrawal = match purse.budget(self.budget.as_ref()) {
             None => None,
             // The budget is one of failures, and of calls that were made.
             Some(_) if matches!(kind, Kind::NotReady | Kind::Refused) => None,
@@ -151,17 +153,19 @@ impl<C> Policy<C> {
         });
         let (attempt, wait) = (attempts.number(), Duration::from_nanos(wait));
         let retry_after = failed.hint.map(Duration::from_nanos);
-        self.reporter.tell_now(EventKind::Retrying { attempt, wait, why: kind, retry_after });
+        let retrying = EventKind::Retrying { attempt, wait, why: kind, retry_after };
+        self.reporter.tell_now(Speaker { key: purse.key(), seq: 0 }, retrying);
         (next, withdrawal)
     }
 
     /// A call failed, and that is that.
-    pub(super) fn note_stop(&self, attempts: u32, stop: Stop) {
+    pub(super) fn note_stop(&self, attempts: u32, stop: Stop, purse: &impl Purse) {
         self.meter(|handles| {
             handles.own.stopped[stop as usize].increment(1);
             self.set_budget(handles);
         });
-        self.reporter.tell_now(EventKind::Stopped { attempts, stop });
+        let speaker = Speaker { key: purse.key(), seq: 0 };
+        self.reporter.tell_now(speaker, EventKind::Stopped { attempts, stop });
     }
 
     /// An attempt was answered.
@@ -186,15 +190,15 @@ impl<C> Policy<C> {
 
     /// A call succeeded.
     #[inline]
-    pub(super) fn note_success(&self) {
-        if let Some(budget) = &self.budget {
+    pub(super) fn note_success(&self, purse: &impl Purse) {
+        if let Some(budget) = purse.budget(self.budget.as_ref()) {
             budget.deposit();
         }
     }
 
     /// An attempt that was paid for succeeded, or did not begin.
-    pub(super) fn give_back(&self, withdrawal: Option<Withdrawal>) {
-        if let (Some(budget), Some(withdrawal)) = (&self.budget, withdrawal) {
+    pub(super) fn give_back(&self, withdrawal: Option<Withdrawal>, purse: &impl Purse) {
+        if let (Some(budget), Some(withdrawal)) = (purse.budget(self.budget.as_ref()), withdrawal) {
             withdrawal.give_back(budget);
             self.meter(|handles| self.set_budget(handles));
         }
@@ -226,22 +230,24 @@ impl<C> fmt::Debug for Policy<C> {
 // ===== flights =====
 
 /// A call under way: counted once, as abandoned if it is dropped.
-pub(super) struct Flight<C> {
+pub(super) struct Flight<C, P: Purse> {
     hold: Hold<Lane<Policy<C>>>,
+    /// What pays for its repetitions.
+    pub(super) purse: P,
     /// The price of the attempt to come or under way; it comes back if that succeeds, or never begins.
     price: Option<Withdrawal>,
     has_begun: bool,
 }
 
-impl<C> Flight<C> {
+impl<C, P: Purse> Flight<C, P> {
     #[inline]
-    pub(super) fn new(lane: Arc<Lane<Policy<C>>>) -> Self {
-        Self { hold: Hold::new(lane), price: None, has_begun: false }
+    pub(super) fn new(lane: Arc<Lane<Policy<C>>>, purse: P) -> Self {
+        Self { hold: Hold::new(lane), purse, price: None, has_begun: false }
     }
 
     /// No call.
-    pub(super) const fn over() -> Self {
-        Self { hold: Hold::over(), price: None, has_begun: false }
+    pub(super) const fn over(purse: P) -> Self {
+        Self { hold: Hold::over(), purse, price: None, has_begun: false }
     }
 
     #[inline]
@@ -296,7 +302,7 @@ impl<C> Flight<C> {
     fn settle_price(&mut self, over: Option<Over<Lane<Policy<C>>>>) {
         let price = self.price.take();
         if let Some(lane) = over {
-            lane.give_back(price);
+            lane.give_back(price, &self.purse);
         }
     }
 
@@ -304,7 +310,7 @@ impl<C> Flight<C> {
     pub(super) fn refund(&mut self) {
         let price = self.price.take();
         if let Some(lane) = self.hold.get() {
-            lane.give_back(price);
+            lane.give_back(price, &self.purse);
         }
     }
 
@@ -328,13 +334,13 @@ impl<C> Flight<C> {
     fn be_lost(&mut self) {
         let unspent = self.take_unspent();
         if let Some(lane) = self.lose() {
-            lane.give_back(unspent);
+            lane.give_back(unspent, &self.purse);
             lane.note_end(Ended::Abandoned, None);
         }
     }
 }
 
-impl<C> Drop for Flight<C> {
+impl<C, P: Purse> Drop for Flight<C, P> {
     #[inline]
     fn drop(&mut self) {
         if !self.hold.is_over() {

@@ -9,6 +9,7 @@ use tower::Service;
 use super::future::{ResponseFuture, Source};
 use super::machine::Attempts;
 use super::policy::{Flight, Policy};
+use super::purse::{OneBudget, Payer};
 use super::travels::{Kit, Travels};
 use crate::classify::Classify;
 use crate::error::{CallError, Measured, Reason};
@@ -18,10 +19,11 @@ use crate::shell::oneshot::Oneshot;
 use crate::shell::template::Template;
 
 /// Calls the inner service again where that may help.
-pub struct Retry<S, C, R, K> {
+pub struct Retry<S, C, R, K, B = OneBudget> {
     inner: S,
     gate: Arc<Gate<Policy<C>>>,
     kit: Kit<R, K>,
+    payer: B,
     /// Whether `inner` said it is ready and was not called since.
     readied: bool,
     spare: Spare<S>,
@@ -39,10 +41,10 @@ enum Spare<S> {
     Template(Arc<Template<S>>),
 }
 
-impl<S, C, R, K> Retry<S, C, R, K> {
-    pub(super) fn new(inner: S, gate: Arc<Gate<Policy<C>>>, kit: Kit<R, K>) -> Self {
+impl<S, C, R, K, B> Retry<S, C, R, K, B> {
+    pub(super) fn new(inner: S, gate: Arc<Gate<Policy<C>>>, kit: Kit<R, K>, payer: B) -> Self {
         let parked = Parked::new();
-        Self { inner, gate, kit, readied: false, spare: Spare::Unused, parked }
+        Self { inner, gate, kit, payer, readied: false, spare: Spare::Unused, parked }
     }
 
     /// The inner service.
@@ -51,7 +53,7 @@ impl<S, C, R, K> Retry<S, C, R, K> {
     }
 }
 
-impl<S: Clone, C, R, K> Retry<S, C, R, K> {
+impl<S: Clone, C, R, K, B> Retry<S, C, R, K, B> {
     fn spare(&mut self) -> Source<S> {
         match &self.spare {
             Spare::Unused => {
@@ -68,17 +70,18 @@ impl<S: Clone, C, R, K> Retry<S, C, R, K> {
     }
 }
 
-impl<S, Req, C, R, K> Service<Req> for Retry<S, C, R, K>
+impl<S, Req, C, R, K, B> Service<Req> for Retry<S, C, R, K, B>
 where
     S: Service<Req> + Clone,
     S::Error: CallError,
     C: Classify<S::Response, S::Error>,
     R: CloneRequest<Req> + Clone,
     K: Carry<Req> + Clone,
+    B: Payer<Req>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, C, R, K>;
+    type Future = ResponseFuture<S, Req, C, R, K, B::Purse>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -103,9 +106,9 @@ where
                 self.inner = self.inner.clone(); // gives the reservation back
             }
             let rejected = self.gate.reject(Reason::Draining, Measured::Nothing);
-            return ResponseFuture::refused(rejected, self.kit.clone());
+            return ResponseFuture::refused(rejected, self.kit.clone(), self.payer.purse(&request));
         };
-        let flight = Flight::new(lane);
+        let flight = Flight::new(lane, self.payer.purse(&request));
         let mut travels = self.kit.read(&request);
         let copies = !travels.as_ref().is_some_and(Travels::is_repetition)
             && flight.policy().is_some_and(Policy::copies);
@@ -126,13 +129,14 @@ where
     }
 }
 
-impl<S: Clone, C, R: Clone, K: Clone> Clone for Retry<S, C, R, K> {
+impl<S: Clone, C, R: Clone, K: Clone, B: Clone> Clone for Retry<S, C, R, K, B> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), Arc::clone(&self.gate), self.kit.clone())
+        let (kit, payer) = (self.kit.clone(), self.payer.clone());
+        Self::new(self.inner.clone(), Arc::clone(&self.gate), kit, payer)
     }
 }
 
-impl<S: fmt::Debug, C, R, K> fmt::Debug for Retry<S, C, R, K> {
+impl<S: fmt::Debug, C, R, K, B> fmt::Debug for Retry<S, C, R, K, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retry")
             .field("inner", &self.inner)

@@ -1,6 +1,9 @@
 //! The settings of a budget.
 
+use std::sync::Arc;
+
 use super::budget::Budget;
+use super::keyed::KeyedBudgetBuilder;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::parts::balance::{Balance, Terms};
 
@@ -180,12 +183,28 @@ impl BudgetBuilder {
         self
     }
 
+    /// One budget with these settings for each key, for instance for each tenant or host; see
+    /// [`KeyedBudget`](super::KeyedBudget).
+    ///
+    /// Metrics of the table of keys bear this name, and `retry` as their layer.
+    pub fn keyed(self, name: impl Into<Arc<str>>) -> KeyedBudgetBuilder {
+        KeyedBudgetBuilder::new(self, name.into())
+    }
+
+    pub(super) fn tariff(&self) -> Result<Tariff, ConfigErrors> {
+        Tariff::from_config(&self.config, self.told)
+    }
+
+    pub(super) const fn written(&self) -> BudgetConfig {
+        self.config
+    }
+
     /// Builds the budget.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings.
     pub fn build(self) -> Result<Budget, ConfigErrors> {
-        Tariff::from_config(&self.config, self.told).map(|tariff| Budget::of(tariff, self.config))
+        self.tariff().map(|tariff| Budget::of(tariff, self.config))
     }
 }

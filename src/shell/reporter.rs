@@ -65,12 +65,7 @@ impl<I: Instruments> Reporter<I> {
     }
 
     /// Tells the observers of something that happened just now, if there are any.
-    pub(crate) fn tell_now(&self, kind: EventKind) {
-        self.tell_now_as(Speaker::default(), kind);
-    }
-
-    /// The same, in the name of a key.
-    pub(crate) fn tell_now_as(&self, speaker: Speaker<'_>, kind: EventKind) {
+    pub(crate) fn tell_now(&self, speaker: Speaker<'_>, kind: EventKind) {
         if self.has_observers() {
             self.tell(speaker, self.clock.now(), kind);
         }
@@ -107,7 +102,7 @@ impl<I: Instruments> Reporter<I> {
         measured: Measured,
     ) -> Rejected {
         self.meter.with(levels, |handles| handles.rejected(reason));
-        self.tell_now_as(speaker, EventKind::Rejected { reason });
+        self.tell_now(speaker, EventKind::Rejected { reason });
         Rejected::new(self.source.clone(), reason, measured)
     }
 }

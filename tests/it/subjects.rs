@@ -11,9 +11,9 @@ use seawall::bulkhead::{BulkheadLayer, KeyedBulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
 use seawall::health::HealthLayer;
 use seawall::rate_limit::RateLimitLayer;
-use seawall::retry::{Backoff, Chosen, RetryLayer};
+use seawall::retry::{Backoff, Budget, BudgetByKey, Chosen, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{AtHead, Classifier, Cloned, Error};
+use seawall::{AtHead, Classifier, Cloned, Error, NoCarry};
 use tokio::task::unconstrained;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service};
@@ -44,6 +44,7 @@ const LAYERS: &[(&str, Make)] = &[
     ("circuit_breaker", breaker),
     ("keyed_circuit_breaker", keyed_breaker),
     ("retry", || subject!(impatient_retry())),
+    ("keyed_retry", || subject!(keyed_retry())),
     ("bulkhead", || subject!(BulkheadLayer::new("kit"))),
     ("queueing_bulkhead", || subject!(queueing_bulkhead())),
     ("keyed_bulkhead", || subject!(keyed_bulkhead())),
@@ -87,6 +88,15 @@ fn rate_limit() -> RateLimitLayer {
 /// It tries again at once, so that a check need not wait for it.
 fn impatient_retry() -> RetryLayer<Classifier, Chosen<Cloned>> {
     RetryLayer::builder("kit").backoff(Backoff::none()).cloned().build().unwrap()
+}
+
+/// The same with a budget for each key, of which there is one.
+fn keyed_retry()
+-> RetryLayer<Classifier, Chosen<Cloned>, NoCarry, BudgetByKey<fn(&u32) -> Cow<'_, str>>> {
+    let budgets = Budget::builder().keyed("kit").build().unwrap();
+    let key: fn(&u32) -> Cow<'_, str> = |_| Cow::Borrowed("k");
+    let retry = RetryLayer::builder("kit").backoff(Backoff::none());
+    retry.keyed_budget(budgets, key).cloned().build().unwrap()
 }
 
 /// As many places as a check has calls under way that must have one.
@@ -276,7 +286,7 @@ impl Kind {
 
     /// How many attempts one call may make: three for each retry.
     pub(crate) fn attempts(self) -> usize {
-        let retries = self.indices().filter(|&at| LAYERS[at].0 == "retry").count();
+        let retries = self.indices().filter(|&at| LAYERS[at].0.ends_with("retry")).count();
         3_usize.pow(u32::try_from(retries).expect("a few"))
     }
 

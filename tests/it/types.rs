@@ -53,6 +53,8 @@ type KeyedBulkheadLayer = bulkhead::KeyedBulkheadLayer<seawall::AtHead, Keyed>;
 type BackpressureLayer = breaker::BackpressureLayer<seawall::Classifier, seawall::AtHead>;
 
 type Copied = retry::Chosen<seawall::Cloned>;
+type KeyedRetry =
+    RetryLayer<seawall::Classifier, Copied, seawall::NoCarry, retry::BudgetByKey<Keyed>>;
 type RepeatingLayer = RetryLayer<seawall::Classifier, Copied>;
 
 #[test]
@@ -132,6 +134,13 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::Budget: Clone;
         retry::BudgetBuilder: Clone;
         retry::BudgetConfig: Copy;
+        retry::KeyedBudget: Clone;
+        retry::KeyedBudgetBuilder: Clone;
+        retry::OneBudget: Copy;
+        retry::BudgetByKey<Keyed>: Clone;
+        KeyedRetry: Clone;
+        retry::Retry<Inner, seawall::Classifier, Copied, seawall::NoCarry, retry::BudgetByKey<Keyed>>: Clone;
+        Calling<KeyedRetry>: ;
         retry::Factor: Copy;
         retry::Withdrawal: ;
         Copied: Copy;

@@ -120,6 +120,9 @@ async fn everything_that_can_be_counted() {
 
     let retry = RetryLayer::new("retry");
     retry.run(|| act(Script::Good)).await.unwrap();
+    let budgets = seawall::retry::Budget::builder().keyed("budgets").build().unwrap();
+    let retry = RetryLayer::builder("budgets").keyed_budget(budgets, |_: &Script| "key".into());
+    retry.build().unwrap().run("key", || act(Script::Good)).await.unwrap();
     let bulkhead = BulkheadLayer::builder("bulkhead").limit(1).queue(1).build().unwrap();
     let (first, second) =
         tokio::join!(bulkhead.run(|| act(Script::After(MS))), bulkhead.run(|| act(Script::Good)));

@@ -2,6 +2,7 @@
 
 mod copies;
 mod decisions;
+mod keyed;
 mod patience;
 mod stacks;
 mod time;
