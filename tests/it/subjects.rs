@@ -91,13 +91,13 @@ fn impatient_retry() -> RetryLayer<Classifier, Chosen<Cloned>> {
 }
 
 /// The same with a budget for each key, of which there is one.
-fn keyed_retry()
--> RetryLayer<Classifier, Chosen<Cloned>, NoCarry, BudgetByKey<fn(&u32) -> Cow<'_, str>>> {
+fn keyed_retry() -> RetryLayer<Classifier, Chosen<Cloned>, NoCarry, BudgetByKey<Key>> {
     let budgets = Budget::builder().keyed("kit").build().unwrap();
-    let key: fn(&u32) -> Cow<'_, str> = |_| Cow::Borrowed("k");
     let retry = RetryLayer::builder("kit").backoff(Backoff::none());
-    retry.keyed_budget(budgets, key).cloned().build().unwrap()
+    retry.keyed_budget(budgets, (|_| Cow::Borrowed("k")) as Key).cloned().build().unwrap()
 }
+
+type Key = fn(&u32) -> Cow<'_, str>;
 
 /// As many places as a check has calls under way that must have one.
 fn queueing_bulkhead() -> BulkheadLayer {
@@ -105,9 +105,9 @@ fn queueing_bulkhead() -> BulkheadLayer {
 }
 
 /// The same for each key, of which there is one.
-fn keyed_bulkhead() -> KeyedBulkheadLayer<AtHead, fn(&u32) -> Cow<'_, str>> {
+fn keyed_bulkhead() -> KeyedBulkheadLayer<AtHead, Key> {
     let builder = BulkheadLayer::builder("kit").limit(3).queue(1000).max_wait(LIMIT);
-    builder.keyed((|_| Cow::Borrowed("k")) as fn(&u32) -> Cow<'_, str>).build().unwrap()
+    builder.keyed((|_| Cow::Borrowed("k")) as Key).build().unwrap()
 }
 
 /// It goes down when three live calls fail, and has to be told to look again.

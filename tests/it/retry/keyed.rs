@@ -10,7 +10,7 @@ use seawall::{Classifier, Cloned, Error, Event, EventKind, Stop};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::scene::{Fail, broken, fields, ms};
+use crate::scene::{Calls, Fail, broken, fields, ms};
 
 type Key = fn(&String) -> Cow<'_, str>;
 type Tenants =
@@ -29,16 +29,15 @@ fn retry(budgets: &KeyedBudget) -> Tenants {
 }
 
 /// How many attempts a call makes of this tenant, whose dependency is down.
-async fn attempts(retry: &Tenants, tenant: &str) -> u32 {
-    let made = Arc::new(Mutex::new(0));
-    let seen = made.clone();
+async fn attempts(retry: &Tenants, tenant: &str) -> usize {
+    let calls = Calls::default();
+    let seen = calls.clone();
     let down = service_fn(move |_: String| {
-        *seen.lock().unwrap() += 1;
+        seen.note();
         async { Err::<(), Fail>(Error::Inner(broken("no"))) }
     });
     retry.layer(down).oneshot(tenant.to_owned()).await.unwrap_err();
-    let made = *made.lock().unwrap();
-    made
+    calls.count()
 }
 
 async fn succeed(retry: &Tenants, tenant: &str) {
