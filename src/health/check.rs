@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::{Either, select};
 
 use super::checker::Shift;
-use super::policy::{Checked, Policy};
+use super::monitor::{Checked, Monitor};
 use crate::time;
 
 /// A check: makes a future that says whether all is well, or what is not.
@@ -43,7 +43,7 @@ pub(super) async fn run(shift: Shift, check: Check) {
             policy.checked(how, ended.saturating_duration_since(began), error);
         }
         let (draw, mut turned) = (fastrand::u64(..), false);
-        let pause = |policy: &Policy, passed| {
+        let pause = |policy: &Monitor, passed| {
             policy.pause(draw, passed, std::mem::replace(&mut turned, true))
         };
         if shift.wait(ended, pause).await.is_none() {

@@ -12,8 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::check::{self, Check};
 use super::listen::{self, Listen};
-use super::policy::Policy;
-use crate::shell::gate::Gate;
+use super::monitor::Monitor;
 use crate::shell::task::Task;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::{self, Tick};
@@ -40,7 +39,7 @@ pub(super) struct Checker {
 
 /// A task at work.
 pub(super) struct Shift {
-    policy: Weak<Gate<Policy>>,
+    policy: Weak<Monitor>,
     turned: Arc<Notify>,
     number: u64,
 }
@@ -100,25 +99,25 @@ impl Checker {
 
 /// Sees to it that somebody checks: begins a task if there is none, or none that gives a sign of
 /// life, as on a runtime that nobody drives any more.
-pub(super) fn tend(gate: &Arc<Gate<Policy>>) {
-    let Some(running) = gate.checker.task.running() else { return };
+pub(super) fn tend(monitor: &Arc<Monitor>) {
+    let Some(running) = monitor.checker.task.running() else { return };
     let is_overdue =
-        || gate.reporter.clock.now().0 > gate.checker.alive_until.load(Ordering::Relaxed);
-    if gate.checker.is_idle() || is_overdue() {
-        begin(gate, running);
+        || monitor.reporter.clock.now().0 > monitor.checker.alive_until.load(Ordering::Relaxed);
+    if monitor.checker.is_idle() || is_overdue() {
+        begin(monitor, running);
     }
 }
 
 #[cold]
-fn begin(gate: &Arc<Gate<Policy>>, seen: u64) {
-    let Some(known) = &gate.checker.known else { return };
+fn begin(monitor: &Arc<Monitor>, seen: u64) {
+    let Some(known) = &monitor.checker.known else { return };
     if Handle::try_current().is_err() {
         return; // the next one who looks may be inside a runtime
     }
-    gate.sign_of_life(); // before it begins, or somebody else would take it for missing
-    gate.checker.task.begin(seen, |number| {
-        let turned = Arc::clone(&gate.checker.turned);
-        let shift = Shift { policy: Arc::downgrade(gate), turned, number };
+    monitor.sign_of_life(); // before it begins, or somebody else would take it for missing
+    monitor.checker.task.begin(seen, |number| {
+        let turned = Arc::clone(&monitor.checker.turned);
+        let shift = Shift { policy: Arc::downgrade(monitor), turned, number };
         match known.clone() {
             Known::ByAsking(check) => Either::Left(check::run(shift, check)),
             Known::ByListening(listen) => Either::Right(listen::run(shift, listen)),
@@ -130,7 +129,7 @@ fn begin(gate: &Arc<Gate<Policy>>, seen: u64) {
 
 impl Shift {
     /// The policy, if anybody still holds it.
-    pub(super) fn policy(&self) -> Option<Arc<Gate<Policy>>> {
+    pub(super) fn policy(&self) -> Option<Arc<Monitor>> {
         self.policy.upgrade()
     }
 
@@ -139,7 +138,7 @@ impl Shift {
     pub(super) async fn wait(
         &self,
         from: Instant,
-        mut left: impl FnMut(&Policy, u64) -> u64 + Send,
+        mut left: impl FnMut(&Monitor, u64) -> u64 + Send,
     ) -> Option<()> {
         // A check that uses up its share of each poll must not put off its own end.
         unconstrained(async {

@@ -9,10 +9,9 @@ use tokio::sync::watch;
 use super::checker::tend;
 use super::config::Config;
 use super::machine::Law;
-use super::policy::{Latest, Policy};
+use super::monitor::{Latest, Monitor};
 use crate::config::ConfigErrors;
 use crate::event::Status;
-use crate::shell::gate::Gate;
 use crate::source::Source;
 
 /// Sees one health check, and keeps it going. Cheap to clone.
@@ -20,47 +19,47 @@ use crate::source::Source;
 /// The checks go on while a layer, a service or a handle of it is left, and end with the last.
 #[derive(Clone)]
 pub struct HealthHandle {
-    pub(super) gate: Arc<Gate<Policy>>,
+    pub(super) monitor: Arc<Monitor>,
 }
 
 impl HealthHandle {
     /// The layer and the name.
     pub fn source(&self) -> &Source {
-        &self.gate.reporter.source
+        &self.monitor.reporter.source
     }
 
     /// Up or down.
     pub fn status(&self) -> Status {
-        tend(&self.gate);
-        self.gate.status()
+        tend(&self.monitor);
+        self.monitor.status()
     }
 
     /// The status in the reports of a registry: unknown before the first good check, and when the
     /// last word has expired.
     pub(super) fn reported(&self) -> Status {
-        self.gate.reported()
+        self.monitor.reported()
     }
 
     /// Sees to it that somebody checks.
     pub(super) fn tend(&self) {
-        tend(&self.gate);
+        tend(&self.monitor);
     }
 
     /// How long it has been so.
     pub fn since(&self) -> Duration {
-        let now = self.gate.reporter.clock.now();
-        Duration::from_nanos(now.since(self.gate.latest().at))
+        let now = self.monitor.reporter.clock.now();
+        Duration::from_nanos(now.since(self.monitor.latest().at))
     }
 
     /// What the last check found wrong; `None` if it was good.
     pub fn last_error(&self) -> Option<Arc<str>> {
-        tend(&self.gate);
-        self.gate.last_error()
+        tend(&self.monitor);
+        self.monitor.last_error()
     }
 
     /// The settings in force.
     pub fn config(&self) -> Config {
-        self.gate.config()
+        self.monitor.config()
     }
 
     /// Reloads the settings. They count from now on: also a pause or a check under way ends when they
@@ -70,19 +69,19 @@ impl HealthHandle {
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        let law = Law::from_config(&config, self.gate.checker.exists())
+        let law = Law::from_config(&config, self.monitor.checker.exists())
             .map_err(|wrong| wrong.of_policy(self.source()))?;
-        self.gate.reload(law, config);
-        tend(&self.gate);
+        self.monitor.reload(law, config);
+        tend(&self.monitor);
         Ok(())
     }
 
     /// Watches the status.
     pub fn watch(&self) -> Watch {
-        let latest = self.gate.subscribe();
+        let latest = self.monitor.subscribe();
         let seen = latest.borrow().number;
-        tend(&self.gate);
-        Watch { latest, seen, gate: Arc::downgrade(&self.gate) }
+        tend(&self.monitor);
+        Watch { latest, seen, monitor: Arc::downgrade(&self.monitor) }
     }
 }
 
@@ -135,7 +134,7 @@ pub struct Watch {
     latest: watch::Receiver<Latest>,
     /// The number of the change that was seen last.
     seen: u32,
-    gate: Weak<Gate<Policy>>,
+    monitor: Weak<Monitor>,
 }
 
 impl Watch {
@@ -162,8 +161,8 @@ impl Watch {
     }
 
     fn tend(&self) {
-        if let Some(gate) = self.gate.upgrade() {
-            tend(&gate);
+        if let Some(monitor) = self.monitor.upgrade() {
+            tend(&monitor);
         }
     }
 

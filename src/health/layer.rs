@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::Stream;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Service, ServiceExt};
 
 use super::check::Checking;
 use super::checker::{Known, tend};
@@ -13,16 +13,14 @@ use super::config::{Config, LET_THROUGH};
 use super::handle::HealthHandle;
 use super::listen::{Listening, Told};
 use super::machine::Law;
-use super::policy::Policy;
-use super::service::Health;
-use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
+use super::monitor::Monitor;
+use super::policy::Monitored;
+use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
 use crate::config::{ConfigErrors, Written};
-use crate::error::CallError;
 use crate::event::{Event, EventKind, Observe, Observers, Status};
 use crate::outcome::Outcome;
 use crate::request::NoCarry;
-use crate::shell::caller::Caller;
-use crate::shell::gate::Gate;
+use crate::shell::gated::{self, GateLayer, Gated};
 use crate::shell::reporter::Reporter;
 use crate::source::Source;
 
@@ -31,13 +29,15 @@ const LAYER: &str = "health";
 
 /// Refuses calls while a dependency is known to be down.
 ///
-/// All services that a layer and its clones make share one health.
-#[must_use = "a layer does nothing until it is applied to a service"]
-pub struct HealthLayer<C = Classifier, K = NoCarry> {
-    gate: Arc<Gate<Policy>>,
-    classify: Arc<C>,
-    carry: K,
-}
+/// All services that a layer and its clones make share one health. The checks go on while it is drained.
+pub type HealthLayer<C = Classifier, K = NoCarry> = GateLayer<Monitored, C, K>;
+
+/// The service that a health check makes of another: it calls the inner service while its dependency is up,
+/// and refuses at once while it is down.
+pub type Health<S, C = Classifier, K = NoCarry> = Gated<S, Monitored, C, K>;
+
+/// The future of a call through a health check. Dropping it drops the inner call.
+pub type ResponseFuture<S, Req, C = Classifier> = gated::ResponseFuture<S, Req, Monitored, C>;
 
 impl HealthLayer {
     /// A health that learns from live calls alone ([`Config::learn`]), with every other setting at
@@ -75,8 +75,8 @@ impl HealthLayer {
 
     fn unchecked(source: Source, law: Law, config: Config) -> Self {
         let reporter = Reporter::new(source, Observers::default());
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, config, None)));
-        Self { gate, classify: Arc::new(Classifier::default()), carry: NoCarry }
+        let monitor = Arc::new(Monitor::new(reporter, law, config, None));
+        Self::make(Monitored(monitor), Classifier::default(), NoCarry)
     }
 
     /// Starts to build a health check.
@@ -96,73 +96,9 @@ impl HealthLayer {
 impl<C, K> HealthLayer<C, K> {
     /// Sees this health.
     pub fn handle(&self) -> HealthHandle {
-        tend(&self.gate);
-        HealthHandle { gate: Arc::clone(&self.gate) }
-    }
-
-    /// The calls that are under way.
-    pub fn in_flight(&self) -> usize {
-        self.gate.in_flight()
-    }
-
-    /// Takes no further calls, sends away those that wait for the inner service to be ready, and
-    /// returns when those under way are over. There is no way back. The checks go on.
-    ///
-    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
-    /// way from when its future is first polled: one that was made before and never polled is not
-    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
-    /// this is dropped.
-    pub async fn drain(&self) {
-        self.gate.stop();
-        self.gate.wake_parked();
-        self.gate.emptied().await;
-    }
-
-    /// Takes no further calls, and returns when those under way are over, and those that wait for the
-    /// inner service to be ready were made and are over too. [`drain`](Self::drain) still ends such
-    /// waits.
-    pub async fn drain_to_completion(&self) {
-        self.gate.close();
-        self.gate.wake_parked();
-        self.gate.emptied().await;
-    }
-
-    /// Runs an async call if the dependency is up, for callers without a service.
-    pub fn run<Call, Fut, T, E>(
-        &self,
-        call: Call,
-    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, C, K>
-    where
-        Call: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        E: CallError,
-        C: Classify<T, E>,
-    {
-        let (gate, classify) = (Arc::clone(&self.gate), Arc::clone(&self.classify));
-        Health::new(Caller, gate, classify, NoCarry).call(call)
-    }
-}
-
-impl<S, C, K: Clone> Layer<S> for HealthLayer<C, K> {
-    type Service = Health<S, C, K>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        tend(&self.gate);
-        let (gate, classify) = (Arc::clone(&self.gate), Arc::clone(&self.classify));
-        Health::new(inner, gate, classify, self.carry.clone())
-    }
-}
-
-impl<C, K: Clone> Clone for HealthLayer<C, K> {
-    fn clone(&self) -> Self {
-        let (gate, classify) = (Arc::clone(&self.gate), Arc::clone(&self.classify));
-        Self { gate, classify, carry: self.carry.clone() }
-    }
-}
-
-impl<C, K> fmt::Debug for HealthLayer<C, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HealthLayer").field("policy", &**self.gate).finish_non_exhaustive()
+        let monitor = &self.policy().0;
+        tend(monitor);
+        HealthHandle { monitor: Arc::clone(monitor) }
     }
 }
 
@@ -373,9 +309,9 @@ impl<C, K> Builder<C, K> {
         let law = Law::from_written(&config, checked, &written)
             .map_err(|wrong| wrong.of_policy(&source))?;
         let reporter = Reporter::new(source, self.observers);
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, config, self.source)));
-        tend(&gate);
-        Ok(HealthLayer { gate, classify: Arc::new(self.classify), carry: self.carry })
+        let monitor = Arc::new(Monitor::new(reporter, law, config, self.source));
+        tend(&monitor);
+        Ok(GateLayer::make(Monitored(monitor), self.classify, self.carry))
     }
 }
 

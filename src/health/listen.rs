@@ -11,7 +11,7 @@ use futures::stream::{Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::checker::Shift;
-use super::policy::{Checked, Policy};
+use super::monitor::{Checked, Monitor};
 use crate::parts::backoff::{Curve, Shape};
 use crate::time;
 
@@ -57,7 +57,7 @@ pub(super) async fn run(shift: Shift, listen: Listen) {
             short = if took < policy.interval().1 { short + 1 } else { 1 };
         }
         let draw = fastrand::u64(..);
-        let pause = |policy: &Policy, passed: u64| {
+        let pause = |policy: &Monitor, passed: u64| {
             let cap = policy.interval().1;
             let curve = Curve { base: time::nanos(PAUSE), factor: 2000, cap, shape: Shape::Equal };
             curve.wait(short, 0, draw).saturating_sub(passed)

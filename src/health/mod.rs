@@ -102,16 +102,14 @@
 mod check;
 mod checker;
 mod config;
-mod flight;
-mod future;
 mod handle;
 mod layer;
 mod listen;
 mod machine;
+mod monitor;
 mod policy;
 mod registry;
 mod report;
-mod service;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -119,11 +117,9 @@ mod watch;
 pub use config::{
     Config, FALL, INITIAL_RISE, INTERVAL, JITTER, LET_THROUGH, PROBE_INTERVAL, RISE, TIMEOUT,
 };
-pub use future::ResponseFuture;
 pub use handle::{HealthHandle, Watch};
-pub use layer::{Builder, HealthLayer};
+pub use layer::{Builder, Health, HealthLayer, ResponseFuture};
 pub use listen::Told;
 pub use registry::HealthRegistry;
 pub use report::{CheckReport, Criticality, Probe, Report};
-pub use service::Health;
 pub use watch::{CheckWatch, RegistryWatch};

@@ -1,398 +1,99 @@
-//! What a health check, its handles and its services share.
+//! How calls ask a health check.
 
+use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Weak};
-use std::task::Waker;
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Waker};
 
-use tokio::sync::watch;
+use super::checker::tend;
+use super::monitor::Monitor;
+use crate::error::{Reason, Rejected};
+use crate::event::Status;
+use crate::outcome::{Health, Outcome};
+use crate::request::Call;
+use crate::shell::gated::{Admission, Admit, Lost, Now, Policy};
+use crate::shell::meter::Ended;
+use crate::shell::waiters::Seat;
 
-use super::checker::{Checker, Known};
-use super::config::Config;
-use super::machine::{Health, Input, Law};
-use super::registry::Inner as Registry;
-use crate::error::{Measured, Reason, Rejected};
-use crate::event::{EventKind, Status};
-use crate::outcome;
-use crate::parts::spread;
-use crate::shell::live::Live;
-use crate::shell::meter::{Counter, Gauge, Handles, Histogram, Instruments, Labels};
-use crate::shell::reporter::{Reporter, Speaker};
-use crate::shell::waiters::{Lobby, Seat};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::time::{self, Tick};
+/// Lets calls pass while the dependency is up.
+pub struct Monitored(pub(super) Arc<Monitor>);
 
-/// 1 while up, 0 while down.
-const UP: &str = "seawall_health_up";
-/// Checks, by result.
-const CHECKS: &str = "seawall_health_checks_total";
-/// How long checks took.
-const CHECK_SECONDS: &str = "seawall_health_check_seconds";
+impl Policy for Monitored {
+    type Permit = ();
+    type Wait = Infallible;
+    /// The end of a body is not seen here.
+    const AT_END: Outcome = Outcome::IGNORE;
 
-/// A word expires when so many checks that should have followed it are missed.
-const MISSED: u64 = 3;
-/// But not sooner: a machine that is busy is late.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// One health.
-pub(super) struct Policy {
-    pub(super) reporter: Reporter<HealthMeter>,
-    word: AtomicU64,
-    config: Live<(Law, Config)>,
-    /// [`Law::let_through`] and [`Law::probe_interval`], for calls that find it down.
-    let_through: AtomicU32,
-    probe_interval: AtomicU64,
-    /// Calls that found it down, to let one in so many through.
-    turned_away: AtomicU32,
-    /// When it went down, or a call was last let through since.
-    probed: AtomicU64,
-    latest: watch::Sender<Latest>,
-    last_error: Live<Option<Arc<str>>>,
-    registries: Live<Vec<Weak<Registry>>>,
-    /// Those who wait for an inner service that may never become ready while it is down.
-    lobby: Lobby,
-    pub(super) checker: Checker,
-}
-
-/// The last change, numbered so that an older one never overwrites it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Latest {
-    pub(super) number: u32,
-    pub(super) status: Status,
-    pub(super) at: Tick,
-}
-
-pub(super) struct HealthMeter {
-    up: Gauge,
-    checks: [Counter; Checked::ALL.len()],
-    seconds: Histogram,
-}
-
-/// The result of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Checked {
-    Good,
-    Bad,
-    TimedOut,
-    Panicked,
-}
-
-impl Checked {
-    const ALL: [&'static str; 4] = ["good", "bad", "timed_out", "panicked"];
-}
-
-impl Instruments for HealthMeter {
-    const REASONS: &'static [Reason] = &[Reason::Unhealthy, Reason::Draining];
-    const TIMES_CALLS: bool = false;
-
-    fn new(labels: &Labels<'_>) -> Self {
-        Self {
-            up: labels.gauge(UP, "1 while up, 0 while down."),
-            checks: labels.counters(CHECKS, "Checks, by result.", "result", Checked::ALL),
-            seconds: labels.seconds(CHECK_SECONDS, "How long checks took."),
-        }
-    }
-
-    fn level(&self) -> Option<&Gauge> {
-        Some(&self.up)
-    }
-}
-
-impl Policy {
-    pub(super) fn new(
-        reporter: Reporter<HealthMeter>,
-        law: Law,
-        config: Config,
-        known: Option<Known>,
-    ) -> Self {
-        let health = Health::new(config.initial);
-        let at = reporter.clock.now();
-        let policy = Self {
-            reporter,
-            word: AtomicU64::new(health.pack()),
-            config: Live::new((law, config)),
-            let_through: AtomicU32::new(law.let_through),
-            probe_interval: AtomicU64::new(law.probe_interval),
-            turned_away: AtomicU32::new(0),
-            probed: AtomicU64::new(at.0),
-            latest: watch::Sender::new(Latest { number: 0, status: health.status(), at }),
-            last_error: Live::new(None),
-            registries: Live::new(Vec::new()),
-            lobby: Lobby::default(),
-            checker: Checker::new(known),
-        };
-        policy.set_level();
-        policy
-    }
-
-    /// Lets everyone who is parked look again.
-    pub(super) fn wake_parked(&self) {
-        self.lobby.wake();
-    }
-
-    pub(super) fn law(&self) -> Law {
-        self.config.get().0
-    }
-
-    pub(super) fn config(&self) -> Config {
-        self.config.get().1.clone()
-    }
-
-    /// The settings count from now on.
-    pub(super) fn reload(&self, law: Law, config: Config) {
-        let (initial, before) = (config.initial, self.law());
-        self.let_through.store(law.let_through, Ordering::Relaxed);
-        self.probe_interval.store(law.probe_interval, Ordering::Relaxed);
-        self.config.set((law, config));
-        self.change(|health| health.take_initial(initial));
-        if law != before {
-            self.checker.holds_anew(self.reporter.clock.now(), self.patience());
-            self.checker.turn();
-        }
-    }
-
-    /// The interval that counts now, least and most.
-    pub(super) fn interval(&self) -> (u64, u64) {
-        let law = self.law();
-        if self.health().is_surely_up() { law.interval } else { law.down_interval }
-    }
-
-    /// What is left of the pause between two checks when so much of it has passed; `turned`: and
-    /// settings or status have changed.
-    pub(super) fn pause(&self, draw: u64, passed: u64, turned: bool) -> u64 {
-        let (least, most) = self.interval();
-        let jitter = spread(most - least, draw);
-        match least.saturating_add(jitter).checked_sub(passed) {
-            Some(left) if turned => left.min(least.midpoint(most)),
-            Some(left) => left,
-            // That made it overdue: all who were reloaded at once must not check at once.
-            None => jitter.min(least.midpoint(most)),
-        }
-    }
-
-    /// When it is too late for the next word.
-    fn patience(&self) -> Tick {
-        let law = self.law();
-        let between = law.interval.1.max(law.down_interval.1).saturating_add(law.timeout);
-        let patience = between.saturating_mul(MISSED).max(time::nanos(PATIENCE));
-        self.reporter.clock.now().plus(patience)
-    }
-
-    /// The task that checks is at work.
-    pub(super) fn sign_of_life(&self) {
-        self.checker.lives_until(self.patience());
-    }
-
-    /// Who listens has heard nothing new.
-    pub(super) fn still_holds(&self) {
-        self.checker.holds_until(self.patience());
-    }
-
-    /// The task that checks is gone with its runtime: whoever waits begins another.
-    pub(super) fn stir(&self) {
-        self.latest.send_modify(|_| ());
-        let registries = self.registries.get();
-        registries.iter().filter_map(Weak::upgrade).for_each(|registry| registry.stir());
-    }
-
-    /// Its status; unknown before the first check has said so, and when the last word has expired.
-    pub(super) fn reported(&self) -> Status {
-        let health = self.health();
-        let is_unknown =
-            || health.is_unknown() || self.checker.is_silent(self.reporter.clock.now());
-        if self.checker.exists() && is_unknown() { Status::Unknown } else { health.status() }
+    fn applied(&self) {
+        tend(&self.0);
     }
 
     #[inline]
-    fn health(&self) -> Health {
-        Health::unpack(self.word.load(Ordering::Relaxed))
+    fn is_open(&self) -> bool {
+        self.0.status() != Status::Down
+    }
+
+    fn park(&self, seat: &mut Seat, waker: &Waker) -> bool {
+        let parked = self.0.wait(seat, waker);
+        if parked {
+            tend(&self.0);
+        }
+        parked
+    }
+
+    fn unpark(&self, seat: &mut Seat) {
+        self.0.leave(seat);
+    }
+
+    // It speaks of the dependency as much as an answer would, and may be all that is ever heard of it.
+    fn unready(&self, outcome: &Outcome) {
+        self.0.note_end(outcome.health);
     }
 
     #[inline]
-    pub(super) fn status(&self) -> Status {
-        self.health().status()
+    fn settle(&self, (): (), outcome: &Outcome) {
+        self.0.note_end(outcome.health);
     }
 
-    pub(super) fn latest(&self) -> Latest {
-        *self.latest.borrow()
-    }
-
-    pub(super) fn subscribe(&self) -> watch::Receiver<Latest> {
-        self.latest.subscribe()
-    }
-
-    pub(super) fn last_error(&self) -> Option<Arc<str>> {
-        Option::clone(&self.last_error.get())
-    }
-
-    pub(super) fn tell_registry(&self, registry: Weak<Registry>) {
-        self.registries.update(|registries| {
-            let mut registries = registries.clone();
-            registries.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&registry));
-            registries.push(registry);
-            registries
-        });
-    }
-
-    /// Whether a call may pass: while up always, while down one in so many and one in so long.
-    #[inline]
-    pub(super) fn lets_through(&self) -> bool {
-        self.health().status() == Status::Up || self.is_its_turn()
-    }
-
-    #[cold]
-    fn is_its_turn(&self) -> bool {
-        let one_in = self.let_through.load(Ordering::Relaxed);
-        if one_in == 0 {
-            return false;
-        }
-        let nth = self.turned_away.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        let (now, probed) = (self.reporter.clock.now(), self.probed.load(Ordering::Relaxed));
-        if nth.is_multiple_of(one_in) {
-            self.probed.store(now.0, Ordering::Relaxed);
-            return true;
-        }
-        // Of those who come at the same time one passes.
-        let swap = || {
-            self.probed
-                .compare_exchange(probed, now.0, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        };
-        now.since(Tick(probed)) >= self.probe_interval.load(Ordering::Relaxed) && swap()
-    }
-
-    /// Leaves a waker for when it goes down. Returns `false` if it is down.
-    pub(super) fn wait(&self, seat: &mut Seat, waker: &Waker) -> bool {
-        self.lobby.wait(seat, waker, || self.status() == Status::Up)
-    }
-
-    pub(super) fn leave(&self, seat: &mut Seat) {
-        self.lobby.leave(seat);
-    }
-
-    /// A live call ended, and said this of the dependency.
-    #[inline]
-    pub(super) fn note_end(&self, health: outcome::Health) {
-        match health {
-            outcome::Health::Good => self.learn(Input::Good),
-            outcome::Health::Bad => self.learn(Input::Bad),
-            outcome::Health::Pushback | outcome::Health::Silent => {}
-        }
-        self.meter(|handles| handles.counted(health.into()));
-    }
-
-    #[inline]
-    fn learn(&self, input: Input) {
-        if input == Input::Good && Health::is_quiet(self.word.load(Ordering::Relaxed)) {
-            return;
-        }
-        let law = self.law();
-        if law.learn {
-            self.step(&Law { initial_rise: law.rise, ..law }, input);
-        }
-    }
-
-    /// A check ended.
-    pub(super) fn checked(&self, how: Checked, took: Duration, error: Option<String>) {
-        self.meter(|handles| handles.own.seconds.record(took));
-        self.heard(how, error, &self.law());
-    }
-
-    /// The dependency said how it is. It knows, so there is nothing to confirm: one word is enough.
-    pub(super) fn told(&self, error: Option<String>) {
-        let how = if error.is_none() { Checked::Good } else { Checked::Bad };
-        self.heard(how, error, &Law { rise: 1, initial_rise: 1, fall: 1, ..self.law() });
-    }
-
-    /// It could not be heard how the dependency is.
-    pub(super) fn lost(&self, how: Checked, error: String) {
-        self.heard(how, Some(error), &self.law());
-    }
-
-    fn heard(&self, how: Checked, error: Option<String>, law: &Law) {
-        if how == Checked::Good {
-            if self.last_error.get().is_some() {
-                self.last_error.set(None);
-            }
+    fn lose(&self, (): (), why: Lost) {
+        if why == Lost::Panicked {
+            self.0.note_end(Health::Bad); // as a circuit breaker counts it
         } else {
-            self.last_error.set(error.map(Arc::from));
-        }
-        self.meter(|handles| {
-            handles.own.checks.iter().for_each(Counter::touch); // there may be none to count at all
-            handles.own.checks[how as usize].increment(1);
-        });
-        self.still_holds();
-        self.step(law, if how == Checked::Good { Input::Good } else { Input::Bad });
-        self.tell_registries(); // changed or not: a recorder may have come meanwhile
-    }
-
-    fn step(&self, law: &Law, input: Input) {
-        self.change(|health| health.step(law, input));
-    }
-
-    fn change(&self, mut change: impl FnMut(&mut Health) -> Option<Status>) {
-        let (mut after, mut changed) = (self.health(), None);
-        let step = |word| {
-            after = Health::unpack(word);
-            changed = change(&mut after);
-            Some(after.pack())
-        };
-        let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
-        self.set_level();
-        if let Some(status) = changed {
-            if status == Status::Down {
-                self.probed.store(self.reporter.clock.now().0, Ordering::Relaxed);
-                self.lobby.wake();
-            }
-            self.announce(after.changes, status);
-            self.checker.turn(); // the next check may be due at another time
+            self.0.meter(|handles| handles.counted(Ended::Abandoned));
         }
     }
 
-    fn announce(&self, number: u32, status: Status) {
-        let at = self.reporter.clock.now();
-        self.latest.send_if_modified(|latest| {
-            let newer = number.wrapping_sub(latest.number) < u32::MAX / 2;
-            if newer {
-                *latest = Latest { number, status, at };
-            }
-            newer
-        });
-        let speaker = Speaker { key: None, seq: u64::from(number) };
-        self.reporter.tell(speaker, at, EventKind::Health { status });
-        self.tell_registries();
+    fn give_back(&self, (): ()) {}
+
+    fn draining(&self) -> Rejected {
+        self.0.reject(Reason::Draining)
     }
 
-    fn tell_registries(&self) {
-        let registries = self.registries.get();
-        registries.iter().filter_map(Weak::upgrade).for_each(|registry| registry.look());
+    fn poll_wait(&self, wait: Infallible, _: &mut Context<'_>, _: &Now) -> Admission<Self> {
+        match wait {}
     }
 
-    // ----- telling -----
-
-    pub(super) fn reject(&self, reason: Reason) -> Rejected {
-        self.reporter.reject_with(|fresh| self.set_up(fresh), reason, Measured::Nothing)
-    }
-
-    /// Runs `record` with the metric handles, if anybody records.
-    pub(super) fn meter(&self, record: impl FnOnce(&Handles<HealthMeter>)) {
-        self.reporter.meter.with(|fresh| self.set_up(fresh), record);
-    }
-
-    fn set_level(&self) {
-        self.reporter.meter(|handles| self.set_up(handles));
-    }
-
-    fn set_up(&self, handles: &Handles<HealthMeter>) {
-        handles.own.up.set(f64::from(u8::from(self.status() == Status::Up)));
+    fn leave(&self, wait: Infallible, _: bool) {
+        match wait {}
     }
 }
 
-impl fmt::Debug for Policy {
+impl<Req> Admit<Req> for Monitored {
+    #[inline]
+    fn admit(&self, _: &Req, _: &Call) -> Admission<Self> {
+        if self.0.checker.is_idle() {
+            tend(&self.0); // the runtime that it was built on is gone, or was none
+        }
+        if self.0.lets_through() {
+            return Admission::Pass(());
+        }
+        tend(&self.0);
+        Admission::Refuse(self.0.reject(Reason::Unhealthy))
+    }
+}
+
+impl fmt::Debug for Monitored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy")
-            .field("source", &self.reporter.source)
-            .field("status", &self.status())
-            .finish_non_exhaustive()
+        self.0.fmt(f)
     }
 }

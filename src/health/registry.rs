@@ -107,7 +107,7 @@ impl HealthRegistry {
             entries.push(entry);
             entries
         });
-        check.gate.tell_registry(Arc::downgrade(&self.0));
+        check.monitor.tell_registry(Arc::downgrade(&self.0));
         self.0.look();
     }
 

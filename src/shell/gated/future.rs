@@ -10,7 +10,8 @@ use tower::Service;
 
 use super::guard::{CallGuard, WaitGuard};
 use super::policy::{Admit, Due, Lost, Now, Policy, Stage};
-use crate::classify::Classify;
+use crate::classify::{Classify, Verdict};
+use crate::context::CallContext;
 use crate::error::{CallError, Rejected};
 use crate::shell::oneshot::Oneshot;
 use crate::time::poll_timer;
@@ -29,6 +30,7 @@ where
     #[pin]
     attempt: Oneshot<S, Req>,
     call: CallGuard<P, C>,
+    context: CallContext,
     #[pin]
     rare: Rare<P, C>,
 }
@@ -50,19 +52,28 @@ where
     P: Policy,
 {
     #[inline]
-    pub(super) fn flying(call: CallGuard<P, C>, attempt: Oneshot<S, Req>) -> Self {
-        Self { attempt, call, rare: Rare::Nothing }
+    pub(super) fn flying(
+        call: CallGuard<P, C>,
+        attempt: Oneshot<S, Req>,
+        context: CallContext,
+    ) -> Self {
+        Self { attempt, call, context, rare: Rare::Nothing }
     }
 
     #[inline(never)]
-    pub(super) fn queued(wait: WaitGuard<P, C>, attempt: Oneshot<S, Req>) -> Self {
-        Self { attempt, call: CallGuard::over(), rare: Rare::Queued(wait, None) }
+    pub(super) fn queued(
+        wait: WaitGuard<P, C>,
+        attempt: Oneshot<S, Req>,
+        context: CallContext,
+    ) -> Self {
+        Self { attempt, call: CallGuard::over(), context, rare: Rare::Queued(wait, None) }
     }
 
     #[inline]
     pub(super) fn refused(rejected: Rejected) -> Self {
         let (attempt, call) = (Oneshot::over(), CallGuard::over());
-        Self { attempt, call, rare: Rare::Refused(Some(rejected)) }
+        let context = CallContext::default();
+        Self { attempt, call, context, rare: Rare::Refused(Some(rejected)) }
     }
 }
 
@@ -79,7 +90,8 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
         if !this.call.is_over()
-            && let Poll::Ready(result) = poll_attempt(this.call, this.attempt, this.rare, cx)
+            && let Poll::Ready(result) =
+                poll_attempt(this.call, this.attempt, this.context, this.rare, cx)
         {
             return Poll::Ready(result);
         }
@@ -92,6 +104,7 @@ where
 fn poll_attempt<S, Req, P, C>(
     call: &mut CallGuard<P, C>,
     attempt: Pin<&mut Oneshot<S, Req>>,
+    context: &CallContext,
     mut rare: Pin<&mut Rare<P, C>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<S::Response, S::Error>>
@@ -111,7 +124,7 @@ where
         if !matches!(*rare, Rare::Nothing) {
             rare.set(Rare::Nothing);
         }
-        settle::<_, _, S::Response, S::Error>(call, &result);
+        settle::<_, _, S::Response, S::Error>(call, &result, context);
         return Poll::Ready(result);
     }
     call.leave();
@@ -119,14 +132,20 @@ where
 }
 
 #[inline]
-fn settle<P, C, Res, Err>(call: &mut CallGuard<P, C>, result: &Result<Res, Err>)
-where
+fn settle<P, C, Res, Err>(
+    call: &mut CallGuard<P, C>,
+    result: &Result<Res, Err>,
+    context: &CallContext,
+) where
     P: Policy,
     C: Classify<Res, Err>,
 {
     let Some(core) = call.core() else { return };
-    let verdict = core.classify.classify(result.as_ref());
-    let outcome = if result.is_ok() { verdict.of_head() } else { verdict.of_error() };
+    let outcome = match core.classify.classify_call(result.as_ref(), context) {
+        Verdict::Now(outcome) => outcome,
+        Verdict::AtEnd if result.is_ok() => P::AT_END,
+        verdict @ Verdict::AtEnd => verdict.of_error(),
+    };
     call.settle(&outcome);
 }
 
@@ -184,7 +203,9 @@ where
                     *this.call = call;
                     this.rare.set(Rare::Nothing);
                     let (attempt, rare) = (this.attempt.as_mut(), this.rare.as_mut());
-                    if let Poll::Ready(result) = poll_attempt(this.call, attempt, rare, cx) {
+                    if let Poll::Ready(result) =
+                        poll_attempt(this.call, attempt, this.context, rare, cx)
+                    {
                         return Poll::Ready(result);
                     }
                 }

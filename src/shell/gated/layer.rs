@@ -57,6 +57,10 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
         Self { gate: Arc::new(Gate::new(Core { policy, classify })), carry }
     }
 
+    pub(crate) fn policy(&self) -> &P {
+        &self.gate.policy
+    }
+
     /// What a handle holds.
     pub(crate) fn entrance<T>(&self) -> Arc<dyn Entrance<T>>
     where
@@ -124,6 +128,7 @@ impl<S, P: Policy, C, K: Clone> Layer<S> for GateLayer<P, C, K> {
     type Service = Gated<S, P, C, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.gate.policy.applied();
         Gated::new(inner, Arc::clone(&self.gate), self.carry.clone())
     }
 }

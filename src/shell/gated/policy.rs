@@ -21,8 +21,13 @@ pub trait Policy: Send + Sync + 'static {
     type Permit: Send + 'static;
     /// What a call holds that waits for a permit; [`Infallible`](std::convert::Infallible) where none does.
     type Wait: Send + 'static;
+    /// What is taken for the outcome of a call that is over, though only its end would tell.
+    const AT_END: Outcome = Outcome::SUCCESS;
 
     // ----- readiness -----
+
+    /// The layer is put around a service.
+    fn applied(&self) {}
 
     /// Whether `poll_ready` asks the inner service. If not, the service is ready without it: the call
     /// will be refused, or waits by itself.
@@ -41,6 +46,11 @@ pub trait Policy: Send + Sync + 'static {
     /// Such a caller waits no longer.
     fn unpark(&self, seat: &mut Seat) {
         let _ = seat;
+    }
+
+    /// The inner service failed in `poll_ready`: the call that was to come has failed.
+    fn unready(&self, outcome: &Outcome) {
+        let _ = outcome;
     }
 
     // ----- the end of a call -----

@@ -10,9 +10,10 @@ use super::future::ResponseFuture;
 use super::guard::{CallGuard, WaitGuard};
 use super::policy::{Admission, Admit, Policy};
 use crate::classify::Classify;
+use crate::context::CallContext;
 use crate::error::CallError;
-use crate::request::Carry;
-use crate::shell::gate::{Gate, Lane, Parked};
+use crate::request::{Call, Carry};
+use crate::shell::gate::{Gate, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::said::Said;
 use crate::shell::waiters::Seat;
@@ -50,6 +51,16 @@ impl<S, P: Policy, C, K> Gated<S, P, C, K> {
         &self.inner
     }
 
+    #[cold]
+    fn fail<Req>(&self, error: &S::Error)
+    where
+        S: Service<Req>,
+        C: Classify<S::Response, S::Error>,
+    {
+        let verdict = self.gate.classify.classify_call(Err(error), &CallContext::default());
+        self.gate.policy.unready(&verdict.of_error());
+    }
+
     #[inline]
     fn unpark(&mut self) {
         if self.seat.is_taken() {
@@ -80,9 +91,14 @@ where
                 return self.said.alone();
             }
             match self.inner.poll_ready(cx) {
-                Poll::Ready(result) => {
-                    self.said = if result.is_ok() { Said::WithInner } else { Said::Nothing };
-                    return Poll::Ready(result);
+                Poll::Ready(Ok(())) => {
+                    self.said = Said::WithInner;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.said = Said::Nothing;
+                    self.fail::<Req>(&error);
+                    return Poll::Ready(Err(error));
                 }
                 Poll::Pending => {
                     if self.gate.park(&mut self.parked, cx.waker())
@@ -103,7 +119,9 @@ where
             return self.refuse(readied);
         }
         // Asked before anything is counted: whoever is refused holds nothing.
-        let travels = self.carry.read(&request);
+        let carries = self.carry.carries();
+        let travels = if carries { self.carry.read(&request) } else { Call::default() };
+        let context = if carries { CallContext::of(&travels) } else { CallContext::default() };
         match self.gate.policy.admit(&request, &travels) {
             Admission::Pass(permit) => {
                 let Some(lane) = self.gate.enter() else {
@@ -116,13 +134,14 @@ where
                     call.enter();
                     let inner = self.inner.call(request);
                     call.leave();
-                    ResponseFuture::flying(call, Oneshot::called(inner))
+                    ResponseFuture::flying(call, Oneshot::called(inner), context)
                 } else {
-                    ResponseFuture::flying(call, Oneshot::waiting(self.inner.clone(), request))
+                    let attempt = Oneshot::waiting(self.inner.clone(), request);
+                    ResponseFuture::flying(call, attempt, context)
                 }
             }
             Admission::Wait(wait) => match self.gate.enter() {
-                Some(lane) => self.queue(readied, lane, wait, request),
+                Some(lane) => self.queue(readied, WaitGuard::new(lane, wait), request, context),
                 None => {
                     self.gate.policy.leave(wait, false);
                     self.refuse(readied)
@@ -158,16 +177,16 @@ impl<S: Clone, P: Policy, C, K> Gated<S, P, C, K> {
     fn queue<Req>(
         &mut self,
         readied: bool,
-        lane: Arc<Lane<Core<P, C>>>,
-        wait: P::Wait,
+        wait: WaitGuard<P, C>,
         request: Req,
+        context: CallContext,
     ) -> ResponseFuture<S, Req, P, C>
     where
         S: Service<Req>,
     {
         self.release(readied); // nobody waits with a reservation in hand
         let attempt = Oneshot::waiting(self.inner.clone(), request);
-        ResponseFuture::queued(WaitGuard::new(lane, wait), attempt)
+        ResponseFuture::queued(wait, attempt, context)
     }
 }
 
