@@ -18,12 +18,16 @@ use std::time::Duration;
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
+#[cfg(feature = "http")]
+use seawall::ExtractKey;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::health::HealthLayer;
+#[cfg(feature = "http")]
+use seawall::http::PerHost;
 use seawall::retry::{Backoff, Budget, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Carried, Deadline, Error, Event, InCarried};
+use seawall::{Carried, Deadline, Error, Event, InCarried, stack};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 
 // ===== counting =====
@@ -213,6 +217,16 @@ fn successes_and_failures_allocate_nothing() {
         .layer(timeout())
         .service(service_fn(soon));
     assert_eq!(of_calls(stack, is_ok), NONE, "a stack");
+
+    // field S3
+    let divided = stack::client("a").keyed(|_: &u32| Cow::Borrowed("k")).cloned().build().unwrap();
+    assert_eq!(of_calls(divided.layer(service_fn(soon)), is_ok), NONE, "a stack for each key");
+    #[cfg(feature = "http")]
+    {
+        let request = http::Request::get("https://Example.com/orders").body(()).unwrap();
+        let told = || PerHost.with_key(&request, |host| assert_eq!(host, "example.com:443"));
+        assert_eq!(allocations(told), 0, "to tell a host");
+    }
 
     let breaker = breaker();
     let closure = || assert!(run(pin!(breaker.run(|| soon(7)))).is_ok());

@@ -56,8 +56,13 @@ where
     /// returns when those under way are over. There is no way back. See
     /// [`CircuitBreakerLayer::drain`](super::CircuitBreakerLayer::drain).
     pub async fn drain(&self) {
-        self.cells.close(Stage::Stopped);
+        self.stop();
         self.cells.emptied().await;
+    }
+
+    /// Begins to drain.
+    pub(crate) fn stop(&self) {
+        self.cells.close(Stage::Stopped);
     }
 
     /// Runs an async call through the breaker of `key`, for callers without a service.

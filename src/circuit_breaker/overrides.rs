@@ -111,8 +111,7 @@ impl KeyedConfig {
         }
         let mut own = BTreeMap::new();
         for (key, overrides) in &self.overrides {
-            let written = overrides.written(written);
-            match Law::from_written(&overrides.over(&self.default), &written, |_| ()) {
+            match overrides.law(&self.default, written) {
                 Ok(law) => drop(own.insert(key.clone(), law)),
                 Err(wrong) => {
                     let mut wrong = wrong.into_problems();
@@ -216,6 +215,15 @@ impl Overrides {
             slow_start: self.slow_start.unwrap_or(default.slow_start),
             shadow: self.shadow.unwrap_or(default.shadow),
         }
+    }
+
+    /// Says what is wrong with the settings of a key that has these, where all others have `default`.
+    pub(crate) fn validate_over(&self, default: &Config) -> Result<(), ConfigErrors> {
+        self.law(default, &Written::default()).map(|_| ())
+    }
+
+    fn law(&self, default: &Config, written: &Written) -> Result<Law, ConfigErrors> {
+        Law::from_written(&self.over(default), &self.written(written), |_| ())
     }
 
     /// Which settings that must agree with others were written, here or for all.

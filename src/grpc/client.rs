@@ -9,13 +9,13 @@ use http::Request;
 use pin_project::pin_project;
 use tower::{Layer, Service};
 
-use super::{AsAnswers, GrpcClassifier, StatusInTrailers};
+use super::{AsAnswers, GrpcClassifier, PerMethod, StatusInTrailers};
 use crate::config::ConfigErrors;
 use crate::error::Error;
 use crate::finish::AtHead;
 use crate::http::{AtTrailers, InTimeoutHeader, RecordBody, RecordBodyLayer, Replay, ReplayBody};
 use crate::retry::CopyIsChosen;
-use crate::stack::{self, ClientBuilder, ClientHandle, Tell};
+use crate::stack::{self, ClientBuilder, ClientHandle, KeyedClientHandle, PerKey, Tell};
 
 /// A channel in the [recommended stack](super::client), for generated clients: made by
 /// [`build_on`](ClientBuilder::build_on).
@@ -77,14 +77,48 @@ use crate::stack::{self, ClientBuilder, ClientHandle, Tell};
 /// assert_eq!((refused.code(), refused.message()), (Code::Unavailable, "circuit_open"));
 /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
 /// ```
-pub struct Client<S, B, C = GrpcClassifier, R = Replay, H = AtHead> {
-    stack: Recorded<S, B, C, R, H>,
-    handle: ClientHandle,
+pub type Client<S, B, C = GrpcClassifier, R = Replay, H = AtHead> = OnChannel<
+    Answering<stack::Client<Sender<S, B>, C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H>>,
+    ClientHandle,
+>;
+
+/// The same with a circuit breaker for each key: for each [method](ClientBuilder::per_method), for
+/// instance, or for each [host](ClientBuilder::per_host).
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use seawall::grpc;
+/// use tonic::{body::Body, transport::Channel};
+/// # pub struct OrdersClient<T>(T);
+/// # impl<T> OrdersClient<T> { pub fn new(inner: T) -> Self { Self(inner) } }
+///
+/// struct Shop {
+///     orders: OrdersClient<grpc::KeyedClient<Channel, Body>>, // `OrdersClient` is generated
+/// }
+///
+/// let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
+/// let orders = grpc::client("orders").per_method().build_on(channel, Body::new)?;
+/// assert!(orders.handle().breakers().is_empty()); // a method gets its breaker with its first call
+/// let shop = Shop { orders: OrdersClient::new(orders) };
+/// # drop(shop.orders);
+/// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
+/// ```
+pub type KeyedClient<S, B, X = PerMethod, C = GrpcClassifier, R = Replay, H = AtHead> = OnChannel<
+    Answering<
+        stack::KeyedClient<Sender<S, B>, X, C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H>,
+    >,
+    KeyedClientHandle,
+>;
+
+/// A stack on a channel, and what steers it: a [`Client`] or a [`KeyedClient`].
+#[derive(Clone)]
+pub struct OnChannel<T, D> {
+    stack: T,
+    handle: D,
 }
 
-type Stack<S, B, C, R, H> =
-    stack::Client<Sender<S, B>, C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H>;
-type Recorded<S, B, C, R, H> = RecordBody<<AsAnswers as Tell<Stack<S, B, C, R, H>>>::Service>;
+/// A stack whose refusals are answers, and whose messages are recorded.
+type Answering<T> = RecordBody<<AsAnswers as Tell<T>>::Service>;
 
 impl<C, R, H> ClientBuilder<C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H, AsAnswers>
 where
@@ -106,47 +140,64 @@ where
     ) -> Result<Client<S, B, C, R::Strategy, H>, ConfigErrors> {
         let layer = self.build()?;
         let handle = layer.handle();
-        let sender = Sender { channel, body: Arc::new(body) };
-        Ok(Client { stack: RecordBodyLayer::default().layer(layer.layer(sender)), handle })
+        let stack = layer.layer(Sender { channel, body: Arc::new(body) });
+        Ok(OnChannel { stack: RecordBodyLayer::default().layer(stack), handle })
     }
 }
 
-impl<S, B, C, R, H> Client<S, B, C, R, H> {
+impl<C, R, H, X>
+    ClientBuilder<C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H, AsAnswers, PerKey<X>>
+where
+    C: Clone + Send + Sync + 'static,
+    R: CopyIsChosen<Strategy: Clone>,
+    H: Clone,
+{
+    /// Builds the stack on a channel, for generated clients; as for a stack that is
+    /// [one for all](Client).
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings, as [`build`](Self::build) says it.
+    #[expect(clippy::type_complexity, reason = "a client of as many hooks")]
+    pub fn build_on<S, B>(
+        self,
+        channel: S,
+        body: impl Fn(ReplayBody<B>) -> B + Send + Sync + 'static,
+    ) -> Result<KeyedClient<S, B, X, C, R::Strategy, H>, ConfigErrors> {
+        let layer = self.build()?;
+        let handle = layer.handle();
+        let stack = layer.layer(Sender { channel, body: Arc::new(body) });
+        Ok(OnChannel { stack: RecordBodyLayer::default().layer(stack), handle })
+    }
+}
+
+impl<T, D> OnChannel<T, D> {
     /// Sees and steers the stack.
-    pub const fn handle(&self) -> &ClientHandle {
+    pub const fn handle(&self) -> &D {
         &self.handle
     }
 }
 
-impl<S, B, C, R, H> Service<Request<B>> for Client<S, B, C, R, H>
+impl<T, D, Req> Service<Req> for OnChannel<T, D>
 where
-    Recorded<S, B, C, R, H>: Service<Request<B>>,
+    T: Service<Req>,
 {
-    type Response = <Recorded<S, B, C, R, H> as Service<Request<B>>>::Response;
-    type Error = <Recorded<S, B, C, R, H> as Service<Request<B>>>::Error;
-    type Future = <Recorded<S, B, C, R, H> as Service<Request<B>>>::Future;
+    type Response = T::Response;
+    type Error = T::Error;
+    type Future = T::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.stack.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Req) -> Self::Future {
         self.stack.call(request)
     }
 }
 
-impl<S, B, C, R, H> Clone for Client<S, B, C, R, H>
-where
-    Recorded<S, B, C, R, H>: Clone,
-{
-    fn clone(&self) -> Self {
-        Self { stack: self.stack.clone(), handle: self.handle.clone() }
-    }
-}
-
-impl<S, B, C, R, H> fmt::Debug for Client<S, B, C, R, H> {
+impl<T, D: fmt::Debug> fmt::Debug for OnChannel<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("handle", &self.handle).finish_non_exhaustive()
+        f.debug_struct("OnChannel").field("handle", &self.handle).finish_non_exhaustive()
     }
 }
 

@@ -12,6 +12,7 @@ mod classify;
 mod client;
 mod details;
 mod health;
+mod key;
 mod messages;
 mod proto;
 mod respond;
@@ -26,8 +27,9 @@ pub const PREVIOUS_ATTEMPTS: http::HeaderName =
     http::HeaderName::from_static("grpc-previous-rpc-attempts");
 
 pub use classify::{Code, GrpcClassifier, of_code};
-pub use client::{Client, Sender, SenderFuture};
+pub use client::{Client, KeyedClient, OnChannel, Sender, SenderFuture};
 pub use health::{HealthBody, HealthService, WATCHERS};
+pub use key::PerMethod;
 pub use respond::{Trailers, code_of, refusals, respond};
 pub use stacks::{AsAnswers, client, server};
 pub use stream_deadline::{

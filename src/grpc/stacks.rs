@@ -76,7 +76,7 @@ impl<S> Tell<S> for AsAnswers {
     }
 }
 
-impl<C, R, K, F, H> ClientBuilder<C, R, K, F, H, AsAnswers> {
+impl<C, R, K, F, H, Q> ClientBuilder<C, R, K, F, H, AsAnswers, Q> {
     /// Whether the deadline of a call [bounds the stream](StreamDeadlineLayer) of its answer, as it does
     /// in gRPC and by default. If not, it is that of the head alone.
     pub fn bound_streams(self, bounds: bool) -> Self {

@@ -68,7 +68,9 @@ pub use endpoint::HealthEndpoint;
 pub use health::health_response;
 pub use hint::{hint, retry_after};
 pub use in_body::TrailersInBody;
-pub use key::{authority, path};
+#[cfg(feature = "reqwest")]
+pub(crate) use key::spell;
+pub use key::{NO_HOST, PerHost, authority, path};
 pub use manners::{Asked, RETRY_AFTER_REFUSAL};
 pub use over_http2::OverHttp2;
 pub use refusals::{Refusals, RefusalsFuture, RefusalsLayer};

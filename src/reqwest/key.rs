@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use reqwest::Request;
 
+use crate::http::{NO_HOST, PerHost, spell};
+use crate::request::ExtractKey;
+
 /// The host a request goes to, with its port if that is not the usual one (`example.com:8080`).
 ///
 /// ```
@@ -24,5 +27,15 @@ pub fn authority(request: &Request) -> Cow<'_, str> {
     match url.port() {
         Some(port) => Cow::Owned(format!("{host}:{port}")),
         None => Cow::Borrowed(host),
+    }
+}
+
+impl ExtractKey<Request> for PerHost {
+    fn with_key<T>(&self, request: &Request, read: impl FnOnce(&str) -> T) -> T {
+        let url = request.url();
+        match url.host_str() {
+            Some(host) => spell(host, url.port_or_known_default(), read),
+            None => read(NO_HOST),
+        }
     }
 }

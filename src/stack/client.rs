@@ -1,23 +1,21 @@
 //! The stack around a client.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client_layer::ClientLayer;
 use super::config::ClientConfig;
+use super::division::{PerKey, Undivided};
 use super::tell::AsErrors;
-use crate::bulkhead::{self, BulkheadLayer};
-use crate::circuit_breaker::{self, CircuitBreakerLayer};
+use crate::bulkhead;
+use crate::circuit_breaker;
 use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
-use crate::config::{ConfigErrors, Written};
-use crate::event::{Event, Observe, Observers};
+use crate::config::Written;
+use crate::event::{Observe, Observers};
 use crate::finish::AtHead;
 use crate::outcome::Outcome;
 use crate::request::{Cloned, NoCarry};
-use crate::retry::{self, Budget, Chosen, CopyBy, CopyIsChosen, RetryLayer, Unsaid};
-use crate::shell::live::Live;
-use crate::source::Source;
-use crate::timeout::TimeoutLayer;
+use crate::retry::{self, Budget, Chosen, CopyBy, Unsaid};
 
 /// Starts to build the stack around a client. The name labels all its layers.
 pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
@@ -33,6 +31,7 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
         hold: AtHead,
         tell: AsErrors,
         observers: Observers::default(),
+        division: Undivided,
     }
 }
 
@@ -46,6 +45,7 @@ pub struct ClientBuilder<
     F = AtHead,
     H = AtHead,
     A = AsErrors,
+    Q = Undivided,
 > {
     pub(super) name: Arc<str>,
     pub(super) config: ClientConfig,
@@ -59,9 +59,10 @@ pub struct ClientBuilder<
     pub(super) hold: H,
     pub(super) tell: A,
     pub(super) observers: Observers,
+    pub(super) division: Q,
 }
 
-impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
+impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
     /// Sets [`ClientConfig::deadline`].
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = deadline;
@@ -114,20 +115,20 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     }
 
     /// Reads the deadline that travels with each request, and writes what is left for each layer.
-    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2, F, H, A> {
+    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2, F, H, A, Q> {
         self.with(|classify, copy, _| (classify, copy, carry))
     }
 
     /// Says when the breaker judges an attempt: when its answer [arrives](AtHead), by default. A retry,
     /// and both timeouts, look at heads alone.
-    pub fn finish<F2>(self, finish: F2) -> ClientBuilder<C, R, K, F2, H, A> {
+    pub fn finish<F2>(self, finish: F2) -> ClientBuilder<C, R, K, F2, H, A, Q> {
         self.with_all(|classify, copy, carry, _, hold| (classify, copy, carry, finish, hold))
     }
 
     /// Says how long an attempt holds its place in the bulkhead: until its answer [arrives](AtHead), by
     /// default. Streams that go on for hours would leave no place for others if they held theirs to
     /// the end.
-    pub fn hold<H2>(self, hold: H2) -> ClientBuilder<C, R, K, F, H2, A> {
+    pub fn hold<H2>(self, hold: H2) -> ClientBuilder<C, R, K, F, H2, A, Q> {
         self.with_all(|classify, copy, carry, finish, _| (classify, copy, carry, finish, hold))
     }
 
@@ -138,7 +139,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     }
 
     /// Classifies with a [`Classify`](crate::Classify) of your own, the same for retry and breaker.
-    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K, F, H, A> {
+    pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K, F, H, A, Q> {
         self.with(|_, copy, carry| (classify, copy, carry))
     }
 
@@ -147,7 +148,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     pub fn classify_result<Res, Err, V, J>(
         self,
         judge: J,
-    ) -> ClientBuilder<OfResult<J, Res, Err>, R, K, F, H, A>
+    ) -> ClientBuilder<OfResult<J, Res, Err>, R, K, F, H, A, Q>
     where
         J: Fn(Result<&Res, &Err>) -> V,
         V: Into<Verdict>,
@@ -156,12 +157,12 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     }
 
     /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
-    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F, H, A> {
+    pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F, H, A, Q> {
         self.copy_with(Cloned)
     }
 
     /// Copies requests with a closure; one for which it returns `None` is not repeated.
-    pub fn copy<Req, J>(self, copy: J) -> ClientBuilder<C, Chosen<CopyBy<J>>, K, F, H, A>
+    pub fn copy<Req, J>(self, copy: J) -> ClientBuilder<C, Chosen<CopyBy<J>>, K, F, H, A, Q>
     where
         J: Fn(&Req) -> Option<Req>,
     {
@@ -169,14 +170,49 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     }
 
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
-    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F, H, A> {
+    pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F, H, A, Q> {
         self.with(|classify, _, carry| (classify, Chosen::new(copy), carry))
+    }
+
+    /// One circuit breaker for each key of a request, for instance for each tenant, where there is one
+    /// for all otherwise. The retry and both timeouts stay one for all.
+    ///
+    /// For hosts there is [`per_host`](Self::per_host), for the methods of gRPC
+    /// [`per_method`](Self::per_method).
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Error, stack};
+    /// use std::borrow::Cow;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// #[derive(Clone)]
+    /// struct Query { shard: String }
+    ///
+    /// # async fn ask(query: Query) -> Result<String, std::io::Error> { Ok(query.shard) }
+    /// let layer = stack::client("store").keyed(|query: &Query| Cow::from(&query.shard)).cloned().build()?;
+    /// let shards = layer.handle();
+    /// let store = ServiceBuilder::new().layer(layer).map_err(Error::Inner).service(service_fn(ask));
+    /// store.oneshot(Query { shard: "eu-1".into() }).await?;
+    /// assert_eq!(shards.breakers().keys(), ["eu-1".into()]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn keyed<Req, X>(self, key: X) -> ClientBuilder<C, R, K, F, H, A, PerKey<X>>
+    where
+        X: Fn(&Req) -> Cow<'_, str>,
+    {
+        self.keyed_by(key)
+    }
+
+    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    pub fn keyed_by<X>(self, key: X) -> ClientBuilder<C, R, K, F, H, A, PerKey<X>> {
+        self.divided(PerKey::new(key))
     }
 
     fn with<C2, R2, K2>(
         self,
         change: impl FnOnce(C, R, K) -> (C2, R2, K2),
-    ) -> ClientBuilder<C2, R2, K2, F, H, A> {
+    ) -> ClientBuilder<C2, R2, K2, F, H, A, Q> {
         self.with_all(|classify, copy, carry, finish, hold| {
             let (classify, copy, carry) = change(classify, copy, carry);
             (classify, copy, carry, finish, hold)
@@ -186,7 +222,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
     fn with_all<C2, R2, K2, F2, H2>(
         self,
         change: impl FnOnce(C, R, K, F, H) -> (C2, R2, K2, F2, H2),
-    ) -> ClientBuilder<C2, R2, K2, F2, H2, A> {
+    ) -> ClientBuilder<C2, R2, K2, F2, H2, A, Q> {
         let (classify, copy, carry, finish, hold) =
             change(self.classify, self.copy, self.carry, self.finish, self.hold);
         ClientBuilder {
@@ -201,16 +237,17 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
             hold,
             tell: self.tell,
             observers: self.observers,
+            division: self.division,
         }
     }
 }
 
-impl<J1, J2, R, K, F, H, A> ClientBuilder<Classifier<J1, J2>, R, K, F, H, A> {
+impl<J1, J2, R, K, F, H, A, Q> ClientBuilder<Classifier<J1, J2>, R, K, F, H, A, Q> {
     /// Judges responses, for instance by their status; the same for retry and breaker.
     pub fn classify_response<Res, J>(
         self,
         judge: J,
-    ) -> ClientBuilder<Classifier<Of<J>, J2>, R, K, F, H, A>
+    ) -> ClientBuilder<Classifier<Of<J>, J2>, R, K, F, H, A, Q>
     where
         J: Fn(&Res) -> Outcome,
     {
@@ -223,90 +260,10 @@ impl<J1, J2, R, K, F, H, A> ClientBuilder<Classifier<J1, J2>, R, K, F, H, A> {
     pub fn classify_error<Err, J>(
         self,
         judge: J,
-    ) -> ClientBuilder<Classifier<J1, OfError<J, Err>>, R, K, F, H, A>
+    ) -> ClientBuilder<Classifier<J1, OfError<J, Err>>, R, K, F, H, A, Q>
     where
         J: Fn(&Err) -> Outcome,
     {
         self.with(|classify, copy, carry| (classify.with_error(judge), copy, carry))
-    }
-}
-
-impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A> ClientBuilder<C, R, K, F, H, A> {
-    /// Builds the layer.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong with the settings of any layer, each by its
-    /// [path](crate::ConfigError::path); an attempt timeout that is not shorter than the deadline, so
-    /// that no second attempt could ever follow one that hangs.
-    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
-    pub fn build(self) -> Result<ClientLayer<C, R::Strategy, K, F, H, A>, ConfigErrors> {
-        let source = Source::new("client", Arc::clone(&self.name));
-        self.make(&source).map_err(|wrong| wrong.of_policy(&source))
-    }
-
-    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
-    fn make(
-        self,
-        source: &Source,
-    ) -> Result<ClientLayer<C, R::Strategy, K, F, H, A>, ConfigErrors> {
-        let mut written = self.config;
-        if let Some(shared) = &self.budget {
-            written.budget = (!shared.is_endless()).then(|| shared.config());
-        }
-        let force = written.in_force(&self.written)?;
-        let budget = match self.budget {
-            Some(shared) => shared,
-            None => Budget::from_config(force.budget.unwrap_or_default())?,
-        };
-        budget.set_endless(force.budget.is_none());
-        let name = || Arc::clone(&self.name);
-        let retry = RetryLayer::builder(name())
-            .config(force.retry)
-            .budget(budget.clone())
-            .classify(self.classify.clone())
-            .carry(self.carry.clone())
-            .copy_with(self.copy.strategy());
-        let breaker = CircuitBreakerLayer::builder(name())
-            .config(force.breaker)
-            .classify(self.classify)
-            .carry(self.carry.clone())
-            .finish(self.finish);
-        let bulkhead = BulkheadLayer::builder(name())
-            .config(force.bulkhead)
-            .carry(self.carry.clone())
-            .finish(self.hold);
-        // The metrics of the two timeouts must not run into one.
-        let whole = TimeoutLayer::builder(format!("{} deadline", self.name))
-            .limit(force.deadline)
-            .carry(self.carry.clone())
-            .of_whole_call();
-        let attempt = TimeoutLayer::builder(name())
-            .limit(force.attempt_timeout)
-            .carry(self.carry)
-            .per_attempt();
-        let observers = self.observers;
-        // Events that nobody hears are not made, so nobody is told of them either.
-        macro_rules! build {
-            ($builder:expr) => {
-                if observers.is_empty() {
-                    $builder.build()
-                } else {
-                    let observers = observers.clone();
-                    $builder.observe(move |event: &Event| observers.tell(event)).build()
-                }
-            };
-        }
-        Ok(ClientLayer {
-            whole: build!(whole)?,
-            retry: build!(retry)?,
-            breaker: build!(breaker)?,
-            bulkhead: build!(bulkhead)?,
-            attempt: build!(attempt)?,
-            tell: self.tell,
-            budget,
-            written: Arc::new(Live::new(written)),
-            source: source.clone(),
-        })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tower::Layer;
 
 use super::config::ClientConfig;
+use super::frame::Frame;
 use super::handle::ClientHandle;
 use super::tell::{AsErrors, Tell};
 use crate::bulkhead::{Bulkhead, BulkheadHandle, BulkheadLayer};
@@ -12,11 +13,10 @@ use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitBreake
 use crate::classify::Classify;
 use crate::error::CallError;
 use crate::finish::{AtHead, Finish};
-use crate::retry::{Budget, Chosen, Retry, RetryHandle, RetryLayer};
+use crate::retry::{Retry, RetryHandle};
 use crate::shell::again::Again;
 use crate::shell::live::Live;
-use crate::source::Source;
-use crate::timeout::{Fixed, Timeout, TimeoutLayer};
+use crate::timeout::{Fixed, Timeout};
 
 /// The recommended stack around a client; see [`client`](super::client()).
 ///
@@ -24,15 +24,11 @@ use crate::timeout::{Fixed, Timeout, TimeoutLayer};
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead, A = AsErrors> {
-    pub(super) whole: TimeoutLayer<Fixed, K>,
-    pub(super) retry: RetryLayer<C, Chosen<R>, K>,
+    pub(super) frame: Frame<C, R, K>,
     pub(super) breaker: CircuitBreakerLayer<C, F, K>,
     pub(super) bulkhead: BulkheadLayer<H, K>,
-    pub(super) attempt: TimeoutLayer<Fixed, K>,
     pub(super) tell: A,
-    pub(super) budget: Budget,
     pub(super) written: Arc<Live<ClientConfig>>,
-    pub(super) source: Source,
 }
 
 /// The service that a [`ClientLayer`] makes of another.
@@ -46,20 +42,16 @@ impl<C: Send + Sync + 'static, R, K, F, H, A> ClientLayer<C, R, K, F, H, A> {
     /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).
     pub fn handle(&self) -> ClientHandle {
         ClientHandle {
-            source: self.source.clone(),
+            frame: self.frame.handle(),
             written: Arc::clone(&self.written),
-            whole: self.whole.handle(),
-            retry: self.retry.handle(),
-            budget: self.budget.clone(),
             breaker: self.breaker.handle(),
             bulkhead: self.bulkhead.handle(),
-            attempt: self.attempt.handle(),
         }
     }
 
     /// Sees and steers the retry.
     pub fn retry(&self) -> RetryHandle {
-        self.retry.handle()
+        self.frame.retry.handle()
     }
 
     /// Sees and steers the circuit breaker.
@@ -74,7 +66,7 @@ impl<C: Send + Sync + 'static, R, K, F, H, A> ClientLayer<C, R, K, F, H, A> {
 
     /// The calls that are under way.
     pub fn in_flight(&self) -> usize {
-        self.whole.in_flight()
+        self.frame.whole.in_flight()
     }
 
     /// Runs an async call through the whole stack, for callers without a service: retried, guarded and
@@ -117,14 +109,14 @@ impl<C: Send + Sync + 'static, R, K, F, H, A> ClientLayer<C, R, K, F, H, A> {
         F: Finish<H::Response> + Clone + Send + Sync + 'static,
     {
         let call = Again::new(call);
-        let Self { retry, breaker, bulkhead, attempt, .. } = self;
+        let Self { frame: Frame { whole, retry, attempt, .. }, breaker, bulkhead, .. } = self;
         let (breaker, bulkhead, attempt) = (breaker.clone(), bulkhead.clone(), attempt.clone());
         let guarded = move || {
             let (bulkhead, attempt, call) = (bulkhead.clone(), attempt.clone(), call.clone());
             breaker.run(move || bulkhead.run(move || attempt.run(move || call.call())))
         };
         let retry = retry.clone();
-        self.whole.run(move || retry.run(guarded))
+        whole.run(move || retry.run(guarded))
     }
 
     /// Takes no further calls, ends all waits that have no attempt under way (between two attempts,
@@ -136,18 +128,16 @@ impl<C: Send + Sync + 'static, R, K, F, H, A> ClientLayer<C, R, K, F, H, A> {
     /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
     /// this is dropped.
     pub async fn drain(&self) {
-        self.whole.stop();
-        self.retry.stop();
+        self.frame.stop();
         self.breaker.stop();
         self.bulkhead.stop();
-        self.attempt.stop();
-        self.whole.drain().await;
+        self.frame.whole.drain().await;
     }
 
     /// Takes no further calls, and returns when those under way are over, with all the waits and
     /// attempts they would have made anyway. [`drain`](Self::drain) still ends these.
     pub async fn drain_to_completion(&self) {
-        self.whole.drain_to_completion().await;
+        self.frame.whole.drain_to_completion().await;
     }
 }
 
@@ -162,7 +152,8 @@ where
     type Service = A::Service;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let attempt = self.bulkhead.layer(self.attempt.layer(inner));
-        self.tell.tell(self.whole.layer(self.retry.layer(self.breaker.layer(attempt))))
+        let Frame { whole, retry, attempt, .. } = &self.frame;
+        let attempt = self.bulkhead.layer(attempt.layer(inner));
+        self.tell.tell(whole.layer(retry.layer(self.breaker.layer(attempt))))
     }
 }

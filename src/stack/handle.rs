@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::config::ClientConfig;
+use super::frame::{self, FrameHandle};
 use crate::bulkhead::BulkheadHandle;
 use crate::circuit_breaker::CircuitBreakerHandle;
 use crate::config::{ConfigErrors, Written};
 use crate::retry::{Budget, RetryHandle};
 use crate::shell::live::Live;
 use crate::source::Source;
-use crate::timeout::{self, TimeoutHandle};
 
 /// Sees and steers the whole stack around a client. Cheap to clone.
 ///
@@ -40,37 +40,23 @@ use crate::timeout::{self, TimeoutHandle};
 /// ```
 #[derive(Clone)]
 pub struct ClientHandle {
-    pub(super) source: Source,
+    pub(super) frame: FrameHandle,
     pub(super) written: Arc<Live<ClientConfig>>,
-    pub(super) whole: TimeoutHandle,
-    pub(super) retry: RetryHandle,
-    pub(super) budget: Budget,
     pub(super) breaker: CircuitBreakerHandle,
     pub(super) bulkhead: BulkheadHandle,
-    pub(super) attempt: TimeoutHandle,
 }
 
 impl ClientHandle {
     /// What the stack is called in errors about its settings: `client` and its name.
     pub fn source(&self) -> &Source {
-        &self.source
+        &self.frame.source
     }
 
     /// The settings in force, as they were written. What was turned in one [layer](Self::breaker) alone
     /// is seen here too.
     pub fn config(&self) -> ClientConfig {
-        let written = self.written.get();
-        let retry = self.retry.config();
-        // What is in force differs where one setting follows another; else it was turned by itself.
-        let follows = written.in_force(&Written::default()).is_ok_and(|force| force.retry == retry);
-        ClientConfig {
-            deadline: written.deadline,
-            attempt_timeout: written.attempt_timeout,
-            retry: if follows { written.retry.clone() } else { retry },
-            budget: (!self.budget.is_endless()).then(|| self.budget.config()),
-            breaker: self.breaker.config(),
-            bulkhead: self.bulkhead.config(),
-        }
+        let (breaker, bulkhead) = (self.breaker.config(), self.bulkhead.config());
+        self.frame.config(&self.written.get(), breaker, bulkhead)
     }
 
     /// Reloads all settings together, those of both timeouts and of the [budget](Self::budget) too
@@ -82,41 +68,23 @@ impl ClientHandle {
     /// Everything that is wrong with the settings; then the old ones all stay in force.
     pub fn reload(&self, config: ClientConfig) -> Result<(), ConfigErrors> {
         let judged = config.in_force(&Written::default());
-        judged.map_err(|wrong| wrong.of_policy(&self.source))?;
-        self.written.set(config);
-        // Of two who turn at once the last one to write wins everything: whoever finds, when done,
-        // that somebody wrote in the meantime puts that into force.
-        loop {
-            let latest = self.written.get();
-            self.put_in_force(&latest)?;
-            if Arc::ptr_eq(&latest, &self.written.get()) {
-                return Ok(());
-            }
-        }
-    }
-
-    fn put_in_force(&self, config: &ClientConfig) -> Result<(), ConfigErrors> {
-        let force = config.in_force(&Written::default())?;
-        self.budget.set_endless(force.budget.is_none());
-        if let Some(budget) = force.budget {
-            self.budget.reload(budget)?;
-        }
-        let limit = |limit, timeout: &TimeoutHandle| timeout::Config { limit, ..timeout.config() };
-        self.whole.reload(limit(force.deadline, &self.whole))?;
-        self.attempt.reload(limit(force.attempt_timeout, &self.attempt))?;
-        self.retry.reload(force.retry)?;
-        self.breaker.reload(force.breaker)?;
-        self.bulkhead.reload(force.bulkhead)
+        judged.map_err(|wrong| wrong.of_policy(self.source()))?;
+        frame::turn(&self.written, config, |config| {
+            let force = config.in_force(&Written::default())?;
+            self.frame.put_in_force(&force)?;
+            self.breaker.reload(force.breaker)?;
+            self.bulkhead.reload(force.bulkhead)
+        })
     }
 
     /// Sees and steers the retry.
     pub fn retry(&self) -> &RetryHandle {
-        &self.retry
+        &self.frame.retry
     }
 
     /// The budget that retries draw on; `None` if they draw on none.
     pub fn budget(&self) -> Option<&Budget> {
-        self.retry.budget()
+        self.frame.retry.budget()
     }
 
     /// Sees and steers the circuit breaker.
@@ -131,14 +99,14 @@ impl ClientHandle {
 
     /// The calls that are under way.
     pub fn in_flight(&self) -> usize {
-        self.whole.in_flight()
+        self.frame.whole.in_flight()
     }
 }
 
 impl fmt::Debug for ClientHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientHandle")
-            .field("source", &self.source)
+            .field("source", self.source())
             .field("config", &self.config())
             .finish_non_exhaustive()
     }

@@ -38,14 +38,26 @@
 //! | [`breaker`](ClientConfig::breaker) | as [there](crate::circuit_breaker#defaults) | |
 //! | [`bulkhead`](ClientConfig::bulkhead) | up to [1,024](QUEUE) calls wait, else as [there](crate::bulkhead#defaults) | a burst is no reason to turn calls away |
 
+mod build;
 mod client;
 mod client_layer;
 mod config;
+mod division;
+mod frame;
 mod handle;
+mod keyed_config;
+mod keyed_handle;
+mod keyed_layer;
 mod tell;
 
 pub use client::{ClientBuilder, client};
 pub use client_layer::{Client, ClientLayer};
 pub use config::{ATTEMPT_TIMEOUT, ATTEMPTS, ClientConfig, DEADLINE, QUEUE};
+pub use division::{PerKey, Undivided};
 pub use handle::ClientHandle;
+#[cfg(feature = "http")]
+pub(crate) use keyed_config::Spelling;
+pub use keyed_config::{KeyOverrides, KeyedClientConfig};
+pub use keyed_handle::KeyedClientHandle;
+pub use keyed_layer::{KeyedClient, KeyedClientLayer};
 pub use tell::{AsErrors, Tell};

@@ -25,9 +25,9 @@ impl<S> Tell<S> for AsErrors {
 }
 
 #[cfg(feature = "grpc")]
-impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
+impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
     /// Says how refusals reach the caller.
-    pub(crate) fn telling<A2>(self, tell: A2) -> ClientBuilder<C, R, K, F, H, A2> {
+    pub(crate) fn telling<A2>(self, tell: A2) -> ClientBuilder<C, R, K, F, H, A2, Q> {
         ClientBuilder {
             name: self.name,
             config: self.config,
@@ -40,6 +40,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A> {
             hold: self.hold,
             tell,
             observers: self.observers,
+            division: self.division,
         }
     }
 }

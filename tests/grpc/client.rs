@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use seawall::circuit_breaker::Trip;
 use seawall::grpc;
 use seawall::http::{RecordBodyLayer, Replay, ReplayBody};
+use seawall::stack::KeyOverrides;
 use seawall::{Call, Deadline, Error, State, circuit_breaker};
 use tokio_stream::StreamExt;
 use tonic::body::Body;
@@ -57,6 +58,36 @@ async fn a_refusal_is_unavailable_to_a_generated_client() {
     unary(&by_hand, say("unavailable")).await.unwrap_err();
     let status = unary(&by_hand, say("hello")).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "circuit_open"));
+}
+
+/// The type can be named.
+struct Methods {
+    peer: grpc::KeyedClient<Channel, Body>,
+}
+
+// field S3: a method that fails leaves the others alone.
+#[tokio::test]
+async fn each_method_has_a_breaker_of_its_own() {
+    let (peer, _bell) = Peer::new();
+    let channel = serve(peer.service()).await;
+    let built = grpc::client("peer").per_method().breaker(touchy()).build_on(channel, Body::new);
+    let methods = Methods { peer: built.unwrap() };
+    let breakers = methods.peer.handle().breakers().clone();
+    unary(&methods.peer, say("unavailable")).await.unwrap_err();
+    assert_eq!(breakers.keys(), [UNARY.into()]);
+    assert_eq!(breakers.key(UNARY).unwrap().state(), State::Open);
+    let status = unary(&methods.peer, say("hello")).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "circuit_open"));
+
+    let mut inner = tonic::client::Grpc::new(methods.peer.clone());
+    inner.ready().await.unwrap();
+    let path = PathAndQuery::from_static(STREAM);
+    let items = inner.server_streaming(say("hello"), path, Raw).await.unwrap().into_inner();
+    drop(items);
+    assert_eq!(breakers.key(STREAM).unwrap().state(), State::Closed);
+
+    let wrong = grpc::client("x").per_method().overrides([("Shop/Count", KeyOverrides::default())]);
+    assert!(wrong.build().unwrap_err().to_string().contains("as in \"/shop.Orders/Count\""));
 }
 
 // field "gRPC": the message is recorded and sent again.

@@ -36,6 +36,8 @@ mod links;
 mod manifest;
 mod metrics;
 mod ordering;
+#[cfg(feature = "http")]
+mod per_host;
 mod policy;
 #[cfg(feature = "http")]
 mod port;

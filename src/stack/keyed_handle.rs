@@ -1,0 +1,113 @@
+//! Seeing and steering a stack with a circuit breaker for each key.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::frame::{self, FrameHandle};
+use super::keyed_config::{KeyOverrides, KeyedClientConfig, Spelling};
+use crate::bulkhead::BulkheadHandle;
+use crate::circuit_breaker::KeyedCircuitBreakerHandle;
+use crate::config::{ConfigErrors, Written};
+use crate::retry::{Budget, RetryHandle};
+use crate::shell::live::Live;
+use crate::source::Source;
+
+/// Sees and steers a stack with a circuit breaker for each key. Cheap to clone.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::State;
+/// use seawall::http;
+/// use seawall::stack::KeyedClientHandle;
+///
+/// /// Keeps all calls away from one host, whatever else is called; `false` if nobody called it yet.
+/// fn shun(web: &KeyedClientHandle, host: &str) -> bool {
+///     web.breakers().key(host).map(|breaker| breaker.force_open()).is_some()
+/// }
+///
+/// let web = http::client("web").per_host().build()?;
+/// web.run("a.example:443", || async { Ok::<_, tower::BoxError>(()) }).await?;
+/// assert!(shun(&web.handle(), "a.example:443") && !shun(&web.handle(), "b.example:443"));
+/// let refused = web.run("a.example:443", || async { Ok::<_, tower::BoxError>(()) }).await;
+/// assert!(refused.is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct KeyedClientHandle {
+    pub(super) frame: FrameHandle,
+    pub(super) written: Arc<Live<KeyedClientConfig>>,
+    pub(super) spelling: Spelling,
+    pub(super) breakers: KeyedCircuitBreakerHandle,
+    pub(super) bulkhead: BulkheadHandle,
+}
+
+impl KeyedClientHandle {
+    /// What the stack is called in errors about its settings: `client` and its name.
+    pub fn source(&self) -> &Source {
+        &self.frame.source
+    }
+
+    /// The settings in force, as they were written. What was turned in one [layer](Self::breakers) alone
+    /// is seen here too.
+    pub fn config(&self) -> KeyedClientConfig {
+        let breakers = self.breakers.keyed_config();
+        let default = &self.written.get().default;
+        let overrides = breakers.overrides.into_iter();
+        KeyedClientConfig {
+            default: self.frame.config(default, breakers.default, self.bulkhead.config()),
+            max_keys: breakers.max_keys,
+            overrides: overrides.map(|(key, breaker)| (key, KeyOverrides { breaker })).collect(),
+        }
+    }
+
+    /// Reloads all settings together, those of single keys too. No call under way fails for it: each
+    /// goes on under the limits it began with, and an open circuit stays open.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings; then the old ones all stay in force.
+    pub fn reload(&self, config: KeyedClientConfig) -> Result<(), ConfigErrors> {
+        let judged = config.in_force(&Written::default(), self.spelling, Some("default"));
+        judged.map_err(|wrong| wrong.of_policy(self.source()))?;
+        frame::turn(&self.written, config, |config| {
+            let force = config.default.in_force(&Written::default())?;
+            self.frame.put_in_force(&force)?;
+            self.breakers.reload_keyed(config.breakers())?;
+            self.bulkhead.reload(force.bulkhead)
+        })
+    }
+
+    /// Sees and steers the retry.
+    pub fn retry(&self) -> &RetryHandle {
+        &self.frame.retry
+    }
+
+    /// The budget that retries draw on; `None` if they draw on none.
+    pub fn budget(&self) -> Option<&Budget> {
+        self.frame.retry.budget()
+    }
+
+    /// Sees and steers the circuit breakers, each by its key.
+    pub fn breakers(&self) -> &KeyedCircuitBreakerHandle {
+        &self.breakers
+    }
+
+    /// Sees and steers the bulkhead.
+    pub fn bulkhead(&self) -> &BulkheadHandle {
+        &self.bulkhead
+    }
+
+    /// The calls that are under way, of all keys.
+    pub fn in_flight(&self) -> usize {
+        self.frame.whole.in_flight()
+    }
+}
+
+impl fmt::Debug for KeyedClientHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedClientHandle")
+            .field("source", self.source())
+            .field("keys", &self.breakers.len())
+            .finish_non_exhaustive()
+    }
+}
