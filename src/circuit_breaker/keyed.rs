@@ -25,7 +25,8 @@ use crate::shell::flight::Cell;
 use crate::shell::gate::Stage;
 use crate::shell::keyed::Keyed;
 
-/// Puts one circuit breaker per key around services; see [`Builder::keyed`].
+/// Puts one circuit breaker per key around services; see
+/// [`Builder::keyed`](super::Builder::keyed).
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct KeyedCircuitBreakerLayer<C, F, K, Y = NoCarry>
 where
@@ -131,7 +132,7 @@ where
 ///
 /// It is always ready: which breaker decides is not known before the request is. A call that may
 /// pass waits for the readiness of a clone of the inner service; a probe for no longer than
-/// [`Config::probe_deadline`].
+/// [`Config::probe_deadline`](super::Config::probe_deadline).
 pub struct KeyedCircuitBreaker<S, C, F, K, Y = NoCarry>
 where
     C: Send + Sync + 'static,

@@ -215,6 +215,19 @@ fn public_types_can_be_sent_shared_and_printed() {
         stack::ClientHandle: Clone;
         stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
         stack::Client<Inner, seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
+        stack::KeyedClientConfig: Clone;
+        stack::KeyOverrides: Clone;
+        stack::KeyedClientHandle: Clone;
+        stack::KeyedClientLayer<Keyed, seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
+        stack::KeyedClient<
+            Inner,
+            Keyed,
+            seawall::Classifier,
+            seawall::Cloned,
+            seawall::NoCarry
+        >: Clone;
+        stack::PerKey<Keyed>: Clone;
+        stack::Undivided: Copy;
 
         // testing
         testing::Contract<TimeoutLayer, u32, u32, Fail>: ;
@@ -244,6 +257,7 @@ type Body = http_body_util::Full<bytes::Bytes>;
 fn public_types_of_http_can_be_sent_shared_and_printed() {
     table! {
         seawall::http::InExtensions: Copy;
+        seawall::http::PerHost: Copy;
         seawall::http::InTimeoutHeader: Clone;
         seawall::http::TrailersInBody: Clone;
         seawall::http::OverHttp2<seawall::http::HttpClassifier>: Copy;
@@ -314,6 +328,9 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
         seawall::grpc::StatusInTrailers: Copy;
         seawall::grpc::AsAnswers: Copy;
         seawall::grpc::Client<Inner, Body>: ;
+        seawall::grpc::KeyedClient<Inner, Body>: ;
+        seawall::grpc::OnChannel<Inner, ()>: Clone;
+        seawall::grpc::PerMethod: Copy;
         seawall::grpc::Sender<Inner, Body>: Clone;
         seawall::grpc::SenderFuture<Ready<()>>: ;
         seawall::grpc::StreamDeadlineLayer: Copy;
