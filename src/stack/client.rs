@@ -35,7 +35,7 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
     }
 }
 
-/// Builds a [`ClientLayer`]; see [`client`].
+/// Builds a [`ClientLayer`](super::ClientLayer); see [`client`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
 pub struct ClientBuilder<

@@ -26,10 +26,10 @@ use crate::source::Source;
 /// }
 ///
 /// let web = http::client("web").per_host().build()?;
-/// web.run("a.example:443", || async { Ok::<_, tower::BoxError>(()) }).await?;
+/// let get = || async { Ok::<_, tower::BoxError>(::http::Response::new("hello")) };
+/// web.run("a.example:443", get).await?;
 /// assert!(shun(&web.handle(), "a.example:443") && !shun(&web.handle(), "b.example:443"));
-/// let refused = web.run("a.example:443", || async { Ok::<_, tower::BoxError>(()) }).await;
-/// assert!(refused.is_err());
+/// assert!(web.run("a.example:443", get).await.is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
