@@ -47,8 +47,13 @@ impl<F, K, Y> KeyedBulkheadLayer<F, K, Y> {
     /// ready, and returns when those under way are over. There is no way back. See
     /// [`BulkheadLayer::drain`](super::BulkheadLayer::drain).
     pub async fn drain(&self) {
-        self.cells.close(Stage::Stopped);
+        self.stop();
         self.cells.emptied().await;
+    }
+
+    /// Begins to drain.
+    pub(crate) fn stop(&self) {
+        self.cells.close(Stage::Stopped);
     }
 
     /// Takes no further calls, and returns when those under way and those that wait are over.

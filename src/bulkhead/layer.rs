@@ -263,11 +263,15 @@ impl<F, K> Builder<F, K> {
     where
         Key: Fn(&Req) -> Cow<'_, str>,
     {
-        KeyedBuilder::new(self, key)
+        self.keyed_by(key)
     }
 
     /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
     pub fn keyed_by<Key>(self, key: Key) -> KeyedBuilder<F, Key, K> {
+        self.keyed_as(Arc::new(key))
+    }
+
+    pub(crate) fn keyed_as<Key>(self, key: Arc<Key>) -> KeyedBuilder<F, Key, K> {
         KeyedBuilder::new(self, key)
     }
 

@@ -346,11 +346,15 @@ impl<C, F, K> Builder<C, F, K> {
     where
         Key: Fn(&Req) -> Cow<'_, str>,
     {
-        KeyedBuilder::new(self, key)
+        self.keyed_by(key)
     }
 
     /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
     pub fn keyed_by<Key>(self, key: Key) -> KeyedBuilder<C, F, Key, K> {
+        self.keyed_as(Arc::new(key))
+    }
+
+    pub(crate) fn keyed_as<Key>(self, key: Arc<Key>) -> KeyedBuilder<C, F, Key, K> {
         KeyedBuilder::new(self, key)
     }
 

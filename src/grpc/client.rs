@@ -82,7 +82,7 @@ pub type Client<S, B, C = GrpcClassifier, R = Replay, H = AtHead> = OnChannel<
     ClientHandle,
 >;
 
-/// The same with a circuit breaker for each key: for each [method](ClientBuilder::per_method), for
+/// The same with a circuit breaker and a bulkhead for each key: for each [method](ClientBuilder::per_method), for
 /// instance, or for each [host](ClientBuilder::per_host).
 ///
 /// ```

@@ -35,8 +35,8 @@ const METHODS: Spelling = Spelling {
 };
 
 impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A, Undivided> {
-    /// One circuit breaker for each method of gRPC, where there is one for all otherwise: a report that
-    /// fails keeps nobody from paying. What a method is says [`PerMethod`].
+    /// One circuit breaker and one bulkhead for each method of gRPC, where there is one for all otherwise: a
+    /// report that fails, or hangs, keeps nobody from paying. What a method is says [`PerMethod`].
     ///
     /// At most [10,000](crate::circuit_breaker::MAX_KEYS) methods have one of their own
     /// ([`max_keys`](Self::max_keys)).
@@ -50,7 +50,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A, Undivided> {
     /// let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
     /// let orders = grpc::client("orders")
     ///     .per_method()
-    ///     .overrides([("/shop.Orders/Report", KeyOverrides { breaker: touchy })])
+    ///     .overrides([("/shop.Orders/Report", KeyOverrides { breaker: touchy, ..KeyOverrides::default() })])
     ///     .build_on(channel, Body::new)?; // and then: `OrdersClient::new(orders)`
     /// # drop(orders);
     /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();

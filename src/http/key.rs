@@ -105,12 +105,13 @@ impl<B> ExtractKey<Request<B>> for PerHost {
 }
 
 impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A, Undivided> {
-    /// One circuit breaker for each host that is called, where there is one for all otherwise: one host
-    /// that is down does not close the way to the others. What a host is says [`PerHost`].
+    /// One circuit breaker and one bulkhead for each host that is called, where there is one for all
+    /// otherwise: a host that is down does not close the way to the others, and one that hangs does not
+    /// take their places. What a host is says [`PerHost`].
     ///
     /// At most [10,000](crate::circuit_breaker::MAX_KEYS) hosts have one of their own
     /// ([`max_keys`](Self::max_keys)); when there is no room for another, one that is at rest makes room,
-    /// and if none is, the new ones share one.
+    /// and if none is, the new ones share one of each.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -124,7 +125,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A, Undivided> {
     /// let reports = Overrides { rest: Some(Duration::from_secs(10)), ..Overrides::default() };
     /// let layer = http::client("web")
     ///     .per_host()
-    ///     .overrides([("reports.example:443", KeyOverrides { breaker: reports })])
+    ///     .overrides([("reports.example:443", KeyOverrides { breaker: reports, ..KeyOverrides::default() })])
     ///     .build()?;
     /// let hosts = layer.handle();
     /// let web = ServiceBuilder::new().layer(layer).map_err(Error::Inner).service(service_fn(send));
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_authority_is_of_the_uri_or_else_the_host() {
-        let of = |uri, host| authority(&request(uri, host)).into_owned();
+        let of = |uri: &str, host: &str| authority(&request(uri, host)).into_owned();
         assert_eq!(of("http://Example.com:81/x", "other"), "example.com:81");
         assert_eq!(of("/x", "Example.com"), "example.com");
         assert_eq!(of("/x", ""), "");
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_host_is_spelt_in_one_way() {
-        let of = |uri, host| PerHost.with_key(&request(uri, host), str::to_owned);
+        let of = |uri: &str, host: &str| PerHost.with_key(&request(uri, host), str::to_owned);
         for (uri, host, key) in [
             ("http://Example.com/x", "other", "example.com:80"),
             ("http://example.com:80", "", "example.com:80"),

@@ -158,8 +158,9 @@ where
             let spelling = self.division.spelling;
             let force = written.in_force(&self.written, spelling, None)?;
             let Parts { frame, breaker, bulkhead, tell, division } = self.parts(force)?;
-            let breaker = breaker.keyed_by(division.key).config(written.breakers()).build()?;
-            let bulkhead = bulkhead.build()?;
+            let key = Arc::new(division.key);
+            let breaker = breaker.keyed_as(Arc::clone(&key)).config(written.breakers()).build()?;
+            let bulkhead = bulkhead.keyed_as(key).config(written.bulkheads()).build()?;
             let written = Arc::new(Live::new(written));
             Ok(KeyedClientLayer { frame, breaker, bulkhead, tell, written, spelling })
         };

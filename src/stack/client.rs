@@ -174,8 +174,8 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
         self.with(|classify, _, carry| (classify, Chosen::new(copy), carry))
     }
 
-    /// One circuit breaker for each key of a request, for instance for each tenant, where there is one
-    /// for all otherwise. The retry and both timeouts stay one for all.
+    /// One circuit breaker and one bulkhead for each key of a request, for instance for each tenant, where
+    /// there is one for all otherwise. The retry with its budget, and both timeouts, stay one for all.
     ///
     /// For hosts there is [`per_host`](Self::per_host), for the methods of gRPC
     /// [`per_method`](Self::per_method).

@@ -1,4 +1,4 @@
-//! How the calls of a stack are divided among circuit breakers.
+//! How the calls of a stack are divided among circuit breakers and bulkheads.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::client::ClientBuilder;
 use super::keyed_config::{KeyOverrides, KeyedClientConfig, Spelling};
 use crate::circuit_breaker::MAX_KEYS;
 
-/// Not at all: one circuit breaker for all calls.
+/// Not at all: one circuit breaker and one bulkhead for all calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Undivided;
 

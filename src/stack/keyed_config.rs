@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::config::ClientConfig;
+use crate::bulkhead;
 use crate::circuit_breaker::{self, MAX_KEYS};
 use crate::config::{ConfigError, ConfigErrors, Written};
 
-/// The settings of a whole stack with a circuit breaker for each key: those of all, and what single keys
+/// The settings of a whole stack with a circuit breaker and a bulkhead for each key: those of all, and what single keys
 /// have of their own. Plain values, for instance from a file, which can be
 /// [turned](super::KeyedClientHandle::reload) together while calls are flying.
 ///
@@ -20,7 +21,9 @@ use crate::config::{ConfigError, ConfigErrors, Written};
 ///     r#"{
 ///         "default": { "deadline": "2s", "breaker": { "rest": "1s", "rest_cap": "30s" } },
 ///         "max_keys": 500,
-///         "overrides": { "reports.example:443": { "breaker": { "rest": "10s" } } }
+///         "overrides": {
+///             "reports.example:443": { "breaker": { "rest": "10s" }, "bulkhead": { "limit": 4 } }
+///         }
 ///     }"#,
 /// )?;
 /// config.validate()?;
@@ -34,7 +37,7 @@ use crate::config::{ConfigError, ConfigErrors, Written};
 pub struct KeyedClientConfig {
     /// Of every key, as far as it has nothing of its own.
     pub default: ClientConfig,
-    /// At most this many keys have a circuit breaker of their own: at least 1. By default
+    /// At most this many keys have a circuit breaker and a bulkhead of their own: at least 1. By default
     /// [10,000](MAX_KEYS). When there is no room, and none is at rest, new ones
     /// [share one](crate::circuit_breaker::KeyedBuilder::max_keys).
     pub max_keys: usize,
@@ -65,6 +68,8 @@ impl From<ClientConfig> for KeyedClientConfig {
 pub struct KeyOverrides {
     /// Of its circuit breaker.
     pub breaker: circuit_breaker::Overrides,
+    /// Of its bulkhead.
+    pub bulkhead: bulkhead::Overrides,
 }
 
 impl KeyedClientConfig {
@@ -97,22 +102,39 @@ impl KeyedClientConfig {
         if self.max_keys == 0 {
             problems.push(ConfigError::new("max_keys", 0, "at least 1"));
         }
-        let of_default = self.default.breaker.validate().err();
-        let of_default = of_default.map(ConfigErrors::into_problems).unwrap_or_default();
+        let of_default = [self.default.breaker.validate(), self.default.bulkhead.validate()];
+        let of_default = of_default.into_iter().filter_map(Result::err);
+        let of_default: Vec<_> = of_default.flat_map(ConfigErrors::into_problems).collect();
         for (key, own) in &self.overrides {
             if let Some(accepted) = spelling.objects(key) {
                 problems.push(ConfigError::new("overrides", key, accepted));
             }
-            if let Err(wrong) = own.breaker.validate_over(&self.default.breaker) {
+            let judged = [
+                ("breaker", own.breaker.validate_over(&self.default.breaker)),
+                ("bulkhead", own.bulkhead.over(&self.default.bulkhead).validate()),
+            ];
+            for (layer, wrong) in
+                judged.into_iter().filter_map(|(layer, it)| Some((layer, it.err()?)))
+            {
                 let mut wrong = wrong.into_problems();
                 wrong.retain(|problem| !of_default.contains(problem));
-                let wrong = ConfigErrors::of(wrong).within("breaker");
+                let wrong = ConfigErrors::of(wrong).within(layer);
                 problems.extend(wrong.within(format!("overrides[{key:?}]")).into_problems());
             }
         }
         match force {
             Ok(force) if problems.is_empty() => Ok(force),
             _ => Err(ConfigErrors::of(problems)),
+        }
+    }
+
+    /// Those of the bulkheads.
+    pub(super) fn bulkheads(&self) -> bulkhead::KeyedConfig {
+        let own = |(key, own): (&String, &KeyOverrides)| (key.clone(), own.bulkhead.clone());
+        bulkhead::KeyedConfig {
+            default: self.default.bulkhead.clone(),
+            max_keys: self.max_keys,
+            overrides: self.overrides.iter().map(own).collect(),
         }
     }
 

@@ -1,23 +1,23 @@
-//! Seeing and steering a stack with a circuit breaker for each key.
+//! Seeing and steering a stack with a circuit breaker and a bulkhead for each key.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::frame::{self, FrameHandle};
 use super::keyed_config::{KeyOverrides, KeyedClientConfig, Spelling};
-use crate::bulkhead::BulkheadHandle;
+use crate::bulkhead::KeyedBulkheadHandle;
 use crate::circuit_breaker::KeyedCircuitBreakerHandle;
 use crate::config::{ConfigErrors, Written};
 use crate::retry::{Budget, RetryHandle};
 use crate::shell::live::Live;
 use crate::source::Source;
 
-/// Sees and steers a stack with a circuit breaker for each key. Cheap to clone.
+/// Sees and steers a stack with a circuit breaker and a bulkhead for each key. Cheap to clone.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::State;
-/// use seawall::http;
+/// use seawall::{Error, http};
 /// use seawall::stack::KeyedClientHandle;
 ///
 /// /// Keeps all calls away from one host, whatever else is called; `false` if nobody called it yet.
@@ -26,7 +26,7 @@ use crate::source::Source;
 /// }
 ///
 /// let web = http::client("web").per_host().build()?;
-/// let get = || async { Ok::<_, tower::BoxError>(::http::Response::new("hello")) };
+/// let get = || async { Ok::<_, Error<std::io::Error>>(::http::Response::new("hello")) };
 /// web.run("a.example:443", get).await?;
 /// assert!(shun(&web.handle(), "a.example:443") && !shun(&web.handle(), "b.example:443"));
 /// assert!(web.run("a.example:443", get).await.is_err());
@@ -38,7 +38,7 @@ pub struct KeyedClientHandle {
     pub(super) written: Arc<Live<KeyedClientConfig>>,
     pub(super) spelling: Spelling,
     pub(super) breakers: KeyedCircuitBreakerHandle,
-    pub(super) bulkhead: BulkheadHandle,
+    pub(super) bulkheads: KeyedBulkheadHandle,
 }
 
 impl KeyedClientHandle {
@@ -50,13 +50,19 @@ impl KeyedClientHandle {
     /// The settings in force, as they were written. What was turned in one [layer](Self::breakers) alone
     /// is seen here too.
     pub fn config(&self) -> KeyedClientConfig {
-        let breakers = self.breakers.keyed_config();
+        let (breakers, bulkheads) = (self.breakers.keyed_config(), self.bulkheads.keyed_config());
+        let mut overrides = BTreeMap::<String, KeyOverrides>::new();
+        for (key, own) in breakers.overrides {
+            overrides.entry(key).or_default().breaker = own;
+        }
+        for (key, own) in bulkheads.overrides {
+            overrides.entry(key).or_default().bulkhead = own;
+        }
         let default = &self.written.get().default;
-        let overrides = breakers.overrides.into_iter();
         KeyedClientConfig {
-            default: self.frame.config(default, breakers.default, self.bulkhead.config()),
+            default: self.frame.config(default, breakers.default, bulkheads.default),
             max_keys: breakers.max_keys,
-            overrides: overrides.map(|(key, breaker)| (key, KeyOverrides { breaker })).collect(),
+            overrides,
         }
     }
 
@@ -73,7 +79,7 @@ impl KeyedClientHandle {
             let force = config.default.in_force(&Written::default())?;
             self.frame.put_in_force(&force)?;
             self.breakers.reload_keyed(config.breakers())?;
-            self.bulkhead.reload(force.bulkhead)
+            self.bulkheads.reload_keyed(config.bulkheads())
         })
     }
 
@@ -92,9 +98,9 @@ impl KeyedClientHandle {
         &self.breakers
     }
 
-    /// Sees and steers the bulkhead.
-    pub fn bulkhead(&self) -> &BulkheadHandle {
-        &self.bulkhead
+    /// Sees and steers the bulkheads, each by its key.
+    pub fn bulkheads(&self) -> &KeyedBulkheadHandle {
+        &self.bulkheads
     }
 
     /// The calls that are under way, of all keys.

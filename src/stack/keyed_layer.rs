@@ -1,4 +1,4 @@
-//! The stack around a client with a circuit breaker for each key, as a layer.
+//! The stack around a client with a circuit breaker and a bulkhead for each key, as a layer.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::frame::Frame;
 use super::keyed_config::{KeyedClientConfig, Spelling};
 use super::keyed_handle::KeyedClientHandle;
 use super::tell::{AsErrors, Tell};
-use crate::bulkhead::{Bulkhead, BulkheadLayer};
+use crate::bulkhead::{KeyedBulkhead, KeyedBulkheadLayer};
 use crate::circuit_breaker::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer};
 use crate::classify::Classify;
 use crate::error::CallError;
@@ -18,7 +18,7 @@ use crate::shell::again::Again;
 use crate::shell::live::Live;
 use crate::timeout::{Fixed, Timeout};
 
-/// The recommended stack around a client, with a circuit breaker for each key `X`; see
+/// The recommended stack around a client, with a circuit breaker and a bulkhead for each key `X`; see
 /// [`keyed`](super::ClientBuilder::keyed).
 ///
 /// All services that it and its clones make share one state.
@@ -31,7 +31,7 @@ where
 {
     pub(super) frame: Frame<C, R, K>,
     pub(super) breaker: KeyedCircuitBreakerLayer<C, F, X, K>,
-    pub(super) bulkhead: BulkheadLayer<H, K>,
+    pub(super) bulkhead: KeyedBulkheadLayer<H, X, K>,
     pub(super) tell: A,
     pub(super) written: Arc<Live<KeyedClientConfig>>,
     pub(super) spelling: Spelling,
@@ -39,7 +39,7 @@ where
 
 /// The service that a [`KeyedClientLayer`] makes of another.
 pub type KeyedClient<S, X, C, R, K, F = AtHead, H = AtHead> = Timeout<
-    Retry<KeyedCircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, H, K>, C, F, X, K>, C, R, K>,
+    Retry<KeyedCircuitBreaker<KeyedBulkhead<Timeout<S, Fixed, K>, H, X, K>, C, F, X, K>, C, R, K>,
     Fixed,
     K,
 >;
@@ -56,7 +56,7 @@ where
             written: Arc::clone(&self.written),
             spelling: self.spelling,
             breakers: self.breaker.handle(),
-            bulkhead: self.bulkhead.handle(),
+            bulkheads: self.bulkhead.handle(),
         }
     }
 
@@ -65,7 +65,7 @@ where
         self.frame.whole.in_flight()
     }
 
-    /// Runs an async call through the whole stack and the breaker of `key`, for callers without a
+    /// Runs an async call through the whole stack, with the breaker and the bulkhead of `key`, for callers without a
     /// service; as [`ClientLayer::run`](super::ClientLayer::run) does.
     ///
     /// ```
@@ -91,7 +91,6 @@ where
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
         C: Classify<F::Response, E> + Classify<H::Response, E>,
-        X: Clone,
         R: Clone,
         K: Clone,
         H: Finish<T> + Clone,
@@ -102,7 +101,8 @@ where
         let (breaker, bulkhead, attempt) = (breaker.clone(), bulkhead.clone(), attempt.clone());
         let guarded = move || {
             let (bulkhead, attempt, call) = (bulkhead.clone(), attempt.clone(), call.clone());
-            breaker.run(&key, move || bulkhead.run(move || attempt.run(move || call.call())))
+            let own = Arc::clone(&key);
+            breaker.run(&key, move || bulkhead.run(&own, move || attempt.run(move || call.call())))
         };
         let retry = retry.clone();
         whole.run(move || retry.run(guarded))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::pending;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +16,9 @@ use metrics::with_local_recorder;
 use seawall::circuit_breaker::{self, MAX_KEYS, Overrides, Trip};
 use seawall::http::{self as ready, NO_HOST};
 use seawall::stack::{ClientConfig, KeyOverrides, KeyedClientConfig, KeyedClientHandle};
-use seawall::{Error, EventKind, Reason, State};
+use seawall::{Error, EventKind, Reason, State, bulkhead};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::exposition::{Exposition, recorder};
@@ -36,7 +38,7 @@ fn touchy() -> circuit_breaker::Config {
 
 fn trips_at(failures: u32) -> KeyOverrides {
     let breaker = Overrides { trip: Some(Trip::consecutive(failures)), ..Overrides::default() };
-    KeyOverrides { breaker }
+    KeyOverrides { breaker, ..KeyOverrides::default() }
 }
 
 /// Answers every request with this status. Returns its authority.
@@ -101,6 +103,66 @@ async fn a_host_that_is_down_leaves_the_others_alone() {
     assert_eq!(ask(&well).await.unwrap().status(), StatusCode::OK);
     let tripped = hosts.breakers().key(&failing).unwrap().snapshot();
     assert!(tripped.last_trip.is_some() && tripped.next_probe_in.is_some());
+}
+
+/// Takes requests and answers none. Returns its authority, and who rings for each request.
+async fn hung() -> (String, mpsc::UnboundedReceiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    let (ring, bell) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let ring = ring.clone();
+            let service = answering(move |_: Request<Incoming>| {
+                let _ = ring.send(());
+                pending::<Result<Response<Full<Bytes>>, Infallible>>()
+            });
+            let http1 = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(http1.serve_connection(TokioIo::new(socket), service));
+        }
+    });
+    (authority, bell)
+}
+
+// field S3: a host that hangs takes nobody else's place.
+#[tokio::test]
+async fn a_host_that_hangs_takes_only_its_own_places() {
+    let (well, (hung, mut bell)) = (server(200).await, hung().await);
+    let two = bulkhead::Config { limit: 2, queue: 0, ..bulkhead::Config::default() };
+    let layer = ready::client("web")
+        .per_host()
+        .bulkhead(two)
+        .attempt_timeout(Duration::MAX)
+        .deadline(Duration::MAX)
+        .build()
+        .unwrap();
+    let hosts = layer.handle();
+    let web = ServiceBuilder::new().layer(layer).map_err(Error::Inner).service(hyper());
+    let ask = |host: &str| web.clone().oneshot(get(format!("http://{host}/")));
+
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(tokio::spawn(ask(&hung)));
+        bell.recv().await.unwrap();
+    }
+    assert_eq!(reason(&ask(&hung).await), Some(Reason::Full));
+    for _ in 0..10 {
+        assert_eq!(ask(&well).await.unwrap().status(), StatusCode::OK);
+    }
+    let inside = |host: &str| hosts.bulkheads().key(host).unwrap().in_flight();
+    assert_eq!((inside(&hung), inside(&well), hosts.in_flight()), (2, 0, 2));
+
+    // Its places can be turned by themselves, while the calls are flying.
+    let mut config = hosts.config();
+    let three = bulkhead::Overrides { limit: Some(3), ..bulkhead::Overrides::default() };
+    let own = KeyOverrides { bulkhead: three, ..KeyOverrides::default() };
+    config.overrides.insert(hung.clone(), own);
+    hosts.reload(config.clone()).unwrap();
+    assert_eq!(hosts.config(), config);
+    waiting.push(tokio::spawn(ask(&hung)));
+    bell.recv().await.unwrap();
+    assert_eq!(reason(&ask(&hung).await), Some(Reason::Full));
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 // field S3
@@ -196,7 +258,7 @@ async fn ten_thousand_hosts_stay_bounded_and_one_in_trouble_is_remembered() {
     ask("down.example".into()).await.unwrap_err();
     for nth in 0..10_000 {
         ask(format!("h{nth}.example")).await.unwrap();
-        assert!(hosts.breakers().len() <= 100);
+        assert!(hosts.breakers().len() <= 100 && hosts.bulkheads().len() <= 100);
     }
     assert_eq!(state(&hosts, "down.example:80"), Some(State::Open));
     assert_eq!(reason(&ask("down.example".into()).await), Some(Reason::CircuitOpen));
@@ -227,6 +289,8 @@ fn a_recorder_sees_keys_by_state() {
             let told = Exposition::of(&recorder);
             let own = ("layer", "circuit_breaker");
             assert_eq!(told.value("seawall_keys", &[own, ("name", "web")]), 3.0);
+            let own = ("layer", "bulkhead");
+            assert_eq!(told.value("seawall_keys", &[own, ("name", "web")]), 2.0 + 1.0);
             let states = |state| {
                 told.value("seawall_circuit_breaker_state", &[("name", "web"), ("state", state)])
             };
@@ -275,6 +339,8 @@ async fn one_file_has_it_all_and_a_reload_is_all_or_nothing() {
     assert_eq!(own("down2.example:80").trip, Trip::consecutive(2));
     assert_eq!(state(&hosts, "down.example:80"), Some(State::Open), "as it was");
 
+    let none = bulkhead::Overrides { limit: Some(0), ..bulkhead::Overrides::default() };
+    let nowhere = KeyOverrides { bulkhead: none, ..KeyOverrides::default() };
     let mut wrong = new.clone();
     wrong.max_keys = 0;
     wrong.default.retry.attempts = 0;
@@ -283,6 +349,7 @@ async fn one_file_has_it_all_and_a_reload_is_all_or_nothing() {
         ("Down.example:80".into(), trips_at(1)),
         ("down.example".into(), trips_at(1)),
         ("x.example:443".into(), trips_at(0)),
+        ("y.example:443".into(), nowhere),
     ]);
     let errors = hosts.reload(wrong).unwrap_err();
     assert_eq!(errors.origin().unwrap().to_string(), "client `web`");
@@ -296,6 +363,7 @@ async fn one_file_has_it_all_and_a_reload_is_all_or_nothing() {
             "overrides",
             "overrides",
             "overrides[\"x.example:443\"].breaker.failures",
+            "overrides[\"y.example:443\"].bulkhead.limit",
         ]
     );
     assert!(errors.to_string().contains(

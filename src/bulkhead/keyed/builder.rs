@@ -18,13 +18,13 @@ use crate::source::Source;
 #[derive(Debug, Clone)]
 pub struct KeyedBuilder<F, K, Y = NoCarry> {
     builder: Builder<F, Y>,
-    key: K,
+    key: Arc<K>,
     max_keys: usize,
     overrides: BTreeMap<String, Overrides>,
 }
 
 impl<F, K, Y> KeyedBuilder<F, K, Y> {
-    pub(in crate::bulkhead) const fn new(builder: Builder<F, Y>, key: K) -> Self {
+    pub(in crate::bulkhead) const fn new(builder: Builder<F, Y>, key: Arc<K>) -> Self {
         Self { builder, key, max_keys: MAX_KEYS, overrides: BTreeMap::new() }
     }
 
@@ -91,6 +91,6 @@ impl<F, K, Y> KeyedBuilder<F, K, Y> {
         let common = Common::new(Reporter::new(source, observers), laws, config);
         let for_cells = Arc::clone(&common);
         let cells = Arc::new(Keyed::new(common, max_keys, move |key| for_cells.tenant(key)));
-        Ok(KeyedBulkheadLayer { cells, key: Arc::new(self.key), finish, carry })
+        Ok(KeyedBulkheadLayer { cells, key: self.key, finish, carry })
     }
 }

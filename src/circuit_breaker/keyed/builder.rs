@@ -19,13 +19,13 @@ use crate::source::Source;
 #[derive(Debug, Clone)]
 pub struct KeyedBuilder<C, F, K, Y = NoCarry> {
     builder: Builder<C, F, Y>,
-    key: K,
+    key: Arc<K>,
     max_keys: usize,
     overrides: BTreeMap<String, Overrides>,
 }
 
 impl<C, F, K, Y> KeyedBuilder<C, F, K, Y> {
-    pub(in crate::circuit_breaker) fn new(builder: Builder<C, F, Y>, key: K) -> Self {
+    pub(in crate::circuit_breaker) fn new(builder: Builder<C, F, Y>, key: Arc<K>) -> Self {
         Self { builder, key, max_keys: MAX_KEYS, overrides: BTreeMap::new() }
     }
 
@@ -103,6 +103,6 @@ impl<C, F, K, Y> KeyedBuilder<C, F, K, Y> {
         let cells = Keyed::new(common, max_keys, move |key| {
             Policy::new(Arc::clone(&for_cells), Arc::clone(&hooks), Some(key))
         });
-        Ok(KeyedCircuitBreakerLayer { cells: Arc::new(cells), key: Arc::new(self.key), carry })
+        Ok(KeyedCircuitBreakerLayer { cells: Arc::new(cells), key: self.key, carry })
     }
 }
