@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::request::{Call, Carry, Deadline};
+use crate::request::{Call, Deadline};
 use crate::time;
 
 /// An answer that says that time ran out may come this much before the caller's deadline, and a tenth
@@ -51,12 +51,6 @@ impl CallContext {
     /// Of a call that begins now. No clock is read where there is no deadline.
     pub(crate) fn of(call: &Call) -> Self {
         call.caller_deadline().map_or_else(Self::default, Self::new)
-    }
-
-    /// Of a request that goes out now, if what travels with it can be read.
-    #[inline]
-    pub(crate) fn read<Req, K: Carry<Req>>(carry: &K, request: &Req) -> Self {
-        if carry.carries() { Self::of(&carry.read(request)) } else { Self::default() }
     }
 
     /// The deadline of the caller, if the call has one and the layer was told where to

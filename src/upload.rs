@@ -90,13 +90,27 @@ impl Upload {
         self.0.fate.store(STALLED, Ordering::Release);
     }
 
+    /// When it was last not the other side's turn.
+    pub(crate) fn since(&self) -> Instant {
+        let since = Duration::from_nanos(self.0.since.load(Ordering::Acquire));
+        self.0.began.checked_add(since).unwrap_or(self.0.began)
+    }
+
+    /// Since when it has been the other side's turn; `None` while the caller keeps it waiting.
+    pub(crate) fn turn(&self) -> Option<Instant> {
+        (!self.waits()).then(|| self.since())
+    }
+
+    fn waits(&self) -> bool {
+        self.flows() && self.0.waiting.load(Ordering::Acquire) > 0
+    }
+
     /// `limit` has passed since `started`. Time in which the caller kept others waiting does not count,
     /// and each frame it sent begins the time anew, so that it runs from the last of them.
     pub(crate) fn due(&self, started: Instant, limit: Duration, guards: bool) -> Due {
         let now = time::now();
-        let since = Duration::from_nanos(self.0.since.load(Ordering::Acquire));
-        let since = self.0.began.checked_add(since).map_or(started, |since| since.max(started));
-        let waits = self.flows() && self.0.waiting.load(Ordering::Acquire) > 0;
+        let since = self.since().max(started);
+        let waits = self.waits();
         // While it waits it will run from later than now. Who guards looks at the wait itself.
         let from = if waits && !guards { now } else { since };
         match from.checked_add(limit) {

@@ -3,9 +3,9 @@
 //! upstream that does.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +14,12 @@ use hyper::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::HeaderMap;
 use seawall::http::{REPLAY_CAP, ReplayBody};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tower::BoxError;
 
 /// What comes from the caller: as it comes, or all of it.
-pub(crate) type Asked = Either<Incoming, Gathered>;
+pub(crate) type Asked = Either<Streamed, Gathered>;
 
 /// What is sent to the upstream.
 pub(crate) type Outgoing = ReplayBody<Asked>;
@@ -31,6 +32,78 @@ pub(crate) type Missing = (StatusCode, &'static str);
 pub(crate) fn is_small(body: &Incoming) -> bool {
     let length = body.size_hint().exact();
     !body.is_end_stream() && length.is_some_and(|length| length <= REPLAY_CAP as u64)
+}
+
+// ===== impl Place =====
+
+/// One of the places that there are for requests whose body is on its way. Such a request holds one of the
+/// places at the upstream too, and there are fewer of these than of those: callers who stall cannot take
+/// them all.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Place {
+    pub(crate) fn at_once(places: &Arc<Semaphore>) -> Option<Self> {
+        Arc::clone(places).try_acquire_owned().ok().map(Self::new)
+    }
+
+    pub(crate) async fn within(patience: Duration, places: &Arc<Semaphore>) -> Option<Self> {
+        timeout(patience, Arc::clone(places).acquire_owned()).await.ok()?.ok().map(Self::new)
+    }
+
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(Mutex::new(Some(permit))))
+    }
+
+    /// All of the body was sent, or the answer has begun.
+    pub(crate) fn leave(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+// ===== impl Streamed =====
+
+/// A body that is handed on as it comes.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    body: Incoming,
+    place: Option<Place>,
+}
+
+impl Streamed {
+    pub(crate) const fn new(body: Incoming, place: Option<Place>) -> Self {
+        Self { body, place }
+    }
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) || self.body.is_end_stream() {
+            self.place.take().as_ref().map(Place::leave);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        self.place.take().as_ref().map(Place::leave);
+    }
 }
 
 // ===== impl Gathered =====

@@ -148,6 +148,7 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
     let proxy = Proxy::new(stack, stand.upstream, stand.deadline)
         .explaining(stand.explain)
         .telling(stand.origins, stand.manners.trust)
+        .uploading(stand.limit.div_ceil(2) as usize, stand.timeout / 4)
         .ending_upgraded_after(stand.upgrade_idle);
     tokio::select! {
         finished = proxy.serve(front, stop) => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http_body_util::Either;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::HeaderValue;
 use hyper::http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use hyper::upgrade::OnUpgrade;
@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::body::{self, Gathered};
+use crate::body::{self, Gathered, Place, Streamed};
 use crate::client::is_grpc;
 use crate::headers::{self, Origins, Pseudonym, Teller};
 use crate::hops;
@@ -59,6 +59,9 @@ struct Rules {
     teller: Teller,
     upgrade_idle: Duration,
     upgraded: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+    /// How long an upload waits for a place.
+    upload_wait: Duration,
 }
 
 impl<S: Stack> Proxy<S> {
@@ -74,6 +77,8 @@ impl<S: Stack> Proxy<S> {
             teller,
             upgrade_idle: UPGRADE_IDLE,
             upgraded: Arc::new(Semaphore::new(UPGRADED)),
+            uploads: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            upload_wait: Duration::ZERO,
         };
         Self { stack, rules: Arc::new(rules) }
     }
@@ -97,6 +102,14 @@ impl<S: Stack> Proxy<S> {
         self
     }
 
+    /// How many requests may be under way at a time whose body is still to come, and how long others wait
+    /// for one of these places.
+    pub(crate) fn uploading(mut self, places: usize, wait: Duration) -> Self {
+        let rules = Arc::make_mut(&mut self.rules);
+        (rules.uploads, rules.upload_wait) = (Arc::new(Semaphore::new(places)), wait);
+        self
+    }
+
     /// Serves callers until `stop`; says whether all of them got their answers.
     pub(crate) async fn serve(self, front: TcpListener, stop: impl Future<Output = ()>) -> bool {
         let forward = move |request, peer| self.forward(request, peer);
@@ -114,7 +127,8 @@ impl<S: Stack> Proxy<S> {
             Ok(upgrade) => upgrade,
             Err(answer) => return Box::pin(ready(Ok(*answer))),
         };
-        let asker = Asker { is_grpc: is_grpc(request.headers()), rules, peer, upgrade };
+        let is_grpc = is_grpc(request.headers());
+        let mut asker = Asker { rules, peer, upgrade, is_grpc, place: None };
         let mut stack = self.stack.clone();
         if body::is_small(request.body()) {
             return Box::pin(async move {
@@ -128,7 +142,14 @@ impl<S: Stack> Proxy<S> {
                 }
             });
         }
-        let request = request.map(Either::Left);
+        if !request.body().is_end_stream() {
+            asker.place = Place::at_once(&asker.rules.uploads);
+            if asker.place.is_none() {
+                return Box::pin(asker.ask_with_a_place(stack, request));
+            }
+        }
+        let place = asker.place.clone();
+        let request = request.map(|body| Either::Left(Streamed::new(body, place)));
         // It is ready but for a moment now and then.
         match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
@@ -151,6 +172,8 @@ struct Asker {
     peer: Arc<Peer>,
     upgrade: Option<Upgrade>,
     is_grpc: bool,
+    /// While the body of the request is on its way.
+    place: Option<Place>,
 }
 
 impl Asker {
@@ -166,8 +189,20 @@ impl Asker {
         Ok(self.answer(answer))
     }
 
+    async fn ask_with_a_place<S: Stack>(
+        mut self,
+        stack: S,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        self.place = Place::within(self.rules.upload_wait, &self.rules.uploads).await;
+        let Some(place) = self.place.clone() else { return Ok(reply::to_too_many_uploads()) };
+        let request = request.map(|body| Either::Left(Streamed::new(body, Some(place))));
+        self.ask(stack, request).await
+    }
+
     fn answer(self, answer: Result<Response<Answer>, Failure>) -> Response<Body> {
-        let Self { rules, peer, upgrade, is_grpc } = self;
+        let Self { rules, peer, upgrade, is_grpc, place } = self;
+        place.as_ref().map(Place::leave);
         match answer {
             Ok(response) => rules.pass_back(response, upgrade, peer),
             Err(failure) if is_grpc => reply::to_failure_of_grpc(&failure, rules.explains),

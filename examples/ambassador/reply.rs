@@ -87,6 +87,12 @@ pub(crate) fn to_too_many_upgrades() -> Response<Body> {
     of_ours(StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached", text)
 }
 
+/// Too many requests are still being sent.
+pub(crate) fn to_too_many_uploads() -> Response<Body> {
+    let text = "there are too many uploads already";
+    of_ours(StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached", text)
+}
+
 /// A text of some type.
 pub(crate) fn text_of_type(kind: &'static str, status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(Body::of_ours(text));

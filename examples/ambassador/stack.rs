@@ -140,6 +140,7 @@ pub(crate) fn build(
     let breaker = CircuitBreakerLayer::builder(name)
         .classify(Meaning)
         .finish(at_trailers())
+        .carry(InOutbound) // what a caller takes to send its request is no slowness of the upstream's
         .observe(observer.clone())
         .build()?;
     let bulkhead = BulkheadLayer::builder(name)

@@ -9,9 +9,8 @@ use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
 
 use super::future::{ResponseFuture, fail_unready};
-use super::policy::Policy;
+use super::policy::{Policy, Told};
 use crate::classify::Classify;
-use crate::context::CallContext;
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
 use crate::machine::Pass;
@@ -159,12 +158,12 @@ where
             let reporter = &self.gate.shared.common.reporter;
             return ResponseFuture::refused(reporter.reject(Reason::Draining, Measured::Nothing));
         };
-        let context = CallContext::read(&self.carry, &request);
+        let told = Told::of(&self.carry, &request);
         let mut flight = Flight::new(lane, pass);
         flight.enter();
         let future = self.inner.call(request);
         flight.leave();
-        ResponseFuture::flying(flight, Oneshot::called(future), context)
+        ResponseFuture::flying(flight, Oneshot::called(future), told)
     }
 }
 

@@ -8,7 +8,7 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
-use super::policy::{Hooks, Policy};
+use super::policy::{Hooks, Policy, Told};
 use crate::classify::{Classify, Verdict};
 use crate::context::CallContext;
 use crate::error::{CallError, Measured, Reason, Rejected};
@@ -16,7 +16,7 @@ use crate::finish::Finish;
 use crate::shell::flight::{Berth, Flight, Site};
 use crate::shell::oneshot::Oneshot;
 use crate::time::{self, nanos, poll_timer};
-use crate::upload::excused;
+use crate::upload::{Upload, excused};
 
 /// The future of a call through a breaker.
 ///
@@ -34,7 +34,7 @@ where
     /// Rings when a probe has waited too long for readiness, or when a call grows slow.
     #[pin]
     timer: Option<Sleep>,
-    context: CallContext,
+    told: Told,
     fate: Fate<B>,
 }
 
@@ -51,18 +51,13 @@ where
     B: Berth,
 {
     pub(super) fn refused(rejected: Rejected) -> Self {
-        let context = CallContext::default();
         let fate = Fate::Refused(Some(rejected));
-        Self { attempt: Oneshot::over(), timer: None, context, fate }
+        Self { attempt: Oneshot::over(), timer: None, told: Told::default(), fate }
     }
 
     #[inline]
-    pub(super) fn flying(
-        flight: Flight<B>,
-        attempt: Oneshot<S, Req>,
-        context: CallContext,
-    ) -> Self {
-        Self { attempt, timer: None, context, fate: Fate::Flying(flight) }
+    pub(super) fn flying(flight: Flight<B>, attempt: Oneshot<S, Req>, told: Told) -> Self {
+        Self { attempt, timer: None, told, fate: Fate::Flying(flight) }
     }
 }
 
@@ -87,17 +82,21 @@ where
                 flight.enter();
                 if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
                     this.timer.set(None);
+                    if let Some(upload) = this.told.uploading.take() {
+                        flight.was_sent(upload.since());
+                    }
                     return match result {
-                        Ok(response) => land(flight, response, this.context),
+                        Ok(response) => land(flight, response, &this.told.context),
                         Err(error) => {
-                            fail::<S::Response, _, _, _, _>(flight, &error, this.context);
+                            let context = &this.told.context;
+                            fail::<S::Response, _, _, _, _>(flight, &error, context);
                             Poll::Ready(Err(error))
                         }
                     };
                 }
                 flight.leave();
                 if this.attempt.as_ref().is_called() {
-                    watch_for_slowness(flight, this.timer, cx);
+                    watch_for_slowness(flight, this.told.uploading.as_ref(), this.timer, cx);
                 } else if !this.attempt.as_mut().park(flight.hold(), cx.waker()) {
                     return turn_away(flight, this.attempt, this.timer);
                 } else if waited_too_long(flight, this.timer, cx) {
@@ -117,6 +116,7 @@ where
 /// The inner service was called and is pending: it may grow slow in flight.
 fn watch_for_slowness<B: Berth>(
     flight: &mut Flight<B>,
+    uploading: Option<&Upload>,
     mut timer: Pin<&mut Option<Sleep>>,
     cx: &mut Context<'_>,
 ) {
@@ -129,8 +129,12 @@ fn watch_for_slowness<B: Berth>(
         }
         timer.set(at.map(sleep_until));
     }
-    if rang(timer, cx) {
-        flight.overdue();
+    while rang(timer.as_mut(), cx) {
+        // While the caller is sending, the time is not the dependency's.
+        let Some(later) = uploading.and_then(|upload| flight.overdue_later(upload.turn())) else {
+            return flight.overdue();
+        };
+        timer.set(Some(sleep_until(later)));
     }
 }
 
@@ -287,9 +291,13 @@ where
         let this = self.project();
         if let Fate::Flying(flight) = this.fate
             && flight.was_pending()
-            && excused(|| this.attempt.end())
         {
-            flight.excuse();
+            let uploading = this.told.uploading.take();
+            if excused(|| this.attempt.end()) {
+                flight.excuse();
+            } else if let Some(upload) = uploading {
+                flight.was_sent(upload.since());
+            }
         }
     }
 }

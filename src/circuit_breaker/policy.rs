@@ -14,6 +14,7 @@ use crate::shell::common::Common;
 use crate::shell::flight::{Berth, Flight, Site};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::shared::{Admission, Shared};
+use crate::upload::Upload;
 
 /// One breaker under traffic, and the user's code that goes with it.
 pub struct Policy<C, F> {
@@ -128,17 +129,17 @@ impl<S: Clone> Instance<'_, S> {
         B: Berth,
         K: Carry<Req>,
     {
-        let context = CallContext::read(carry, &request);
+        let told = Told::of(carry, &request);
         // Each branch makes its own: a future that is chosen first and put in its place later is
         // copied on the way, and it holds all futures further in.
         if self.readied {
             flight.enter();
             let future = self.inner.call(request);
             flight.leave();
-            ResponseFuture::flying(flight, Oneshot::called(future), context)
+            ResponseFuture::flying(flight, Oneshot::called(future), told)
         } else {
             let attempt = Oneshot::waiting(self.inner.clone(), request);
-            ResponseFuture::flying(flight, attempt, context)
+            ResponseFuture::flying(flight, attempt, told)
         }
     }
 
@@ -152,6 +153,27 @@ impl<S: Clone> Instance<'_, S> {
             *self.inner = self.inner.clone();
         }
         ResponseFuture::refused(rejected)
+    }
+}
+
+/// What a request says of its call.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) context: CallContext,
+    /// Its body, if that is still on its way.
+    pub(super) uploading: Option<Upload>,
+}
+
+impl Told {
+    /// If anything was to be read.
+    #[inline]
+    pub(super) fn of<Req, K: Carry<Req>>(carry: &K, request: &Req) -> Self {
+        if !carry.carries() {
+            return Self::default();
+        }
+        let mut call = carry.read(request);
+        let uploading = call.upload.take().filter(Upload::flows);
+        Self { context: CallContext::of(&call), uploading }
     }
 }
 

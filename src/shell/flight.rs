@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::classify::Verdict;
 use crate::error::{Measured, Reason, Rejected};
 use crate::finish::{Ending, Settle};
@@ -170,6 +172,26 @@ impl<B: Berth> Flight<B> {
     /// The dependency was never asked: its caller was still sending the request when it left.
     pub(crate) const fn excuse(&mut self) {
         self.pass.pending = false;
+    }
+
+    /// The last of the request was sent at this instant: the time before it was the caller's.
+    #[cold]
+    pub(crate) fn was_sent(&mut self, at: Instant) {
+        if let (Some(started), Some(berth)) = (self.pass.started, self.berth.get()) {
+            let at = berth.policy().shared().common.reporter.clock.tick(at);
+            self.pass.started = Some(started.max(at));
+        }
+    }
+
+    /// The call would be slow by now, but for a request that took its time: when it will be, if not yet.
+    /// `turn` is since when the dependency has had all that the caller sent; none, if it has that now.
+    pub(crate) fn overdue_later(&self, turn: Option<Instant>) -> Option<Instant> {
+        let shared = self.berth.get()?.policy().shared();
+        let clock = &shared.common.reporter.clock;
+        let now = clock.now();
+        let since = turn.map_or(now, |turn| clock.tick(turn));
+        let at = shared.overdue_at(since).filter(|at| *at > now)?;
+        clock.instant(at)
     }
 
     /// The call grew slow in flight.

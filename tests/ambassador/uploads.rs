@@ -58,6 +58,38 @@ async fn callers_who_stall_are_told_so_and_harm_nobody() {
     assert_eq!(ambassador.metric(&bad).await, 0.0);
 }
 
+// field S1: they hold half of the places at the upstream at the most.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_stall_leave_places_to_others() {
+    let upstream = Upstream::answering(measure).await;
+    let ambassador = Ambassador::of(upstream.address, &["--limit", "4"]);
+    let mut stalled = Vec::new();
+    for nth in 0..20 {
+        let mut caller = TcpStream::connect(ambassador.address).unwrap();
+        let framing =
+            if nth % 2 == 0 { "content-length: 100000" } else { "transfer-encoding: chunked" };
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n3\r\nabc\r\n");
+        caller.write_all(head.as_bytes()).unwrap();
+        stalled.push(caller);
+    }
+    let all_stall = async {
+        while upstream.asked() < 2 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(SOON, all_stall).await.expect("none was sent on");
+    for _ in 0..20 {
+        let well = timeout(SOON, get(&ambassador.url("/"))).await.expect("there is no place");
+        assert_eq!(well.status, StatusCode::OK);
+    }
+    assert!(ambassador.metric(&["seawall_bulkhead_in_flight"]).await <= 2.0);
+    drop(stalled);
+    // And these have theirs when others are gone.
+    let call = Request::put(ambassador.url("/")).body(full(vec![b'x'; 100_000])).unwrap();
+    let well = timeout(SOON, ask_over(false, call)).await.expect("there is no place");
+    assert_eq!((well.status, &*well.text), (StatusCode::OK, "100000"));
+}
+
 // field S1
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_flows_is_waited_for_however_slow_it_is() {

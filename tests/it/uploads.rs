@@ -128,6 +128,37 @@ async fn a_body_that_flows_slowly_arrives() {
     }
 }
 
+// field S1: nor is the time that a caller takes to send its request a slow call's.
+#[tokio::test(start_paused = true)]
+async fn a_slow_upload_is_no_slow_call() {
+    let slow = Trip::slow_rate(0.5, SECOND / 2).at_least(2);
+    let breaker = circuit_breaker::Config { trip: slow, ..Default::default() };
+    // The caller is slow, or the one who answers is, and by how much.
+    for (gap, thinks, opens) in [(SECOND / 4, 0, false), (SECOND * 3, 0, false), (SECOND, 3, true)]
+    {
+        let layer = seawall::http::client("x").breaker(breaker.clone()).build().unwrap();
+        let handle = layer.breaker();
+        let client = ServiceBuilder::new()
+            .layer(RecordBodyLayer::default())
+            .layer(layer)
+            .map_err(Error::Inner)
+            .service(service_fn(move |request: Request<ReplayBody<Body>>| async move {
+                request.into_body().collect().await.map_err(|_| Broken)?;
+                sleep(thinks * SECOND / 4).await;
+                Ok::<_, Broken>(Response::new(String::new()))
+            }));
+        let calls = (0..4).map(|_| {
+            let (upload, body) = Channel::new(1);
+            flow(upload, 10, gap);
+            client.clone().oneshot(posted(body))
+        });
+        for answer in futures::future::join_all(calls).await {
+            assert_eq!(answer.unwrap().status(), StatusCode::OK, "{gap:?}");
+        }
+        assert_eq!(handle.state() == State::Open, opens, "{gap:?}, {thinks}");
+    }
+}
+
 // field S1: the time of an attempt begins when the request has been sent.
 #[tokio::test(start_paused = true)]
 async fn who_has_the_whole_request_and_is_silent_has_failed() {
