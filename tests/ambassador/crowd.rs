@@ -1,35 +1,20 @@
 //! Too many calls at a time, and too little time.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
-
 use hyper::StatusCode;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::support::{Ambassador, SOON, Upstream, answer, get};
+use crate::support::{Ambassador, Gated, SOON, Upstream, answer, get, say, status_heard};
 
 /// How many may wait.
 const QUEUE: u32 = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_fit_is_told_so_while_the_others_are_still_under_way() {
-    let (arrived, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let gates = (Arc::clone(&arrived), Arc::clone(&go_on));
-    let upstream = Upstream::answering(move |_| {
-        let (arrived, go_on) = gates.clone();
-        async move {
-            arrived.add_permits(1);
-            go_on.acquire().await.unwrap().forget();
-            answer(StatusCode::OK, "")
-        }
-    })
-    .await;
+    let gated = Gated::answering("").await;
     // Who waits may do so for a quarter of the timeout: longer than this takes.
     let patient = ["--limit", "1", "--timeout", "120s", "--deadline", "300s", "--explain"];
-    let ambassador = Ambassador::of(upstream.address, &patient);
+    let ambassador = Ambassador::of(gated.upstream.address, &patient);
     let url = ambassador.url("/");
 
     let mut calls = JoinSet::new();
@@ -38,7 +23,7 @@ async fn what_does_not_fit_is_told_so_while_the_others_are_still_under_way() {
         calls.spawn(async move { get(&url).await.status });
     };
     call(&mut calls);
-    timeout(SOON, arrived.acquire()).await.unwrap().unwrap().forget();
+    gated.arrive(1).await;
     for _ in 0..QUEUE {
         call(&mut calls);
     }
@@ -52,11 +37,11 @@ async fn what_does_not_fit_is_told_so_while_the_others_are_still_under_way() {
     assert_eq!(refusal.header("proxy-status"), Some("ambassador; error=connection_limit_reached"));
     assert_eq!(refusal.header("retry-after"), None, "nobody knows when there will be room");
     assert!(refusal.text.contains("1 of 1 in flight, 16 waiting"), "{}", refusal.text);
-    assert_eq!(upstream.asked(), 1);
+    assert_eq!(gated.upstream.asked(), 1);
     let retried = ["seawall_retry_stopped_total", "reason=\"refused\""];
     assert_eq!(ambassador.metric(&retried).await, 1.0, "and is not tried again");
 
-    go_on.add_permits(usize::MAX >> 4);
+    gated.let_go(1_000);
     let answers = timeout(SOON, calls.join_all()).await.expect("those who wait get no place");
     assert_eq!(answers, [StatusCode::OK; 1 + QUEUE as usize]);
     assert_eq!(ambassador.metric(&["seawall_bulkhead_in_flight"]).await, 0.0);
@@ -90,12 +75,9 @@ async fn a_small_body_that_does_not_come_is_not_waited_for() {
     let ambassador =
         Ambassador::of(upstream.address, &["--timeout", "50ms", "--deadline", "100ms"]);
 
-    let mut caller = TcpStream::connect(ambassador.address).unwrap();
-    caller.set_read_timeout(Some(SOON)).unwrap();
-    caller.write_all(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc").unwrap();
-    let mut status = [0; 12];
-    caller.read_exact(&mut status).unwrap();
+    let head = "PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc";
+    let mut caller = say(ambassador.address, head);
 
-    assert_eq!(std::str::from_utf8(&status), Ok("HTTP/1.1 408"));
+    assert_eq!(status_heard(&mut caller), "HTTP/1.1 408");
     assert_eq!(upstream.asked(), 0);
 }

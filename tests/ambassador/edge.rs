@@ -1,14 +1,13 @@
 //! What strangers say about their calls, and how long their heads may be.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use hyper::body::Incoming;
 use hyper::header::HeaderName;
 use hyper::{HeaderMap, Request, StatusCode};
 
-use crate::support::{Ambassador, SOON, Upstream, answer, ask_over, full};
+use crate::support::{Ambassador, Upstream, answer, ask_over, full, say, status_heard};
 
 /// What headers the calls had that arrived.
 type Saw = Arc<Mutex<Vec<HeaderMap>>>;
@@ -29,12 +28,7 @@ async fn limping() -> (Upstream, Saw) {
 
 /// The status that HTTP/1.1 as it is gets.
 fn status_of(address: SocketAddr, head: &str) -> String {
-    let mut caller = TcpStream::connect(address).unwrap();
-    caller.set_read_timeout(Some(SOON)).unwrap();
-    let _ = caller.write_all(head.as_bytes()); // it may not be heard to its end
-    let mut status = [0; 12];
-    caller.read_exact(&mut status).unwrap();
-    String::from_utf8(status.to_vec()).unwrap()
+    status_heard(&mut say(address, head))
 }
 
 /// A request that may be repeated if its key is believed, with odd names and values.

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::peer::{Does, REFUSED_STREAM, server};
-use crate::support::{Ambassador, Body, SOON, Upstream, answer, ask_over, full, get};
+use crate::support::{Ambassador, Body, SOON, Upstream, answer, ask_over, full, say};
 
 /// What arrived: a version, headers, a body, and trailers.
 type Arrival = (Version, HeaderMap, Bytes, Option<HeaderMap>);
@@ -126,32 +125,6 @@ async fn a_body_is_replayed_with_its_trailers() {
             assert_eq!(trailers.as_ref().unwrap()["x-check"], "7");
         }
     }
-}
-
-// Whoever can break off an upload must not be able to open the circuit for everyone else, nor over
-// HTTP/2, where hyper resets the stream and does not say for want of what.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uploads_that_break_off_are_no_evidence_against_an_upstream_of_http2() {
-    let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let upstream = Upstream::answering(move |request: Request<Incoming>| {
-        arrived.send(()).unwrap();
-        async move {
-            let whole = request.into_body().collect().await.is_ok();
-            answer(if whole { StatusCode::OK } else { StatusCode::BAD_REQUEST }, "")
-        }
-    })
-    .await;
-    let ambassador = Ambassador::of(upstream.address, &["--upstream-http2"]);
-    for _ in 0..40 {
-        let mut caller = TcpStream::connect(ambassador.address).unwrap();
-        caller
-            .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nabc")
-            .unwrap();
-        timeout(SOON, arrivals.recv()).await.expect("the circuit has opened").unwrap();
-    }
-    assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::OK);
-    let bad = ["seawall_calls_total", "circuit_breaker", "\"bad\""];
-    assert_eq!(ambassador.metric(&bad).await, 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -271,9 +244,8 @@ fn extended_connect_is_not_offered() {
         (":authority", "a"),
     ];
     let head: Vec<_> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();
-    let mut caller = TcpStream::connect(ambassador.address).unwrap();
-    caller.set_read_timeout(Some(SOON)).unwrap();
-    caller.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut caller = say(ambassador.address, preface);
     let headers = [&[0, 0, head.len() as u8, 1, 4, 0, 0, 0, 1], &head[..]].concat();
     caller.write_all(&headers).unwrap();
     loop {

@@ -1,13 +1,10 @@
 //! How it starts, what it says when it cannot, and how it ends.
 
-use std::sync::Arc;
-
 use hyper::{Request, StatusCode};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::support::{Ambassador, SOON, Upstream, answer, ask_over, full, get, run};
+use crate::support::{Ambassador, Gated, SOON, ask_over, full, get, run};
 
 #[test]
 fn arguments_that_make_no_sense_are_named() {
@@ -115,27 +112,18 @@ async fn ctrl_c_lets_the_calls_under_way_finish() {
 }
 
 async fn finishes_what_is_under_way(http2: bool) {
-    let (arrived, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let gates = (Arc::clone(&arrived), Arc::clone(&go_on));
-    let upstream = Upstream::answering(move |_| {
-        let (arrived, go_on) = gates.clone();
-        async move {
-            arrived.add_permits(1);
-            go_on.acquire().await.unwrap().forget();
-            answer(StatusCode::OK, "after all")
-        }
-    })
-    .await;
-    let ambassador = Ambassador::of(upstream.address, &["--timeout", "10s", "--deadline", "30s"]);
+    let gated = Gated::answering("after all").await;
+    let ambassador =
+        Ambassador::of(gated.upstream.address, &["--timeout", "10s", "--deadline", "30s"]);
 
     let call = Request::get(ambassador.url("/")).body(full("")).unwrap();
     let call = tokio::spawn(ask_over(http2, call));
-    arrived.acquire().await.unwrap().forget();
+    gated.arrive(1).await;
     ambassador.interrupt();
     assert!(ambassador.says().starts_with("stopping"));
     let refused = async { while TcpStream::connect(ambassador.address).await.is_ok() {} };
     timeout(SOON, refused).await.expect("it still takes calls");
-    go_on.add_permits(1);
+    gated.let_go(1);
 
     let answer = call.await.unwrap();
     assert_eq!((answer.status, answer.text.as_str()), (StatusCode::OK, "after all"));
@@ -146,18 +134,13 @@ async fn finishes_what_is_under_way(http2: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_ctrl_c_does_not_wait() {
-    let arrived = Arc::new(Semaphore::new(0));
-    let gate = Arc::clone(&arrived);
-    let upstream = Upstream::answering(move |_| {
-        gate.add_permits(1);
-        std::future::pending()
-    })
-    .await;
-    let ambassador = Ambassador::of(upstream.address, &["--timeout", "60s", "--deadline", "180s"]);
+    let gated = Gated::answering("").await;
+    let ambassador =
+        Ambassador::of(gated.upstream.address, &["--timeout", "60s", "--deadline", "180s"]);
 
     let url = ambassador.url("/");
     let call = tokio::spawn(async move { get(&url).await });
-    arrived.acquire().await.unwrap().forget();
+    gated.arrive(1).await;
     ambassador.interrupt();
     assert!(ambassador.says().starts_with("stopping"));
     ambassador.interrupt();

@@ -1,12 +1,12 @@
 //! What the upstream is told of the way that a call has come, and how far it may go.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Read;
+use std::net::SocketAddr;
 
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 
-use crate::support::{Ambassador, Body, SOON, Upstream, ask_over, full};
+use crate::support::{self, Ambassador, Body, Upstream, ask_over, full};
 
 /// Answers with the head of what it was asked, line by line.
 async fn repeat(request: Request<Incoming>) -> Response<Body> {
@@ -19,10 +19,8 @@ async fn repeat(request: Request<Incoming>) -> Response<Body> {
 
 /// What came back for bytes that were sent as they are.
 fn say(address: SocketAddr, head: &str) -> String {
-    let mut caller = TcpStream::connect(address).unwrap();
-    caller.set_read_timeout(Some(SOON)).unwrap();
     let head = head.trim_end().replace('\n', "\r\n");
-    caller.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut caller = support::say(address, format!("{head}\r\nconnection: close\r\n\r\n"));
     let mut answer = String::new();
     caller.read_to_string(&mut answer).unwrap();
     answer

@@ -1,8 +1,6 @@
 //! What passes through an ambassador, and what stays.
 
 use std::convert::Infallible;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use bytes::Bytes;
 use futures::stream;
@@ -14,7 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::support::{Ambassador, Body, SOON, Upstream, answer, ask, full};
+use crate::support::{Ambassador, Body, SOON, Upstream, answer, ask, full, say, status_heard};
 
 /// Answers with what it was asked, line by line.
 async fn repeat(request: Request<Incoming>) -> Response<Body> {
@@ -126,11 +124,8 @@ async fn requests_that_cannot_be_forwarded_are_bad_requests() {
         "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n",
     ];
     for request in bad {
-        let mut connection = TcpStream::connect(ambassador.address).unwrap();
-        connection.write_all(request.as_bytes()).unwrap();
-        let mut status = [0; 12];
-        connection.read_exact(&mut status).unwrap();
-        assert_eq!(std::str::from_utf8(&status), Ok("HTTP/1.1 400"), "{request}");
+        let mut caller = say(ambassador.address, request);
+        assert_eq!(status_heard(&mut caller), "HTTP/1.1 400", "{request}");
     }
     assert_eq!(upstream.asked(), 0);
 }

@@ -1,8 +1,8 @@
 //! An ambassador in a process of its own, an upstream to put it in front of, and a caller.
 
 use std::convert::Infallible;
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -229,6 +230,39 @@ impl Upstream {
     }
 }
 
+/// An upstream that keeps each call waiting until it is let go.
+pub(crate) struct Gated {
+    pub(crate) upstream: Upstream,
+    arrived: Arc<Semaphore>,
+    go_on: Arc<Semaphore>,
+}
+
+impl Gated {
+    pub(crate) async fn answering(text: &'static str) -> Self {
+        let (arrived, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let gates = (Arc::clone(&arrived), Arc::clone(&go_on));
+        let upstream = Upstream::answering(move |_| {
+            let (arrived, go_on) = gates.clone();
+            async move {
+                arrived.add_permits(1);
+                go_on.acquire().await.unwrap().forget();
+                answer(StatusCode::OK, text)
+            }
+        });
+        Self { upstream: upstream.await, arrived, go_on }
+    }
+
+    /// Waits until so many more calls are there.
+    pub(crate) async fn arrive(&self, calls: u32) {
+        let all = timeout(SOON, self.arrived.acquire_many(calls)).await;
+        all.expect("some do not arrive").unwrap().forget();
+    }
+
+    pub(crate) fn let_go(&self, calls: usize) {
+        self.go_on.add_permits(calls);
+    }
+}
+
 pub(crate) fn full(text: impl Into<Bytes>) -> Body {
     Full::new(text.into()).map_err(|never| match never {}).boxed()
 }
@@ -264,6 +298,21 @@ where
     B: hyper::body::Body<Data: Send> + Send,
 {
     Client::builder(TokioExecutor::new()).http2_only(true).build_http()
+}
+
+/// A caller by hand, who has said this.
+pub(crate) fn say(address: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
+    let mut caller = TcpStream::connect(address).unwrap();
+    caller.set_read_timeout(Some(SOON)).unwrap();
+    let _ = caller.write_all(bytes.as_ref()); // it may not be heard to its end
+    caller
+}
+
+/// The version and the status of the answer to it.
+pub(crate) fn status_heard(caller: &mut TcpStream) -> String {
+    let mut status = [0; 12];
+    caller.read_exact(&mut status).unwrap();
+    String::from_utf8(status.to_vec()).unwrap()
 }
 
 /// Asks over HTTP/2, if so told.

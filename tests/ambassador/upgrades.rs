@@ -6,7 +6,7 @@ use std::thread;
 
 use tokio::time::timeout;
 
-use crate::support::{Ambassador, SOON};
+use crate::support::{Ambassador, SOON, say};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="; // RFC 6455 §1.3
@@ -25,10 +25,7 @@ fn head_of(stream: &mut BufReader<TcpStream>) -> Vec<String> {
 }
 
 fn connect(address: SocketAddr, head: &str) -> BufReader<TcpStream> {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
-    stream.write_all(head.replace('\n', "\r\n").as_bytes()).unwrap();
-    BufReader::new(stream)
+    BufReader::new(say(address, head.replace('\n', "\r\n")))
 }
 
 /// A server of WebSocket, by hand: it agrees, says hello first, and then echoes. Others than those who

@@ -1,8 +1,5 @@
 //! Callers who are slow to send their requests, or never do, and many callers at a time.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +7,13 @@ use http_body_util::BodyExt;
 use http_body_util::channel::Channel;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Ambassador, Body, SOON, Upstream, answer, ask_over, full, get};
+use crate::support::{
+    Ambassador, Body, Gated, SOON, Upstream, answer, ask_over, full, get, say, status_heard,
+};
 
 /// What is gathered before it is sent on, and what streams.
 const LENGTHS: [usize; 2] = [1_000, 100_000];
@@ -37,19 +36,15 @@ async fn callers_who_stall_are_told_so_and_harm_nobody() {
     for method in ["POST", "PUT"] {
         for length in LENGTHS {
             for _ in 0..30 {
-                let mut caller = TcpStream::connect(ambassador.address).unwrap();
-                caller.set_read_timeout(Some(SOON)).unwrap();
                 let head =
                     format!("{method} / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
-                caller.write_all(format!("{head}abc").as_bytes()).unwrap();
+                let caller = say(ambassador.address, head + "abc");
                 stalled.push((method, length, caller));
             }
         }
     }
     for (method, length, mut caller) in stalled {
-        let mut status = [0; 12];
-        caller.read_exact(&mut status).unwrap();
-        assert_eq!(std::str::from_utf8(&status), Ok("HTTP/1.1 408"), "{method} {length}");
+        assert_eq!(status_heard(&mut caller), "HTTP/1.1 408", "{method} {length}");
     }
     assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::OK);
     let closed = ["seawall_circuit_breaker_state", "\"closed\""];
@@ -65,12 +60,10 @@ async fn callers_who_stall_leave_places_to_others() {
     let ambassador = Ambassador::of(upstream.address, &["--limit", "4"]);
     let mut stalled = Vec::new();
     for nth in 0..20 {
-        let mut caller = TcpStream::connect(ambassador.address).unwrap();
         let framing =
             if nth % 2 == 0 { "content-length: 100000" } else { "transfer-encoding: chunked" };
         let head = format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n3\r\nabc\r\n");
-        caller.write_all(head.as_bytes()).unwrap();
-        stalled.push(caller);
+        stalled.push(say(ambassador.address, head));
     }
     let all_stall = async {
         while upstream.asked() < 2 {
@@ -133,26 +126,40 @@ async fn an_upload_that_flows_is_waited_for_however_slow_it_is() {
 async fn a_hundred_at_a_time_are_not_refused() {
     const CALLS: usize = 100;
     for http2 in [false, true] {
-        let (arrived, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let gates = (Arc::clone(&arrived), Arc::clone(&go_on));
-        let upstream = Upstream::answering(move |_| {
-            let (arrived, go_on) = gates.clone();
-            async move {
-                arrived.add_permits(1);
-                go_on.acquire().await.unwrap().forget();
-                answer(StatusCode::OK, "")
-            }
-        })
-        .await;
-        let ambassador = Ambassador::of(upstream.address, &[]);
+        let gated = Gated::answering("").await;
+        let ambassador = Ambassador::of(gated.upstream.address, &[]);
         let mut calls = JoinSet::new();
         for _ in 0..CALLS {
             let call = Request::post(ambassador.url("/")).body(full("order")).unwrap();
             calls.spawn(async move { ask_over(http2, call).await.status });
         }
-        let all = timeout(SOON, arrived.acquire_many(CALLS as u32)).await;
-        all.expect("some were kept").unwrap().forget();
-        go_on.add_permits(CALLS);
+        gated.arrive(CALLS as u32).await;
+        gated.let_go(CALLS);
         assert_eq!(calls.join_all().await, [StatusCode::OK; CALLS]);
+    }
+}
+
+// Whoever can break off an upload must not be able to open the circuit for everyone else, nor over HTTP/2, where
+// hyper resets the stream and does not say for want of what.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_that_break_off_are_no_evidence_against_the_upstream() {
+    for options in [&[][..], &["--upstream-http2"]] {
+        let (arrived, mut arrivals) = mpsc::unbounded_channel();
+        let upstream = Upstream::answering(move |request: Request<Incoming>| {
+            arrived.send(()).unwrap();
+            measure(request)
+        })
+        .await;
+        let ambassador = Ambassador::of(upstream.address, options);
+        for _ in 0..40 {
+            let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nabc";
+            let _caller = say(ambassador.address, head); // who hangs up at once
+            timeout(SOON, arrivals.recv()).await.expect("the circuit has opened").unwrap();
+        }
+        assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::OK);
+        let closed = ["seawall_circuit_breaker_state", "\"closed\""];
+        assert_eq!(ambassador.metric(&closed).await, 1.0);
+        let bad = ["seawall_calls_total", "circuit_breaker", "\"bad\""];
+        assert_eq!(ambassador.metric(&bad).await, 0.0);
     }
 }
