@@ -15,19 +15,20 @@ pub(super) fn retry_delay(headers: &HeaderMap) -> Option<Duration> {
     if encoded.len() > DETAILS_CAP {
         return None;
     }
-    // google.rpc.Status { details: 3 repeated Any }
     let status = base64(encoded)?;
-    let mut told = None;
-    for field in Fields(&status) {
-        if let (3, Value::Bytes(any)) = field.ok()? {
-            told = told.max(in_any(any).ok().flatten());
-        }
-    }
-    told
+    details(&status).filter_map(|any| in_any(any).ok().flatten()).max()
 }
 
-/// `Any { type_url: 1 string, value: 2 bytes }`, of which a `RetryInfo { retry_delay: 1 Duration }`.
-fn in_any(any: &[u8]) -> Result<Option<Duration>, Malformed> {
+/// The details in a `google.rpc.Status { details: 3 repeated Any }`, up to what cannot be read.
+pub(super) fn details(status: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Fields(status).map_while(Result::ok).filter_map(|field| match field {
+        (3, Value::Bytes(any)) => Some(any),
+        _ => None,
+    })
+}
+
+/// What is in an `Any { type_url: 1 string, value: 2 bytes }`, if it is of this type.
+pub(super) fn any_of<'a>(any: &'a [u8], of: &[u8]) -> Result<Option<&'a [u8]>, Malformed> {
     let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
     for field in Fields(any) {
         match field? {
@@ -36,9 +37,12 @@ fn in_any(any: &[u8]) -> Result<Option<Duration>, Malformed> {
             _ => {}
         }
     }
-    if name.rsplit(|byte| *byte == b'/').next() != Some(b"google.rpc.RetryInfo") {
-        return Ok(None);
-    }
+    Ok((name.rsplit(|byte| *byte == b'/').next() == Some(of)).then_some(value))
+}
+
+/// The delay of a `RetryInfo { retry_delay: 1 Duration }`, if it is one.
+fn in_any(any: &[u8]) -> Result<Option<Duration>, Malformed> {
+    let Some(value) = any_of(any, b"google.rpc.RetryInfo")? else { return Ok(None) };
     let mut delay = None;
     for field in Fields(value) {
         if let (1, Value::Bytes(bytes)) = field? {
@@ -90,6 +94,21 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Bytes as base64 without padding.
+pub(super) fn base64_of(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..=three.len() {
+            let six = bits >> (18 - 6 * at) & 0x3f;
+            text.push(char::from(DIGITS[six as usize]));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +130,15 @@ mod tests {
         let fraction =
             "CA4SABo2Cih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZvEgoKCAikAhCA4esX";
         assert_eq!(told(fraction), Some(Duration::from_millis(292_050)));
+    }
+
+    #[test]
+    fn base64_comes_back_as_it_went() {
+        for length in 0..=64_u8 {
+            let bytes: Vec<u8> = (0..length).map(|nth| nth.wrapping_mul(37) ^ 0xa5).collect();
+            assert_eq!(base64(base64_of(&bytes).as_bytes()), Some(bytes));
+        }
+        assert_eq!(base64_of(b"\xfb\xff\xfe light"), "+//+IGxpZ2h0");
     }
 
     #[test]

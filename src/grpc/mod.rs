@@ -15,6 +15,7 @@ mod health;
 mod key;
 mod messages;
 mod proto;
+mod refusal;
 mod respond;
 mod stacks;
 mod stream_deadline;
@@ -30,6 +31,7 @@ pub use classify::{Code, GrpcClassifier, of_code};
 pub use client::{Client, KeyedClient, OnChannel, Sender, SenderFuture};
 pub use health::{HealthBody, HealthService, WATCHERS};
 pub use key::PerMethod;
+pub use refusal::Refusal;
 pub use respond::{Trailers, code_of, refusals, respond};
 pub use stacks::{AsAnswers, client, server};
 pub use stream_deadline::{

@@ -83,13 +83,13 @@ fn put_status(to: &mut BytesMut, serving: Serving) {
     }
 }
 
-fn put_bytes(to: &mut BytesMut, field: u64, bytes: &[u8]) {
+pub(super) fn put_bytes(to: &mut BytesMut, field: u64, bytes: &[u8]) {
     put_varint(to, field << 3 | 2);
     put_varint(to, bytes.len() as u64);
     to.put_slice(bytes);
 }
 
-fn put_varint(to: &mut BytesMut, mut value: u64) {
+pub(super) fn put_varint(to: &mut BytesMut, mut value: u64) {
     while value >= 0x80 {
         to.put_u8(value as u8 | 0x80);
         value >>= 7;

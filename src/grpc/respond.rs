@@ -5,6 +5,7 @@ use http::{HeaderValue, Response, StatusCode, Version};
 
 use super::classify::Code;
 use super::messages::write_message;
+use super::refusal::details_of;
 use crate::error::{CallError, Reason};
 use crate::http::manners::{Asked, Mannered, Manners};
 use crate::http::{RefusalsLayer, Render, RespondLayer, ResponseBody};
@@ -39,7 +40,7 @@ pub const fn respond() -> RespondLayer<Trailers> {
 ///
 /// A generated client shows its caller any error of a layer as a status of code `Unknown`. With this
 /// outermost a refusal is `UNAVAILABLE` or `DEADLINE_EXCEEDED` there, as if a server had said so, with
-/// `grpc-retry-pushback-ms` where the time to come back is known.
+/// `grpc-retry-pushback-ms` where the time to come back is known. Its details say [who refused](super::Refusal).
 ///
 /// ```
 /// use seawall::http::{RecordBodyLayer, ReplayBody};
@@ -85,7 +86,13 @@ impl<B, E: CallError> Render<B, E> for Trailers {
         let Some(rejected) = error.rejected() else {
             return answer(Code::INTERNAL, "internal error");
         };
-        let mut response = answer(told_code(manners, rejected.reason()), rejected.word());
+        let code = told_code(manners, rejected.reason());
+        let mut response = answer(code, rejected.word());
+        if manners.names
+            && let Some(details) = details_of(rejected, code)
+        {
+            response.headers_mut().insert("grpc-status-details-bin", details);
+        }
         if let Some(delay) = manners.delay(rejected) {
             // Rounded up: never earlier than told.
             let millis = delay.as_nanos().div_ceil(1_000_000);

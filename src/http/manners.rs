@@ -17,6 +17,9 @@ pub const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(1);
 pub(crate) struct Manners {
     retry_after: Option<Duration>,
     closes: bool,
+    /// Whether an answer names who refused: to ourselves, but to no peer.
+    #[cfg(feature = "grpc")]
+    pub(crate) names: bool,
     statuses: [Option<StatusCode>; Reason::ALL.len()],
 }
 
@@ -42,10 +45,18 @@ impl Manners {
     pub(crate) const SERVER: Self = Self {
         retry_after: Some(RETRY_AFTER_REFUSAL),
         closes: true,
+        #[cfg(feature = "grpc")]
+        names: false,
         statuses: [None; Reason::ALL.len()],
     };
     /// Those of a client that answers itself: it invents nothing.
-    pub(crate) const CLIENT: Self = Self { retry_after: None, closes: false, ..Self::SERVER };
+    pub(crate) const CLIENT: Self = Self {
+        retry_after: None,
+        closes: false,
+        #[cfg(feature = "grpc")]
+        names: true,
+        ..Self::SERVER
+    };
 
     pub(crate) const fn retry_after(&mut self, delay: Option<Duration>) {
         self.retry_after = delay;

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use http::Method;
 use http::uri::PathAndQuery;
 use seawall::circuit_breaker::Trip;
-use seawall::grpc;
+use seawall::grpc::{self, Refusal};
 use seawall::http::{RecordBodyLayer, Replay, ReplayBody};
 use seawall::stack::KeyOverrides;
-use seawall::{Call, Deadline, Error, State, circuit_breaker};
+use seawall::{Call, Deadline, Error, Reason, Rejected, State, circuit_breaker};
 use tokio_stream::StreamExt;
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
-use tower::ServiceBuilder;
+use tower::{Service, ServiceBuilder, ServiceExt};
 
 use super::raw::Raw;
 use super::{Peer, STREAM, UNARY, say, serve, unary};
@@ -88,6 +88,62 @@ async fn each_method_has_a_breaker_of_its_own() {
 
     let wrong = grpc::client("x").per_method().overrides([("Shop/Count", KeyOverrides::default())]);
     assert!(wrong.build().unwrap_err().to_string().contains("as in \"/shop.Orders/Count\""));
+}
+
+// field "gRPC": a caller can tell who refused, and that it was no server.
+#[tokio::test]
+async fn a_generated_client_can_tell_a_refusal_from_a_failure() {
+    let (peer, _bell) = Peer::new();
+    let full = grpc::server("busy").limit(1).build().unwrap();
+    full.drain().await;
+    let told = Trip::consecutive(2);
+    let config = circuit_breaker::Config { trip: told, ..touchy() };
+    let client = grpc::client("peer")
+        .breaker(config)
+        .build_on(serve(peer.service()).await, Body::new)
+        .unwrap();
+    let failed = unary(&client, say("unavailable")).await.unwrap_err();
+    assert_eq!(Refusal::from_details(failed.details()), None);
+    assert_eq!(failed.code(), Code::Unavailable);
+
+    client.handle().breaker().force_open();
+    let status = unary(&client, say("hello")).await.unwrap_err();
+    let refusal = Refusal::from_details(status.details()).unwrap();
+    assert_eq!(refusal.reason(), Some(Reason::CircuitOpen));
+    assert_eq!((refusal.layer(), refusal.name()), ("circuit_breaker", "peer"));
+
+    // Layers around the stack see all of it.
+    let mut around = client.clone();
+    let answer = around.ready().await.unwrap().call(http::Request::new(Body::empty())).await;
+    let rejected: Option<Rejected> = answer.unwrap().extensions().get().cloned();
+    assert_eq!(rejected.unwrap().reason(), Reason::CircuitOpen);
+
+    // A server that refuses tells no peer the names of its inside.
+    let stack = ServiceBuilder::new().layer(full).map_err(Error::<std::io::Error>::Inner);
+    let inside =
+        stack.service_fn(|_: http::Request<Body>| async { Ok(http::Response::new(Body::empty())) });
+    let answer = inside.oneshot(http::Request::new(Body::empty())).await.unwrap();
+    assert_eq!(answer.headers()["grpc-message"], "draining");
+    assert!(!answer.headers().contains_key("grpc-status-details-bin"));
+}
+
+#[test]
+fn details_of_others_and_garbage_tell_of_no_refusal() {
+    let info = |domain: &str| {
+        let field =
+            |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+        let info = [field(1, b"full"), field(2, domain.as_bytes())].concat();
+        let any = field(1, b"type.googleapis.com/google.rpc.ErrorInfo");
+        field(3, &[any, field(2, &info)].concat())
+    };
+    let ours = Refusal::from_details(&info("seawall")).unwrap();
+    assert_eq!((ours.reason(), ours.layer()), (Some(Reason::Full), ""));
+    assert_eq!(Refusal::from_details(&info("googleapis.com")), None);
+    let ours = info("seawall");
+    for cut in 0..ours.len() {
+        assert_eq!(Refusal::from_details(&ours[..cut]), None, "{cut}");
+    }
+    assert_eq!(Refusal::from_details(&[0xff; 64]), None);
 }
 
 // field "gRPC": the message is recorded and sent again.

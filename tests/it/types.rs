@@ -331,6 +331,7 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
         seawall::grpc::KeyedClient<Inner, Body>: ;
         seawall::grpc::OnChannel<Inner, ()>: Clone;
         seawall::grpc::PerMethod: Copy;
+        seawall::grpc::Refusal: Clone;
         seawall::grpc::Sender<Inner, Body>: Clone;
         seawall::grpc::SenderFuture<Ready<()>>: ;
         seawall::grpc::StreamDeadlineLayer: Copy;
