@@ -210,7 +210,10 @@ async fn no_more_streams_are_opened_than_the_upstream_takes() {
             });
             let mut http = http2::Builder::new(TokioExecutor::new());
             http.max_concurrent_streams(TAKES);
-            tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(300)).await; // so that all have come before it says so
+                http.serve_connection(TokioIo::new(stream), service).await
+            });
         }
     });
     let ambassador = Ambassador::of(address, &["--upstream-http2"]);
