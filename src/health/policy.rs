@@ -51,6 +51,18 @@ impl Policy for Monitored {
     }
 
     #[inline]
+    fn admit_plain(&self) -> Admission<Self> {
+        if self.0.checker.is_idle() {
+            tend(&self.0); // the runtime that it was built on is gone, or was none
+        }
+        if self.0.lets_through() {
+            return Admission::Pass(());
+        }
+        tend(&self.0);
+        Admission::Refuse(self.0.reject(Reason::Unhealthy))
+    }
+
+    #[inline]
     fn settle(&self, (): (), outcome: &Outcome) {
         self.0.note_end(outcome.health);
     }
@@ -80,15 +92,8 @@ impl Policy for Monitored {
 
 impl<Req> Admit<Req> for Monitored {
     #[inline]
-    fn admit(&self, _: &Req, _: &Call) -> Admission<Self> {
-        if self.0.checker.is_idle() {
-            tend(&self.0); // the runtime that it was built on is gone, or was none
-        }
-        if self.0.lets_through() {
-            return Admission::Pass(());
-        }
-        tend(&self.0);
-        Admission::Refuse(self.0.reject(Reason::Unhealthy))
+    fn admit(&self, _: &Req, _: &mut Call) -> Admission<Self> {
+        self.admit_plain()
     }
 }
 

@@ -11,7 +11,7 @@ use super::limiter::{Limiter, Used, Waiter};
 use super::machine::FINE;
 use crate::error::{Measured, Reason, Rejected};
 use crate::outcome::Outcome;
-use crate::request::Call;
+use crate::request::{Call, Deadline};
 use crate::shell::gated::{Admission, Admit, Lost, Now, Policy};
 use crate::shell::meter::Ended;
 
@@ -65,6 +65,21 @@ impl<W> Costed<W> {
     }
 }
 
+impl<W: Send + Sync + 'static> Costed<W> {
+    #[inline]
+    fn ask(&self, cost: u32, deadline: Option<Deadline>) -> Admission<Self> {
+        let limiter = &self.limiter;
+        let now = limiter.now();
+        if let Some(used) = limiter.pass(cost, now) {
+            return Admission::Pass(used);
+        }
+        match limiter.wait_or_refuse(cost, now, deadline) {
+            Ok(waiter) => Admission::Wait(waiter),
+            Err(rejected) => Admission::Refuse(rejected),
+        }
+    }
+}
+
 impl<W> Borrow<Limiter> for Costed<W> {
     fn borrow(&self) -> &Limiter {
         &self.limiter
@@ -80,6 +95,10 @@ impl<W> fmt::Debug for Costed<W> {
 impl<W: Send + Sync + 'static> Policy for Costed<W> {
     type Permit = Used;
     type Wait = Waiter;
+
+    fn admit_plain(&self) -> Admission<Self> {
+        self.ask(1, None)
+    }
 
     #[inline]
     fn settle(&self, _: Used, outcome: &Outcome) {
@@ -123,16 +142,7 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
 
 impl<Req, W: CostOf<Req>> Admit<Req> for Costed<W> {
     #[inline]
-    fn admit(&self, request: &Req, call: &Call) -> Admission<Self> {
-        let cost = self.cost.cost_of(request);
-        let limiter = &self.limiter;
-        let now = limiter.now();
-        if let Some(used) = limiter.pass(cost, now) {
-            return Admission::Pass(used);
-        }
-        match limiter.wait_or_refuse(cost, now, call.deadline) {
-            Ok(waiter) => Admission::Wait(waiter),
-            Err(rejected) => Admission::Refuse(rejected),
-        }
+    fn admit(&self, request: &Req, call: &mut Call) -> Admission<Self> {
+        self.ask(self.cost.cost_of(request), call.deadline)
     }
 }

@@ -9,13 +9,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
 use super::guard::{CallGuard, WaitGuard};
-use super::policy::{Admit, Due, Lost, Now, Policy, Stage};
+use super::policy::{Due, Lost, Now, Policy, Stage};
 use crate::classify::{Classify, Verdict};
 use crate::context::CallContext;
 use crate::error::{CallError, Rejected};
 use crate::shell::oneshot::Oneshot;
 use crate::time::poll_timer;
-use crate::upload::excused;
+use crate::upload::{excuse, excused};
 
 /// The future of a call.
 ///
@@ -81,7 +81,7 @@ impl<S, Req, P, C> Future for ResponseFuture<S, Req, P, C>
 where
     S: Service<Req>,
     S::Error: CallError,
-    P: Admit<Req>,
+    P: Policy,
     C: Classify<S::Response, S::Error>,
 {
     type Output = Result<S::Response, S::Error>;
@@ -111,7 +111,7 @@ fn poll_attempt<S, Req, P, C>(
 where
     S: Service<Req>,
     S::Error: CallError,
-    P: Admit<Req>,
+    P: Policy,
     C: Classify<S::Response, S::Error>,
 {
     if !call.begin(|| attempt.as_ref().waits()) {
@@ -123,6 +123,9 @@ where
     if let Poll::Ready(result) = attempt.poll(cx) {
         if !matches!(*rare, Rare::Nothing) {
             rare.set(Rare::Nothing);
+        }
+        if P::OVERRULES && let Some(rejected) = call.overrule(&result) {
+            return Poll::Ready(Err(rejected.into()));
         }
         settle::<_, _, S::Response, S::Error>(call, &result, context);
         return Poll::Ready(result);
@@ -158,7 +161,7 @@ fn poll_pending<S, Req, P, C>(
 where
     S: Service<Req>,
     S::Error: CallError,
-    P: Admit<Req>,
+    P: Policy,
     C: Classify<S::Response, S::Error>,
 {
     let mut this = future.project();
@@ -172,16 +175,20 @@ where
                 this.rare.set(Rare::Refused(this.call.turn_away()));
                 continue;
             }
+            let mut is_due = false;
             if let Some(at) = this.call.pending(stage, &now) {
-                this.rare.set(at.map_or(Rare::Nothing, |at| Rare::Timed(sleep_until(at))));
+                is_due = at.is_some_and(|at| at <= now.get()); // a wait of nothing needs no timer
+                let timer = at.filter(|_| !is_due);
+                this.rare.set(timer.map_or(Rare::Nothing, |at| Rare::Timed(sleep_until(at))));
             }
-            let RareProj::Timed(timer) = this.rare.as_mut().project() else {
-                return Poll::Pending;
-            };
-            if poll_timer(timer, cx).is_pending() {
+            if let RareProj::Timed(timer) = this.rare.as_mut().project()
+                && poll_timer(timer, cx).is_ready()
+            {
+                (is_due, now) = (true, Now::default()); // it is later now
+            }
+            if !is_due {
                 return Poll::Pending;
             }
-            now = Now::default(); // it is later now
             match this.call.due(stage, &now) {
                 Due::Later(next) => {
                     this.rare.set(next.map_or(Rare::Nothing, |at| Rare::Timed(sleep_until(at))));
@@ -250,7 +257,15 @@ where
 {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
-        if this.call.was_pending() && !this.call.is_over() && excused(|| this.attempt.end()) {
+        if this.call.is_over() {
+            return;
+        }
+        let own = this.call.excuses(); // while the body is still there
+        let is_excused = excused(|| this.attempt.end()) || own;
+        if own {
+            excuse(); // those further out hear of it too
+        }
+        if is_excused && this.call.was_pending() {
             this.call.lose(Lost::Excused);
         }
     }

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use super::policy::{Admission, Due, Lost, Now, Policy, Stage};
 use super::service::Core;
-use crate::error::Rejected;
+use crate::error::{CallError, Rejected};
 use crate::outcome::Outcome;
 use crate::shell::gate::{Hold, Lane, Parked};
 
@@ -86,6 +86,23 @@ impl<P: Policy, C> CallGuard<P, C> {
             && let Some(lane) = self.hold.end()
         {
             lane.policy.settle(permit, outcome);
+        }
+    }
+
+    /// What the caller is told instead of the result, if the policy has a say in it.
+    pub(super) fn overrule<T, E: CallError>(&mut self, result: &Result<T, E>) -> Option<Rejected> {
+        let (lane, permit) = (self.hold.get()?, self.permit.as_mut()?);
+        let failure = result.as_ref().map(|_| ()).map_err(CallError::rejected);
+        let rejected = lane.policy.overrule(permit, failure)?;
+        self.expire(&rejected);
+        Some(rejected)
+    }
+
+    /// Whether the caller was still sending its request.
+    pub(super) fn excuses(&self) -> bool {
+        match (self.hold.get(), &self.permit) {
+            (Some(lane), Some(permit)) => lane.policy.excuses(permit),
+            _ => false,
         }
     }
 

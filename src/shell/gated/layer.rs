@@ -4,11 +4,12 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-use tower::{Layer, Service};
+use tower::Layer;
 
-use super::policy::{Admit, Policy};
-use super::service::{Core, Gated};
+use super::policy::Policy;
+use super::service::{Core, Entry, Gated};
 use crate::classify::Classify;
+use crate::context::CallContext;
 use crate::error::CallError;
 use crate::request::NoCarry;
 use crate::shell::caller::Caller;
@@ -117,10 +118,13 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
         Call: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
-        P: Admit<Call>,
         C: Classify<T, E>,
     {
-        Gated::new(Caller, Arc::clone(&self.gate), NoCarry).call(call)
+        let entry = Entry { inner: &mut Caller, readied: false, gate: &self.gate };
+        if self.gate.is_closed() {
+            return entry.refuse(self.gate.policy.draining());
+        }
+        entry.enter(self.gate.policy.admit_plain(), call, CallContext::default())
     }
 }
 

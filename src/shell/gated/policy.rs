@@ -23,6 +23,10 @@ pub trait Policy: Send + Sync + 'static {
     type Wait: Send + 'static;
     /// What is taken for the outcome of a call that is over, though only its end would tell.
     const AT_END: Outcome = Outcome::SUCCESS;
+    /// Whether it changes what travels with a request.
+    const WRITES: bool = false;
+    /// Whether it may [overrule](Self::overrule) results.
+    const OVERRULES: bool = false;
 
     // ----- readiness -----
 
@@ -53,7 +57,30 @@ pub trait Policy: Send + Sync + 'static {
         let _ = outcome;
     }
 
+    // ----- the way in -----
+
+    /// Decided once for a call that has no request, which is [run](super::GateLayer::run).
+    fn admit_plain(&self) -> Admission<Self>;
+
     // ----- the end of a call -----
+
+    /// The call has a result; of an error, what it says if one of our own layers made it. Returns what
+    /// the caller is told instead, if anything. The permit is [expired](Self::expire) then.
+    fn overrule(
+        &self,
+        permit: &mut Self::Permit,
+        failure: Result<(), Option<&Rejected>>,
+    ) -> Option<Rejected> {
+        let _ = (permit, failure);
+        None
+    }
+
+    /// The future of the call is being dropped: whether that says nothing of the dependency, for the
+    /// caller was still sending its request.
+    fn excuses(&self, permit: &Self::Permit) -> bool {
+        let _ = permit;
+        false
+    }
 
     /// The call was answered.
     fn settle(&self, permit: Self::Permit, outcome: &Outcome);
@@ -105,7 +132,7 @@ pub trait Policy: Send + Sync + 'static {
 /// How a policy admits calls with such requests.
 pub trait Admit<Req>: Policy {
     /// Decided once a call. `call` is what travels with the request.
-    fn admit(&self, request: &Req, call: &Call) -> Admission<Self>;
+    fn admit(&self, request: &Req, call: &mut Call) -> Admission<Self>;
 }
 
 /// The answer to one who asks to pass.

@@ -11,7 +11,7 @@ use super::guard::{CallGuard, WaitGuard};
 use super::policy::{Admission, Admit, Policy};
 use crate::classify::Classify;
 use crate::context::CallContext;
-use crate::error::CallError;
+use crate::error::{CallError, Rejected};
 use crate::request::{Call, Carry};
 use crate::shell::gate::{Gate, Parked};
 use crate::shell::oneshot::Oneshot;
@@ -112,25 +112,56 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Req) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         self.unpark();
-        let readied = self.said.take();
+        let entry = Entry { inner: &mut self.inner, readied: self.said.take(), gate: &self.gate };
         if self.gate.is_closed() {
-            return self.refuse(readied);
+            return entry.refuse(self.gate.policy.draining());
         }
+        if !self.carry.carries() {
+            let admission = self.gate.policy.admit(&request, &mut Call::default());
+            return entry.enter(admission, request, CallContext::default());
+        }
+        let mut call = self.carry.read(&request);
+        let context = CallContext::of(&call);
+        let admission = self.gate.policy.admit(&request, &mut call);
+        if P::WRITES && call.deadline.is_some() {
+            self.carry.write(&mut request, &call);
+        }
+        entry.enter(admission, request, context)
+    }
+}
+
+/// A call on its way in.
+pub(super) struct Entry<'a, S, P, C> {
+    pub(super) inner: &'a mut S,
+    /// Whether the inner service is ready for it.
+    pub(super) readied: bool,
+    pub(super) gate: &'a Gate<Core<P, C>>,
+}
+
+impl<S: Clone, P: Policy, C> Entry<'_, S, P, C> {
+    #[inline]
+    pub(super) fn enter<Req>(
+        self,
+        admission: Admission<P>,
+        request: Req,
+        context: CallContext,
+    ) -> ResponseFuture<S, Req, P, C>
+    where
+        S: Service<Req>,
+    {
         // Asked before anything is counted: whoever is refused holds nothing.
-        let carries = self.carry.carries();
-        let travels = if carries { self.carry.read(&request) } else { Call::default() };
-        let context = if carries { CallContext::of(&travels) } else { CallContext::default() };
-        match self.gate.policy.admit(&request, &travels) {
+        match admission {
             Admission::Pass(permit) => {
                 let Some(lane) = self.gate.enter() else {
                     self.gate.policy.give_back(permit);
-                    return self.refuse(readied);
+                    let rejected = self.gate.policy.draining();
+                    return self.refuse(rejected);
                 };
                 let mut call = CallGuard::new(lane, permit);
                 // Each branch makes its own future, so that it is made in its place.
-                if readied {
+                if self.readied {
                     call.enter();
                     let inner = self.inner.call(request);
                     call.leave();
@@ -141,42 +172,37 @@ where
                 }
             }
             Admission::Wait(wait) => match self.gate.enter() {
-                Some(lane) => self.queue(readied, WaitGuard::new(lane, wait), request, context),
+                Some(lane) => self.queue(WaitGuard::new(lane, wait), request, context),
                 None => {
                     self.gate.policy.leave(wait, false);
-                    self.refuse(readied)
+                    let rejected = self.gate.policy.draining();
+                    self.refuse(rejected)
                 }
             },
-            Admission::Refuse(rejected) => {
-                self.release(readied);
-                ResponseFuture::refused(rejected)
-            }
+            Admission::Refuse(rejected) => self.refuse(rejected),
         }
     }
-}
 
-impl<S: Clone, P: Policy, C, K> Gated<S, P, C, K> {
     /// Gives back what the inner service reserved for a call that does not come now.
     #[inline]
-    fn release(&mut self, readied: bool) {
-        if readied {
-            self.inner = self.inner.clone();
+    fn release(&mut self) {
+        if self.readied {
+            *self.inner = self.inner.clone();
         }
     }
 
     #[inline(never)]
-    fn refuse<Req>(&mut self, readied: bool) -> ResponseFuture<S, Req, P, C>
+    pub(super) fn refuse<Req>(mut self, rejected: Rejected) -> ResponseFuture<S, Req, P, C>
     where
         S: Service<Req>,
     {
-        self.release(readied);
-        ResponseFuture::refused(self.gate.policy.draining())
+        self.release();
+        ResponseFuture::refused(rejected)
     }
 
     #[inline(never)]
     fn queue<Req>(
-        &mut self,
-        readied: bool,
+        mut self,
         wait: WaitGuard<P, C>,
         request: Req,
         context: CallContext,
@@ -184,7 +210,7 @@ impl<S: Clone, P: Policy, C, K> Gated<S, P, C, K> {
     where
         S: Service<Req>,
     {
-        self.release(readied); // nobody waits with a reservation in hand
+        self.release(); // nobody waits with a reservation in hand
         let attempt = Oneshot::waiting(self.inner.clone(), request);
         ResponseFuture::queued(wait, attempt, context)
     }
