@@ -92,7 +92,7 @@ impl Policy for Monitored {
 
 impl<Req> Admit<Req> for Monitored {
     #[inline]
-    fn admit(&self, _: &Req, _: &mut Call) -> Admission<Self> {
+    fn admit(&self, _: &Req, _: Option<&mut Call>) -> Admission<Self> {
         self.admit_plain()
     }
 }

@@ -142,7 +142,7 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
 
 impl<Req, W: CostOf<Req>> Admit<Req> for Costed<W> {
     #[inline]
-    fn admit(&self, request: &Req, call: &mut Call) -> Admission<Self> {
-        self.ask(self.cost.cost_of(request), call.deadline)
+    fn admit(&self, request: &Req, call: Option<&mut Call>) -> Admission<Self> {
+        self.ask(self.cost.cost_of(request), call.and_then(|call| call.deadline))
     }
 }

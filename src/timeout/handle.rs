@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::config::Config;
-use super::policy::Policy;
+use super::policy::Timeouts;
 use crate::config::ConfigErrors;
-use crate::shell::gate::Gate;
+use crate::shell::gated::Entrance;
 use crate::source::Source;
 
 /// Sees and steers one timeout. Cheap to clone.
@@ -38,22 +38,22 @@ use crate::source::Source;
 /// ```
 #[derive(Clone)]
 pub struct TimeoutHandle {
-    gate: Arc<Gate<Policy>>,
+    entrance: Arc<dyn Entrance<Timeouts>>,
 }
 
 impl TimeoutHandle {
-    pub(super) fn new(gate: Arc<Gate<Policy>>) -> Self {
-        Self { gate }
+    pub(super) fn new(entrance: Arc<dyn Entrance<Timeouts>>) -> Self {
+        Self { entrance }
     }
 
     /// The layer and the name.
     pub fn source(&self) -> &Source {
-        &self.gate.reporter.source
+        &self.entrance.policy().reporter.source
     }
 
     /// The settings in force.
     pub fn config(&self) -> Config {
-        self.gate.config()
+        self.entrance.policy().config()
     }
 
     /// Reloads the settings. Calls in flight keep the limit they began with.
@@ -63,13 +63,13 @@ impl TimeoutHandle {
     /// None at present: every value is valid.
     #[allow(clippy::needless_pass_by_value)] // the same shape for every layer
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        self.gate.reload(&config);
+        self.entrance.policy().reload(&config);
         Ok(())
     }
 
     /// The calls that are under way.
     pub fn in_flight(&self) -> usize {
-        self.gate.in_flight()
+        self.entrance.in_flight()
     }
 }
 

@@ -1,21 +1,15 @@
 //! Building a timeout, and putting it around services.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower::{Layer, Service};
-
 use super::config::Config;
 use super::handle::TimeoutHandle;
-use super::policy::Policy;
-use super::service::{ByRequest, Fixed, Hooks, LimitOn, Timeout};
+use super::policy::{ByRequest, Fixed, LimitOn, Limited, Timeouts};
 use crate::config::ConfigErrors;
-use crate::error::CallError;
 use crate::event::{Observe, Observers};
 use crate::request::NoCarry;
-use crate::shell::caller::Caller;
-use crate::shell::gate::Gate;
+use crate::shell::gated::{self, GateLayer, Gated, Unjudged};
 use crate::shell::reporter::Reporter;
 use crate::source::Source;
 
@@ -23,16 +17,22 @@ use crate::source::Source;
 const LAYER: &str = "timeout";
 
 /// Puts a time limit on the calls of services.
-#[must_use = "a layer does nothing until it is applied to a service"]
-pub struct TimeoutLayer<L = Fixed, K = NoCarry> {
-    gate: Arc<Gate<Policy>>,
-    hooks: Hooks<L, K>,
-}
+pub type TimeoutLayer<L = Fixed, K = NoCarry> = GateLayer<Limited<L>, Unjudged, K>;
+
+/// The service that a timeout makes of another: it ends calls that take too long.
+pub type Timeout<S, L = Fixed, K = NoCarry> = Gated<S, Limited<L>, Unjudged, K>;
+
+/// The future of a call through a timeout.
+///
+/// The inner service is asked first: an answer that is there at the moment the time is up wins.
+/// When the time is up, the inner future is dropped before the caller is told. Dropping this future
+/// drops the inner one.
+pub type ResponseFuture<S, Req, L = Fixed> = gated::ResponseFuture<S, Req, Limited<L>, Unjudged>;
 
 impl TimeoutLayer {
-    /// Every call may take `limit`, and everything else is at its [default](super#defaults).
+    /// Every call may take `limit`, and everything else is at its [default](crate::timeout#defaults).
     pub fn new(name: impl Into<Arc<str>>, limit: Duration) -> Self {
-        Self::make(name.into(), &Config::from(limit), Hooks::default(), Observers::default())
+        Self::builder(name).config(Config::from(limit)).made()
     }
 
     /// A timeout with these settings, for instance from a configuration file.
@@ -49,97 +49,18 @@ impl TimeoutLayer {
         Builder {
             name: name.into(),
             config: Config::default(),
-            hooks: Hooks::default(),
+            by: Fixed,
+            of: LimitOn::default(),
+            carry: NoCarry,
             observers: Observers::default(),
         }
     }
 }
 
-impl<L, K> TimeoutLayer<L, K> {
-    fn make(name: Arc<str>, config: &Config, hooks: Hooks<L, K>, observers: Observers) -> Self {
-        let reporter = Reporter::new(Source::new(LAYER, name), observers);
-        Self { gate: Arc::new(Gate::new(Policy::new(reporter, config))), hooks }
-    }
-
+impl<L: Send + Sync + 'static, K> TimeoutLayer<L, K> {
     /// Sees and steers this timeout.
     pub fn handle(&self) -> TimeoutHandle {
-        TimeoutHandle::new(Arc::clone(&self.gate))
-    }
-
-    /// The calls that are under way.
-    pub fn in_flight(&self) -> usize {
-        self.gate.in_flight()
-    }
-
-    /// Takes no further calls, sends away those that wait for the inner service to be ready, and
-    /// returns when those under way are over. There is no way back.
-    ///
-    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
-    /// way from when its future is first polled: one that was made before and never polled is not
-    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
-    /// this is dropped.
-    pub async fn drain(&self) {
-        self.stop();
-        self.gate.emptied().await;
-    }
-
-    /// Takes no further calls, and returns when those under way are over, and those that wait for the
-    /// inner service to be ready were made and are over too. [`drain`](Self::drain) still ends such
-    /// waits.
-    pub async fn drain_to_completion(&self) {
-        self.gate.close();
-        self.gate.emptied().await;
-    }
-
-    /// Begins to drain.
-    pub(crate) fn stop(&self) {
-        self.gate.stop();
-    }
-
-    /// Runs an async call under this time limit, for callers without a service.
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::{Error, timeout::TimeoutLayer};
-    /// use std::time::Duration;
-    ///
-    /// # async fn lookup(_: &str) -> Result<u32, std::io::Error> { Ok(7) }
-    /// let patience = TimeoutLayer::new("lookup", Duration::from_millis(200));
-    /// let found = patience.run(|| async { lookup("seven").await.map_err(Error::Inner) }).await?;
-    /// assert_eq!(found, 7);
-    /// # Ok::<(), Error<std::io::Error>>(()) }).unwrap();
-    /// ```
-    pub fn run<Call, Fut, T, E>(
-        &self,
-        call: Call,
-    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, L, K>
-    where
-        Call: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        E: CallError,
-    {
-        let hooks = Hooks { limit: Fixed, carry: NoCarry, of: LimitOn::Request };
-        Timeout::new(Caller, Arc::clone(&self.gate), hooks).call(call)
-    }
-}
-
-impl<S, L: Clone, K: Clone> Layer<S> for TimeoutLayer<L, K> {
-    type Service = Timeout<S, L, K>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Timeout::new(inner, Arc::clone(&self.gate), self.hooks.clone())
-    }
-}
-
-impl<L: Clone, K: Clone> Clone for TimeoutLayer<L, K> {
-    fn clone(&self) -> Self {
-        Self { gate: Arc::clone(&self.gate), hooks: self.hooks.clone() }
-    }
-}
-
-impl<L, K> fmt::Debug for TimeoutLayer<L, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimeoutLayer").field("config", &self.gate.config()).finish_non_exhaustive()
+        TimeoutHandle::new(self.entrance())
     }
 }
 
@@ -151,7 +72,9 @@ impl<L, K> fmt::Debug for TimeoutLayer<L, K> {
 pub struct Builder<L = Fixed, K = NoCarry> {
     name: Arc<str>,
     config: Config,
-    hooks: Hooks<L, K>,
+    by: L,
+    of: LimitOn,
+    carry: K,
     observers: Observers,
 }
 
@@ -213,21 +136,18 @@ impl<L, K> Builder<L, K> {
     /// ```
     pub fn limit_by<Req, F>(self, limit: F) -> Builder<ByRequest<F>, K>
     where
-        F: Fn(&Req) -> Option<Duration>,
+        F: Fn(&Req) -> Option<Duration> + Send + Sync + 'static,
     {
-        let Self { name, config, hooks, observers } = self;
-        let Hooks { carry, of, .. } = hooks;
-        let hooks = Hooks { limit: ByRequest(limit), carry, of };
-        Builder { name, config, hooks, observers }
+        let Self { name, config, of, carry, observers, .. } = self;
+        Builder { name, config, by: ByRequest(limit), of, carry, observers }
     }
 
     /// Reads the deadline that travels with each request, ends the call when it has passed, and
     /// writes what is left for those further in. A deadline only ever moves closer: to the limit of this
     /// layer, unless that is the limit of [one attempt](Self::per_attempt).
     pub fn carry<K2>(self, carry: K2) -> Builder<L, K2> {
-        let Self { name, config, hooks, observers } = self;
-        let Hooks { limit, of, .. } = hooks;
-        Builder { name, config, hooks: Hooks { limit, carry, of }, observers }
+        let Self { name, config, by, of, observers, .. } = self;
+        Builder { name, config, by, of, carry, observers }
     }
 
     /// The limit is that of one attempt, and is not written into the deadline that those further in are
@@ -256,13 +176,13 @@ impl<L, K> Builder<L, K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn per_attempt(mut self) -> Self {
-        self.hooks.of = LimitOn::Attempt;
+        self.of = LimitOn::Attempt;
         self
     }
 
     /// The limit is that of the whole call, and bounds the body of its answer where the client can.
     pub(crate) fn of_whole_call(mut self) -> Self {
-        self.hooks.of = LimitOn::Whole;
+        self.of = LimitOn::Whole;
         self
     }
 
@@ -271,7 +191,20 @@ impl<L, K> Builder<L, K> {
     /// # Errors
     ///
     /// None at present: every value is valid.
-    pub fn build(self) -> Result<TimeoutLayer<L, K>, ConfigErrors> {
-        Ok(TimeoutLayer::make(self.name, &self.config, self.hooks, self.observers))
+    pub fn build(self) -> Result<TimeoutLayer<L, K>, ConfigErrors>
+    where
+        L: Send + Sync + 'static,
+    {
+        Ok(self.made())
+    }
+
+    fn made(self) -> TimeoutLayer<L, K>
+    where
+        L: Send + Sync + 'static,
+    {
+        let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
+        let timeout = Timeouts::new(reporter, &self.config);
+        let limited = Limited { timeout, by: self.by, of: self.of };
+        GateLayer::make(limited, Unjudged, self.carry)
     }
 }

@@ -73,15 +73,13 @@
 //! Dropping the future drops the inner future; the call counts as abandoned.
 
 mod config;
-mod future;
 mod handle;
 mod layer;
+mod limits;
 mod policy;
-mod service;
 mod uploading;
 
 pub use config::{Config, LIMIT};
-pub use future::ResponseFuture;
 pub use handle::TimeoutHandle;
-pub use layer::{Builder, TimeoutLayer};
-pub use service::{ByRequest, Fixed, LimitOf, Timeout};
+pub use layer::{Builder, ResponseFuture, Timeout, TimeoutLayer};
+pub use policy::{ByRequest, Fixed, LimitOf};

@@ -1,15 +1,22 @@
-//! What the services of one timeout share.
+//! What the services of one timeout share, and how calls ask it.
 
-use std::sync::Arc;
+use std::borrow::Borrow;
+use std::convert::Infallible;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::config::Config;
+use super::limits::Limits;
+use super::uploading::{Uploading, Word};
 use crate::error::{Measured, Reason, Rejected};
-use crate::shell::gate::{Hold, Lane};
-use crate::shell::meter::{Ended, Instruments, Labels};
+use crate::outcome::Outcome;
+use crate::request::Call;
+use crate::shell::gated::{Admission, Admit, Due, Lost, Now, Policy, Stage};
+use crate::shell::meter::{self, Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::time::{self, nanos};
 
@@ -28,13 +35,13 @@ impl Instruments for TimeoutMeter {
 
 /// One timeout.
 #[derive(Debug)]
-pub(super) struct Policy {
+pub(crate) struct Timeouts {
     pub(super) reporter: Reporter<TimeoutMeter>,
     limit: AtomicU64,
     cover_readiness: AtomicBool,
 }
 
-impl Policy {
+impl Timeouts {
     pub(super) fn new(reporter: Reporter<TimeoutMeter>, config: &Config) -> Self {
         let policy =
             Self { reporter, limit: AtomicU64::new(0), cover_readiness: AtomicBool::new(false) };
@@ -67,31 +74,161 @@ impl Policy {
     }
 }
 
-/// A call under way: counted once, as abandoned if it is dropped.
-#[derive(Debug)]
-pub(super) struct Flight {
-    pub(super) hold: Hold<Lane<Policy>>,
-    /// When the inner service was first found pending, if anyone needs to know.
-    pub(super) started: Option<Instant>,
+// ===== how calls ask =====
+
+/// A time limit, and whose time it limits.
+pub struct Limited<L> {
+    pub(super) timeout: Timeouts,
+    pub(super) by: L,
+    pub(super) of: LimitOn,
 }
 
-impl Flight {
+/// What a limit is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum LimitOn {
+    /// Of the attempt where the request says that it is one, otherwise of the call.
+    #[default]
+    Request,
+    /// Of an attempt, whatever the request says.
+    Attempt,
+    /// Of the whole call, until its answer was read.
+    Whole,
+}
+
+/// A call whose time is measured.
+#[derive(Debug)]
+pub struct Timed {
+    limits: Limits,
+    /// The body of the request, if it is still on its way.
+    uploading: Option<Uploading>,
+    /// When the inner service was first found pending, if anyone needs to know.
+    started: Option<Instant>,
+    /// When to look again; `None` before it was found pending, and where there is no limit.
+    until: Option<Instant>,
+    is_pending: bool,
+}
+
+/// How long a request may take.
+pub trait LimitOf<Req>: Send + Sync + 'static {
+    /// Its limit; `None` for the layer's own.
+    fn limit_of(&self, request: &Req) -> Option<Duration>;
+}
+
+/// Every request has the layer's own limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fixed;
+
+impl<Req> LimitOf<Req> for Fixed {
     #[inline]
-    pub(super) fn new(lane: Arc<Lane<Policy>>) -> Self {
-        Self { hold: Hold::new(lane), started: None }
+    fn limit_of(&self, _: &Req) -> Option<Duration> {
+        None
+    }
+}
+
+/// A closure says how long a request may take.
+#[derive(Clone, Copy)]
+pub struct ByRequest<F>(pub(super) F);
+
+impl<Req, F> LimitOf<Req> for ByRequest<F>
+where
+    F: Fn(&Req) -> Option<Duration> + Send + Sync + 'static,
+{
+    fn limit_of(&self, request: &Req) -> Option<Duration> {
+        (self.0)(request)
+    }
+}
+
+impl<F> fmt::Debug for ByRequest<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByRequest(closure)")
+    }
+}
+
+impl Timed {
+    fn of(limits: Limits, uploading: Option<Uploading>) -> Self {
+        Self { limits, uploading, started: None, until: None, is_pending: false }
     }
 
-    pub(super) fn policy(&self) -> Option<&Policy> {
-        self.hold.get().map(|lane| &**lane)
+    fn took(&self) -> Option<u64> {
+        self.started.map(|at| nanos(time::now().saturating_duration_since(at)))
+    }
+}
+
+impl<L> Limited<L> {
+    /// Reads the deadline that came with a request, and leaves in it what is left for those further in.
+    ///
+    /// The limit of a whole call goes in as its deadline. That of an attempt does not: it ends with the
+    /// head of the answer, and whoever is told a deadline ends the body by it too.
+    fn limits(&self, call: &mut Call, own: u64) -> (Limits, Option<Uploading>) {
+        let mut limits = Limits::of(own);
+        if self.of == LimitOn::Whole {
+            call.unsigned = false; // nobody of ours was there before
+        }
+        (limits.deadline, limits.told) = (call.deadline, call.whose_deadline());
+        let (upload, told) = (call.upload.clone(), call.caller_deadline());
+        let uploading = Uploading::of(upload, told).filter(|_| own != u64::MAX);
+        if uploading.is_some() {
+            // Whoever set a limit of ours further out waits for the body too, and sees to it.
+            (limits.deadline, limits.told) = (told, Measured::CALLERS_DEADLINE);
+        } else if let (Some(ours), 0 | 1) = (call.own_deadline(), call.attempt) {
+            // The limit of a layer further out: a first attempt that hangs until then has hung.
+            limits.hangs = !ours.is_past();
+        }
+        let of_call = match self.of {
+            LimitOn::Request => call.attempt == 0,
+            LimitOn::Attempt => false,
+            LimitOn::Whole => true,
+        };
+        if own != u64::MAX && of_call {
+            call.cut_to(own, self.of == LimitOn::Whole);
+        }
+        (limits, uploading)
     }
 
-    /// The call is over.
+    fn reject(&self, (reason, measured): (Reason, Measured)) -> Rejected {
+        self.timeout.reporter.reject(reason, measured)
+    }
+}
+
+impl<L: Send + Sync + 'static> Policy for Limited<L> {
+    type Permit = Timed;
+    type Wait = Infallible;
+    const WRITES: bool = true;
+    const OVERRULES: bool = true;
+
+    /// Where readiness counts, the call waits for it, on a clone and on the clock.
     #[inline]
-    pub(super) fn end(&mut self, how: impl FnOnce() -> Ended) {
-        let Some(lane) = self.hold.end() else { return };
-        lane.reporter.meter(|handles| {
-            let took = self.started.map(|at| nanos(time::now().saturating_duration_since(at)));
-            let how = match how() {
+    fn is_open(&self) -> bool {
+        !self.timeout.covers_readiness()
+    }
+
+    #[inline]
+    fn admit_plain(&self) -> Admission<Self> {
+        Admission::Pass(Timed::of(Limits::of(self.timeout.limit()), None))
+    }
+
+    #[inline]
+    fn overrule(
+        &self,
+        timed: &mut Timed,
+        failure: Result<(), Option<&Rejected>>,
+    ) -> Option<Rejected> {
+        if let Some(reason) = timed.uploading.as_ref().and_then(|body| body.blame(failure)) {
+            return Some(self.reject((reason, Measured::Nothing)));
+        }
+        let is_over = timed.limits.overrule(failure.err()?, timed.started);
+        is_over.then(|| self.reject(timed.limits.word()))
+    }
+
+    fn excuses(&self, timed: &Timed) -> bool {
+        timed.uploading.as_ref().is_some_and(Uploading::excuses)
+    }
+
+    #[inline]
+    fn settle(&self, timed: Timed, outcome: &Outcome) {
+        self.timeout.reporter.meter(|handles| {
+            let took = timed.took();
+            let how = match Ended::from(*outcome) {
                 Ended::Silent if took.is_none() => Ended::Refused, // too late on arrival, further in
                 how => how,
             };
@@ -99,32 +236,74 @@ impl Flight {
         });
     }
 
-    /// Nobody will hear how the call ended.
-    #[inline(never)]
-    fn be_lost(&mut self) {
-        let Some(lane) = self.hold.lose() else { return };
-        lane.reporter.meter(|handles| {
-            let took = self.started.map(|at| nanos(time::now().saturating_duration_since(at)));
-            handles.ended(Ended::Abandoned, took);
-        });
+    fn lose(&self, timed: Timed, _: Lost) {
+        self.timeout.reporter.meter(|handles| handles.ended(Ended::Abandoned, timed.took()));
     }
 
-    /// The call does not begin: the policy was drained before that.
-    pub(super) fn turn_away(&mut self) -> Option<Rejected> {
-        self.hold.lose().map(|lane| lane.reporter.reject(Reason::Draining, Measured::Nothing))
+    fn give_back(&self, _: Timed) {}
+
+    fn expire(&self, _: Timed, _: &Rejected) {} // it was counted as a rejection
+
+    fn draining(&self) -> Rejected {
+        self.reject((Reason::Draining, Measured::Nothing))
     }
 
-    /// The call was ended by this layer, which counts it as a rejection.
-    pub(super) fn forget(&mut self) {
-        drop(self.hold.lose());
+    fn pending(&self, timed: &mut Timed, _: Stage, now: &Now) -> Option<Instant> {
+        let is_first = !std::mem::replace(&mut timed.is_pending, true);
+        if is_first && !(timed.limits.are_endless() && !meter::is_live()) {
+            timed.started = Some(now.get());
+            timed.until = timed.limits.start(now.get());
+        }
+        timed.until
+    }
+
+    fn due(&self, timed: &mut Timed, _: Stage, _: &Now) -> Due {
+        let word = match &timed.uploading {
+            Some(body) => {
+                if let Word::Wait(until) = body.ask(&mut timed.limits, timed.started) {
+                    timed.until = Some(until);
+                    return Due::Later(timed.until);
+                }
+                let stalled = (Reason::RequestTimeout, Measured::Nothing);
+                if body.has_stalled() { stalled } else { timed.limits.word() }
+            }
+            None => timed.limits.word(),
+        };
+        Due::Reject(self.reject(word))
+    }
+
+    fn poll_wait(&self, wait: Infallible, _: &mut Context<'_>, _: &Now) -> Admission<Self> {
+        match wait {}
+    }
+
+    fn leave(&self, wait: Infallible, _: bool) {
+        match wait {}
     }
 }
 
-impl Drop for Flight {
+impl<Req, L: LimitOf<Req>> Admit<Req> for Limited<L> {
     #[inline]
-    fn drop(&mut self) {
-        if !self.hold.is_over() {
-            self.be_lost();
+    fn admit(&self, request: &Req, call: Option<&mut Call>) -> Admission<Self> {
+        let own = self.by.limit_of(request).map_or(self.timeout.limit(), nanos);
+        let Some(call) = call else {
+            return Admission::Pass(Timed::of(Limits::of(own), None));
+        };
+        let (limits, uploading) = self.limits(call, own);
+        if limits.deadline.is_some_and(|deadline| deadline.is_past()) {
+            return Admission::Refuse(self.reject((Reason::DeadlineExceeded, limits.told)));
         }
+        Admission::Pass(Timed::of(limits, uploading))
+    }
+}
+
+impl<L> Borrow<Timeouts> for Limited<L> {
+    fn borrow(&self) -> &Timeouts {
+        &self.timeout
+    }
+}
+
+impl<L> fmt::Debug for Limited<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout").field("config", &self.timeout.config()).finish_non_exhaustive()
     }
 }

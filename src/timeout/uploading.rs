@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::future::Limits;
-use super::policy::Flight;
-use crate::error::{CallError, Measured, Reason, Rejected};
+use super::limits::Limits;
+use crate::error::{Measured, Reason, Rejected};
 use crate::request::Deadline;
-use crate::upload::{Due, Upload, excuse};
+use crate::upload::{Due, Upload};
 
 /// The body of a request that was on its way when the call began.
 #[derive(Debug)]
@@ -37,8 +36,8 @@ impl Uploading {
     }
 
     /// The time is up: is it, although the body was on its way?
-    pub(super) fn ask(&self, limits: &mut Limits, flight: &Flight) -> Word {
-        let (None, Some(started)) = (limits.deadline, flight.started) else { return Word::End };
+    pub(super) fn ask(&self, limits: &mut Limits, started: Option<Instant>) -> Word {
+        let (None, Some(started)) = (limits.deadline, started) else { return Word::End };
         let at = match self.upload.due(started, Duration::from_nanos(limits.limit), self.guards) {
             Due::Now => return Word::End,
             Due::Stalled => {
@@ -56,37 +55,24 @@ impl Uploading {
         }
     }
 
-    /// The call is ended for want of its body.
-    pub(super) fn end(&self, flight: &mut Flight) -> Option<Rejected> {
-        let reason = self.upload.fault().filter(|reason| *reason == Reason::RequestTimeout)?;
-        let rejected = flight.policy()?.reporter.reject(reason, Measured::Nothing);
-        flight.forget();
-        Some(rejected)
+    /// Whether the call is ended for want of its body.
+    pub(super) fn has_stalled(&self) -> bool {
+        self.upload.fault() == Some(Reason::RequestTimeout)
     }
 
     /// The call has a result: a body that stalled has none but that, and one that broke off is the
     /// reason for every failure.
-    pub(super) fn blame<T, E: CallError>(
-        &self,
-        result: &Result<T, E>,
-        flight: &mut Flight,
-    ) -> Option<Rejected> {
+    pub(super) fn blame(&self, failure: Result<(), Option<&Rejected>>) -> Option<Reason> {
         let reason = self.upload.fault()?;
-        let blamed = match result {
-            Ok(_) => reason == Reason::RequestTimeout,
-            Err(error) => error.rejected().is_none(),
+        let is_blamed = match failure {
+            Ok(()) => reason == Reason::RequestTimeout,
+            Err(rejected) => rejected.is_none(),
         };
-        let policy = flight.policy().filter(|_| blamed)?;
-        let rejected = policy.reporter.reject(reason, Measured::Nothing);
-        flight.forget();
-        Some(rejected)
+        is_blamed.then_some(reason)
     }
-}
 
-impl Drop for Uploading {
-    fn drop(&mut self) {
-        if self.upload.flows() || self.upload.fault().is_some() {
-            excuse();
-        }
+    /// Whether a call that is dropped now says nothing of the dependency.
+    pub(super) fn excuses(&self) -> bool {
+        self.upload.flows() || self.upload.fault().is_some()
     }
 }

@@ -124,7 +124,9 @@ where
         if !matches!(*rare, Rare::Nothing) {
             rare.set(Rare::Nothing);
         }
-        if P::OVERRULES && let Some(rejected) = call.overrule(&result) {
+        if P::OVERRULES
+            && let Some(rejected) = call.overrule(&result)
+        {
             return Poll::Ready(Err(rejected.into()));
         }
         settle::<_, _, S::Response, S::Error>(call, &result, context);

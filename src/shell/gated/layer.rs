@@ -89,6 +89,11 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
         self.gate.emptied().await;
     }
 
+    /// Begins to drain.
+    pub(crate) fn stop(&self) {
+        self.gate.stop();
+    }
+
     /// Takes no further calls, and returns when those under way and those that wait are over.
     /// [`drain`](Self::drain) still ends the waits.
     pub async fn drain_to_completion(&self) {

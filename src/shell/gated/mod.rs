@@ -14,6 +14,6 @@ pub(crate) mod unjudged;
 pub use future::ResponseFuture;
 pub(crate) use layer::Entrance;
 pub use layer::GateLayer;
-pub(crate) use policy::{Admission, Admit, Lost, Now, Policy};
+pub(crate) use policy::{Admission, Admit, Due, Lost, Now, Policy, Stage};
 pub use service::Gated;
 pub(crate) use unjudged::Unjudged;

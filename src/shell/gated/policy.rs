@@ -131,8 +131,8 @@ pub trait Policy: Send + Sync + 'static {
 
 /// How a policy admits calls with such requests.
 pub trait Admit<Req>: Policy {
-    /// Decided once a call. `call` is what travels with the request.
-    fn admit(&self, request: &Req, call: &mut Call) -> Admission<Self>;
+    /// Decided once a call. `call` is what travels with the request, if the layer was told where to look.
+    fn admit(&self, request: &Req, call: Option<&mut Call>) -> Admission<Self>;
 }
 
 /// The answer to one who asks to pass.

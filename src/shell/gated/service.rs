@@ -12,7 +12,7 @@ use super::policy::{Admission, Admit, Policy};
 use crate::classify::Classify;
 use crate::context::CallContext;
 use crate::error::{CallError, Rejected};
-use crate::request::{Call, Carry};
+use crate::request::Carry;
 use crate::shell::gate::{Gate, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::said::Said;
@@ -119,12 +119,12 @@ where
             return entry.refuse(self.gate.policy.draining());
         }
         if !self.carry.carries() {
-            let admission = self.gate.policy.admit(&request, &mut Call::default());
+            let admission = self.gate.policy.admit(&request, None);
             return entry.enter(admission, request, CallContext::default());
         }
         let mut call = self.carry.read(&request);
         let context = CallContext::of(&call);
-        let admission = self.gate.policy.admit(&request, &mut call);
+        let admission = self.gate.policy.admit(&request, Some(&mut call));
         if P::WRITES && call.deadline.is_some() {
             self.carry.write(&mut request, &call);
         }

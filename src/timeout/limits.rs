@@ -1,0 +1,84 @@
+//! Until when the answer of a call is of use, and whose word that is.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::{Measured, Reason, Rejected, SetBy};
+use crate::request::{Deadline, is_no_later};
+use crate::time;
+
+/// Until when an answer is of use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Nanoseconds from the first `Pending`; `u64::MAX` is no limit.
+    pub(super) limit: u64,
+    /// What came with the request, until it is known that the limit comes first.
+    pub(super) deadline: Option<Deadline>,
+    /// Who set that.
+    pub(super) told: Measured,
+    /// Whether a call that is not over by the deadline has hung: a layer further out had set it, and
+    /// gave all of its time to this attempt.
+    pub(super) hangs: bool,
+}
+
+impl Limits {
+    /// The limit of this layer, and no deadline.
+    pub(super) const fn of(limit: u64) -> Self {
+        Self { limit, deadline: None, told: Measured::CALLERS_DEADLINE, hangs: false }
+    }
+
+    pub(super) const fn are_endless(&self) -> bool {
+        self.limit == u64::MAX && self.deadline.is_none()
+    }
+
+    /// The inner service is pending, for the first time: the clock starts `now`. When the time is up.
+    pub(super) fn start(&mut self, now: Instant) -> Option<Instant> {
+        let own = now.checked_add(Duration::from_nanos(self.limit));
+        let own = own.filter(|_| self.limit != u64::MAX);
+        match (own, self.deadline.and_then(|deadline| deadline.instant())) {
+            (Some(own), Some(told)) if is_no_later(own, told, self.limit) => {
+                self.deadline = None; // ours comes first
+                Some(own.min(told))
+            }
+            (own, None) => {
+                self.deadline = None;
+                own
+            }
+            (_, told) => told,
+        }
+    }
+
+    /// The inner service failed; `rejected` if one of our layers did. When the deadline of the caller
+    /// has passed, it is that which the caller is told of, not the word of whoever else knew the
+    /// deadline and saw it first. And when our own limit has passed, which went further in as the
+    /// deadline, it is that.
+    pub(super) fn overrule(&self, rejected: Option<&Rejected>, started: Option<Instant>) -> bool {
+        match (rejected, self.deadline) {
+            (None, Some(deadline)) => !self.hangs && deadline.is_past(),
+            (Some(rejected), deadline) if rejected.is_of_own_deadline() => {
+                deadline.is_some_and(|deadline| deadline.is_past())
+                    || self.are_over(started, rejected.measured())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the limit has passed, or was the deadline that has passed further in.
+    fn are_over(&self, started: Option<Instant>, measured: Measured) -> bool {
+        let limit = Duration::from_nanos(self.limit);
+        let passed = |at| time::now().saturating_duration_since(at) >= limit;
+        self.deadline.is_none()
+            && (measured == Measured::Deadline { set_by: SetBy::Layer, limit: self.limit }
+                || started.is_some_and(passed))
+    }
+
+    /// What there is to say when the time is up.
+    pub(super) const fn word(&self) -> (Reason, Measured) {
+        match self.deadline {
+            Some(_) if self.hangs => (Reason::TimedOut, self.told),
+            Some(_) => (Reason::DeadlineExceeded, self.told),
+            None => (Reason::TimedOut, Measured::Elapsed { limit: self.limit }),
+        }
+    }
+}
