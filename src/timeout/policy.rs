@@ -242,7 +242,11 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
 
     fn give_back(&self, _: Timed) {}
 
-    fn expire(&self, _: Timed, _: &Rejected) {} // it was counted as a rejection
+    fn expire(&self, timed: Timed) -> Rejected {
+        let has_stalled = timed.uploading.as_ref().is_some_and(Uploading::has_stalled);
+        let stalled = (Reason::RequestTimeout, Measured::Nothing);
+        self.reject(if has_stalled { stalled } else { timed.limits.word() })
+    }
 
     fn draining(&self) -> Rejected {
         self.reject((Reason::Draining, Measured::Nothing))
@@ -250,7 +254,7 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
 
     fn pending(&self, timed: &mut Timed, _: Stage, now: &Now) -> Option<Instant> {
         let is_first = !std::mem::replace(&mut timed.is_pending, true);
-        if is_first && !(timed.limits.are_endless() && !meter::is_live()) {
+        if is_first && (meter::is_live() || !timed.limits.are_endless()) {
             timed.started = Some(now.get());
             timed.until = timed.limits.start(now.get());
         }
@@ -258,18 +262,13 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
     }
 
     fn due(&self, timed: &mut Timed, _: Stage, _: &Now) -> Due {
-        let word = match &timed.uploading {
-            Some(body) => {
-                if let Word::Wait(until) = body.ask(&mut timed.limits, timed.started) {
-                    timed.until = Some(until);
-                    return Due::Later(timed.until);
-                }
-                let stalled = (Reason::RequestTimeout, Measured::Nothing);
-                if body.has_stalled() { stalled } else { timed.limits.word() }
-            }
-            None => timed.limits.word(),
-        };
-        Due::Reject(self.reject(word))
+        if let Some(body) = &timed.uploading
+            && let Word::Wait(until) = body.ask(&mut timed.limits, timed.started)
+        {
+            timed.until = Some(until);
+            return Due::Later(timed.until);
+        }
+        Due::End
     }
 
     fn poll_wait(&self, wait: Infallible, _: &mut Context<'_>, _: &Now) -> Admission<Self> {

@@ -195,11 +195,9 @@ where
                 Due::Later(next) => {
                     this.rare.set(next.map_or(Rare::Nothing, |at| Rare::Timed(sleep_until(at))));
                 }
-                Due::Reject(rejected) => {
+                Due::End => {
                     this.attempt.as_mut().end(); // before anybody is told
-                    this.call.expire(&rejected);
-                    this.rare.set(Rare::Nothing);
-                    return Poll::Ready(Err(rejected.into()));
+                    this.rare.set(Rare::Refused(this.call.expire()));
                 }
             }
             continue;

@@ -94,7 +94,8 @@ impl<P: Policy, C> CallGuard<P, C> {
         let (lane, permit) = (self.hold.get()?, self.permit.as_mut()?);
         let failure = result.as_ref().map(|_| ()).map_err(CallError::rejected);
         let rejected = lane.policy.overrule(permit, failure)?;
-        self.expire(&rejected);
+        self.permit = None;
+        drop(self.hold.lose());
         Some(rejected)
     }
 
@@ -135,10 +136,9 @@ impl<P: Policy, C> CallGuard<P, C> {
     }
 
     /// The call ends with what [`due`](Self::due) said. The inner future is gone.
-    pub(super) fn expire(&mut self, rejected: &Rejected) {
-        if let (Some(permit), Some(lane)) = (self.permit.take(), self.hold.lose()) {
-            lane.policy.expire(permit, rejected);
-        }
+    pub(super) fn expire(&mut self) -> Option<Rejected> {
+        let (permit, lane) = (self.permit.take()?, self.hold.lose()?);
+        Some(lane.policy.expire(permit))
     }
 
     /// Whether the inner service was called and found pending.

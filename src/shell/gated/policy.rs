@@ -65,7 +65,7 @@ pub trait Policy: Send + Sync + 'static {
     // ----- the end of a call -----
 
     /// The call has a result; of an error, what it says if one of our own layers made it. Returns what
-    /// the caller is told instead, if anything. The permit is [expired](Self::expire) then.
+    /// the caller is told instead, if anything; the permit is over then.
     fn overrule(
         &self,
         permit: &mut Self::Permit,
@@ -92,9 +92,9 @@ pub trait Policy: Send + Sync + 'static {
     fn give_back(&self, permit: Self::Permit);
 
     /// The call ends because [`due`](Self::due) said so. The inner future is gone by now.
-    fn expire(&self, permit: Self::Permit, rejected: &Rejected) {
-        let _ = rejected;
+    fn expire(&self, permit: Self::Permit) -> Rejected {
         self.lose(permit, Lost::Dropped);
+        self.draining()
     }
 
     /// The layer is drained and this call does not begin.
@@ -162,8 +162,8 @@ pub enum Stage {
 pub enum Due {
     /// It goes on; and when to look again.
     Later(Option<Instant>),
-    /// It ends here.
-    Reject(Rejected),
+    /// It [ends](Policy::expire) here.
+    End,
 }
 
 /// Why nobody will hear how a call ended.
