@@ -36,7 +36,7 @@ pub struct Config {
     /// How long a call waits at most: longer than zero, if any may [wait](Self::queue).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_wait: Duration,
-    /// Who is next.
+    /// Who is next: any.
     pub order: Order,
 }
 

@@ -77,7 +77,7 @@ pub struct Config {
     /// dependencies that come back cold. Any; zero: off.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub slow_start: Duration,
-    /// Report what would be refused, and refuse nothing.
+    /// Report what would be refused, and refuse nothing: either.
     pub shadow: bool,
 }
 

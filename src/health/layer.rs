@@ -262,7 +262,7 @@ impl<C, K> Builder<C, K> {
         })
     }
 
-    /// Classifies live calls with a [`Classify`] of your own.
+    /// Classifies live calls with a [`Classify`](crate::Classify) of your own.
     pub fn classify<C2>(self, classify: C2) -> Builder<C2, K> {
         self.with_classify(|_| classify)
     }

@@ -41,7 +41,7 @@ pub struct Config {
     /// but is not repeated more often than this either.
     #[cfg_attr(feature = "serde", serde(with = "attempts"))]
     pub attempts: u32,
-    /// How long to wait between attempts.
+    /// How long to wait between attempts: each of its fields says what is accepted.
     pub backoff: Backoff,
     /// A hint of the server ("come back after …") counts for no more than this. The own backoff
     /// comes on top, so that not all come back at once. Any value is accepted.
@@ -57,7 +57,7 @@ pub struct Config {
     /// it has to.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub least_time: Duration,
-    /// What to do when one of our own layers further in refuses the call.
+    /// What to do when one of our own layers further in refuses the call: any.
     pub on_refusal: OnRefusal,
 }
 
@@ -145,7 +145,7 @@ pub struct Backoff {
     /// At most. At least [`base`](Self::base): left at its default it is that if it has to.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub cap: Duration,
-    /// How chance comes in.
+    /// How chance comes in: any, of which [`Symmetric`](Jitter::Symmetric) takes 1 to 100 percent.
     pub jitter: Jitter,
 }
 

@@ -344,7 +344,7 @@ impl<C, R, K, B> Builder<C, R, K, B> {
         Builder { name, config, classify, kit, means, backoff_by, observers, written }
     }
 
-    /// Classifies with a [`Classify`] of your own.
+    /// Classifies with a [`Classify`](crate::Classify) of your own.
     pub fn classify<C2>(self, classify: C2) -> Builder<C2, R, K, B> {
         self.with_classify(|_| classify)
     }

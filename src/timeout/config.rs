@@ -30,7 +30,7 @@ pub struct Config {
     /// is ended. `ZERO` (only what is there at once) to `Duration::MAX` (no limit).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub limit: Duration,
-    /// Whether waiting for the inner service to become ready is part of the call.
+    /// Whether waiting for the inner service to become ready is part of the call: either.
     pub cover_readiness: bool,
 }
 
