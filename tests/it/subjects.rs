@@ -106,10 +106,12 @@ fn queueing_bulkhead() -> BulkheadLayer {
 }
 
 /// The same with calls that take two places.
-fn costly_bulkhead() -> BulkheadLayer<AtHead, NoCarry, bulkhead::ByRequest<fn(&u32) -> u32>> {
+fn costly_bulkhead() -> BulkheadLayer<AtHead, NoCarry, bulkhead::ByRequest<Cost>> {
     let builder = BulkheadLayer::builder("kit").limit(7).queue(1000).max_wait(LIMIT);
-    builder.cost((|_| 2) as fn(&u32) -> u32).build().unwrap()
+    builder.cost((|_| 2) as Cost).build().unwrap()
 }
+
+type Cost = fn(&u32) -> u32;
 
 /// The same for each key, of which there is one.
 fn keyed_bulkhead() -> KeyedBulkheadLayer<AtHead, Key> {
