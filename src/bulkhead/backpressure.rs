@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tower::{Layer, Service};
 
+use super::cost::One;
 use super::future::ResponseFuture;
 use super::permit::Permit;
 use super::policy::{Entry, Policy};
@@ -73,24 +74,24 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some((gate, number)) = self.0.take() {
-            gate.give_up(&number);
+            gate.give_up(&number, 1);
         }
     }
 }
 
 impl Reserved {
     /// The call comes. `None`: too late, the bulkhead was drained.
-    fn begin(mut self) -> Option<Permit<Lane<Policy>>> {
+    fn begin(mut self) -> Option<Permit<Lane<Policy>, One>> {
         let lane = self.0.as_ref()?.enter()?;
         self.0 = None; // the permit has the place now
-        Some(Permit::new(Hold::new(lane)))
+        Some(Permit::new(Hold::new(lane), One))
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
         if let Some(gate) = self.0.take() {
-            gate.leave(false);
+            gate.leave(1);
         }
     }
 }
@@ -108,13 +109,13 @@ impl<S, F> Backpressure<S, F> {
                     }
                 }
                 Place::None => {
-                    self.place = match self.gate.ask(None, true) {
+                    self.place = match self.gate.stand() {
                         Entry::Inside => Place::Held(Reserved(Some(Arc::clone(&self.gate)))),
                         Entry::Queued(number) => {
                             Place::Queued(Turn(Some((Arc::clone(&self.gate), number))))
                         }
                         // A million wait before it: the call will say so.
-                        Entry::Full(_) => return Poll::Ready(()),
+                        Entry::Full(_) | Entry::TooDear(_) => return Poll::Ready(()),
                     }
                 }
             }
@@ -130,7 +131,7 @@ where
 {
     type Response = F::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, F, Lane<Policy>>;
+    type Future = ResponseFuture<S, Req, F, Lane<Policy>, One>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         ready!(self.poll_place(cx));
@@ -159,8 +160,8 @@ where
                 self.place = other;
                 self.gate
                     .enter()
-                    .filter(|lane| lane.enter())
-                    .map(|lane| Permit::new(Hold::new(lane)))
+                    .filter(|lane| lane.enter(1))
+                    .map(|lane| Permit::new(Hold::new(lane), One))
             }
         };
         if let Some(permit) = permit {

@@ -9,6 +9,7 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
+use super::cost::Places;
 use super::permit::{Berth, Permit};
 use super::policy::Policy;
 use crate::classify::Verdict;
@@ -28,31 +29,33 @@ use crate::time;
 /// of its bulkhead.
 #[expect(private_bounds, reason = "what a call holds of its bulkhead is of no use outside")]
 #[pin_project]
-pub struct ResponseFuture<S, Req, F, B>
+pub struct ResponseFuture<S, Req, F, B, A>
 where
     S: Service<Req>,
     B: Berth,
+    A: Places,
 {
     #[pin]
     attempt: Oneshot<S, Req>,
     /// The end of the patience of one who waits.
     #[pin]
     timer: Option<Sleep>,
-    stage: Stage<B>,
+    stage: Stage<B, A>,
     finish: F,
 }
 
 /// Each is empty once its end was told.
 #[derive(Debug)]
-enum Stage<B: Berth> {
+enum Stage<B: Berth, A: Places> {
     Refused(Option<Rejected>),
-    Queued(Waiter<B>),
-    Inside(Permit<B>),
+    Queued(Waiter<B, A>),
+    Inside(Permit<B, A>),
 }
 
 /// One who waits for a place; gives up when dropped.
 #[derive(Debug)]
-pub(super) struct Waiter<B: Berth> {
+pub(super) struct Waiter<B: Berth, A: Places> {
+    places: A,
     place: Option<(Hold<B>, Number)>,
     began: Instant,
     /// When its patience ends, if ever.
@@ -62,12 +65,13 @@ pub(super) struct Waiter<B: Berth> {
 }
 
 #[expect(private_bounds, reason = "what a call holds of its bulkhead is of no use outside")]
-impl<S, Req, F, B> ResponseFuture<S, Req, F, B>
+impl<S, Req, F, B, A> ResponseFuture<S, Req, F, B, A>
 where
     S: Service<Req>,
     B: Berth,
+    A: Places,
 {
-    fn new(stage: Stage<B>, attempt: Oneshot<S, Req>, finish: F) -> Self {
+    fn new(stage: Stage<B, A>, attempt: Oneshot<S, Req>, finish: F) -> Self {
         Self { attempt, timer: None, stage, finish }
     }
 
@@ -76,21 +80,22 @@ where
     }
 
     #[inline]
-    pub(super) fn inside(permit: Permit<B>, attempt: Oneshot<S, Req>, finish: F) -> Self {
+    pub(super) fn inside(permit: Permit<B, A>, attempt: Oneshot<S, Req>, finish: F) -> Self {
         Self::new(Stage::Inside(permit), attempt, finish)
     }
 
-    pub(super) fn queued(waiter: Waiter<B>, service: S, request: Req, finish: F) -> Self {
+    pub(super) fn queued(waiter: Waiter<B, A>, service: S, request: Req, finish: F) -> Self {
         Self::new(Stage::Queued(waiter), Oneshot::waiting(service, request), finish)
     }
 }
 
-impl<S, Req, F, B> Future for ResponseFuture<S, Req, F, B>
+impl<S, Req, F, B, A> Future for ResponseFuture<S, Req, F, B, A>
 where
     S: Service<Req>,
     S::Error: CallError,
     F: Finish<S::Response>,
     B: Berth,
+    A: Places,
 {
     type Output = Result<F::Response, S::Error>;
 
@@ -145,14 +150,15 @@ where
 
 /// The policy was drained before the inner service was called.
 #[inline(never)]
-fn turn_away<S, Req, Res, B>(
-    permit: &mut Permit<B>,
+fn turn_away<S, Req, Res, B, A>(
+    permit: &mut Permit<B, A>,
     attempt: Pin<&mut Oneshot<S, Req>>,
 ) -> Poll<Result<Res, S::Error>>
 where
     S: Service<Req>,
     S::Error: CallError,
     B: Berth,
+    A: Places,
 {
     attempt.end();
     match permit.turn_away() {
@@ -163,8 +169,8 @@ where
 
 /// Hands the place over to whoever decides when the call is over.
 #[inline]
-fn settle<Res, F: Finish<Res>, B: Berth>(
-    permit: &mut Permit<B>,
+fn settle<Res, F: Finish<Res>, B: Berth, A: Places>(
+    permit: &mut Permit<B, A>,
     response: Res,
     finish: &F,
 ) -> F::Response {
@@ -180,17 +186,17 @@ fn settle<Res, F: Finish<Res>, B: Berth>(
     finish.finish(response, Settle::of(ending, head, pass))
 }
 
-impl<B: Berth> Waiter<B> {
-    pub(super) fn new(berth: Arc<B>, number: Number, patience: &Patience) -> Self {
+impl<B: Berth, A: Places> Waiter<B, A> {
+    pub(super) fn new(berth: Arc<B>, places: A, number: Number, patience: &Patience) -> Self {
         let Patience { began, until, told } = *patience;
-        Self { place: Some((Hold::new(berth), number)), began, until, told }
+        Self { places, place: Some((Hold::new(berth), number)), began, until, told }
     }
 
     fn poll_place(
         &mut self,
         cx: &mut Context<'_>,
         timer: Pin<&mut Option<Sleep>>,
-    ) -> Poll<Result<Permit<B>, Rejected>> {
+    ) -> Poll<Result<Permit<B, A>, Rejected>> {
         let Some((hold, number)) = &mut self.place else { return Poll::Pending };
         let goes_on = hold.begin(|| true) && !hold.is_stopped();
         let Some(policy) = hold.get().map(B::policy) else { return Poll::Pending };
@@ -207,22 +213,26 @@ impl<B: Berth> Waiter<B> {
             return Poll::Ready(Err(rejected));
         }
         // What is not waiting any more has given its number back.
-        if standing == Standing::Expired {
-            let rejected = rejected(policy, self.told);
+        if standing != Standing::Placed {
+            let cost = self.places.number();
+            let rejected = match standing {
+                Standing::Barred => policy.reject(Reason::CostTooHigh, policy.dearness(cost)),
+                _ => rejected(policy, self.told),
+            };
             drop(hold.lose());
             self.place = None;
             return Poll::Ready(Err(rejected));
         }
         policy.note_wait(time::now().saturating_duration_since(self.began));
         let Some((hold, _)) = self.place.take() else { return Poll::Pending };
-        Poll::Ready(Ok(Permit::new(hold)))
+        Poll::Ready(Ok(Permit::new(hold, self.places)))
     }
 
     fn leave(&mut self) {
         if let Some((mut hold, number)) = self.place.take()
             && let Some(berth) = hold.lose()
         {
-            berth.policy().give_up(&number);
+            berth.policy().give_up(&number, self.places.number());
         }
     }
 }
@@ -235,7 +245,7 @@ fn rejected(policy: &Policy, told: Option<Measured>) -> Rejected {
     policy.reject(Reason::QueueTimeout, policy.fullness())
 }
 
-impl<B: Berth> Drop for Waiter<B> {
+impl<B: Berth, A: Places> Drop for Waiter<B, A> {
     fn drop(&mut self) {
         if let Some((hold, _)) = &self.place
             && let Some(berth) = hold.get()
@@ -271,10 +281,11 @@ impl Patience {
     }
 }
 
-impl<S, Req, F, B> fmt::Debug for ResponseFuture<S, Req, F, B>
+impl<S, Req, F, B, A> fmt::Debug for ResponseFuture<S, Req, F, B, A>
 where
     S: Service<Req>,
     B: Berth,
+    A: Places,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.stage {

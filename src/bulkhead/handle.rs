@@ -60,12 +60,12 @@ impl BulkheadHandle {
         &self.policy.reporter.source
     }
 
-    /// Calls that may be under way at a time.
+    /// Places there are.
     pub fn limit(&self) -> u32 {
         self.policy.law().limit
     }
 
-    /// Calls that have a place.
+    /// Places that are taken: of each call that has come in as many as it [costs](super::Builder::cost).
     pub fn in_flight(&self) -> u32 {
         self.policy.occupancy().inside
     }

@@ -13,6 +13,7 @@ use tower::{Layer, Service};
 pub use self::builder::KeyedBuilder;
 pub use self::handle::KeyedBulkheadHandle;
 pub(super) use self::tenant::{Tenant, reload_all};
+use super::cost::{CostOf, One};
 use super::future::ResponseFuture;
 use super::service::Instance;
 use crate::error::{CallError, Measured, Reason, Rejected};
@@ -25,14 +26,15 @@ use crate::shell::keyed::Keyed;
 
 /// Puts one bulkhead per key around services; see [`Builder::keyed`](super::Builder::keyed).
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct KeyedBulkheadLayer<F, K, Y = NoCarry> {
+pub struct KeyedBulkheadLayer<F, K, Y = NoCarry, W = One> {
     cells: Arc<Keyed<Tenant>>,
     key: Arc<K>,
     finish: F,
     carry: Y,
+    cost: W,
 }
 
-impl<F, K, Y> KeyedBulkheadLayer<F, K, Y> {
+impl<F, K, Y, W> KeyedBulkheadLayer<F, K, Y, W> {
     /// Sees and steers the bulkheads of this layer.
     pub fn handle(&self) -> KeyedBulkheadHandle {
         KeyedBulkheadHandle::new(Arc::clone(&self.cells))
@@ -83,7 +85,7 @@ impl<F, K, Y> KeyedBulkheadLayer<F, K, Y> {
         &self,
         key: &str,
         call: Call,
-    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, F, K, Y>
+    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, F, K, Y, W>
     where
         Call: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -93,7 +95,7 @@ impl<F, K, Y> KeyedBulkheadLayer<F, K, Y> {
         match self.cells.enter(key) {
             Some(own) => {
                 let instance = Instance { inner: &mut Caller, readied: true };
-                instance.call(own, &self.finish, &NoCarry, call)
+                instance.call(own, One, &self.finish, &NoCarry, call)
             }
             None => ResponseFuture::refused(drained(&self.cells), self.finish.clone()),
         }
@@ -105,23 +107,24 @@ fn drained(cells: &Keyed<Tenant>) -> Rejected {
     cells.common.reporter.reject(Reason::Draining, Measured::Nothing)
 }
 
-impl<S, F: Clone, K, Y: Clone> Layer<S> for KeyedBulkheadLayer<F, K, Y> {
-    type Service = KeyedBulkhead<S, F, K, Y>;
+impl<S, F: Clone, K, Y: Clone, W: Clone> Layer<S> for KeyedBulkheadLayer<F, K, Y, W> {
+    type Service = KeyedBulkhead<S, F, K, Y, W>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { cells, key, finish, carry } = self.clone();
-        KeyedBulkhead { inner, cells, key, finish, carry }
+        let Self { cells, key, finish, carry, cost } = self.clone();
+        KeyedBulkhead { inner, cells, key, finish, carry, cost }
     }
 }
 
-impl<F: Clone, K, Y: Clone> Clone for KeyedBulkheadLayer<F, K, Y> {
+impl<F: Clone, K, Y: Clone, W: Clone> Clone for KeyedBulkheadLayer<F, K, Y, W> {
     fn clone(&self) -> Self {
         let (cells, key) = (Arc::clone(&self.cells), Arc::clone(&self.key));
-        Self { cells, key, finish: self.finish.clone(), carry: self.carry.clone() }
+        let (finish, carry, cost) = (self.finish.clone(), self.carry.clone(), self.cost.clone());
+        Self { cells, key, finish, carry, cost }
     }
 }
 
-impl<F, K, Y> fmt::Debug for KeyedBulkheadLayer<F, K, Y> {
+impl<F, K, Y, W> fmt::Debug for KeyedBulkheadLayer<F, K, Y, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedBulkheadLayer").field("keys", &self.cells.len()).finish()
     }
@@ -133,32 +136,34 @@ impl<F, K, Y> fmt::Debug for KeyedBulkheadLayer<F, K, Y> {
 ///
 /// It is always ready: which bulkhead decides is not known before the request is. A call that has a
 /// place waits for the readiness of a clone of the inner service.
-pub struct KeyedBulkhead<S, F, K, Y = NoCarry> {
+pub struct KeyedBulkhead<S, F, K, Y = NoCarry, W = One> {
     inner: S,
     cells: Arc<Keyed<Tenant>>,
     key: Arc<K>,
     finish: F,
     carry: Y,
+    cost: W,
 }
 
-impl<S, F, K, Y> KeyedBulkhead<S, F, K, Y> {
+impl<S, F, K, Y, W> KeyedBulkhead<S, F, K, Y, W> {
     /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 }
 
-impl<S, Req, F, K, Y> Service<Req> for KeyedBulkhead<S, F, K, Y>
+impl<S, Req, F, K, Y, W> Service<Req> for KeyedBulkhead<S, F, K, Y, W>
 where
     S: Service<Req> + Clone,
     S::Error: CallError,
     F: Finish<S::Response> + Clone,
     K: ExtractKey<Req>,
     Y: Carry<Req>,
+    W: CostOf<Req>,
 {
     type Response = F::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, F, Cell<Tenant>>;
+    type Future = ResponseFuture<S, Req, F, Cell<Tenant>, W::Places>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
@@ -169,19 +174,20 @@ where
             return ResponseFuture::refused(drained(&self.cells), self.finish.clone());
         };
         let instance = Instance { inner: &mut self.inner, readied: false };
-        instance.call(cell, &self.finish, &self.carry, request)
+        let places = self.cost.cost_of(&request);
+        instance.call(cell, places, &self.finish, &self.carry, request)
     }
 }
 
-impl<S: Clone, F: Clone, K, Y: Clone> Clone for KeyedBulkhead<S, F, K, Y> {
+impl<S: Clone, F: Clone, K, Y: Clone, W: Clone> Clone for KeyedBulkhead<S, F, K, Y, W> {
     fn clone(&self) -> Self {
         let (cells, key) = (Arc::clone(&self.cells), Arc::clone(&self.key));
         let (inner, finish, carry) = (self.inner.clone(), self.finish.clone(), self.carry.clone());
-        Self { inner, cells, key, finish, carry }
+        Self { inner, cells, key, finish, carry, cost: self.cost.clone() }
     }
 }
 
-impl<S: fmt::Debug, F, K, Y> fmt::Debug for KeyedBulkhead<S, F, K, Y> {
+impl<S: fmt::Debug, F, K, Y, W> fmt::Debug for KeyedBulkhead<S, F, K, Y, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedBulkhead")
             .field("inner", &self.inner)

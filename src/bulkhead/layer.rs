@@ -9,6 +9,7 @@ use tower::{Layer, Service};
 
 use super::backpressure::BackpressureLayer;
 use super::config::{Config, Order};
+use super::cost::{ByRequest, One};
 use super::handle::BulkheadHandle;
 use super::keyed::KeyedBuilder;
 use super::machine::Law;
@@ -31,10 +32,11 @@ pub(super) const LAYER: &str = "bulkhead";
 ///
 /// All services that a layer and its clones make share one bulkhead.
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct BulkheadLayer<F = AtHead, K = NoCarry> {
+pub struct BulkheadLayer<F = AtHead, K = NoCarry, W = One> {
     gate: Arc<Gate<Policy>>,
     finish: F,
     carry: K,
+    cost: W,
 }
 
 impl BulkheadLayer {
@@ -43,7 +45,7 @@ impl BulkheadLayer {
         let config = Config::default();
         let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
         let policy = Policy::new(reporter, Law::of_defaults(), config);
-        Self { gate: Arc::new(Gate::new(policy)), finish: AtHead, carry: NoCarry }
+        Self { gate: Arc::new(Gate::new(policy)), finish: AtHead, carry: NoCarry, cost: One }
     }
 
     /// A bulkhead with these settings, for instance from a configuration file.
@@ -62,24 +64,28 @@ impl BulkheadLayer {
             config: Config::default(),
             finish: AtHead,
             carry: NoCarry,
+            cost: One,
             observers: Observers::default(),
         }
     }
 }
 
 impl<F, K> BulkheadLayer<F, K> {
-    /// Sees and steers this bulkhead.
-    pub fn handle(&self) -> BulkheadHandle {
-        BulkheadHandle::new(Arc::clone(self.gate.policy()))
-    }
-
     /// The same bulkhead for balancers and connection loops: a service that is *not ready* while the
-    /// bulkhead is full, instead of one that refuses, and that needs no `Clone`.
+    /// bulkhead is full, instead of one that refuses, and that needs no `Clone`. (A call
+    /// takes one place of it: what it costs is not known before it comes.)
     pub fn backpressure(&self) -> BackpressureLayer<F>
     where
         F: Clone,
     {
         BackpressureLayer { gate: Arc::clone(&self.gate), finish: self.finish.clone() }
+    }
+}
+
+impl<F, K, W> BulkheadLayer<F, K, W> {
+    /// Sees and steers this bulkhead.
+    pub fn handle(&self) -> BulkheadHandle {
+        BulkheadHandle::new(Arc::clone(self.gate.policy()))
     }
 
     /// The calls that are under way or wait.
@@ -146,34 +152,36 @@ impl<F, K> BulkheadLayer<F, K> {
     pub fn run<Call, Fut, T, E>(
         &self,
         call: Call,
-    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, F, K>
+    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, F, K, W>
     where
         Call: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
         F: Finish<T> + Clone,
     {
-        Bulkhead::new(Caller, Arc::clone(&self.gate), self.finish.clone(), NoCarry).call(call)
+        let (gate, finish) = (Arc::clone(&self.gate), self.finish.clone());
+        Bulkhead::new(Caller, gate, finish, NoCarry, One).call(call)
     }
 }
 
-impl<S, F: Clone, K: Clone> Layer<S> for BulkheadLayer<F, K> {
-    type Service = Bulkhead<S, F, K>;
+impl<S, F: Clone, K: Clone, W: Clone> Layer<S> for BulkheadLayer<F, K, W> {
+    type Service = Bulkhead<S, F, K, W>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let gate = Arc::clone(&self.gate);
-        Bulkhead::new(inner, gate, self.finish.clone(), self.carry.clone())
+        Bulkhead::new(inner, gate, self.finish.clone(), self.carry.clone(), self.cost.clone())
     }
 }
 
-impl<F: Clone, K: Clone> Clone for BulkheadLayer<F, K> {
+impl<F: Clone, K: Clone, W: Clone> Clone for BulkheadLayer<F, K, W> {
     fn clone(&self) -> Self {
         let gate = Arc::clone(&self.gate);
-        Self { gate, finish: self.finish.clone(), carry: self.carry.clone() }
+        let (finish, carry, cost) = (self.finish.clone(), self.carry.clone(), self.cost.clone());
+        Self { gate, finish, carry, cost }
     }
 }
 
-impl<F, K> fmt::Debug for BulkheadLayer<F, K> {
+impl<F, K, W> fmt::Debug for BulkheadLayer<F, K, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BulkheadLayer").field("policy", &**self.gate).finish_non_exhaustive()
     }
@@ -184,15 +192,16 @@ impl<F, K> fmt::Debug for BulkheadLayer<F, K> {
 /// Builds a [`BulkheadLayer`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct Builder<F = AtHead, K = NoCarry> {
+pub struct Builder<F = AtHead, K = NoCarry, W = One> {
     pub(super) name: Arc<str>,
     pub(super) config: Config,
     pub(super) finish: F,
     pub(super) carry: K,
+    pub(super) cost: W,
     pub(super) observers: Observers,
 }
 
-impl<F, K> Builder<F, K> {
+impl<F, K, W> Builder<F, K, W> {
     /// Sets [`Config::limit`].
     pub fn limit(mut self, limit: u32) -> Self {
         self.config.limit = limit;
@@ -230,16 +239,47 @@ impl<F, K> Builder<F, K> {
     }
 
     /// Decides when a call frees its place, by default [when its answer arrives](AtHead).
-    pub fn finish<F2>(self, finish: F2) -> Builder<F2, K> {
-        let Self { name, config, carry, observers, .. } = self;
-        Builder { name, config, finish, carry, observers }
+    pub fn finish<F2>(self, finish: F2) -> Builder<F2, K, W> {
+        let Self { name, config, carry, cost, observers, .. } = self;
+        Builder { name, config, finish, carry, cost, observers }
     }
 
     /// Reads the deadline that travels with each request: a call does not wait beyond it, and does
     /// not get a place that comes too late.
-    pub fn carry<K2>(self, carry: K2) -> Builder<F, K2> {
-        let Self { name, config, finish, observers, .. } = self;
-        Builder { name, config, finish, carry, observers }
+    pub fn carry<K2>(self, carry: K2) -> Builder<F, K2, W> {
+        let Self { name, config, finish, cost, observers, .. } = self;
+        Builder { name, config, finish, carry, cost, observers }
+    }
+
+    /// Asks how many places each request takes; one, if this is not said.
+    ///
+    /// One that takes none always passes, without waiting; one that takes more than [`Config::limit`]
+    /// never does, and is told [`CostTooHigh`](crate::Reason::CostTooHigh) at once, as is one that waits
+    /// when the limit is lowered below its cost. Who waits is not overtaken by those that cost less.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Error, Reason, bulkhead::BulkheadLayer};
+    /// use std::{convert::Infallible, future::pending};
+    /// use tower::{Layer, Service, service_fn};
+    ///
+    /// struct Export { tables: u32 }
+    ///
+    /// let exports = BulkheadLayer::builder("exports").limit(10).cost(|it: &Export| it.tables).build()?;
+    /// let run = service_fn(|_: Export| pending::<Result<(), Error<Infallible>>>());
+    /// let mut service = exports.layer(run);
+    /// let _under_way = service.call(Export { tables: 7 });
+    /// assert_eq!((exports.handle().in_flight(), exports.handle().available()), (7, 3));
+    /// let refused = service.call(Export { tables: 11 }).await;
+    /// assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::CostTooHigh));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn cost<Req, W2>(self, cost: W2) -> Builder<F, K, ByRequest<W2>>
+    where
+        W2: Fn(&Req) -> u32,
+    {
+        let Self { name, config, finish, carry, observers, .. } = self;
+        Builder { name, config, finish, carry, cost: ByRequest(cost), observers }
     }
 
     /// One bulkhead for each key of a request, for instance for each tenant, so that one of them cannot
@@ -259,7 +299,7 @@ impl<F, K> Builder<F, K> {
     /// assert!(layer.handle().is_empty()); // a tenant gets its bulkhead with its first call
     /// # Ok::<(), seawall::ConfigErrors>(())
     /// ```
-    pub fn keyed<Req, Key>(self, key: Key) -> KeyedBuilder<F, Key, K>
+    pub fn keyed<Req, Key>(self, key: Key) -> KeyedBuilder<F, Key, K, W>
     where
         Key: Fn(&Req) -> Cow<'_, str>,
     {
@@ -267,11 +307,11 @@ impl<F, K> Builder<F, K> {
     }
 
     /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
-    pub fn keyed_by<Key>(self, key: Key) -> KeyedBuilder<F, Key, K> {
+    pub fn keyed_by<Key>(self, key: Key) -> KeyedBuilder<F, Key, K, W> {
         self.keyed_as(Arc::new(key))
     }
 
-    pub(crate) fn keyed_as<Key>(self, key: Arc<Key>) -> KeyedBuilder<F, Key, K> {
+    pub(crate) fn keyed_as<Key>(self, key: Arc<Key>) -> KeyedBuilder<F, Key, K, W> {
         KeyedBuilder::new(self, key)
     }
 
@@ -280,11 +320,11 @@ impl<F, K> Builder<F, K> {
     /// # Errors
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
-    pub fn build(self) -> Result<BulkheadLayer<F, K>, ConfigErrors> {
+    pub fn build(self) -> Result<BulkheadLayer<F, K, W>, ConfigErrors> {
         let source = Source::new(LAYER, self.name);
         let law = Law::from_config(&self.config).map_err(|wrong| wrong.of_policy(&source))?;
         let reporter = Reporter::new(source, self.observers);
         let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.config)));
-        Ok(BulkheadLayer { gate, finish: self.finish, carry: self.carry })
+        Ok(BulkheadLayer { gate, finish: self.finish, carry: self.carry, cost: self.cost })
     }
 }

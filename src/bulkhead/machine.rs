@@ -25,26 +25,31 @@ pub(crate) struct Law {
 ///     │ no room, or others wait            ▲
 ///     ├──▶ waiting ────────────────────────┘
 ///     │      └──GiveUp──▶ gone
-///     └──▶ refused: the queue is full
+///     └──▶ refused: the queue is full, or it costs more than there ever is
 /// ```
+///
+/// The next who waits comes in when there is room for all that it costs, and nobody before it: one who
+/// costs much is not overtaken by many who cost little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Occupancy {
+    /// Places that are taken.
     pub(crate) inside: u32,
+    /// Calls that wait.
     pub(crate) waiting: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Input {
-    /// A call asks to enter, and would wait.
-    Ask,
-    /// The same, and waits whatever the length of the queue: it is bounded by other means.
+    /// A call that costs so many places asks to enter, and would wait.
+    Ask(u32),
+    /// The same of one place, and waits whatever the length of the queue: it is bounded by other means.
     Stand,
-    /// A call is over.
-    Leave,
+    /// A call is over that took so many places. The next in line costs so many, if anybody waits.
+    Leave { cost: u32, next: u32 },
     /// A call does not wait any longer.
     GiveUp,
-    /// The limit may have grown: lets one of those who wait in, if there is room.
-    Settle,
+    /// There may be room: lets the next in line in, if there is enough for all that it costs.
+    Settle { next: u32 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +60,8 @@ pub(crate) enum Effect {
     Wait,
     /// There is no room, not even to wait.
     Full,
+    /// It costs more than the limit.
+    TooDear,
     /// Nothing more to do.
     Done,
     /// The next of those who wait is inside now.
@@ -66,35 +73,50 @@ impl Occupancy {
     #[inline]
     pub(crate) fn step(&mut self, law: &Law, input: Input) -> Effect {
         match input {
-            Input::Ask | Input::Stand if self.inside < law.limit && self.waiting == 0 => {
-                self.inside += 1;
-                Effect::Enter
-            }
-            Input::Ask if self.waiting >= law.queue => Effect::Full,
-            Input::Ask | Input::Stand if self.waiting >= MOST => Effect::Full,
-            Input::Ask | Input::Stand => {
-                self.waiting += 1;
-                Effect::Wait
-            }
-            Input::Leave => {
-                self.inside = self.inside.saturating_sub(1);
-                self.let_in(law)
+            Input::Ask(cost) => self.ask(law, cost, law.queue),
+            Input::Stand => self.ask(law, 1, MOST),
+            Input::Leave { cost, next } => {
+                self.inside = self.inside.saturating_sub(cost);
+                self.let_in(law, next)
             }
             Input::GiveUp => {
                 self.waiting = self.waiting.saturating_sub(1);
                 Effect::Done
             }
-            Input::Settle => self.let_in(law),
+            Input::Settle { next } => self.let_in(law, next),
         }
     }
 
-    fn let_in(&mut self, law: &Law) -> Effect {
-        if self.inside < law.limit && self.waiting > 0 {
-            self.inside += 1;
+    fn ask(&mut self, law: &Law, cost: u32, queue: u32) -> Effect {
+        if cost > law.limit {
+            return Effect::TooDear;
+        }
+        // The newest is the next: there may be others before it for whom there is no room.
+        let is_next = self.waiting == 0 || law.newest_first || cost == 0;
+        if is_next && self.has_room(law.limit, cost) {
+            self.inside += cost;
+            return Effect::Enter;
+        }
+        if self.waiting >= queue.min(MOST) {
+            return Effect::Full;
+        }
+        self.waiting += 1;
+        Effect::Wait
+    }
+
+    fn let_in(&mut self, law: &Law, next: u32) -> Effect {
+        if self.waiting > 0 && self.has_room(law.limit, next) {
+            self.inside += next;
             self.waiting -= 1;
             return Effect::Next;
         }
         Effect::Done
+    }
+
+    /// Whether there is room for all that a call costs; for nothing there always is.
+    #[inline]
+    pub(crate) const fn has_room(self, limit: u32, cost: u32) -> bool {
+        cost == 0 || cost <= limit.saturating_sub(self.inside)
     }
 
     pub(crate) const fn pack(self) -> u64 {

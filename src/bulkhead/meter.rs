@@ -4,9 +4,9 @@ use crate::error::Reason;
 use crate::shell::meter::{Ended, Gauge, Histogram, Instruments, Labels};
 use crate::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
-/// Calls under way.
+/// Places that are taken.
 const IN_FLIGHT: &str = "seawall_bulkhead_in_flight";
-/// Calls that may be under way at a time.
+/// Places there are.
 const LIMIT: &str = "seawall_bulkhead_limit";
 /// Calls that wait for a place.
 const QUEUED: &str = "seawall_bulkhead_queued";
@@ -27,8 +27,8 @@ impl Instruments for BulkheadMeter {
 
     fn new(labels: &Labels<'_>) -> Self {
         Self {
-            in_flight: labels.gauge(IN_FLIGHT, "Calls under way."),
-            limit: labels.gauge(LIMIT, "Calls that may be under way at a time."),
+            in_flight: labels.gauge(IN_FLIGHT, "Places that are taken."),
+            limit: labels.gauge(LIMIT, "Places there are."),
             queued: labels.gauge(QUEUED, "Calls that wait for a place."),
             wait: labels.seconds(WAIT, "How long calls waited that got a place."),
         }

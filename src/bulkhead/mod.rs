@@ -70,6 +70,11 @@
 //! nobody waits with a reservation of it in hand. A place that becomes free goes to the next in line
 //! directly: nobody can overtake. One whose deadline has passed when its turn comes is passed over.
 //!
+//! A call takes one place, or as many as it [costs](Builder::cost). The next in line waits until there is
+//! room for all it needs, and the places that become free meanwhile are kept for it: many small calls do
+//! not starve a large one. If it goes away, those behind it come in. (With
+//! [`NewestFirst`](Order::NewestFirst) the next is the newest, whatever the older ones need.)
+//!
 //! A keyed bulkhead holds [so many](KeyedBuilder::max_keys) keys. When there are more, one that nobody
 //! is in and nobody waits for makes room: it has nothing to remember, and comes back as it was. One that
 //! is in use is never forgotten, for it would come back with its places free. A new key that finds no
@@ -93,7 +98,9 @@
 //!
 //! [`Full`](crate::Reason::Full) at once, if there is no room and none in the queue, and
 //! [`QueueTimeout`](crate::Reason::QueueTimeout) after [`max_wait`](Config::max_wait), both with the calls
-//! in flight, the limit and the queue; [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) for one
+//! in flight, the limit and the queue; [`CostTooHigh`](crate::Reason::CostTooHigh) for a call that takes
+//! more places than the limit, also if the limit is lowered while it waits;
+//! [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) for one
 //! whose own deadline ends while it waits; [`Draining`](crate::Reason::Draining) after
 //! [`BulkheadLayer::drain`].
 //!
@@ -116,6 +123,7 @@
 
 mod backpressure;
 mod config;
+mod cost;
 mod future;
 mod handle;
 mod keyed;
@@ -131,6 +139,7 @@ mod tests;
 
 pub use backpressure::{Backpressure, BackpressureLayer};
 pub use config::{Config, LIMIT, MAX_WAIT, Order, QUEUE};
+pub use cost::{ByRequest, CostOf, One};
 pub use future::ResponseFuture;
 pub use handle::BulkheadHandle;
 pub use keyed::{KeyedBuilder, KeyedBulkhead, KeyedBulkheadHandle, KeyedBulkheadLayer};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cost::Places;
 use super::keyed::Tenant;
 use super::policy::Policy;
 use crate::error::{Measured, Reason, Rejected};
@@ -15,6 +16,9 @@ use crate::shell::meter::Ended;
 /// What a call counts with: a lane of the gate of its bulkhead, or the cell of its key.
 pub(crate) trait Berth: Counted + Ending + Send + Sync + 'static {
     fn policy(&self) -> &Policy;
+
+    /// So many more places are known to be taken, for the totals of many bulkheads.
+    fn count_seen(&self, _: i64) {}
 }
 
 impl Berth for Lane<Policy> {
@@ -29,19 +33,24 @@ impl Berth for Cell<Tenant> {
     fn policy(&self) -> &Policy {
         self.policy.bulkhead()
     }
+
+    fn count_seen(&self, more: i64) {
+        self.policy.bulkhead().count_seen(more);
+    }
 }
 
 /// A place, taken until it is over.
 #[derive(Debug)]
-pub(super) struct Permit<B: Berth> {
+pub(super) struct Permit<B: Berth, A: Places> {
     pub(super) hold: Hold<B>,
+    places: A,
     pending: bool,
 }
 
-impl<B: Berth> Permit<B> {
+impl<B: Berth, A: Places> Permit<B, A> {
     #[inline]
-    pub(super) fn new(hold: Hold<B>) -> Self {
-        Self { hold, pending: false }
+    pub(super) fn new(hold: Hold<B>, places: A) -> Self {
+        Self { hold, places, pending: false }
     }
 
     /// The inner service has not answered yet.
@@ -49,28 +58,38 @@ impl<B: Berth> Permit<B> {
         if let Some(berth) = self.hold.get()
             && !std::mem::replace(&mut self.pending, true)
         {
-            berth.policy().note_seen();
+            berth.count_seen(self.places.number().into());
+            berth.policy().note_levels();
         }
     }
 
     /// The call does not begin: the policy was drained before that. Its place is free again.
     pub(super) fn turn_away(&mut self) -> Option<Rejected> {
         let berth = self.hold.lose()?;
-        berth.policy().leave(self.pending);
+        self.unsee(&*berth);
+        berth.policy().leave(self.places.number());
         Some(berth.policy().reject(Reason::Draining, Measured::Nothing))
     }
 
     /// The call was answered; whoever takes this says when it is over.
     pub(super) fn take_ending(&mut self) -> (Option<Arc<B>>, Pass) {
         self.note_pending(); // it goes on, even if its head was there at once
-        (self.hold.defer(), Pass::new(0, PassKind::Slot))
+        (self.hold.defer(), Pass::new(self.places.number().into(), PassKind::Slot))
     }
 
     /// The call is over.
     #[inline]
     pub(super) fn end(&mut self, how: Ended) {
         if let Some(berth) = self.hold.end() {
-            berth.policy().end(how, self.pending);
+            self.unsee(&*berth);
+            berth.policy().end(how, self.places.number());
+        }
+    }
+
+    #[inline]
+    fn unsee(&self, berth: &B) {
+        if self.pending {
+            berth.count_seen(-i64::from(self.places.number()));
         }
     }
 
@@ -78,12 +97,13 @@ impl<B: Berth> Permit<B> {
     #[inline(never)]
     fn be_lost(&mut self) {
         if let Some(berth) = self.hold.lose() {
-            berth.policy().end(Ended::Abandoned, self.pending);
+            self.unsee(&*berth);
+            berth.policy().end(Ended::Abandoned, self.places.number());
         }
     }
 }
 
-impl<B: Berth> Drop for Permit<B> {
+impl<B: Berth, A: Places> Drop for Permit<B, A> {
     #[inline]
     fn drop(&mut self) {
         if !self.hold.is_over() {
@@ -92,16 +112,23 @@ impl<B: Berth> Drop for Permit<B> {
     }
 }
 
+/// What a call took; it is no use to a bulkhead in which era that was.
+const fn places(pass: Pass) -> u32 {
+    pass.era as u32
+}
+
 /// Both kinds of berth end a call in the same way.
 macro_rules! ends_calls {
     ($Berth:ty) => {
         impl Ending for $Berth {
-            fn settle(&self, _: Pass, outcome: Outcome) {
-                Berth::policy(self).end(outcome.health.into(), true);
+            fn settle(&self, pass: Pass, outcome: Outcome) {
+                self.count_seen(-i64::from(places(pass)));
+                Berth::policy(self).end(outcome.health.into(), places(pass));
             }
 
-            fn abandon(&self, _: Pass) {
-                Berth::policy(self).end(Ended::Abandoned, true);
+            fn abandon(&self, pass: Pass) {
+                self.count_seen(-i64::from(places(pass)));
+                Berth::policy(self).end(Ended::Abandoned, places(pass));
             }
 
             fn no_longer_in_flight(&self) {

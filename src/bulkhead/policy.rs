@@ -13,7 +13,7 @@ use super::meter::{BulkheadMeter, Totals};
 use crate::error::{Measured, Reason, Rejected};
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Handles};
-use crate::shell::queue::{Line, Number, Standing};
+use crate::shell::queue::{Before, Line, Number, Standing};
 use crate::shell::reporter::{Reporter, Speaker};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -46,6 +46,8 @@ pub(super) enum Entry {
     Queued(Number),
     /// There is no room, not even to wait.
     Full(Measured),
+    /// It costs more than the limit.
+    TooDear(Measured),
 }
 
 impl Policy {
@@ -109,7 +111,12 @@ impl Policy {
             self.queue.store(law.queue, Ordering::Relaxed);
             (law, config)
         });
-        while self.step_and_call(Input::Settle) == Effect::Next {}
+        // Whoever joins later asks under the limit of now.
+        let law = self.law();
+        self.line.bar(self.limit.load(Ordering::Acquire), || {
+            self.step(&law, Input::GiveUp);
+        });
+        self.step_and_call(None);
         self.note_levels();
     }
 
@@ -142,29 +149,34 @@ impl Policy {
     /// Enters if there is room and nobody waits. No lock. The levels are told when the call is found
     /// pending: one that is answered at once is never seen under way.
     #[inline]
-    pub(super) fn enter(&self) -> bool {
+    pub(super) fn enter(&self, cost: u32) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
         let enter = |word| {
             let at = Occupancy::unpack(word);
-            let free = at.waiting == 0 && at.inside < limit;
-            free.then(|| Occupancy { inside: at.inside + 1, ..at }.pack())
+            let free = cost == 0 || (at.waiting == 0 && at.has_room(limit, cost));
+            free.then(|| Occupancy { inside: at.inside + cost, ..at }.pack())
         };
         self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, enter).is_ok()
     }
 
-    /// Enters, or waits as long as the settings allow. `patient` waits whatever the length of the queue.
-    pub(super) fn ask(&self, deadline: Option<Instant>, patient: bool) -> Entry {
-        if self.enter() {
+    /// Enters, or waits as long as the settings allow.
+    pub(super) fn ask(&self, deadline: Option<Instant>, cost: u32) -> Entry {
+        self.ask_as(deadline, cost, Input::Ask(cost))
+    }
+
+    /// The same of a call of one place that waits whatever the length of the queue.
+    pub(super) fn stand(&self) -> Entry {
+        self.ask_as(None, 1, Input::Stand)
+    }
+
+    fn ask_as(&self, deadline: Option<Instant>, cost: u32, input: Input) -> Entry {
+        if self.enter(cost) {
             self.note_levels();
             return Entry::Inside;
         }
         let law = self.law();
-        if law.queue == 0 && !patient {
-            return Entry::Full(self.fullness());
-        }
-        let input = if patient { Input::Stand } else { Input::Ask };
         let mut effect = Effect::Done;
-        let number = self.line.join(deadline, || {
+        let number = self.line.join(deadline, cost, || {
             effect = self.step(&law, input);
             effect == Effect::Wait
         });
@@ -174,6 +186,7 @@ impl Policy {
                 Entry::Queued(number)
             }
             None if effect == Effect::Full => Entry::Full(self.fullness()),
+            None if effect == Effect::TooDear => Entry::TooDear(self.dearness(cost)),
             None => Entry::Inside, // somebody left meanwhile
         };
         self.note_levels();
@@ -187,19 +200,29 @@ impl Policy {
         Measured::Occupied { in_flight: at.inside, limit, queued: at.waiting }
     }
 
+    /// Whether a call could never come in.
+    pub(super) fn is_too_dear(&self, cost: u32) -> bool {
+        cost > self.limit.load(Ordering::Relaxed)
+    }
+
+    /// The numbers of one who costs more than there ever is.
+    pub(super) fn dearness(&self, cost: u32) -> Measured {
+        Measured::Cost { cost, most: self.limit.load(Ordering::Relaxed) }
+    }
+
     // ----- leaving -----
 
-    /// A call is over: the next who waits takes its place. `seen`: it was found pending.
+    /// A call is over: the next who waits takes its place.
     #[inline]
-    pub(super) fn leave(&self, seen: bool) {
-        self.vacate(seen);
+    pub(super) fn leave(&self, cost: u32) {
+        self.vacate(cost);
         self.note_levels();
     }
 
     /// The same, of a call that was let through.
     #[inline]
-    pub(super) fn end(&self, how: Ended, seen: bool) {
-        self.vacate(seen);
+    pub(super) fn end(&self, how: Ended, cost: u32) {
+        self.vacate(cost);
         self.meter(|handles| {
             self.set_occupancy(handles);
             handles.counted(how);
@@ -207,22 +230,19 @@ impl Policy {
     }
 
     #[inline]
-    fn vacate(&self, seen: bool) {
-        if seen {
-            self.count_seen(-1);
-        }
+    fn vacate(&self, cost: u32) {
         let left = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
             let at = Occupancy::unpack(word);
-            let inside = at.inside.saturating_sub(1);
+            let inside = at.inside.saturating_sub(cost);
             (at.waiting == 0).then(|| Occupancy { inside, ..at }.pack())
         });
         if left.is_err() {
-            self.step_and_call(Input::Leave);
+            self.step_and_call(Some(cost));
         }
     }
 
     /// One who waits, or was just given a place, goes away.
-    pub(super) fn give_up(&self, number: &Number) {
+    pub(super) fn give_up(&self, number: &Number, cost: u32) {
         let law = self.law();
         let give_up = || {
             self.step(&law, Input::GiveUp);
@@ -230,8 +250,12 @@ impl Policy {
         let standing = self.line.leave(number, give_up);
         self.count_queued(-1);
         match standing {
-            Standing::Placed => self.leave(false), // it was given a place and does not take it
-            Standing::Waiting | Standing::Expired => self.note_levels(),
+            Standing::Placed => self.leave(cost), // it was given a place and does not take it
+            Standing::Waiting => {
+                self.step_and_call(None); // there may be room for the one behind it
+                self.note_levels();
+            }
+            Standing::Expired | Standing::Barred => self.note_levels(),
         }
     }
 
@@ -246,18 +270,30 @@ impl Policy {
 
     // ----- the door of the machine -----
 
-    /// Steps, and calls the next one in line if a place became theirs.
-    fn step_and_call(&self, input: Input) -> Effect {
+    /// Gives back what a call took, if one is over, and calls those in line for whom there is room.
+    fn step_and_call(&self, leaves: Option<u32>) {
+        if leaves.is_none() && !self.may_call() {
+            return;
+        }
         let law = self.law();
-        let mut effect = Effect::Done;
-        let first = || {
-            effect = self.step(&law, input);
-            effect == Effect::Next
-        };
-        // It came too late for the place: the one after it may have it.
-        let missed = || self.step(&law, Input::Leave) == Effect::Next;
-        self.line.call(law.newest_first, first, missed);
-        effect
+        self.line.call(law.newest_first, |before, next| {
+            let input = match before {
+                Before::Nobody => {
+                    leaves.map_or(Input::Settle { next }, |cost| Input::Leave { cost, next })
+                }
+                Before::InTime if !self.may_call() => return false,
+                Before::InTime => Input::Settle { next },
+                // It came too late for the place: the one after it may have it.
+                Before::TooLate(cost) => Input::Leave { cost, next },
+            };
+            self.step(&law, input) == Effect::Next
+        });
+    }
+
+    /// Whether somebody waits, and any place is free.
+    fn may_call(&self) -> bool {
+        let at = self.occupancy();
+        at.waiting > 0 && at.inside < self.limit.load(Ordering::Acquire)
     }
 
     /// Taken in the line only. The limit is read there, so that nobody is left in line by one who
@@ -281,12 +317,6 @@ impl Policy {
         self.reporter.reject_as(speaker, |fresh| self.set_levels(fresh), reason, measured)
     }
 
-    /// A call is under way, and was not answered at once.
-    pub(super) fn note_seen(&self) {
-        self.count_seen(1);
-        self.note_levels();
-    }
-
     pub(super) fn note_wait(&self, waited: Duration) {
         self.meter(|handles| handles.own.wait.record(waited));
     }
@@ -296,7 +326,7 @@ impl Policy {
         self.meter(|handles| handles.counted(Ended::Abandoned));
     }
 
-    fn note_levels(&self) {
+    pub(super) fn note_levels(&self) {
         self.meter(|handles| self.set_levels(handles));
     }
 
@@ -307,8 +337,7 @@ impl Policy {
     }
 
     /// Of many, the totals are kept whether somebody records or not, for a recorder may come later.
-    #[inline]
-    fn count_seen(&self, more: i64) {
+    pub(super) fn count_seen(&self, more: i64) {
         if let Some(own) = &self.own {
             own.totals.count_in_flight(more);
         }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use tower::Service;
 
+use super::cost::{CostOf, One, Places};
 use super::future::{Patience, ResponseFuture, Waiter};
 use super::permit::{Berth, Permit};
 use super::policy::{Entry, Policy};
@@ -21,20 +22,21 @@ use crate::shell::said::Said;
 /// A place is taken in `call`, so that idle clones and connections hold none. The service asks the
 /// inner one for readiness only while a place looks free; it is ready when it is not, to refuse or
 /// to wait.
-pub struct Bulkhead<S, F, K> {
+pub struct Bulkhead<S, F, K, W = One> {
     inner: S,
     gate: Arc<Gate<Policy>>,
     finish: F,
     carry: K,
+    cost: W,
     said: Said,
     /// Where the caller waits for the inner service, to be told of a drain. The waker
     /// stays until the next wait: taking it away would cost every call, and it rings but once.
     parked: Parked,
 }
 
-impl<S, F, K> Bulkhead<S, F, K> {
-    pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, finish: F, carry: K) -> Self {
-        Self { inner, gate, finish, carry, said: Said::default(), parked: Parked::new() }
+impl<S, F, K, W> Bulkhead<S, F, K, W> {
+    pub(super) fn new(inner: S, gate: Arc<Gate<Policy>>, finish: F, carry: K, cost: W) -> Self {
+        Self { inner, gate, finish, carry, cost, said: Said::default(), parked: Parked::new() }
     }
 
     /// The inner service.
@@ -43,16 +45,17 @@ impl<S, F, K> Bulkhead<S, F, K> {
     }
 }
 
-impl<S, Req, F, K> Service<Req> for Bulkhead<S, F, K>
+impl<S, Req, F, K, W> Service<Req> for Bulkhead<S, F, K, W>
 where
     S: Service<Req> + Clone,
     S::Error: CallError,
     F: Finish<S::Response> + Clone,
     K: Carry<Req>,
+    W: CostOf<Req>,
 {
     type Response = F::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, F, Lane<Policy>>;
+    type Future = ResponseFuture<S, Req, F, Lane<Policy>, W::Places>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -72,7 +75,8 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let readied = self.said.take();
-        if !readied && !self.gate.may_enter() && !self.gate.is_closed() {
+        let places = self.cost.cost_of(&request);
+        if !readied && !W::Places::VARY && !self.gate.may_enter() && !self.gate.is_closed() {
             // What is refused holds nothing, and no clock is read for one who may not wait.
             let rejected = self.gate.reject(Reason::Full, self.gate.fullness());
             return ResponseFuture::refused(rejected, self.finish.clone());
@@ -83,7 +87,7 @@ where
             let rejected = self.gate.reject(Reason::Draining, Measured::Nothing);
             return ResponseFuture::refused(rejected, self.finish.clone());
         };
-        instance.call(lane, &self.finish, &self.carry, request)
+        instance.call(lane, places, &self.finish, &self.carry, request)
     }
 }
 
@@ -98,21 +102,23 @@ pub(super) struct Instance<'a, S> {
 impl<S: Clone> Instance<'_, S> {
     /// The call itself: inside, in line, or refused.
     #[inline]
-    pub(super) fn call<Req, B, F, K>(
+    pub(super) fn call<Req, B, A, F, K>(
         self,
         berth: Arc<B>,
+        places: A,
         finish: &F,
         carry: &K,
         request: Req,
-    ) -> ResponseFuture<S, Req, F, B>
+    ) -> ResponseFuture<S, Req, F, B, A>
     where
         S: Service<Req>,
         B: Berth,
+        A: Places,
         F: Clone,
         K: Carry<Req>,
     {
-        if berth.policy().enter() {
-            let permit = Permit::new(Hold::new(berth));
+        if berth.policy().enter(places.number()) {
+            let permit = Permit::new(Hold::new(berth), places);
             // Each branch makes its own future, so that it is made in its place.
             return if self.readied {
                 let attempt = Oneshot::called(self.inner.call(request));
@@ -125,6 +131,10 @@ impl<S: Clone> Instance<'_, S> {
         // Nobody waits with a reservation of the inner service in hand.
         let service = self.release();
         let policy = berth.policy();
+        if A::VARY && policy.is_too_dear(places.number()) {
+            let rejected = policy.reject(Reason::CostTooHigh, policy.dearness(places.number()));
+            return ResponseFuture::refused(rejected, finish.clone());
+        }
         if !policy.may_wait() {
             let rejected = policy.reject(Reason::Full, policy.fullness());
             return ResponseFuture::refused(rejected, finish.clone());
@@ -132,14 +142,22 @@ impl<S: Clone> Instance<'_, S> {
         let law = policy.law();
         let call = carry.carries().then(|| carry.read(&request));
         let patience = Patience::new(law.max_wait, call);
-        match policy.ask(patience.until, false) {
+        match policy.ask(patience.until, places.number()) {
             Entry::Inside => {
                 let attempt = Oneshot::waiting(service.clone(), request);
-                ResponseFuture::inside(Permit::new(Hold::new(berth)), attempt, finish.clone())
+                ResponseFuture::inside(
+                    Permit::new(Hold::new(berth), places),
+                    attempt,
+                    finish.clone(),
+                )
             }
             Entry::Queued(number) => {
-                let waiter = Waiter::new(berth, number, &patience);
+                let waiter = Waiter::new(berth, places, number, &patience);
                 ResponseFuture::queued(waiter, service.clone(), request, finish.clone())
+            }
+            Entry::TooDear(measured) => {
+                let rejected = policy.reject(Reason::CostTooHigh, measured);
+                ResponseFuture::refused(rejected, finish.clone())
             }
             Entry::Full(measured) => {
                 let rejected = policy.reject(Reason::Full, measured);
@@ -161,14 +179,15 @@ impl<'a, S: Clone> Instance<'a, S> {
 
 // ===== impl Bulkhead =====
 
-impl<S: Clone, F: Clone, K: Clone> Clone for Bulkhead<S, F, K> {
+impl<S: Clone, F: Clone, K: Clone, W: Clone> Clone for Bulkhead<S, F, K, W> {
     fn clone(&self) -> Self {
         let gate = Arc::clone(&self.gate);
-        Self::new(self.inner.clone(), gate, self.finish.clone(), self.carry.clone())
+        let (finish, carry, cost) = (self.finish.clone(), self.carry.clone(), self.cost.clone());
+        Self::new(self.inner.clone(), gate, finish, carry, cost)
     }
 }
 
-impl<S: fmt::Debug, F, K> fmt::Debug for Bulkhead<S, F, K> {
+impl<S: fmt::Debug, F, K, W> fmt::Debug for Bulkhead<S, F, K, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bulkhead")
             .field("inner", &self.inner)

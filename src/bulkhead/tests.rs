@@ -16,50 +16,68 @@ use crate::explore::{LONG, stories};
 /// Everyone who is inside, and everyone who waits.
 #[derive(Debug, Default)]
 struct Model {
-    inside: Vec<u32>,
-    waiting: VecDeque<u32>,
+    /// By name, and how many places each takes.
+    inside: Vec<(u32, u32)>,
+    waiting: VecDeque<(u32, u32)>,
     names: u32,
 }
 
 impl Model {
+    fn taken(&self) -> u32 {
+        self.inside.iter().map(|(_, cost)| cost).sum()
+    }
+
+    fn next(&self, law: &Law) -> Option<usize> {
+        let last = self.waiting.len().checked_sub(1)?;
+        Some(if law.newest_first { last } else { 0 })
+    }
+
+    /// What the next in line costs.
+    fn next_cost(&self, law: &Law) -> u32 {
+        self.next(law).map_or(0, |next| self.waiting[next].1)
+    }
+
+    fn ask(&mut self, law: &Law, cost: u32, queue: usize) -> Effect {
+        self.names += 1;
+        let fits = self.taken() + cost <= law.limit;
+        if cost > law.limit {
+            Effect::TooDear
+        } else if cost == 0 || (fits && (self.waiting.is_empty() || law.newest_first)) {
+            self.inside.push((self.names, cost));
+            Effect::Enter
+        } else if self.waiting.len() < queue {
+            self.waiting.push_back((self.names, cost));
+            Effect::Wait
+        } else {
+            Effect::Full
+        }
+    }
+
     fn step(&mut self, law: &Law, input: Input) -> Effect {
         match input {
-            Input::Ask | Input::Stand => {
-                self.names += 1;
-                let stands = input == Input::Stand || self.waiting.len() < law.queue as usize;
-                if self.inside.len() < law.limit as usize && self.waiting.is_empty() {
-                    self.inside.push(self.names);
-                    Effect::Enter
-                } else if stands {
-                    self.waiting.push_back(self.names);
-                    Effect::Wait
-                } else {
-                    Effect::Full
-                }
-            }
-            Input::Leave => {
-                self.inside.pop();
+            Input::Ask(cost) => self.ask(law, cost, law.queue as usize),
+            Input::Stand => self.ask(law, 1, usize::MAX),
+            Input::Leave { cost, .. } => {
+                let who = self.inside.iter().position(|(_, takes)| *takes == cost);
+                self.inside.swap_remove(who.expect("it is inside"));
                 self.let_in(law)
             }
             Input::GiveUp => {
                 self.waiting.pop_front();
                 Effect::Done
             }
-            Input::Settle => self.let_in(law),
+            Input::Settle { .. } => self.let_in(law),
         }
     }
 
     fn let_in(&mut self, law: &Law) -> Effect {
-        if self.inside.len() >= law.limit as usize {
+        let Some(next) = self.next(law) else { return Effect::Done };
+        if self.taken() + self.waiting[next].1 > law.limit {
             return Effect::Done;
         }
-        match self.waiting.pop_front() {
-            Some(next) => {
-                self.inside.push(next);
-                Effect::Next
-            }
-            None => Effect::Done,
-        }
+        let next = self.waiting.remove(next).expect("it waits");
+        self.inside.push(next);
+        Effect::Next
     }
 }
 
@@ -67,41 +85,48 @@ proptest! {
     // pitfalls B10, B12
     #[test]
     fn it_agrees_with_a_model_that_knows_everyone_by_name(
-        queue in 0_u32..5,
+        how in (0_u32..5, any::<bool>()),
         steps in prop::collection::vec(step(), 0..300),
     ) {
-        agree(queue, steps)?;
+        agree(how, steps)?;
     }
 }
 
 #[test]
 fn they_agree_for_as_long_as_a_long_story_is() {
-    let story = (0_u32..5, prop::collection::vec(step(), LONG));
-    let names = stories(8, story).map(|(queue, steps)| agree(queue, steps).expect("they agree"));
+    let story = ((0_u32..5, any::<bool>()), prop::collection::vec(step(), LONG));
+    let names = stories(8, story).map(|(how, steps)| agree(how, steps).expect("they agree"));
     assert!(names.min() > Some(1_000), "few came");
 }
 
-/// The limit of the moment, and what happens.
-fn step() -> impl Strategy<Value = (u32, u8)> {
-    (1_u32..5, 0_u8..7)
+/// The limit of the moment, what happens, and what it costs.
+fn step() -> impl Strategy<Value = (u32, u8, u32)> {
+    (1_u32..6, 0_u8..8, 0_u32..5)
 }
 
 /// Tells both the same story, and returns how many callers there were.
-fn agree(queue: u32, steps: Vec<(u32, u8)>) -> Result<u32, TestCaseError> {
+fn agree(
+    (queue, newest_first): (u32, bool),
+    steps: Vec<(u32, u8, u32)>,
+) -> Result<u32, TestCaseError> {
     let (mut word, mut model) = (Occupancy::default().pack(), Model::default());
-    for (limit, which) in steps {
-        let law = Law { limit, queue, max_wait: 0, newest_first: false };
+    for (limit, which, cost) in steps {
+        let law = Law { limit, queue, max_wait: 0, newest_first };
         let mut at = Occupancy::unpack(word);
+        let next = model.next_cost(&law);
         let input = match which {
-            0..=2 => Input::Ask,
+            0..=2 => Input::Ask(cost),
             3 => Input::Stand,
-            4 if at.inside > 0 => Input::Leave,
-            5 if at.waiting > 0 => Input::GiveUp,
-            _ => Input::Settle,
+            4 | 5 if !model.inside.is_empty() => {
+                let who = cost as usize % model.inside.len();
+                Input::Leave { cost: model.inside[who].1, next }
+            }
+            6 if at.waiting > 0 => Input::GiveUp,
+            _ => Input::Settle { next },
         };
         let before = at.inside;
         prop_assert_eq!(at.step(&law, input), model.step(&law, input), "{:?}", input);
-        prop_assert_eq!(at.inside as usize, model.inside.len());
+        prop_assert_eq!(at.inside, model.taken());
         prop_assert_eq!(at.waiting as usize, model.waiting.len());
         prop_assert!(at.inside <= before.max(limit), "above the limit");
         word = at.pack();
@@ -114,8 +139,11 @@ fn agree(queue: u32, steps: Vec<(u32, u8)>) -> Result<u32, TestCaseError> {
 fn counts_that_cannot_be_do_not_wrap() {
     let law = Law { limit: 1, queue: 0, max_wait: 0, newest_first: false };
     let mut at = Occupancy::default();
-    assert_eq!(at.step(&law, Input::Leave), Effect::Done);
+    assert_eq!(at.step(&law, Input::Leave { cost: 1, next: 0 }), Effect::Done);
     assert_eq!(at.step(&law, Input::GiveUp), Effect::Done);
+    assert_eq!(at.step(&law, Input::Leave { cost: u32::MAX, next: u32::MAX }), Effect::Done);
+    assert_eq!(at, Occupancy::default());
+    assert_eq!(at.step(&law, Input::Ask(u32::MAX)), Effect::TooDear);
     assert_eq!(at, Occupancy::default());
     // Whoever stands whatever the length of the line is bounded all the same.
     let mut at = Occupancy { inside: 1, waiting: 1_000_000 };

@@ -28,7 +28,9 @@ struct Slot {
     next: u32,
     /// Towards the oldest.
     before: u32,
-    /// A place is of no use to this one from then on.
+    /// How many places it needs.
+    cost: u32,
+    /// They are of no use to this one from then on.
     deadline: Option<Instant>,
 }
 
@@ -40,6 +42,8 @@ enum Fate {
     Placed,
     /// Its deadline had passed when its turn came.
     Expired,
+    /// It needs more than there ever is.
+    Barred,
 }
 
 /// A slot in the queue, which its holder must give back.
@@ -52,6 +56,7 @@ pub(crate) enum Standing {
     Waiting,
     Placed,
     Expired,
+    Barred,
 }
 
 impl Default for Queue {
@@ -62,8 +67,9 @@ impl Default for Queue {
 
 impl Queue {
     /// Stands at the end.
-    pub(crate) fn join(&mut self, deadline: Option<Instant>) -> Number {
-        let slot = Slot { fate: Fate::Waiting(None), next: NONE, before: self.newest, deadline };
+    pub(crate) fn join(&mut self, deadline: Option<Instant>, cost: u32) -> Number {
+        let (fate, before) = (Fate::Waiting(None), self.newest);
+        let slot = Slot { fate, next: NONE, before, cost, deadline };
         let index = if self.free == NONE {
             self.slots.push(slot);
             (self.slots.len() - 1) as u32
@@ -90,6 +96,7 @@ impl Queue {
             }
             Fate::Waiting(held) => (Standing::Waiting, held.replace(waker.clone())),
             Fate::Placed => (Standing::Placed, None),
+            Fate::Barred => (Standing::Barred, None),
             Fate::Expired | Fate::Free => (Standing::Expired, None),
         }
     }
@@ -104,6 +111,7 @@ impl Queue {
                 (Standing::Waiting, waker)
             }
             Fate::Placed => (Standing::Placed, None),
+            Fate::Barred => (Standing::Barred, None),
             Fate::Expired | Fate::Free => (Standing::Expired, None),
         };
         self.slots[number.0 as usize].next = self.free;
@@ -132,6 +140,31 @@ impl Queue {
         }
     }
 
+    /// What the next one needs; nothing, if nobody waits.
+    pub(crate) fn next_cost(&self, newest_first: bool) -> u32 {
+        let index = if newest_first { self.newest } else { self.oldest };
+        self.slots.get(index as usize).map_or(0, |slot| slot.cost)
+    }
+
+    /// Sends those away who need more than `limit`: what comes is how many, and their wakers, which are
+    /// to be woken after the unlock.
+    pub(crate) fn bar(&mut self, limit: u32) -> (usize, Vec<Waker>) {
+        let (mut index, mut many, mut wakers) = (self.oldest, 0, Vec::new());
+        while index != NONE {
+            let Slot { next, cost, .. } = self.slots[index as usize];
+            if cost > limit {
+                self.unlink(index);
+                let slot = &mut self.slots[index as usize];
+                if let Fate::Waiting(waker) = std::mem::replace(&mut slot.fate, Fate::Barred) {
+                    wakers.extend(waker);
+                }
+                many += 1;
+            }
+            index = next;
+        }
+        (many, wakers)
+    }
+
     fn unlink(&mut self, index: u32) {
         let Slot { next, before, .. } = self.slots[index as usize];
         match before {
@@ -157,10 +190,20 @@ impl Line {
     pub(crate) fn join(
         &self,
         deadline: Option<Instant>,
+        cost: u32,
         step: impl FnOnce() -> bool,
     ) -> Option<Number> {
         let mut queue = lock(&self.0);
-        step().then(|| queue.join(deadline))
+        step().then(|| queue.join(deadline, cost))
+    }
+
+    /// Sends those away who need more than `limit`, with a `step` for each.
+    pub(crate) fn bar(&self, limit: u32, mut step: impl FnMut()) {
+        let mut queue = lock(&self.0);
+        let (many, wakers) = queue.bar(limit);
+        (0..many).for_each(|_| step());
+        drop(queue);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// How one who waits fares. Unless it goes on waiting, its number is given back.
@@ -199,29 +242,38 @@ impl Line {
         standing
     }
 
-    /// Calls the next one, if `step` says that a place became theirs; and as long as those who are
-    /// called have come too late, the one after, if `missed` says the same.
-    pub(crate) fn call(
-        &self,
-        newest_first: bool,
-        step: impl FnOnce() -> bool,
-        mut missed: impl FnMut() -> bool,
-    ) {
+    /// Calls the next one, if `step` says that there is room for what it needs, and the ones after it as
+    /// long as it says so. What a step is told is what the next one needs, and what came of the one
+    /// before: nobody was called yet, or it came in, or it came too late for what it was given.
+    pub(crate) fn call(&self, newest_first: bool, mut step: impl FnMut(Before, u32) -> bool) {
         let mut wakers = Wakers::default();
         let mut queue = lock(&self.0);
-        let mut called = step();
-        while called {
-            called = match queue.call_next(newest_first, time::now) {
+        let mut before = Before::Nobody;
+        loop {
+            let cost = queue.next_cost(newest_first);
+            if !step(before, cost) {
+                break;
+            }
+            before = match queue.call_next(newest_first, time::now) {
                 Some((in_time, waker)) => {
                     wakers.add(waker);
-                    !in_time && missed()
+                    if in_time { Before::InTime } else { Before::TooLate(cost) }
                 }
-                None => missed(), // unreachable: the count is that of the queue
+                None => Before::TooLate(cost), // unreachable: the count is that of the queue
             };
         }
         drop(queue);
         wakers.wake();
     }
+}
+
+/// What came of the one who was called before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Before {
+    Nobody,
+    InTime,
+    /// It does not need the places that it was given.
+    TooLate(u32),
 }
 
 /// Those to be woken after the unlock; hardly ever more than one.
@@ -260,7 +312,7 @@ mod tests {
             for (op, which) in ops {
                 match op {
                     0 => {
-                        waiting.push((id, queue.join(None)));
+                        waiting.push((id, queue.join(None, 1)));
                         oracle.push_back(id);
                         id += 1;
                     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use seawall::bulkhead::{BulkheadLayer, KeyedBulkheadLayer};
+use seawall::bulkhead::{self, BulkheadLayer, KeyedBulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
 use seawall::health::HealthLayer;
 use seawall::rate_limit::RateLimitLayer;
@@ -47,6 +47,7 @@ const LAYERS: &[(&str, Make)] = &[
     ("keyed_retry", || subject!(keyed_retry())),
     ("bulkhead", || subject!(BulkheadLayer::new("kit"))),
     ("queueing_bulkhead", || subject!(queueing_bulkhead())),
+    ("costly_bulkhead", || subject!(costly_bulkhead())),
     ("keyed_bulkhead", || subject!(keyed_bulkhead())),
     ("rate_limit", || subject!(rate_limit())),
     ("health", health),
@@ -103,6 +104,14 @@ type Key = fn(&u32) -> Cow<'_, str>;
 fn queueing_bulkhead() -> BulkheadLayer {
     BulkheadLayer::builder("kit").limit(3).queue(1000).max_wait(LIMIT).build().unwrap()
 }
+
+/// The same with calls that take two places.
+fn costly_bulkhead() -> BulkheadLayer<AtHead, NoCarry, bulkhead::ByRequest<Cost>> {
+    let builder = BulkheadLayer::builder("kit").limit(7).queue(1000).max_wait(LIMIT);
+    builder.cost((|_| 2) as Cost).build().unwrap()
+}
+
+type Cost = fn(&u32) -> u32;
 
 /// The same for each key, of which there is one.
 fn keyed_bulkhead() -> KeyedBulkheadLayer<AtHead, Key> {

@@ -159,6 +159,8 @@ fn public_types_can_be_sent_shared_and_printed() {
         Calling<BulkheadLayer>: ; // ResponseFuture
         bulkhead::BulkheadHandle: Clone;
         bulkhead::Config: Clone;
+        bulkhead::One: Copy;
+        bulkhead::ByRequest<fn(&u32) -> u32>: Copy;
         bulkhead::KeyedConfig: Clone;
         bulkhead::Overrides: Clone;
         KeyedBulkheadLayer: Clone;

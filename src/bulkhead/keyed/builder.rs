@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::KeyedBulkheadLayer;
 use super::tenant::Common;
+use crate::bulkhead::cost::One;
 use crate::bulkhead::layer::{Builder, LAYER};
 use crate::bulkhead::overrides::{KeyedConfig, MAX_KEYS, Overrides};
 use crate::config::ConfigErrors;
@@ -16,15 +17,15 @@ use crate::source::Source;
 /// Builds a [`KeyedBulkheadLayer`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct KeyedBuilder<F, K, Y = NoCarry> {
-    builder: Builder<F, Y>,
+pub struct KeyedBuilder<F, K, Y = NoCarry, W = One> {
+    builder: Builder<F, Y, W>,
     key: Arc<K>,
     max_keys: usize,
     overrides: BTreeMap<String, Overrides>,
 }
 
-impl<F, K, Y> KeyedBuilder<F, K, Y> {
-    pub(in crate::bulkhead) const fn new(builder: Builder<F, Y>, key: Arc<K>) -> Self {
+impl<F, K, Y, W> KeyedBuilder<F, K, Y, W> {
+    pub(in crate::bulkhead) const fn new(builder: Builder<F, Y, W>, key: Arc<K>) -> Self {
         Self { builder, key, max_keys: MAX_KEYS, overrides: BTreeMap::new() }
     }
 
@@ -82,8 +83,8 @@ impl<F, K, Y> KeyedBuilder<F, K, Y> {
     ///
     /// Everything that is wrong with the settings; those of a single key by their
     /// [path](crate::ConfigError::path), such as `overrides["acme"].limit`.
-    pub fn build(self) -> Result<KeyedBulkheadLayer<F, K, Y>, ConfigErrors> {
-        let Builder { name, config, finish, carry, observers } = self.builder;
+    pub fn build(self) -> Result<KeyedBulkheadLayer<F, K, Y, W>, ConfigErrors> {
+        let Builder { name, config, finish, carry, cost, observers } = self.builder;
         let source = Source::new(LAYER, name);
         let (max_keys, overrides) = (self.max_keys, self.overrides);
         let config = KeyedConfig { default: config, max_keys, overrides };
@@ -91,6 +92,6 @@ impl<F, K, Y> KeyedBuilder<F, K, Y> {
         let common = Common::new(Reporter::new(source, observers), laws, config);
         let for_cells = Arc::clone(&common);
         let cells = Arc::new(Keyed::new(common, max_keys, move |key| for_cells.tenant(key)));
-        Ok(KeyedBulkheadLayer { cells, key: self.key, finish, carry })
+        Ok(KeyedBulkheadLayer { cells, key: self.key, finish, carry, cost })
     }
 }

@@ -38,20 +38,20 @@ fn arrive(policy: &Policy, number: &Number) {
 
 /// A call: in, if need be after a wait, and out.
 fn call(policy: &Policy) {
-    match policy.ask(None, true) {
+    match policy.stand() {
         Entry::Inside => {}
         Entry::Queued(number) => arrive(policy, &number),
         Entry::Full(measured) => panic!("who stands is never refused: {measured:?}"),
     }
     let Occupancy { inside, .. } = policy.occupancy();
     assert!((1..=2).contains(&inside), "{inside} inside");
-    policy.leave(false);
+    policy.leave(1);
 }
 
 fn is_empty(policy: &Policy) {
     assert_eq!(policy.occupancy(), Occupancy::default());
-    assert!(policy.enter(), "the place is free");
-    policy.leave(false);
+    assert!(policy.enter(1), "the place is free");
+    policy.leave(1);
 }
 
 // pitfalls B11, B12
@@ -74,13 +74,13 @@ fn who_waits_gets_the_place_of_one_who_leaves() {
 fn who_gives_up_hands_on_what_it_was_just_given() {
     check(|| {
         let policy = bulkhead(1, 2);
-        assert!(policy.enter());
-        let Entry::Queued(first) = policy.ask(None, true) else { panic!("it is full") };
+        assert!(policy.enter(1));
+        let Entry::Queued(first) = policy.stand() else { panic!("it is full") };
         let other = Arc::clone(&policy);
-        let impatient = thread::spawn(move || other.give_up(&first));
+        let impatient = thread::spawn(move || other.give_up(&first, 1));
         let third = Arc::clone(&policy);
         let caller = thread::spawn(move || call(&third));
-        policy.leave(false);
+        policy.leave(1);
         impatient.join().unwrap();
         caller.join().unwrap();
         is_empty(&policy);
@@ -92,13 +92,55 @@ fn who_gives_up_hands_on_what_it_was_just_given() {
 fn more_room_lets_those_in_who_wait() {
     check(|| {
         let policy = bulkhead(1, 1);
-        assert!(policy.enter()); // and stays
+        assert!(policy.enter(1)); // and stays
         let other = Arc::clone(&policy);
         let caller = thread::spawn(move || call(&other));
         let (law, config) = config(2, 1);
         policy.reload(law, config);
         caller.join().unwrap();
-        policy.leave(false);
+        policy.leave(1);
+        is_empty(&policy);
+    });
+}
+
+// weights: who is in the way and leaves lets those behind it in
+#[test]
+fn one_who_waits_for_much_and_gives_up_lets_those_behind_it_in() {
+    check(|| {
+        let policy = bulkhead(2, 2);
+        assert!(policy.enter(1)); // and stays
+        let Entry::Queued(heavy) = policy.ask(None, 2) else { panic!("there is one place") };
+        let other = Arc::clone(&policy);
+        let caller = thread::spawn(move || call(&other));
+        policy.give_up(&heavy, 2);
+        caller.join().unwrap();
+        policy.leave(1);
+        is_empty(&policy);
+    });
+}
+
+// weights: nobody waits for more places than there are
+#[test]
+fn one_who_needs_more_than_a_lower_limit_is_sent_away() {
+    check(|| {
+        let policy = bulkhead(2, 2);
+        assert!(policy.enter(1)); // and stays
+        let other = Arc::clone(&policy);
+        let heavy = thread::spawn(move || match other.ask(None, 2) {
+            Entry::Queued(number) => {
+                let standing = block_on(poll_fn(|cx| match other.look(&number, cx.waker()) {
+                    Standing::Waiting => Poll::Pending,
+                    standing => Poll::Ready(standing),
+                }));
+                assert_eq!(standing, Standing::Barred);
+            }
+            Entry::TooDear(_) => {}
+            _ => panic!("there is one place, or one at all"),
+        });
+        let (law, config) = config(1, 2);
+        policy.reload(law, config);
+        heavy.join().unwrap();
+        policy.leave(1);
         is_empty(&policy);
     });
 }

@@ -1,6 +1,7 @@
 //! Bulkhead, through the public API.
 
 mod backpressure;
+mod cost;
 mod keyed;
 mod line;
 mod places;
