@@ -121,10 +121,9 @@ impl Town {
         let end = self.lab.now.plus(lasts);
         while self.lab.now < end {
             self.lab.draw = self.rng.u64(..);
-            if self.lab.try_admit().is_some_and(|pass| {
+            if let Some(pass) = self.lab.try_admit() {
                 let _ = self.lab.settle(pass, Health::Bad);
-                false
-            }) {}
+            }
             self.lab.wait(scene.every);
         }
         (self.flying, self.passes) = (BinaryHeap::new(), Vec::new());
