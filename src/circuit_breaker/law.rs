@@ -11,12 +11,17 @@ use std::time::Duration;
 
 /// Steps of two in which a slow start reaches the whole load: 1/16, 1/8, 1/4, 1/2, all.
 const SLOW_START_DOUBLINGS: u64 = 4;
-/// As long as no answer was measured, a call that waited so long waited in vain; and a probe always.
-const UNMEASURED: Duration = Duration::from_millis(50);
-/// As long as no answer was measured, one that waited so long did so in a silence twice as old.
+/// A probe that waited less did not wait in vain: a dependency that comes back may be slower.
+const PROBE_WAIT: Duration = Duration::from_millis(50);
+/// As long as no answer was measured, a call that waited so long waited in vain.
+const UNMEASURED: Duration = Duration::from_secs(1);
+/// And one that waited so long may have done so, in a silence three times as old as its wait.
 const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// What a call weighs that waited in vain for long, where one that left early weighs 1.
 const LONG_WAIT: u32 = 32;
+/// What such a one weighs: where nine callers in ten leave, 61 in a row do so once in 600
+/// times; and 64 that hang are enough.
+const COLD_WAIT: u32 = 9;
 /// However long a rest is, a dependency that answers well for so long has recovered.
 const STEADY_CAP: u64 = 1_000_000_000;
 /// The largest ring: 16 KiB of bits.
@@ -42,11 +47,13 @@ pub(crate) struct Law {
     pub(crate) reopen_after: u32,
     /// Half open, so long without a bad answer closes.
     pub(crate) steady: u64,
-    /// See [`is_in_vain`](Self::is_in_vain).
+    /// See [`weight`](Self::weight).
+    pub(crate) probe_wait: u64,
     pub(crate) unmeasured: u64,
     pub(crate) least_wait: u64,
-    /// What such a call weighs, where one that waited less weighs 1.
+    /// What a call weighs that waited in vain, where one that left early weighs 1.
     pub(crate) long_wait: u32,
+    pub(crate) cold_wait: u32,
     pub(crate) ramp: u64,
     pub(crate) slow_start: u64,
     pub(crate) shadow: bool,
@@ -103,22 +110,45 @@ impl Law {
         matches!((took, self.slow_after), (Some(took), Some(limit)) if took >= limit)
     }
 
-    /// Whether a call that was given up after this wait waited in vain: twice as long as an answer
-    /// `usual`ly takes, if that is known. If not, a silence that has just begun says as little as a short
-    /// wait does: those who stay may not have been answered yet.
-    pub(crate) fn is_in_vain(&self, waited: u64, usual: Option<u64>, silent_for: u64) -> bool {
+    /// What a call weighs that was given up after this wait, when nobody had been answered for `silent_for`.
+    ///
+    /// In vain, it waited twice as long as an answer `usual`ly takes. If it waited less, it says something
+    /// only where others could have been answered by then. As long as no answer was measured, what can be
+    /// expected is read off the callers: they do not leave after less than a quarter of what answers take,
+    /// or nobody would ask this dependency.
+    pub(crate) fn weight(&self, waited: u64, usual: Option<u64>, silent_for: u64) -> u32 {
+        let short = |is_old| u32::from(is_old);
         match usual {
-            Some(usual) => waited >= usual.saturating_mul(2),
+            Some(usual) if waited >= usual.saturating_mul(2) => self.long_wait,
+            Some(usual) => short(silent_for >= usual.saturating_mul(2)),
             None => {
-                let is_old = silent_for >= waited.saturating_mul(2);
-                waited >= self.unmeasured || waited >= self.least_wait && is_old
+                let is_old = silent_for >= waited.saturating_mul(3);
+                if waited >= self.unmeasured {
+                    self.long_wait
+                } else if waited >= self.least_wait && is_old {
+                    self.cold_wait
+                } else {
+                    short(is_old)
+                }
             }
         }
     }
 
     /// The same of a probe. A dependency that comes back may answer more slowly than it used to.
-    pub(crate) fn is_probe_in_vain(&self, waited: u64, usual: Option<u64>) -> bool {
-        waited >= usual.unwrap_or(0).saturating_mul(2).max(self.unmeasured)
+    pub(crate) fn weight_of_probe(
+        &self,
+        waited: Option<u64>,
+        usual: Option<u64>,
+        silent_for: u64,
+    ) -> u32 {
+        let long = usual.unwrap_or(0).saturating_mul(2).max(self.probe_wait);
+        match waited {
+            Some(waited) if waited >= long => self.long_wait,
+            waited => {
+                let early = usual.map_or(waited.unwrap_or(0).saturating_mul(3), |_| long);
+                u32::from(silent_for >= early)
+            }
+        }
     }
 
     /// How long the load comes back for after closing.
@@ -207,9 +237,11 @@ impl Law {
             reopen_at: small(config.reopen_at),
             reopen_after: config.reopen_at,
             steady: (nanos(rest) / 2).clamp(1, STEADY_CAP),
+            probe_wait: nanos(PROBE_WAIT),
             unmeasured: nanos(UNMEASURED),
             least_wait: nanos(LEAST_WAIT),
             long_wait: LONG_WAIT,
+            cold_wait: COLD_WAIT,
             ramp: nanos(config.ramp),
             slow_start: nanos(config.slow_start),
             shadow: config.shadow,

@@ -98,18 +98,19 @@
 //! - Twice as long as an answer usually takes, or longer: a failure. What is usual is learnt from good
 //!   answers, while anything is amiss; a healthy breaker still reads no clock, once it has measured one
 //!   answer.
-//! - Less: a 32nd of a failure. With nine callers in ten who leave too early, a run of so many that it
-//!   opens the circuit never happens; one that answers nobody is found out all the same.
-//! - As long as no answer was measured: a failure after 50 ms; or after 20 ms, once the silence has
-//!   lasted twice as long as the call waited.
+//! - Less: a 32nd of a failure, once the silence has lasted for two answers. With nine callers in ten who
+//!   leave too early, a run of so many that it opens the circuit never happens; one that answers nobody
+//!   is found out all the same, within half a second.
+//! - As long as no answer was measured: a failure after 1 s; nine 32nds of one after 20 ms, once the silence
+//!   has lasted three times as long as the call waited, for it is not known what an answer takes.
 //! - Calls that were in flight when the silence began count once a millisecond, for one broken
 //!   connection may have ended all of them. A call that began later and waited in vain counts for
 //!   itself: of 64 calls at a time that all hang, the second wave opens the circuit.
 //!
 //! Half open, calls that are given up decide only while no probe of this period was answered at all:
-//! three that waited in vain (at least 50 ms) open the circuit again. One that left too early to be
-//! answered lets one more probe go at a time, so that the answer does not wait for patient callers to
-//! come one after the other.
+//! three that waited in vain (at least 50 ms) open the circuit again. One that left too early to
+//! be answered lets twice as many probes go at a time, so that the answer does not wait for patient callers
+//! to come one after the other.
 //!
 //! A panic in the call is a failure. So is readiness that fails: a call whose service fails in
 //! `poll_ready` counts once, in every state and for every kind of breaker, also where the caller is

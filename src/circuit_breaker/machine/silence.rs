@@ -5,7 +5,8 @@
 //! answered, and the first answer takes it all away. What such a call weighs depends on how long it
 //! waited: at least twice as long as an answer usually takes is a failure; less is a 32nd of one, for
 //! where nine callers in ten leave too early, a run of as many as would open the circuit is as rare
-//! as anybody may wish (0.9⁵⁴⁴), and a dependency that hangs is found out all the same.
+//! as anybody may wish (0.9⁵⁴⁴), and a dependency that hangs is found out all the same. It is nothing
+//! as long as the silence has not lasted for two answers, for nobody could have been answered yet.
 //!
 //! Calls that were in flight when the silence began may all have been given up for one reason, such
 //! as one connection of theirs that broke: they count once a millisecond. A call that began in the
@@ -52,13 +53,15 @@ impl Silence {
         let since = self.since;
         // Who was let through while all was well has no clock: it waited at least since then.
         let silent_for = now.since(since);
-        let is_long = law.is_in_vain(call.waited.unwrap_or(silent_for), call.usual, silent_for);
+        let weight = law.weight(call.waited.unwrap_or(silent_for), call.usual, silent_for);
         let began_in_it = call.waited.is_some_and(|waited| waited <= silent_for);
-        if is_long && began_in_it {
-            self.weight = self.weight.saturating_add(law.long_wait);
-        } else if self.moment == Tick::NEVER || now.since(self.moment) >= SAME_MOMENT {
+        if weight > 1 && began_in_it {
+            self.weight = self.weight.saturating_add(weight);
+        } else if weight > 0
+            && (self.moment == Tick::NEVER || now.since(self.moment) >= SAME_MOMENT)
+        {
             self.moment = now;
-            self.weight = self.weight.saturating_add(if is_long { law.long_wait } else { 1 });
+            self.weight = self.weight.saturating_add(weight);
         }
     }
 }
@@ -118,13 +121,14 @@ impl Breaker {
         if probing.answered || !counts {
             return self.settle_down(law, now);
         }
-        if call.waited.is_some_and(|waited| law.is_probe_in_vain(waited, call.usual)) {
-            probing.unanswered = probing.unanswered.saturating_add(law.long_wait);
-        } else {
-            // Nothing was learnt from it, so one more may try at the same time: the answer that
+        self.silence.since = self.silence.since.min(now); // until one is answered, or it closes
+        let silent_for = now.since(self.silence.since);
+        let weight = law.weight_of_probe(call.waited, call.usual, silent_for);
+        probing.unanswered = probing.unanswered.saturating_add(weight);
+        if weight <= 1 {
+            // Nothing was learnt from it, so twice as many may try at the same time: the answer that
             // decides must not wait for callers of more patience to come one after the other.
-            probing.unanswered = probing.unanswered.saturating_add(1);
-            probing.allowed = probing.allowed.saturating_add(1).min(law.probes);
+            probing.allowed = probing.allowed.saturating_mul(2).min(law.probes);
         }
         if probing.unanswered >= law.reopen_after.saturating_mul(law.long_wait) {
             return self.reopen(law, now, draw, Cause::ProbesAbandoned, None);

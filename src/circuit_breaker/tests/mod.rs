@@ -13,6 +13,7 @@ mod explore;
 mod extremes;
 mod figures;
 mod forgetting;
+mod impatient;
 mod keys;
 #[cfg(seawall_loom)]
 mod loom;

@@ -1,6 +1,7 @@
 //! A model of the machine that keeps every call and works everything out anew each time.
 
 mod hands;
+mod silence;
 
 use super::*;
 use crate::circuit_breaker::{MEMORY, RAMP, Span, TripRule};
@@ -23,14 +24,8 @@ impl Note {
     }
 }
 
-/// An answer that takes longer than this is late, as long as none was measured.
-const UNMEASURED: u64 = 50 * MS;
-/// And until then one that waited less than this says little, however long the silence.
-const LEAST_WAIT: u64 = 20 * MS;
 /// Half of a first rest.
 const STEADY: u64 = 25 * MS;
-/// What a call counts that was given up too soon, as a share of one that waited in vain.
-const SHORT: f64 = 1.0 / 32.0;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
@@ -176,7 +171,7 @@ impl Model {
                         && !Self::is_answered(&self.notes[..nth])
                         && !self.was_long_for_a_probe(*waited) =>
                 {
-                    allowed = (allowed + 1).min(most);
+                    allowed = (allowed * 2).min(most);
                 }
                 _ => {}
             }
@@ -311,30 +306,6 @@ impl Model {
         notes.iter().any(answers)
     }
 
-    fn was_long(&self, waited: u64, silent_for: u64) -> bool {
-        match self.usual {
-            Some(usual) => waited >= 2 * usual,
-            None => waited >= UNMEASURED || waited >= LEAST_WAIT && silent_for >= 2 * waited,
-        }
-    }
-
-    fn was_long_for_a_probe(&self, waited: Option<u64>) -> bool {
-        waited.is_some_and(|waited| waited >= UNMEASURED.max(2 * self.usual.unwrap_or(0)))
-    }
-
-    /// What was given up while nothing at all was answered.
-    fn unanswered(&self) -> f64 {
-        if Self::is_answered(&self.notes) {
-            return 0.0;
-        }
-        let weight = |note: &Note| match note {
-            Note::GivenUp { asked: true, waited, .. } if self.was_long_for_a_probe(*waited) => 1.0,
-            Note::GivenUp { asked: true, .. } => SHORT,
-            _ => 0.0,
-        };
-        self.notes.iter().map(weight).sum()
-    }
-
     // ----- evidence -----
 
     fn has_tripped(&self) -> bool {
@@ -394,15 +365,15 @@ impl Model {
                 continue;
             }
             let since: u64 = *silent_since.get_or_insert(at);
-            let in_vain = self.was_long(waited.unwrap_or(at - since), at - since);
+            let weight = self.weight(waited.unwrap_or(at - since), at - since);
             let began_in_silence = waited.is_some_and(|waited| at >= since + waited);
-            if !(in_vain && began_in_silence) {
-                if moment.is_some_and(|moment| at - moment < MS) {
+            if !(weight > silence::SHORT && began_in_silence) {
+                if weight == 0.0 || moment.is_some_and(|moment| at - moment < MS) {
                     continue;
                 }
                 moment = Some(at);
             }
-            provisional += if in_vain { 1.0 } else { SHORT };
+            provisional += weight;
         }
         (weighed, provisional as usize)
     }

@@ -171,7 +171,14 @@ impl Case {
         first(&mut small);
         let law = |config: &Config| {
             let law = Law::from_config(config).unwrap();
-            Law { unmeasured: MS, least_wait: MS, long_wait: 2, ..law }
+            Law {
+                probe_wait: MS,
+                unmeasured: MS,
+                least_wait: MS,
+                long_wait: 2,
+                cold_wait: 2,
+                ..law
+            }
         };
         let one = law(&small);
         second(&mut small);

@@ -49,7 +49,7 @@ impl Slow {
     /// A probe was given up too soon to say anything, before any was answered.
     fn left(&mut self, law: &Law) {
         if let Self::HalfOpen { allowed, most, answered: false } = self {
-            *allowed = (*allowed + 1).min(law.probes);
+            *allowed = (*allowed * 2).min(law.probes);
             *most = (*most).max(*allowed);
         }
     }
