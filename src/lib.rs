@@ -116,6 +116,7 @@ pub mod guide {
     /// [retry]: crate::retry
     /// [bulkhead]: crate::bulkhead
     /// [circuit_breaker]: crate::circuit_breaker
+    /// [health]: crate::health
     #[doc = include_str!("../docs/guide/deadlines.md")]
     pub mod deadlines {}
     /// [deadlines]: crate::guide::deadlines

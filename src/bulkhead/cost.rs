@@ -7,11 +7,10 @@ use std::fmt;
 /// Implemented for closures by [`Builder::cost`](super::Builder::cost).
 #[expect(private_bounds, reason = "how a number is kept is of no use outside")]
 pub trait CostOf<Req> {
-    /// The number, or that it is one.
-    #[doc(hidden)]
+    /// How the number is kept.
     type Places: Places;
 
-    #[doc(hidden)]
+    /// The number for a request.
     fn cost_of(&self, request: &Req) -> Self::Places;
 }
 
