@@ -63,7 +63,7 @@ impl Policy for Monitored {
     }
 
     #[inline]
-    fn settle(&self, (): (), outcome: &Outcome) {
+    fn settle(&self, (): &mut (), outcome: &Outcome) {
         self.0.note_end(outcome.health);
     }
 

@@ -101,7 +101,7 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
     }
 
     #[inline]
-    fn settle(&self, _: Used, outcome: &Outcome) {
+    fn settle(&self, _: &mut Used, outcome: &Outcome) {
         self.limiter.meter(|handles| handles.counted((*outcome).into()));
     }
 

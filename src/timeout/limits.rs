@@ -49,6 +49,15 @@ impl Limits {
         }
     }
 
+    /// The same, of a clock that has `started`.
+    pub(super) fn until(&self, started: Option<Instant>) -> Option<Instant> {
+        match self.deadline {
+            Some(deadline) => deadline.instant(),
+            None if self.limit == u64::MAX => None,
+            None => started?.checked_add(Duration::from_nanos(self.limit)),
+        }
+    }
+
     /// The inner service failed; `rejected` if one of our layers did. When the deadline of the caller
     /// has passed, it is that which the caller is told of, not the word of whoever else knew the
     /// deadline and saw it first. And when our own limit has passed, which went further in as the

@@ -100,12 +100,9 @@ pub(super) enum LimitOn {
 pub struct Timed {
     limits: Limits,
     /// The body of the request, if it is still on its way.
-    uploading: Option<Uploading>,
+    uploading: Option<Box<Uploading>>,
     /// When the inner service was first found pending, if anyone needs to know.
     started: Option<Instant>,
-    /// When to look again; `None` before it was found pending, and where there is no limit.
-    until: Option<Instant>,
-    is_pending: bool,
 }
 
 /// How long a request may take.
@@ -145,8 +142,8 @@ impl<F> fmt::Debug for ByRequest<F> {
 }
 
 impl Timed {
-    fn of(limits: Limits, uploading: Option<Uploading>) -> Self {
-        Self { limits, uploading, started: None, until: None, is_pending: false }
+    fn of(limits: Limits, uploading: Option<Box<Uploading>>) -> Self {
+        Self { limits, uploading, started: None }
     }
 
     fn took(&self) -> Option<u64> {
@@ -159,7 +156,7 @@ impl<L> Limited<L> {
     ///
     /// The limit of a whole call goes in as its deadline. That of an attempt does not: it ends with the
     /// head of the answer, and whoever is told a deadline ends the body by it too.
-    fn limits(&self, call: &mut Call, own: u64) -> (Limits, Option<Uploading>) {
+    fn limits(&self, call: &mut Call, own: u64) -> (Limits, Option<Box<Uploading>>) {
         let mut limits = Limits::of(own);
         if self.of == LimitOn::Whole {
             call.unsigned = false; // nobody of ours was there before
@@ -182,7 +179,7 @@ impl<L> Limited<L> {
         if own != u64::MAX && of_call {
             call.cut_to(own, self.of == LimitOn::Whole);
         }
-        (limits, uploading)
+        (limits, uploading.map(Box::new))
     }
 
     fn reject(&self, (reason, measured): (Reason, Measured)) -> Rejected {
@@ -208,6 +205,10 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
     }
 
     #[inline]
+    fn watches(timed: &Timed) -> bool {
+        timed.uploading.is_some()
+    }
+
     fn overrule(
         &self,
         timed: &mut Timed,
@@ -221,11 +222,11 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
     }
 
     fn excuses(&self, timed: &Timed) -> bool {
-        timed.uploading.as_ref().is_some_and(Uploading::excuses)
+        timed.uploading.as_ref().is_some_and(|body| body.excuses())
     }
 
     #[inline]
-    fn settle(&self, timed: Timed, outcome: &Outcome) {
+    fn settle(&self, timed: &mut Timed, outcome: &Outcome) {
         self.timeout.reporter.meter(|handles| {
             let took = timed.took();
             let how = match Ended::from(*outcome) {
@@ -243,7 +244,7 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
     fn give_back(&self, _: Timed) {}
 
     fn expire(&self, timed: Timed) -> Rejected {
-        let has_stalled = timed.uploading.as_ref().is_some_and(Uploading::has_stalled);
+        let has_stalled = timed.uploading.as_ref().is_some_and(|body| body.has_stalled());
         let stalled = (Reason::RequestTimeout, Measured::Nothing);
         self.reject(if has_stalled { stalled } else { timed.limits.word() })
     }
@@ -253,20 +254,21 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
     }
 
     fn pending(&self, timed: &mut Timed, _: Stage, now: &Now) -> Option<Instant> {
-        let is_first = !std::mem::replace(&mut timed.is_pending, true);
-        if is_first && (meter::is_live() || !timed.limits.are_endless()) {
-            timed.started = Some(now.get());
-            timed.until = timed.limits.start(now.get());
+        if timed.started.is_some() {
+            return timed.limits.until(timed.started);
         }
-        timed.until
+        if timed.limits.are_endless() && !meter::is_live() {
+            return None;
+        }
+        timed.started = Some(now.get());
+        timed.limits.start(now.get())
     }
 
     fn due(&self, timed: &mut Timed, _: Stage, _: &Now) -> Due {
         if let Some(body) = &timed.uploading
             && let Word::Wait(until) = body.ask(&mut timed.limits, timed.started)
         {
-            timed.until = Some(until);
-            return Due::Later(timed.until);
+            return Due::Later(Some(until));
         }
         Due::End
     }

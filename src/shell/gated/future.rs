@@ -32,13 +32,12 @@ where
     call: CallGuard<P, C>,
     context: CallContext,
     #[pin]
-    rare: Rare<P, C>,
+    rare: Option<Rare<P, C>>,
 }
 
 /// What most calls have nothing of. They share one place, so that a future is not larger than its timer.
 #[pin_project(project = RareProj)]
 enum Rare<P: Policy, C> {
-    Nothing,
     /// The one timer of the call, made at the first `Pending` that needs it.
     Timed(#[pin] Sleep),
     Queued(WaitGuard<P, C>, #[pin] Option<Sleep>),
@@ -57,7 +56,7 @@ where
         attempt: Oneshot<S, Req>,
         context: CallContext,
     ) -> Self {
-        Self { attempt, call, context, rare: Rare::Nothing }
+        Self { attempt, call, context, rare: None }
     }
 
     #[inline(never)]
@@ -66,14 +65,14 @@ where
         attempt: Oneshot<S, Req>,
         context: CallContext,
     ) -> Self {
-        Self { attempt, call: CallGuard::over(), context, rare: Rare::Queued(wait, None) }
+        Self { attempt, call: CallGuard::over(), context, rare: Some(Rare::Queued(wait, None)) }
     }
 
     #[inline]
     pub(super) fn refused(rejected: Rejected) -> Self {
         let (attempt, call) = (Oneshot::over(), CallGuard::over());
         let context = CallContext::default();
-        Self { attempt, call, context, rare: Rare::Refused(Some(rejected)) }
+        Self { attempt, call, context, rare: Some(Rare::Refused(Some(rejected))) }
     }
 }
 
@@ -105,7 +104,7 @@ fn poll_attempt<S, Req, P, C>(
     call: &mut CallGuard<P, C>,
     attempt: Pin<&mut Oneshot<S, Req>>,
     context: &CallContext,
-    mut rare: Pin<&mut Rare<P, C>>,
+    mut rare: Pin<&mut Option<Rare<P, C>>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<S::Response, S::Error>>
 where
@@ -116,15 +115,15 @@ where
 {
     if !call.begin(|| attempt.as_ref().waits()) {
         attempt.end();
-        rare.set(Rare::Refused(call.turn_away()));
+        rare.set(Some(Rare::Refused(call.turn_away())));
         return Poll::Pending; // `poll_pending` tells
     }
     call.enter(); // the inner future and the classifier are user code
     if let Poll::Ready(result) = attempt.poll(cx) {
-        if !matches!(*rare, Rare::Nothing) {
-            rare.set(Rare::Nothing);
+        if rare.is_some() {
+            rare.set(None);
         }
-        if P::OVERRULES
+        if call.may_overrule(&result)
             && let Some(rejected) = call.overrule(&result)
         {
             return Poll::Ready(Err(rejected.into()));
@@ -174,16 +173,16 @@ where
                 if this.attempt.as_ref().is_called() { Stage::Called } else { Stage::Readying };
             if !this.attempt.as_mut().park(this.call.hold(), cx.waker()) {
                 this.attempt.as_mut().end();
-                this.rare.set(Rare::Refused(this.call.turn_away()));
+                this.rare.set(Some(Rare::Refused(this.call.turn_away())));
                 continue;
             }
             let mut is_due = false;
             if let Some(at) = this.call.pending(stage, &now) {
                 is_due = at.is_some_and(|at| at <= now.get()); // a wait of nothing needs no timer
                 let timer = at.filter(|_| !is_due);
-                this.rare.set(timer.map_or(Rare::Nothing, |at| Rare::Timed(sleep_until(at))));
+                this.rare.set(timer.map(|at| Rare::Timed(sleep_until(at))));
             }
-            if let RareProj::Timed(timer) = this.rare.as_mut().project()
+            if let Some(RareProj::Timed(timer)) = project(this.rare.as_mut())
                 && poll_timer(timer, cx).is_ready()
             {
                 (is_due, now) = (true, Now::default()); // it is later now
@@ -193,22 +192,22 @@ where
             }
             match this.call.due(stage, &now) {
                 Due::Later(next) => {
-                    this.rare.set(next.map_or(Rare::Nothing, |at| Rare::Timed(sleep_until(at))));
+                    this.rare.set(next.map(|at| Rare::Timed(sleep_until(at))));
                 }
                 Due::End => {
                     this.attempt.as_mut().end(); // before anybody is told
-                    this.rare.set(Rare::Refused(this.call.expire()));
+                    this.rare.set(Some(Rare::Refused(this.call.expire())));
                 }
             }
             continue;
         }
-        match this.rare.as_mut().project() {
-            RareProj::Queued(wait, timer) => match wait.poll(cx, &now) {
+        match project(this.rare.as_mut()) {
+            Some(RareProj::Queued(wait, timer)) => match wait.poll(cx, &now) {
                 None if rings(timer, wait.until(), cx) => now = Now::default(), // it is later now
                 None => return Poll::Pending,
                 Some(Ok(call)) => {
                     *this.call = call;
-                    this.rare.set(Rare::Nothing);
+                    this.rare.set(None);
                     let (attempt, rare) = (this.attempt.as_mut(), this.rare.as_mut());
                     if let Poll::Ready(result) =
                         poll_attempt(this.call, attempt, this.context, rare, cx)
@@ -218,19 +217,23 @@ where
                 }
                 Some(Err(rejected)) => {
                     this.attempt.as_mut().end();
-                    this.rare.set(Rare::Nothing);
+                    this.rare.set(None);
                     return Poll::Ready(Err(rejected.into()));
                 }
             },
-            RareProj::Refused(rejected) => {
+            Some(RareProj::Refused(rejected)) => {
                 return match rejected.take() {
                     Some(rejected) => Poll::Ready(Err(rejected.into())),
                     None => Poll::Pending, // polled after it was ready
                 };
             }
-            RareProj::Nothing | RareProj::Timed(_) => return Poll::Pending, // the same
+            None | Some(RareProj::Timed(_)) => return Poll::Pending, // the same
         }
     }
+}
+
+fn project<P: Policy, C>(rare: Pin<&mut Option<Rare<P, C>>>) -> Option<RareProj<'_, P, C>> {
+    rare.as_pin_mut().map(Rare::project)
 }
 
 /// Whether the time has come at which one who waits wants to look again. The timer follows that time:
@@ -278,8 +281,8 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (&self.rare, self.call.is_over()) {
-            (Rare::Queued(..), _) => "ResponseFuture(queued)",
-            (Rare::Refused(_), _) => "ResponseFuture(refused)",
+            (Some(Rare::Queued(..)), _) => "ResponseFuture(queued)",
+            (Some(Rare::Refused(_)), _) => "ResponseFuture(refused)",
             (_, false) => "ResponseFuture(in flight)",
             (_, true) => "ResponseFuture(over)",
         })

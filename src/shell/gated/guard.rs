@@ -82,14 +82,16 @@ impl<P: Policy, C> CallGuard<P, C> {
     /// The call was answered.
     #[inline]
     pub(super) fn settle(&mut self, outcome: &Outcome) {
-        if let Some(permit) = self.permit.take()
+        if let Some(permit) = &mut self.permit
             && let Some(lane) = self.hold.end()
         {
             lane.policy.settle(permit, outcome);
+            self.permit = None;
         }
     }
 
     /// What the caller is told instead of the result, if the policy has a say in it.
+    #[inline(never)]
     pub(super) fn overrule<T, E: CallError>(&mut self, result: &Result<T, E>) -> Option<Rejected> {
         let (lane, permit) = (self.hold.get()?, self.permit.as_mut()?);
         let failure = result.as_ref().map(|_| ()).map_err(CallError::rejected);
@@ -97,6 +99,12 @@ impl<P: Policy, C> CallGuard<P, C> {
         self.permit = None;
         drop(self.hold.lose());
         Some(rejected)
+    }
+
+    /// Whether the policy may have a say in this result.
+    #[inline]
+    pub(super) fn may_overrule<T, E>(&self, result: &Result<T, E>) -> bool {
+        P::OVERRULES && (result.is_err() || self.permit.as_ref().is_some_and(P::watches))
     }
 
     /// Whether the caller was still sending its request.

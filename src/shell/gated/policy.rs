@@ -25,7 +25,7 @@ pub trait Policy: Send + Sync + 'static {
     const AT_END: Outcome = Outcome::SUCCESS;
     /// Whether it changes what travels with a request.
     const WRITES: bool = false;
-    /// Whether it may [overrule](Self::overrule) results.
+    /// Whether it may [overrule](Self::overrule) errors.
     const OVERRULES: bool = false;
 
     // ----- readiness -----
@@ -64,6 +64,13 @@ pub trait Policy: Send + Sync + 'static {
 
     // ----- the end of a call -----
 
+    /// Whether it may [overrule](Self::overrule) good answers to this call too.
+    #[inline]
+    fn watches(permit: &Self::Permit) -> bool {
+        let _ = permit;
+        false
+    }
+
     /// The call has a result; of an error, what it says if one of our own layers made it. Returns what
     /// the caller is told instead, if anything; the permit is over then.
     fn overrule(
@@ -83,7 +90,7 @@ pub trait Policy: Send + Sync + 'static {
     }
 
     /// The call was answered.
-    fn settle(&self, permit: Self::Permit, outcome: &Outcome);
+    fn settle(&self, permit: &mut Self::Permit, outcome: &Outcome);
 
     /// The future of the call was dropped, or user code in it panicked.
     fn lose(&self, permit: Self::Permit, why: Lost);
