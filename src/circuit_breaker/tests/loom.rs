@@ -12,7 +12,7 @@ use crate::circuit_breaker::Trip;
 use crate::error::Measured;
 use crate::event::Observers;
 use crate::outcome::Outcome;
-use crate::shell::common::Common;
+use crate::shell::common::{Common, Settings};
 use crate::shell::flight::Site;
 use crate::shell::gate::Stage;
 use crate::shell::keyed::Keyed;
