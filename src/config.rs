@@ -65,6 +65,12 @@ impl ConfigError {
         Self { field, value, accepted: accepted.into(), within: Vec::new() }
     }
 
+    /// The same of a configuration in which the field has another name.
+    #[cfg(feature = "http")]
+    pub(crate) fn of_field(self, field: &'static str, accepted: String) -> Self {
+        Self { field, accepted: accepted.into(), ..self }
+    }
+
     /// Where the field is in the configuration that was refused: in that of a whole
     /// [stack](crate::stack) `retry.backoff.cap`, in that of a retry alone `backoff.cap`.
     ///

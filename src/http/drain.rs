@@ -51,6 +51,34 @@ pub const BYTES: usize = 16 * 1024;
 /// Default [`DrainLayer::wait`].
 pub const WAIT: Duration = Duration::from_millis(50);
 
+/// The settings of a [`DrainLayer`]: plain values, for instance from a file. Every
+/// value is valid.
+///
+/// ```
+/// use seawall::http::drain::{DrainConfig, DrainLayer};
+///
+/// let config: DrainConfig = serde_json::from_str(r#"{ "bytes": 65536, "wait": "10ms" }"#)?;
+/// let drain = DrainLayer::from_config(&config);
+/// # drop(drain);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct DrainConfig {
+    /// Bytes that are read at most: any number.
+    pub bytes: usize,
+    /// How long they are waited for at most, from the first time that there is nothing to read: any duration.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub wait: Duration,
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { bytes: BYTES, wait: WAIT }
+    }
+}
+
 /// A body that trickles must not keep this busy for ever: a frame counts for so many bytes at least.
 const LEAST_COST: usize = 64;
 
@@ -76,6 +104,12 @@ impl DrainLayer {
     /// Drains up to [16 KiB](BYTES) for up to [50 ms](WAIT).
     pub const fn new() -> Self {
         Self { bounds: Bounds { bytes: BYTES, wait: WAIT }, which: Retried }
+    }
+
+    /// Drains within these bounds, for instance from a configuration file.
+    pub const fn from_config(config: &DrainConfig) -> Self {
+        let DrainConfig { bytes, wait } = *config;
+        Self { bounds: Bounds { bytes, wait }, which: Retried }
     }
 }
 

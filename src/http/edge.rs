@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use tower::Layer;
 
 use super::amend::{Amend, Amended};
-use super::{ReadDeadlineLayer, Replay, attempt};
+use super::{EdgeConfig, ReadDeadlineLayer, Replay, attempt};
 use crate::config::{ConfigError, ConfigErrors};
 use crate::request::Call;
 
@@ -120,6 +120,15 @@ impl EdgeLayer {
     /// ```
     pub fn pass_through() -> Self {
         Self { passes: true, ..Self::default() }
+    }
+
+    /// An edge with these settings, for instance from a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings: field, value, and what is accepted.
+    pub fn from_config(config: &EdgeConfig) -> Result<Self, ConfigErrors> {
+        config.build()
     }
 
     /// The headers that [`new`](Self::new) takes out of every request: those of gRPC, of Envoy, of RFC 9218 and of the

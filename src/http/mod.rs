@@ -30,6 +30,7 @@ mod classify;
 mod client;
 mod deadline;
 pub(crate) mod edge;
+mod edge_config;
 mod endpoint;
 mod health;
 mod hint;
@@ -64,6 +65,7 @@ pub use deadline::{
     DEADLINE_CAP, ReadDeadline, ReadDeadlineLayer, TimeoutHeader, WriteDeadline, WriteDeadlineLayer,
 };
 pub use edge::{ATTEMPTS_CAP, Edge, EdgeLayer, KEY_CAP};
+pub use edge_config::EdgeConfig;
 pub use endpoint::HealthEndpoint;
 pub use health::health_response;
 pub use hint::{hint, retry_after};

@@ -38,8 +38,8 @@ pub struct Config {
     /// Calls that may come at once after a pause: 1 to 1,000,000,000, and no more than come in 30 days.
     /// `None`: as many as [`limit`](Self::limit).
     pub burst: Option<u32>,
-    /// Calls that may wait for their turn. Zero: a call that comes too early is refused at once. At most
-    /// 100,000.
+    /// Calls that may wait for their turn, [reservations](super::RateLimitHandle::reserve) that were not used
+    /// included. Zero: a call that comes too early is refused at once. At most 10,000.
     pub queue: u32,
     /// How long a call waits at most: longer than zero, if any may [wait](Self::queue). One whose turn
     /// comes later is refused at once.

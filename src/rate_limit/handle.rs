@@ -4,9 +4,9 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Poll, ready};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep};
 
 use super::config::Config;
 use super::limiter::Limiter;
@@ -16,7 +16,7 @@ use crate::error::Rejected;
 use crate::shell::gated::Entrance;
 use crate::shell::slots::Ticket;
 use crate::source::Source;
-use crate::time::poll_timer;
+use crate::time::poll_until;
 
 /// Sees and steers one rate limit. Cheap to clone.
 ///
@@ -115,7 +115,7 @@ impl RateLimitHandle {
     /// # Errors
     ///
     /// [`CostTooHigh`](crate::Reason::CostTooHigh) if `cost` is more than [`Config::burst`];
-    /// [`RateLimited`](crate::Reason::RateLimited) if 100,000 wait already.
+    /// [`RateLimited`](crate::Reason::RateLimited) if 10,000 wait already.
     pub fn reserve(&self, cost: u32) -> Result<Reservation, Rejected> {
         let ticket = self.limiter().book(cost)?;
         Ok(Reservation { ticket: Some(ticket), entrance: Arc::clone(&self.entrance) })
@@ -174,26 +174,23 @@ impl Reservation {
 
     /// Waits for its turn, and uses it. Dropping the future gives the turn back.
     pub async fn ready(mut self) {
-        loop {
-            let at = self.ready_at();
-            let mut timer = pin!(sleep_until(at));
-            let polled = |cx: &mut Context<'_>| {
-                let Some(ticket) = &self.ticket else { return Poll::Ready(true) };
+        let mut timer = pin!(None::<Sleep>);
+        poll_fn(|cx| {
+            loop {
+                let Some(ticket) = &self.ticket else { return Poll::Ready(()) };
                 if self.entrance.policy().has_come(ticket, cx) {
-                    return Poll::Ready(true);
+                    return Poll::Ready(());
                 }
-                // It may have come nearer since.
-                let is_new = self.ready_at() != at;
-                if is_new || poll_timer(timer.as_mut(), cx).is_ready() {
-                    return Poll::Ready(false);
+                let at = self.ready_at(); // it may have come nearer since
+                if timer.as_ref().as_pin_ref().is_some_and(|timer| timer.deadline() != at) {
+                    timer.set(None);
                 }
-                Poll::Pending
-            };
-            if poll_fn(polled).await {
-                self.ticket = None;
-                return;
+                ready!(poll_until(timer.as_mut(), at, cx));
+                timer.set(None);
             }
-        }
+        })
+        .await;
+        self.ticket = None;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the services of one rate limit share.
 
 use std::fmt;
+use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::request::Deadline;
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Gauge, Handles, Histogram, Instruments, Labels};
 use crate::shell::reporter::Reporter;
-use crate::shell::slots::{Slots, Ticket};
+use crate::shell::slots::{Slots, Ticket, Times};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Tick;
 
@@ -64,6 +65,10 @@ impl Instruments for RateLimitMeter {
 pub struct Waiter {
     pub(super) ticket: Ticket,
     pub(super) began: u64,
+    /// It does not wait longer, whatever becomes of its turn.
+    latest: u64,
+    /// Whether that is a deadline, and whose.
+    deadline: Option<Measured>,
 }
 
 /// The turn of one that was admitted: what comes back if the call does not begin.
@@ -78,8 +83,8 @@ pub struct Used {
 enum Early {
     /// It came this much too early, and may not wait so long, or too many wait already.
     By(u64),
-    /// Its turn would come after its caller's deadline.
-    TooLate,
+    /// Its turn would come after a deadline, and whose that is.
+    TooLate(Measured),
 }
 
 impl Limiter {
@@ -121,7 +126,9 @@ impl Limiter {
 
     /// Calls that may come at this moment.
     pub(super) fn available(&self) -> u32 {
-        let (pace, now) = (self.pace(), self.now());
+        let (now, warm_up) = (self.now(), self.warm_up.load(Ordering::Relaxed));
+        let passed = now.saturating_sub(self.warming_since.load(Ordering::Relaxed));
+        let pace = self.pace().warmed(passed, warm_up);
         let debt = self.full.load(Ordering::Relaxed).saturating_sub(now);
         u32::try_from(pace.room.saturating_sub(debt) / pace.step.max(1)).unwrap_or(u32::MAX)
     }
@@ -152,8 +159,8 @@ impl Limiter {
     /// Takes a turn that has come already. No lock.
     #[inline]
     pub(super) fn pass(&self, cost: u32, now: u64) -> Option<Used> {
-        let pace = self.pace();
-        if pace.step.saturating_mul(u64::from(cost)) > pace.room {
+        let nominal = self.pace();
+        if nominal.step.saturating_mul(u64::from(cost)) > nominal.room {
             return None; // never
         }
         let pace = self.pace_at(now);
@@ -163,8 +170,21 @@ impl Limiter {
             used = Used { span: turn.span, full: turn.full };
             (turn.at <= now).then_some(turn.full)
         };
-        let taken = self.full.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        taken.is_ok().then_some(used)
+        let taken = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+        taken.ok()?;
+        if self.step.load(Ordering::Relaxed) != nominal.step {
+            self.correct(cost, used); // the settings were replaced meanwhile
+        }
+        Some(used)
+    }
+
+    /// A turn was charged by settings that are gone: charges it by those in force.
+    #[cold]
+    #[inline(never)]
+    fn correct(&self, cost: u32, used: Used) {
+        let span = self.pace().step.saturating_mul(u64::from(cost));
+        let charge = |full: u64| Some(full.saturating_sub(used.span).saturating_add(span));
+        let _ = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, charge);
     }
 
     /// Takes the next turn, as long as `may` allows it, given the wait and how many wait already.
@@ -182,8 +202,11 @@ impl Limiter {
                 early = may(turn.at.saturating_sub(now), queued);
                 early.is_none().then_some(turn.full)
             };
-            let _ = self.full.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-            early.map_or(Ok((turn.at, turn.span)), Err)
+            let _ = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+            let Turn { at, span, full } = turn;
+            // What comes back by itself before its turn is as long as the bucket is large.
+            let lead = if at == 0 { pace.room.max(span) } else { full - at };
+            early.map_or(Ok(Times { end: full, width: span, lead }), Err)
         })
     }
 
@@ -192,24 +215,27 @@ impl Limiter {
         &self,
         cost: u32,
         now: u64,
-        deadline: Option<Deadline>,
+        told: Option<(Deadline, Measured)>,
     ) -> Result<Waiter, Rejected> {
         let law = self.law();
         if cost > law.burst {
             return Err(self.too_costly(cost, &law));
         }
-        let until = deadline.and_then(|deadline| deadline.instant());
+        let until = told.and_then(|(deadline, _)| deadline.instant());
         let until = until.map_or(u64::MAX, |until| fine(self.reporter.clock.tick(until).0));
+        let whose = told.map_or(Measured::Nothing, |(_, whose)| whose);
         let ticket = self.reserve(cost, now, |wait, queued| {
             if law.queue == 0 || wait > law.max_wait || queued >= law.queue as usize {
                 return Some(Early::By(wait));
             }
-            (wait > until.saturating_sub(now)).then_some(Early::TooLate)
+            (wait > until.saturating_sub(now)).then_some(Early::TooLate(whose))
         });
         match ticket {
             Ok(ticket) => {
                 self.note_queued();
-                Ok(Waiter { ticket, began: now })
+                let patience = now.saturating_add(law.max_wait);
+                let deadline = (until < patience).then_some(whose);
+                Ok(Waiter { ticket, began: now, latest: patience.min(until), deadline })
             }
             Err(early) => Err(self.too_early(early)),
         }
@@ -242,11 +268,28 @@ impl Limiter {
         has_come
     }
 
+    /// When one who waits wants to look again.
+    pub(super) fn until(&self, waiter: &Waiter) -> Option<Instant> {
+        self.instant(self.slots.at(&waiter.ticket).min(waiter.latest))
+    }
+
+    /// Whether one who waits would wait too long: since it came the settings were replaced.
+    pub(super) fn would_be_too_late(&self, waiter: &Waiter) -> bool {
+        self.slots.at(&waiter.ticket) > waiter.latest
+    }
+
+    /// One who waits gives up, and is told why.
+    pub(super) fn give_up(&self, waiter: &Waiter) -> Rejected {
+        let wait = self.slots.at(&waiter.ticket).saturating_sub(self.now());
+        self.cancel(&waiter.ticket);
+        self.too_early(waiter.deadline.map_or(Early::By(wait), Early::TooLate))
+    }
+
     /// A turn is not taken.
     pub(super) fn cancel(&self, ticket: &Ticket) {
-        let (now, room) = (self.now(), self.room.load(Ordering::Relaxed));
-        self.slots.leave(ticket, |at, span| {
-            let unused = Turn::unused(span, at.saturating_add(room.max(span)), now);
+        let now = self.now();
+        self.slots.leave(ticket, |times| {
+            let unused = Turn::unused(times.width, times.end, now);
             self.give(unused);
             unused
         });
@@ -266,34 +309,46 @@ impl Limiter {
 
     fn give(&self, unused: u64) {
         let less = |full: u64| Some(full.saturating_sub(unused));
-        let _ = self.full.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        let _ = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
     /// The settings count from now on. What was used up stays used up, and those who wait keep their
     /// order.
     pub(super) fn reload(&self, law: Law, config: Config) {
+        self.config.set((law, config));
+        // Of two who reload at once the last one to write wins everything: whoever finds, when done,
+        // that somebody wrote in the meantime puts that into force.
+        loop {
+            let latest = self.config.get();
+            self.put_in_force(&latest.0);
+            if Arc::ptr_eq(&latest, &self.config.get()) {
+                return;
+            }
+        }
+    }
+
+    fn put_in_force(&self, law: &Law) {
         let (now, pace) = (self.now(), law.pace());
-        self.config.update(|(before, _)| {
-            self.slots.retime(|times| {
-                let cost = |span: u64| span / before.step.max(1);
-                let promised = times.iter().fold(0u64, |sum, time| sum.saturating_add(time.width));
-                let mut next = 0;
-                let _ = self.full.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full| {
-                    // What those who wait are promised comes on top of what was used before them.
-                    next = law.taken_over(before, full.saturating_sub(promised), now);
-                    let spans = times.iter().map(|time| cost(time.width).saturating_mul(pace.step));
-                    Some(spans.fold(next, u64::saturating_add))
-                });
-                for time in times {
-                    time.width = cost(time.width).saturating_mul(pace.step);
-                    next = next.saturating_add(time.width);
-                    time.at = next.saturating_sub(pace.room.max(time.width));
-                }
+        self.slots.retime(now, |times| {
+            let before = self.pace();
+            let cost = |span: u64| span / before.step.max(1);
+            let promised = times.iter().fold(0u64, |sum, time| sum.saturating_add(time.width));
+            let mut next = 0;
+            let _ = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full| {
+                // What those who wait are promised comes on top of what was used before them.
+                next = pace.taken_over(before, full.saturating_sub(promised), now);
+                let spans = times.iter().map(|time| cost(time.width).saturating_mul(pace.step));
+                Some(spans.fold(next, u64::saturating_add))
             });
-            self.step.store(pace.step, Ordering::Relaxed);
-            self.room.store(pace.room, Ordering::Relaxed);
-            self.warm_up.store(law.warm_up, Ordering::Relaxed);
-            (law, config)
+            for time in times {
+                time.width = cost(time.width).saturating_mul(pace.step);
+                next = next.saturating_add(time.width);
+                (time.end, time.lead) = (next, pace.room.max(time.width));
+            }
+            // Under the lock: whoever reserves next does so at the new pace.
+            self.step.store(pace.step, Ordering::Release);
+            self.room.store(pace.room, Ordering::Release);
+            self.warm_up.store(law.warm_up, Ordering::Release);
         });
     }
 
@@ -301,8 +356,9 @@ impl Limiter {
 
     #[inline(never)]
     fn too_early(&self, early: Early) -> Rejected {
-        let Early::By(wait) = early else {
-            return self.reject(Reason::DeadlineExceeded, Measured::Nothing);
+        let wait = match early {
+            Early::By(wait) => wait,
+            Early::TooLate(whose) => return self.reject(Reason::DeadlineExceeded, whose),
         };
         let wait = wait.div_ceil(1 << FINE);
         let queued = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);

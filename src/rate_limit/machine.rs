@@ -13,7 +13,7 @@ use crate::time::nanos;
 pub(crate) const FINE: u32 = 4;
 
 const MOST: u32 = 1_000_000_000;
-pub(crate) const MOST_QUEUED: u32 = 100_000;
+pub(crate) const MOST_QUEUED: u32 = 10_000;
 const DAY: u64 = 24 * 3600 * 1_000_000_000;
 /// The longest that a burst may take to come back: it has to fit the clock many times.
 const LONGEST_BURST: u64 = 30 * DAY;
@@ -69,7 +69,7 @@ impl Law {
         let burst_holds = (1..=MOST).contains(&units) && (lasts || !limit_holds || !period_holds);
         let accepted = "1 to 1000000000, and no more than come in 30 days";
         must(burst_holds || burst.is_none(), "burst", &units, accepted);
-        must(*queue <= MOST_QUEUED, "queue", queue, "at most 100000");
+        must(*queue <= MOST_QUEUED, "queue", queue, "at most 10000");
         let waits = *queue == 0 || !max_wait.is_zero();
         must(waits, "max_wait", max_wait, "longer than zero, if calls may wait");
         let warms = nanos(*warm_up) <= DAY;
@@ -87,23 +87,22 @@ impl Law {
     pub(crate) const fn pace(&self) -> Pace {
         Pace { step: self.step, room: self.step.saturating_mul(self.burst as u64) }
     }
-
-    /// The bucket as it is after the settings were replaced: what may come at once stays, as far as the
-    /// new burst allows.
-    pub(crate) fn taken_over(&self, from: &Self, full: u64, now: u64) -> u64 {
-        let (old, new) = (from.pace(), self.pace());
-        let debt = full.saturating_sub(now);
-        if debt > old.room {
-            // More than a burst was promised away: so many calls are still to be made up for.
-            let owed = scaled(debt - old.room, old.step, new.step);
-            return now.saturating_add(new.room).saturating_add(owed);
-        }
-        let free = scaled(old.room - debt, old.step, new.step).min(new.room);
-        now.saturating_add(new.room - free)
-    }
 }
 
 impl Pace {
+    /// The bucket as it is after the settings were replaced: what may come at once stays, as far as the
+    /// new burst allows.
+    pub(crate) fn taken_over(self, from: Self, full: u64, now: u64) -> u64 {
+        let debt = full.saturating_sub(now);
+        if debt > from.room {
+            // More than a burst was promised away: so many calls are still to be made up for.
+            let owed = scaled(debt - from.room, from.step, self.step);
+            return now.saturating_add(self.room).saturating_add(owed);
+        }
+        let free = scaled(from.room - debt, from.step, self.step).min(self.room);
+        now.saturating_add(self.room - free)
+    }
+
     /// While it warms up: `passed` of `warm_up` is over. The rate grows evenly from a third to all.
     pub(crate) fn warmed(self, passed: u64, warm_up: u64) -> Self {
         if passed >= warm_up {

@@ -34,8 +34,9 @@
 //! By GCRA (the *generic cell rate algorithm* of ITU-T I.371), which is a token bucket on one atomic
 //! number: the bucket holds [`burst`](Config::burst) units, `limit` of them come back evenly in each
 //! `period`, and a call takes as many as it [costs](Builder::cost). No window has an edge, so no more than
-//! a burst and what comes back in the meantime ever passes, whichever span of time you look at. Times are
-//! rounded such that the limit is never exceeded: to a sixteenth of a nanosecond.
+//! a burst and what comes back in the meantime has its turn, whichever span of time you look at. (Calls that
+//! wait and are polled late, because their task was kept busy, begin late all the same, perhaps together.)
+//! Times are rounded such that the limit is never exceeded: to a sixteenth of a nanosecond.
 //!
 //! A call that comes too early is refused at once, with the exact time to the next; or it waits, if
 //! [`queue`](Config::queue) and [`max_wait`](Config::max_wait) allow it and its turn comes before the
@@ -81,7 +82,8 @@
 //! # Cancellation
 //!
 //! Dropping the future of a call that waits gives its turn back, and those behind it move up. Once a turn
-//! has come it is used: what has come back by itself since then is not given a second time.
+//! has come it is used: what has come back by itself since then is not given a second time. A call is admitted
+//! when it is made: a future that is dropped before its first poll has used its turn.
 
 mod config;
 mod handle;

@@ -67,13 +67,13 @@ impl<W> Costed<W> {
 
 impl<W: Send + Sync + 'static> Costed<W> {
     #[inline]
-    fn ask(&self, cost: u32, deadline: Option<Deadline>) -> Admission<Self> {
+    fn ask(&self, cost: u32, told: Option<(Deadline, Measured)>) -> Admission<Self> {
         let limiter = &self.limiter;
         let now = limiter.now();
         if let Some(used) = limiter.pass(cost, now) {
             return Admission::Pass(used);
         }
-        match limiter.wait_or_refuse(cost, now, deadline) {
+        match limiter.wait_or_refuse(cost, now, told) {
             Ok(waiter) => Admission::Wait(waiter),
             Err(rejected) => Admission::Refuse(rejected),
         }
@@ -120,6 +120,9 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
 
     fn poll_wait(&self, wait: Waiter, cx: &mut Context<'_>, _: &Now) -> Admission<Self> {
         if !self.limiter.has_come(&wait.ticket, cx) {
+            if self.limiter.would_be_too_late(&wait) {
+                return Admission::Refuse(self.limiter.give_up(&wait));
+            }
             return Admission::Wait(wait);
         }
         let waited = self.limiter.now().saturating_sub(wait.began) >> FINE;
@@ -129,7 +132,11 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
     }
 
     fn until(&self, wait: &Waiter) -> Option<Instant> {
-        self.limiter.turn_of(&wait.ticket)
+        self.limiter.until(wait)
+    }
+
+    fn expire_wait(&self, wait: Waiter) -> Rejected {
+        self.limiter.give_up(&wait)
     }
 
     fn leave(&self, wait: Waiter, dropped: bool) {
@@ -143,6 +150,7 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
 impl<Req, W: CostOf<Req>> Admit<Req> for Costed<W> {
     #[inline]
     fn admit(&self, request: &Req, call: Option<&mut Call>) -> Admission<Self> {
-        self.ask(self.cost.cost_of(request), call.and_then(|call| call.deadline))
+        let told = call.and_then(|call| Some((call.deadline?, call.whose_deadline())));
+        self.ask(self.cost.cost_of(request), told)
     }
 }

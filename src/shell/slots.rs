@@ -6,6 +6,9 @@ use std::task::Waker;
 use crate::shell::lock;
 use crate::sync::Mutex;
 
+/// Room for so many is kept when nobody waits.
+const KEPT: usize = 64;
+
 /// A queue in which everyone knows when its turn comes, in the unit of whoever uses it.
 #[derive(Debug, Default)]
 pub(crate) struct Slots(Mutex<Queue>);
@@ -15,6 +18,8 @@ struct Queue {
     /// In the order in which they came, which is that of their times.
     slots: VecDeque<Slot>,
     next: u64,
+    /// How many have moved and not looked since.
+    moved: usize,
 }
 
 #[derive(Debug)]
@@ -29,9 +34,18 @@ struct Slot {
 /// When the turn of one who waits is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
-    pub(crate) at: u64,
+    /// Where it ends: the next begins no sooner.
+    pub(crate) end: u64,
     /// How much earlier those behind come if this one gives up.
     pub(crate) width: u64,
+    /// How long before its end its turn is; it may be longer than there was time before.
+    pub(crate) lead: u64,
+}
+
+impl Times {
+    pub(crate) const fn at(&self) -> u64 {
+        self.end.saturating_sub(self.lead)
+    }
 }
 
 /// A place in the queue, which its holder must give back.
@@ -39,22 +53,17 @@ pub(crate) struct Times {
 pub(crate) struct Ticket(u64);
 
 impl Slots {
-    /// Stands at the end. `take` is told how many wait, under the lock, and says when its turn is and
-    /// how much earlier the others come without it, or that it does not wait after all.
+    /// Stands at the end. `take` is told how many wait, under the lock, and says when its turn is, or
+    /// that it does not wait after all.
     pub(crate) fn join<E>(
         &self,
-        take: impl FnOnce(usize) -> Result<(u64, u64), E>,
+        take: impl FnOnce(usize) -> Result<Times, E>,
     ) -> Result<Ticket, E> {
         let mut queue = lock(&self.0);
-        let (at, width) = take(queue.slots.len())?;
+        let times = take(queue.slots.len())?;
         let number = queue.next;
         queue.next += 1;
-        queue.slots.push_back(Slot {
-            number,
-            times: Times { at, width },
-            waker: None,
-            moved: false,
-        });
+        queue.slots.push_back(Slot { number, times, waker: None, moved: false });
         Ok(Ticket(number))
     }
 
@@ -65,7 +74,7 @@ impl Slots {
     /// When the turn of a ticket is.
     pub(crate) fn at(&self, ticket: &Ticket) -> u64 {
         let queue = lock(&self.0);
-        queue.find(ticket).map_or(0, |index| queue.slots[index].times.at)
+        queue.find(ticket).map_or(0, |index| queue.slots[index].times.at())
     }
 
     /// Whether its turn has come. If so, its place is given back; if not, its waker is left, for when
@@ -75,9 +84,10 @@ impl Slots {
         let mut queue = lock(&self.0);
         let Some(index) = queue.find(ticket) else { return true };
         let slot = &mut queue.slots[index];
-        if slot.times.at > now {
-            slot.moved = false;
+        if slot.times.at() > now {
+            let has_moved = std::mem::replace(&mut slot.moved, false);
             let replaced = slot.waker.replace(waker);
+            queue.moved -= usize::from(has_moved);
             drop(queue);
             drop(replaced); // after the unlock
             return false;
@@ -88,13 +98,12 @@ impl Slots {
         true
     }
 
-    /// Gives a place up. `free` is told when its turn is and how wide it is, and says how much earlier
-    /// those behind come now. It runs under the lock.
-    pub(crate) fn leave(&self, ticket: &Ticket, free: impl FnOnce(u64, u64) -> u64) {
+    /// Gives a place up. `free` is told when its turn is, and says how much earlier those behind come
+    /// now. It runs under the lock.
+    pub(crate) fn leave(&self, ticket: &Ticket, free: impl FnOnce(Times) -> u64) {
         let mut queue = lock(&self.0);
         let Some(index) = queue.find(ticket) else { return };
-        let Times { at, width } = queue.slots[index].times;
-        let freed = free(at, width);
+        let freed = free(queue.slots[index].times);
         queue.advance(index + 1, freed);
         let gone = queue.remove(index);
         drop(queue);
@@ -111,15 +120,17 @@ impl Slots {
         Gone { own: None, next }.tell();
     }
 
-    /// Gives everyone a new time, from first to last. `change` runs under the lock.
-    pub(crate) fn retime(&self, change: impl FnOnce(&mut [Times])) {
+    /// Gives a new time to everyone whose turn has not come by `now`, from first to last. `change` runs
+    /// under the lock.
+    pub(crate) fn retime(&self, now: u64, change: impl FnOnce(&mut [Times])) {
         let mut queue = lock(&self.0);
-        let mut times: Vec<_> = queue.slots.iter().map(|slot| slot.times).collect();
+        let due = queue.slots.iter().take_while(|slot| slot.times.at() <= now).count();
+        let mut times: Vec<_> = queue.slots.iter().skip(due).map(|slot| slot.times).collect();
         change(&mut times);
-        for (slot, times) in queue.slots.iter_mut().zip(times) {
+        for (slot, times) in queue.slots.iter_mut().skip(due).zip(times) {
             slot.times = times;
-            slot.moved = true;
         }
+        queue.note_moved(due);
         let next = queue.wake_from(0);
         drop(queue);
         Gone { own: None, next }.tell();
@@ -134,19 +145,32 @@ impl Queue {
     fn advance(&mut self, from: usize, by: u64) {
         if by != 0 {
             for slot in self.slots.iter_mut().skip(from) {
-                slot.times.at = slot.times.at.saturating_sub(by);
-                slot.moved = true;
+                slot.times.end = slot.times.end.saturating_sub(by);
             }
+            self.note_moved(from);
+        }
+    }
+
+    fn note_moved(&mut self, from: usize) {
+        for slot in self.slots.iter_mut().skip(from) {
+            self.moved += usize::from(!std::mem::replace(&mut slot.moved, true));
         }
     }
 
     fn remove(&mut self, index: usize) -> Gone {
-        let own = self.slots.remove(index).and_then(|slot| slot.waker);
-        Gone { own, next: self.wake_from(index) }
+        let left = self.slots.remove(index);
+        self.moved -= usize::from(left.as_ref().is_some_and(|slot| slot.moved));
+        if self.slots.is_empty() {
+            self.slots.shrink_to(KEPT);
+        }
+        Gone { own: left.and_then(|slot| slot.waker), next: self.wake_from(index) }
     }
 
     /// The first from here that has to look again. It sees to the next when it leaves.
     fn wake_from(&mut self, index: usize) -> Option<Waker> {
+        if self.moved == 0 {
+            return None; // most leave when it is their turn, and nobody moves
+        }
         let mut behind = self.slots.iter_mut().skip(index);
         behind.find(|slot| slot.moved && slot.waker.is_some()).and_then(|slot| slot.waker.take())
     }
@@ -186,7 +210,8 @@ mod tests {
 
     fn queue_of(times: &[u64]) -> (Slots, Vec<Ticket>) {
         let slots = Slots::default();
-        let join = |at: &u64| slots.join(|_| Ok::<_, ()>((*at, 10))).expect("there is room");
+        let turn = |at: u64| Times { end: at + 10, width: 10, lead: 10 };
+        let join = |at: &u64| slots.join(|_| Ok::<_, ()>(turn(*at))).expect("there is room");
         let tickets = times.iter().map(join).collect();
         (slots, tickets)
     }
@@ -207,9 +232,9 @@ mod tests {
         for (ticket, bell) in tickets.iter().zip(&bells) {
             assert!(!slots.poll(ticket, 0, &Waker::from(Arc::clone(bell))));
         }
-        slots.leave(&tickets[1], |at, width| {
-            assert_eq!((at, width), (20, 10));
-            width
+        slots.leave(&tickets[1], |times| {
+            assert_eq!((times.at(), times.width), (20, 10));
+            times.width
         });
         assert_eq!([0, 2, 3].map(|nth| slots.at(&tickets[nth])), [10, 20, 30]);
         let rung = |bells: &[Arc<Bell>]| {
@@ -223,7 +248,7 @@ mod tests {
     #[test]
     fn what_frees_nothing_moves_nobody() {
         let (slots, tickets) = queue_of(&[10, 20]);
-        slots.leave(&tickets[0], |_, _| 0);
+        slots.leave(&tickets[0], |_| 0);
         assert_eq!(slots.at(&tickets[1]), 20);
         slots.advance(|| 5);
         assert_eq!(slots.at(&tickets[1]), 15);

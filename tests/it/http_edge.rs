@@ -12,7 +12,7 @@ use http_body_util::Full;
 use proptest::prelude::*;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::http::{
-    ATTEMPTS_CAP, EdgeLayer, HttpClassifier, InExtensions, KEY_CAP, ReadDeadlineLayer,
+    ATTEMPTS_CAP, EdgeConfig, EdgeLayer, HttpClassifier, InExtensions, KEY_CAP, ReadDeadlineLayer,
     RecordBodyLayer, Replay, ReplayBody, TimeoutHeader, WriteAttemptLayer,
 };
 use seawall::retry::{Backoff, Chosen, RetryLayer};
@@ -70,6 +70,47 @@ async fn nothing_is_believed_unless_it_was_switched_on() {
     let (left, call) = behind(&EdgeLayer::new().strip(TIMEOUT).strip(AGAIN), sent);
     assert_eq!(left, headers([("x", b"y")]));
     assert_eq!((call.deadline, call.prior, call.attempt), (None, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_from_a_file_believes_what_the_file_says() {
+    let config = EdgeConfig {
+        deadline_header: Some("x-timeout-ms".into()),
+        deadline_cap: Duration::from_secs(10),
+        attempts_header: Some("x-attempts".into()),
+        key_header: Some("idempotency-key".into()),
+        strip: vec!["x-secret".into()],
+        ..EdgeConfig::default()
+    };
+    let edge = EdgeLayer::from_config(&config).unwrap();
+    let told = [
+        ("x-timeout-ms", &b"3600000"[..]),
+        ("x-attempts", b"3"),
+        ("idempotency-key", b"7"),
+        ("x-secret", b"1"),
+        ("grpc-timeout", b"1S"),
+        ("accept", b"*/*"),
+    ];
+    let (left, call) = behind(&edge, headers(told));
+    let names: Vec<_> = left.keys().map(HeaderName::as_str).collect();
+    assert_eq!(names.len(), 2);
+    assert!(names.contains(&"accept") && names.contains(&"idempotency-key"), "{names:?}");
+    assert_eq!(call.prior, 3);
+    assert!(call.deadline.unwrap().remaining() <= Duration::from_secs(10));
+
+    let wrong = EdgeConfig {
+        strip: vec!["not a name".into()],
+        deadline_header: Some("x-timeout-ms".into()),
+        deadline_floor: Duration::from_secs(5),
+        deadline_cap: Duration::from_secs(1),
+        attempts_header: Some(String::new()),
+        priority: Some(8),
+        ..EdgeConfig::default()
+    };
+    let fields = ["strip", "attempts_header", "deadline_cap", "priority"];
+    assert_eq!(crate::scene::fields(wrong.validate()), fields);
+    let told = wrong.validate().unwrap_err().to_string();
+    assert!(told.contains("at least deadline_floor = 5s"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,7 +41,9 @@ fn call(policy: &Policy) {
     match policy.stand() {
         Entry::Inside => {}
         Entry::Queued(number) => arrive(policy, &number),
-        Entry::Full(measured) | Entry::TooDear(measured) => panic!("who stands is never refused: {measured:?}"),
+        Entry::Full(measured) | Entry::TooDear(measured) => {
+            panic!("who stands is never refused: {measured:?}")
+        }
     }
     let Occupancy { inside, .. } = policy.occupancy();
     assert!((1..=2).contains(&inside), "{inside} inside");

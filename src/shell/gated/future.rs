@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -14,7 +14,7 @@ use crate::classify::{Classify, Verdict};
 use crate::context::CallContext;
 use crate::error::{CallError, Rejected};
 use crate::shell::oneshot::Oneshot;
-use crate::time::poll_timer;
+use crate::time::{self, poll_timer};
 use crate::upload::{excuse, excused};
 
 /// The future of a call.
@@ -203,8 +203,15 @@ where
         }
         match project(this.rare.as_mut()) {
             Some(RareProj::Queued(wait, timer)) => match wait.poll(cx, &now) {
-                None if rings(timer, wait.until(), cx) => now = Now::default(), // it is later now
-                None => return Poll::Pending,
+                None => match rings(timer, wait.until(), cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(true) => now = Now::default(), // it is later now
+                    Poll::Ready(false) => {
+                        let rejected = wait.expire();
+                        this.attempt.as_mut().end();
+                        this.rare.set(Some(Rare::Refused(rejected)));
+                    }
+                },
                 Some(Ok(call)) => {
                     *this.call = call;
                     this.rare.set(None);
@@ -236,20 +243,20 @@ fn project<P: Policy, C>(rare: Pin<&mut Option<Rare<P, C>>>) -> Option<RareProj<
     rare.as_pin_mut().map(Rare::project)
 }
 
-/// Whether the time has come at which one who waits wants to look again. The timer follows that time:
-/// it may have come nearer since it was set.
-fn rings(mut timer: Pin<&mut Option<Sleep>>, at: Option<Instant>, cx: &mut Context<'_>) -> bool {
-    let Some(at) = at else { return false };
-    match timer.as_mut().as_pin_mut() {
-        None => timer.set(Some(sleep_until(at))),
-        Some(timer) if timer.deadline() != at => timer.reset(at),
-        Some(_) => {}
-    }
-    let rings = timer.as_mut().as_pin_mut().is_some_and(|timer| poll_timer(timer, cx).is_ready());
-    if rings {
+/// Whether the time has come at which one who waits wants to look again; `false` if it never will, for it
+/// is polled outside of any runtime. The timer follows that time: it may have come nearer since it was set.
+fn rings(
+    mut timer: Pin<&mut Option<Sleep>>,
+    at: Option<Instant>,
+    cx: &mut Context<'_>,
+) -> Poll<bool> {
+    let Some(at) = at else { return Poll::Pending };
+    if timer.as_ref().as_pin_ref().is_some_and(|timer| timer.deadline() != at) {
         timer.set(None);
     }
-    rings
+    ready!(time::poll_until(timer.as_mut(), at, cx));
+    timer.set(None);
+    Poll::Ready(at <= time::now())
 }
 
 #[pinned_drop]

@@ -210,6 +210,12 @@ impl<P: Policy, C> WaitGuard<P, C> {
         }
     }
 
+    /// Waits no longer, for want of timers.
+    pub(super) fn expire(&mut self) -> Option<Rejected> {
+        let (wait, lane) = (self.wait.take()?, self.hold.lose()?);
+        Some(lane.policy.expire_wait(wait))
+    }
+
     /// Leaves the waker for a drain. Returns `false` if it is drained.
     fn stays(&mut self, waker: &Waker) -> bool {
         self.hold.park(&mut self.parked, waker)

@@ -132,6 +132,12 @@ pub trait Policy: Send + Sync + 'static {
         None
     }
 
+    /// A call cannot wait any longer: it is polled outside of any runtime, where there are no timers.
+    fn expire_wait(&self, wait: Self::Wait) -> Rejected {
+        self.leave(wait, false);
+        self.draining()
+    }
+
     /// A call waits no longer: its future was dropped, or the layer is drained.
     fn leave(&self, wait: Self::Wait, dropped: bool);
 }

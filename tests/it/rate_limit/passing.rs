@@ -121,9 +121,9 @@ fn wrong_settings_are_named() {
     let slow = Config { limit: 1, period: Duration::from_secs(3600), ..base() };
     assert_eq!(wrong(Config { burst: Some(1_000_000), ..slow.clone() }), ["burst"]);
     assert_eq!(wrong(Config { burst: Some(24 * 30), ..slow }), [""; 0]);
-    assert_eq!(wrong(Config { queue: 100_001, ..base() }), ["queue"]);
+    assert_eq!(wrong(Config { queue: 10_001, ..base() }), ["queue"]);
     assert_eq!(wrong(Config { queue: 1, max_wait: Duration::ZERO, ..base() }), ["max_wait"]);
     assert_eq!(wrong(Config { warm_up: Duration::MAX, ..base() }), ["warm_up"]);
-    let all = Config { limit: 0, queue: 100_001, ..base() };
+    let all = Config { limit: 0, queue: 10_001, ..base() };
     assert_eq!(wrong(all), ["limit", "queue"]);
 }

@@ -3,11 +3,12 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use seawall::Reason;
 use seawall::rate_limit::{Config, RateLimitLayer};
+use seawall::{Carried, Deadline, InCarried, Reason};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use super::{Passing, timing, too_early};
-use crate::scene::{fields, in_time, ms, now, poll_once, reason};
+use crate::scene::{Fail, fields, in_time, ms, now, poll_once, reason};
 
 #[tokio::test(start_paused = true)]
 async fn after_a_reload_those_who_wait_go_by_the_new_settings() {
@@ -38,6 +39,58 @@ async fn a_reload_gives_nobody_a_second_burst() {
     }
     handle.reload(Config { burst: Some(2), ..handle.config() }).unwrap();
     assert_eq!(handle.available(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reload_nobody_waits_in_vain() {
+    let builder = RateLimitLayer::builder("x").limit(100).burst(1).queue(50).carry(InCarried);
+    let layer = builder.build().unwrap();
+    let service = ServiceBuilder::new()
+        .layer(layer.clone())
+        .service(service_fn(|_: Carried<u32>| async { Ok::<_, Fail>(()) }));
+    let within = |limit| Box::pin(service.clone().oneshot(Carried::new(0, Deadline::after(limit))));
+    let began = now();
+    assert!(within(ms(10_000)).await.is_ok());
+    let (mut patient, mut hurried) = (within(ms(10_000)), within(ms(500)));
+    assert!(poll_once(&mut patient).is_pending() && poll_once(&mut hurried).is_pending());
+    let handle = layer.handle();
+    let hour = Duration::from_secs(3600);
+    handle.reload(Config { limit: 1, period: hour, ..handle.config() }).unwrap();
+    let (patient, hurried) = in_time(async { tokio::join!(patient, hurried) }).await;
+    assert!(too_early(&patient) > Some(hour / 2));
+    assert_eq!(reason(&hurried), Some(Reason::DeadlineExceeded));
+    assert!(now() - began < ms(20));
+    assert_eq!(handle.queued(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_leaves_turns_that_have_come_alone() {
+    let layer = RateLimitLayer::builder("x").limit(10).burst(1).queue(20).build().unwrap();
+    let handle = layer.handle();
+    let at = [(); 10].map(|()| handle.reserve(1).unwrap());
+    tokio::time::advance(ms(2_000)).await;
+    assert_eq!(handle.available(), 1);
+    handle.reload(handle.config()).unwrap();
+    assert_eq!(handle.available(), 1);
+    for reservation in at {
+        assert!(reservation.ready_at() <= now());
+    }
+}
+
+// pitfall B10
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_was_not_used_in_time_comes_back_only_as_far_as_time_has_not_given_it_back() {
+    let day = Duration::from_secs(24 * 3600);
+    let layer = RateLimitLayer::new("x", 100, day).unwrap();
+    let (handle, call) = (layer.handle(), timing(&layer, now()));
+    let half = handle.reserve(50).unwrap();
+    tokio::time::advance(day / 2).await;
+    for _ in 0..100 {
+        assert!(call().await.is_ok());
+    }
+    drop(half);
+    assert_eq!(handle.available(), 0);
+    assert!(call().await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

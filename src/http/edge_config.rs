@@ -1,0 +1,150 @@
+//! The settings of the edge, for instance from a file.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::deadline::DEADLINE_CAP;
+use super::{EdgeLayer, ReadDeadlineLayer, TimeoutHeader};
+use crate::config::{ConfigError, ConfigErrors};
+
+const A_NAME: &str = "a header name: lower or upper case letters, digits, `-`";
+
+/// The settings of an [`EdgeLayer`]: plain values, for instance from a file.
+///
+/// ```
+/// use seawall::http::{EdgeConfig, EdgeLayer};
+///
+/// // With the feature `serde`; what the file does not name has its default.
+/// let config: EdgeConfig = serde_json::from_str(
+///     r#"{ "deadline_header": "x-timeout-ms", "deadline_cap": "10s", "priority": 2 }"#,
+/// )?;
+/// let edge = EdgeLayer::from_config(&config)?;
+/// # drop(edge);
+///
+/// let wrong = EdgeConfig { priority: Some(9), ..EdgeConfig::default() };
+/// assert_eq!(
+///     EdgeLayer::from_config(&wrong).unwrap_err().to_string(),
+///     "invalid configuration: priority = 9: 0, the most urgent, to 7, the least",
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct EdgeConfig {
+    /// Whether what is not believed is handed on to the handler, as
+    /// [`pass_through`](EdgeLayer::pass_through) does. By default it is taken out.
+    pub pass_through: bool,
+    /// Headers that are taken out besides: names of headers.
+    pub strip: Vec<String>,
+    /// The header that is believed about the time left, a name: `grpc-timeout` (with the feature `grpc`), or
+    /// any other, of whole milliseconds. `None`: no header is.
+    pub deadline_header: Option<String>,
+    /// The least time that a caller is given, no longer than [`deadline_cap`](Self::deadline_cap).
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub deadline_floor: Duration,
+    /// The most time that a caller is given: any duration.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub deadline_cap: Duration,
+    /// The header that is believed about the attempts before this one, a name. `None`: no header is.
+    pub attempts_header: Option<String>,
+    /// The header in which an idempotency key passes, a name. `None`: no key does.
+    pub key_header: Option<String>,
+    /// The best urgency with which `priority` passes (RFC 9218): 0, the most urgent, to 7. `None`: it does
+    /// not.
+    pub priority: Option<u8>,
+}
+
+impl Default for EdgeConfig {
+    fn default() -> Self {
+        Self {
+            pass_through: false,
+            strip: Vec::new(),
+            deadline_header: None,
+            deadline_floor: Duration::ZERO,
+            deadline_cap: DEADLINE_CAP,
+            attempts_header: None,
+            key_header: None,
+            priority: None,
+        }
+    }
+}
+
+impl EdgeConfig {
+    /// Says what is wrong with these settings, as making a layer from them would.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        EdgeLayer::from_config(self).map(drop)
+    }
+
+    pub(super) fn build(&self) -> Result<EdgeLayer, ConfigErrors> {
+        let mut problems = Vec::new();
+        let mut edge = if self.pass_through { EdgeLayer::pass_through() } else { EdgeLayer::new() };
+        for name in self.strip.iter().filter_map(|name| named("strip", name, &mut problems)) {
+            edge = edge.strip(name);
+        }
+        let mut one = |field, name: &Option<String>| named(field, name.as_ref()?, &mut problems);
+        if let Some(name) = one("attempts_header", &self.attempts_header) {
+            edge = edge.attempts(name);
+        }
+        if let Some(name) = one("key_header", &self.key_header) {
+            edge = edge.key(name);
+        }
+        if let Some(name) = one("deadline_header", &self.deadline_header) {
+            let bounded = timeout_header(name).and_then(|header| {
+                ReadDeadlineLayer::new(header).bounds(self.deadline_floor, self.deadline_cap)
+            });
+            match bounded {
+                Ok(read) => edge = edge.deadline(read),
+                Err(wrong) => problems.extend(wrong.into_problems().into_iter().map(renamed)),
+            }
+        }
+        if let Some(most_urgent) = self.priority {
+            match edge.clone().priority(most_urgent) {
+                Ok(with) => edge = with,
+                Err(wrong) => problems.extend(wrong.into_problems()),
+            }
+        }
+        ConfigErrors::none_of(problems)?;
+        Ok(edge)
+    }
+}
+
+fn named(
+    field: &'static str,
+    name: &String,
+    problems: &mut Vec<ConfigError>,
+) -> Option<HeaderName> {
+    let parsed = name.parse().ok();
+    if parsed.is_none() {
+        problems.push(ConfigError::new(field, name, A_NAME));
+    }
+    parsed
+}
+
+fn timeout_header(name: HeaderName) -> Result<TimeoutHeader, ConfigErrors> {
+    if name != "grpc-timeout" {
+        return Ok(TimeoutHeader::Millis(name));
+    }
+    #[cfg(feature = "grpc")]
+    return Ok(TimeoutHeader::Grpc);
+    #[cfg(not(feature = "grpc"))]
+    Err(ConfigErrors::of(vec![ConfigError::new(
+        "deadline_header",
+        name.as_str(),
+        "a header of whole milliseconds, or `grpc-timeout` with the feature `grpc`",
+    )]))
+}
+
+/// The bounds of a [`ReadDeadlineLayer`] have other names here.
+fn renamed(problem: ConfigError) -> ConfigError {
+    if problem.field != "cap" {
+        return problem;
+    }
+    let accepted = problem.accepted.replace("floor", "deadline_floor");
+    problem.of_field("deadline_cap", accepted)
+}
