@@ -307,6 +307,12 @@ impl Call {
         self.cut.map(|cut| cut.to).filter(|to| self.deadline == Some(*to))
     }
 
+    /// Whether at least half of the time is left that a layer on the way gave the call.
+    pub(crate) fn has_most_of_its_time(&self) -> bool {
+        let half = |cut: Cut| Duration::from_nanos(cut.limit / 2) <= cut.to.remaining();
+        self.cut.is_some_and(half)
+    }
+
     /// The deadline for the body of the answer too.
     #[cfg(feature = "reqwest")]
     pub(crate) fn body_deadline(&self) -> Option<Deadline> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::config::Config;
-use super::keyed::{Tenant, reload_all};
+use super::keyed::{Tenant, reload_key};
 use super::machine::Law;
 use super::policy::Policy;
 use crate::config::ConfigErrors;
@@ -88,15 +88,16 @@ impl BulkheadHandle {
     /// Reloads the settings. Calls under way keep their places, though the limit is lower now; if it is
     /// higher, those who wait come in. Those who wait keep the patience they came with.
     ///
-    /// Of a [keyed](super::Builder::keyed) bulkhead this reloads what all keys have: single keys keep
-    /// what they have [of their own](super::Overrides).
+    /// Of a key of a [keyed](super::Builder::keyed) bulkhead this reloads the settings of that key alone:
+    /// from now on it has all of them [of its own](super::Overrides), also when it comes back after it was
+    /// forgotten. Those of all keys are reloaded by the handle of them all.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        if let Some(many) = &self.many {
-            return reload_all(many, config);
+        if let (Some(many), Some(key)) = (&self.many, self.policy.key()) {
+            return reload_key(many, key, &config);
         }
         let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(self.source()))?;
         self.policy.reload(law, config);

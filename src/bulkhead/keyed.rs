@@ -12,7 +12,7 @@ use tower::{Layer, Service};
 
 pub use self::builder::KeyedBuilder;
 pub use self::handle::KeyedBulkheadHandle;
-pub(super) use self::tenant::{Tenant, reload_all};
+pub(super) use self::tenant::{Tenant, reload_key};
 use super::cost::{CostOf, One};
 use super::future::ResponseFuture;
 use super::service::Instance;

@@ -154,6 +154,19 @@ pub struct Overrides {
     pub order: Option<Order>,
 }
 
+impl From<&Config> for Overrides {
+    /// Every setting.
+    fn from(config: &Config) -> Self {
+        let Config { limit, queue, max_wait, order } = *config;
+        Self {
+            limit: Some(limit),
+            queue: Some(queue),
+            max_wait: Some(max_wait),
+            order: Some(order),
+        }
+    }
+}
+
 impl Overrides {
     /// The settings of a key that has these, where all others have `default`.
     pub fn over(&self, default: &Config) -> Config {

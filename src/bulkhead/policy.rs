@@ -113,9 +113,12 @@ impl Policy {
         });
         // Whoever joins later asks under the limit of now.
         let law = self.law();
-        self.line.bar(self.limit.load(Ordering::Acquire), || {
-            self.step(&law, Input::GiveUp);
-        });
+        self.line.bar(
+            || self.limit.load(Ordering::Acquire),
+            || {
+                self.step(&law, Input::GiveUp);
+            },
+        );
         self.step_and_call(None);
         self.note_levels();
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::machine::{Breaker, Trip};
-use super::overrides::KeyedConfig;
+use super::overrides::{KeyedConfig, Overrides};
 use crate::config::{ConfigErrors, Written};
 use crate::error::Measured;
 use crate::event::{Cause, State};
@@ -188,15 +188,20 @@ impl CircuitBreakerHandle {
         }
     }
 
-    /// Reloads the settings, where there are keys those of all at once: what single keys have [of their
-    /// own](super::Overrides) they keep. The state stays, and so does the evidence of every rule that is
+    /// Reloads the settings; of a key those of that key alone, which has all of them [of its
+    /// own](super::Overrides) from now on, also when it comes back after it was forgotten. (The handle of
+    /// all keys reloads what they have in common.) The state stays, and so does the evidence of every rule that is
     /// there before and after. Calls in flight are not disturbed.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
+    #[allow(clippy::needless_pass_by_value)] // the same shape for every layer
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        reload(&self.shared.common, config)?;
+        match self.shared.key() {
+            Some(key) => reload_key(&self.shared.common, key, &config)?,
+            None => reload(&self.shared.common, &config)?,
+        }
         // Takes notice at once: whoever waits may pass under the new settings.
         self.shared.inspect(|_, _, _| ());
         Ok(())
@@ -209,13 +214,26 @@ impl CircuitBreakerHandle {
     }
 }
 
-pub(super) fn reload(common: &Common<Breaker>, config: Config) -> Result<(), ConfigErrors> {
-    let mut new = KeyedConfig::from(config);
+pub(super) fn reload(common: &Common<Breaker>, config: &Config) -> Result<(), ConfigErrors> {
+    reload_as(common, |old| KeyedConfig { default: config.clone(), ..old.clone() })
+}
+
+/// Reloads the settings of one key, which it has of its own from now on.
+fn reload_key(common: &Common<Breaker>, key: &str, config: &Config) -> Result<(), ConfigErrors> {
+    reload_as(common, |old| {
+        let mut new = old.clone();
+        new.overrides.insert(key.to_owned(), Overrides::from(config));
+        new
+    })
+}
+
+fn reload_as(
+    common: &Common<Breaker>,
+    change: impl Fn(&KeyedConfig) -> KeyedConfig,
+) -> Result<(), ConfigErrors> {
     loop {
         let old = common.written();
-        new.max_keys = old.max_keys;
-        new.overrides.clone_from(&old.overrides);
-        let settings = judged(new.clone(), None);
+        let settings = judged(change(&old), None);
         let settings = settings.map_err(|wrong| wrong.of_policy(&common.reporter.source))?;
         // Of two who turn at once neither loses what the other wrote.
         if common.reload_over(&old, settings) {

@@ -197,6 +197,27 @@ pub struct Overrides {
     pub shadow: Option<bool>,
 }
 
+impl From<&Config> for Overrides {
+    /// Every setting.
+    fn from(config: &Config) -> Self {
+        Self {
+            trip: Some(config.trip.clone()),
+            memory: Some(config.memory),
+            abandonment: Some(config.abandonment),
+            rest: Some(config.rest),
+            rest_cap: Some(config.rest_cap),
+            hint_cap: Some(config.hint_cap),
+            probes: Some(config.probes),
+            probe_deadline: Some(config.probe_deadline),
+            close_at: Some(config.close_at),
+            reopen_at: Some(config.reopen_at),
+            ramp: Some(config.ramp),
+            slow_start: Some(config.slow_start),
+            shadow: Some(config.shadow),
+        }
+    }
+}
+
 impl Overrides {
     /// The settings of a key that has these, where all others have `default`.
     pub fn over(&self, default: &Config) -> Config {

@@ -27,9 +27,7 @@ impl<B> ExtractKey<Request<B>> for PerMethod {
 const METHODS: Spelling = Spelling {
     is_right: |key| {
         let parts = key.strip_prefix('/').and_then(|path| path.split_once('/'));
-        parts.is_some_and(|(service, method)| {
-            !service.is_empty() && !method.is_empty() && !method.contains('/')
-        })
+        parts.is_some_and(|(service, method)| !service.is_empty() && !method.is_empty())
     },
     accepted: "a method as in \"/shop.Orders/Count\"",
 };

@@ -126,6 +126,7 @@ fn named(
     parsed
 }
 
+#[cfg_attr(feature = "grpc", allow(clippy::unnecessary_wraps))]
 fn timeout_header(name: HeaderName) -> Result<TimeoutHeader, ConfigErrors> {
     if name != "grpc-timeout" {
         return Ok(TimeoutHeader::Millis(name));

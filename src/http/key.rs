@@ -145,13 +145,11 @@ const HOSTS: Spelling = Spelling {
         let uri = key.parse::<Uri>().ok();
         let authority = uri.as_ref().and_then(Uri::authority);
         let spelt = |authority: &http::uri::Authority| {
-            spell(authority.host(), authority.port_u16(), |spelt| {
-                spelt == key && authority.port_u16().is_some()
-            })
+            spell(authority.host(), authority.port_u16(), |spelt| spelt == key)
         };
         key == NO_HOST || authority.is_some_and(spelt)
     },
-    accepted: "a host in lower case with its port, as in \"example.com:443\"",
+    accepted: "a host in lower case, with the port that requests name or imply, as in \"example.com:443\"",
 };
 
 /// Host and port, as the request says them.

@@ -182,10 +182,10 @@ impl<C, R, K, B> RetryLayer<C, R, K, B> {
             Some(lane) => Flight::new(lane, purse),
             None => Flight::over(purse),
         };
-        flight.poll(|| false);
+        let begins = flight.poll(|| false);
         let mut journey = Journey::<E>::default();
         loop {
-            if flight.policy().is_none() || flight.is_stopped() {
+            if !begins || flight.policy().is_none() || flight.is_stopped() {
                 flight.lose();
                 return Err(self.gate().reject(Reason::Draining, Measured::Nothing).into());
             }

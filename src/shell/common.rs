@@ -32,9 +32,6 @@ pub(crate) struct Common<M: Machine> {
     version: AtomicU64,
     durations: AtomicU64,
     waits: AtomicU64,
-    /// Nanoseconds that an answer usually takes; 0 as long as none was measured. One number for all
-    /// keys: it tells leaving early from waiting in vain, and need not be exact.
-    usual: AtomicU64,
     /// How many cells are in each state.
     census: [AtomicI64; State::ALL.len()],
     /// Of all chance in this policy; each key makes its own of it.
@@ -125,7 +122,6 @@ impl<M: Machine> Common<M> {
             version: AtomicU64::new(0),
             durations: AtomicU64::new(0),
             waits: AtomicU64::new(0),
-            usual: AtomicU64::new(0),
             census: Default::default(),
             seed,
         };
@@ -182,29 +178,9 @@ impl<M: Machine> Common<M> {
         self.durations.load(Ordering::Relaxed) != 0 || meter::is_live()
     }
 
-    /// Whether anyone needs to know how long calls wait; while all is well nobody does, once one
-    /// answer was measured.
-    pub(crate) fn needs_waits(&self, quiet: bool) -> bool {
+    /// Whether anyone needs to know how long calls wait.
+    pub(crate) fn needs_waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed) != 0
-            && (!quiet || self.usual.load(Ordering::Relaxed) == 0)
-    }
-
-    /// What an answer usually takes, if one was measured.
-    pub(crate) fn usual(&self) -> Option<u64> {
-        let usual = self.usual.load(Ordering::Relaxed);
-        (usual != 0).then_some(usual)
-    }
-
-    /// A good answer took so long. What is usual follows slower answers sooner than faster ones, so
-    /// that most take no longer. (Two at the same time may count as one.)
-    pub(crate) fn learn(&self, took: u64) {
-        let usual = self.usual.load(Ordering::Relaxed);
-        let next = match usual {
-            0 => took,
-            _ if took > usual => usual + (took - usual) / 4,
-            _ => usual - (usual - took) / 16,
-        };
-        self.usual.store(next.max(1), Ordering::Relaxed);
     }
 
     /// Runs `record` with the metric handles, if anybody records.

@@ -89,16 +89,14 @@ impl Queue {
 
     /// Leaves a waker, if there is still something to wait for. The waker it replaces is to be
     /// dropped after the unlock, for dropping a waker runs foreign code.
-    pub(crate) fn look(&mut self, number: &Number, waker: &Waker) -> (Standing, Option<Waker>) {
-        match &mut self.slots[number.0 as usize].fate {
-            Fate::Waiting(held) if held.as_ref().is_some_and(|held| held.will_wake(waker)) => {
-                (Standing::Waiting, None)
-            }
-            Fate::Waiting(held) => (Standing::Waiting, held.replace(waker.clone())),
-            Fate::Placed => (Standing::Placed, None),
-            Fate::Barred => (Standing::Barred, None),
-            Fate::Expired | Fate::Free => (Standing::Expired, None),
-        }
+    pub(crate) fn look(&mut self, number: &Number, waker: Waker) -> (Standing, Option<Waker>) {
+        let standing = match &mut self.slots[number.0 as usize].fate {
+            Fate::Waiting(held) => return (Standing::Waiting, held.replace(waker)),
+            Fate::Placed => Standing::Placed,
+            Fate::Barred => Standing::Barred,
+            Fate::Expired | Fate::Free => Standing::Expired,
+        };
+        (standing, Some(waker))
     }
 
     /// Gives a number back, and says how its holder fared. Its waker is to be dropped after the
@@ -198,9 +196,9 @@ impl Line {
     }
 
     /// Sends those away who need more than `limit`, with a `step` for each.
-    pub(crate) fn bar(&self, limit: u32, mut step: impl FnMut()) {
+    pub(crate) fn bar(&self, limit: impl FnOnce() -> u32, mut step: impl FnMut()) {
         let mut queue = lock(&self.0);
-        let (many, wakers) = queue.bar(limit);
+        let (many, wakers) = queue.bar(limit());
         (0..many).for_each(|_| step());
         drop(queue);
         wakers.into_iter().for_each(Waker::wake);
@@ -208,6 +206,7 @@ impl Line {
 
     /// How one who waits fares. Unless it goes on waiting, its number is given back.
     pub(crate) fn look(&self, number: &Number, waker: &Waker) -> Standing {
+        let waker = waker.clone(); // foreign code, before the lock
         let mut queue = lock(&self.0);
         let (standing, replaced) = queue.look(number, waker);
         if standing != Standing::Waiting {

@@ -31,6 +31,9 @@ pub(crate) struct Shared<M: Machine> {
     measured: AtomicU64,
     /// A call in flight for so long is reported once as overdue; by the settings of this cell.
     overdue_after: AtomicU64,
+    /// Nanoseconds that an answer usually takes; 0 as long as none was measured. It tells leaving early
+    /// from waiting in vain, and need not be exact.
+    usual: AtomicU64,
     /// Made at the first step: one of many keys that only ever succeeds needs none.
     core: OnceLock<Box<Mutex<Core<M>>>>,
 }
@@ -77,6 +80,7 @@ impl<M: Machine> Shared<M> {
             refuse_until: AtomicU64::new(0),
             measured: AtomicU64::new(0),
             overdue_after: AtomicU64::new(0),
+            usual: AtomicU64::new(0),
             core: OnceLock::new(),
         };
         shared.heed(&config);
@@ -204,7 +208,7 @@ impl<M: Machine> Shared<M> {
 
     /// The same of a call that waited so long and ends with a rejection, as which it is counted.
     pub(crate) fn give_up(&self, pass: Pass, waited: Option<u64>) {
-        let usual = self.common.usual();
+        let usual = Some(self.usual.load(Ordering::Relaxed)).filter(|usual| *usual != 0);
         let (_, now) = self.step(Input::Abandon { pass, waited, usual });
         self.tell(now, EventKind::Abandoned);
     }
@@ -216,12 +220,23 @@ impl<M: Machine> Shared<M> {
 
     /// A call that began to wait at `started` was answered well.
     pub(crate) fn learn(&self, started: Tick) {
-        self.common.learn(self.common.reporter.clock.now().since(started));
+        let took = self.common.reporter.clock.now().since(started);
+        let usual = self.usual.load(Ordering::Relaxed);
+        // It follows slower answers sooner than faster ones, so that most take no longer. (Two at the
+        // same time may count as one.)
+        let next = match usual {
+            0 => took,
+            _ if took > usual => usual + (took - usual) / 4,
+            _ => usual - (usual - took) / 16,
+        };
+        self.usual.store(next.max(1), Ordering::Relaxed);
     }
 
-    /// Whether somebody will ask how long this call took or waited.
+    /// Whether somebody will ask how long this call took or waited. While all is well nobody asks how long
+    /// calls wait, once one answer was measured.
     pub(crate) fn times_calls(&self) -> bool {
-        self.common.needs_durations() || self.common.needs_waits(self.word().is_quiet())
+        let is_known = || self.word().is_quiet() && self.usual.load(Ordering::Relaxed) != 0;
+        self.common.needs_durations() || self.common.needs_waits() && !is_known()
     }
 
     fn note_late(&self, verdict: Verdict, now: Tick) {

@@ -163,13 +163,15 @@ impl<L> Limited<L> {
         }
         (limits.deadline, limits.told) = (call.deadline, call.whose_deadline());
         let (upload, told) = (call.upload.clone(), call.caller_deadline());
-        let uploading = Uploading::of(upload, told).filter(|_| own != u64::MAX);
+        let upload = upload.filter(|_| own != u64::MAX); // without a limit it ends nothing
+        let uploading = Uploading::of(upload, told);
         if uploading.is_some() {
             // Whoever set a limit of ours further out waits for the body too, and sees to it.
             (limits.deadline, limits.told) = (told, Measured::CALLERS_DEADLINE);
         } else if let (Some(ours), 0 | 1) = (call.own_deadline(), call.attempt) {
-            // The limit of a layer further out: a first attempt that hangs until then has hung.
-            limits.hangs = !ours.is_past();
+            // The limit of a layer further out: a first attempt that hangs until then has hung, if it
+            // had most of that time and not what somebody else had left of it.
+            limits.hangs = !ours.is_past() && call.has_most_of_its_time();
         }
         let of_call = match self.of {
             LimitOn::Request => call.attempt == 0,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::bulkhead::config::Config;
 use crate::bulkhead::machine::{Law, Occupancy};
 use crate::bulkhead::meter::{BulkheadMeter, Totals};
-use crate::bulkhead::overrides::{KeyedConfig, Laws};
+use crate::bulkhead::overrides::{KeyedConfig, Laws, Overrides};
 use crate::bulkhead::policy::Policy;
 use crate::config::ConfigErrors;
 use crate::shell::keyed::Keyed;
@@ -97,11 +97,21 @@ pub(super) fn reload(
     Ok(())
 }
 
-/// Reloads the settings that all have, but for what single keys have of their own.
-pub(in crate::bulkhead) fn reload_all(
+/// Reloads the settings of one key, which it has of its own from now on.
+pub(in crate::bulkhead) fn reload_key(
     cells: &Keyed<Tenant>,
-    config: Config,
+    key: &str,
+    config: &Config,
 ) -> Result<(), ConfigErrors> {
+    reload(cells, move |old| {
+        let mut new = old.clone();
+        new.overrides.insert(key.to_owned(), Overrides::from(config));
+        (new, None)
+    })
+}
+
+/// Reloads the settings that all have, but for what single keys have of their own.
+pub(super) fn reload_all(cells: &Keyed<Tenant>, config: Config) -> Result<(), ConfigErrors> {
     reload(cells, move |old| (KeyedConfig { default: config.clone(), ..old.clone() }, None))
 }
 

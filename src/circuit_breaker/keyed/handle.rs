@@ -133,8 +133,9 @@ impl KeyedCircuitBreakerHandle {
     ///
     /// Everything that is wrong with the settings, alone or together with those of a single key; then
     /// the old ones stay in force.
+    #[allow(clippy::needless_pass_by_value)] // the same shape for every layer
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        reload(self.cells.common(), config)
+        reload(self.cells.common(), &config)
     }
 
     /// Reloads everything at once: what all keys have, what single keys have instead, and how many

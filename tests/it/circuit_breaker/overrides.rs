@@ -94,11 +94,11 @@ async fn a_reload_of_all_leaves_a_key_its_own_and_gives_it_the_rest() {
         assert_eq!(state(&hosts, host), State::Open, "{host}");
     }
 
-    // By the handle of one key it is the same: that of all.
-    let shadowed = Config { shadow: true, ..new };
-    hosts.handle().key("c").unwrap().reload(shadowed.clone()).unwrap();
-    assert_eq!(hosts.handle().config(), shadowed);
-    assert_eq!((of("a").trip, of("a").shadow), (Trip::consecutive(1), true));
+    // By the handle of one key it is that key's, and nobody else's.
+    let shadowed = Config { shadow: true, ..of("a") };
+    hosts.handle().key("a").unwrap().reload(shadowed.clone()).unwrap();
+    assert_eq!((of("a"), hosts.handle().config()), (shadowed, new.clone()));
+    assert_eq!((of("b").shadow, of("c")), (false, new));
 }
 
 #[tokio::test(start_paused = true)]
