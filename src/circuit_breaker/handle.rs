@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::machine::{Breaker, Trip};
-use super::overrides::{KeyedConfig, Overrides};
+use super::overrides::KeyedConfig;
 use crate::config::{ConfigErrors, Written};
 use crate::error::Measured;
 use crate::event::{Cause, State};
@@ -220,11 +220,7 @@ pub(super) fn reload(common: &Common<Breaker>, config: &Config) -> Result<(), Co
 
 /// Reloads the settings of one key, which it has of its own from now on.
 fn reload_key(common: &Common<Breaker>, key: &str, config: &Config) -> Result<(), ConfigErrors> {
-    reload_as(common, |old| {
-        let mut new = old.clone();
-        new.overrides.insert(key.to_owned(), Overrides::from(config));
-        new
-    })
+    reload_as(common, |old| old.with_own(key, config))
 }
 
 fn reload_as(

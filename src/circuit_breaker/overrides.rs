@@ -79,6 +79,13 @@ impl KeyedConfig {
         }
     }
 
+    /// The same where a key has all of its settings of its own.
+    pub(super) fn with_own(&self, key: &str, config: &Config) -> Self {
+        let mut new = self.clone();
+        new.overrides.insert(key.to_owned(), Overrides::from(config));
+        new
+    }
+
     /// Says what is wrong with these settings, as building a layer from them would; those of a key
     /// [by its path](ConfigError::path), such as `overrides["reports.example"].rest`.
     ///

@@ -269,12 +269,12 @@ mod tests {
 
     #[test]
     fn only_keys_that_a_request_may_have_are_accepted() {
-        for right in ["example.com:443", "[::1]:80", "127.0.0.1:8080", NO_HOST] {
+        for right in ["example.com:443", "example.com", "[::1]:80", "127.0.0.1:8080", NO_HOST] {
             assert!((HOSTS.is_right)(right), "{right}");
         }
         for wrong in [
-            "example.com",
             "Example.com:443",
+            "Example.com",
             "https://example.com:443",
             "",
             "a:443/x",

@@ -212,7 +212,8 @@ impl KeyedBudgetBuilder {
     ///
     /// When a new key comes and the table is full, a budget that is full and on which no call draws
     /// makes room. If there is none, the key shares one overflow budget with others like it, and a
-    /// counter says so. Keys of more than 256 bytes always share it.
+    /// counter says so. Keys of more than 256 bytes always share it. A budget is forgotten once it is full
+    /// again: where nothing [fills it by itself](BudgetBuilder::per_second), those of keys that are gone stay.
     pub fn max_keys(mut self, max_keys: usize) -> Self {
         self.max_keys = max_keys;
         self

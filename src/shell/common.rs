@@ -224,3 +224,14 @@ impl<M: Machine> Common<M> {
         }
     }
 }
+
+/// What an answer usually takes, after one that `took` so long. It follows slower answers sooner than
+/// faster ones, so that most take no longer.
+pub(crate) fn usual_after(usual: u64, took: u64) -> u64 {
+    let next = match usual {
+        0 => took,
+        _ if took > usual => usual + (took - usual) / 4,
+        _ => usual - (usual - took) / 16,
+    };
+    next.max(1)
+}

@@ -11,7 +11,7 @@ use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Turn};
 use crate::machine::{Digest, Effect, Input, Machine, Pass, PassKind, Verdict};
 use crate::outcome::{Health, Outcome};
-use crate::shell::common::Common;
+use crate::shell::common::{Common, usual_after};
 use crate::shell::lock;
 use crate::shell::meter::Ended;
 use crate::shell::reporter::Speaker;
@@ -222,14 +222,7 @@ impl<M: Machine> Shared<M> {
     pub(crate) fn learn(&self, started: Tick) {
         let took = self.common.reporter.clock.now().since(started);
         let usual = self.usual.load(Ordering::Relaxed);
-        // It follows slower answers sooner than faster ones, so that most take no longer. (Two at the
-        // same time may count as one.)
-        let next = match usual {
-            0 => took,
-            _ if took > usual => usual + (took - usual) / 4,
-            _ => usual - (usual - took) / 16,
-        };
-        self.usual.store(next.max(1), Ordering::Relaxed);
+        self.usual.store(usual_after(usual, took), Ordering::Relaxed); // two at once may count as one
     }
 
     /// Whether somebody will ask how long this call took or waited. While all is well nobody asks how long

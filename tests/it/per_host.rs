@@ -347,7 +347,7 @@ async fn one_file_has_it_all_and_a_reload_is_all_or_nothing() {
     wrong.default.breaker.probes = 0;
     wrong.overrides = BTreeMap::from([
         ("Down.example:80".into(), trips_at(1)),
-        ("down.example".into(), trips_at(1)),
+        ("Down.example".into(), trips_at(1)),
         ("x.example:443".into(), trips_at(0)),
         ("y.example:443".into(), nowhere),
     ]);
@@ -367,7 +367,7 @@ async fn one_file_has_it_all_and_a_reload_is_all_or_nothing() {
         ]
     );
     assert!(errors.to_string().contains(
-        "overrides = \"down.example\": a host in lower case with its port, as in \"example.com:443\""
+        "overrides = \"Down.example\": a host in lower case, with the port that requests name or imply, as in \"example.com:443\""
     ));
     assert_eq!(hosts.config(), new);
 }

@@ -274,6 +274,7 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::WriteAttempt<Inner>: Clone;
         seawall::http::Amended<Inner, seawall::http::EdgeLayer>: Clone;
         seawall::http::EdgeLayer: Clone;
+        seawall::http::EdgeConfig: Clone;
         seawall::http::Edge<Inner>: Clone;
         seawall::http::HealthEndpoint: Clone;
         seawall::http::Problem: Copy;
@@ -313,6 +314,7 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::body_timeout::TimedBody<Body>: Unpinned;
 
         seawall::http::drain::DrainLayer: Copy;
+        seawall::http::drain::DrainConfig: Clone;
         seawall::http::drain::Retried: Copy;
         seawall::http::drain::Drain<Inner, seawall::http::drain::Retried>: Clone;
         seawall::http::drain::ResponseFuture<Ready<()>, Body, seawall::http::drain::Retried>: ;
