@@ -355,3 +355,24 @@ async fn our_limit_is_the_callers_deadline_to_the_next_process() {
         assert!(word.contains(&format!(r#""reason":"{theirs}""#)), "{word}");
     }
 }
+
+// field F3: what a handler has left of its own time is no measure of whom it asks then.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_had_little_of_a_limit_is_no_evidence_when_it_ends() {
+    for (spent, is_evidence) in [(0, true), (1_000, true), (4_900, false)] {
+        let breaker = CircuitBreakerLayer::builder("stock").trip(Trip::consecutive(1));
+        let breaker = breaker.carry(InCarried).build().unwrap();
+        let stock = Stack::new(breaker.layer(attempt(20_000, hanging())));
+        let handler = Stack::new(service_fn(move |request: Carried<()>| {
+            let stock = stock.clone();
+            async move {
+                sleep(ms(spent)).await;
+                stock.oneshot(request).await
+            }
+        }));
+        let ended = whole(5_000, handler).oneshot(Carried::from(())).await;
+        assert!(ended.is_err());
+        let opened = breaker.handle().state() == seawall::State::Open;
+        assert_eq!(opened, is_evidence, "after {spent} ms");
+    }
+}

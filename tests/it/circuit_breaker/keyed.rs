@@ -305,3 +305,25 @@ fn a_million_rejections_and_a_million_short_calls_do_not_grow_memory() {
         }
     });
 }
+
+// field F11: what is usual of one host is no measure of another.
+#[tokio::test(start_paused = true)]
+async fn impatient_callers_of_a_slow_host_beside_a_fast_one_harm_nobody() {
+    let layer = builder().keyed(|to: &(&'static str, u64)| Cow::from(to.0)).build().unwrap();
+    let service = layer.layer(service_fn(|(_, takes): (&'static str, u64)| async move {
+        tokio::time::sleep(Duration::from_millis(takes)).await;
+        Ok::<_, Error<Fault>>(())
+    }));
+    for _ in 0..20 {
+        service.clone().oneshot(("fast", 5)).await.unwrap();
+    }
+    let mut callers = tokio::task::JoinSet::new();
+    for nth in 0..300 {
+        let call = service.clone().oneshot(("slow", 2_000));
+        let patience = Duration::from_millis(if nth % 10 == 0 { 60_000 } else { 500 });
+        callers.spawn(tokio::time::timeout(patience, call));
+        advance(Duration::from_millis(10)).await;
+        assert_eq!(layer.handle().key("slow").map(|key| key.state()), Some(State::Closed), "{nth}");
+    }
+    callers.join_all().await;
+}

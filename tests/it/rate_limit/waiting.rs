@@ -175,3 +175,35 @@ async fn whoever_gives_up_in_time_leaves_no_trace() {
     }
     assert!(left > 50, "{left}");
 }
+
+/// Calls that come from several threads, of which many are dropped at any moment, while the settings are
+/// replaced: nothing is left, and nobody waits for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_happens_on_several_threads_nothing_is_left() {
+    let builder = RateLimitLayer::builder("x").limit(1_000_000).burst(1).queue(1_000);
+    let layer = builder.max_wait(Duration::from_secs(60)).build().unwrap();
+    let handle = layer.handle();
+    let callers = (0..8).map(|seed| {
+        let layer = layer.clone();
+        tokio::spawn(async move {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            for _ in 0..500 {
+                let mut call = Box::pin(layer.run(|| async { Ok::<_, Fail>(()) }));
+                match rng.u8(0..4) {
+                    0 => drop(call),
+                    1 => drop(poll_once(&mut call)),
+                    _ => assert_eq!(call.await, Ok(())),
+                }
+            }
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    for limit in (0..200).map(|nth| [1_000_000, 10_000][nth % 2]) {
+        handle.reload(seawall::rate_limit::Config { limit, ..handle.config() }).unwrap();
+        tokio::task::yield_now().await;
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!((handle.queued(), handle.in_flight()), (0, 0));
+}
