@@ -218,8 +218,8 @@ where
             Err(Error::Inner(_)) => add(&tally.failed),
             Err(Error::Rejected(why)) => {
                 match why.reason() {
-                    Reason::CircuitOpen => add(&tally.circuit_open),
-                    Reason::Full => add(&tally.full),
+                    Reason::CircuitOpen | Reason::Recovering => add(&tally.circuit_open),
+                    Reason::Full | Reason::QueueTimeout => add(&tally.full),
                     Reason::TimedOut | Reason::DeadlineExceeded => add(&tally.timed_out),
                     other => panic!("no layer here says {other}"),
                 }
