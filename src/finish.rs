@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::circuit_breaker::engine::step::Pass;
 use crate::classify::Verdict;
 use crate::context::CallContext;
-use crate::machine::Pass;
 use crate::outcome::{Health, Outcome};
 
 /// Decides when a call is over: when its answer's head arrives, or later.

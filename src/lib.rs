@@ -47,7 +47,6 @@ mod event;
 #[cfg(test)]
 mod explore;
 mod finish;
-mod machine;
 mod outcome;
 mod parts;
 mod request;

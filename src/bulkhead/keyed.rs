@@ -20,7 +20,7 @@ use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
 use crate::request::{Carry, ExtractKey, NoCarry};
 use crate::shell::caller::Caller;
-use crate::shell::flight::Cell;
+use crate::shell::cell::Cell;
 use crate::shell::gate::Stage;
 use crate::shell::keyed::Keyed;
 

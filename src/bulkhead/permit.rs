@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::cost::Places;
 use super::keyed::Tenant;
 use super::policy::Policy;
+use crate::circuit_breaker::engine::step::{Pass, PassKind};
 use crate::error::{Measured, Reason, Rejected};
 use crate::finish::Ending;
-use crate::machine::{Pass, PassKind};
 use crate::outcome::Outcome;
-use crate::shell::flight::Cell;
+use crate::shell::cell::Cell;
 use crate::shell::gate::{Counted, Hold, Lane};
 use crate::shell::meter::Ended;
 

@@ -8,17 +8,17 @@ use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
 
+use super::engine::flight::Flight;
+use super::engine::shared::Admission;
+use super::engine::step::Pass;
 use super::future::{ResponseFuture, fail_unready};
 use super::policy::{Policy, Told};
 use crate::classify::Classify;
 use crate::error::{CallError, Measured, Reason};
 use crate::finish::Finish;
-use crate::machine::Pass;
 use crate::request::{Carry, NoCarry};
-use crate::shell::flight::Flight;
 use crate::shell::gate::{Gate, Lane, Parked};
 use crate::shell::oneshot::Oneshot;
-use crate::shell::shared::Admission;
 use crate::shell::waiters::Seat;
 use crate::time::{self, poll_timer};
 

@@ -8,12 +8,12 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
+use super::engine::flight::{Berth, Flight, Site};
 use super::policy::{Hooks, Policy, Told};
 use crate::classify::{Classify, Verdict};
 use crate::context::CallContext;
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
-use crate::shell::flight::{Berth, Flight, Site};
 use crate::shell::oneshot::Oneshot;
 use crate::time::{self, nanos, poll_timer};
 use crate::upload::{Upload, excused};

@@ -7,21 +7,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::config::Config;
-use super::machine::{Breaker, Trip};
+use super::engine::common::{Common, Settings};
+use super::engine::shared::Shared;
+use super::engine::step::{Command, Input};
+use super::machine::Trip;
 use super::overrides::KeyedConfig;
 use crate::config::{ConfigErrors, Written};
 use crate::error::Measured;
 use crate::event::{Cause, State};
-use crate::machine::{Command, Input};
-use crate::shell::common::{Common, Settings};
-use crate::shell::shared::Shared;
 use crate::shell::waiters::Seat;
 use crate::source::Source;
 
 /// Sees and steers one breaker. Cheap to clone; it keeps no call from ending.
 #[derive(Clone)]
 pub struct CircuitBreakerHandle {
-    shared: Arc<Shared<Breaker>>,
+    shared: Arc<Shared>,
 }
 
 /// What a breaker knows at one moment.
@@ -78,7 +78,7 @@ pub struct LastTrip {
 }
 
 impl CircuitBreakerHandle {
-    pub(super) fn new(shared: Arc<Shared<Breaker>>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
 
@@ -214,17 +214,17 @@ impl CircuitBreakerHandle {
     }
 }
 
-pub(super) fn reload(common: &Common<Breaker>, config: &Config) -> Result<(), ConfigErrors> {
+pub(super) fn reload(common: &Common, config: &Config) -> Result<(), ConfigErrors> {
     reload_as(common, |old| KeyedConfig { default: config.clone(), ..old.clone() })
 }
 
 /// Reloads the settings of one key, which it has of its own from now on.
-fn reload_key(common: &Common<Breaker>, key: &str, config: &Config) -> Result<(), ConfigErrors> {
+fn reload_key(common: &Common, key: &str, config: &Config) -> Result<(), ConfigErrors> {
     reload_as(common, |old| old.with_own(key, config))
 }
 
 fn reload_as(
-    common: &Common<Breaker>,
+    common: &Common,
     change: impl Fn(&KeyedConfig) -> KeyedConfig,
 ) -> Result<(), ConfigErrors> {
     loop {
@@ -242,7 +242,7 @@ fn reload_as(
 pub(super) fn judged(
     config: KeyedConfig,
     within: Option<&'static str>,
-) -> Result<Settings<Breaker>, ConfigErrors> {
+) -> Result<Settings, ConfigErrors> {
     let (law, own) = config.laws(&Written::default(), within)?;
     Ok(Settings::new(law, config).with_own(own))
 }
@@ -302,7 +302,7 @@ pub enum Position {
 /// ```
 #[must_use = "dropping it lets go of the switch"]
 pub struct Switch {
-    shared: Arc<Shared<Breaker>>,
+    shared: Arc<Shared>,
     position: Position,
 }
 
@@ -371,7 +371,7 @@ impl fmt::Debug for Switch {
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub struct Watch {
-    shared: Arc<Shared<Breaker>>,
+    shared: Arc<Shared>,
     /// How many changes there had been at the last look. Not the era: a reset of a closed breaker
     /// begins a new one without changing the state.
     seen: u64,

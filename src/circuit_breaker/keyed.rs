@@ -12,16 +12,15 @@ use tower::{Layer, Service};
 pub use self::builder::KeyedBuilder;
 use self::handle::Cells;
 pub use self::handle::KeyedCircuitBreakerHandle;
+use super::engine::common::Common;
 use super::future::ResponseFuture;
-use super::machine::Breaker;
 use super::policy::{Instance, Policy};
 use crate::classify::Classify;
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
 use crate::request::{Carry, ExtractKey, NoCarry};
 use crate::shell::caller::Caller;
-use crate::shell::common::Common;
-use crate::shell::flight::Cell;
+use crate::shell::cell::Cell;
 use crate::shell::gate::Stage;
 use crate::shell::keyed::Keyed;
 
@@ -172,7 +171,7 @@ where
 }
 
 /// What callers are told once the layer takes no further calls.
-fn drained(common: &Common<Breaker>) -> Rejected {
+fn drained(common: &Common) -> Rejected {
     common.reporter.reject(Reason::Draining, Measured::Nothing)
 }
 

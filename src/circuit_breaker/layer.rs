@@ -9,6 +9,7 @@ use tower::Layer;
 
 use super::backpressure::BackpressureLayer;
 use super::config::{Abandonment, Config, Trip};
+use super::engine::common::{Common, Settings};
 use super::handle::CircuitBreakerHandle;
 use super::keyed::KeyedBuilder;
 use super::law::Law;
@@ -23,7 +24,6 @@ use crate::outcome::Outcome;
 use crate::request::NoCarry;
 use crate::rng;
 use crate::shell::caller::Caller;
-use crate::shell::common::{Common, Settings};
 use crate::shell::gate::Gate;
 use crate::source::Source;
 

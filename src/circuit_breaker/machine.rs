@@ -11,14 +11,11 @@ pub(crate) use self::phase::Trip;
 use self::silence::{GivenUp, Silence};
 use self::steering::Holds;
 use super::config::Abandonment;
+use super::engine::step::{Digest, Effect, Input, Pass, PassKind, Verdict, Vigil, Wake};
 use super::law::Law;
-use super::overrides::KeyedConfig;
 use super::rules::{Marks, RuleState, Tripped};
 use crate::error::{Measured, Reason};
 use crate::event::State;
-use crate::machine::{
-    Digest, Effect, Forgettable, Input, Machine, Pass, PassKind, Verdict, Vigil, Wake,
-};
 use crate::outcome::{Health, Sample};
 use crate::time::Tick;
 
@@ -46,6 +43,89 @@ pub(crate) struct Breaker {
 // ===== impl Breaker =====
 
 impl Breaker {
+    /// One to which nothing has happened yet.
+    pub(crate) fn new(law: &Law) -> Self {
+        Self {
+            era: 0,
+            phase: Phase::Closed { ramp: None },
+            rules: law.rule_states(),
+            silence: Silence::NONE,
+            seen: Tick::ZERO,
+            level: 0,
+            last_rest: 0,
+            closed_since: Tick::ZERO,
+            holds: Holds::default(),
+            last_trip: None,
+        }
+    }
+
+    /// The one door. Each step may use one random `draw`.
+    pub(crate) fn step(&mut self, law: &Law, now: Tick, draw: u64, input: Input) -> Effect {
+        match input {
+            Input::Admit => self.admit(law, now, draw),
+            Input::Settle { pass, sample } => self.settle(law, now, draw, pass, sample),
+            Input::Overdue { pass } => self.overdue(law, now, draw, pass),
+            Input::Abandon { pass, waited, usual } => {
+                self.abandon(law, now, draw, GivenUp { pass, waited, usual })
+            }
+            Input::Command(command) => self.command(law, now, command),
+            Input::Configure => self.configure(law, now),
+        }
+    }
+
+    /// What the engine may decide by itself until the next step.
+    pub(crate) fn digest(&self, law: &Law) -> Digest {
+        let refuse_until = match &self.phase {
+            _ if law.shadow => Tick::ZERO,
+            Phase::Open { until } => *until,
+            Phase::ForcedOpen => Tick::NEVER,
+            Phase::HalfOpen(probing) => probing.full_until(),
+            Phase::Closed { .. } | Phase::ForcedClosed { .. } => Tick::ZERO,
+        };
+        let passes =
+            matches!(self.phase, Phase::Closed { ramp: None } | Phase::ForcedClosed { .. });
+        Digest {
+            state: self.state(),
+            era: self.era,
+            quiet: passes && self.rules_are_quiet(),
+            refuse_until,
+            measured: self.trip_measured(),
+        }
+    }
+
+    /// What the engine has to measure for it.
+    pub(crate) fn vigil(law: &Law) -> Vigil {
+        Vigil {
+            overdue_after: law.slow_after,
+            durations: law.slow_after.is_some() || matches!(law.abandonment, Abandonment::After(_)),
+            waits: law.abandonment == Abandonment::Silence,
+        }
+    }
+
+    /// Whether nothing would be lost by forgetting it: it may be one of many.
+    pub(crate) fn is_at_rest(&mut self, law: &Law, now: Tick) -> bool {
+        self.settle_in(law, now);
+        match &self.phase {
+            Phase::Closed { ramp: None } => {
+                // What it holds may be so old that the next failure would drop it.
+                now.since(self.seen) > law.memory
+                    || self.silence.is_nothing()
+                        && self.rules.iter_mut().all(|state| state.is_innocent(now))
+            }
+            // Nobody has asked for so long that what it knows is worth no more than old evidence:
+            // hosts that are gone must not fill the table.
+            Phase::Open { until } => now.since(*until) > law.memory,
+            Phase::HalfOpen(probing) => {
+                probing.in_flight == 0 && now.since(probing.next_at) > law.memory
+            }
+            Phase::Closed { ramp: Some(_) } | Phase::ForcedOpen | Phase::ForcedClosed { .. } => {
+                false
+            }
+        }
+    }
+
+    // ----- looks -----
+
     pub(crate) fn state(&self) -> State {
         self.phase.state()
     }
@@ -271,93 +351,6 @@ impl Breaker {
         match (&self.phase, &self.last_trip) {
             (Phase::ForcedOpen, _) | (_, None) => Measured::Nothing,
             (_, Some(trip)) => trip.measured,
-        }
-    }
-}
-
-// ===== impl Forgettable for Breaker =====
-
-impl Forgettable for Breaker {
-    fn is_at_rest(&mut self, law: &Law, now: Tick) -> bool {
-        self.settle_in(law, now);
-        match &self.phase {
-            Phase::Closed { ramp: None } => {
-                // What it holds may be so old that the next failure would drop it.
-                now.since(self.seen) > law.memory
-                    || self.silence.is_nothing()
-                        && self.rules.iter_mut().all(|state| state.is_innocent(now))
-            }
-            // Nobody has asked for so long that what it knows is worth no more than old evidence:
-            // hosts that are gone must not fill the table.
-            Phase::Open { until } => now.since(*until) > law.memory,
-            Phase::HalfOpen(probing) => {
-                probing.in_flight == 0 && now.since(probing.next_at) > law.memory
-            }
-            Phase::Closed { ramp: Some(_) } | Phase::ForcedOpen | Phase::ForcedClosed { .. } => {
-                false
-            }
-        }
-    }
-}
-
-// ===== impl Machine for Breaker =====
-
-impl Machine for Breaker {
-    type Config = Law;
-    type Written = KeyedConfig;
-
-    fn new(law: &Law) -> Self {
-        Self {
-            era: 0,
-            phase: Phase::Closed { ramp: None },
-            rules: law.rule_states(),
-            silence: Silence::NONE,
-            seen: Tick::ZERO,
-            level: 0,
-            last_rest: 0,
-            closed_since: Tick::ZERO,
-            holds: Holds::default(),
-            last_trip: None,
-        }
-    }
-
-    fn step(&mut self, law: &Law, now: Tick, draw: u64, input: Input) -> Effect {
-        match input {
-            Input::Admit => self.admit(law, now, draw),
-            Input::Settle { pass, sample } => self.settle(law, now, draw, pass, sample),
-            Input::Overdue { pass } => self.overdue(law, now, draw, pass),
-            Input::Abandon { pass, waited, usual } => {
-                self.abandon(law, now, draw, GivenUp { pass, waited, usual })
-            }
-            Input::Command(command) => self.command(law, now, command),
-            Input::Configure => self.configure(law, now),
-        }
-    }
-
-    fn digest(&self, law: &Law) -> Digest {
-        let refuse_until = match &self.phase {
-            _ if law.shadow => Tick::ZERO,
-            Phase::Open { until } => *until,
-            Phase::ForcedOpen => Tick::NEVER,
-            Phase::HalfOpen(probing) => probing.full_until(),
-            Phase::Closed { .. } | Phase::ForcedClosed { .. } => Tick::ZERO,
-        };
-        let passes =
-            matches!(self.phase, Phase::Closed { ramp: None } | Phase::ForcedClosed { .. });
-        Digest {
-            state: self.state(),
-            era: self.era,
-            quiet: passes && self.rules_are_quiet(),
-            refuse_until,
-            measured: self.trip_measured(),
-        }
-    }
-
-    fn vigil(law: &Law) -> Vigil {
-        Vigil {
-            overdue_after: law.slow_after,
-            durations: law.slow_after.is_some() || matches!(law.abandonment, Abandonment::After(_)),
-            waits: law.abandonment == Abandonment::Silence,
         }
     }
 }

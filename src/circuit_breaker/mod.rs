@@ -173,6 +173,7 @@
 
 mod backpressure;
 mod config;
+pub(crate) mod engine;
 mod future;
 mod handle;
 mod keyed;

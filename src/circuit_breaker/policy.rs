@@ -4,21 +4,22 @@ use std::sync::Arc;
 
 use tower::Service;
 
+use super::engine::common::{Common, StateMeter};
+use super::engine::flight::{Berth, Flight, Site};
+use super::engine::shared::{Admission, Shared};
+use super::engine::step::{Pass, PassKind};
 use super::future::ResponseFuture;
-use super::machine::Breaker;
 use crate::context::CallContext;
 use crate::error::{Measured, Reason, Rejected};
-use crate::machine::{Pass, PassKind};
 use crate::request::Carry;
-use crate::shell::common::Common;
-use crate::shell::flight::{Berth, Flight, Site};
+use crate::shell::member::{Member, Stamp};
 use crate::shell::oneshot::Oneshot;
-use crate::shell::shared::{Admission, Shared};
+use crate::shell::reporter::Reporter;
 use crate::upload::Upload;
 
 /// One breaker under traffic, and the user's code that goes with it.
 pub struct Policy<C, F> {
-    pub(super) shared: Arc<Shared<Breaker>>,
+    pub(super) shared: Arc<Shared>,
     pub(super) hooks: Arc<Hooks<C, F>>,
 }
 
@@ -30,11 +31,7 @@ pub(crate) struct Hooks<C, F> {
 }
 
 impl<C, F> Policy<C, F> {
-    pub(super) fn new(
-        common: Arc<Common<Breaker>>,
-        hooks: Arc<Hooks<C, F>>,
-        key: Option<Arc<str>>,
-    ) -> Self {
+    pub(super) fn new(common: Arc<Common>, hooks: Arc<Hooks<C, F>>, key: Option<Arc<str>>) -> Self {
         Self { shared: Arc::new(Shared::new(common, key)), hooks }
     }
 }
@@ -50,15 +47,41 @@ where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
-    type Machine = Breaker;
-
     #[inline]
-    fn shared(&self) -> &Shared<Breaker> {
+    fn shared(&self) -> &Shared {
         &self.shared
+    }
+}
+
+impl<C, F> Member for Policy<C, F>
+where
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
+{
+    type Common = Common;
+    type Meter = StateMeter;
+
+    fn reporter(common: &Common) -> &Reporter<StateMeter> {
+        &common.reporter
+    }
+
+    fn key(&self) -> Option<&Arc<str>> {
+        self.shared.key()
     }
 
     fn is_watched(&self) -> bool {
         Arc::strong_count(&self.shared) > 1
+    }
+
+    fn at_rest(&self) -> Option<Stamp> {
+        let shared = &self.shared;
+        let (at_rest, stamp) =
+            shared.inspect(|breaker, law, now| (breaker.is_at_rest(law, now), shared.stamp()));
+        at_rest.then_some(stamp)
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.shared.stamp()
     }
 }
 
@@ -74,7 +97,7 @@ impl<S: Clone> Instance<'_, S> {
     #[inline]
     pub(super) fn call<Req, B, K>(
         self,
-        shared: &Shared<Breaker>,
+        shared: &Shared,
         enter: impl FnOnce() -> Option<Arc<B>>,
         carry: &K,
         request: Req,
@@ -98,7 +121,7 @@ impl<S: Clone> Instance<'_, S> {
     #[inline(never)]
     fn call_by_law<Req, B, K>(
         self,
-        shared: &Shared<Breaker>,
+        shared: &Shared,
         enter: impl FnOnce() -> Option<Arc<B>>,
         carry: &K,
         request: Req,
@@ -178,7 +201,7 @@ impl Told {
 }
 
 /// The call would have been let through, but takes place no more.
-fn drained(shared: &Shared<Breaker>, pass: Pass) -> Rejected {
+fn drained(shared: &Shared, pass: Pass) -> Rejected {
     shared.give_back(pass);
     shared.common.reporter.reject(Reason::Draining, Measured::Nothing)
 }

@@ -6,14 +6,14 @@ use std::task::{Context, Poll};
 
 use tower::Service;
 
+use super::engine::flight::Flight;
+use super::engine::step::{Pass, PassKind};
 use super::future::{ResponseFuture, fail_unready};
 use super::policy::{Instance, Policy};
 use crate::classify::Classify;
 use crate::error::CallError;
 use crate::finish::Finish;
-use crate::machine::{Pass, PassKind};
 use crate::request::{Carry, NoCarry};
-use crate::shell::flight::Flight;
 use crate::shell::gate::{Gate, Lane};
 use crate::shell::said::Said;
 use crate::shell::waiters::Seat;

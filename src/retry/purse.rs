@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::keyed::{KeyBudget, KeyedBudget};
 use crate::request::ExtractKey;
-use crate::shell::flight::Cell;
+use crate::shell::cell::Cell;
 
 /// One budget, or none, pays for all calls of a layer. The default; it costs nothing.
 #[derive(Debug, Clone, Copy, Default)]

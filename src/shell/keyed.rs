@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::{Arc, Weak};
 
 use crate::event::EventKind;
-use crate::shell::flight::Cell;
+use crate::shell::cell::Cell;
 use crate::shell::gate::{Count, Roll, Stage};
 use crate::shell::lock;
 use crate::shell::member::Member;

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::machine::Forgettable;
-use crate::shell::common::{Common, StateMeter};
-use crate::shell::flight::Site;
 use crate::shell::meter::Instruments;
 use crate::shell::reporter::Reporter;
 
@@ -39,31 +36,3 @@ pub(crate) trait Member: Send + Sync + 'static {
 
 /// What was seen of a policy at rest.
 pub(crate) type Stamp = Option<u64>;
-
-impl<P: Site<Machine: Forgettable>> Member for P {
-    type Common = Common<P::Machine>;
-    type Meter = StateMeter;
-
-    fn reporter(common: &Self::Common) -> &Reporter<StateMeter> {
-        &common.reporter
-    }
-
-    fn key(&self) -> Option<&Arc<str>> {
-        self.shared().key()
-    }
-
-    fn is_watched(&self) -> bool {
-        Site::is_watched(self)
-    }
-
-    fn at_rest(&self) -> Option<Stamp> {
-        let shared = self.shared();
-        let (at_rest, stamp) = shared
-            .inspect(|machine, config, now| (machine.is_at_rest(config, now), shared.stamp()));
-        at_rest.then_some(stamp)
-    }
-
-    fn stamp(&self) -> Stamp {
-        self.shared().stamp()
-    }
-}

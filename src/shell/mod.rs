@@ -2,8 +2,7 @@
 
 pub(crate) mod again;
 pub(crate) mod caller;
-pub(crate) mod common;
-pub(crate) mod flight;
+pub(crate) mod cell;
 pub(crate) mod gate;
 pub(crate) mod gated;
 pub(crate) mod keyed;
@@ -17,15 +16,12 @@ pub(crate) mod relay;
 pub(crate) mod reporter;
 pub(crate) mod said;
 pub(crate) mod series;
-pub(crate) mod shared;
 pub(crate) mod slots;
 pub(crate) mod task;
 pub(crate) mod template;
 #[cfg(test)]
 pub(crate) mod tests;
-pub(crate) mod untold;
 pub(crate) mod waiters;
-pub(crate) mod word;
 
 use std::sync::PoisonError;
 

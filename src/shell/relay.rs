@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use crate::machine;
 use crate::shell::lock;
 use crate::shell::waiters::{Seat, Waiters};
 use crate::sync::Mutex;
@@ -164,7 +163,7 @@ impl<T, S> Drop for Loan<'_, T, S> {
 
 impl Bell {
     fn ring(&self) {
-        let wakers = lock(&self.0).take(machine::Wake::All);
+        let wakers = lock(&self.0).take_all();
         wakers.into_iter().for_each(Waker::wake);
     }
 }

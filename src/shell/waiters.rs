@@ -4,7 +4,6 @@
 use std::fmt;
 use std::task::Waker;
 
-use crate::machine::Wake;
 use crate::shell::lock;
 use crate::sync::Mutex;
 
@@ -77,13 +76,17 @@ impl Waiters {
         waker
     }
 
-    /// Takes the wakers of those who should look again; to be woken after the unlock.
-    pub(crate) fn take(&mut self, wake: Wake) -> Vec<Waker> {
-        let most = match wake {
-            Wake::None => return Vec::new(),
-            Wake::Some(n) => n as usize,
-            Wake::All => usize::MAX,
-        };
+    /// Takes the wakers of all, who should look again; to be woken after the unlock.
+    pub(crate) fn take_all(&mut self) -> Vec<Waker> {
+        self.take(usize::MAX, |_| true)
+    }
+
+    /// The same of so many, but of none that waits for changes only.
+    pub(crate) fn take_some(&mut self, most: u32) -> Vec<Waker> {
+        self.take(most as usize, |slot| !slot.watches)
+    }
+
+    fn take(&mut self, most: usize, is_meant: impl Fn(&Slot) -> bool) -> Vec<Waker> {
         let mut taken = Vec::new();
         for _ in 0..self.slots.len() {
             if taken.len() >= most {
@@ -91,7 +94,7 @@ impl Waiters {
             }
             self.cursor = (self.cursor + 1) % self.slots.len();
             let slot = &mut self.slots[self.cursor];
-            if wake == Wake::All || !slot.watches {
+            if is_meant(slot) {
                 taken.extend(slot.waker.take());
             }
         }
@@ -134,7 +137,7 @@ impl Lobby {
 
     /// Lets everyone look again.
     pub(crate) fn wake(&self) {
-        let wakers = lock(&self.0).take(Wake::All);
+        let wakers = lock(&self.0).take_all();
         wakers.into_iter().for_each(Waker::wake);
     }
 }
@@ -158,9 +161,9 @@ mod tests {
             assert!(waiters.wait(seat, Waker::noop().clone()).is_some());
         }
         assert!(waiters.leave(&mut seats[1]).is_some());
-        assert_eq!(waiters.take(Wake::Some(1)).len(), 1);
-        assert_eq!(waiters.take(Wake::All).len(), 1);
-        assert_eq!(waiters.take(Wake::All).len(), 0);
+        assert_eq!(waiters.take_some(1).len(), 1);
+        assert_eq!(waiters.take_all().len(), 1);
+        assert_eq!(waiters.take_all().len(), 0);
         for seat in &mut seats {
             waiters.leave(seat);
         }
@@ -176,7 +179,7 @@ mod tests {
             for seat in &mut seats {
                 assert!(waiters.wait(seat, Waker::noop().clone()).is_none());
             }
-            assert_eq!(waiters.take(Wake::All).len(), seats.len());
+            assert_eq!(waiters.take_all().len(), seats.len());
             for seat in &mut seats {
                 assert_eq!(waiters.slots.len(), 10_000);
                 waiters.leave(seat);

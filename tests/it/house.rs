@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use crate::source::{File, source};
 
 /// The shared words. A new file beside `lib.rs` belongs here.
-const GROUND: [&str; 15] = [
-    "config", "classify", "context", "error", "event", "explore", "finish", "machine", "outcome",
-    "request", "rng", "source", "sync", "time", "upload",
+const GROUND: [&str; 14] = [
+    "config", "classify", "context", "error", "event", "explore", "finish", "outcome", "request",
+    "rng", "source", "sync", "time", "upload",
 ];
 /// What `parts` and the machines of the layers may know of the ground.
-const PURE_WORDS: [&str; 6] = ["config", "error", "event", "machine", "outcome", "time"];
+const PURE_WORDS: [&str; 5] = ["config", "error", "event", "outcome", "time"];
 /// What a protocol or a user adds on top. Every other folder but `parts` and `shell` is a layer.
 const WINGS: [&str; 6] = ["stack", "http", "grpc", "reqwest", "observe", "testing"];
 
@@ -31,6 +31,9 @@ const HEADINGS: [&str; 8] = [
     "Order",
     "Cancellation",
 ];
+
+/// Arrows that point the wrong way until calls end by a `Tail`, which no layer owns.
+const FOR_NOW: [&str; 2] = ["finish.rs", "bulkhead/permit.rs"];
 
 const MOST_LINES: usize = 420;
 /// Files that are too long, and how long at most. They may only get shorter.
@@ -91,9 +94,9 @@ fn pure_files(files: &[File]) -> BTreeSet<&str> {
         for file in files.iter().filter(|file| pure.contains(&*file.path)) {
             let Some((room, _)) = file.path.split_once('/') else { continue };
             for (_, path) in file.paths() {
-                if let [first, second, ..] = &path[..] {
-                    let named = format!("{first}/{second}.rs");
-                    let below = files.iter().find(|file| first == room && file.path == named);
+                for depth in 2..=path.len().min(3) {
+                    let named = format!("{}.rs", path[..depth].join("/"));
+                    let below = files.iter().find(|file| path[0] == room && file.path == named);
                     more.extend(below.map(|file| &*file.path));
                 }
             }
@@ -120,7 +123,7 @@ fn broken_arrows(files: &[File]) -> Vec<String> {
             let Some(first) = path.first() else { continue };
             match Room::of(Some(first)) {
                 None => breaches.push(format!("{told}: through the root, not where it lives")),
-                Some(other) if !room.may_import(&other) => {
+                Some(other) if !room.may_import(&other) && !FOR_NOW.contains(&&*file.path) => {
                     breaches.push(format!("{told}: upwards"));
                 }
                 Some(Room::Ground) if is_pure && !PURE_WORDS.contains(&&**first) => {
@@ -146,8 +149,12 @@ fn forbidden_words(files: &[File]) -> Vec<String> {
         ),
         (
             &["Mutex", "RwLock", "Condvar"],
-            |path| path.starts_with("shell/") || path == "sync.rs" || path == "testing/probe.rs",
-            "locks live in the shell, and with the books of the probe",
+            |path| {
+                path.starts_with("shell/")
+                    || path.contains("/engine/")
+                    || ["sync.rs", "testing/probe.rs"].contains(&path)
+            },
+            "locks live in the shell, in the engine of a machine, and with the books of the probe",
         ),
         (
             &[".unwrap()", "todo!", "unimplemented!", "dbg!", "println!", "eprintln!"],
@@ -275,6 +282,11 @@ fn a_house_that_breaks_a_rule_is_found_out() {
         File::new("x/law.rs", "use crate::rng;"),
     ];
     assert_eq!(broken_arrows(&below).len(), 1);
+    let further_below = [
+        File::new("x/machine.rs", "use super::engine::step::Input;"),
+        File::new("x/engine/step.rs", "use crate::shell::lock;"),
+    ];
+    assert_eq!(broken_arrows(&further_below).len(), 1);
 
     let words = [
         ("request.rs", "    Instant::now()"),
@@ -309,6 +321,7 @@ fn a_house_that_breaks_a_rule_is_found_out() {
         ),
         ("time.rs", "    Instant::now() // the one place"),
         ("shell/mod.rs", "use std::sync::Mutex;"),
+        ("timeout/engine/shared.rs", "use std::sync::Mutex;"),
         ("timeout/tests.rs", "use crate::shell::lock; x.unwrap()"),
     ];
     for (path, text) in innocent {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::KeyedCircuitBreakerLayer;
+use crate::circuit_breaker::engine::common::{Common, Settings};
 use crate::circuit_breaker::layer::{Builder, LAYER};
 use crate::circuit_breaker::overrides::{KeyedConfig, MAX_KEYS, Overrides};
 use crate::circuit_breaker::policy::Policy;
 use crate::config::ConfigErrors;
 use crate::request::NoCarry;
 use crate::rng;
-use crate::shell::common::{Common, Settings};
 use crate::shell::keyed::Keyed;
 use crate::source::Source;
 

@@ -4,14 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::circuit_breaker::config::Config;
+use crate::circuit_breaker::engine::common::Common;
+use crate::circuit_breaker::engine::shared::Shared;
 use crate::circuit_breaker::handle::{CircuitBreakerHandle, judged, reload};
-use crate::circuit_breaker::machine::Breaker;
 use crate::circuit_breaker::overrides::KeyedConfig;
 use crate::circuit_breaker::policy::Policy;
 use crate::config::ConfigErrors;
-use crate::shell::common::Common;
 use crate::shell::keyed::Keyed;
-use crate::shell::shared::Shared;
 use crate::source::Source;
 
 /// Sees and steers the breakers of a keyed layer.
@@ -54,11 +53,11 @@ pub struct KeyedCircuitBreakerHandle {
 
 /// The registry, whatever the types of its hooks.
 pub(super) trait Cells: Send + Sync {
-    fn find(&self, key: &str) -> Option<Arc<Shared<Breaker>>>;
+    fn find(&self, key: &str) -> Option<Arc<Shared>>;
     fn keys(&self) -> Vec<Arc<str>>;
     fn len(&self) -> usize;
     fn set_most(&self, most: usize);
-    fn common(&self) -> &Common<Breaker>;
+    fn common(&self) -> &Common;
 }
 
 impl<C, F> Cells for Keyed<Policy<C, F>>
@@ -66,7 +65,7 @@ where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
-    fn find(&self, key: &str) -> Option<Arc<Shared<Breaker>>> {
+    fn find(&self, key: &str) -> Option<Arc<Shared>> {
         Keyed::find(self, key).map(|cell| Arc::clone(&cell.policy.shared))
     }
 
@@ -82,7 +81,7 @@ where
         Keyed::set_most(self, most);
     }
 
-    fn common(&self) -> &Common<Breaker> {
+    fn common(&self) -> &Common {
         &self.common
     }
 }

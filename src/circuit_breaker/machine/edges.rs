@@ -2,10 +2,10 @@
 
 use super::Breaker;
 use super::phase::{Phase, Probing, Ramp, Trip};
+use crate::circuit_breaker::engine::step::Effect;
 use crate::circuit_breaker::law::Law;
 use crate::error::Measured;
 use crate::event::{Cause, Change};
-use crate::machine::Effect;
 use crate::time::Tick;
 
 impl Breaker {

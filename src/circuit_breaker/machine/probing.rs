@@ -2,9 +2,9 @@
 
 use super::Breaker;
 use super::phase::Phase;
+use crate::circuit_breaker::engine::step::{Effect, Wake};
 use crate::circuit_breaker::law::Law;
 use crate::event::Cause;
-use crate::machine::{Effect, Wake};
 use crate::time::Tick;
 
 impl Breaker {

@@ -16,9 +16,9 @@
 use super::phase::Phase;
 use super::{Breaker, Marks};
 use crate::circuit_breaker::config::Abandonment;
+use crate::circuit_breaker::engine::step::{Effect, Pass, PassKind, Verdict, Wake};
 use crate::circuit_breaker::law::Law;
 use crate::event::Cause;
-use crate::machine::{Effect, Pass, PassKind, Verdict, Wake};
 use crate::time::{Tick, nanos};
 
 /// Calls given up within this time of each other count once: it is one event, seen many times.

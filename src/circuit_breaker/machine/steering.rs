@@ -2,10 +2,10 @@
 
 use super::Breaker;
 use super::phase::{Phase, Ramp};
+use crate::circuit_breaker::engine::step::{Command, Effect, Wake};
 use crate::circuit_breaker::law::Law;
 use crate::error::Measured;
 use crate::event::Cause;
-use crate::machine::{Command, Effect, Wake};
 use crate::time::Tick;
 
 /// Who holds a breaker open or closed.

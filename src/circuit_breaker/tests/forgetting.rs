@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::circuit_breaker::Trip;
-use crate::machine::Forgettable;
 
 const MEMORY: u64 = 300 * SECOND;
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::circuit_breaker::KeyedConfig;
+use crate::circuit_breaker::engine::common::{Common, Settings};
 use crate::circuit_breaker::law::Law;
 use crate::circuit_breaker::layer::LAYER;
 use crate::circuit_breaker::policy::{Hooks, Policy};
 use crate::event::Observers;
-use crate::shell::common::{Common, Settings};
 use crate::shell::keyed::Keyed;
 use crate::source::Source;
 

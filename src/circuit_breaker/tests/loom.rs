@@ -9,41 +9,41 @@ use ::loom::thread;
 
 use super::*;
 use crate::circuit_breaker::Trip;
+use crate::circuit_breaker::engine::common::{Common, Settings};
+use crate::circuit_breaker::engine::shared::{Admission, Shared};
+use crate::circuit_breaker::policy::{Hooks, Policy};
 use crate::error::Measured;
 use crate::event::Observers;
 use crate::outcome::Outcome;
-use crate::shell::common::{Common, Settings};
-use crate::shell::flight::Site;
 use crate::shell::gate::Stage;
 use crate::shell::keyed::Keyed;
-use crate::shell::shared::{Admission, Shared};
 use crate::shell::tests::loom::check;
 use crate::shell::waiters::Seat;
 use crate::source::Source;
 use crate::time::still;
 
-fn settings(trip: Trip) -> Settings<Breaker> {
+fn settings(trip: Trip) -> Settings {
     let config = Config { trip, ..Config::default() };
     Settings::new(Law::from_config(&config).unwrap(), config.into())
 }
 
-fn common(trip: Trip) -> Arc<Common<Breaker>> {
+fn common(trip: Trip) -> Arc<Common> {
     let source = Source::new("circuit_breaker", "test");
     Common::new(source, Observers::default(), settings(trip), 1)
 }
 
-fn breaker(trip: Trip) -> Arc<Shared<Breaker>> {
+fn breaker(trip: Trip) -> Arc<Shared> {
     Arc::new(Shared::new(common(trip), None))
 }
 
-fn pass(shared: &Shared<Breaker>) -> Pass {
+fn pass(shared: &Shared) -> Pass {
     match shared.admit() {
         Admission::Pass(pass) => pass,
         Admission::Refused(refusal) => panic!("refused until {:?}", refusal.until),
     }
 }
 
-fn fail(shared: &Shared<Breaker>) {
+fn fail(shared: &Shared) {
     let pass = pass(shared);
     shared.settle(&pass, &Outcome::FAILURE);
 }
@@ -98,7 +98,7 @@ fn of_two_who_come_when_the_rest_is_over_one_probes() {
         let shared = breaker(Trip::consecutive(1));
         fail(&shared);
         still::set(Duration::from_millis(100));
-        let probes = |shared: &Shared<Breaker>| match shared.admit() {
+        let probes = |shared: &Shared| match shared.admit() {
             Admission::Pass(pass) => Some(pass),
             Admission::Refused(_) => None,
         };
@@ -170,24 +170,10 @@ fn an_older_reload_does_not_come_after_a_newer_one() {
 
 // ===== keys =====
 
-struct Place(Shared<Breaker>);
-
-impl Site for Place {
-    type Machine = Breaker;
-
-    fn shared(&self) -> &Shared<Breaker> {
-        &self.0
-    }
-
-    fn is_watched(&self) -> bool {
-        false
-    }
-}
-
-fn table(most: usize) -> Arc<Keyed<Place>> {
+fn table(most: usize) -> Arc<Keyed<Policy<(), ()>>> {
     let common = common(Trip::consecutive(1));
-    let shared = Arc::clone(&common);
-    let make = move |key| Place(Shared::new(Arc::clone(&shared), Some(key)));
+    let (shared, hooks) = (Arc::clone(&common), Arc::new(Hooks::default()));
+    let make = move |key| Policy::new(Arc::clone(&shared), Arc::clone(&hooks), Some(key));
     Arc::new(Keyed::new(common, most, make))
 }
 
@@ -202,7 +188,7 @@ fn a_key_that_just_tripped_keeps_its_place() {
         let newcomer = thread::spawn(move || drop(other.enter("b")));
         let cell = keyed.enter("a").unwrap();
         let address = Arc::as_ptr(&cell);
-        fail(&cell.policy.0);
+        fail(&cell.policy.shared);
         drop(cell);
         newcomer.join().unwrap();
         let held = keyed.find("a").is_some_and(|cell| Arc::as_ptr(&cell) == address);

@@ -28,8 +28,8 @@ use std::time::Duration;
 use super::config::Config;
 use super::law::Law;
 use super::machine::Breaker;
+use crate::circuit_breaker::engine::step::{Command, Effect, Input, Pass, Verdict};
 use crate::event::{Change, State};
-use crate::machine::{Command, Effect, Input, Machine, Pass, Verdict};
 use crate::outcome::{Health, Sample};
 use crate::time::{Tick, nanos};
 

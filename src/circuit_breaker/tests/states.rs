@@ -1,8 +1,8 @@
 //! Every state, what it refuses, and the ways out of it.
 
 use super::*;
+use crate::circuit_breaker::engine::step::Wake;
 use crate::event::Cause;
-use crate::machine::Wake;
 
 #[test]
 fn seventeen_failures_open_it_cold_or_after_a_healthy_year() {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::Reason;
 use crate::circuit_breaker::Trip;
+use crate::circuit_breaker::engine::step::{PassKind, Wake};
 use crate::event::Cause;
-use crate::machine::{PassKind, Wake};
 
 const HOLDS: [Command; 2] = [Command::HoldOpen, Command::HoldClosed];
 

@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::circuit_breaker::engine::step::PassKind;
 use crate::circuit_breaker::{Abandonment, Trip};
 use crate::event::Cause;
 use crate::explore::{Model, Report, explore, holds, scale};
-use crate::machine::PassKind;
 use world::World;
 
 /// Two sets of settings that hands switch between, and how far to look.

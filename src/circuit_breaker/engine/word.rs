@@ -1,8 +1,8 @@
 //! A digest as one atomic word.
 
+use super::step::Digest;
 use crate::error::Measured;
 use crate::event::State;
-use crate::machine::Digest;
 
 /// From the low end: 3 bits of state, 3 of what was measured, 1 of quiet, 9 of the version of the
 /// settings it was made under, 48 of era.

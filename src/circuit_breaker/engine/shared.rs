@@ -1,5 +1,6 @@
-//! A machine under traffic: one lock, and a digest that spares most calls the lock.
+//! The machine under traffic: one lock, and a digest that spares most calls the lock.
 
+mod published;
 mod watching;
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -7,24 +8,25 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::common::{Common, usual_after};
+use super::step::{Effect, Input, Pass, PassKind, Verdict, Wake};
+use super::untold::Untold;
+use crate::circuit_breaker::law::Law;
+use crate::circuit_breaker::machine::Breaker;
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, Turn};
-use crate::machine::{Digest, Effect, Input, Machine, Pass, PassKind, Verdict};
 use crate::outcome::{Health, Outcome};
-use crate::shell::common::{Common, usual_after};
 use crate::shell::lock;
 use crate::shell::meter::Ended;
 use crate::shell::reporter::Speaker;
-use crate::shell::untold::Untold;
 use crate::shell::waiters::Waiters;
-use crate::shell::word::Word;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::Tick;
 
 /// One machine under traffic.
-pub(crate) struct Shared<M: Machine> {
-    pub(crate) common: Arc<Common<M>>,
+pub(crate) struct Shared {
+    pub(crate) common: Arc<Common>,
     key: Option<Arc<str>>,
     digest: AtomicU64,
     refuse_until: AtomicU64,
@@ -35,12 +37,12 @@ pub(crate) struct Shared<M: Machine> {
     /// from waiting in vain, and need not be exact.
     usual: AtomicU64,
     /// Made at the first step: one of many keys that only ever succeeds needs none.
-    core: OnceLock<Box<Mutex<Core<M>>>>,
+    core: OnceLock<Box<Mutex<Core>>>,
 }
 
-struct Core<M: Machine> {
-    machine: M,
-    config: Arc<M::Config>,
+struct Core {
+    machine: Breaker,
+    config: Arc<Law>,
     version: u64,
     rng: fastrand::Rng,
     /// Steps see time that never runs backwards.
@@ -67,11 +69,11 @@ pub(crate) struct Refusal {
     measured: Measured,
 }
 
-impl<M: Machine> Shared<M> {
-    pub(crate) fn new(common: Arc<Common<M>>, key: Option<Arc<str>>) -> Self {
+impl Shared {
+    pub(crate) fn new(common: Arc<Common>, key: Option<Arc<str>>) -> Self {
         let version = common.version();
         let config = common.config(key.as_deref());
-        let digest = M::new(&config).digest(&config);
+        let digest = Breaker::new(&config).digest(&config);
         common.count_cell(digest.state, 1);
         let shared = Self {
             common,
@@ -135,23 +137,6 @@ impl<M: Machine> Shared<M> {
                 Admission::Pass(Pass::new(self.word().era(), PassKind::Ghost))
             }
         }
-    }
-
-    /// A refusal from the published words alone: no lock.
-    #[inline]
-    fn refuse_by_digest(&self, word: Word) -> Option<Refusal> {
-        let until = Tick(self.refuse_until.load(Ordering::Acquire));
-        if until == Tick::ZERO || !self.is_current(word) {
-            return None;
-        }
-        let now = self.common.reporter.clock.now();
-        if now >= until {
-            return None;
-        }
-        let measured = word.measured(self.measured.load(Ordering::Acquire));
-        // If the state changed under our eyes, the words may not belong together: take the lock.
-        let reason = Reason::CircuitOpen;
-        (self.word() == word).then_some(Refusal { now, until, reason, measured })
     }
 
     /// Counts a refusal, tells of it, and gives what the caller is told.
@@ -241,7 +226,7 @@ impl<M: Machine> Shared<M> {
 
     // ----- the door of the machine -----
 
-    fn core(&self) -> &Mutex<Core<M>> {
+    fn core(&self) -> &Mutex<Core> {
         match self.core.get() {
             Some(core) => core,
             None => self.make_core(),
@@ -249,13 +234,13 @@ impl<M: Machine> Shared<M> {
     }
 
     #[cold]
-    fn make_core(&self) -> &Mutex<Core<M>> {
+    fn make_core(&self) -> &Mutex<Core> {
         let version = self.common.version();
         let config = self.common.config(self.key.as_deref());
         self.heed(&config);
         let seed = self.common.seed ^ self.key.as_deref().map_or(0, hash);
         let core = Core {
-            machine: M::new(&config),
+            machine: Breaker::new(&config),
             config,
             version,
             rng: fastrand::Rng::with_seed(seed),
@@ -275,7 +260,7 @@ impl<M: Machine> Shared<M> {
         self.step_locked(self.catch_up(), input)
     }
 
-    fn step_locked(&self, mut core: MutexGuard<'_, Core<M>>, input: Input) -> (Verdict, Tick) {
+    fn step_locked(&self, mut core: MutexGuard<'_, Core>, input: Input) -> (Verdict, Tick) {
         // Read under the lock, so that inputs are in the order of their times.
         let now = core.tick(self.common.reporter.clock.now());
         let draw = core.rng.u64(..);
@@ -287,7 +272,7 @@ impl<M: Machine> Shared<M> {
 
     /// The lock, with the newest settings behind it. Never two locks at once: if there is news, it is
     /// fetched first.
-    fn catch_up(&self) -> MutexGuard<'_, Core<M>> {
+    fn catch_up(&self) -> MutexGuard<'_, Core> {
         loop {
             let version = self.common.version();
             let core = lock(self.core());
@@ -308,12 +293,13 @@ impl<M: Machine> Shared<M> {
         }
     }
 
-    fn carry_out(&self, mut core: MutexGuard<'_, Core<M>>, now: Tick, effect: Effect) {
+    fn carry_out(&self, mut core: MutexGuard<'_, Core>, now: Tick, effect: Effect) {
         let digest = core.machine.digest(&core.config);
         self.publish(digest, core.version);
-        let wakers = match &mut core.waiters {
-            Some(waiters) => waiters.take(effect.wake),
-            None => Vec::new(),
+        let wakers = match (&mut core.waiters, effect.wake) {
+            (Some(waiters), Wake::All) => waiters.take_all(),
+            (Some(waiters), Wake::Some(most)) => waiters.take_some(most),
+            (None, _) | (_, Wake::None) => Vec::new(),
         };
         let mut duty = false;
         for change in effect.changes.iter().flatten() {
@@ -358,47 +344,15 @@ impl<M: Machine> Shared<M> {
             self.common.reporter.tell(Speaker { key: self.key.as_ref(), seq }, at, kind);
         }
     }
-
-    // ----- the digest -----
-
-    fn publish(&self, digest: Digest, version: u64) {
-        if digest.era != self.word().era() {
-            // What was measured belongs to an era. While the words are exchanged they are marked as
-            // made under settings that are not in force, so that nobody decides by a mixture.
-            self.digest.store(Word::new(digest, version.wrapping_sub(1)).0, Ordering::Release);
-        }
-        self.measured.store(Word::payload(digest.measured), Ordering::Release);
-        self.refuse_until.store(digest.refuse_until.0, Ordering::Release);
-        self.digest.store(Word::new(digest, version).0, Ordering::Release);
-    }
-
-    #[inline]
-    fn word(&self) -> Word {
-        Word(self.digest.load(Ordering::Acquire))
-    }
-
-    /// Whether a digest was made under the settings in force. Reading the version is a load of a line
-    /// that is hardly ever written.
-    #[inline]
-    fn is_current(&self, word: Word) -> bool {
-        word.is_version(self.common.version())
-    }
-
-    /// The digest as a stamp: as long as it stays the same, nothing was decided. `None` before the
-    /// first step.
-    pub(crate) fn stamp(&self) -> Option<u64> {
-        self.core.get()?;
-        Some(self.digest.fetch_or(0, Ordering::AcqRel)) // not a load: the latest there is
-    }
 }
 
-impl<M: Machine> Drop for Shared<M> {
+impl Drop for Shared {
     fn drop(&mut self) {
         self.common.count_cell(self.state(), -1);
     }
 }
 
-impl<M: Machine> std::fmt::Debug for Shared<M> {
+impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
             .field("source", &self.common.reporter.source)
@@ -412,7 +366,7 @@ fn hash(key: &str) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
 }
 
-impl<M: Machine> Core<M> {
+impl Core {
     fn tick(&mut self, now: Tick) -> Tick {
         self.latest = self.latest.max(now);
         self.latest

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::{Core, Shared};
+use crate::circuit_breaker::law::Law;
+use crate::circuit_breaker::machine::Breaker;
 use crate::event::State;
-use crate::machine::{Machine, Wake};
 use crate::shell::lock;
-use crate::shell::waiters::Seat;
+use crate::shell::waiters::{Seat, Waiters};
 use crate::sync::atomic::Ordering;
 use crate::time::Tick;
 
-impl<M: Machine> Shared<M> {
+impl Shared {
     /// Whose machine it is, if it is one of many.
     pub(crate) fn key(&self) -> Option<&Arc<str>> {
         self.key.as_ref()
@@ -61,7 +62,7 @@ impl<M: Machine> Shared<M> {
     pub(crate) fn wake_all(&self) {
         let Some(core) = self.core.get() else { return };
         let mut core = lock(core);
-        let wakers = core.waiters.as_mut().map(|waiters| waiters.take(Wake::All));
+        let wakers = core.waiters.as_deref_mut().map(Waiters::take_all);
         drop(core);
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
@@ -92,8 +93,8 @@ impl<M: Machine> Shared<M> {
     // ----- how long a call may take before that counts -----
 
     /// These settings govern the cell from now on.
-    pub(super) fn heed(&self, config: &M::Config) {
-        let overdue_after = M::vigil(config).overdue_after.unwrap_or(u64::MAX);
+    pub(super) fn heed(&self, config: &Law) {
+        let overdue_after = Breaker::vigil(config).overdue_after.unwrap_or(u64::MAX);
         self.overdue_after.store(overdue_after, Ordering::Relaxed);
     }
 
@@ -116,10 +117,10 @@ impl<M: Machine> Shared<M> {
     }
 
     /// Looks at the machine; twice, if it takes its first step meanwhile.
-    pub(crate) fn inspect<T>(&self, look: impl Fn(&mut M, &M::Config, Tick) -> T) -> T {
+    pub(crate) fn inspect<T>(&self, look: impl Fn(&mut Breaker, &Law, Tick) -> T) -> T {
         if self.core.get().is_none() {
             let config = self.common.config(self.key.as_deref());
-            let seen = look(&mut M::new(&config), &config, self.common.reporter.clock.now());
+            let seen = look(&mut Breaker::new(&config), &config, self.common.reporter.clock.now());
             // Whoever publishes a step has made the core before: what was seen is not half of each.
             if self.core.get().is_none() {
                 return seen;

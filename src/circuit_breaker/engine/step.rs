@@ -1,45 +1,15 @@
-//! The one door of every machine.
+//! The one door of the machine, and what goes through it.
 //!
-//! A machine is the law of a layer: pure, without clock, lock, waker, task or user code. The shell
-//! knocks with an [`Input`] and carries out the [`Effect`]. This is what makes replay, simulation
-//! and model checking possible.
-
-use std::fmt::Debug;
+//! The machine is the law of the breaker: pure, without clock, lock, waker, task or user code. The
+//! engine knocks with an [`Input`] and carries out the [`Effect`]. This is what makes replay,
+//! simulation and model checking possible.
 
 use crate::error::{Measured, Reason};
 use crate::event::{Change, State};
 use crate::outcome::{Outcome, Sample};
 use crate::time::{Tick, nanos};
 
-/// A law.
-pub(crate) trait Machine: Clone + Debug + Eq + Send + 'static {
-    /// What the law is told by its user. The machine does not own it: one set of settings is shared
-    /// by all keys of a policy.
-    type Config: Debug + Send + Sync + 'static;
-
-    /// The same as its user wrote it.
-    type Written: Clone + Debug + Send + Sync + 'static;
-
-    /// One to which nothing has happened yet.
-    fn new(config: &Self::Config) -> Self;
-
-    /// The one door. Each step may use one random `draw`.
-    fn step(&mut self, config: &Self::Config, now: Tick, draw: u64, input: Input) -> Effect;
-
-    /// What the shell may decide by itself until the next step.
-    fn digest(&self, config: &Self::Config) -> Digest;
-
-    /// What the shell has to measure for it.
-    fn vigil(config: &Self::Config) -> Vigil;
-}
-
-/// A machine that may be one of many, each of which is forgotten when it says nothing any more.
-pub(crate) trait Forgettable: Machine {
-    /// Whether nothing would be lost by forgetting it.
-    fn is_at_rest(&mut self, config: &Self::Config, now: Tick) -> bool;
-}
-
-/// What the shell has to measure for a machine.
+/// What the engine has to measure for the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Vigil {
     /// A call in flight for this many nanoseconds is reported once as overdue.
@@ -141,7 +111,7 @@ impl Effect {
     }
 }
 
-/// What the shell may decide by itself until the next step.
+/// What the engine may decide by itself until the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Digest {
     pub(crate) state: State,

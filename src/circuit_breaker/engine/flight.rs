@@ -4,24 +4,19 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::shared::Shared;
+use super::step::{Pass, PassKind};
 use crate::classify::Verdict;
 use crate::error::{Measured, Reason, Rejected};
 use crate::finish::{Ending, Settle};
-use crate::machine::{Machine, Pass, PassKind};
 use crate::outcome::{Health, Outcome};
-use crate::shell::gate::{Count, Counted, Hold, Lane};
-use crate::shell::shared::Shared;
+use crate::shell::cell::Cell;
+use crate::shell::gate::{Counted, Hold, Lane};
 use crate::time::Tick;
 
-/// A policy with a machine.
+/// A policy with a breaker.
 pub(crate) trait Site: Send + Sync + 'static {
-    /// Its law.
-    type Machine: Machine;
-
-    fn shared(&self) -> &Shared<Self::Machine>;
-
-    /// Whether somebody outside holds a handle to it.
-    fn is_watched(&self) -> bool;
+    fn shared(&self) -> &Shared;
 }
 
 /// What a flight holds of a policy: a lane of its gate, or a key's cell.
@@ -38,20 +33,6 @@ impl<P: Site> Berth for Lane<P> {
     #[inline]
     fn policy(&self) -> &P {
         self
-    }
-}
-
-/// The policy of one key.
-#[derive(Debug)]
-pub struct Cell<P> {
-    pub(crate) policy: P,
-    pub(crate) count: Count,
-}
-
-impl<P> Counted for Cell<P> {
-    #[inline]
-    fn count(&self) -> &Count {
-        &self.count
     }
 }
 

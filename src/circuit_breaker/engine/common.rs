@@ -1,13 +1,16 @@
-//! What all cells of a layer share: its name, its settings, and the count of their states.
+//! What all breakers of a layer share: its name, its settings, and the count of their states.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metrics::Unit;
 
+use super::step::Vigil;
+use crate::circuit_breaker::law::Law;
+use crate::circuit_breaker::machine::Breaker;
+use crate::circuit_breaker::overrides::KeyedConfig;
 use crate::error::Reason;
 use crate::event::{Change, Observers, State};
-use crate::machine::{Machine, Vigil};
 use crate::shell::lock;
 use crate::shell::meter::{self, Counter, Gauge, Handles, Instruments, Labels};
 use crate::shell::reporter::Reporter;
@@ -25,9 +28,9 @@ const SHADOW: &str = "seawall_circuit_breaker_shadow_refusals_total";
 const LATE: &str = "seawall_late_answers_total";
 
 /// What the cells of a policy have in common.
-pub(crate) struct Common<M: Machine> {
+pub(crate) struct Common {
     pub(crate) reporter: Reporter<StateMeter>,
-    settings: Mutex<Settings<M>>,
+    settings: Mutex<Settings>,
     /// Counts the reloads; a cell that knows an older version takes the newer one at its next step.
     version: AtomicU64,
     durations: AtomicU64,
@@ -39,11 +42,11 @@ pub(crate) struct Common<M: Machine> {
 }
 
 /// The settings in force, made ready for the machine and as their user wrote them.
-pub(crate) struct Settings<M: Machine> {
-    law: Arc<M::Config>,
-    written: Arc<M::Written>,
+pub(crate) struct Settings {
+    law: Arc<Law>,
+    written: Arc<KeyedConfig>,
     /// Of keys that have their own.
-    own: BTreeMap<Arc<str>, Arc<M::Config>>,
+    own: BTreeMap<Arc<str>, Arc<Law>>,
 }
 
 /// What a policy with states measures.
@@ -82,25 +85,25 @@ impl Instruments for StateMeter {
 
 // ===== impl Common =====
 
-impl<M: Machine> Settings<M> {
-    pub(crate) fn new(law: M::Config, written: M::Written) -> Self {
+impl Settings {
+    pub(crate) fn new(law: Law, written: KeyedConfig) -> Self {
         Self { law: Arc::new(law), written: Arc::new(written), own: BTreeMap::new() }
     }
 
     /// The same, with laws of single keys.
-    pub(crate) fn with_own(mut self, own: BTreeMap<String, M::Config>) -> Self {
+    pub(crate) fn with_own(mut self, own: BTreeMap<String, Law>) -> Self {
         self.own = own.into_iter().map(|(key, law)| (key.into(), Arc::new(law))).collect();
         self
     }
 
-    fn of(&self, key: Option<&str>) -> &Arc<M::Config> {
+    fn of(&self, key: Option<&str>) -> &Arc<Law> {
         key.and_then(|key| self.own.get(key)).unwrap_or(&self.law)
     }
 
     /// What has to be measured for any of them.
     fn vigil(&self) -> Vigil {
-        let vigils = self.own.values().map(|law| M::vigil(law));
-        vigils.fold(M::vigil(&self.law), |all, one| Vigil {
+        let vigils = self.own.values().map(|law| Breaker::vigil(law));
+        vigils.fold(Breaker::vigil(&self.law), |all, one| Vigil {
             durations: all.durations || one.durations,
             waits: all.waits || one.waits,
             ..all
@@ -108,11 +111,11 @@ impl<M: Machine> Settings<M> {
     }
 }
 
-impl<M: Machine> Common<M> {
+impl Common {
     pub(crate) fn new(
         source: Source,
         observers: Observers,
-        settings: Settings<M>,
+        settings: Settings,
         seed: u64,
     ) -> Arc<Self> {
         let vigil = settings.vigil();
@@ -130,11 +133,11 @@ impl<M: Machine> Common<M> {
     }
 
     /// What governs the cell of this key.
-    pub(crate) fn config(&self, key: Option<&str>) -> Arc<M::Config> {
+    pub(crate) fn config(&self, key: Option<&str>) -> Arc<Law> {
         Arc::clone(lock(&self.settings).of(key))
     }
 
-    pub(crate) fn written(&self) -> Arc<M::Written> {
+    pub(crate) fn written(&self) -> Arc<KeyedConfig> {
         Arc::clone(&lock(&self.settings).written)
     }
 
@@ -144,16 +147,16 @@ impl<M: Machine> Common<M> {
     }
 
     /// Reloads the settings for all cells. Each takes notice at its next step.
-    pub(crate) fn reload(&self, settings: Settings<M>) {
+    pub(crate) fn reload(&self, settings: Settings) {
         self.reload_if(settings, |_| true);
     }
 
     /// The same, if those in force are still what somebody made the new ones from. `false` if not.
-    pub(crate) fn reload_over(&self, old: &Arc<M::Written>, settings: Settings<M>) -> bool {
+    pub(crate) fn reload_over(&self, old: &Arc<KeyedConfig>, settings: Settings) -> bool {
         self.reload_if(settings, |held| Arc::ptr_eq(held, old))
     }
 
-    fn reload_if(&self, settings: Settings<M>, is: impl FnOnce(&Arc<M::Written>) -> bool) -> bool {
+    fn reload_if(&self, settings: Settings, is: impl FnOnce(&Arc<KeyedConfig>) -> bool) -> bool {
         let vigil = settings.vigil();
         let mut held = lock(&self.settings);
         if !is(&held.written) {

@@ -1,0 +1,17 @@
+//! The policy of one key.
+
+use crate::shell::gate::{Count, Counted};
+
+/// The policy of one key, and the calls under way in it.
+#[derive(Debug)]
+pub struct Cell<P> {
+    pub(crate) policy: P,
+    pub(crate) count: Count,
+}
+
+impl<P> Counted for Cell<P> {
+    #[inline]
+    fn count(&self) -> &Count {
+        &self.count
+    }
+}
