@@ -42,6 +42,9 @@ const ENDED: u8 = 1;
 const BROKE: u8 = 2;
 /// It was ended, because nothing came for too long.
 const STALLED: u8 = 3;
+/// Nobody tells of it yet.
+#[cfg(feature = "reqwest")]
+const UNWATCHED: u8 = 4;
 
 /// What becomes of a call whose time is up, as far as its body is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +60,38 @@ pub(crate) enum Due {
 impl Upload {
     #[cfg(feature = "http")]
     pub(crate) fn new() -> Self {
+        Self::with_fate(FLOWS)
+    }
+
+    /// One of whom nobody tells before there is a [`Courier`] of it. Until then it is as if it were not there,
+    /// but for whoever [is about to send it](Self::is_to_come).
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn unwatched() -> Self {
+        Self::with_fate(UNWATCHED)
+    }
+
+    #[cfg(feature = "http")]
+    fn with_fate(fate: u8) -> Self {
         Self(Arc::new(Progress {
             began: time::now(),
             since: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
-            fate: AtomicU8::new(FLOWS),
+            fate: AtomicU8::new(fate),
             guarded: AtomicBool::new(false),
         }))
+    }
+
+    /// Whether it flows, or will once the request has been written for those further in.
+    pub(crate) fn is_to_come(&self) -> bool {
+        self.flows() || self.is_unwatched()
+    }
+
+    /// Whether the request has yet to be written, for somebody to tell of its body.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        #[cfg(feature = "reqwest")]
+        return self.0.fate.load(Ordering::Acquire) == UNWATCHED;
+        #[cfg(not(feature = "reqwest"))]
+        false
     }
 
     /// Whether there is more to come.
@@ -175,8 +203,19 @@ pub(crate) struct Courier {
 
 #[cfg(feature = "http")]
 impl Courier {
-    pub(crate) const fn new(upload: Option<Upload>) -> Self {
+    pub(crate) fn new(upload: Option<Upload>) -> Self {
+        #[cfg(feature = "reqwest")]
+        if let Some(Upload(progress)) = &upload {
+            let fate = &progress.fate;
+            let _ = fate.compare_exchange(UNWATCHED, FLOWS, Ordering::AcqRel, Ordering::Acquire);
+        }
         Self { upload, waits: false }
+    }
+
+    /// Whose progress it tells.
+    #[cfg(feature = "reqwest")]
+    pub(crate) const fn upload(&self) -> Option<&Upload> {
+        self.upload.as_ref()
     }
 
     /// The same for a copy of the body.

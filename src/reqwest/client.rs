@@ -9,7 +9,8 @@ use crate::stack::{self, ClientBuilder};
 
 /// Starts to build the [stack around a client](stack::client) of reqwest: answers and errors count as
 /// [`HttpClassifier`] reads them, the methods that [`Replay`] allows are repeated, and a timeout that is
-/// set on a request is [its deadline](InTimeout).
+/// set on a request is [its deadline](InTimeout). A body that is a stream may be slow, stall or fail, and that
+/// says [nothing of the server](InTimeout#uploads).
 ///
 /// ```
 /// use seawall::Error;

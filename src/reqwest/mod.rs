@@ -27,6 +27,7 @@ mod classify;
 mod client;
 mod key;
 mod replay;
+mod upload;
 
 pub use carry::InTimeout;
 pub use classify::{WithoutRedirects, of_error};

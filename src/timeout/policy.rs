@@ -14,11 +14,12 @@ use super::limits::Limits;
 use super::uploading::{Uploading, Word};
 use crate::error::{Measured, Reason, Rejected};
 use crate::outcome::Outcome;
-use crate::request::Call;
+use crate::request::{Call, Deadline};
 use crate::shell::gated::{Admission, Admit, Due, Lost, Now, Policy, Stage};
 use crate::shell::meter::{self, Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::time::{self, nanos};
+use crate::upload::Upload;
 
 /// What a timeout measures: calls, rejections and durations.
 #[derive(Debug)]
@@ -180,6 +181,9 @@ impl<L> Limited<L> {
         };
         if own != u64::MAX && of_call {
             call.cut_to(own, self.of == LimitOn::Whole);
+        }
+        if call.upload.as_ref().is_some_and(Upload::is_unwatched) {
+            call.deadline.get_or_insert(Deadline::NEVER); // for the request to be written, and the body watched
         }
         (limits, uploading.map(Box::new))
     }

@@ -30,7 +30,7 @@ impl Uploading {
     /// `None` if the body is through, or was there from the start.
     #[inline]
     pub(super) fn of(upload: Option<Upload>, told: Option<Deadline>) -> Option<Self> {
-        let upload = upload.filter(Upload::flows)?;
+        let upload = upload.filter(Upload::is_to_come)?;
         let guards = upload.guard();
         Some(Self { upload, guards, told })
     }

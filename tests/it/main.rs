@@ -50,6 +50,8 @@ mod refusals;
 mod refused_answers;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
+#[cfg(feature = "reqwest")]
+mod reqwest_uploads;
 mod retry;
 #[cfg(feature = "http")]
 mod runtimes;

@@ -1,0 +1,96 @@
+//! How far a streamed body has got, for requests that have no place to say so.
+//!
+//! A request of reqwest has extensions, but only reqwest can reach them, and a body that is a stream is a box
+//! that nobody can look into. All that may be asked of it is its size. So a body that was watched answers one
+//! more question while it is asked for its size: whose progress it is. Question and answer lie in a variable of
+//! the thread, for no longer than the asking takes. A body around the watched one hands the question on, as it
+//! does that for the size.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use reqwest::{Body, Error, Request};
+
+use crate::upload::{Courier, Upload};
+
+thread_local! {
+    static QUESTION: Cell<Question> = const { Cell::new(Question::None) };
+}
+
+#[derive(Debug, Default)]
+enum Question {
+    #[default]
+    None,
+    Asked,
+    Answered(Upload),
+}
+
+/// The progress of the body of a request that is a stream. If nobody watches it yet, one that begins when
+/// [`watch`] does.
+pub(super) fn of(request: &Request) -> Option<Upload> {
+    streamed(request).map(|body| ask(body).unwrap_or_else(Upload::unwatched))
+}
+
+/// Sees to it that the body of a request is watched, if it is a stream. Says whether it is one.
+pub(super) fn watch(request: &mut Request, upload: Option<&Upload>) -> bool {
+    let Some(body) = streamed(request) else { return false };
+    if ask(body).is_some() {
+        return true;
+    }
+    let upload = upload.cloned().unwrap_or_else(Upload::unwatched);
+    let courier = Courier::new(Some(upload));
+    let watched = |body| Body::wrap(Watched { body, courier });
+    *request.body_mut() = request.body_mut().take().map(watched);
+    true
+}
+
+/// A body whose parts are still to come. One of bytes is there from the start.
+fn streamed(request: &Request) -> Option<&Body> {
+    request.body().filter(|body| body.as_bytes().is_none() && !body.is_end_stream())
+}
+
+fn ask(body: &Body) -> Option<Upload> {
+    QUESTION.try_with(|question| question.set(Question::Asked)).ok()?;
+    let _ = body.size_hint();
+    match QUESTION.try_with(Cell::take) {
+        Ok(Question::Answered(upload)) => Some(upload),
+        _ => None,
+    }
+}
+
+/// A body that tells how far it has got.
+struct Watched {
+    body: Body,
+    courier: Courier,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Self { body, courier } = &mut *self;
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        courier.saw(&polled, || body.is_end_stream());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let _ = QUESTION.try_with(|question| {
+            if let (Question::Asked, Some(upload)) = (question.take(), self.courier.upload()) {
+                question.set(Question::Answered(upload.clone()));
+            }
+        });
+        self.body.size_hint()
+    }
+}
