@@ -74,6 +74,11 @@ pub trait Classify<Res, Err> {
         let _ = call;
         self.classify(result)
     }
+
+    #[doc(hidden)] // whether it tells good answers from bad ones
+    fn judges(&self) -> bool {
+        true
+    }
 }
 
 /// The word of a [`Classify`] about an answer.

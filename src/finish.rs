@@ -7,6 +7,7 @@ use crate::circuit_breaker::engine::step::Pass;
 use crate::classify::Verdict;
 use crate::context::CallContext;
 use crate::outcome::{Health, Outcome};
+use crate::time::Tick;
 
 /// Decides when a call is over: when its answer's head arrives, or later.
 ///
@@ -109,25 +110,33 @@ pub struct Settle {
     ending: Option<Stay>,
     head: Verdict,
     delivered: bool,
-    pass: Pass,
+    tail: Tail,
     context: CallContext,
 }
 
 impl Settle {
+    #[allow(dead_code, reason = "the breaker and the bulkhead move in next")]
     #[inline]
-    pub(crate) fn new(ending: Arc<dyn Ending>, head: Verdict, pass: Pass) -> Self {
-        let ending = Some(Stay(ending));
-        Self { ending, head, delivered: false, pass, context: CallContext::default() }
+    pub(crate) fn new(
+        lane: Arc<dyn Ending>,
+        cell: Option<Arc<dyn Ending>>,
+        again: bool,
+        part: u8,
+        head: Verdict,
+        tail: Tail,
+    ) -> Self {
+        let ending = Some(Stay { lane, cell, again, part });
+        Self { ending, head, delivered: false, tail, context: CallContext::default() }
     }
 
     /// The same, of a call that may be over already.
     pub(crate) fn of<T: Ending + 'static>(
         ending: Option<Arc<T>>,
         head: Verdict,
-        pass: Pass,
+        tail: Tail,
     ) -> Self {
-        let ending = ending.map(|ending| Stay(ending));
-        Self { ending, head, delivered: false, pass, context: CallContext::default() }
+        let ending = ending.map(|lane| Stay { lane, cell: None, again: false, part: 0 });
+        Self { ending, head, delivered: false, tail, context: CallContext::default() }
     }
 
     /// The same, of a call of which this is known.
@@ -198,7 +207,7 @@ impl Settle {
         if !std::mem::replace(&mut self.delivered, true)
             && let Some(ending) = &self.ending
         {
-            ending.0.delivered(&mut self.pass);
+            ending.hears().delivered(ending.part, &mut self.tail);
         }
     }
 
@@ -206,7 +215,7 @@ impl Settle {
     #[inline]
     pub fn settle(mut self, outcome: Outcome) {
         if let Some(ending) = self.ending.take() {
-            ending.0.settle(self.pass, outcome);
+            ending.hears().settle(ending.part, self.tail, &outcome);
         }
     }
 
@@ -224,19 +233,20 @@ impl Drop for Settle {
     #[inline]
     fn drop(&mut self) {
         let Some(ending) = self.ending.take() else { return };
+        let (hears, part) = (ending.hears(), ending.part);
         match self.head {
             // Nobody reads on after a failure, and it is one all the same.
             Verdict::Now(outcome) if matches!(outcome.health, Health::Bad | Health::Pushback) => {
-                ending.0.settle(self.pass, outcome);
+                hears.settle(part, self.tail, &outcome);
             }
             // How long its reader stayed says nothing about the dependency.
             head if self.delivered => {
-                ending.0.settle(Pass { started: None, ..self.pass }, head.of_head());
+                hears.settle(part, Tail { started: None, ..self.tail }, &head.of_head());
             }
             head => {
                 // A dependency whose answer began well is not silent, if nobody reads on.
                 let silent = head == Verdict::AtEnd;
-                ending.0.abandon(Pass { pending: self.pass.pending && silent, ..self.pass });
+                hears.abandon(part, Tail { pending: self.tail.pending && silent, ..self.tail });
             }
         }
     }
@@ -248,26 +258,51 @@ impl fmt::Debug for Settle {
     }
 }
 
-/// Where a call's ending is told: a policy's shared state.
+/// What is kept of a permit after the call was answered: plain data, which its policy alone can read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tail {
+    pub(crate) word: u64,
+    pub(crate) small: [u8; 4],
+    /// Whether the inner service let the call wait.
+    pub(crate) pending: bool,
+    /// Since when, if anyone needs to know.
+    pub(crate) started: Option<Tick>,
+}
+
+/// Where a call's ending is told: a policy's shared state. Of a policy of several parts one hears it.
 pub(crate) trait Ending: Send + Sync {
-    fn settle(&self, pass: Pass, outcome: Outcome);
+    fn settle(&self, part: u8, tail: Tail, outcome: &Outcome);
     /// Something of the answer has reached its reader: what came late was slow, whatever its reader
     /// does next.
-    fn delivered(&self, pass: &mut Pass) {
-        let _ = pass;
+    fn delivered(&self, part: u8, tail: &mut Tail) {
+        let _ = (part, tail);
     }
-    fn abandon(&self, pass: Pass);
+    fn abandon(&self, part: u8, tail: Tail);
 
-    /// The call was told of, and holds up no drain any longer.
-    fn no_longer_in_flight(&self);
+    /// The call was told of, and holds up no drain any longer. `again`, if that was told of it before.
+    fn no_longer_in_flight(&self, again: bool);
 }
 
 /// A call under way, until dropped.
-struct Stay(Arc<dyn Ending>);
+struct Stay {
+    lane: Arc<dyn Ending>,
+    /// Of one of many policies, that which hears of it.
+    cell: Option<Arc<dyn Ending>>,
+    /// Another part of the same policy has such a stay too.
+    again: bool,
+    part: u8,
+}
+
+impl Stay {
+    #[inline]
+    fn hears(&self) -> &dyn Ending {
+        self.cell.as_deref().unwrap_or(&*self.lane)
+    }
+}
 
 impl Drop for Stay {
     #[inline]
     fn drop(&mut self) {
-        self.0.no_longer_in_flight();
+        self.lane.no_longer_in_flight(self.again);
     }
 }

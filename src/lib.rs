@@ -95,7 +95,7 @@ pub use source::Source;
 /// settings; here is what they all can do: apply to services, count the calls in flight, drain, run a plain
 /// async call.
 pub mod gate {
-    pub use crate::shell::gated::{GateLayer, Gated, ResponseFuture};
+    pub use crate::shell::gated::{And, GateLayer, Gated, ResponseFuture};
 }
 
 /// The guides of the repository, with their code compiled.

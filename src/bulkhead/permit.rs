@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::cost::Places;
 use super::keyed::Tenant;
 use super::policy::Policy;
-use crate::circuit_breaker::engine::step::{Pass, PassKind};
 use crate::error::{Measured, Reason, Rejected};
-use crate::finish::Ending;
+use crate::finish::{Ending, Tail};
 use crate::outcome::Outcome;
 use crate::shell::cell::Cell;
 use crate::shell::gate::{Counted, Hold, Lane};
@@ -72,9 +71,9 @@ impl<B: Berth, A: Places> Permit<B, A> {
     }
 
     /// The call was answered; whoever takes this says when it is over.
-    pub(super) fn take_ending(&mut self) -> (Option<Arc<B>>, Pass) {
+    pub(super) fn take_ending(&mut self) -> (Option<Arc<B>>, Tail) {
         self.note_pending(); // it goes on, even if its head was there at once
-        (self.hold.defer(), Pass::new(self.places.number().into(), PassKind::Slot))
+        (self.hold.defer(), Tail { word: self.places.number().into(), ..Tail::default() })
     }
 
     /// The call is over.
@@ -112,26 +111,26 @@ impl<B: Berth, A: Places> Drop for Permit<B, A> {
     }
 }
 
-/// What a call took; it is no use to a bulkhead in which era that was.
-const fn places(pass: Pass) -> u32 {
-    pass.era as u32
+/// What a call took.
+const fn places(tail: Tail) -> u32 {
+    tail.word as u32
 }
 
 /// Both kinds of berth end a call in the same way.
 macro_rules! ends_calls {
     ($Berth:ty) => {
         impl Ending for $Berth {
-            fn settle(&self, pass: Pass, outcome: Outcome) {
-                self.count_seen(-i64::from(places(pass)));
-                Berth::policy(self).end(outcome.health.into(), places(pass));
+            fn settle(&self, _: u8, tail: Tail, outcome: &Outcome) {
+                self.count_seen(-i64::from(places(tail)));
+                Berth::policy(self).end(outcome.health.into(), places(tail));
             }
 
-            fn abandon(&self, pass: Pass) {
-                self.count_seen(-i64::from(places(pass)));
-                Berth::policy(self).end(Ended::Abandoned, places(pass));
+            fn abandon(&self, _: u8, tail: Tail) {
+                self.count_seen(-i64::from(places(tail)));
+                Berth::policy(self).end(Ended::Abandoned, places(tail));
             }
 
-            fn no_longer_in_flight(&self) {
+            fn no_longer_in_flight(&self, _: bool) {
                 self.count().leave();
             }
         }

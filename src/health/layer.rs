@@ -37,7 +37,8 @@ pub type HealthLayer<C = Classifier, K = NoCarry> = GateLayer<Monitored, C, K>;
 pub type Health<S, C = Classifier, K = NoCarry> = Gated<S, Monitored, C, K>;
 
 /// The future of a call through a health check. Dropping it drops the inner call.
-pub type ResponseFuture<S, Req, C = Classifier> = gated::ResponseFuture<S, Req, Monitored, C>;
+pub type ResponseFuture<S, Req, C = Classifier, K = NoCarry> =
+    gated::ResponseFuture<S, Req, Monitored, C, K>;
 
 impl HealthLayer {
     /// A health that learns from live calls alone ([`Config::learn`]), with every other setting at

@@ -11,7 +11,7 @@ use crate::error::{Reason, Rejected};
 use crate::event::Status;
 use crate::outcome::{Health, Outcome};
 use crate::request::Call;
-use crate::shell::gated::{Admission, Admit, Lost, Now, Policy};
+use crate::shell::gated::{Admission, Admit, Lost, Now, OverAtHead, Policy};
 use crate::shell::meter::Ended;
 use crate::shell::waiters::Seat;
 
@@ -21,6 +21,7 @@ pub struct Monitored(pub(super) Arc<Monitor>);
 impl Policy for Monitored {
     type Permit = ();
     type Wait = Infallible;
+    type Seat = Seat;
     /// The end of a body is not seen here.
     const AT_END: Outcome = Outcome::IGNORE;
 
@@ -41,8 +42,11 @@ impl Policy for Monitored {
         parked
     }
 
+    #[inline]
     fn unpark(&self, seat: &mut Seat) {
-        self.0.leave(seat);
+        if seat.is_taken() {
+            self.0.leave(seat);
+        }
     }
 
     // It speaks of the dependency as much as an answer would, and may be all that is ever heard of it.
@@ -89,6 +93,8 @@ impl Policy for Monitored {
         match wait {}
     }
 }
+
+impl OverAtHead for Monitored {}
 
 impl<Req> Admit<Req> for Monitored {
     #[inline]

@@ -30,7 +30,8 @@ pub type RateLimitLayer<W = One, K = NoCarry> = GateLayer<Costed<W>, Unjudged, K
 pub type RateLimit<S, W = One, K = NoCarry> = Gated<S, Costed<W>, Unjudged, K>;
 
 /// The future of a call through a rate limit. Dropping it gives its turn back, if that has not come yet.
-pub type ResponseFuture<S, Req, W = One> = gated::ResponseFuture<S, Req, Costed<W>, Unjudged>;
+pub type ResponseFuture<S, Req, W = One, K = NoCarry> =
+    gated::ResponseFuture<S, Req, Costed<W>, Unjudged, K>;
 
 impl RateLimitLayer {
     /// `limit` calls in each `period`, as many at once after a pause, and everything else at its

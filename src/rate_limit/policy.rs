@@ -12,7 +12,7 @@ use super::machine::FINE;
 use crate::error::{Measured, Reason, Rejected};
 use crate::outcome::Outcome;
 use crate::request::{Call, Deadline};
-use crate::shell::gated::{Admission, Admit, Lost, Now, Policy};
+use crate::shell::gated::{Admission, Admit, Lost, Now, OverAtHead, Policy};
 use crate::shell::meter::Ended;
 
 /// A rate limit, and what its calls cost.
@@ -95,6 +95,7 @@ impl<W> fmt::Debug for Costed<W> {
 impl<W: Send + Sync + 'static> Policy for Costed<W> {
     type Permit = Used;
     type Wait = Waiter;
+    type Seat = ();
 
     fn admit_plain(&self) -> Admission<Self> {
         self.ask(1, None)
@@ -146,6 +147,8 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
         }
     }
 }
+
+impl<W: Send + Sync + 'static> OverAtHead for Costed<W> {}
 
 impl<Req, W: CostOf<Req>> Admit<Req> for Costed<W> {
     #[inline]

@@ -16,9 +16,7 @@ use std::task::Waker;
 
 use crate::shell::lock;
 use crate::sync::Mutex;
-#[cfg(not(all(test, seawall_loom)))]
-use crate::sync::atomic::AtomicUsize;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 mod hold;
 mod roll;
@@ -48,6 +46,8 @@ pub(crate) struct Gate<P> {
 pub struct Lane<P> {
     policy: Arc<P>,
     count: Count,
+    /// References to this lane beyond the first one of a call that is over later than its answer.
+    again: AtomicUsize,
 }
 
 // ===== impl Gate =====
@@ -84,7 +84,8 @@ impl<P> Gate<P> {
             return None;
         }
         let (policy, count) = (Arc::clone(&self.policy), Count::new(&self.roll));
-        let fresh = lane.get_or_init(|| Arc::new(Lane { policy, count }));
+        let fresh =
+            lane.get_or_init(|| Arc::new(Lane { policy, count, again: AtomicUsize::new(0) }));
         let fresh = Arc::clone(fresh);
         drop(making);
         Some(fresh)
@@ -93,10 +94,11 @@ impl<P> Gate<P> {
     /// The calls that were made and are not over; once the gate is closed, those of them that are
     /// under way.
     pub(crate) fn in_flight(&self) -> usize {
-        if self.is_closed() {
-            return self.begun();
-        }
-        self.lanes().map(|lane| Arc::strong_count(lane) - 1).sum()
+        let is_closed = self.is_closed();
+        let held = |lane: &Arc<Lane<P>>| {
+            if is_closed { lane.count.begun() } else { Arc::strong_count(lane) - 1 }
+        };
+        self.lanes().map(|lane| held(lane).saturating_sub(lane.again.load(Ordering::Relaxed))).sum()
     }
 
     /// The calls that are under way.
@@ -160,6 +162,25 @@ impl<P> Deref for Gate<P> {
 impl<P> fmt::Debug for Gate<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").field("in_flight", &self.in_flight()).finish_non_exhaustive()
+    }
+}
+
+impl<P> Lane<P> {
+    #[allow(dead_code, reason = "the breaker and the bulkhead move in next")]
+    /// Part of a call that is in flight is over later than its answer, `again` if another part is too.
+    pub(crate) fn join(&self, again: bool) {
+        self.count.join();
+        if again {
+            self.again.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It is over now.
+    pub(crate) fn part(&self, again: bool) {
+        if again {
+            self.again.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.count.leave();
     }
 }
 

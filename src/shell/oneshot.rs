@@ -47,6 +47,14 @@ impl<S: Service<Req>, Req> Oneshot<S, Req> {
         matches!(self.get_ref().stage, Stage::Waiting(..))
     }
 
+    /// The request, until the service is called.
+    pub(crate) fn request(self: Pin<&mut Self>) -> Option<&mut Req> {
+        match self.project().stage.project() {
+            StageProj::Waiting(_, request, _) => request.as_mut(),
+            StageProj::Called(_) | StageProj::Over => None,
+        }
+    }
+
     /// It was polled and is pending. While it waits for the service, a drain is to end that: `false` if
     /// one has begun.
     #[inline]

@@ -27,7 +27,8 @@ pub type Timeout<S, L = Fixed, K = NoCarry> = Gated<S, Limited<L>, Unjudged, K>;
 /// The inner service is asked first: an answer that is there at the moment the time is up wins.
 /// When the time is up, the inner future is dropped before the caller is told. Dropping this future
 /// drops the inner one.
-pub type ResponseFuture<S, Req, L = Fixed> = gated::ResponseFuture<S, Req, Limited<L>, Unjudged>;
+pub type ResponseFuture<S, Req, L = Fixed, K = NoCarry> =
+    gated::ResponseFuture<S, Req, Limited<L>, Unjudged, K>;
 
 impl TimeoutLayer {
     /// Every call may take `limit`, and everything else is at its [default](crate::timeout#defaults).

@@ -15,7 +15,7 @@ use super::uploading::{Uploading, Word};
 use crate::error::{Measured, Reason, Rejected};
 use crate::outcome::Outcome;
 use crate::request::{Call, Deadline};
-use crate::shell::gated::{Admission, Admit, Due, Lost, Now, Policy, Stage};
+use crate::shell::gated::{Admission, Admit, Due, Lost, Now, OverAtHead, Policy, Stage, Told};
 use crate::shell::meter::{self, Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::time::{self, nanos};
@@ -196,6 +196,7 @@ impl<L> Limited<L> {
 impl<L: Send + Sync + 'static> Policy for Limited<L> {
     type Permit = Timed;
     type Wait = Infallible;
+    type Seat = ();
     const WRITES: bool = true;
     const OVERRULES: bool = true;
 
@@ -215,11 +216,8 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
         timed.uploading.is_some()
     }
 
-    fn overrule(
-        &self,
-        timed: &mut Timed,
-        failure: Result<(), Option<&Rejected>>,
-    ) -> Option<Rejected> {
+    fn overrule(&self, timed: &mut Timed, told: &Told<'_>) -> Option<Rejected> {
+        let failure = told.failure;
         if let Some(reason) = timed.uploading.as_ref().and_then(|body| body.blame(failure)) {
             return Some(self.reject((reason, Measured::Nothing)));
         }
@@ -249,7 +247,7 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
 
     fn give_back(&self, _: Timed) {}
 
-    fn expire(&self, timed: Timed) -> Rejected {
+    fn expire(&self, timed: Timed, _: u8, _: Option<&Told<'_>>) -> Rejected {
         let has_stalled = timed.uploading.as_ref().is_some_and(|body| body.has_stalled());
         let stalled = (Reason::RequestTimeout, Measured::Nothing);
         self.reject(if has_stalled { stalled } else { timed.limits.word() })
@@ -276,7 +274,7 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
         {
             return Due::Later(Some(until));
         }
-        Due::End
+        Due::End(0)
     }
 
     fn poll_wait(&self, wait: Infallible, _: &mut Context<'_>, _: &Now) -> Admission<Self> {
@@ -287,6 +285,8 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
         match wait {}
     }
 }
+
+impl<L: Send + Sync + 'static> OverAtHead for Limited<L> {}
 
 impl<Req, L: LimitOf<Req>> Admit<Req> for Limited<L> {
     #[inline]

@@ -36,6 +36,7 @@ mod links;
 mod manifest;
 mod metrics;
 mod ordering;
+mod pairs;
 #[cfg(feature = "http")]
 mod per_host;
 mod policy;

@@ -53,6 +53,11 @@ const LAYERS: &[(&str, Make)] = &[
     ("health", health),
     ("timeout", || subject!(TimeoutLayer::new("kit", LIMIT))),
     ("covering_timeout", || subject!(covering_timeout())),
+    ("rate_limit_and_timeout", || subject!(rate_limit().and(TimeoutLayer::new("kit", LIMIT)))),
+    ("three_in_one", || {
+        let inner = rate_limit().and(covering_timeout());
+        subject!(TimeoutLayer::new("kit", LIMIT).and(inner))
+    }),
 ];
 
 /// What one puts around a client, from the outside in.

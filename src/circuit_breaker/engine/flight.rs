@@ -8,7 +8,7 @@ use super::shared::Shared;
 use super::step::{Pass, PassKind};
 use crate::classify::Verdict;
 use crate::error::{Measured, Reason, Rejected};
-use crate::finish::{Ending, Settle};
+use crate::finish::{Ending, Settle, Tail};
 use crate::outcome::{Health, Outcome};
 use crate::shell::cell::Cell;
 use crate::shell::gate::{Counted, Hold, Lane};
@@ -47,25 +47,27 @@ impl<P: Site> Berth for Cell<P> {
 
 impl<B: Berth> Ending for B {
     #[inline]
-    fn settle(&self, pass: Pass, outcome: Outcome) {
-        self.policy().shared().settle(&pass, &outcome);
+    fn settle(&self, _: u8, tail: Tail, outcome: &Outcome) {
+        self.policy().shared().settle(&Pass::from(tail), outcome);
     }
 
-    fn delivered(&self, pass: &mut Pass) {
+    fn delivered(&self, _: u8, tail: &mut Tail) {
         let shared = self.policy().shared();
+        let mut pass = Pass::from(*tail);
         let Some(started) = pass.started.filter(|_| !pass.overdue) else { return };
         let waited = shared.common.reporter.clock.now().since(started);
         if shared.is_overdue(waited) {
             pass.overdue = true;
-            shared.overdue(*pass);
+            shared.overdue(pass);
+            *tail = pass.into();
         }
     }
 
-    fn abandon(&self, pass: Pass) {
-        self.policy().shared().abandon(pass);
+    fn abandon(&self, _: u8, tail: Tail) {
+        self.policy().shared().abandon(tail.into());
     }
 
-    fn no_longer_in_flight(&self) {
+    fn no_longer_in_flight(&self, _: bool) {
         self.count().leave();
     }
 }
@@ -214,7 +216,7 @@ impl<B: Berth> Flight<B> {
             self.pending(); // the call goes on, even if its head was there at once
         }
         let berth = self.berth.defer()?;
-        Some(Settle::new(berth, head, self.pass))
+        Some(Settle::of(Some(berth), head, self.pass.into()))
     }
 }
 

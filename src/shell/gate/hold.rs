@@ -108,6 +108,12 @@ impl<L: Counted> Hold<L> {
 
 // ===== impl Over =====
 
+impl<L: Counted> Over<L> {
+    pub(crate) const fn lane(&self) -> &Arc<L> {
+        &self.lane
+    }
+}
+
 impl<L: Counted> Deref for Over<L> {
     type Target = L;
 

@@ -5,16 +5,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
-use super::guard::{CallGuard, WaitGuard};
-use super::policy::{Due, Lost, Now, Policy, Stage};
-use crate::classify::{Classify, Verdict};
+use super::guard::CallGuard;
+use super::policy::{Complete, Due, Lost, Now, Policy, Stage};
+use super::queued::{Looked, Queued};
+use crate::classify::Classify;
 use crate::context::CallContext;
 use crate::error::{CallError, Rejected};
+use crate::request::Carry;
 use crate::shell::oneshot::Oneshot;
-use crate::time::{self, poll_timer};
+use crate::time::poll_timer;
 use crate::upload::{excuse, excused};
 
 /// The future of a call.
@@ -22,7 +24,7 @@ use crate::upload::{excuse, excused};
 /// Dropping it ends the call at once: the inner future is dropped, the permit is returned, or the place
 /// in the queue.
 #[pin_project(PinnedDrop)]
-pub struct ResponseFuture<S, Req, P, C>
+pub struct ResponseFuture<S, Req, P, C, K>
 where
     S: Service<Req>,
     P: Policy,
@@ -32,20 +34,20 @@ where
     call: CallGuard<P, C>,
     context: CallContext,
     #[pin]
-    rare: Option<Rare<P, C>>,
+    rare: Option<Rare<P, C, K, Req>>,
 }
 
 /// What most calls have nothing of. They share one place, so that a future is not larger than its timer.
 #[pin_project(project = RareProj)]
-enum Rare<P: Policy, C> {
+enum Rare<P: Policy, C, K, Req> {
     /// The one timer of the call, made at the first `Pending` that needs it.
     Timed(#[pin] Sleep),
-    Queued(WaitGuard<P, C>, #[pin] Option<Sleep>),
+    Queued(#[pin] Queued<P, C, K, Req>),
     /// `None` once it was told.
     Refused(Option<Rejected>),
 }
 
-impl<S, Req, P, C> ResponseFuture<S, Req, P, C>
+impl<S, Req, P, C, K> ResponseFuture<S, Req, P, C, K>
 where
     S: Service<Req>,
     P: Policy,
@@ -61,11 +63,11 @@ where
 
     #[inline(never)]
     pub(super) fn queued(
-        wait: WaitGuard<P, C>,
+        queued: Queued<P, C, K, Req>,
         attempt: Oneshot<S, Req>,
         context: CallContext,
     ) -> Self {
-        Self { attempt, call: CallGuard::over(), context, rare: Some(Rare::Queued(wait, None)) }
+        Self { attempt, call: CallGuard::over(), context, rare: Some(Rare::Queued(queued)) }
     }
 
     #[inline]
@@ -76,14 +78,15 @@ where
     }
 }
 
-impl<S, Req, P, C> Future for ResponseFuture<S, Req, P, C>
+impl<S, Req, P, C, K> Future for ResponseFuture<S, Req, P, C, K>
 where
     S: Service<Req>,
     S::Error: CallError,
-    P: Policy,
-    C: Classify<S::Response, S::Error>,
+    P: Complete<S::Response>,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    K: Carry<Req>,
 {
-    type Output = Result<S::Response, S::Error>;
+    type Output = Result<P::Response, S::Error>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -100,18 +103,18 @@ where
 
 /// Polls the inner service, and settles the call if it answers.
 #[inline]
-fn poll_attempt<S, Req, P, C>(
+fn poll_attempt<S, Req, P, C, K>(
     call: &mut CallGuard<P, C>,
     attempt: Pin<&mut Oneshot<S, Req>>,
     context: &CallContext,
-    mut rare: Pin<&mut Option<Rare<P, C>>>,
+    mut rare: Pin<&mut Option<Rare<P, C, K, Req>>>,
     cx: &mut Context<'_>,
-) -> Poll<Result<S::Response, S::Error>>
+) -> Poll<Result<P::Response, S::Error>>
 where
     S: Service<Req>,
     S::Error: CallError,
-    P: Policy,
-    C: Classify<S::Response, S::Error>,
+    P: Complete<S::Response>,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
 {
     if !call.begin(|| attempt.as_ref().waits()) {
         attempt.end();
@@ -124,46 +127,54 @@ where
             rare.set(None);
         }
         if call.may_overrule(&result)
-            && let Some(rejected) = call.overrule(&result)
+            && let Some(rejected) = call.overrule(&result, context)
         {
             return Poll::Ready(Err(rejected.into()));
         }
-        settle::<_, _, S::Response, S::Error>(call, &result, context);
-        return Poll::Ready(result);
+        return land(call, result, context);
     }
     call.leave();
     Poll::Pending
 }
 
+/// The call is answered. The classifier and the completion are code of the user's: the call is still
+/// entered.
 #[inline]
-fn settle<P, C, Res, Err>(
+fn land<P, C, Res, Err>(
     call: &mut CallGuard<P, C>,
-    result: &Result<Res, Err>,
+    result: Result<Res, Err>,
     context: &CallContext,
-) where
-    P: Policy,
-    C: Classify<Res, Err>,
+) -> Poll<Result<P::Response, Err>>
+where
+    P: Complete<Res>,
+    C: Classify<Res, Err> + Send + Sync + 'static,
 {
-    let Some(core) = call.core() else { return };
-    let outcome = match core.classify.classify_call(result.as_ref(), context) {
-        Verdict::Now(outcome) => outcome,
-        Verdict::AtEnd if result.is_ok() => P::AT_END,
-        verdict @ Verdict::AtEnd => verdict.of_error(),
-    };
-    call.settle(&outcome);
+    let Some(core) = call.core() else { return Poll::Pending };
+    match result {
+        Ok(response) => {
+            let head = core.classify.classify_call(Ok(&response), context);
+            call.complete(response, head, context).map_or(Poll::Pending, |it| Poll::Ready(Ok(it)))
+        }
+        Err(error) => {
+            let outcome = core.classify.classify_call(Err(&error), context).of_error();
+            call.settle(&outcome);
+            Poll::Ready(Err(error))
+        }
+    }
 }
 
 /// Everything but a call that was admitted at once and answered at once.
 #[inline(never)]
-fn poll_pending<S, Req, P, C>(
-    future: Pin<&mut ResponseFuture<S, Req, P, C>>,
+fn poll_pending<S, Req, P, C, K>(
+    future: Pin<&mut ResponseFuture<S, Req, P, C, K>>,
     cx: &mut Context<'_>,
-) -> Poll<Result<S::Response, S::Error>>
+) -> Poll<Result<P::Response, S::Error>>
 where
     S: Service<Req>,
     S::Error: CallError,
-    P: Policy,
-    C: Classify<S::Response, S::Error>,
+    P: Complete<S::Response>,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    K: Carry<Req>,
 {
     let mut this = future.project();
     let mut now = Now::default();
@@ -194,40 +205,33 @@ where
                 Due::Later(next) => {
                     this.rare.set(next.map(|at| Rare::Timed(sleep_until(at))));
                 }
-                Due::End => {
+                Due::End(by) => {
                     this.attempt.as_mut().end(); // before anybody is told
-                    this.rare.set(Some(Rare::Refused(this.call.expire())));
+                    let rejected = this.call.expire::<S::Response, S::Error>(by, this.context);
+                    this.rare.set(Some(Rare::Refused(rejected)));
                 }
             }
             continue;
         }
         match project(this.rare.as_mut()) {
-            Some(RareProj::Queued(wait, timer)) => match wait.poll(cx, &now) {
-                None => match rings(timer, wait.until(), cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(true) => now = Now::default(), // it is later now
-                    Poll::Ready(false) => {
-                        let rejected = wait.expire();
+            Some(RareProj::Queued(queued)) => {
+                match ready!(queued.poll(this.attempt.as_mut(), cx, &mut now)) {
+                    Looked::Pass(call) => {
+                        *this.call = call;
+                        this.rare.set(None);
+                        let (attempt, rare) = (this.attempt.as_mut(), this.rare.as_mut());
+                        if let Poll::Ready(result) =
+                            poll_attempt(this.call, attempt, this.context, rare, cx)
+                        {
+                            return Poll::Ready(result);
+                        }
+                    }
+                    Looked::Refused(rejected) => {
                         this.attempt.as_mut().end();
                         this.rare.set(Some(Rare::Refused(rejected)));
                     }
-                },
-                Some(Ok(call)) => {
-                    *this.call = call;
-                    this.rare.set(None);
-                    let (attempt, rare) = (this.attempt.as_mut(), this.rare.as_mut());
-                    if let Poll::Ready(result) =
-                        poll_attempt(this.call, attempt, this.context, rare, cx)
-                    {
-                        return Poll::Ready(result);
-                    }
                 }
-                Some(Err(rejected)) => {
-                    this.attempt.as_mut().end();
-                    this.rare.set(None);
-                    return Poll::Ready(Err(rejected.into()));
-                }
-            },
+            }
             Some(RareProj::Refused(rejected)) => {
                 return match rejected.take() {
                     Some(rejected) => Poll::Ready(Err(rejected.into())),
@@ -239,28 +243,14 @@ where
     }
 }
 
-fn project<P: Policy, C>(rare: Pin<&mut Option<Rare<P, C>>>) -> Option<RareProj<'_, P, C>> {
+fn project<P: Policy, C, K, Req>(
+    rare: Pin<&mut Option<Rare<P, C, K, Req>>>,
+) -> Option<RareProj<'_, P, C, K, Req>> {
     rare.as_pin_mut().map(Rare::project)
 }
 
-/// Whether the time has come at which one who waits wants to look again; `false` if it never will, for it
-/// is polled outside of any runtime. The timer follows that time: it may have come nearer since it was set.
-fn rings(
-    mut timer: Pin<&mut Option<Sleep>>,
-    at: Option<Instant>,
-    cx: &mut Context<'_>,
-) -> Poll<bool> {
-    let Some(at) = at else { return Poll::Pending };
-    if timer.as_ref().as_pin_ref().is_some_and(|timer| timer.deadline() != at) {
-        timer.set(None);
-    }
-    ready!(time::poll_until(timer.as_mut(), at, cx));
-    timer.set(None);
-    Poll::Ready(at <= time::now())
-}
-
 #[pinned_drop]
-impl<S, Req, P, C> PinnedDrop for ResponseFuture<S, Req, P, C>
+impl<S, Req, P, C, K> PinnedDrop for ResponseFuture<S, Req, P, C, K>
 where
     S: Service<Req>,
     P: Policy,
@@ -281,7 +271,7 @@ where
     }
 }
 
-impl<S, Req, P, C> fmt::Debug for ResponseFuture<S, Req, P, C>
+impl<S, Req, P, C, K> fmt::Debug for ResponseFuture<S, Req, P, C, K>
 where
     S: Service<Req>,
     P: Policy,

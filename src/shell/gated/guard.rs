@@ -1,13 +1,17 @@
-//! What a call holds: of the policy that admitted it, or while it waits for that.
+//! What a call holds of the policy that admitted it.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::task::Waker;
 
-use super::policy::{Admission, Due, Lost, Now, Policy, Stage};
+use super::end::End;
+use super::policy::{Complete, Due, Lost, Now, Policy, Stage};
 use super::service::Core;
+use super::told::Told;
+use crate::classify::{Classify, Verdict};
+use crate::context::CallContext;
 use crate::error::{CallError, Rejected};
 use crate::outcome::Outcome;
-use crate::shell::gate::{Hold, Lane, Parked};
+use crate::shell::gate::{Hold, Lane};
 
 /// An admitted call: its one reference to what is shared, and its permit. Ended once.
 pub(crate) struct CallGuard<P: Policy, C> {
@@ -19,16 +23,6 @@ pub(crate) struct CallGuard<P: Policy, C> {
     seen: Stage,
 }
 
-/// A call that waits for a permit. Leaves when dropped.
-pub(crate) struct WaitGuard<P: Policy, C> {
-    hold: Hold<Lane<Core<P, C>>>,
-    /// `None` once it waits no longer.
-    wait: Option<P::Wait>,
-    parked: Parked,
-}
-
-// ===== impl CallGuard =====
-
 impl<P: Policy, C> CallGuard<P, C> {
     #[inline]
     pub(super) fn new(lane: Arc<Lane<Core<P, C>>>, permit: P::Permit) -> Self {
@@ -36,7 +30,7 @@ impl<P: Policy, C> CallGuard<P, C> {
     }
 
     #[inline]
-    fn of(hold: Hold<Lane<Core<P, C>>>, permit: P::Permit) -> Self {
+    pub(super) fn of(hold: Hold<Lane<Core<P, C>>>, permit: P::Permit) -> Self {
         Self { hold, permit: Some(permit), risky: false, seen: Stage::Fresh }
     }
 
@@ -79,7 +73,7 @@ impl<P: Policy, C> CallGuard<P, C> {
         self.risky = false;
     }
 
-    /// The call was answered.
+    /// The call was answered with an error.
     #[inline]
     pub(super) fn settle(&mut self, outcome: &Outcome) {
         if let Some(permit) = &mut self.permit
@@ -90,12 +84,41 @@ impl<P: Policy, C> CallGuard<P, C> {
         }
     }
 
+    /// The call was answered with a response, of which the classifier said this.
+    #[inline]
+    pub(super) fn complete<Res>(
+        &mut self,
+        response: Res,
+        head: Verdict,
+        context: &CallContext,
+    ) -> Option<P::Response>
+    where
+        P: Complete<Res>,
+        C: Send + Sync + 'static,
+    {
+        let (permit, over) = (self.permit.take()?, self.hold.end()?);
+        let deferred = Cell::new(false);
+        let end = End::new(over.lane(), &deferred, *context);
+        Some(over.policy.complete(permit, response, head, end))
+    }
+
     /// What the caller is told instead of the result, if the policy has a say in it.
     #[inline(never)]
-    pub(super) fn overrule<T, E: CallError>(&mut self, result: &Result<T, E>) -> Option<Rejected> {
+    pub(super) fn overrule<T, E: CallError>(
+        &mut self,
+        result: &Result<T, E>,
+        context: &CallContext,
+    ) -> Option<Rejected>
+    where
+        C: Classify<T, E>,
+    {
         let (lane, permit) = (self.hold.get()?, self.permit.as_mut()?);
         let failure = result.as_ref().map(|_| ()).map_err(CallError::rejected);
-        let rejected = lane.policy.overrule(permit, failure)?;
+        let judge = |rejected: Option<&Rejected>| match rejected {
+            Some(rejected) => judge_rejection::<T, E, C>(&lane.classify, rejected, context),
+            None => judge_result(&lane.classify, result.as_ref(), context),
+        };
+        let rejected = lane.policy.overrule(permit, &Told::new(failure, &judge))?;
         self.permit = None;
         drop(self.hold.lose());
         Some(rejected)
@@ -144,9 +167,20 @@ impl<P: Policy, C> CallGuard<P, C> {
     }
 
     /// The call ends with what [`due`](Self::due) said. The inner future is gone.
-    pub(super) fn expire(&mut self) -> Option<Rejected> {
+    pub(super) fn expire<T, E: CallError>(
+        &mut self,
+        by: u8,
+        context: &CallContext,
+    ) -> Option<Rejected>
+    where
+        C: Classify<T, E>,
+    {
         let (permit, lane) = (self.permit.take()?, self.hold.lose()?);
-        Some(lane.policy.expire(permit))
+        let judge = |rejected: Option<&Rejected>| match rejected {
+            Some(rejected) => judge_rejection::<T, E, C>(&lane.classify, rejected, context),
+            None => Outcome::IGNORE,
+        };
+        Some(lane.policy.expire(permit, by, Some(&Told::new(Err(None), &judge))))
     }
 
     /// Whether the inner service was called and found pending.
@@ -163,76 +197,31 @@ impl<P: Policy, C> CallGuard<P, C> {
     }
 }
 
+/// What the classifier says of a result.
+fn judge_result<T, E, C: Classify<T, E>>(
+    classify: &C,
+    result: Result<&T, &E>,
+    context: &CallContext,
+) -> Outcome {
+    let failed = result.is_err();
+    let verdict = classify.classify_call(result, context);
+    if failed { verdict.of_error() } else { verdict.of_head() }
+}
+
+/// What it says of a rejection by a part of the policy.
+fn judge_rejection<T, E: CallError, C: Classify<T, E>>(
+    classify: &C,
+    rejected: &Rejected,
+    context: &CallContext,
+) -> Outcome {
+    judge_result::<T, E, C>(classify, Err(&E::from(rejected.clone())), context)
+}
+
 impl<P: Policy, C> Drop for CallGuard<P, C> {
     #[inline]
     fn drop(&mut self) {
         if !self.is_over() {
             self.lose(Lost::Dropped);
-        }
-    }
-}
-
-// ===== impl WaitGuard =====
-
-impl<P: Policy, C> WaitGuard<P, C> {
-    pub(super) fn new(lane: Arc<Lane<Core<P, C>>>, wait: P::Wait) -> Self {
-        Self { hold: Hold::new(lane), wait: Some(wait), parked: Parked::new() }
-    }
-
-    /// Looks whether it may pass now.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-        now: &Now,
-    ) -> Option<Result<CallGuard<P, C>, Rejected>> {
-        // A drain wakes it too, and ends its wait.
-        let goes_on = self.hold.begin(|| true) && self.stays(cx.waker());
-        let (lane, wait) = (self.hold.get()?, self.wait.take()?);
-        if !goes_on {
-            lane.policy.leave(wait, false);
-            let rejected = lane.policy.draining();
-            drop(self.hold.lose());
-            return Some(Err(rejected));
-        }
-        match lane.policy.poll_wait(wait, cx, now) {
-            Admission::Pass(permit) => {
-                let hold = std::mem::replace(&mut self.hold, Hold::over());
-                Some(Ok(CallGuard::of(hold, permit)))
-            }
-            Admission::Wait(wait) => {
-                self.wait = Some(wait);
-                None
-            }
-            Admission::Refuse(rejected) => {
-                drop(self.hold.lose());
-                Some(Err(rejected))
-            }
-        }
-    }
-
-    /// Waits no longer, for want of timers.
-    pub(super) fn expire(&mut self) -> Option<Rejected> {
-        let (wait, lane) = (self.wait.take()?, self.hold.lose()?);
-        Some(lane.policy.expire_wait(wait))
-    }
-
-    /// Leaves the waker for a drain. Returns `false` if it is drained.
-    fn stays(&mut self, waker: &Waker) -> bool {
-        self.hold.park(&mut self.parked, waker)
-    }
-
-    /// When it wants to be polled, if nobody wakes it before.
-    pub(super) fn until(&self) -> Option<tokio::time::Instant> {
-        self.hold.get()?.policy.until(self.wait.as_ref()?)
-    }
-}
-
-impl<P: Policy, C> Drop for WaitGuard<P, C> {
-    fn drop(&mut self) {
-        if let Some(wait) = self.wait.take()
-            && let Some(lane) = self.hold.lose()
-        {
-            lane.policy.leave(wait, true);
         }
     }
 }

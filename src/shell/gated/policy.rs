@@ -5,24 +5,35 @@ use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
+use super::end::End;
+use super::told::Told;
+use crate::classify::Verdict;
 use crate::error::Rejected;
+use crate::finish::Tail;
 use crate::outcome::Outcome;
 use crate::request::Call;
-use crate::shell::waiters::Seat;
 use crate::time;
 
 /// Decides whether a call may pass: now, later, or not. Learns how it ended.
 ///
 /// A permit is plain data: dropping one does nothing, and it holds no reference to its policy. The shell
 /// ends each permit exactly once, by [`settle`](Self::settle), [`lose`](Self::lose),
-/// [`give_back`](Self::give_back) or [`expire`](Self::expire).
+/// [`give_back`](Self::give_back), [`expire`](Self::expire) or [`complete`](Complete::complete).
+///
+/// Two policies are one policy, `(outer, inner)`, and so on. Their parts are numbered from outside in.
 pub trait Policy: Send + Sync + 'static {
     /// What an admitted call holds.
     type Permit: Send + 'static;
     /// What a call holds that waits for a permit; [`Infallible`](std::convert::Infallible) where none does.
     type Wait: Send + 'static;
+    /// What a caller holds that waits for the inner service: see [`park`](Self::park).
+    type Seat: Default + Send + Sync + 'static;
+    /// How many policies this is.
+    const PARTS: u8 = 1;
     /// What is taken for the outcome of a call that is over, though only its end would tell.
     const AT_END: Outcome = Outcome::SUCCESS;
+    /// Whether one who has waited may be asked for more than that: see [`Admit::resume`].
+    const RESUMES: bool = false;
     /// Whether it changes what travels with a request.
     const WRITES: bool = false;
     /// Whether it may [overrule](Self::overrule) errors.
@@ -42,13 +53,14 @@ pub trait Policy: Send + Sync + 'static {
 
     /// Leaves the waker of a caller that waits for the inner service, to be woken when the policy
     /// closes. Returns `false` if it has closed.
-    fn park(&self, seat: &mut Seat, waker: &Waker) -> bool {
+    fn park(&self, seat: &mut Self::Seat, waker: &Waker) -> bool {
         let _ = (seat, waker);
         true
     }
 
-    /// Such a caller waits no longer.
-    fn unpark(&self, seat: &mut Seat) {
+    /// Such a caller waits no longer, or never did.
+    #[inline]
+    fn unpark(&self, seat: &mut Self::Seat) {
         let _ = seat;
     }
 
@@ -71,14 +83,10 @@ pub trait Policy: Send + Sync + 'static {
         false
     }
 
-    /// The call has a result; of an error, what it says if one of our own layers made it. Returns what
-    /// the caller is told instead, if anything; the permit is over then.
-    fn overrule(
-        &self,
-        permit: &mut Self::Permit,
-        failure: Result<(), Option<&Rejected>>,
-    ) -> Option<Rejected> {
-        let _ = (permit, failure);
+    /// The call has a result. Returns what the caller is told instead, if anything; the permit is over
+    /// then.
+    fn overrule(&self, permit: &mut Self::Permit, told: &Told<'_>) -> Option<Rejected> {
+        let _ = (permit, told);
         None
     }
 
@@ -98,14 +106,39 @@ pub trait Policy: Send + Sync + 'static {
     /// The permit was not used: the inner service was never called.
     fn give_back(&self, permit: Self::Permit);
 
-    /// The call ends because [`due`](Self::due) said so. The inner future is gone by now.
-    fn expire(&self, permit: Self::Permit) -> Rejected {
+    /// The call ends because [`due`](Self::due) said so of this part. The inner future is gone by now.
+    /// `told` says what the other parts hear; `None`, if the inner service was never to be called.
+    fn expire(&self, permit: Self::Permit, by: u8, told: Option<&Told<'_>>) -> Rejected {
+        let _ = (by, told);
         self.lose(permit, Lost::Dropped);
         self.draining()
     }
 
     /// The layer is drained and this call does not begin.
     fn draining(&self) -> Rejected;
+
+    // ----- a call that is over later than its answer -----
+
+    /// What is kept of a permit until then.
+    fn tail(&self, permit: Self::Permit, head: Verdict) -> Tail {
+        let _ = (permit, head);
+        Tail::default()
+    }
+
+    /// The call is over.
+    fn settle_tail(&self, part: u8, tail: Tail, outcome: &Outcome) {
+        let _ = (part, tail, outcome);
+    }
+
+    /// Nobody will hear how the call ended.
+    fn lose_tail(&self, part: u8, tail: Tail) {
+        let _ = (part, tail);
+    }
+
+    /// Something of the answer has reached its reader.
+    fn delivered(&self, part: u8, tail: &mut Tail) {
+        let _ = (part, tail);
+    }
 
     // ----- time -----
 
@@ -146,6 +179,53 @@ pub trait Policy: Send + Sync + 'static {
 pub trait Admit<Req>: Policy {
     /// Decided once a call. `call` is what travels with the request, if the layer was told where to look.
     fn admit(&self, request: &Req, call: Option<&mut Call>) -> Admission<Self>;
+
+    /// [`poll_wait`](Policy::poll_wait), of a call with this request: one that waited for an outer part
+    /// is then asked by the inner one.
+    fn resume(
+        &self,
+        request: &Req,
+        call: Option<&mut Call>,
+        wait: Self::Wait,
+        cx: &mut Context<'_>,
+        now: &Now,
+    ) -> Admission<Self> {
+        let _ = (request, call);
+        self.poll_wait(wait, cx, now)
+    }
+}
+
+/// How a policy ends a call that was answered with a response.
+pub trait Complete<Res>: Policy {
+    /// What the caller gets: the response, or that with something wrapped around its body.
+    type Response;
+
+    /// The call was answered, and the one classifier of the gate said this of the head. Ends the permit,
+    /// or has it ended through a [`Settle`](crate::Settle).
+    fn complete(
+        &self,
+        permit: Self::Permit,
+        response: Res,
+        head: Verdict,
+        end: End<'_>,
+    ) -> Self::Response;
+}
+
+/// A policy whose calls are over when their answers arrive.
+pub trait OverAtHead: Policy {}
+
+impl<Res, P: OverAtHead> Complete<Res> for P {
+    type Response = Res;
+
+    #[inline]
+    fn complete(&self, mut permit: P::Permit, response: Res, head: Verdict, _: End<'_>) -> Res {
+        let outcome = match head {
+            Verdict::Now(outcome) => outcome,
+            Verdict::AtEnd => P::AT_END,
+        };
+        self.settle(&mut permit, &outcome);
+        response
+    }
 }
 
 /// The answer to one who asks to pass.
@@ -164,6 +244,8 @@ pub enum Admission<P: Policy + ?Sized> {
 pub enum Stage {
     /// Nothing yet.
     Fresh,
+    /// A policy further in lets it wait.
+    Waiting,
     /// The inner service is not ready.
     Readying,
     /// The inner service was called and has not answered.
@@ -175,8 +257,8 @@ pub enum Stage {
 pub enum Due {
     /// It goes on; and when to look again.
     Later(Option<Instant>),
-    /// It [ends](Policy::expire) here.
-    End,
+    /// It [ends](Policy::expire) here, by the word of this part.
+    End(u8),
 }
 
 /// Why nobody will hear how a call ended.

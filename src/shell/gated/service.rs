@@ -7,16 +7,16 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use super::future::ResponseFuture;
-use super::guard::{CallGuard, WaitGuard};
-use super::policy::{Admission, Admit, Policy};
+use super::guard::CallGuard;
+use super::policy::{Admission, Admit, Complete, Policy};
+use super::queued::{Queued, Resume};
 use crate::classify::Classify;
 use crate::context::CallContext;
 use crate::error::{CallError, Rejected};
-use crate::request::Carry;
+use crate::request::{Call, Carry};
 use crate::shell::gate::{Gate, Parked};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::said::Said;
-use crate::shell::waiters::Seat;
 
 /// What all calls through a layer share. A call holds one reference to it, and nothing else.
 pub(crate) struct Core<P, C> {
@@ -34,7 +34,7 @@ pub struct Gated<S, P: Policy, C, K> {
     carry: K,
     said: Said,
     /// Where the caller waits for the inner service, to be told when the policy closes...
-    seat: Seat,
+    seat: P::Seat,
     /// ...and when it is drained. This waker stays until the next wait: taking it away would cost every
     /// call, and it rings but once.
     parked: Parked,
@@ -42,7 +42,7 @@ pub struct Gated<S, P: Policy, C, K> {
 
 impl<S, P: Policy, C, K> Gated<S, P, C, K> {
     pub(super) fn new(inner: S, gate: Arc<Gate<Core<P, C>>>, carry: K) -> Self {
-        let (said, seat, parked) = (Said::default(), Seat::default(), Parked::new());
+        let (said, seat, parked) = (Said::default(), P::Seat::default(), Parked::new());
         Self { inner, gate, carry, said, seat, parked }
     }
 
@@ -63,9 +63,7 @@ impl<S, P: Policy, C, K> Gated<S, P, C, K> {
 
     #[inline]
     fn unpark(&mut self) {
-        if self.seat.is_taken() {
-            self.gate.policy.unpark(&mut self.seat);
-        }
+        self.gate.policy.unpark(&mut self.seat);
     }
 }
 
@@ -73,13 +71,13 @@ impl<S, Req, P, C, K> Service<Req> for Gated<S, P, C, K>
 where
     S: Service<Req> + Clone,
     S::Error: CallError,
-    P: Admit<Req>,
-    C: Classify<S::Response, S::Error>,
-    K: Carry<Req>,
+    P: Admit<Req> + Complete<S::Response>,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    K: Carry<Req> + Clone,
 {
-    type Response = S::Response;
+    type Response = P::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, P, C>;
+    type Future = ResponseFuture<S, Req, P, C, K>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -114,40 +112,44 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         self.unpark();
-        let entry = Entry { inner: &mut self.inner, readied: self.said.take(), gate: &self.gate };
-        if self.gate.is_closed() {
-            return entry.refuse(self.gate.policy.draining());
+        let (readied, gate, carry) = (self.said.take(), &*self.gate, &self.carry);
+        let entry = Entry { inner: &mut self.inner, readied, gate, resume: P::resume };
+        if gate.is_closed() {
+            return entry.refuse(gate.policy.draining());
         }
-        if !self.carry.carries() {
-            let admission = self.gate.policy.admit(&request, None);
-            return entry.enter(admission, request, CallContext::default());
+        if !carry.carries() {
+            let admission = gate.policy.admit(&request, None);
+            return entry.enter(admission, request, CallContext::default(), || None);
         }
-        let mut call = self.carry.read(&request);
+        let mut call = carry.read(&request);
         let context = CallContext::of(&call);
-        let admission = self.gate.policy.admit(&request, Some(&mut call));
+        let admission = gate.policy.admit(&request, Some(&mut call));
         if P::WRITES && call.deadline.is_some() {
-            self.carry.write(&mut request, &call);
+            carry.write(&mut request, &call);
         }
-        entry.enter(admission, request, context)
+        let travels = || P::RESUMES.then(|| (carry.clone(), Box::new(call)));
+        entry.enter(admission, request, context, travels)
     }
 }
 
 /// A call on its way in.
-pub(super) struct Entry<'a, S, P, C> {
+pub(super) struct Entry<'a, S, P: Policy, C, Req> {
     pub(super) inner: &'a mut S,
     /// Whether the inner service is ready for it.
     pub(super) readied: bool,
     pub(super) gate: &'a Gate<Core<P, C>>,
+    pub(super) resume: Resume<P, Req>,
 }
 
-impl<S: Clone, P: Policy, C> Entry<'_, S, P, C> {
+impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
     #[inline]
-    pub(super) fn enter<Req>(
+    pub(super) fn enter<K>(
         self,
         admission: Admission<P>,
         request: Req,
         context: CallContext,
-    ) -> ResponseFuture<S, Req, P, C>
+        travels: impl FnOnce() -> Option<(K, Box<Call>)>,
+    ) -> ResponseFuture<S, Req, P, C, K>
     where
         S: Service<Req>,
     {
@@ -172,7 +174,10 @@ impl<S: Clone, P: Policy, C> Entry<'_, S, P, C> {
                 }
             }
             Admission::Wait(wait) => match self.gate.enter() {
-                Some(lane) => self.queue(WaitGuard::new(lane, wait), request, context),
+                Some(lane) => {
+                    let queued = Queued::new(lane, wait, self.resume, travels());
+                    self.queue(queued, request, context)
+                }
                 None => {
                     self.gate.policy.leave(wait, false);
                     let rejected = self.gate.policy.draining();
@@ -192,7 +197,7 @@ impl<S: Clone, P: Policy, C> Entry<'_, S, P, C> {
     }
 
     #[inline(never)]
-    pub(super) fn refuse<Req>(mut self, rejected: Rejected) -> ResponseFuture<S, Req, P, C>
+    pub(super) fn refuse<K>(mut self, rejected: Rejected) -> ResponseFuture<S, Req, P, C, K>
     where
         S: Service<Req>,
     {
@@ -201,18 +206,18 @@ impl<S: Clone, P: Policy, C> Entry<'_, S, P, C> {
     }
 
     #[inline(never)]
-    fn queue<Req>(
+    fn queue<K>(
         mut self,
-        wait: WaitGuard<P, C>,
+        queued: Queued<P, C, K, Req>,
         request: Req,
         context: CallContext,
-    ) -> ResponseFuture<S, Req, P, C>
+    ) -> ResponseFuture<S, Req, P, C, K>
     where
         S: Service<Req>,
     {
         self.release(); // nobody waits with a reservation in hand
         let attempt = Oneshot::waiting(self.inner.clone(), request);
-        ResponseFuture::queued(wait, attempt, context)
+        ResponseFuture::queued(queued, attempt, context)
     }
 }
 

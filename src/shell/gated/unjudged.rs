@@ -16,4 +16,9 @@ impl<Res, Err: CallError> Classify<Res, Err> for Unjudged {
             Err(error) => error.rejected().map_or(Outcome::FAILURE, Outcome::of_rejection),
         })
     }
+
+    #[inline]
+    fn judges(&self) -> bool {
+        false
+    }
 }

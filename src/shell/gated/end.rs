@@ -1,0 +1,140 @@
+//! How a call ends that was answered, at once or later.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::policy::{Lost, Policy};
+use super::service::Core;
+use crate::classify::Verdict;
+use crate::context::CallContext;
+use crate::finish::{Ending, Finish, Settle, Tail};
+use crate::outcome::Outcome;
+use crate::shell::gate::Lane;
+
+/// Where a part of a policy gets a [`Settle`] from, for a call that is over later than its answer.
+#[allow(missing_debug_implementations, reason = "it holds what is behind a trait")]
+pub struct End<'a> {
+    lane: &'a dyn Endings,
+    /// Of a policy for each key, that of the call.
+    cell: Option<Arc<dyn Ending>>,
+    part: u8,
+    /// Whether some part deferred the end of this call already.
+    deferred: &'a Cell<bool>,
+    context: CallContext,
+}
+
+/// What a call holds, as that which hears how it ended.
+trait Endings {
+    /// One more reference, and one more to be waited for.
+    fn defer(&self, again: bool) -> Arc<dyn Ending>;
+}
+
+impl<'a> End<'a> {
+    pub(super) fn new<P: Policy, C: Send + Sync + 'static>(
+        lane: &'a Arc<Lane<Core<P, C>>>,
+        deferred: &'a Cell<bool>,
+        context: CallContext,
+    ) -> Self {
+        Self { lane, cell: None, part: 0, deferred, context }
+    }
+
+    /// For a policy inside, behind so many parts.
+    pub(crate) fn inside(&self, parts: u8) -> End<'_> {
+        let Self { lane, deferred, context, .. } = *self;
+        End { lane, cell: self.cell.clone(), part: self.part + parts, deferred, context }
+    }
+
+    /// For the policy of one key, which hears of it in the place of them all.
+    pub(crate) fn of_cell(self, cell: Arc<dyn Ending>) -> Self {
+        Self { cell: Some(cell), part: 0, ..self }
+    }
+
+    /// The call is over later.
+    pub(crate) fn defer(self, head: Verdict, tail: Tail) -> Settle {
+        let again = self.deferred.replace(true);
+        let lane = self.lane.defer(again);
+        Settle::new(lane, self.cell, again, self.part, head, tail).within(self.context)
+    }
+}
+
+impl<P: Policy, C: Send + Sync + 'static> Endings for Arc<Lane<Core<P, C>>> {
+    fn defer(&self, again: bool) -> Arc<dyn Ending> {
+        self.join(again);
+        Arc::clone(self) as Arc<dyn Ending>
+    }
+}
+
+impl<P: Policy, C: Send + Sync + 'static> Ending for Lane<Core<P, C>> {
+    fn settle(&self, part: u8, tail: Tail, outcome: &Outcome) {
+        self.policy.settle_tail(part, tail, outcome);
+    }
+
+    fn delivered(&self, part: u8, tail: &mut Tail) {
+        self.policy.delivered(part, tail);
+    }
+
+    fn abandon(&self, part: u8, tail: Tail) {
+        self.policy.lose_tail(part, tail);
+    }
+
+    fn no_longer_in_flight(&self, again: bool) {
+        self.part(again);
+    }
+}
+
+/// Ends a call as a user's [`Finish`] says.
+#[inline]
+pub(crate) fn finish_with<P, F, Res>(
+    policy: &P,
+    finish: &F,
+    permit: P::Permit,
+    response: Res,
+    head: Verdict,
+    end: End<'_>,
+) -> F::Response
+where
+    P: Policy,
+    F: Finish<Res>,
+{
+    let mut guard = Held { policy, permit: Some(permit) };
+    match finish.at_head(response) {
+        Ok(response) => {
+            if let Some(mut permit) = guard.permit.take() {
+                policy.settle(&mut permit, &head.of_head());
+            }
+            response
+        }
+        Err(response) => finish_later(guard, finish, response, head, end),
+    }
+}
+
+#[inline(never)]
+fn finish_later<P, F, Res>(
+    mut guard: Held<'_, P>,
+    finish: &F,
+    response: Res,
+    head: Verdict,
+    end: End<'_>,
+) -> F::Response
+where
+    P: Policy,
+    F: Finish<Res>,
+{
+    let tail = guard.permit.take().map(|permit| guard.policy.tail(permit, head));
+    finish.finish(response, end.defer(head, tail.unwrap_or_default()))
+}
+
+/// A permit while code of the user's runs, which may panic.
+pub(super) struct Held<'a, P: Policy> {
+    pub(super) policy: &'a P,
+    pub(super) permit: Option<P::Permit>,
+}
+
+impl<P: Policy> Drop for Held<'_, P> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.policy.lose(permit, Lost::Panicked);
+        }
+    }
+}

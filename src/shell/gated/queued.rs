@@ -1,0 +1,172 @@
+//! What a call holds that waits for a permit.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep};
+use tower::Service;
+
+use super::guard::CallGuard;
+use super::policy::{Admission, Now, Policy};
+use super::service::Core;
+use crate::error::Rejected;
+use crate::request::{Call, Carry};
+use crate::shell::gate::{Hold, Lane, Parked};
+use crate::shell::oneshot::Oneshot;
+use crate::time;
+
+/// How a call asks again that has waited.
+pub(super) type Resume<P, Req> =
+    fn(&P, &Req, Option<&mut Call>, <P as Policy>::Wait, &mut Context<'_>, &Now) -> Admission<P>;
+
+/// A call in a queue.
+#[pin_project]
+pub(super) struct Queued<P: Policy, C, K, Req> {
+    wait: WaitGuard<P, C>,
+    #[pin]
+    timer: Option<Sleep>,
+    resume: Resume<P, Req>,
+    /// What travels with the request, of a policy that may want to read or write that later.
+    travels: Option<(K, Box<Call>)>,
+}
+
+/// A call that waits for a permit. Leaves when dropped.
+struct WaitGuard<P: Policy, C> {
+    hold: Hold<Lane<Core<P, C>>>,
+    /// `None` once it waits no longer.
+    wait: Option<P::Wait>,
+    parked: Parked,
+}
+
+/// What came of a look.
+pub(super) enum Looked<P: Policy, C> {
+    Pass(CallGuard<P, C>),
+    Refused(Option<Rejected>),
+}
+
+impl<P: Policy, C, K, Req> Queued<P, C, K, Req> {
+    pub(super) fn new(
+        lane: Arc<Lane<Core<P, C>>>,
+        wait: P::Wait,
+        resume: Resume<P, Req>,
+        travels: Option<(K, Box<Call>)>,
+    ) -> Self {
+        let wait = WaitGuard { hold: Hold::new(lane), wait: Some(wait), parked: Parked::new() };
+        Self { wait, timer: None, resume, travels }
+    }
+
+    /// Looks whether it may pass now, or has waited long enough.
+    pub(super) fn poll<S>(
+        self: Pin<&mut Self>,
+        mut attempt: Pin<&mut Oneshot<S, Req>>,
+        cx: &mut Context<'_>,
+        now: &mut Now,
+    ) -> Poll<Looked<P, C>>
+    where
+        S: Service<Req>,
+        K: Carry<Req>,
+    {
+        let mut this = self.project();
+        loop {
+            let Some(request) = attempt.as_mut().request() else { return Poll::Pending };
+            let call = this.travels.as_mut().map(|(_, call)| &mut **call);
+            let looked = this
+                .wait
+                .look(cx, |policy, wait, cx| (this.resume)(policy, request, call, wait, cx, now));
+            match looked {
+                Some(Ok(guard)) => {
+                    if let Some((carry, call)) = this.travels
+                        && P::WRITES
+                        && call.deadline.is_some()
+                    {
+                        carry.write(request, call);
+                    }
+                    return Poll::Ready(Looked::Pass(guard));
+                }
+                Some(Err(rejected)) => return Poll::Ready(Looked::Refused(Some(rejected))),
+                None => {}
+            }
+            if !ready!(rings(this.timer.as_mut(), this.wait.until(), cx)) {
+                return Poll::Ready(Looked::Refused(this.wait.expire()));
+            }
+            *now = Now::default(); // it is later now
+        }
+    }
+}
+
+/// Whether the time has come at which one who waits wants to look again; `false` if it never will, for it
+/// is polled outside of any runtime. The timer follows that time: it may have come nearer since it was set.
+fn rings(
+    mut timer: Pin<&mut Option<Sleep>>,
+    at: Option<Instant>,
+    cx: &mut Context<'_>,
+) -> Poll<bool> {
+    let Some(at) = at else { return Poll::Pending };
+    if timer.as_ref().as_pin_ref().is_some_and(|timer| timer.deadline() != at) {
+        timer.set(None);
+    }
+    ready!(time::poll_until(timer.as_mut(), at, cx));
+    timer.set(None);
+    Poll::Ready(at <= time::now())
+}
+
+impl<P: Policy, C> WaitGuard<P, C> {
+    /// Looks whether it may pass now.
+    fn look(
+        &mut self,
+        cx: &mut Context<'_>,
+        resume: impl FnOnce(&P, P::Wait, &mut Context<'_>) -> Admission<P>,
+    ) -> Option<Result<CallGuard<P, C>, Rejected>> {
+        // A drain wakes it too, and ends its wait.
+        let goes_on = self.hold.begin(|| true) && self.stays(cx.waker());
+        let (lane, wait) = (self.hold.get()?, self.wait.take()?);
+        if !goes_on {
+            lane.policy.leave(wait, false);
+            let rejected = lane.policy.draining();
+            drop(self.hold.lose());
+            return Some(Err(rejected));
+        }
+        match resume(&lane.policy, wait, cx) {
+            Admission::Pass(permit) => {
+                let hold = std::mem::replace(&mut self.hold, Hold::over());
+                Some(Ok(CallGuard::of(hold, permit)))
+            }
+            Admission::Wait(wait) => {
+                self.wait = Some(wait);
+                None
+            }
+            Admission::Refuse(rejected) => {
+                drop(self.hold.lose());
+                Some(Err(rejected))
+            }
+        }
+    }
+
+    /// Waits no longer, for want of timers.
+    fn expire(&mut self) -> Option<Rejected> {
+        let (wait, lane) = (self.wait.take()?, self.hold.lose()?);
+        Some(lane.policy.expire_wait(wait))
+    }
+
+    /// Leaves the waker for a drain. Returns `false` if it is drained.
+    fn stays(&mut self, waker: &Waker) -> bool {
+        self.hold.park(&mut self.parked, waker)
+    }
+
+    /// When it wants to be polled, if nobody wakes it before.
+    fn until(&self) -> Option<Instant> {
+        self.hold.get()?.policy.until(self.wait.as_ref()?)
+    }
+}
+
+impl<P: Policy, C> Drop for WaitGuard<P, C> {
+    fn drop(&mut self) {
+        if let Some(wait) = self.wait.take()
+            && let Some(lane) = self.hold.lose()
+        {
+            lane.policy.leave(wait, true);
+        }
+    }
+}

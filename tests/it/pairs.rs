@@ -1,0 +1,124 @@
+//! Two layers that are one: what they do together that they would not do stacked.
+
+use std::future::pending;
+use std::task::Poll;
+
+use seawall::rate_limit::RateLimitLayer;
+use seawall::timeout::TimeoutLayer;
+use seawall::{Carried, Deadline, InCarried, Reason};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+use crate::scene::{Fail, ms, now, poll_once, reason};
+
+type Answer = Result<(), Fail>;
+
+/// One call every 100 ms, and a place to wait.
+fn quota() -> RateLimitLayer {
+    RateLimitLayer::builder("quota").limit(10).burst(1).queue(9).build().unwrap()
+}
+
+fn pass() -> impl Future<Output = Answer> {
+    std::future::ready(Ok(()))
+}
+
+// design: one wait for both
+#[tokio::test(start_paused = true)]
+async fn a_limit_further_out_counts_the_wait_further_in() {
+    let quota = quota();
+    let handle = quota.handle();
+    let both = TimeoutLayer::new("x", ms(50)).and(quota);
+    assert_eq!(both.run(pass).await, Ok(()));
+    let began = now();
+    let late = both.run(pass).await;
+    assert_eq!(reason(&late), Some(Reason::TimedOut));
+    assert_eq!(now() - began, ms(50));
+    assert_eq!((handle.queued(), both.in_flight()), (0, 0)); // its turn went back
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_further_in_does_not_count_the_wait_further_out() {
+    let both = quota().and(TimeoutLayer::new("x", ms(50)));
+    assert_eq!(both.run(pass).await, Ok(()));
+    let began = now();
+    let hangs = both.run(pending::<Answer>).await;
+    assert_eq!(reason(&hangs), Some(Reason::TimedOut));
+    assert_eq!(now() - began, ms(150)); // 100 in the queue
+}
+
+// A stack of layers cannot do this: the outer one has let the call pass before the inner one is asked.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_further_in_costs_nothing_further_out() {
+    let outer = RateLimitLayer::builder("outer").limit(10).burst(5).build().unwrap();
+    let inner = RateLimitLayer::builder("inner").limit(10).burst(1).build().unwrap();
+    let (all, one) = (outer.handle(), inner.handle());
+    let both = outer.and(inner);
+    assert_eq!(both.run(pass).await, Ok(()));
+    assert_eq!((all.available(), one.available()), (4, 0));
+    let refused = both.run(pass).await;
+    assert_eq!(reason(&refused), Some(Reason::RateLimited));
+    assert_eq!(all.available(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_has_waited_for_one_is_asked_by_the_other() {
+    let inner = RateLimitLayer::builder("inner").limit(10).burst(1).build().unwrap();
+    let outer = RateLimitLayer::builder("outer").limit(100).burst(1).queue(9).build().unwrap();
+    let both = outer.and(inner);
+    assert_eq!(both.run(pass).await, Ok(()));
+    let refused = both.run(pass).await; // it has waited 10 ms outside, and 90 too few inside
+    assert_eq!(reason(&refused), Some(Reason::RateLimited));
+    let waits = RateLimitLayer::builder("inner").limit(10).burst(1).queue(9).build().unwrap();
+    let outer = RateLimitLayer::builder("outer").limit(100).burst(1).queue(9).build().unwrap();
+    let both = outer.and(waits);
+    assert_eq!(both.run(pass).await, Ok(()));
+    let began = now();
+    assert_eq!(both.run(pass).await, Ok(()));
+    assert_eq!(now() - began, ms(100)); // of them 10 outside
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_is_told_further_in_after_a_wait_too() {
+    let told = |both| {
+        let seen = |request: Carried<()>| async move {
+            let left = request.call.deadline.map(|deadline: Deadline| deadline.remaining());
+            Ok::<_, Fail>(left)
+        };
+        ServiceBuilder::new().layer(both).service(service_fn(seen))
+    };
+    let limit = || TimeoutLayer::builder("x").limit(ms(50)).carry(InCarried).build().unwrap();
+    let service = told(quota().and(limit()));
+    let ask = || service.clone().oneshot(Carried::from(()));
+    assert_eq!(ask().await, Ok(Some(ms(50))));
+    assert_eq!(ask().await, Ok(Some(ms(50)))); // of its own time, which began after the wait
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_of_both_ends_waits_and_awaits_what_flies() {
+    let both = quota().and(TimeoutLayer::new("x", ms(50)));
+    let mut flies = Box::pin(both.run(pending::<Answer>));
+    let mut waits = Box::pin(both.run(pass));
+    assert!(poll_once(&mut flies).is_pending() && poll_once(&mut waits).is_pending());
+    assert_eq!(both.in_flight(), 2);
+    let mut drained = Box::pin(both.drain());
+    assert!(poll_once(&mut drained).is_pending());
+    assert!(
+        matches!(poll_once(&mut waits), Poll::Ready(told) if reason(&told) == Some(Reason::Draining))
+    );
+    assert_eq!(both.in_flight(), 1);
+    let began = now();
+    let (told, ()) = tokio::join!(flies, drained);
+    assert_eq!((reason(&told), now() - began), (Some(Reason::TimedOut), ms(50)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_leaves_gives_back_what_it_waited_for() {
+    let (outer, inner) = (quota(), quota());
+    let (out, within) = (outer.handle(), inner.handle());
+    let both = outer.and(inner);
+    assert_eq!(both.run(pass).await, Ok(()));
+    let mut waits = Box::pin(both.run(pass));
+    assert!(poll_once(&mut waits).is_pending());
+    assert_eq!((out.queued(), within.queued()), (1, 0));
+    drop(waits);
+    assert_eq!((out.queued(), within.queued(), both.in_flight()), (0, 0, 0));
+}
