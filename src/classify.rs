@@ -70,8 +70,7 @@ pub trait Classify<Res, Err> {
 
     /// The same, told by a layer that knows more of the call than its answer: until when its caller
     /// waits. Layers ask this; by default it is [`classify`](Self::classify).
-    fn classify_call(&self, result: Result<&Res, &Err>, call: &CallContext) -> Verdict {
-        let _ = call;
+    fn classify_call(&self, result: Result<&Res, &Err>, _call: &CallContext) -> Verdict {
         self.classify(result)
     }
 

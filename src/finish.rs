@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::circuit_breaker::engine::step::Pass;
 use crate::classify::Verdict;
 use crate::context::CallContext;
 use crate::outcome::{Health, Outcome};
