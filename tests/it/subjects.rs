@@ -54,7 +54,7 @@ const LAYERS: &[(&str, Make)] = &[
     ("timeout", || subject!(TimeoutLayer::new("kit", LIMIT))),
     ("covering_timeout", || subject!(covering_timeout())),
     ("rate_limit_and_timeout", || subject!(rate_limit().and(TimeoutLayer::new("kit", LIMIT)))),
-    ("three_in_one", || {
+    ("timeout_and_rate_limit_and_timeout", || {
         let inner = rate_limit().and(covering_timeout());
         subject!(TimeoutLayer::new("kit", LIMIT).and(inner))
     }),
@@ -306,7 +306,7 @@ impl Kind {
 
     /// How many layers it has.
     pub(crate) fn layers(self) -> usize {
-        self.indices().count()
+        self.indices().map(|at| LAYERS[at].0.split("_and_").count()).sum()
     }
 
     /// Whether it is this layer alone.

@@ -4,5 +4,6 @@ pub(crate) mod common;
 pub(crate) mod flight;
 pub(crate) mod shared;
 pub(crate) mod step;
+mod tail;
 pub(crate) mod untold;
 pub(crate) mod word;

@@ -6,7 +6,6 @@
 
 use crate::error::{Measured, Reason};
 use crate::event::{Change, State};
-use crate::finish::Tail;
 use crate::outcome::{Outcome, Sample};
 use crate::time::{Tick, nanos};
 
@@ -168,30 +167,5 @@ impl Pass {
             },
             hint: outcome.hint().map(nanos),
         }
-    }
-}
-
-impl From<Pass> for Tail {
-    fn from(pass: Pass) -> Self {
-        let kind = match pass.kind {
-            PassKind::Free => 0,
-            PassKind::Slot => 1,
-            PassKind::Ghost => 2,
-        };
-        let small = [kind, u8::from(pass.overdue), pass.roll, 0];
-        Self { word: pass.era, small, pending: pass.pending, started: pass.started }
-    }
-}
-
-impl From<Tail> for Pass {
-    fn from(tail: Tail) -> Self {
-        let [kind, overdue, roll, _] = tail.small;
-        let kind = match kind {
-            0 => PassKind::Free,
-            1 => PassKind::Slot,
-            _ => PassKind::Ghost,
-        };
-        let Tail { word: era, pending, started, .. } = tail;
-        Self { era, kind, overdue: overdue != 0, pending, started, roll }
     }
 }

@@ -1,0 +1,29 @@
+//! What is kept of a pass when its call was answered and is not over.
+
+use super::step::{Pass, PassKind};
+use crate::finish::Tail;
+
+impl From<Pass> for Tail {
+    fn from(pass: Pass) -> Self {
+        let kind = match pass.kind {
+            PassKind::Free => 0,
+            PassKind::Slot => 1,
+            PassKind::Ghost => 2,
+        };
+        let small = [kind, u8::from(pass.overdue), pass.roll, 0];
+        Self { word: pass.era, small, pending: pass.pending, started: pass.started }
+    }
+}
+
+impl From<Tail> for Pass {
+    fn from(tail: Tail) -> Self {
+        let [kind, overdue, roll, _] = tail.small;
+        let kind = match kind {
+            0 => PassKind::Free,
+            1 => PassKind::Slot,
+            _ => PassKind::Ghost,
+        };
+        let Tail { word: era, pending, started, .. } = tail;
+        Self { era, kind, overdue: overdue != 0, pending, started, roll }
+    }
+}
