@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::context::CallContext;
-use crate::error::{CallError, Error, Reason, Rejected};
+use crate::error::{CallError, Error, Means, Rejected};
 use crate::outcome::Outcome;
 
 /// Says what a finished call means.
@@ -122,7 +122,7 @@ impl From<Outcome> for Verdict {
 /// rejection by one of this crate's layers further in is never evidence against the dependency
 /// (`Silent`), with one exception: a call that ran out of its time limit is `Bad`, for the
 /// dependency did not answer. A caller who came with too little time left
-/// ([`Reason::DeadlineExceeded`]) is `Silent` again, and so is any error that comes once the
+/// ([`DeadlineExceeded`](crate::Reason::DeadlineExceeded)) is `Silent` again, and so is any error that comes once the
 /// [deadline of the caller](CallContext::is_past_deadline) has passed. Both are judged before a
 /// closure given to `classify_error` is asked.
 ///
@@ -196,8 +196,8 @@ impl Outcome {
     ///
     /// | reason | means |
     /// | --- | --- |
-    /// | [`TimedOut`](Reason::TimedOut) | [`TRANSIENT`](Self::TRANSIENT) |
-    /// | [`DeadlineExceeded`](Reason::DeadlineExceeded), [`RequestTimeout`](Reason::RequestTimeout), [`RequestBroken`](Reason::RequestBroken): the caller is to blame | [`IGNORE`](Self::IGNORE) |
+    /// | [`TimedOut`](crate::Reason::TimedOut) | [`TRANSIENT`](Self::TRANSIENT) |
+    /// | [`DeadlineExceeded`](crate::Reason::DeadlineExceeded), [`RequestTimeout`](crate::Reason::RequestTimeout), [`RequestBroken`](crate::Reason::RequestBroken): the caller is to blame | [`IGNORE`](Self::IGNORE) |
     /// | every other: the call was [refused](Self::refused) | `Silent`, [unsent](Self::unsent); may be asked again, after [`retry_after`](Rejected::retry_after) |
     ///
     /// A [retry](crate::retry) that sees a refusal stops with
@@ -217,13 +217,11 @@ impl Outcome {
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn of_rejection(rejected: &Rejected) -> Self {
-        match rejected.reason() {
-            Reason::TimedOut => Self::TRANSIENT,
-            Reason::DeadlineExceeded | Reason::RequestTimeout | Reason::RequestBroken => {
-                Self::IGNORE
-            }
-            Reason::CostTooHigh => Self { refused: true, ..Self::IGNORE }.unsent(),
-            _ => {
+        match rejected.reason().means() {
+            Means::Failed => Self::TRANSIENT,
+            Means::OfCaller => Self::IGNORE,
+            Means::RefusedForGood => Self { refused: true, ..Self::IGNORE }.unsent(),
+            Means::Refused => {
                 let again = Self { again: Self::TRANSIENT.again, refused: true, ..Self::IGNORE };
                 rejected.retry_after().map_or(again, |delay| again.after(delay)).unsent()
             }

@@ -1,6 +1,7 @@
 //! The one error type of a stack, and what is in it when a layer ended the call itself.
 
 mod measured;
+mod reason;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,6 +9,8 @@ use std::io;
 use std::time::Duration;
 
 pub use self::measured::{Measured, SetBy};
+pub(crate) use self::reason::Means;
+pub use self::reason::Reason;
 use crate::source::Source;
 
 mod call_error;
@@ -22,94 +25,6 @@ pub struct Rejected {
     retry_after: Option<Duration>,
     measured: Measured,
     reason: Reason,
-}
-
-/// Why a layer ended a call itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The circuit is open: recent calls failed, or someone holds it open.
-    CircuitOpen,
-    /// The circuit has just closed, and the load comes back step by step.
-    Recovering,
-    /// The time limit of this layer ran out.
-    TimedOut,
-    /// The deadline that came with the request has passed. [`Measured::Deadline`] says who had set it.
-    DeadlineExceeded,
-    /// The policy is being drained: it takes no further calls.
-    Draining,
-    /// As many calls as may are under way, and as many as may wait for one to end.
-    Full,
-    /// As many calls as may are under way, and this one has waited for one to end as long as it may.
-    QueueTimeout,
-    /// The call came too early for the rate limit.
-    RateLimited,
-    /// The call costs more than a whole burst of the rate limit, so that it can never pass.
-    CostTooHigh,
-    /// The dependency failed its health check.
-    Unhealthy,
-    /// The caller kept us waiting for the body of its request for too long (HTTP 408).
-    RequestTimeout,
-    /// The body of the caller's request broke off.
-    RequestBroken,
-}
-
-impl Reason {
-    pub(crate) const ALL: [Self; 12] = [
-        Self::CircuitOpen,
-        Self::Recovering,
-        Self::TimedOut,
-        Self::DeadlineExceeded,
-        Self::Draining,
-        Self::Full,
-        Self::QueueTimeout,
-        Self::RateLimited,
-        Self::CostTooHigh,
-        Self::Unhealthy,
-        Self::RequestTimeout,
-        Self::RequestBroken,
-    ];
-
-    /// The metric label `reason`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CircuitOpen => "circuit_open",
-            Self::Recovering => "recovering",
-            Self::TimedOut => "timed_out",
-            Self::DeadlineExceeded => "deadline_exceeded",
-            Self::Draining => "draining",
-            Self::Full => "full",
-            Self::QueueTimeout => "queue_timeout",
-            Self::RateLimited => "rate_limited",
-            Self::CostTooHigh => "cost_too_high",
-            Self::Unhealthy => "unhealthy",
-            Self::RequestTimeout => "request_timeout",
-            Self::RequestBroken => "request_broken",
-        }
-    }
-
-    const fn sentence(self) -> &'static str {
-        match self {
-            Self::CircuitOpen => "circuit is open",
-            Self::Recovering => "is recovering",
-            Self::TimedOut => "timed out",
-            Self::DeadlineExceeded => "the deadline has passed",
-            Self::Draining => "is being drained",
-            Self::Full => "is full, and so is its queue",
-            Self::QueueTimeout => "is full, and the call has waited in its queue as long as it may",
-            Self::RateLimited => "has reached its rate limit",
-            Self::CostTooHigh => "cannot admit a call of such a cost",
-            Self::Unhealthy => "is unhealthy",
-            Self::RequestTimeout => "the caller did not send its request in time",
-            Self::RequestBroken => "the body of the caller's request broke off",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.sentence())
-    }
 }
 
 impl Rejected {

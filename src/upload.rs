@@ -43,7 +43,6 @@ const BROKE: u8 = 2;
 /// It was ended, because nothing came for too long.
 const STALLED: u8 = 3;
 /// Nobody tells of it yet.
-#[cfg(feature = "reqwest")]
 const UNWATCHED: u8 = 4;
 
 /// What becomes of a call whose time is up, as far as its body is concerned.
@@ -88,10 +87,7 @@ impl Upload {
 
     /// Whether the request has yet to be written, for somebody to tell of its body.
     pub(crate) fn is_unwatched(&self) -> bool {
-        #[cfg(feature = "reqwest")]
-        return self.0.fate.load(Ordering::Acquire) == UNWATCHED;
-        #[cfg(not(feature = "reqwest"))]
-        false
+        self.0.fate.load(Ordering::Acquire) == UNWATCHED
     }
 
     /// Whether there is more to come.

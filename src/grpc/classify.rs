@@ -17,6 +17,10 @@ use crate::outcome::Outcome;
 pub struct Code(u8);
 
 impl Code {
+    pub(super) const fn of_number(number: u8) -> Self {
+        Self(number)
+    }
+
     /// All is well.
     pub const OK: Self = Self(0);
     /// The caller went away.

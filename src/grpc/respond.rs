@@ -123,14 +123,7 @@ fn told_code(manners: &Manners, reason: Reason) -> Code {
 /// assert_eq!(code_of(Reason::Full), Code::UNAVAILABLE);
 /// ```
 pub const fn code_of(reason: Reason) -> Code {
-    match reason {
-        Reason::TimedOut | Reason::DeadlineExceeded | Reason::RequestTimeout => {
-            Code::DEADLINE_EXCEEDED
-        }
-        Reason::RateLimited | Reason::CostTooHigh => Code::RESOURCE_EXHAUSTED,
-        Reason::RequestBroken => Code::CANCELLED,
-        _ => Code::UNAVAILABLE,
-    }
+    Code::of_number(reason.grpc())
 }
 
 pub(super) fn answer<B: Default>(code: Code, message: &'static str) -> Response<B> {

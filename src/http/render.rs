@@ -153,14 +153,7 @@ fn answer_to<B: From<String>>(rejected: &Rejected, asked: &Asked) -> Response<B>
 /// assert_eq!(status_of(Reason::CircuitOpen), StatusCode::SERVICE_UNAVAILABLE);
 /// ```
 pub fn status_of(reason: Reason) -> StatusCode {
-    match reason {
-        Reason::TimedOut | Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        Reason::CostTooHigh => StatusCode::PAYLOAD_TOO_LARGE,
-        Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-        Reason::RequestBroken => StatusCode::BAD_REQUEST,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    }
+    StatusCode::from_u16(reason.http()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// A problem document (RFC 9457). `kind` is one of our own words, which needs no escaping.

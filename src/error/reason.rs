@@ -1,0 +1,113 @@
+//! Why a layer ended a call: one table of everything that follows from it.
+
+use std::fmt;
+
+/// What a [`Reason`] means to those further out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Means {
+    /// The dependency did not answer.
+    Failed,
+    /// The caller is to blame, or had no time left.
+    OfCaller,
+    /// The call was refused, and may be asked again.
+    Refused,
+    /// The call was refused, and always will be.
+    RefusedForGood,
+}
+
+/// One row of the table. A reason that lacks a column does not compile.
+struct Row {
+    name: &'static str,
+    sentence: &'static str,
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "no HTTP"))]
+    http: u16,
+    #[cfg_attr(not(feature = "grpc"), expect(dead_code, reason = "no gRPC"))]
+    grpc: u8,
+    means: Means,
+}
+
+/// Makes the enum, the list of all, and the table.
+macro_rules! reasons {
+    ($($(#[$about:meta])* $Reason:ident: $name:literal, $sentence:literal, $http:literal, $grpc:literal, $means:ident;)*) => {
+        /// Why a layer ended a call itself.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[$about])* $Reason,)*
+        }
+
+        impl Reason {
+            pub(crate) const ALL: [Self; [$($name),*].len()] = [$(Self::$Reason),*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$Reason => Row {
+                        name: $name,
+                        sentence: $sentence,
+                        http: $http,
+                        grpc: $grpc,
+                        means: Means::$means,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The circuit is open: recent calls failed, or someone holds it open.
+    CircuitOpen: "circuit_open", "circuit is open", 503, 14, Refused;
+    /// The circuit has just closed, and the load comes back step by step.
+    Recovering: "recovering", "is recovering", 503, 14, Refused;
+    /// The time limit of this layer ran out.
+    TimedOut: "timed_out", "timed out", 504, 4, Failed;
+    /// The deadline that came with the request has passed. [`Measured::Deadline`](crate::Measured::Deadline)
+    /// says who had set it.
+    DeadlineExceeded: "deadline_exceeded", "the deadline has passed", 504, 4, OfCaller;
+    /// The policy is being drained: it takes no further calls.
+    Draining: "draining", "is being drained", 503, 14, Refused;
+    /// As many calls as may are under way, and as many as may wait for one to end.
+    Full: "full", "is full, and so is its queue", 503, 14, Refused;
+    /// As many calls as may are under way, and this one has waited for one to end as long as it may.
+    QueueTimeout: "queue_timeout", "is full, and the call has waited in its queue as long as it may", 503, 14, Refused;
+    /// The call came too early for the rate limit.
+    RateLimited: "rate_limited", "has reached its rate limit", 429, 8, Refused;
+    /// The call costs more than a whole burst of the rate limit, so that it can never pass.
+    CostTooHigh: "cost_too_high", "cannot admit a call of such a cost", 413, 8, RefusedForGood;
+    /// The dependency failed its health check.
+    Unhealthy: "unhealthy", "is unhealthy", 503, 14, Refused;
+    /// The caller kept us waiting for the body of its request for too long (HTTP 408).
+    RequestTimeout: "request_timeout", "the caller did not send its request in time", 408, 4, OfCaller;
+    /// The body of the caller's request broke off.
+    RequestBroken: "request_broken", "the body of the caller's request broke off", 400, 1, OfCaller;
+}
+
+impl Reason {
+    /// The metric label `reason`.
+    pub const fn as_str(self) -> &'static str {
+        self.row().name
+    }
+
+    /// What it means to those further out.
+    pub(crate) const fn means(self) -> Means {
+        self.row().means
+    }
+
+    /// The HTTP status that tells of it.
+    #[cfg(feature = "http")]
+    pub(crate) const fn http(self) -> u16 {
+        self.row().http
+    }
+
+    /// The gRPC code that tells of it.
+    #[cfg(feature = "grpc")]
+    pub(crate) const fn grpc(self) -> u8 {
+        self.row().grpc
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.row().sentence)
+    }
+}
