@@ -6,6 +6,11 @@ use std::fmt;
 
 use crate::source::Source;
 
+mod keyed;
+
+pub use keyed::{KeyedConfig, PerKey};
+pub(crate) use keyed::{KeyedParams, MAX_KEYS};
+
 /// A configuration that was refused: everything that is wrong with it, at once, and whose it is.
 ///
 /// Its `Debug` is the same sentence with one problem a line, for it is what an operator reads when
@@ -204,7 +209,7 @@ impl StdError for ConfigErrors {}
 /// The settings that a builder was told by name. A value that a builder was told is meant, even if it
 /// is the default's.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Written(Vec<&'static str>);
+pub struct Written(Vec<&'static str>);
 
 impl Written {
     pub(crate) fn add(&mut self, field: &'static str) {

@@ -98,6 +98,15 @@ pub mod gate {
     pub use crate::shell::gated::{And, GateLayer, Gated, ResponseFuture};
 }
 
+/// What the layers have in common that can keep one policy for each key: a host, a tenant.
+///
+/// Each has names of its own for them, such as
+/// [`KeyedRateLimitLayer`](crate::rate_limit::KeyedRateLimitLayer).
+pub mod keyed {
+    pub use crate::config::{KeyedConfig, PerKey};
+    pub use crate::shell::keyed::{BuildKeyed, KeyedBuilder, KeyedHandle};
+}
+
 /// The guides of the repository, with their code compiled.
 #[cfg(any(doc, doctest))]
 pub mod guide {

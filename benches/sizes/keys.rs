@@ -1,8 +1,10 @@
-//! A hundred thousand breakers, one for each key.
+//! A hundred thousand breakers, one for each key; and as many rate limits.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerLayer, KeyedCircuitBreakerHandle};
+use seawall::rate_limit::RateLimitLayer;
 use tower::{Service, ServiceBuilder};
 
 use crate::measure::{grouped, held, nanos};
@@ -54,6 +56,49 @@ pub(crate) fn table() {
             bytes / size,
             failed / size,
             grouped(bytes),
+        );
+    }
+}
+
+pub(crate) fn limits() {
+    println!(
+        "| a rate limit for each of so many keys | bytes a key | the same key again: ns a call \
+         | another key each time: ns a call | a new key, none can go: ns a call |"
+    );
+    println!("| ---: | ---: | ---: | ---: | ---: |");
+    for size in SIZES {
+        let names = names(size + TURNS * CALLS);
+        let (known, new) = names.split_at(size);
+        let before = held();
+        let limit = 1_000_000_000;
+        let layer = RateLimitLayer::builder("bench")
+            .limit(limit)
+            .period(Duration::from_secs(3600)) // what is used up does not come back
+            .keyed(|request: &Request| Cow::Borrowed(request.0))
+            .max_keys(size)
+            .build()
+            .expect("it is valid");
+        let handle = layer.handle();
+        let mut service =
+            ServiceBuilder::new().layer(layer).service_fn(|(_, request)| nine_in_ten(request));
+        for key in known {
+            assert_eq!(call(&mut service, (*key, 0)), 1);
+        }
+        let bytes = held() - before;
+        assert_eq!(handle.len(), size);
+        let mut at = 0;
+        let same = cost(&mut service, || known[size / 2]);
+        let another = cost(&mut service, || {
+            at = (at + STRIDE) % size;
+            known[at]
+        });
+        let mut newcomers = new.iter();
+        let overflowing = cost(&mut service, || newcomers.next().expect("enough of them"));
+        assert!(known.iter().all(|key| handle.key(key).is_some()), "nobody made room");
+        println!(
+            "| {} | {} | {same:.0} | {another:.0} | {overflowing:.0} |",
+            grouped(size),
+            bytes / size
         );
     }
 }

@@ -19,9 +19,10 @@ use std::task::{Context, Poll, Waker};
 use seawall::Error;
 use tower::Service;
 
-const TABLES: [(&str, fn()); 4] = [
+const TABLES: [(&str, fn()); 5] = [
     ("windows", windows::table),
     ("keys", keys::table),
+    ("limits", keys::limits),
     ("line", line::table),
     ("clones", clones::table),
 ];

@@ -11,12 +11,14 @@ use crate::error::{Reason, Rejected};
 use crate::event::Status;
 use crate::outcome::{Health, Outcome};
 use crate::request::Call;
-use crate::shell::gated::{Admission, Admit, Lost, Now, OverAtHead, Policy};
+use crate::shell::gated::{Admission, Admit, Keyless, Lost, Now, OverAtHead, Policy};
 use crate::shell::meter::Ended;
 use crate::shell::waiters::Seat;
 
 /// Lets calls pass while the dependency is up.
 pub struct Monitored(pub(super) Arc<Monitor>);
+
+impl Keyless for Monitored {}
 
 impl Policy for Monitored {
     type Permit = ();

@@ -10,11 +10,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::config::Config;
 use super::limiter::Limiter;
-use super::machine::Law;
 use crate::config::ConfigErrors;
 use crate::error::Rejected;
 use crate::shell::gated::Entrance;
-use crate::shell::slots::Ticket;
+use crate::shell::slots::{Look, Ticket};
 use crate::source::Source;
 use crate::time::poll_until;
 
@@ -57,7 +56,7 @@ impl RateLimitHandle {
 
     /// The layer and the name.
     pub fn source(&self) -> &Source {
-        &self.limiter().reporter.source
+        &self.limiter().common.reporter.source
     }
 
     /// Units of the limit that calls may use up at this moment.
@@ -80,16 +79,15 @@ impl RateLimitHandle {
         self.limiter().config()
     }
 
-    /// Reloads the settings. What was used up stays used up; those who wait keep their order and get
-    /// their turn by the new settings.
+    /// Reloads the settings; those of one key, which it has of its own from now on. What was used up
+    /// stays used up; those who wait keep their order and get their turn by the new settings.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
+    #[allow(clippy::needless_pass_by_value)] // the same shape for every layer
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(self.source()))?;
-        self.limiter().reload(law, config);
-        Ok(())
+        self.limiter().reload(&config)
     }
 
     /// Takes the next turn now, to be used later: for work that does not pass the layer, or that is to
@@ -178,10 +176,12 @@ impl Reservation {
         poll_fn(|cx| {
             loop {
                 let Some(ticket) = &self.ticket else { return Poll::Ready(()) };
-                if self.entrance.policy().has_come(ticket, cx) {
+                let limiter = self.entrance.policy();
+                let Look::At(at) = limiter.look(ticket, limiter.now(), cx) else {
                     return Poll::Ready(());
-                }
-                let at = self.ready_at(); // it may have come nearer since
+                };
+                // A turn that is too far away for any timer is for whoever is before it to bring nearer.
+                let Some(at) = limiter.instant(at) else { return Poll::Pending };
                 if timer.as_ref().as_pin_ref().is_some_and(|timer| timer.deadline() != at) {
                     timer.set(None);
                 }

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::common::Common;
 use super::config::Config;
 use super::handle::RateLimitHandle;
 use super::limiter::Limiter;
-use super::machine::Law;
 use super::policy::{ByRequest, Costed, One};
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, Written};
 use crate::event::{Observe, Observers};
 use crate::request::NoCarry;
 use crate::shell::gated::{self, GateLayer, Gated, Unjudged};
+use crate::shell::keyed::Settings;
 use crate::shell::reporter::Reporter;
 use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
-const LAYER: &str = "rate_limit";
+pub(super) const LAYER: &str = "rate_limit";
 
 /// Limits how many calls to services begin in a time.
 ///
@@ -80,11 +81,11 @@ impl<W: Send + Sync + 'static, K> RateLimitLayer<W, K> {
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
 pub struct Builder<W = One, K = NoCarry> {
-    name: Arc<str>,
-    config: Config,
-    cost: W,
-    carry: K,
-    observers: Observers,
+    pub(super) name: Arc<str>,
+    pub(super) config: Config,
+    pub(super) cost: W,
+    pub(super) carry: K,
+    pub(super) observers: Observers,
 }
 
 impl<W, K> Builder<W, K> {
@@ -189,9 +190,9 @@ impl<W, K> Builder<W, K> {
         W: Send + Sync + 'static,
     {
         let source = Source::new(LAYER, self.name);
-        let law = Law::from_config(&self.config).map_err(|wrong| wrong.of_policy(&source))?;
-        let reporter = Reporter::new(source, self.observers);
-        let limiter = Limiter::new(reporter, law, self.config);
+        let settings = Settings::new(self.config.into(), &Written::default(), &source)?;
+        let common = Common::new(Reporter::new(source, self.observers), settings);
+        let limiter = Limiter::new(common, None);
         Ok(GateLayer::make(Costed::new(limiter, self.cost), Unjudged, self.carry))
     }
 }

@@ -7,25 +7,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::common::{Common, RateLimitMeter};
 use super::config::Config;
 use super::machine::{FINE, Law, MOST_QUEUED, Pace, Turn, fine};
+use crate::config::ConfigErrors;
 use crate::error::{Measured, Reason, Rejected};
 use crate::request::Deadline;
-use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Gauge, Handles, Histogram, Instruments, Labels};
-use crate::shell::reporter::Reporter;
-use crate::shell::slots::{Slots, Ticket, Times};
+use crate::shell::meter::Handles;
+use crate::shell::reporter::Speaker;
+use crate::shell::slots::{Look, Slots, Ticket, Times};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Tick;
 
-/// Calls that wait for their turn.
-const QUEUED: &str = "seawall_rate_limit_queued";
-/// How long calls waited for their turn.
-const WAIT: &str = "seawall_rate_limit_wait_seconds";
-
-/// One rate limit.
+/// One rate limit; of one key, or of all calls.
 pub struct Limiter {
-    pub(super) reporter: Reporter<RateLimitMeter>,
+    pub(super) common: Arc<Common>,
+    pub(super) key: Option<Arc<str>>,
     /// When the bucket is full again. Those who wait are part of it already.
     full: AtomicU64,
     /// When it began to warm up.
@@ -33,31 +30,7 @@ pub struct Limiter {
     step: AtomicU64,
     room: AtomicU64,
     warm_up: AtomicU64,
-    config: Live<(Law, Config)>,
     slots: Slots,
-}
-
-pub(super) struct RateLimitMeter {
-    queued: Gauge,
-    pub(super) wait: Histogram,
-}
-
-impl Instruments for RateLimitMeter {
-    const OUTCOMES: &'static [Ended] = &Ended::UNJUDGED;
-    const REASONS: &'static [Reason] =
-        &[Reason::RateLimited, Reason::CostTooHigh, Reason::Draining];
-    const TIMES_CALLS: bool = false;
-
-    fn new(labels: &Labels<'_>) -> Self {
-        Self {
-            queued: labels.gauge(QUEUED, "Calls that wait for their turn."),
-            wait: labels.seconds(WAIT, "How long calls waited for their turn."),
-        }
-    }
-
-    fn level(&self) -> Option<&Gauge> {
-        Some(&self.queued)
-    }
 }
 
 /// A place in the queue of a rate limit.
@@ -65,6 +38,8 @@ impl Instruments for RateLimitMeter {
 pub struct Waiter {
     pub(super) ticket: Ticket,
     pub(super) began: u64,
+    /// When its turn is, as it was when it last looked: it is woken if that comes nearer.
+    at: u64,
     /// It does not wait longer, whatever becomes of its turn.
     latest: u64,
     /// Whether that is a deadline, and whose.
@@ -88,36 +63,39 @@ enum Early {
 }
 
 impl Limiter {
-    pub(super) fn new(reporter: Reporter<RateLimitMeter>, law: Law, config: Config) -> Self {
+    pub(super) fn new(common: Arc<Common>, key: Option<Arc<str>>) -> Self {
+        let law = *common.settings.get().params(key.as_deref());
         let pace = law.pace();
         let limiter = Self {
-            reporter,
+            common,
             full: AtomicU64::new(0),
             warming_since: AtomicU64::new(0),
             step: AtomicU64::new(pace.step),
             room: AtomicU64::new(pace.room),
             warm_up: AtomicU64::new(law.warm_up),
-            config: Live::new((law, config)),
             slots: Slots::default(),
+            key,
         };
-        limiter.note_queued();
+        if limiter.key.is_some() && law.warm_up != 0 {
+            limiter.warming_since.store(limiter.now(), Ordering::Relaxed); // the others began with the layer
+        }
         limiter
     }
 
     pub(super) fn now(&self) -> u64 {
-        fine(self.reporter.clock.now().0)
+        fine(self.common.reporter.clock.now().0)
     }
 
-    fn instant(&self, at: u64) -> Option<Instant> {
-        self.reporter.clock.instant(Tick(at.div_ceil(1 << FINE)))
+    pub(super) fn instant(&self, at: u64) -> Option<Instant> {
+        self.common.reporter.clock.instant(Tick(at.div_ceil(1 << FINE)))
     }
 
-    pub(super) fn law(&self) -> Law {
-        self.config.get().0
+    fn law(&self) -> Law {
+        *self.common.settings.get().params(self.key.as_deref())
     }
 
     pub(super) fn config(&self) -> Config {
-        self.config.get().1.clone()
+        self.common.settings.get().config(self.key.as_deref())
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -193,7 +171,7 @@ impl Limiter {
         cost: u32,
         now: u64,
         may: impl Fn(u64, usize) -> Option<Early>,
-    ) -> Result<Ticket, Early> {
+    ) -> Result<(Ticket, u64), Early> {
         self.slots.join(|queued| {
             let pace = self.pace_at(now);
             let (mut turn, mut early) = (Turn { at: 0, span: 0, full: 0 }, None);
@@ -222,7 +200,7 @@ impl Limiter {
             return Err(self.too_costly(cost, &law));
         }
         let until = told.and_then(|(deadline, _)| deadline.instant());
-        let until = until.map_or(u64::MAX, |until| fine(self.reporter.clock.tick(until).0));
+        let until = until.map_or(u64::MAX, |until| fine(self.common.reporter.clock.tick(until).0));
         let whose = told.map_or(Measured::Nothing, |(_, whose)| whose);
         let ticket = self.reserve(cost, now, |wait, queued| {
             if law.queue == 0 || wait > law.max_wait || queued >= law.queue as usize {
@@ -231,11 +209,11 @@ impl Limiter {
             (wait > until.saturating_sub(now)).then_some(Early::TooLate(whose))
         });
         match ticket {
-            Ok(ticket) => {
-                self.note_queued();
+            Ok((ticket, at)) => {
+                self.common.joined();
                 let patience = now.saturating_add(law.max_wait);
                 let deadline = (until < patience).then_some(whose);
-                Ok(Waiter { ticket, began: now, latest: patience.min(until), deadline })
+                Ok(Waiter { ticket, began: now, at, latest: patience.min(until), deadline })
             }
             Err(early) => Err(self.too_early(early)),
         }
@@ -250,8 +228,9 @@ impl Limiter {
         let ticket = self.reserve(cost, self.now(), |wait, queued| {
             (queued >= MOST_QUEUED as usize).then_some(Early::By(wait))
         });
-        self.note_queued();
-        ticket.map_err(|early| self.too_early(early))
+        let (ticket, _) = ticket.map_err(|early| self.too_early(early))?;
+        self.common.joined();
+        Ok(ticket)
     }
 
     /// When the turn of a ticket is. It may come earlier still, if somebody before it gives up.
@@ -259,23 +238,36 @@ impl Limiter {
         self.instant(self.slots.at(ticket))
     }
 
-    /// Whether the turn of a ticket has come; if so, the ticket is spent.
-    pub(super) fn has_come(&self, ticket: &Ticket, cx: &Context<'_>) -> bool {
-        let has_come = self.slots.poll(ticket, self.now(), cx.waker());
-        if has_come {
-            self.note_queued();
+    /// Whether the turn of a ticket has come; if so, the ticket is spent. If not, when it is.
+    pub(super) fn look(&self, ticket: &Ticket, now: u64, cx: &Context<'_>) -> Look {
+        let look = self.slots.poll(ticket, now, cx.waker());
+        if look == Look::Come {
+            self.common.left();
         }
-        has_come
+        look
+    }
+
+    /// The same for a call that waits. An error if it would wait too long by now: since it came the
+    /// settings were replaced.
+    pub(super) fn wait(
+        &self,
+        mut waiter: Waiter,
+        now: u64,
+        cx: &Context<'_>,
+    ) -> Result<Option<Waiter>, Rejected> {
+        match self.look(&waiter.ticket, now, cx) {
+            Look::Come => Ok(None),
+            Look::At(at) if at > waiter.latest => Err(self.give_up(&waiter)),
+            Look::At(at) => {
+                waiter.at = at;
+                Ok(Some(waiter))
+            }
+        }
     }
 
     /// When one who waits wants to look again.
     pub(super) fn until(&self, waiter: &Waiter) -> Option<Instant> {
-        self.instant(self.slots.at(&waiter.ticket).min(waiter.latest))
-    }
-
-    /// Whether one who waits would wait too long: since it came the settings were replaced.
-    pub(super) fn would_be_too_late(&self, waiter: &Waiter) -> bool {
-        self.slots.at(&waiter.ticket) > waiter.latest
+        self.instant(waiter.at.min(waiter.latest))
     }
 
     /// One who waits gives up, and is told why.
@@ -288,12 +280,14 @@ impl Limiter {
     /// A turn is not taken.
     pub(super) fn cancel(&self, ticket: &Ticket) {
         let now = self.now();
-        self.slots.leave(ticket, |times| {
+        let was_there = self.slots.leave(ticket, |times| {
             let unused = Turn::unused(times.width, times.end, now);
             self.give(unused);
             unused
         });
-        self.note_queued();
+        if was_there {
+            self.common.left();
+        }
     }
 
     /// An admitted call did not begin.
@@ -312,19 +306,34 @@ impl Limiter {
         let _ = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
-    /// The settings count from now on. What was used up stays used up, and those who wait keep their
-    /// order.
-    pub(super) fn reload(&self, law: Law, config: Config) {
-        self.config.set((law, config));
-        // Of two who reload at once the last one to write wins everything: whoever finds, when done,
-        // that somebody wrote in the meantime puts that into force.
-        loop {
-            let latest = self.config.get();
-            self.put_in_force(&latest.0);
-            if Arc::ptr_eq(&latest, &self.config.get()) {
-                return;
+    /// Replaces the settings. What was used up stays used up, and those who wait keep their order.
+    pub(super) fn reload(&self, config: &Config) -> Result<(), ConfigErrors> {
+        let Common { settings, reporter, .. } = &*self.common;
+        settings.reload_one(&reporter.source, self.key.as_deref(), config)?;
+        self.keep_up();
+        Ok(())
+    }
+
+    /// Goes by the settings in force.
+    pub(super) fn keep_up(&self) {
+        let key = self.key.as_deref();
+        self.common.settings.bring(|in_force| {
+            let law = in_force.params(key);
+            if law.pace() != self.pace() || law.warm_up != self.warm_up.load(Ordering::Relaxed) {
+                self.put_in_force(law);
             }
-        }
+        });
+    }
+
+    /// Whether a fresh one would decide the same: the bucket is full, and nothing is left of a warm-up.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let warm_up = self.warm_up.load(Ordering::Relaxed);
+        self.full().saturating_add(warm_up) <= self.now() && self.slots.len() == 0
+    }
+
+    /// Changes with every call.
+    pub(super) fn full(&self) -> u64 {
+        self.full.load(Ordering::Acquire)
     }
 
     fn put_in_force(&self, law: &Law) {
@@ -371,29 +380,24 @@ impl Limiter {
     }
 
     pub(super) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        self.reporter.reject_with(|fresh| self.set_queued(fresh), reason, measured)
-    }
-
-    fn note_queued(&self) {
-        self.meter(|handles| self.set_queued(handles));
-    }
-
-    fn set_queued(&self, handles: &Handles<RateLimitMeter>) {
-        handles.own.queued.set(self.slots.len() as f64);
+        let speaker = Speaker { key: self.key.as_ref(), seq: 0 };
+        let levels = |fresh: &_| self.common.set_queued(fresh);
+        self.common.reporter.reject_as(speaker, levels, reason, measured)
     }
 
     /// Runs `record` with the metric handles, if anybody records.
     #[inline]
     pub(super) fn meter(&self, record: impl FnOnce(&Handles<RateLimitMeter>)) {
-        self.reporter.meter.with(|fresh| self.set_queued(fresh), record);
+        self.common.meter(record);
     }
 }
 
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Limiter")
-            .field("source", &self.reporter.source)
-            .field("config", &self.config.get().1)
+            .field("source", &self.common.reporter.source)
+            .field("key", &self.key)
+            .field("config", &self.config())
             .finish_non_exhaustive()
     }
 }

@@ -20,7 +20,7 @@ const LONGEST_BURST: u64 = 30 * DAY;
 
 /// The settings made ready. Times are in [`FINE`] units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Law {
+pub struct Law {
     /// The time from one call to the next of an even flow. Rounded up: the limit is never exceeded.
     pub(crate) step: u64,
     pub(crate) burst: u32,

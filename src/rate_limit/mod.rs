@@ -49,6 +49,11 @@
 //! after the start and after each pause as long, for a dependency that has caches to fill. A
 //! [reload](RateLimitHandle::reload) keeps what was used up, so it gives nobody a second burst.
 //!
+//! With [`keyed`](Builder::keyed) each tenant, host, … has a limit and a queue of its own, in bounded memory.
+//! A key whose bucket is full again is what a new one is, so it may be forgotten to make room; one that has
+//! used something may not, and where there is no room new keys share one limit. Single keys may have
+//! [settings of their own](Overrides).
+//!
 //! # Defaults
 //!
 //! | setting | default | what it does |
@@ -59,6 +64,7 @@
 //! | [`queue`](Config::queue) | [0](QUEUE) | calls that may wait |
 //! | [`max_wait`](Config::max_wait) | [1 s](MAX_WAIT) | how long a call waits at most |
 //! | [`warm_up`](Config::warm_up) | none | how long the rate takes to grow |
+//! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys that have a limit of their own, where each may |
 //!
 //! # Rejections
 //!
@@ -70,8 +76,10 @@
 //!
 //! # Events and metrics
 //!
-//! [`Rejected`](crate::EventKind::Rejected). Metrics: `seawall_calls_total`, `seawall_rejections_total`,
-//! `seawall_rate_limit_queued`, `seawall_rate_limit_wait_seconds`.
+//! [`Rejected`](crate::EventKind::Rejected), of a key with its name;
+//! [`KeyOverflow`](crate::EventKind::KeyOverflow). Metrics: `seawall_calls_total`,
+//! `seawall_rejections_total`, `seawall_rate_limit_queued`, `seawall_rate_limit_wait_seconds`; of keys, which
+//! count their calls together, `seawall_keys`, `seawall_key_overflow_total`.
 //!
 //! # Order
 //!
@@ -85,13 +93,18 @@
 //! has come it is used: what has come back by itself since then is not given a second time. A call is admitted
 //! when it is made: a future that is dropped before its first poll has used its turn.
 
+mod common;
 mod config;
 mod handle;
+mod keyed;
 mod layer;
 mod limiter;
 mod machine;
+mod overrides;
 mod policy;
 
 pub use config::{Config, LIMIT, MAX_WAIT, PERIOD, QUEUE};
 pub use handle::{RateLimitHandle, Reservation};
+pub use keyed::{KeyedBuilder, KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer};
 pub use layer::{Builder, RateLimit, RateLimitLayer, ResponseFuture};
+pub use overrides::{KeyedConfig, Overrides};

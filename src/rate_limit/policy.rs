@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::machine::FINE;
 use crate::error::{Measured, Reason, Rejected};
 use crate::outcome::Outcome;
 use crate::request::{Call, Deadline};
-use crate::shell::gated::{Admission, Admit, Lost, Now, OverAtHead, Policy};
+use crate::shell::gated::{Admission, Admit, Keyless, Lost, Now, OverAtHead, Policy};
 use crate::shell::meter::Ended;
 
 /// A rate limit, and what its calls cost.
@@ -50,6 +51,14 @@ where
 {
     fn cost_of(&self, request: &Req) -> u32 {
         (self.0)(request)
+    }
+}
+
+/// Of those of many keys.
+impl<Req, W: CostOf<Req>> CostOf<Req> for Arc<W> {
+    #[inline]
+    fn cost_of(&self, request: &Req) -> u32 {
+        (**self).cost_of(request)
     }
 }
 
@@ -92,6 +101,8 @@ impl<W> fmt::Debug for Costed<W> {
     }
 }
 
+impl<W: Send + Sync + 'static> Keyless for Costed<W> {}
+
 impl<W: Send + Sync + 'static> Policy for Costed<W> {
     type Permit = Used;
     type Wait = Waiter;
@@ -120,14 +131,13 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
     }
 
     fn poll_wait(&self, wait: Waiter, cx: &mut Context<'_>, _: &Now) -> Admission<Self> {
-        if !self.limiter.has_come(&wait.ticket, cx) {
-            if self.limiter.would_be_too_late(&wait) {
-                return Admission::Refuse(self.limiter.give_up(&wait));
-            }
-            return Admission::Wait(wait);
+        let (now, began) = (self.limiter.now(), wait.began);
+        match self.limiter.wait(wait, now, cx) {
+            Ok(Some(wait)) => return Admission::Wait(wait),
+            Err(rejected) => return Admission::Refuse(rejected),
+            Ok(None) => {}
         }
-        let waited = self.limiter.now().saturating_sub(wait.began) >> FINE;
-        let waited = Duration::from_nanos(waited);
+        let waited = Duration::from_nanos(now.saturating_sub(began) >> FINE);
         self.limiter.meter(|handles| handles.own.wait.record(waited));
         Admission::Pass(Used { span: 0, full: 0 }) // its time has come: nothing of it comes back
     }

@@ -1,5 +1,10 @@
 //! One machine per key: bounded, and evicted only at rest.
 
+mod builder;
+mod handle;
+mod settings;
+mod watch;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault};
@@ -14,6 +19,12 @@ use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels, M
 use crate::shell::reporter::Speaker;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+
+pub use self::builder::{BuildKeyed, KeyedBuilder};
+pub use self::handle::KeyedHandle;
+pub(crate) use self::handle::Steered;
+pub(crate) use self::settings::Settings;
+pub(crate) use self::watch::Watched;
 
 /// Keys that have a policy of their own.
 const KEYS: &str = "seawall_keys";

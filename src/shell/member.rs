@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::error::{Measured, Reason, Rejected};
 use crate::shell::meter::Instruments;
 use crate::shell::reporter::Reporter;
 
@@ -15,11 +16,20 @@ pub(crate) trait Member: Send + Sync + 'static {
     /// Who tells the world of them.
     fn reporter(common: &Self::Common) -> &Reporter<Self::Meter>;
 
+    /// What callers are told once no further calls are taken.
+    fn drained(common: &Self::Common) -> Rejected {
+        Self::reporter(common).reject(Reason::Draining, Measured::Nothing)
+    }
+
     /// Whose it is.
     fn key(&self) -> Option<&Arc<str>>;
 
-    /// Whether somebody outside holds a handle to it.
-    fn is_watched(&self) -> bool;
+    /// Whether somebody outside holds a handle to it, and not to its [cell](Watched).
+    ///
+    /// [Watched]: crate::shell::keyed::Watched
+    fn is_watched(&self) -> bool {
+        false
+    }
 
     /// A stamp, if nothing would be lost by forgetting it.
     fn at_rest(&self) -> Option<Stamp>;

@@ -1,17 +1,19 @@
 //! Those who wait for a time of their own, in order. When one gives up, those behind it move up.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::task::Waker;
 
 use crate::shell::lock;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Room for so many is kept when nobody waits.
 const KEPT: usize = 64;
 
-/// A queue in which everyone knows when its turn comes, in the unit of whoever uses it.
+/// A queue in which everyone knows when its turn comes, in the unit of whoever uses it. It is made when
+/// the first one waits: most of many keys never have one that does.
 #[derive(Debug, Default)]
-pub(crate) struct Slots(Mutex<Queue>);
+pub(crate) struct Slots(OnceLock<Box<Mutex<Queue>>>);
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -52,67 +54,83 @@ impl Times {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(u64);
 
+/// What one who waits finds when it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Its turn has come, and its place is given back.
+    Come,
+    /// Its turn comes then; or earlier, if somebody before it gives up.
+    At(u64),
+}
+
 impl Slots {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        lock(self.0.get_or_init(Box::default))
+    }
+
     /// Stands at the end. `take` is told how many wait, under the lock, and says when its turn is, or
-    /// that it does not wait after all.
+    /// that it does not wait after all. Returns its place, and when its turn is as of now.
     pub(crate) fn join<E>(
         &self,
         take: impl FnOnce(usize) -> Result<Times, E>,
-    ) -> Result<Ticket, E> {
-        let mut queue = lock(&self.0);
+    ) -> Result<(Ticket, u64), E> {
+        let mut queue = self.lock();
         let times = take(queue.slots.len())?;
         let number = queue.next;
         queue.next += 1;
         queue.slots.push_back(Slot { number, times, waker: None, moved: false });
-        Ok(Ticket(number))
+        Ok((Ticket(number), times.at()))
     }
 
     pub(crate) fn len(&self) -> usize {
-        lock(&self.0).slots.len()
+        self.0.get().map_or(0, |queue| lock(queue).slots.len())
     }
 
     /// When the turn of a ticket is.
     pub(crate) fn at(&self, ticket: &Ticket) -> u64 {
-        let queue = lock(&self.0);
+        let queue = self.lock();
         queue.find(ticket).map_or(0, |index| queue.slots[index].times.at())
     }
 
     /// Whether its turn has come. If so, its place is given back; if not, its waker is left, for when
     /// it comes nearer.
-    pub(crate) fn poll(&self, ticket: &Ticket, now: u64, waker: &Waker) -> bool {
+    pub(crate) fn poll(&self, ticket: &Ticket, now: u64, waker: &Waker) -> Look {
         let waker = waker.clone(); // foreign code, before the lock
-        let mut queue = lock(&self.0);
-        let Some(index) = queue.find(ticket) else { return true };
+        let mut queue = self.lock();
+        let Some(index) = queue.find(ticket) else { return Look::Come };
         let slot = &mut queue.slots[index];
-        if slot.times.at() > now {
+        let at = slot.times.at();
+        if at > now {
             let has_moved = std::mem::replace(&mut slot.moved, false);
             let replaced = slot.waker.replace(waker);
             queue.moved -= usize::from(has_moved);
             drop(queue);
             drop(replaced); // after the unlock
-            return false;
+            return Look::At(at);
         }
+        let gone = queue.remove(index);
+        drop(queue);
+        gone.tell();
+        Look::Come
+    }
+
+    /// Gives a place up. `free` is told when its turn is, and says how much earlier those behind come
+    /// now. It runs under the lock.
+    /// Returns whether it was there.
+    pub(crate) fn leave(&self, ticket: &Ticket, free: impl FnOnce(Times) -> u64) -> bool {
+        let mut queue = self.lock();
+        let Some(index) = queue.find(ticket) else { return false };
+        let freed = free(queue.slots[index].times);
+        queue.advance(index + 1, freed);
         let gone = queue.remove(index);
         drop(queue);
         gone.tell();
         true
     }
 
-    /// Gives a place up. `free` is told when its turn is, and says how much earlier those behind come
-    /// now. It runs under the lock.
-    pub(crate) fn leave(&self, ticket: &Ticket, free: impl FnOnce(Times) -> u64) {
-        let mut queue = lock(&self.0);
-        let Some(index) = queue.find(ticket) else { return };
-        let freed = free(queue.slots[index].times);
-        queue.advance(index + 1, freed);
-        let gone = queue.remove(index);
-        drop(queue);
-        gone.tell();
-    }
-
     /// Lets all come earlier, by what `free` says. It runs under the lock.
     pub(crate) fn advance(&self, free: impl FnOnce() -> u64) {
-        let mut queue = lock(&self.0);
+        let mut queue = self.lock();
         let freed = free();
         queue.advance(0, freed);
         let next = queue.wake_from(0);
@@ -123,7 +141,7 @@ impl Slots {
     /// Gives a new time to everyone whose turn has not come by `now`, from first to last. `change` runs
     /// under the lock.
     pub(crate) fn retime(&self, now: u64, change: impl FnOnce(&mut [Times])) {
-        let mut queue = lock(&self.0);
+        let mut queue = self.lock();
         let due = queue.slots.iter().take_while(|slot| slot.times.at() <= now).count();
         let mut times: Vec<_> = queue.slots.iter().skip(due).map(|slot| slot.times).collect();
         change(&mut times);
@@ -211,7 +229,7 @@ mod tests {
     fn queue_of(times: &[u64]) -> (Slots, Vec<Ticket>) {
         let slots = Slots::default();
         let turn = |at: u64| Times { end: at + 10, width: 10, lead: 10 };
-        let join = |at: &u64| slots.join(|_| Ok::<_, ()>(turn(*at))).expect("there is room");
+        let join = |at: &u64| slots.join(|_| Ok::<_, ()>(turn(*at))).expect("there is room").0;
         let tickets = times.iter().map(join).collect();
         (slots, tickets)
     }
@@ -219,9 +237,9 @@ mod tests {
     #[test]
     fn each_passes_at_its_time_and_not_before() {
         let (slots, tickets) = queue_of(&[10, 20]);
-        assert!(!slots.poll(&tickets[0], 9, Waker::noop()));
-        assert!(slots.poll(&tickets[0], 10, Waker::noop()));
-        assert!(!slots.poll(&tickets[1], 19, Waker::noop()));
+        assert_eq!(slots.poll(&tickets[0], 9, Waker::noop()), Look::At(10));
+        assert_eq!(slots.poll(&tickets[0], 10, Waker::noop()), Look::Come);
+        assert_eq!(slots.poll(&tickets[1], 19, Waker::noop()), Look::At(20));
         assert_eq!(slots.len(), 1);
     }
 
@@ -230,7 +248,7 @@ mod tests {
         let (slots, tickets) = queue_of(&[10, 20, 30, 40]);
         let bells: Vec<Arc<Bell>> = tickets.iter().map(|_| Arc::default()).collect();
         for (ticket, bell) in tickets.iter().zip(&bells) {
-            assert!(!slots.poll(ticket, 0, &Waker::from(Arc::clone(bell))));
+            assert_ne!(slots.poll(ticket, 0, &Waker::from(Arc::clone(bell))), Look::Come);
         }
         slots.leave(&tickets[1], |times| {
             assert_eq!((times.at(), times.width), (20, 10));
@@ -241,7 +259,7 @@ mod tests {
             bells.iter().map(|b| b.0.load(Ordering::Relaxed)).collect::<Vec<_>>()
         };
         assert_eq!(rung(&bells), [0, 0, 1, 0]);
-        assert!(slots.poll(&tickets[2], 20, Waker::noop()));
+        assert_eq!(slots.poll(&tickets[2], 20, Waker::noop()), Look::Come);
         assert_eq!(rung(&bells), [0, 0, 1, 1]);
     }
 

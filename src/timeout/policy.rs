@@ -15,7 +15,9 @@ use super::uploading::{Uploading, Word};
 use crate::error::{Measured, Reason, Rejected};
 use crate::outcome::Outcome;
 use crate::request::{Call, Deadline};
-use crate::shell::gated::{Admission, Admit, Due, Lost, Now, OverAtHead, Policy, Stage, Told};
+use crate::shell::gated::{
+    Admission, Admit, Due, Keyless, Lost, Now, OverAtHead, Policy, Stage, Told,
+};
 use crate::shell::meter::{self, Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 use crate::time::{self, nanos};
@@ -192,6 +194,8 @@ impl<L> Limited<L> {
         self.timeout.reporter.reject(reason, measured)
     }
 }
+
+impl<L: Send + Sync + 'static> Keyless for Limited<L> {}
 
 impl<L: Send + Sync + 'static> Policy for Limited<L> {
     type Permit = Timed;

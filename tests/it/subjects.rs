@@ -10,7 +10,7 @@ use std::time::Duration;
 use seawall::bulkhead::{self, BulkheadLayer, KeyedBulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
 use seawall::health::HealthLayer;
-use seawall::rate_limit::RateLimitLayer;
+use seawall::rate_limit::{KeyedRateLimitLayer, RateLimitLayer};
 use seawall::retry::{Backoff, Budget, BudgetByKey, Chosen, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{AtHead, Classifier, Cloned, Error, NoCarry};
@@ -50,6 +50,7 @@ const LAYERS: &[(&str, Make)] = &[
     ("costly_bulkhead", || subject!(costly_bulkhead())),
     ("keyed_bulkhead", || subject!(keyed_bulkhead())),
     ("rate_limit", || subject!(rate_limit())),
+    ("keyed_rate_limit", || subject!(keyed_rate_limit())),
     ("health", health),
     ("timeout", || subject!(TimeoutLayer::new("kit", LIMIT))),
     ("covering_timeout", || subject!(covering_timeout())),
@@ -89,6 +90,12 @@ fn keyed_breaker() -> Subject {
 /// It has more than enough for each of these checks.
 fn rate_limit() -> RateLimitLayer {
     RateLimitLayer::builder("kit").limit(1_000_000).queue(10).build().unwrap()
+}
+
+/// The same for each key, of which there is one.
+fn keyed_rate_limit() -> KeyedRateLimitLayer<Key> {
+    let builder = RateLimitLayer::builder("kit").limit(1_000_000).queue(10);
+    builder.keyed((|_| Cow::Borrowed("k")) as Key).build().unwrap()
 }
 
 /// It tries again at once, so that a check need not wait for it.

@@ -181,6 +181,13 @@ fn public_types_can_be_sent_shared_and_printed() {
         rate_limit::RateLimitHandle: Clone;
         rate_limit::Reservation: ;
         rate_limit::Config: Clone;
+        rate_limit::KeyedConfig: Clone; // a keyed::KeyedConfig
+        rate_limit::Overrides: Clone;
+        rate_limit::KeyedRateLimitLayer<Keyed>: Clone;
+        rate_limit::KeyedBuilder<Keyed>: Clone; // a keyed::KeyedBuilder
+        rate_limit::KeyedRateLimit<Inner, Keyed>: Clone;
+        Calling<rate_limit::KeyedRateLimitLayer<Keyed>>: ;
+        rate_limit::KeyedRateLimitHandle: Clone; // a keyed::KeyedHandle
 
         // health
         HealthLayer: Clone;

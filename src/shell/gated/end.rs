@@ -9,6 +9,7 @@ use crate::classify::Verdict;
 use crate::context::CallContext;
 use crate::finish::{Ending, Finish, Settle, Tail};
 use crate::outcome::Outcome;
+use crate::shell::cell::Cell as KeyCell;
 use crate::shell::gate::Lane;
 
 /// Where a part of a policy gets a [`Settle`] from, for a call that is over later than its answer.
@@ -16,7 +17,7 @@ use crate::shell::gate::Lane;
 pub struct End<'a> {
     lane: &'a dyn Endings,
     /// Of a policy for each key, that of the call.
-    cell: Option<Arc<dyn Ending>>,
+    cell: Option<&'a dyn Heard>,
     part: u8,
     /// Whether some part deferred the end of this call already.
     deferred: &'a Cell<bool>,
@@ -27,6 +28,11 @@ pub struct End<'a> {
 trait Endings {
     /// One more reference, and one more to be waited for.
     fn defer(&self, again: bool) -> Arc<dyn Ending>;
+}
+
+/// A cell, as that which hears how a call ended.
+trait Heard {
+    fn hears(&self) -> Arc<dyn Ending>;
 }
 
 impl<'a> End<'a> {
@@ -40,20 +46,24 @@ impl<'a> End<'a> {
 
     /// For a policy inside, behind so many parts.
     pub(crate) fn inside(&self, parts: u8) -> End<'_> {
-        let Self { lane, deferred, context, .. } = *self;
-        End { lane, cell: self.cell.clone(), part: self.part + parts, deferred, context }
+        let Self { lane, cell, deferred, context, .. } = *self;
+        End { lane, cell, part: self.part + parts, deferred, context }
     }
 
     /// For the policy of one key, which hears of it in the place of them all.
-    pub(crate) fn of_cell(self, cell: Arc<dyn Ending>) -> Self {
-        Self { cell: Some(cell), part: 0, ..self }
+    pub(super) fn of_cell<'b, M: Policy>(self, cell: &'b Arc<KeyCell<M>>) -> End<'b>
+    where
+        'a: 'b,
+    {
+        End { cell: Some(cell), part: 0, ..self }
     }
 
     /// The call is over later.
     pub(crate) fn defer(self, head: Verdict, tail: Tail) -> Settle {
         let again = self.deferred.replace(true);
         let lane = self.lane.defer(again);
-        Settle::new(lane, self.cell, again, self.part, head, tail).within(self.context)
+        Settle::new(lane, self.cell.map(Heard::hears), again, self.part, head, tail)
+            .within(self.context)
     }
 }
 
@@ -80,6 +90,32 @@ impl<P: Policy, C: Send + Sync + 'static> Ending for Lane<Core<P, C>> {
     fn no_longer_in_flight(&self, again: bool) {
         self.part(again);
     }
+}
+
+impl<M: Policy> Heard for Arc<KeyCell<M>> {
+    fn hears(&self) -> Arc<dyn Ending> {
+        Arc::new(OfCell(Arc::clone(self)))
+    }
+}
+
+/// The cell of a key; the call is counted by the lane that it holds too. (It goes once the breaker's cell is
+/// one of these, and no cell is an `Ending` otherwise.)
+struct OfCell<M>(Arc<KeyCell<M>>);
+
+impl<M: Policy> Ending for OfCell<M> {
+    fn settle(&self, part: u8, tail: Tail, outcome: &Outcome) {
+        self.0.policy.settle_tail(part, tail, outcome);
+    }
+
+    fn delivered(&self, part: u8, tail: &mut Tail) {
+        self.0.policy.delivered(part, tail);
+    }
+
+    fn abandon(&self, part: u8, tail: Tail) {
+        self.0.policy.lose_tail(part, tail);
+    }
+
+    fn no_longer_in_flight(&self, _: bool) {}
 }
 
 /// Ends a call as a user's [`Finish`] says.

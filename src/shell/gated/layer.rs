@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tower::Layer;
 
 use super::both::Both;
-use super::policy::{Complete, Policy};
+use super::policy::{Complete, Keyless, Policy};
 use super::queued::Resume;
 use super::service::{Core, Entry, Gated};
 use super::shared::PolicyOf;
@@ -67,6 +67,10 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
 
     pub(crate) fn policy(&self) -> &P {
         &self.gate.policy
+    }
+
+    pub(super) fn gate(&self) -> &Gate<Core<P, C>> {
+        &self.gate
     }
 
     /// What a handle holds.
@@ -146,7 +150,9 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
         self.gate.close();
         self.gate.emptied().await;
     }
+}
 
+impl<P: Keyless, C, K> GateLayer<P, C, K> {
     /// Runs an async call through this layer, for callers without a service. Dropping the future drops
     /// the call.
     ///

@@ -8,7 +8,9 @@ use std::task::{Context, Waker};
 use tokio::time::Instant;
 
 use super::end::{End, Held};
-use super::policy::{Admission, Admit, Complete, Due, Lost, Now, OverAtHead, Policy, Stage};
+use super::policy::{
+    Admission, Admit, Complete, Due, Keyless, Lost, Now, OverAtHead, Policy, Stage,
+};
 use super::told::Told;
 use crate::classify::Verdict;
 use crate::error::Rejected;
@@ -251,6 +253,8 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
     }
 }
 
+impl<A: Keyless, B: Keyless> Keyless for (A, B) {}
+
 impl<Req, A: Admit<Req>, B: Admit<Req>> Admit<Req> for (A, B) {
     #[inline(always)]
     fn admit(&self, request: &Req, mut call: Option<&mut Call>) -> Admission<Self> {
@@ -398,6 +402,8 @@ impl Policy for () {
         match wait {}
     }
 }
+
+impl Keyless for () {}
 
 impl<Req> Admit<Req> for () {
     #[inline]

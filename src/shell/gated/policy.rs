@@ -175,6 +175,10 @@ pub trait Policy: Send + Sync + 'static {
     fn leave(&self, wait: Self::Wait, dropped: bool);
 }
 
+/// A policy that needs no key, so that calls without a request can [run](super::GateLayer::run) through
+/// it. One that needs a key is told it by whoever runs them.
+pub trait Keyless: Policy {}
+
 /// How a policy admits calls with such requests.
 pub trait Admit<Req>: Policy {
     /// Decided once a call. `call` is what travels with the request, if the layer was told where to look.

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use tokio::time::Instant;
 
 use super::end::End;
-use super::policy::{Admission, Admit, Complete, Due, Lost, Now, Policy, Stage};
+use super::policy::{Admission, Admit, Complete, Due, Keyless, Lost, Now, Policy, Stage};
 use super::service::Core;
 use super::told::Told;
 use crate::classify::{Classify, Verdict};
@@ -29,6 +29,8 @@ fn lift<P: Policy, C: Send + Sync + 'static>(admission: Admission<P>) -> Admissi
         Admission::Refuse(rejected) => Admission::Refuse(rejected),
     }
 }
+
+impl<P: Keyless, C: Send + Sync + 'static> Keyless for PolicyOf<P, C> {}
 
 impl<P: Policy, C: Send + Sync + 'static> Policy for PolicyOf<P, C> {
     type Permit = P::Permit;

@@ -131,6 +131,8 @@ async fn everything_that_can_be_counted() {
     let call = || quota.run(|| act(Script::Good));
     let (first, second) = tokio::join!(call(), call());
     first.and(second).unwrap();
+    let tenants = RateLimitLayer::builder("quotas").keyed(|_: &Script| "key".into());
+    tenants.build().unwrap().run("key", || act(Script::Good)).await.unwrap();
     let timeout = TimeoutLayer::new("timeout", MS);
     timeout.run(|| act(Script::Never)).await.unwrap_err();
     let carrying = TimeoutLayer::builder("carrying").carry(InCarried).build().unwrap();

@@ -1,5 +1,6 @@
 //! Rate limit, through the public API.
 
+mod keyed;
 mod oracle;
 mod passing;
 mod steering;

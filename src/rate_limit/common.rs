@@ -1,0 +1,75 @@
+//! What the rate limits of all keys have in common; or one alone has.
+
+use std::sync::Arc;
+
+use super::config::Config;
+use crate::error::Reason;
+use crate::shell::keyed::Settings;
+use crate::shell::meter::{Ended, Gauge, Handles, Histogram, Instruments, Labels};
+use crate::shell::reporter::Reporter;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// Calls that wait for their turn.
+const QUEUED: &str = "seawall_rate_limit_queued";
+/// How long calls waited for their turn.
+const WAIT: &str = "seawall_rate_limit_wait_seconds";
+
+/// Whom they speak for, by which settings, and how many wait in all of them.
+pub(crate) struct Common {
+    pub(super) reporter: Reporter<RateLimitMeter>,
+    pub(super) settings: Settings<Config>,
+    queued: AtomicUsize,
+}
+
+pub(crate) struct RateLimitMeter {
+    queued: Gauge,
+    pub(super) wait: Histogram,
+}
+
+impl Instruments for RateLimitMeter {
+    const OUTCOMES: &'static [Ended] = &Ended::UNJUDGED;
+    const REASONS: &'static [Reason] =
+        &[Reason::RateLimited, Reason::CostTooHigh, Reason::Draining];
+    const TIMES_CALLS: bool = false;
+
+    fn new(labels: &Labels<'_>) -> Self {
+        Self {
+            queued: labels.gauge(QUEUED, "Calls that wait for their turn."),
+            wait: labels.seconds(WAIT, "How long calls waited for their turn."),
+        }
+    }
+
+    fn level(&self) -> Option<&Gauge> {
+        Some(&self.queued)
+    }
+}
+
+impl Common {
+    pub(super) fn new(reporter: Reporter<RateLimitMeter>, settings: Settings<Config>) -> Arc<Self> {
+        let common = Self { reporter, settings, queued: AtomicUsize::new(0) };
+        common.meter(|handles| common.set_queued(handles));
+        Arc::new(common)
+    }
+
+    /// One more waits.
+    pub(super) fn joined(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        self.meter(|handles| self.set_queued(handles));
+    }
+
+    /// One waits no longer.
+    pub(super) fn left(&self) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+        self.meter(|handles| self.set_queued(handles));
+    }
+
+    pub(super) fn set_queued(&self, handles: &Handles<RateLimitMeter>) {
+        handles.own.queued.set(self.queued.load(Ordering::Relaxed) as f64);
+    }
+
+    /// Runs `record` with the metric handles, if anybody records.
+    #[inline]
+    pub(super) fn meter(&self, record: impl FnOnce(&Handles<RateLimitMeter>)) {
+        self.reporter.meter.with(|fresh| self.set_queued(fresh), record);
+    }
+}
