@@ -56,7 +56,7 @@ pub trait PerKey: Clone + Default + PartialEq + Debug + Send + Sync + 'static {
 }
 
 /// The settings of a keyed layer: those of all keys, and what single keys have of their own. Plain
-/// values, for instance from a file, which can be [reloaded](super::KeyedHandle::reload_keyed) together
+/// values, for instance from a file, which can be [reloaded](crate::keyed::KeyedHandle::reload_keyed) together
 /// while calls are in flight.
 ///
 /// ```
@@ -94,7 +94,7 @@ pub struct KeyedConfig<C: PerKey> {
     /// Of every key, as far as it has nothing of its own.
     pub default: C,
     /// At most this many keys have a policy of their own: at least 1. By default 10,000. See
-    /// [`max_keys`](super::KeyedBuilder::max_keys).
+    /// [`max_keys`](crate::keyed::KeyedBuilder::max_keys).
     pub max_keys: usize,
     /// What single keys have instead. Each must agree with [`default`](Self::default). A key that no
     /// request has does no harm.

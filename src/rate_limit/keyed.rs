@@ -34,6 +34,24 @@ pub type KeyedRateLimit<S, X, W = One, K = NoCarry> =
 pub type KeyedBuilder<X, W = One, K = NoCarry> = keyed::KeyedBuilder<Builder<W, K>, X>;
 
 /// Sees and steers the rate limits of a keyed layer.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use seawall::rate_limit::{KeyedRateLimitHandle, RateLimitLayer};
+/// use std::borrow::Cow;
+///
+/// /// What is left of each tenant's quota.
+/// fn left(tenants: &KeyedRateLimitHandle) -> Vec<u32> {
+///     let keys = tenants.keys().into_iter();
+///     keys.filter_map(|tenant| Some(tenants.key(&tenant)?.available())).collect()
+/// }
+///
+/// let tenants = RateLimitLayer::builder("tenants").limit(5).keyed(|it: &String| Cow::from(it));
+/// let tenants = tenants.build()?;
+/// tenants.run("acme", || async { Ok::<_, seawall::Error<std::io::Error>>(()) }).await?;
+/// assert_eq!(left(&tenants.handle()), [4]);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub type KeyedRateLimitHandle = KeyedHandle<RateLimitHandle, Config>;
 
 impl<X, W, K> KeyedRateLimitLayer<X, W, K>

@@ -77,11 +77,12 @@ impl<M: Steered> Table<M::Handle, M::Config> for Keyed<M> {
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 /// use seawall::Error;
-/// use seawall::rate_limit::{KeyedRateLimitHandle, RateLimitLayer};
+/// use seawall::keyed::KeyedHandle;
+/// use seawall::rate_limit::{Config, RateLimitHandle, RateLimitLayer};
 /// use std::{borrow::Cow, convert::Infallible};
 ///
 /// /// The tenants that have used up what they may.
-/// fn greedy(tenants: &KeyedRateLimitHandle) -> Vec<String> {
+/// fn greedy(tenants: &KeyedHandle<RateLimitHandle, Config>) -> Vec<String> {
 ///     let is_greedy = |tenant: &str| tenants.key(tenant).is_some_and(|it| it.available() == 0);
 ///     let keys = tenants.keys().into_iter();
 ///     keys.filter(|tenant| is_greedy(tenant)).map(|tenant| tenant.to_string()).collect()
