@@ -53,6 +53,11 @@ impl CallContext {
         call.caller_deadline().map_or_else(Self::default, Self::new)
     }
 
+    /// Of a call that `began` then.
+    pub(crate) const fn begun(deadline: Option<Deadline>, began: Option<Instant>) -> Self {
+        Self { deadline, began }
+    }
+
     /// The deadline of the caller, if the call has one and the layer was told where to
     /// [read](crate::Carry) it.
     pub const fn deadline(&self) -> Option<Deadline> {

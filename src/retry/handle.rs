@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::config::Config;
 use super::machine::Law;
-use super::policy::Policy;
+use super::policy::Retries;
 use crate::config::ConfigErrors;
 use crate::shell::gate::Gate;
+use crate::shell::retry::Core;
 use crate::source::Source;
 
 /// Sees and steers one retry. Cheap to clone.
@@ -51,21 +52,26 @@ trait Steered: Send + Sync {
     fn in_flight(&self) -> usize;
 }
 
-impl<C: Send + Sync> Steered for Gate<Policy<C>> {
+impl<W, A, C> Steered for Gate<Core<Retries, W, A, C>>
+where
+    W: Send + Sync,
+    A: Send + Sync,
+    C: Send + Sync,
+{
     fn source(&self) -> &Source {
-        &self.reporter.source
+        &self.retry.reporter.source
     }
 
     fn config(&self) -> Config {
-        Policy::config(self)
+        self.retry.config()
     }
 
     fn reload(&self, law: Law, config: Config) {
-        Policy::reload(self, law, config);
+        self.retry.reload(law, config);
     }
 
     fn budget(&self) -> Option<&Budget> {
-        self.budget.as_ref().filter(|budget| !budget.is_endless())
+        self.retry.budget.as_ref().filter(|budget| !budget.is_endless())
     }
 
     fn in_flight(&self) -> usize {
@@ -74,7 +80,12 @@ impl<C: Send + Sync> Steered for Gate<Policy<C>> {
 }
 
 impl RetryHandle {
-    pub(super) fn new<C: Send + Sync + 'static>(gate: Arc<Gate<Policy<C>>>) -> Self {
+    pub(crate) fn new<W, A, C>(gate: Arc<Gate<Core<Retries, W, A, C>>>) -> Self
+    where
+        W: Send + Sync + 'static,
+        A: Send + Sync + 'static,
+        C: Send + Sync + 'static,
+    {
         Self { retry: gate }
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Law {
 
 /// The attempts of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Attempts {
+pub struct Attempts {
     /// Attempts that counted, the one under way included.
     counted: u32,
     /// Repetitions of what was certainly never sent.

@@ -119,25 +119,23 @@
 //! taken out of the budget stays out.
 
 mod budget;
+mod builder;
 mod config;
 mod copy;
 mod factor;
-mod future;
 mod handle;
-mod journey;
 mod keyed;
 mod layer;
 mod machine;
 mod policy;
 mod purse;
 mod run;
-mod service;
 mod terms;
 #[cfg(test)]
 mod tests;
-mod travels;
 
 pub use budget::{Budget, Withdrawal};
+pub use builder::Builder;
 #[cfg(feature = "serde")]
 pub(crate) use config::attempts;
 pub use config::{
@@ -146,12 +144,11 @@ pub use config::{
 };
 pub use copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
 pub use factor::Factor;
-pub use future::ResponseFuture;
 pub use handle::RetryHandle;
 pub use keyed::{KeyedBudget, KeyedBudgetBuilder, MAX_KEYS};
-pub use layer::{Builder, RetryLayer};
+pub use layer::RetryLayer;
+pub use policy::{ResponseFuture, Retry};
 pub use purse::{BudgetByKey, OneBudget};
-pub use service::Retry;
 pub use terms::{
     BUDGET_CAP, BudgetBuilder, BudgetConfig, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE,
 };

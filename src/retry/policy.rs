@@ -1,21 +1,22 @@
-//! What the services of one retry share.
+//! What the services of one retry share: how it decides, and tells of it.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
 use std::time::Duration;
 
 use super::budget::{Budget, Withdrawal};
 use super::config::Config;
 use super::machine::{Attempts, Failed, Law, Next};
-use super::purse::Purse;
+use super::purse::{OneBudget, Purse};
 use crate::error::{Measured, Reason, Rejected};
 use crate::event::{EventKind, RetryReason as Kind, Stop};
-use crate::shell::gate::{Hold, Lane, Over, Parked};
+use crate::outcome::{Again, Health, Sent};
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels};
 use crate::shell::reporter::{Reporter, Speaker};
+use crate::shell::retry::{self, Begin, Failure, Repeat, Retried, Time};
+use crate::time::nanos;
 
 /// Attempts, the first of each call included.
 const ATTEMPTS: &str = "seawall_retry_attempts_total";
@@ -26,9 +27,17 @@ const STOPPED: &str = "seawall_retry_stopped_total";
 /// What is left of the budget.
 const BUDGET: &str = "seawall_retry_budget_tokens";
 
+/// The service that a retry makes of another: calls it again where that may help.
+pub type Retry<S, C, R, K, B = OneBudget> = Retried<S, Retries, (), (), C, R, K, B>;
+
+/// The future of a call through a retry.
+///
+/// Dropping it drops the attempt under way, or ends the wait for the next; nothing goes on.
+pub type ResponseFuture<S, Req, C, R, K, P = OneBudget> =
+    retry::ResponseFuture<S, Req, Retries, (), (), C, R, K, P>;
+
 /// One retry.
-pub(super) struct Policy<C> {
-    pub(super) classify: C,
+pub struct Retries {
     pub(super) reporter: Reporter<RetryMeter>,
     pub(super) budget: Option<Budget>,
     pub(super) backoff_by: Option<BackoffBy>,
@@ -80,9 +89,8 @@ impl Instruments for RetryMeter {
     }
 }
 
-impl<C> Policy<C> {
+impl Retries {
     pub(super) fn new(
-        classify: C,
         reporter: Reporter<RetryMeter>,
         budget: Option<Budget>,
         backoff_by: Option<BackoffBy>,
@@ -90,7 +98,7 @@ impl<C> Policy<C> {
         config: Config,
     ) -> Self {
         let copies = AtomicBool::new(!Attempts::FIRST.is_last(&law));
-        Self { classify, reporter, budget, backoff_by, config: Live::new((law, config)), copies }
+        Self { reporter, budget, backoff_by, config: Live::new((law, config)), copies }
     }
 
     pub(super) fn law(&self) -> Law {
@@ -109,13 +117,8 @@ impl<C> Policy<C> {
         });
     }
 
-    #[inline]
-    pub(super) fn copies(&self) -> bool {
-        self.copies.load(Ordering::Relaxed)
-    }
-
     /// An attempt failed: whether there is another one, and what it took out of the budget.
-    pub(super) fn next(
+    fn next(
         &self,
         law: &Law,
         attempts: &mut Attempts,
@@ -159,7 +162,7 @@ impl<C> Policy<C> {
     }
 
     /// A call failed, and that is that.
-    pub(super) fn note_stop(&self, attempts: u32, stop: Stop, purse: &impl Purse) {
+    fn note_stop(&self, attempts: u32, stop: Stop, purse: &impl Purse) {
         self.meter(|handles| {
             handles.own.stopped[stop as usize].increment(1);
             self.set_budget(handles);
@@ -168,49 +171,9 @@ impl<C> Policy<C> {
         self.reporter.tell_now(speaker, EventKind::Stopped { attempts, stop });
     }
 
-    /// An attempt was answered.
-    pub(super) fn note_attempt(&self) {
-        self.meter(|handles| handles.own.attempts.increment(1));
-    }
-
-    /// An attempt was answered well, which ends the call.
-    #[inline]
-    pub(super) fn note_good_end(&self, took: impl FnOnce() -> Option<u64>) {
-        self.meter(|handles| {
-            handles.own.attempts.increment(1);
-            handles.ended(Ended::Good, took());
-        });
-    }
-
-    /// A call is over.
-    #[inline(never)]
-    pub(super) fn note_end(&self, how: Ended, took: Option<u64>) {
-        self.meter(|handles| handles.ended(how, took));
-    }
-
-    /// A call succeeded.
-    #[inline]
-    pub(super) fn note_success(&self, purse: &impl Purse) {
-        if let Some(budget) = purse.budget(self.budget.as_ref()) {
-            budget.deposit();
-        }
-    }
-
-    /// An attempt that was paid for succeeded, or did not begin.
-    pub(super) fn give_back(&self, withdrawal: Option<Withdrawal>, purse: &impl Purse) {
-        if let (Some(budget), Some(withdrawal)) = (purse.budget(self.budget.as_ref()), withdrawal) {
-            withdrawal.give_back(budget);
-            self.meter(|handles| self.set_budget(handles));
-        }
-    }
-
-    pub(super) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        self.reporter.reject_with(|fresh| self.set_budget(fresh), reason, measured)
-    }
-
     /// Runs `record` with the metric handles, if anybody records.
     #[inline]
-    pub(super) fn meter(&self, record: impl FnOnce(&Handles<RetryMeter>)) {
+    fn meter(&self, record: impl FnOnce(&Handles<RetryMeter>)) {
         self.reporter.meter.with(|fresh| self.set_budget(fresh), record);
     }
 
@@ -221,130 +184,128 @@ impl<C> Policy<C> {
     }
 }
 
-impl<C> fmt::Debug for Policy<C> {
+impl<U: Purse> Repeat<U> for Retries {
+    type Attempts = Attempts;
+    type Price = Withdrawal;
+
+    #[inline]
+    fn copies(&self) -> bool {
+        self.copies.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn answered(&self, purse: &U, took: impl FnOnce() -> Option<u64>) {
+        if let Some(budget) = purse.budget(self.budget.as_ref()) {
+            budget.deposit();
+        }
+        self.meter(|handles| {
+            handles.own.attempts.increment(1);
+            handles.ended(Ended::Good, took());
+        });
+    }
+
+    fn failed(
+        &self,
+        attempts: &mut Attempts,
+        failure: Failure<'_>,
+        mut time: impl Time,
+        purse: &U,
+    ) -> retry::Next<Withdrawal> {
+        self.meter(|handles| handles.own.attempts.increment(1));
+        let (failed, kind) = Failed::of(&failure);
+        let law = self.law();
+        let left = time.left(law.total);
+        match self.next(&law, attempts, failed, kind, left, purse) {
+            (Next::Wait(wait), price) => retry::Next::Again(wait, price),
+            (Next::Stop(stop), _) => {
+                self.note_stop(attempts.number(), stop, purse);
+                self.meter(|handles| handles.ended(failure.outcome.into(), time.took()));
+                retry::Next::Stop
+            }
+        }
+    }
+
+    fn begins(&self, attempts: &Attempts, mut time: impl Time) -> Option<Begin> {
+        let law = self.law();
+        // It waits for readiness no longer than an attempt can still begin.
+        let patience = match time.left(law.total) {
+            Some(left) => Some(left.checked_sub(law.least_time)?),
+            None => None,
+        };
+        Some(Begin { patience, is_last: attempts.is_last(&law) })
+    }
+
+    fn give_back(&self, price: Option<Withdrawal>, purse: &U) {
+        if let (Some(budget), Some(price)) = (purse.budget(self.budget.as_ref()), price) {
+            price.give_back(budget);
+            self.meter(|handles| self.set_budget(handles));
+        }
+    }
+
+    fn gave_up(&self, attempts: &Attempts, stop: Stop, purse: &U) {
+        let begun = attempts.number().saturating_sub(1);
+        if begun > 0 {
+            self.note_stop(begun, stop, purse);
+        }
+    }
+
+    fn ended_badly(&self, took: Option<u64>) {
+        self.meter(|handles| handles.ended(Ended::Bad, took));
+    }
+
+    fn lost(&self) {
+        self.meter(|handles| handles.ended(Ended::Abandoned, None));
+    }
+
+    fn total(&self) -> u64 {
+        self.law().total
+    }
+
+    fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
+        self.reporter.reject_with(|fresh| self.set_budget(fresh), reason, measured)
+    }
+}
+
+impl retry::Attempts for Attempts {
+    const FIRST: Self = Self::FIRST;
+
+    fn number(&self) -> u32 {
+        self.number()
+    }
+
+    fn unsent(&self) -> u32 {
+        self.unsent()
+    }
+}
+
+impl Failed {
+    fn of(failure: &Failure<'_>) -> (Self, Kind) {
+        let Failure { outcome, rejection, copied, repeated, draining } = *failure;
+        let timed_out = rejection.is_some_and(|rejected| rejected.reason() == Reason::TimedOut);
+        let failed = Self {
+            again: outcome.again != Again::Never,
+            hint: outcome.hint().map(nanos),
+            unsent: outcome.sent == Sent::Never,
+            refused: outcome.refused || (rejection.is_some() && !timed_out),
+            for_good: rejection.is_some_and(|rejected| rejected.reason() == Reason::Draining),
+            copied,
+            repeated,
+            draining,
+        };
+        let kind = match outcome.health {
+            _ if failed.refused => Kind::Refused,
+            _ if timed_out => Kind::Timeout,
+            _ if failed.unsent => Kind::Unsent,
+            Health::Pushback => Kind::Pushback,
+            Health::Good => Kind::NotReady,
+            _ => Kind::Failure,
+        };
+        (failed, kind)
+    }
+}
+
+impl fmt::Debug for Retries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy").field("config", &self.config.get().1).finish_non_exhaustive()
-    }
-}
-
-// ===== flights =====
-
-/// A call under way: counted once, as abandoned if it is dropped.
-pub(super) struct Flight<C, P: Purse> {
-    hold: Hold<Lane<Policy<C>>>,
-    /// What pays for its repetitions.
-    pub(super) purse: P,
-    /// The price of the attempt to come or under way; it comes back if that succeeds, or never begins.
-    price: Option<Withdrawal>,
-    has_begun: bool,
-}
-
-impl<C, P: Purse> Flight<C, P> {
-    #[inline]
-    pub(super) fn new(lane: Arc<Lane<Policy<C>>>, purse: P) -> Self {
-        Self { hold: Hold::new(lane), purse, price: None, has_begun: false }
-    }
-
-    /// No call.
-    pub(super) const fn over(purse: P) -> Self {
-        Self { hold: Hold::over(), purse, price: None, has_begun: false }
-    }
-
-    #[inline]
-    pub(super) fn policy(&self) -> Option<&Policy<C>> {
-        self.hold.get().map(|lane| &**lane)
-    }
-
-    /// The call is over, and was counted.
-    #[inline]
-    pub(super) fn end(&mut self) -> Option<Over<Lane<Policy<C>>>> {
-        self.hold.end()
-    }
-
-    /// The call ends before it was answered.
-    pub(super) fn lose(&mut self) -> Option<Over<Lane<Policy<C>>>> {
-        self.hold.lose()
-    }
-
-    /// The future is polled. `false` if the retry was drained before it ever was.
-    #[inline]
-    pub(super) fn poll(&mut self, waits: impl FnOnce() -> bool) -> bool {
-        self.hold.begin(waits)
-    }
-
-    /// Whether a call that waits without an attempt under way is to be sent away.
-    #[inline]
-    pub(super) fn is_stopped(&self) -> bool {
-        self.hold.is_stopped()
-    }
-
-    /// Leaves the waker of such a call. Returns `false` if it is to be sent away.
-    pub(super) fn park(&self, parked: &mut Parked, waker: &Waker) -> bool {
-        self.hold.park(parked, waker)
-    }
-
-    /// What holds the call.
-    pub(super) const fn hold(&self) -> &Hold<Lane<Policy<C>>> {
-        &self.hold
-    }
-
-    /// The call succeeded, and was counted.
-    #[inline]
-    pub(super) fn succeed(&mut self) {
-        let over = self.hold.end();
-        if self.price.is_some() {
-            self.settle_price(over);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn settle_price(&mut self, over: Option<Over<Lane<Policy<C>>>>) {
-        let price = self.price.take();
-        if let Some(lane) = over {
-            lane.give_back(price, &self.purse);
-        }
-    }
-
-    /// The attempt under way was answered well, though the call goes on: its price comes back.
-    pub(super) fn refund(&mut self) {
-        let price = self.price.take();
-        if let Some(lane) = self.hold.get() {
-            lane.give_back(price, &self.purse);
-        }
-    }
-
-    /// The attempt under way failed, and another one is paid for, or none.
-    pub(super) fn pay(&mut self, price: Option<Withdrawal>) {
-        (self.price, self.has_begun) = (price, false);
-    }
-
-    /// The attempt is under way.
-    pub(super) const fn begin(&mut self) {
-        self.has_begun = true;
-    }
-
-    /// The price of an attempt that never began.
-    pub(super) fn take_unspent(&mut self) -> Option<Withdrawal> {
-        self.price.take().filter(|_| !self.has_begun)
-    }
-
-    /// Nobody will hear how the call ended.
-    #[inline(never)]
-    fn be_lost(&mut self) {
-        let unspent = self.take_unspent();
-        if let Some(lane) = self.lose() {
-            lane.give_back(unspent, &self.purse);
-            lane.note_end(Ended::Abandoned, None);
-        }
-    }
-}
-
-impl<C, P: Purse> Drop for Flight<C, P> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.hold.is_over() {
-            self.be_lost();
-        }
     }
 }

@@ -7,6 +7,7 @@ use super::budget::Budget;
 use super::keyed::{KeyBudget, KeyedBudget};
 use crate::request::ExtractKey;
 use crate::shell::cell::Cell;
+use crate::shell::retry::Payer;
 
 /// One budget, or none, pays for all calls of a layer. The default; it costs nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,17 +43,6 @@ impl<K> Means<BudgetByKey<K>> {
         let payer = BudgetByKey { budgets, key: Arc::new(key) };
         Self { budget: None, payer, are_bounded: true }
     }
-}
-
-/// Finds what pays for a call.
-#[expect(private_bounds, reason = "what a call holds of its budget is of no use outside")]
-pub trait Payer<Req> {
-    /// What the call holds.
-    #[doc(hidden)]
-    type Purse: Purse;
-
-    #[doc(hidden)]
-    fn purse(&self, request: &Req) -> Self::Purse;
 }
 
 /// What a call holds of the budget that pays for it.

@@ -1,29 +1,17 @@
 //! Running async calls with retries, for callers without a service.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
-use tokio::time::sleep_until;
 use tower::Service;
 
-use super::journey::Journey;
 use super::layer::RetryLayer;
-use super::machine::{Failed, Next};
-use super::policy::Flight;
-use super::purse::{BudgetByKey, Given, OneBudget, Purse};
-use super::service::Retry;
-use super::travels::Kit;
+use super::policy::Retry;
+use super::purse::{BudgetByKey, Given, OneBudget};
 use crate::classify::Classify;
-use crate::error::{CallError, Measured, Reason};
-use crate::event::Stop;
-use crate::outcome::{Again, Health};
+use crate::error::CallError;
 use crate::request::{Cloned, NoCarry};
 use crate::shell::caller::Caller;
-use crate::shell::gate::Parked;
-use crate::time;
+use crate::shell::retry::{Kit, run_with};
 
 impl<C, R, K> RetryLayer<C, R, K> {
     /// Runs an async call with retries, for callers without a service.
@@ -51,10 +39,10 @@ impl<C, R, K> RetryLayer<C, R, K> {
         Call: FnOnce() -> Fut + Clone,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
-        C: Classify<T, E>,
+        C: Classify<T, E> + Send + Sync + 'static,
     {
         let kit = Kit { copy: Cloned, carry: NoCarry };
-        Retry::new(Caller, Arc::clone(self.gate()), kit, OneBudget).call(call)
+        Retry::new(Caller, Arc::clone(self.gate()), kit, OneBudget).readied().call(call)
     }
 
     /// Runs an async call that needs `&mut` to something, such as a connection or a transaction, with
@@ -103,9 +91,9 @@ impl<C, R, K> RetryLayer<C, R, K> {
     where
         State: ?Sized,
         E: CallError,
-        C: Classify<T, E>,
+        C: Classify<T, E> + Send + Sync + 'static,
     {
-        self.run_paid(OneBudget, state, call).await
+        run_with(self.gate(), OneBudget, state, call).await
     }
 }
 
@@ -137,11 +125,11 @@ impl<C, R, K, Key> RetryLayer<C, R, K, BudgetByKey<Key>> {
         Call: FnOnce() -> Fut + Clone,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
-        C: Classify<T, E>,
+        C: Classify<T, E> + Send + Sync + 'static,
     {
         let kit = Kit { copy: Cloned, carry: NoCarry };
         let payer = Given(self.payer().of(key));
-        Retry::new(Caller, Arc::clone(self.gate()), kit, payer).call(call)
+        Retry::new(Caller, Arc::clone(self.gate()), kit, payer).readied().call(call)
     }
 
     /// Runs an async call that needs `&mut` to something, with retries that the budget of `key` pays
@@ -160,104 +148,8 @@ impl<C, R, K, Key> RetryLayer<C, R, K, BudgetByKey<Key>> {
     where
         State: ?Sized,
         E: CallError,
-        C: Classify<T, E>,
+        C: Classify<T, E> + Send + Sync + 'static,
     {
-        self.run_paid(self.payer().of(key), state, call).await
+        run_with(self.gate(), self.payer().of(key), state, call).await
     }
-}
-
-impl<C, R, K, B> RetryLayer<C, R, K, B> {
-    async fn run_paid<State, T, E>(
-        &self,
-        purse: impl Purse,
-        state: &mut State,
-        mut call: impl AsyncFnMut(&mut State) -> Result<T, E>,
-    ) -> Result<T, E>
-    where
-        State: ?Sized,
-        E: CallError,
-        C: Classify<T, E>,
-    {
-        let mut flight = match self.gate().enter() {
-            Some(lane) => Flight::new(lane, purse),
-            None => Flight::over(purse),
-        };
-        let begins = flight.poll(|| false);
-        let mut journey = Journey::<E>::default();
-        loop {
-            if !begins || flight.policy().is_none() || flight.is_stopped() {
-                flight.lose();
-                return Err(self.gate().reject(Reason::Draining, Measured::Nothing).into());
-            }
-            let result = {
-                let mut attempt = pin!(call(state));
-                poll_fn(|cx| {
-                    let poll = attempt.as_mut().poll(cx);
-                    if poll.is_pending() {
-                        journey.begin();
-                        flight.begin();
-                    }
-                    poll
-                })
-                .await
-            };
-            let policy = &**self.gate();
-            let outcome = policy.classify.classify(result.as_ref()).of_head();
-            if outcome.health == Health::Good && outcome.again == Again::Never {
-                policy.note_success(&flight.purse);
-                policy.note_good_end(|| journey.took());
-                flight.succeed();
-                return result;
-            }
-            if outcome.health == Health::Good {
-                flight.refund();
-            }
-            policy.note_attempt();
-            let rejection = result.as_ref().err().and_then(CallError::rejected);
-            let (mut failed, kind) = Failed::of(outcome, rejection, true);
-            failed.draining = flight.is_stopped();
-            let law = policy.law();
-            let left = journey.left(&law, None);
-            let purse = &flight.purse;
-            let wait = match policy.next(&law, &mut journey.attempts, failed, kind, left, purse) {
-                (Next::Stop(stop), _) => {
-                    policy.note_stop(journey.attempts.number(), stop, purse);
-                    policy.note_end(outcome.into(), journey.took());
-                    flight.end();
-                    return result;
-                }
-                (Next::Wait(wait), price) => {
-                    flight.pay(price);
-                    wait
-                }
-            };
-            drop(result);
-            if !wait_for(&flight, wait).await {
-                let unspent = flight.take_unspent();
-                policy.give_back(unspent, &flight.purse);
-                let begun = journey.attempts.number().saturating_sub(1);
-                policy.note_stop(begun, Stop::Draining, &flight.purse);
-            }
-        }
-    }
-}
-
-/// Waits so many nanoseconds. `false` if a drain ended that.
-async fn wait_for<C, P: Purse>(flight: &Flight<C, P>, nanos: u64) -> bool {
-    if nanos == 0 {
-        return !flight.is_stopped();
-    }
-    let at = time::now().checked_add(Duration::from_nanos(nanos));
-    let (mut timer, mut parked) = (pin!(at.map(sleep_until)), Parked::new());
-    poll_fn(|cx| {
-        let over = match timer.as_mut().as_pin_mut() {
-            Some(timer) => time::poll_timer(timer, cx).is_ready(),
-            None => false,
-        };
-        if over && !flight.is_stopped() {
-            return Poll::Ready(true);
-        }
-        if flight.park(&mut parked, cx.waker()) { Poll::Pending } else { Poll::Ready(false) }
-    })
-    .await
 }

@@ -14,6 +14,7 @@ pub(crate) mod queue;
 #[cfg(feature = "http")]
 pub(crate) mod relay;
 pub(crate) mod reporter;
+pub(crate) mod retry;
 pub(crate) mod said;
 pub(crate) mod series;
 pub(crate) mod slots;

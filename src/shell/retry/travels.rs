@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::machine::Attempts;
+use super::repeat::Attempts;
 use crate::context::CallContext;
 use crate::outcome::Sent;
 use crate::request::{Call, Carry, CloneRequest};
@@ -10,9 +10,9 @@ use crate::time;
 
 /// How a call copies, numbers and reads its requests.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Kit<R, K> {
-    pub(super) copy: R,
-    pub(super) carry: K,
+pub(crate) struct Kit<R, K> {
+    pub(crate) copy: R,
+    pub(crate) carry: K,
 }
 
 /// What is sent if the attempt before it fails.
@@ -24,11 +24,10 @@ pub(super) struct Spare<Req> {
 
 /// What travels with a request.
 pub(super) struct Travels {
+    /// What came with it, and what the policy of the whole call made of that.
     pub(super) call: Call,
-    /// When the attempt under way began, if someone measures.
+    /// When the attempt under way began, if someone measures or judges by it.
     began: Option<Instant>,
-    /// What the answer to it is judged by.
-    context: CallContext,
 }
 
 impl<R, K> Kit<R, K> {
@@ -58,19 +57,7 @@ impl<R, K> Kit<R, K> {
         K: Carry<Req>,
     {
         let call = self.carry.carries().then(|| self.carry.read(request))?;
-        Some(Travels { call, began: None, context: CallContext::default() })
-    }
-
-    /// Writes the number of the attempt that begins into its request.
-    #[inline]
-    pub(super) fn write<Req>(&self, request: &mut Req, attempts: Attempts, travels: &mut Travels)
-    where
-        K: Carry<Req>,
-    {
-        (travels.call.attempt, travels.call.unsent) = (attempts.number(), attempts.unsent());
-        self.carry.write(request, &travels.call);
-        travels.began = travels.call.measure.is_some().then(time::now);
-        travels.context = CallContext::of(&travels.call);
+        Some(Travels { call, began: None })
     }
 }
 
@@ -81,9 +68,18 @@ impl Travels {
         self.call.prior > 0
     }
 
+    /// An attempt begins.
     #[inline]
-    pub(super) const fn context(&self) -> CallContext {
-        self.context
+    pub(super) fn begin(&mut self, attempts: &impl Attempts) {
+        (self.call.attempt, self.call.unsent) = (attempts.number(), attempts.unsent());
+        let is_timed = self.call.measure.is_some() || self.call.caller_deadline().is_some();
+        self.began = is_timed.then(time::now);
+    }
+
+    /// What the answer to the attempt under way is judged by.
+    #[inline]
+    pub(super) fn context(&self) -> CallContext {
+        CallContext::begun(self.call.caller_deadline(), self.began)
     }
 
     pub(super) fn note_attempt(&self) {

@@ -1,0 +1,259 @@
+//! Building a retry.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::config::{Backoff, Config, OnRefusal, UNLIMITED};
+use super::copy::{Chosen, Numbered, Unsaid};
+use super::keyed::KeyedBudget;
+use super::layer::{LAYER, RetryLayer};
+use super::machine::Law;
+use super::policy::{BackoffBy, Retries};
+use super::purse::{BudgetByKey, Means, OneBudget};
+use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
+use crate::config::{ConfigError, ConfigErrors, Written};
+use crate::event::{Observe, Observers};
+use crate::outcome::Outcome;
+use crate::request::NoCarry;
+use crate::shell::reporter::Reporter;
+use crate::shell::retry::Kit;
+use crate::source::Source;
+
+/// Builds a [`RetryLayer`].
+#[must_use = "call `build`"]
+#[derive(Clone)]
+pub struct Builder<C = Classifier, R = Unsaid, K = NoCarry, B = OneBudget> {
+    name: Arc<str>,
+    config: Config,
+    classify: C,
+    kit: Kit<R, K>,
+    means: Means<B>,
+    backoff_by: Option<BackoffBy>,
+    observers: Observers,
+    written: Written,
+}
+
+impl Builder {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            config: Config::default(),
+            classify: Classifier::default(),
+            kit: Kit::default(),
+            means: Means::one(Budget::default()),
+            backoff_by: None,
+            observers: Observers::default(),
+            written: Written::default(),
+        }
+    }
+}
+
+impl<C, R, K, B> Builder<C, R, K, B> {
+    /// Sets [`Config::attempts`].
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.config.attempts = attempts;
+        self
+    }
+
+    /// Makes as many attempts as time and the budget allow; see [`UNLIMITED`].
+    pub fn unlimited_attempts(mut self) -> Self {
+        self.config.attempts = UNLIMITED;
+        self
+    }
+
+    /// Sets [`Config::backoff`].
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.config.backoff = backoff;
+        self
+    }
+
+    /// Asks a closure for the wait before the `n`-th repetition, counted from 1, instead of
+    /// [`Config::backoff`].
+    pub fn backoff_by(mut self, wait: impl Fn(u32) -> Duration + Send + Sync + 'static) -> Self {
+        self.backoff_by = Some(Arc::new(wait));
+        self
+    }
+
+    /// Sets [`Config::hint_cap`].
+    pub fn hint_cap(mut self, hint_cap: Duration) -> Self {
+        self.config.hint_cap = hint_cap;
+        self
+    }
+
+    /// Sets [`Config::total`].
+    pub fn total(mut self, total: Duration) -> Self {
+        self.config.total = total;
+        self.written.add("total");
+        self
+    }
+
+    /// Sets [`Config::least_time`].
+    pub fn least_time(mut self, least_time: Duration) -> Self {
+        self.config.least_time = least_time;
+        self.written.add("least_time");
+        self
+    }
+
+    /// Sets [`Config::on_refusal`].
+    pub fn on_refusal(mut self, on_refusal: OnRefusal) -> Self {
+        self.config.on_refusal = on_refusal;
+        self
+    }
+
+    /// Sets all settings at once.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self.written = Written::default();
+        self
+    }
+
+    /// Draws on this budget, which others may share.
+    pub fn budget(self, budget: Budget) -> Builder<C, R, K> {
+        self.with_means(Means::one(budget))
+    }
+
+    /// Draws on the budget of each request's key, for instance of its tenant or host. Others may share
+    /// the budgets; see [`KeyedBudget`].
+    pub fn keyed_budget<Req, Key>(
+        self,
+        budgets: KeyedBudget,
+        key: Key,
+    ) -> Builder<C, R, K, BudgetByKey<Key>>
+    where
+        Key: Fn(&Req) -> Cow<'_, str>,
+    {
+        self.keyed_budget_by(budgets, key)
+    }
+
+    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    pub fn keyed_budget_by<Key>(
+        self,
+        budgets: KeyedBudget,
+        key: Key,
+    ) -> Builder<C, R, K, BudgetByKey<Key>> {
+        self.with_means(Means::keyed(budgets, key))
+    }
+
+    /// Retries without a budget: during an outage the dependency gets every call
+    /// [`attempts`](Self::attempts) times.
+    pub fn no_budget(self) -> Builder<C, R, K> {
+        self.with_means(Means::none())
+    }
+
+    /// Tells `observer` of every event. May be called more than once.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
+    pub fn copy_with<R2>(self, copy: R2) -> Builder<C, Chosen<R2>, K, B> {
+        self.with_kit(|kit| Kit { copy: Chosen(copy), carry: kit.carry })
+    }
+
+    /// Reads the deadline that travels with each request, and writes the number of each attempt.
+    /// Takes the place of an earlier `carry` or [`number`](Self::number).
+    pub fn carry<K2>(self, carry: K2) -> Builder<C, R, K2, B> {
+        self.with_kit(|kit| Kit { copy: kit.copy, carry })
+    }
+
+    /// Writes the number of each attempt, counted from 1, into its request. If there is also something
+    /// to [carry](Self::carry), say so before.
+    pub fn number<Req, F>(self, number: F) -> Builder<C, R, Numbered<F, K>, B>
+    where
+        F: Fn(&mut Req, u32),
+    {
+        self.with_kit(|kit| Kit { copy: kit.copy, carry: Numbered::new(number, kit.carry) })
+    }
+
+    fn with_means<B2>(self, means: Means<B2>) -> Builder<C, R, K, B2> {
+        let Self { name, config, classify, kit, backoff_by, observers, written, .. } = self;
+        Builder { name, config, classify, kit, means, backoff_by, observers, written }
+    }
+
+    fn with_kit<R2, K2>(
+        self,
+        change: impl FnOnce(Kit<R, K>) -> Kit<R2, K2>,
+    ) -> Builder<C, R2, K2, B> {
+        let Self { name, config, classify, kit, means, backoff_by, observers, written } = self;
+        let kit = change(kit);
+        Builder { name, config, classify, kit, means, backoff_by, observers, written }
+    }
+
+    /// Classifies with a [`Classify`](crate::Classify) of your own.
+    pub fn classify<C2>(self, classify: C2) -> Builder<C2, R, K, B> {
+        self.with_classify(|_| classify)
+    }
+
+    /// Judges whole results with one closure: responses, and the errors of the innermost service.
+    /// Rejections by layers of this crate never get here.
+    pub fn classify_result<Res, Err, V, J>(
+        self,
+        judge: J,
+    ) -> Builder<OfResult<J, Res, Err>, R, K, B>
+    where
+        J: Fn(Result<&Res, &Err>) -> V,
+        V: Into<Verdict>,
+    {
+        self.classify(OfResult::new(judge))
+    }
+
+    fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2, R, K, B> {
+        let Self { name, config, classify, kit, means, backoff_by, observers, written } = self;
+        let classify = change(classify);
+        Builder { name, config, classify, kit, means, backoff_by, observers, written }
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings: field, value, and what is accepted.
+    pub fn build(self) -> Result<RetryLayer<C, R, K, B>, ConfigErrors> {
+        let Self { name, config, classify, kit, means, backoff_by, observers, written } = self;
+        let source = Source::new(LAYER, name);
+        let law = Law::from_written(&config, &written).map_err(|wrong| wrong.of_policy(&source))?;
+        if config.attempts == UNLIMITED && config.total == Duration::MAX && !means.are_bounded {
+            let accepted = "shorter than for ever, for unlimited attempts without a budget";
+            let problems = vec![ConfigError::new("total", config.total, accepted)];
+            return Err(ConfigErrors::of(problems).of_policy(&source));
+        }
+        let reporter = Reporter::new(source, observers);
+        let retries = Retries::new(reporter, means.budget, backoff_by, law, config);
+        Ok(RetryLayer::made(retries, classify, kit, means.payer))
+    }
+}
+
+impl<J1, J2, R, K, B> Builder<Classifier<J1, J2>, R, K, B> {
+    /// Judges responses, for instance by their status.
+    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, J2>, R, K, B>
+    where
+        J: Fn(&Res) -> Outcome,
+    {
+        self.with_classify(|classify| classify.with_response(judge))
+    }
+
+    /// Judges errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
+    /// Rejections by layers of this crate never get here.
+    pub fn classify_error<Err, J>(
+        self,
+        judge: J,
+    ) -> Builder<Classifier<J1, OfError<J, Err>>, R, K, B>
+    where
+        J: Fn(&Err) -> Outcome,
+    {
+        self.with_classify(|classify| classify.with_error(judge))
+    }
+}
+
+impl<C, R, K, B> fmt::Debug for Builder<C, R, K, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,284 @@
+//! The future of a call that may be attempted more than once.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project::{pin_project, pinned_drop};
+use tokio::time::{Instant, Sleep};
+use tower::Service;
+
+use super::attempts::go_on;
+use super::guard::CallGuard;
+use super::repeat::{Attempts, Repeat};
+use super::timing::took;
+use super::travels::{Kit, Spare, Travels};
+use crate::classify::Classify;
+use crate::context::CallContext;
+use crate::error::{CallError, Rejected};
+use crate::outcome::{Again, Health, Outcome};
+use crate::request::{Carry, CloneRequest};
+use crate::shell::gate::Parked;
+use crate::shell::gated::{Admit, Complete, Lost, Policy, Stage};
+use crate::shell::oneshot::Oneshot;
+use crate::shell::template::Template;
+use crate::time;
+use crate::upload::{excuse, excused};
+
+/// The future of a call through a retry.
+///
+/// Dropping it drops the attempt under way, or ends the wait for the next; nothing goes on.
+#[pin_project(PinnedDrop)]
+pub struct ResponseFuture<S, Req, T, W, A, C, R, K, U>
+where
+    S: Service<Req>,
+    T: Repeat<U>,
+    W: Policy,
+    A: Policy,
+{
+    #[pin]
+    pub(super) attempt: Oneshot<S, Req>,
+    pub(super) call: CallGuard<T, W, A, C, U>,
+    pub(super) kit: Kit<R, K>,
+    pub(super) copy: Option<Spare<Req>>,
+    pub(super) spare: Option<Source<S>>,
+    pub(super) travels: Option<Travels>,
+    /// When the first attempt was first found pending, or failed.
+    pub(super) started: Option<Instant>,
+    #[pin]
+    pub(super) rare: Rare<S::Error, T::Attempts>,
+}
+
+/// What most calls have nothing of, for they are answered well at once.
+#[pin_project(project = RareProj)]
+pub(super) enum Rare<E, N> {
+    Nothing,
+    /// It was pending, or an attempt failed. The one timer of the call is made when there is something to
+    /// wait for.
+    Busy(#[pin] Option<Sleep>, Busy<E, N>),
+    /// The call was refused, or, where it is not over, its first attempt. `None` once that was told.
+    Refused(Option<Rejected>),
+}
+
+/// What a call has been through, and what it waits for.
+pub(super) struct Busy<E, N> {
+    pub(super) attempts: N,
+    pub(super) last_error: Option<E>,
+    /// The end of the wait between two attempts, or of the patience for readiness.
+    pub(super) until: Option<Instant>,
+    /// Whether the attempt to come was found waiting for readiness.
+    pub(super) has_waited: bool,
+    /// When the policy of the whole wants to be asked, and whether it was told that the call is pending.
+    pub(super) whole_at: Option<Instant>,
+    pub(super) whole_knows: bool,
+    /// When the policy of the attempt wants to be asked.
+    pub(super) each_at: Option<Instant>,
+    pub(super) parked: Parked,
+}
+
+/// Where the service for a further attempt comes from.
+pub(super) enum Source<S> {
+    Clone(S),
+    Template(Arc<Template<S>>),
+}
+
+impl<S: Clone> Source<S> {
+    pub(super) fn make(&self) -> S {
+        match self {
+            Self::Clone(service) => service.clone(),
+            Self::Template(template) => template.make(),
+        }
+    }
+}
+
+impl<E, N: Attempts> Busy<E, N> {
+    pub(super) const fn new() -> Self {
+        Self {
+            attempts: N::FIRST,
+            last_error: None,
+            until: None,
+            has_waited: false,
+            whole_at: None,
+            whole_knows: false,
+            each_at: None,
+            parked: Parked::new(),
+        }
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+impl<S, Req, T, W, A, C, R, K, U> ResponseFuture<S, Req, T, W, A, C, R, K, U>
+where
+    S: Service<Req>,
+    T: Repeat<U>,
+    W: Policy,
+    A: Policy,
+{
+    pub(super) fn refused(rejected: Rejected, kit: Kit<R, K>, purse: U) -> Self {
+        let call = CallGuard::over(purse);
+        Self::new(Oneshot::over(), call, kit, None, None, None).refused_at_first(rejected)
+    }
+
+    /// The first attempt was refused.
+    pub(super) fn refused_at_first(mut self, rejected: Rejected) -> Self {
+        self.rare = Rare::Refused(Some(rejected));
+        self
+    }
+
+    #[inline]
+    pub(super) fn new(
+        attempt: Oneshot<S, Req>,
+        call: CallGuard<T, W, A, C, U>,
+        kit: Kit<R, K>,
+        copy: Option<Spare<Req>>,
+        spare: Option<Source<S>>,
+        travels: Option<Travels>,
+    ) -> Self {
+        let (started, rare) = (None, Rare::Nothing);
+        Self { attempt, call, kit, copy, spare, travels, started, rare }
+    }
+}
+
+impl<S, Req, T, W, A, C, R, K, U> Future for ResponseFuture<S, Req, T, W, A, C, R, K, U>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    T: Repeat<U>,
+    W: Policy,
+    A: Admit<Req> + Complete<S::Response>,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    R: CloneRequest<Req>,
+    K: Carry<Req>,
+{
+    type Output = Result<A::Response, S::Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.as_mut().project();
+        let mut polled = None;
+        if this.call.is_inside() && !is_too_late(&this.rare) {
+            if !this.call.begin(|| this.attempt.as_ref().waits()) {
+                return super::attempts::turn_away(self);
+            }
+            this.call.enter(); // the inner future, the classifier and the completion are user code
+            if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
+                let context = context(this.travels.as_ref());
+                match result {
+                    Ok(response) if !this.call.watches() => {
+                        let Some(core) = this.call.core() else { return Poll::Pending };
+                        let head = core.classify.classify_call(Ok(&response), &context);
+                        if is_last_word(&head.of_head()) {
+                            if let Some(travels) = this.travels {
+                                travels.note_attempt();
+                            }
+                            if !matches!(*this.rare, Rare::Nothing) {
+                                this.rare.set(Rare::Nothing);
+                            }
+                            let took = || took(*this.started);
+                            return match this.call.succeed(response, head, context, took) {
+                                Some(response) => Poll::Ready(Ok(response)),
+                                None => Poll::Pending,
+                            };
+                        }
+                        polled = Some((Ok(response), Some(head)));
+                    }
+                    result => polled = Some((result, None)),
+                }
+            } else if W::PARTS + A::PARTS == 0
+                && matches!(*this.rare, Rare::Nothing)
+                && this.attempt.as_ref().is_called()
+            {
+                this.call.leave();
+                if this.call.note(Stage::Called) {
+                    *this.started = Some(time::now());
+                }
+                return Poll::Pending; // there is nothing else to wait for
+            }
+            this.call.leave();
+        }
+        go_on(self, cx, polled)
+    }
+}
+
+/// What an answer is judged by.
+#[inline]
+pub(super) fn context(travels: Option<&Travels>) -> CallContext {
+    travels.map_or_else(CallContext::default, Travels::context)
+}
+
+/// Whether an answer ends the call, whatever the retry is set to.
+#[inline]
+pub(super) const fn is_last_word(outcome: &Outcome) -> bool {
+    matches!(outcome.health, Health::Good) && matches!(outcome.again, Again::Never)
+}
+
+/// Only a further attempt waits for readiness no longer than there is time. A service that is ready when
+/// that is over is ready too late.
+#[inline]
+fn is_too_late<E, N>(rare: &Rare<E, N>) -> bool {
+    match rare {
+        Rare::Busy(Some(timer), Busy { until: Some(until), .. }) => {
+            time::has_rung(timer) && *until <= time::now()
+        }
+        _ => false,
+    }
+}
+
+#[pinned_drop]
+impl<S, Req, T, W, A, C, R, K, U> PinnedDrop for ResponseFuture<S, Req, T, W, A, C, R, K, U>
+where
+    S: Service<Req>,
+    T: Repeat<U>,
+    W: Policy,
+    A: Policy,
+{
+    #[inline]
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        if this.call.is_over() {
+            return;
+        }
+        let why = drop_attempt(this.call, this.attempt);
+        this.call.lose(why);
+    }
+}
+
+/// Drops what is left of an attempt, and says what those hear of it who admitted it.
+pub(super) fn drop_attempt<S, Req, T, W, A, C, U>(
+    call: &CallGuard<T, W, A, C, U>,
+    attempt: Pin<&mut Oneshot<S, Req>>,
+) -> Lost
+where
+    S: Service<Req>,
+    T: Repeat<U>,
+    W: Policy,
+    A: Policy,
+{
+    let own = call.excuses(); // while the body is still there
+    let is_excused = excused(|| attempt.end()) || own;
+    if own {
+        excuse(); // those further out hear of it too
+    }
+    if is_excused && call.was_pending() { Lost::Excused } else { Lost::Dropped }
+}
+
+impl<S, Req, T, W, A, C, R, K, U> fmt::Debug for ResponseFuture<S, Req, T, W, A, C, R, K, U>
+where
+    S: Service<Req>,
+    T: Repeat<U>,
+    W: Policy,
+    A: Policy,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attempts = match &self.rare {
+            Rare::Busy(_, busy) => Some(busy.attempts),
+            _ => None,
+        };
+        f.debug_struct("ResponseFuture")
+            .field("is_over", &self.call.is_over())
+            .field("attempts", &attempts)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,357 @@
+//! What a call holds: of the policy of the whole, of that of the attempt under way, and of what pays.
+
+mod attempt;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::repeat::Repeat;
+use super::service::Core;
+use crate::classify::{Classify, Verdict};
+use crate::context::CallContext;
+use crate::error::{CallError, Rejected};
+use crate::outcome::Outcome;
+use crate::request::Call;
+use crate::shell::gate::{Hold, Lane, Over};
+use crate::shell::gated::{
+    Complete, Due, End, Held, Lost, Now, Policy, Stage, Told, judge_rejection, judge_result,
+};
+
+/// A call: its one reference to what is shared, and its permits. Ended once.
+pub(crate) struct CallGuard<T: Repeat<U>, W: Policy, A: Policy, C, U> {
+    hold: Hold<Lane<Core<T, W, A, C>>>,
+    /// `None` once the call is over.
+    whole: Option<W::Permit>,
+    pub(super) each: Each<A>,
+    pub(super) purse: U,
+    /// The price of the attempt to come or under way; it comes back if that is answered well, or never
+    /// begins.
+    price: Option<T::Price>,
+    /// User code is running: if this is dropped now, that code panicked.
+    risky: bool,
+    seen: Stage,
+}
+
+/// How far an attempt has got.
+pub(super) enum Each<A: Policy> {
+    /// There is none: the call waits between two of them, or is over.
+    None,
+    /// It waits for the inner service, and will ask for a permit then. Whoever closes its policy wakes it.
+    Readying(A::Seat),
+    /// It waits for a permit. What travels with it is kept for a policy that may still change that.
+    Waiting(A::Wait, Option<Box<Call>>),
+    /// It was admitted.
+    Inside(A::Permit),
+}
+
+impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
+    #[inline]
+    pub(super) fn new(
+        lane: Arc<Lane<Core<T, W, A, C>>>,
+        whole: W::Permit,
+        each: Each<A>,
+        purse: U,
+    ) -> Self {
+        let (hold, whole) = (Hold::new(lane), Some(whole));
+        Self { hold, whole, each, purse, price: None, risky: false, seen: Stage::Fresh }
+    }
+
+    /// No call.
+    pub(super) fn over(purse: U) -> Self {
+        let (hold, each) = (Hold::over(), Each::None);
+        Self { hold, whole: None, each, purse, price: None, risky: false, seen: Stage::Fresh }
+    }
+
+    #[inline]
+    pub(super) const fn is_over(&self) -> bool {
+        self.hold.is_over()
+    }
+
+    /// Whether an attempt was admitted and is not over.
+    #[inline]
+    pub(super) const fn is_inside(&self) -> bool {
+        matches!(self.each, Each::Inside(_))
+    }
+
+    #[inline]
+    pub(super) fn core(&self) -> Option<&Core<T, W, A, C>> {
+        self.hold.get().map(|lane| &**lane)
+    }
+
+    /// The future is polled. `false` if the layer was drained before the call began, or while it `waits`
+    /// without an attempt under way: then it must not go on.
+    #[inline]
+    pub(super) fn begin(&mut self, waits: impl FnOnce() -> bool) -> bool {
+        self.hold.begin(waits)
+    }
+
+    /// What holds the call.
+    pub(super) const fn hold(&self) -> &Hold<Lane<Core<T, W, A, C>>> {
+        &self.hold
+    }
+
+    /// User code begins. If it panics, the call has failed.
+    #[inline]
+    pub(super) const fn enter(&mut self) {
+        self.risky = true;
+    }
+
+    /// User code came back.
+    #[inline]
+    pub(super) const fn leave(&mut self) {
+        self.risky = false;
+    }
+
+    // ----- what pays -----
+
+    /// Another attempt is to come, and is paid for with this.
+    pub(super) fn pay(&mut self, price: Option<T::Price>) {
+        (self.price, self.seen) = (price, Stage::Fresh);
+    }
+
+    /// The attempt was answered well, though the call goes on: its price comes back.
+    pub(super) fn refund(&mut self) {
+        let price = self.price.take();
+        if let Some(lane) = self.hold.get() {
+            lane.retry.give_back(price, &self.purse);
+        }
+    }
+
+    /// The price of an attempt that never began.
+    pub(super) fn take_unspent(&mut self) -> Option<T::Price> {
+        self.price.take().filter(|_| !self.was_pending() && !self.risky)
+    }
+
+    // ----- the call ends -----
+
+    /// Whether some policy may have a say in a response to this call.
+    #[inline]
+    pub(super) fn watches(&self) -> bool {
+        (A::OVERRULES && matches!(&self.each, Each::Inside(permit) if A::watches(permit)))
+            || (W::OVERRULES && self.whole.as_ref().is_some_and(W::watches))
+    }
+
+    /// The call was answered well.
+    #[inline]
+    pub(super) fn succeed<Res>(
+        &mut self,
+        response: Res,
+        head: Verdict,
+        context: CallContext,
+        took: impl FnOnce() -> Option<u64>,
+    ) -> Option<A::Response>
+    where
+        A: Complete<Res>,
+        T: Send + Sync + 'static,
+        C: Send + Sync + 'static,
+    {
+        let over = self.hold.end()?;
+        over.retry.answered(&self.purse, took);
+        if self.price.is_some() {
+            over.retry.give_back(self.price.take(), &self.purse);
+        }
+        self.complete(over, response, head, &head.of_head(), context)
+    }
+
+    /// The call was answered with a response, of which the classifier said this.
+    #[inline(always)] // once on the way of a call that is answered well at once
+    fn complete<Res>(
+        &mut self,
+        over: Over<Lane<Core<T, W, A, C>>>,
+        response: Res,
+        head: Verdict,
+        outcome: &Outcome,
+        context: CallContext,
+    ) -> Option<A::Response>
+    where
+        A: Complete<Res>,
+        T: Send + Sync + 'static,
+        C: Send + Sync + 'static,
+    {
+        let Each::Inside(permit) = std::mem::replace(&mut self.each, Each::None) else {
+            return None;
+        };
+        let mut whole = Held { policy: &over.whole, permit: self.whole.take() };
+        let deferred = Cell::new(false);
+        let end = End::new(over.lane(), &deferred, context);
+        let response = over.each.complete(permit, response, head, end);
+        if let Some(mut permit) = whole.permit.take() {
+            over.whole.settle(&mut permit, outcome);
+        }
+        Some(response)
+    }
+
+    /// The call ends with this result.
+    pub(super) fn end<Res, E: CallError>(
+        &mut self,
+        result: Result<Res, E>,
+        head: Verdict,
+        context: CallContext,
+    ) -> Result<Option<A::Response>, E>
+    where
+        A: Complete<Res>,
+        C: Classify<Res, E> + Send + Sync + 'static,
+        T: Send + Sync + 'static,
+    {
+        let outcome = if result.is_ok() { head.of_head() } else { head.of_error() };
+        if let Some(rejected) = self.overrule(&result, &context) {
+            self.settle_attempt(&outcome);
+            drop(self.hold.lose());
+            return Err(rejected.into());
+        }
+        let Some(over) = self.hold.lose() else { return result.map(|_| None) };
+        match result {
+            Ok(response) => Ok(self.complete(over, response, head, &outcome, context)),
+            Err(error) => {
+                if let Some(mut permit) = self.whole.take() {
+                    over.whole.settle(&mut permit, &outcome);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The call is over, and was told of.
+    pub(super) fn close(&mut self) {
+        self.whole = None;
+        drop(self.hold.lose());
+    }
+
+    /// What the caller is told instead of the result, if the policy of the whole has a say in it.
+    fn overrule<Res, E: CallError>(
+        &mut self,
+        result: &Result<Res, E>,
+        context: &CallContext,
+    ) -> Option<Rejected>
+    where
+        C: Classify<Res, E>,
+    {
+        let (core, whole) = (self.hold.get()?, self.whole.as_mut()?);
+        if !W::OVERRULES || (result.is_ok() && !W::watches(whole)) {
+            return None;
+        }
+        let rejected =
+            told(result, context, &core.classify, |told| core.whole.overrule(whole, told))?;
+        self.whole = None;
+        Some(rejected)
+    }
+
+    /// The call ends with this error, and the attempt that was to come has not begun.
+    pub(super) fn give_up<Res, E: CallError>(
+        &mut self,
+        error: E,
+        was_attempted: bool,
+        context: CallContext,
+    ) -> E
+    where
+        A: Complete<Res>,
+        C: Classify<Res, E> + Send + Sync + 'static,
+    {
+        if W::PARTS == 0 || !was_attempted {
+            if let (Some(whole), Some(over)) = (self.whole.take(), self.hold.lose()) {
+                over.whole.give_back(whole);
+            }
+            return error;
+        }
+        self.enter();
+        let head = match self.core() {
+            Some(core) => core.classify.classify_call(Err(&error), &context),
+            None => return error,
+        };
+        match self.end(Err(error), head, context) {
+            Err(error) => error,
+            Ok(_) => unreachable!("it is an error"),
+        }
+    }
+
+    /// The call ends because [`due`](Policy::due) said so of this part of the policy of the whole. The
+    /// attempt under way is gone, and so is its permit.
+    pub(super) fn expire<Res, E: CallError>(
+        &mut self,
+        by: u8,
+        context: &CallContext,
+    ) -> Option<Rejected>
+    where
+        C: Classify<Res, E>,
+    {
+        let unspent = self.take_unspent();
+        let (whole, over) = (self.whole.take()?, self.hold.lose()?);
+        over.retry.give_back(unspent, &self.purse);
+        over.retry.lost();
+        let judge = |rejected: Option<&Rejected>| match rejected {
+            Some(rejected) => judge_rejection::<Res, E, C>(&over.classify, rejected, context),
+            None => Outcome::IGNORE,
+        };
+        Some(over.whole.expire(whole, by, Some(&Told::new(Err(None), &judge))))
+    }
+
+    // ----- time -----
+
+    /// Notes what the attempt waits for. `false` if that is no news.
+    pub(super) fn note(&mut self, stage: Stage) -> bool {
+        std::mem::replace(&mut self.seen, stage) != stage
+    }
+
+    /// Whether the inner service was called and found pending.
+    pub(super) fn was_pending(&self) -> bool {
+        self.seen == Stage::Called
+    }
+
+    /// The call is pending for the first time: when the policy of the whole wants to look again.
+    pub(super) fn whole_pending(&mut self, now: &Now) -> Option<Instant> {
+        self.hold.get()?.whole.pending(self.whole.as_mut()?, Stage::Called, now)
+    }
+
+    pub(super) fn whole_due(&mut self, now: &Now) -> Due {
+        match (self.hold.get(), &mut self.whole) {
+            (Some(core), Some(whole)) => core.whole.due(whole, Stage::Called, now),
+            _ => Due::Later(None),
+        }
+    }
+
+    // ----- nobody hears how it ends -----
+
+    /// Whether the caller was still sending its request.
+    pub(super) fn excuses(&self) -> bool {
+        let Some(core) = self.hold.get() else { return false };
+        matches!(&self.each, Each::Inside(permit) if core.each.excuses(permit))
+            || self.whole.as_ref().is_some_and(|whole| core.whole.excuses(whole))
+    }
+
+    /// Nobody will hear how the call ended.
+    #[inline(never)]
+    pub(super) fn lose(&mut self, why: Lost) {
+        self.lose_attempt(why);
+        let unspent = self.take_unspent();
+        let (Some(whole), Some(over)) = (self.whole.take(), self.hold.lose()) else { return };
+        over.retry.give_back(unspent, &self.purse);
+        over.retry.lost();
+        over.whole.lose(whole, if self.risky { Lost::Panicked } else { why });
+    }
+}
+
+/// Tells of a result somebody who may say something else.
+fn told<Res, E: CallError, C: Classify<Res, E>>(
+    result: &Result<Res, E>,
+    context: &CallContext,
+    classify: &C,
+    tell: impl FnOnce(&Told<'_>) -> Option<Rejected>,
+) -> Option<Rejected> {
+    let failure = result.as_ref().map(|_| ()).map_err(CallError::rejected);
+    let judge = |rejected: Option<&Rejected>| match rejected {
+        Some(rejected) => judge_rejection::<Res, E, C>(classify, rejected, context),
+        None => judge_result(classify, result.as_ref(), context),
+    };
+    tell(&Told::new(failure, &judge))
+}
+
+impl<T: Repeat<U>, W: Policy, A: Policy, C, U> Drop for CallGuard<T, W, A, C, U> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.is_over() {
+            self.lose(Lost::Dropped);
+        }
+    }
+}

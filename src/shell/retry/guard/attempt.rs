@@ -1,0 +1,146 @@
+//! What a call does with the permit of the attempt under way.
+
+use std::task::Waker;
+
+use tokio::time::Instant;
+
+use super::{CallGuard, Each, told};
+use crate::classify::Classify;
+use crate::context::CallContext;
+use crate::error::{CallError, Rejected};
+use crate::outcome::Outcome;
+use crate::shell::gated::{Due, Lost, Now, Policy, Stage, Told, judge_rejection, judge_result};
+use crate::shell::retry::repeat::Repeat;
+
+impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
+    /// The attempt under way was answered with something that is not the answer to the call.
+    pub(in crate::shell::retry) fn settle_attempt(&mut self, outcome: &Outcome) {
+        if let Each::Inside(mut permit) = std::mem::replace(&mut self.each, Each::None)
+            && let Some(lane) = self.hold.get()
+        {
+            lane.each.settle(&mut permit, outcome);
+        }
+    }
+
+    /// Whether the policy of the attempts may have a say in this result.
+    #[inline]
+    pub(in crate::shell::retry) fn may_overrule_attempt<Res, E>(&self, result: &Result<Res, E>) -> bool {
+        A::OVERRULES && matches!(&self.each, Each::Inside(it) if result.is_err() || A::watches(it))
+    }
+
+    /// What the attempt ends with instead of its result, if its policy has a say in it.
+    pub(in crate::shell::retry) fn overrule_attempt<Res, E: CallError>(
+        &mut self,
+        result: &Result<Res, E>,
+        context: &CallContext,
+    ) -> Option<Rejected>
+    where
+        C: Classify<Res, E>,
+    {
+        let (Some(core), Each::Inside(permit)) = (self.hold.get(), &mut self.each) else {
+            return None;
+        };
+        let rejected = told(result, context, &core.classify, |told| {
+            core.each.overrule(permit, told)
+        })?;
+        self.each = Each::None;
+        Some(rejected)
+    }
+
+    /// The attempt ends because [`due`](Policy::due) said so of this part. The inner future is gone.
+    pub(in crate::shell::retry) fn expire_attempt<Res, E: CallError>(
+        &mut self,
+        by: u8,
+        context: &CallContext,
+    ) -> Option<Rejected>
+    where
+        C: Classify<Res, E>,
+    {
+        let core = self.hold.get()?;
+        let Each::Inside(permit) = std::mem::replace(&mut self.each, Each::None) else {
+            return None;
+        };
+        let judge = |rejected: Option<&Rejected>| match rejected {
+            Some(rejected) => judge_rejection::<Res, E, C>(&core.classify, rejected, context),
+            None => Outcome::IGNORE,
+        };
+        Some(core.each.expire(permit, by, Some(&Told::new(Err(None), &judge))))
+    }
+
+    /// The inner service failed before the attempt could ask for a permit.
+    pub(in crate::shell::retry) fn fail_unready<Res, E: CallError>(&mut self, error: &E, context: &CallContext)
+    where
+        C: Classify<Res, E>,
+    {
+        self.let_go();
+        if A::PARTS > 0 {
+            self.enter();
+            if let Some(core) = self.core() {
+                core.each.unready(&judge_result::<Res, E, C>(&core.classify, Err(error), context));
+            }
+            self.leave();
+        }
+    }
+
+    /// Leaves the waker of an attempt that waits for the inner service, until its policy closes. Returns
+    /// `false` if it has.
+    pub(in crate::shell::retry) fn park(&mut self, waker: &Waker) -> bool {
+        match (self.hold.get(), &mut self.each) {
+            (Some(core), Each::Readying(seat)) => core.each.park(seat, waker),
+            _ => true,
+        }
+    }
+
+    /// The attempt that was to come does not begin: what it has comes back.
+    pub(in crate::shell::retry) fn let_go(&mut self) {
+        let Some(core) = self.hold.get() else { return };
+        match std::mem::replace(&mut self.each, Each::None) {
+            Each::None => {}
+            Each::Readying(mut seat) => core.each.unpark(&mut seat),
+            Each::Waiting(wait, _) => core.each.leave(wait, false),
+            Each::Inside(permit) => core.each.give_back(permit),
+        }
+    }
+
+    /// The attempt is pending in this stage: when its policy wants to look again.
+    pub(in crate::shell::retry) fn attempt_pending(&mut self, stage: Stage, now: &Now) -> Option<Instant> {
+        match (self.hold.get(), &mut self.each) {
+            (Some(core), Each::Inside(permit)) => core.each.pending(permit, stage, now),
+            (Some(core), Each::Waiting(wait, _)) => core.each.until(wait),
+            _ => None,
+        }
+    }
+
+    /// That time has come, or never will, for there are no timers here.
+    pub(in crate::shell::retry) fn attempt_due(
+        &mut self,
+        stage: Stage,
+        now: &Now,
+        no_timers: bool,
+    ) -> Result<Due, Rejected> {
+        match (self.hold.get(), std::mem::replace(&mut self.each, Each::None)) {
+            (Some(core), Each::Waiting(wait, _)) if no_timers => Err(core.each.expire_wait(wait)),
+            (Some(core), Each::Inside(mut permit)) => {
+                let due = core.each.due(&mut permit, stage, now);
+                self.each = Each::Inside(permit);
+                Ok(due)
+            }
+            (_, each) => {
+                self.each = each;
+                Ok(Due::Later(None))
+            }
+        }
+    }
+
+    /// Nobody will hear how the attempt under way ended.
+    pub(in crate::shell::retry) fn lose_attempt(&mut self, why: Lost) {
+        let Some(core) = self.hold.get() else { return };
+        let why = if self.risky { Lost::Panicked } else { why };
+        match std::mem::replace(&mut self.each, Each::None) {
+            Each::None => {}
+            Each::Readying(mut seat) => core.each.unpark(&mut seat),
+            Each::Waiting(wait, _) => core.each.leave(wait, true),
+            Each::Inside(permit) => core.each.lose(permit, why),
+        }
+    }
+}

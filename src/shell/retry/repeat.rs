@@ -1,0 +1,125 @@
+//! What a retry has to say to the shell.
+
+use std::fmt;
+
+use crate::error::{Measured, Reason, Rejected};
+use crate::event::Stop;
+use crate::outcome::Outcome;
+
+/// Decides whether a call is attempted again, and when. `U` is what pays for its repetitions.
+pub trait Repeat<U>: Send + Sync + 'static {
+    /// The attempts of one call.
+    type Attempts: Attempts;
+    /// What one of them was paid with.
+    type Price: fmt::Debug;
+
+    /// Whether a first attempt may be followed by a second, so that a copy is needed.
+    fn copies(&self) -> bool;
+
+    /// An attempt was answered well, which ends the call. `took` says how long that took, if it is known.
+    fn answered(&self, purse: &U, took: impl FnOnce() -> Option<u64>);
+
+    /// An attempt failed. `time` says what there is for others.
+    fn failed(
+        &self,
+        attempts: &mut Self::Attempts,
+        failure: Failure<'_>,
+        time: impl Time,
+        purse: &U,
+    ) -> Next<Self::Price>;
+
+    /// The wait before an attempt is over. `None` if there is no time left for it; otherwise what it
+    /// needs to know.
+    fn begins(&self, attempts: &Self::Attempts, time: impl Time) -> Option<Begin>;
+
+    /// What was paid comes back: the attempt was answered well, or never began.
+    fn give_back(&self, price: Option<Self::Price>, purse: &U);
+
+    /// The call ends before another attempt could begin.
+    fn gave_up(&self, attempts: &Self::Attempts, stop: Stop, purse: &U);
+
+    /// The call ends with the error of an attempt, for another could not begin.
+    fn ended_badly(&self, took: Option<u64>);
+
+    /// Nobody will hear how the call ended.
+    fn lost(&self);
+
+    /// How long a call may begin attempts for, in nanoseconds; `u64::MAX` is no limit.
+    fn total(&self) -> u64;
+
+    /// The retry ends a call itself.
+    fn reject(&self, reason: Reason, measured: Measured) -> Rejected;
+}
+
+/// The attempts of one call, the one under way included.
+pub trait Attempts: Copy + fmt::Debug {
+    /// The first is under way.
+    const FIRST: Self;
+
+    /// The one under way, counted from 1.
+    fn number(&self) -> u32;
+
+    /// Those before it of which nothing was ever sent.
+    fn unsent(&self) -> u32;
+}
+
+/// Finds what pays for the repetitions of a call.
+pub trait Payer<Req> {
+    /// What the call holds of it.
+    #[doc(hidden)]
+    type Purse;
+
+    #[doc(hidden)]
+    fn purse(&self, request: &Req) -> Self::Purse;
+}
+
+/// The time that a call has.
+pub trait Time {
+    /// Nanoseconds left for further attempts of one that may last `total` in all, if there is a limit.
+    fn left(&mut self, total: u64) -> Option<u64>;
+
+    /// Nanoseconds since it was first found pending.
+    fn took(&self) -> Option<u64>;
+}
+
+/// How an attempt failed.
+#[derive(Debug)]
+pub struct Failure<'a> {
+    pub(crate) outcome: Outcome,
+    /// What one of our own layers said, if it was that.
+    pub(crate) rejection: Option<&'a Rejected>,
+    /// A copy of the request is at hand.
+    pub(crate) copied: bool,
+    /// The request is a repetition by its caller.
+    pub(crate) repeated: bool,
+    /// The retry is being drained.
+    pub(crate) draining: bool,
+}
+
+/// What follows an attempt that failed.
+#[derive(Debug)]
+pub enum Next<Price> {
+    /// Another one, after so many nanoseconds, and what was paid for it.
+    Again(u64, Option<Price>),
+    /// Nothing.
+    Stop,
+}
+
+/// What an attempt needs to know that is about to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Begin {
+    /// For how many nanoseconds it may wait until the service is ready.
+    pub(crate) patience: Option<u64>,
+    /// No further attempt can follow, so that no copy is needed.
+    pub(crate) is_last: bool,
+}
+
+impl<T: Time> Time for &mut T {
+    fn left(&mut self, total: u64) -> Option<u64> {
+        (**self).left(total)
+    }
+
+    fn took(&self) -> Option<u64> {
+        (**self).took()
+    }
+}

@@ -1,0 +1,339 @@
+//! The service that attempts its calls more than once.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use super::future::{ResponseFuture, Source};
+use super::guard::{CallGuard, Each};
+use super::repeat::{Attempts, Payer, Repeat};
+use super::travels::{Kit, Spare, Travels};
+use crate::classify::Classify;
+use crate::context::CallContext;
+use crate::error::{CallError, Measured, Reason, Rejected};
+use crate::request::{Carry, CloneRequest};
+use crate::finish::{Ending, Tail};
+use crate::outcome::Outcome;
+use crate::shell::gate::{Gate, Lane, Parked};
+use crate::shell::gated::{Admission, Admit, Complete, Policy};
+use crate::shell::oneshot::Oneshot;
+use crate::shell::said::Said;
+use crate::shell::template::Template;
+
+/// What all calls through a layer share. A call holds one reference to it, and nothing else.
+pub(crate) struct Core<T, W, A, C> {
+    /// Whether and when to try again.
+    pub(crate) retry: T,
+    /// The policy of the whole call: one permit, from before the first attempt until after the last.
+    pub(crate) whole: W,
+    /// The policy of each attempt, which is asked anew each time.
+    pub(crate) each: A,
+    pub(crate) classify: C,
+}
+
+/// The policy of the attempts hears of a call that is over later than its answer.
+impl<T, W, A, C> Ending for Lane<Core<T, W, A, C>>
+where
+    T: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+    A: Policy,
+    C: Send + Sync + 'static,
+{
+    fn settle(&self, part: u8, tail: Tail, outcome: &Outcome) {
+        self.each.settle_tail(part, tail, outcome);
+    }
+
+    fn delivered(&self, part: u8, tail: &mut Tail) {
+        self.each.delivered(part, tail);
+    }
+
+    fn abandon(&self, part: u8, tail: Tail) {
+        self.each.lose_tail(part, tail);
+    }
+
+    fn no_longer_in_flight(&self, again: bool) {
+        self.part(again);
+    }
+}
+
+/// Calls the inner service again where that may help.
+pub struct Retried<S, T, W: Policy, A: Policy, C, R, K, B> {
+    inner: S,
+    gate: Arc<Gate<Core<T, W, A, C>>>,
+    kit: Kit<R, K>,
+    payer: B,
+    said: Said,
+    spare: Templates<S>,
+    /// Where the caller waits for the inner service, to be told when a policy closes...
+    seats: (W::Seat, A::Seat),
+    /// ...and of a drain. This waker stays until the next wait: taking it away would cost every call,
+    /// and it rings but once.
+    parked: Parked,
+}
+
+/// Where a call gets the service for a further attempt from. An instance that is called once gives
+/// each call a clone; one that is called again shares one template, so that a call which needs no
+/// further attempt does not pay for cloning a whole stack.
+enum Templates<S> {
+    Unused,
+    CalledOnce,
+    Made(Arc<Template<S>>),
+}
+
+impl<S: Clone> Templates<S> {
+    fn source(&mut self, inner: &S) -> Source<S> {
+        match self {
+            Self::Unused => {
+                *self = Self::CalledOnce;
+                Source::Clone(inner.clone())
+            }
+            Self::CalledOnce => {
+                let template = Arc::new(Template::new(inner.clone()));
+                *self = Self::Made(Arc::clone(&template));
+                Source::Template(template)
+            }
+            Self::Made(template) => Source::Template(Arc::clone(template)),
+        }
+    }
+}
+
+impl<S, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
+    pub(crate) fn new(
+        inner: S,
+        gate: Arc<Gate<Core<T, W, A, C>>>,
+        kit: Kit<R, K>,
+        payer: B,
+    ) -> Self {
+        let (said, spare) = (Said::default(), Templates::Unused);
+        let (seats, parked) = (Default::default(), Parked::new());
+        Self { inner, gate, kit, payer, said, spare, seats, parked }
+    }
+
+    /// The same of a service that is always ready, and is called at once.
+    pub(crate) fn readied(mut self) -> Self {
+        self.said = Said::WithInner;
+        self
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    fn is_open(&self) -> bool {
+        !self.gate.is_closed() && self.gate.whole.is_open() && self.gate.each.is_open()
+    }
+
+    #[cold]
+    fn fail<Req>(&self, error: &S::Error)
+    where
+        S: Service<Req>,
+        C: Classify<S::Response, S::Error>,
+    {
+        if W::PARTS + A::PARTS > 0 {
+            let verdict = self.gate.classify.classify_call(Err(error), &CallContext::default());
+            self.gate.each.unready(&verdict.of_error());
+            self.gate.whole.unready(&verdict.of_error());
+        }
+    }
+
+    #[inline]
+    fn unpark(&mut self) {
+        self.gate.whole.unpark(&mut self.seats.0);
+        self.gate.each.unpark(&mut self.seats.1);
+    }
+}
+
+impl<S, Req, T, W, A, C, R, K, B> Service<Req> for Retried<S, T, W, A, C, R, K, B>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    T: Repeat<B::Purse>,
+    W: Admit<Req> + Policy<Wait = Infallible>,
+    A: Admit<Req> + Complete<S::Response>,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    R: CloneRequest<Req> + Clone,
+    K: Carry<Req> + Clone,
+    B: Payer<Req>,
+{
+    type Response = A::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, T, W, A, C, R, K, B::Purse>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.said == Said::Alone {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if !self.is_open() {
+                return self.said.alone(); // the call will say so, or waits by itself
+            }
+            match self.inner.poll_ready(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.said = Said::WithInner;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.said = Said::Nothing;
+                    self.fail::<Req>(&error);
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending => {
+                    if self.gate.park(&mut self.parked, cx.waker())
+                        && self.gate.whole.park(&mut self.seats.0, cx.waker())
+                        && self.gate.each.park(&mut self.seats.1, cx.waker())
+                    {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        self.unpark();
+        let readied = self.said.take();
+        let purse = self.payer.purse(&request);
+        let Some(lane) = self.gate.enter() else {
+            let rejected = self.gate.retry.reject(Reason::Draining, Measured::Nothing);
+            return self.refuse(readied, rejected, purse);
+        };
+        let core = &**lane;
+        let mut travels = self.kit.read(&request);
+        let call = travels.as_mut().map(|travels| &mut travels.call);
+        let whole = match core.whole.admit(&request, call) {
+            Admission::Pass(permit) => permit,
+            Admission::Refuse(rejected) => return self.refuse(readied, rejected, purse),
+            Admission::Wait(wait) => match wait {},
+        };
+        let copies =
+            !travels.as_ref().is_some_and(Travels::is_repetition) && core.retry.copies();
+        let copy = if copies { self.kit.copy(&request) } else { None };
+        if let Some(travels) = &mut travels {
+            travels.begin(&T::Attempts::FIRST);
+        }
+        if !readied && core.each.is_open() {
+            let call = CallGuard::new(lane, whole, Each::Readying(A::Seat::default()), purse);
+            return self.begin(call, Some(request), copy, travels);
+        }
+        let mut own = travels.as_ref().map(|travels| travels.call.clone());
+        let admission = core.each.admit(&request, own.as_mut());
+        if let Some(call) = &own {
+            self.kit.carry.write(&mut request, call);
+        }
+        let permit = match admission {
+            Admission::Pass(permit) => permit,
+            Admission::Wait(wait) => {
+                let each = Each::Waiting(wait, own.filter(|_| A::RESUMES).map(Box::new));
+                self.release(readied); // nobody waits with a reservation in hand
+                let call = CallGuard::new(lane, whole, each, purse);
+                return self.begin(call, Some(request), copy, travels);
+            }
+            Admission::Refuse(rejected) => {
+                self.release(readied);
+                let call = CallGuard::new(lane, whole, Each::None, purse);
+                return self.begin(call, None, copy, travels).refused_at_first(rejected);
+            }
+        };
+        let mut call = CallGuard::new(lane, whole, Each::Inside(permit), purse);
+        if !readied {
+            return self.begin(call, Some(request), copy, travels);
+        }
+        let spare = copy.is_some().then(|| self.spare.source(&self.inner));
+        let kit = self.kit.clone();
+        call.enter();
+        let inner = self.inner.call(request);
+        call.leave();
+        ResponseFuture::new(Oneshot::called(inner), call, kit, copy, spare, travels)
+    }
+}
+
+impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
+    /// A call whose first attempt has to wait, or is refused.
+    #[inline(never)]
+    fn begin<Req>(
+        &mut self,
+        call: CallGuard<T, W, A, C, B::Purse>,
+        request: Option<Req>,
+        copy: Option<Spare<Req>>,
+        travels: Option<Travels>,
+    ) -> ResponseFuture<S, Req, T, W, A, C, R, K, B::Purse>
+    where
+        S: Service<Req>,
+        T: Repeat<B::Purse>,
+        R: Clone,
+        K: Clone,
+        B: Payer<Req>,
+    {
+        let spare = copy.is_some().then(|| self.spare.source(&self.inner));
+        let attempt = match request {
+            Some(request) => Oneshot::waiting(self.inner.clone(), request),
+            None => Oneshot::over(),
+        };
+        ResponseFuture::new(attempt, call, self.kit.clone(), copy, spare, travels)
+    }
+
+    #[inline(never)]
+    fn refuse<Req>(
+        &mut self,
+        readied: bool,
+        rejected: Rejected,
+        purse: B::Purse,
+    ) -> ResponseFuture<S, Req, T, W, A, C, R, K, B::Purse>
+    where
+        S: Service<Req>,
+        T: Repeat<B::Purse>,
+        R: Clone,
+        K: Clone,
+        B: Payer<Req>,
+    {
+        self.release(readied);
+        ResponseFuture::refused(rejected, self.kit.clone(), purse)
+    }
+
+    /// Gives back what the inner service reserved for a call that does not come now.
+    fn release(&mut self, readied: bool) {
+        if readied {
+            self.inner = self.inner.clone();
+        }
+    }
+}
+
+impl<S, T, W, A, C, R, K, B> Clone for Retried<S, T, W, A, C, R, K, B>
+where
+    S: Clone,
+    W: Policy,
+    A: Policy,
+    R: Clone,
+    K: Clone,
+    B: Clone,
+{
+    fn clone(&self) -> Self {
+        // Readiness is not cloned.
+        let (kit, payer) = (self.kit.clone(), self.payer.clone());
+        Self::new(self.inner.clone(), Arc::clone(&self.gate), kit, payer)
+    }
+}
+
+impl<S, T, W: Policy, A: Policy, C, R, K, B> Drop for Retried<S, T, W, A, C, R, K, B> {
+    #[inline]
+    fn drop(&mut self) {
+        self.unpark();
+    }
+}
+
+impl<S: fmt::Debug, T: fmt::Debug, W: Policy, A: Policy, C, R, K, B> fmt::Debug
+    for Retried<S, T, W, A, C, R, K, B>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("inner", &self.inner)
+            .field("policy", &self.gate.retry)
+            .finish_non_exhaustive()
+    }
+}

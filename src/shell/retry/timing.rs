@@ -1,0 +1,146 @@
+//! The one timer of a call, and the time that it has left.
+
+use std::pin::Pin;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::Service;
+
+use super::attempts::{Step, Stepped};
+use super::future::{RareProj, ResponseFuture, context};
+use super::guard::Each;
+use super::repeat::{Repeat, Time};
+use super::travels::Travels;
+use crate::classify::Classify;
+use crate::error::{CallError, Measured, Reason};
+use crate::request::{Carry, CloneRequest};
+use crate::shell::gated::{Admit, Complete, Due, Now, Policy, Stage, earliest};
+use crate::time::{self, nanos, poll_timer};
+
+impl<S, Req, T, W, A, C, R, K, U> ResponseFuture<S, Req, T, W, A, C, R, K, U>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    T: Repeat<U>,
+    W: Policy,
+    A: Admit<Req> + Complete<S::Response>,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    R: CloneRequest<Req>,
+    K: Carry<Req>,
+{
+    /// The clock of the whole call starts when it is pending for the first time.
+    pub(super) fn note_pending(self: Pin<&mut Self>, now: &Now) {
+        let mut this = self.project();
+        let RareProj::Busy(_, busy) = this.rare.as_mut().project() else { return };
+        this.started.get_or_insert_with(|| now.get());
+        if !std::mem::replace(&mut busy.whole_knows, true) {
+            busy.whole_at = this.call.whole_pending(now);
+        }
+    }
+
+    /// When the earliest time comes at which somebody wants to look again, if it has come.
+    pub(super) fn rings(self: Pin<&mut Self>, cx: &mut Context<'_>, now: &mut Now) -> Option<Instant> {
+        let mut this = self.project();
+        let RareProj::Busy(mut timer, busy) = this.rare.as_mut().project() else { return None };
+        let at = earliest(busy.until, earliest(busy.whole_at, busy.each_at))?;
+        if timer.as_ref().as_pin_ref().is_none_or(|timer| timer.deadline() != at) {
+            if at <= now.get() {
+                return Some(at); // a wait of nothing needs no timer
+            }
+            timer.set(Some(sleep_until(at)));
+        }
+        let rang = |timer: Pin<&mut Sleep>| poll_timer(timer, cx).is_ready();
+        if !timer.as_mut().as_pin_mut().is_some_and(rang) {
+            return None;
+        }
+        timer.set(None);
+        *now = Now::default(); // it is later now
+        Some(at)
+    }
+
+    /// The time has come: whose was it?
+    pub(super) fn due(mut self: Pin<&mut Self>, at: Instant, now: &Now) -> Stepped<S, Req> {
+        let mut this = self.as_mut().project();
+        let RareProj::Busy(_, busy) = this.rare.as_mut().project() else { return Step::Pending };
+        // Where there are no timers, what was to be waited for is over at once.
+        let by = at.max(now.get());
+        let has_come = |at: Option<Instant>| at.is_some_and(|at| at <= by);
+        if has_come(busy.whole_at) {
+            match this.call.whole_due(now) {
+                Due::Later(next) => busy.whole_at = next,
+                Due::End(by) => return Step::Expired(by),
+            }
+        }
+        if has_come(busy.until) {
+            if !matches!(this.call.each, Each::None) {
+                return Step::Late;
+            }
+            busy.until = None;
+        }
+        if has_come(busy.each_at) {
+            let is_called = this.attempt.as_ref().is_called();
+            let stage = if is_called { Stage::Called } else { Stage::Readying };
+            match this.call.attempt_due(stage, now, at > now.get()) {
+                Ok(Due::Later(next)) => busy.each_at = next,
+                Ok(Due::End(by)) => {
+                    this.attempt.end(); // before anybody is told
+                    let context = context(this.travels.as_ref());
+                    let rejected = this.call.expire_attempt::<S::Response, S::Error>(by, &context);
+                    if let Some(rejected) = rejected {
+                        return Step::Answered(Err(rejected.into()));
+                    }
+                }
+                Err(rejected) => return self.refuse(rejected),
+            }
+        }
+        Step::Pending
+    }
+}
+
+/// The time that a call has left, by the limit of the retry and by what travels with the request.
+pub(super) struct TimeLeft<'a> {
+    pub(super) started: &'a mut Option<Instant>,
+    pub(super) travels: Option<&'a Travels>,
+}
+
+impl Time for TimeLeft<'_> {
+    fn left(&mut self, total: u64) -> Option<u64> {
+        let now = time::now();
+        let started = *self.started.get_or_insert(now);
+        let elapsed = nanos(now.saturating_duration_since(started));
+        let total = (total != u64::MAX).then(|| total.saturating_sub(elapsed));
+        let deadline = self.travels.and_then(|travels| travels.call.deadline);
+        let told = deadline.map(|deadline| nanos(deadline.remaining()));
+        match (total, told) {
+            (Some(total), Some(told)) => Some(total.min(told)),
+            (total, told) => total.or(told),
+        }
+    }
+
+    fn took(&self) -> Option<u64> {
+        took(*self.started)
+    }
+}
+
+impl TimeLeft<'_> {
+    /// Which of its limits left it too little time: the one that comes first.
+    pub(super) fn ran_out_of(&self, total: u64) -> (Reason, Measured) {
+        let call = self.travels.map(|travels| &travels.call);
+        let told = call.and_then(|call| Some((call.deadline?.instant()?, call.whose_deadline())));
+        let own = self.started.filter(|_| total != u64::MAX);
+        let own = own.and_then(|started| started.checked_add(Duration::from_nanos(total)));
+        match told {
+            Some((told, whose)) if own.is_none_or(|own| told < own) => {
+                (Reason::DeadlineExceeded, whose)
+            }
+            _ => (Reason::TimedOut, Measured::Elapsed { limit: total }),
+        }
+    }
+}
+
+/// Nanoseconds since then.
+pub(super) fn took(started: Option<Instant>) -> Option<u64> {
+    started.map(|started| nanos(time::now().saturating_duration_since(started)))
+}
+
