@@ -65,6 +65,17 @@ impl<S: Service<Req>, Req> Oneshot<S, Req> {
         }
     }
 
+    /// Waits until the service is ready for the call, which is not made yet.
+    pub(crate) fn poll_ready(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), S::Error>> {
+        match self.project().stage.project() {
+            StageProj::Waiting(service, ..) => service.poll_ready(cx),
+            StageProj::Called(_) | StageProj::Over => Poll::Pending,
+        }
+    }
+
     /// Drops what is left of the call.
     pub(crate) fn end(self: Pin<&mut Self>) {
         self.project().stage.set(Stage::Over);

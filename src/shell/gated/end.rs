@@ -36,11 +36,14 @@ trait Heard {
 }
 
 impl<'a> End<'a> {
-    pub(super) fn new<P: Policy, C: Send + Sync + 'static>(
-        lane: &'a Arc<Lane<Core<P, C>>>,
+    pub(crate) fn new<X>(
+        lane: &'a Arc<Lane<X>>,
         deferred: &'a Cell<bool>,
         context: CallContext,
-    ) -> Self {
+    ) -> Self
+    where
+        Lane<X>: Ending + 'static,
+    {
         Self { lane, cell: None, part: 0, deferred, context }
     }
 
@@ -67,7 +70,10 @@ impl<'a> End<'a> {
     }
 }
 
-impl<P: Policy, C: Send + Sync + 'static> Endings for Arc<Lane<Core<P, C>>> {
+impl<X> Endings for Arc<Lane<X>>
+where
+    Lane<X>: Ending + 'static,
+{
     fn defer(&self, again: bool) -> Arc<dyn Ending> {
         self.join(again);
         Arc::clone(self) as Arc<dyn Ending>
@@ -161,9 +167,9 @@ where
 }
 
 /// A permit while code of the user's runs, which may panic.
-pub(super) struct Held<'a, P: Policy> {
-    pub(super) policy: &'a P,
-    pub(super) permit: Option<P::Permit>,
+pub(crate) struct Held<'a, P: Policy> {
+    pub(crate) policy: &'a P,
+    pub(crate) permit: Option<P::Permit>,
 }
 
 impl<P: Policy> Drop for Held<'_, P> {

@@ -198,7 +198,7 @@ impl<P: Policy, C> CallGuard<P, C> {
 }
 
 /// What the classifier says of a result.
-fn judge_result<T, E, C: Classify<T, E>>(
+pub(crate) fn judge_result<T, E, C: Classify<T, E>>(
     classify: &C,
     result: Result<&T, &E>,
     context: &CallContext,
@@ -209,7 +209,7 @@ fn judge_result<T, E, C: Classify<T, E>>(
 }
 
 /// What it says of a rejection by a part of the policy.
-fn judge_rejection<T, E: CallError, C: Classify<T, E>>(
+pub(crate) fn judge_rejection<T, E: CallError, C: Classify<T, E>>(
     classify: &C,
     rejected: &Rejected,
     context: &CallContext,

@@ -19,11 +19,16 @@ pub(crate) mod shared;
 pub(crate) mod told;
 pub(crate) mod unjudged;
 
+pub(crate) use end::{End, Held};
 pub use future::ResponseFuture;
+pub(crate) use guard::{judge_rejection, judge_result};
 pub(crate) use keyed::ByKey;
 pub(crate) use layer::Entrance;
 pub use layer::{And, GateLayer};
-pub(crate) use policy::{Admission, Admit, Due, Keyless, Lost, Now, OverAtHead, Policy, Stage};
+pub(crate) use pair::earliest;
+pub(crate) use policy::{
+    Admission, Admit, Complete, Due, Keyless, Lost, Now, OverAtHead, Policy, Stage,
+};
 pub use service::Gated;
 pub(crate) use told::Told;
 pub(crate) use unjudged::Unjudged;

@@ -39,7 +39,8 @@ where
                 Poll::Ready(Ok(())) => return self.ask(cx),
                 Poll::Ready(Err(error)) => {
                     this.attempt.as_mut().end();
-                    this.call.fail_unready::<S::Response, _>(&error, &context(this.travels.as_ref()));
+                    this.call
+                        .fail_unready::<S::Response, _>(&error, &context(this.travels.as_ref()));
                     return Step::Answered(Err(error));
                 }
                 Poll::Pending => {
@@ -85,7 +86,11 @@ where
     }
 
     /// The attempt waits for a permit, and was woken.
-    pub(super) fn resume(mut self: Pin<&mut Self>, cx: &mut Context<'_>, now: &Now) -> Stepped<S, Req> {
+    pub(super) fn resume(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        now: &Now,
+    ) -> Stepped<S, Req> {
         let mut this = self.as_mut().project();
         let each = std::mem::replace(&mut this.call.each, Each::None);
         let (Each::Waiting(wait, mut own), Some(core), Some(request)) =

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use tower::Service;
 
-use super::future::{
-    Busy, Rare, RareProj, ResponseFuture, context, drop_attempt, is_last_word,
-};
+use super::future::{Busy, Rare, RareProj, ResponseFuture, context, drop_attempt, is_last_word};
 use super::guard::Each;
 use super::repeat::{Attempts, Failure, Next, Repeat, Time};
 use super::timing::TimeLeft;
@@ -123,7 +121,8 @@ pub(super) enum Step<T> {
     Expired(u8),
 }
 
-pub(super) type Stepped<S, Req> = Step<Result<<S as Service<Req>>::Response, <S as Service<Req>>::Error>>;
+pub(super) type Stepped<S, Req> =
+    Step<Result<<S as Service<Req>>::Response, <S as Service<Req>>::Error>>;
 
 impl<S, Req, T, W, A, C, R, K, U> ResponseFuture<S, Req, T, W, A, C, R, K, U>
 where

@@ -14,9 +14,9 @@ use super::travels::{Kit, Spare, Travels};
 use crate::classify::Classify;
 use crate::context::CallContext;
 use crate::error::{CallError, Measured, Reason, Rejected};
-use crate::request::{Carry, CloneRequest};
 use crate::finish::{Ending, Tail};
 use crate::outcome::Outcome;
+use crate::request::{Carry, CloneRequest};
 use crate::shell::gate::{Gate, Lane, Parked};
 use crate::shell::gated::{Admission, Admit, Complete, Policy};
 use crate::shell::oneshot::Oneshot;
@@ -211,8 +211,7 @@ where
             Admission::Refuse(rejected) => return self.refuse(readied, rejected, purse),
             Admission::Wait(wait) => match wait {},
         };
-        let copies =
-            !travels.as_ref().is_some_and(Travels::is_repetition) && core.retry.copies();
+        let copies = !travels.as_ref().is_some_and(Travels::is_repetition) && core.retry.copies();
         let copy = if copies { self.kit.copy(&request) } else { None };
         if let Some(travels) = &mut travels {
             travels.begin(&T::Attempts::FIRST);

@@ -40,7 +40,11 @@ where
     }
 
     /// When the earliest time comes at which somebody wants to look again, if it has come.
-    pub(super) fn rings(self: Pin<&mut Self>, cx: &mut Context<'_>, now: &mut Now) -> Option<Instant> {
+    pub(super) fn rings(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        now: &mut Now,
+    ) -> Option<Instant> {
         let mut this = self.project();
         let RareProj::Busy(mut timer, busy) = this.rare.as_mut().project() else { return None };
         let at = earliest(busy.until, earliest(busy.whole_at, busy.each_at))?;
@@ -143,4 +147,3 @@ impl TimeLeft<'_> {
 pub(super) fn took(started: Option<Instant>) -> Option<u64> {
     started.map(|started| nanos(time::now().saturating_duration_since(started)))
 }
-

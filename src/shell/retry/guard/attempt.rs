@@ -24,7 +24,10 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
 
     /// Whether the policy of the attempts may have a say in this result.
     #[inline]
-    pub(in crate::shell::retry) fn may_overrule_attempt<Res, E>(&self, result: &Result<Res, E>) -> bool {
+    pub(in crate::shell::retry) fn may_overrule_attempt<Res, E>(
+        &self,
+        result: &Result<Res, E>,
+    ) -> bool {
         A::OVERRULES && matches!(&self.each, Each::Inside(it) if result.is_err() || A::watches(it))
     }
 
@@ -40,9 +43,8 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
         let (Some(core), Each::Inside(permit)) = (self.hold.get(), &mut self.each) else {
             return None;
         };
-        let rejected = told(result, context, &core.classify, |told| {
-            core.each.overrule(permit, told)
-        })?;
+        let rejected =
+            told(result, context, &core.classify, |told| core.each.overrule(permit, told))?;
         self.each = Each::None;
         Some(rejected)
     }
@@ -68,8 +70,11 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
     }
 
     /// The inner service failed before the attempt could ask for a permit.
-    pub(in crate::shell::retry) fn fail_unready<Res, E: CallError>(&mut self, error: &E, context: &CallContext)
-    where
+    pub(in crate::shell::retry) fn fail_unready<Res, E: CallError>(
+        &mut self,
+        error: &E,
+        context: &CallContext,
+    ) where
         C: Classify<Res, E>,
     {
         self.let_go();
@@ -103,7 +108,11 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
     }
 
     /// The attempt is pending in this stage: when its policy wants to look again.
-    pub(in crate::shell::retry) fn attempt_pending(&mut self, stage: Stage, now: &Now) -> Option<Instant> {
+    pub(in crate::shell::retry) fn attempt_pending(
+        &mut self,
+        stage: Stage,
+        now: &Now,
+    ) -> Option<Instant> {
         match (self.hold.get(), &mut self.each) {
             (Some(core), Each::Inside(permit)) => core.each.pending(permit, stage, now),
             (Some(core), Each::Waiting(wait, _)) => core.each.until(wait),
