@@ -115,8 +115,8 @@
 //!
 //! # Cancellation
 //!
-//! Dropping the future drops the attempt under way or ends the wait; nothing goes on, and what was
-//! taken out of the budget stays out.
+//! Dropping the future drops the attempt under way or ends the wait; nothing goes on. What was taken out
+//! of the budget for a repetition comes back if that never began, and stays out otherwise.
 
 mod budget;
 mod builder;

@@ -79,6 +79,9 @@ where
             Admission::Wait(wait) => {
                 let own = own.filter(|_| A::RESUMES).map(Box::new);
                 this.call.each = Each::Waiting(wait, own);
+                if let RareProj::Busy(_, busy) = this.rare.project() {
+                    busy.until = None; // its policy says how long it waits
+                }
                 Step::Again
             }
             Admission::Refuse(rejected) => self.refuse(rejected),

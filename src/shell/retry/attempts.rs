@@ -47,6 +47,10 @@ where
         if this.call.is_over() {
             return Poll::Ready(Err(rejected.into()));
         }
+        if !this.call.begin(|| true) {
+            this.rare.set(Rare::Nothing);
+            return turn_away(future);
+        }
         answer = Some((Err(rejected.into()), None));
         this.rare.set(Rare::Nothing);
     }
@@ -55,9 +59,6 @@ where
     }
     if matches!(*this.rare, Rare::Nothing) {
         this.rare.set(Rare::Busy(None, Busy::new()));
-        if !this.call.begin(|| true) {
-            return turn_away(future);
-        }
     }
     let mut now = Now::default();
     loop {

@@ -67,26 +67,20 @@ where
     pub(super) fn due(mut self: Pin<&mut Self>, at: Instant, now: &Now) -> Stepped<S, Req> {
         let mut this = self.as_mut().project();
         let RareProj::Busy(_, busy) = this.rare.as_mut().project() else { return Step::Pending };
-        // Where there are no timers, what was to be waited for is over at once.
+        // From the inside out: whoever is further in is heard further out. Where there are no timers, what
+        // was to be waited for is over at once.
         let by = at.max(now.get());
         let has_come = |at: Option<Instant>| at.is_some_and(|at| at <= by);
-        if has_come(busy.whole_at) {
-            match this.call.whole_due(now) {
-                Due::Later(next) => busy.whole_at = next,
-                Due::End(by) => return Step::Expired(by),
-            }
-        }
-        if has_come(busy.until) {
-            if !matches!(this.call.each, Each::None) {
-                return Step::Late;
-            }
-            busy.until = None;
-        }
         if has_come(busy.each_at) {
             let is_called = this.attempt.as_ref().is_called();
             let stage = if is_called { Stage::Called } else { Stage::Readying };
             match this.call.attempt_due(stage, now, at > now.get()) {
-                Ok(Due::Later(next)) => busy.each_at = next,
+                Ok(Due::Later(next)) => {
+                    busy.each_at = next;
+                    if matches!(this.call.each, Each::Waiting(..)) {
+                        return Step::Again; // it asks once more
+                    }
+                }
                 Ok(Due::End(by)) => {
                     this.attempt.end(); // before anybody is told
                     let context = context(this.travels.as_ref());
@@ -96,6 +90,18 @@ where
                     }
                 }
                 Err(rejected) => return self.refuse(rejected),
+            }
+        }
+        if has_come(busy.until) {
+            if !matches!(this.call.each, Each::None) {
+                return Step::Late;
+            }
+            busy.until = None;
+        }
+        if has_come(busy.whole_at) {
+            match this.call.whole_due(now) {
+                Due::Later(next) => busy.whole_at = next,
+                Due::End(by) => return Step::Expired(by),
             }
         }
         Step::Pending
