@@ -81,8 +81,8 @@ impl<C, R, K> RetryLayer<C, R, K> {
     ///
     /// # Errors
     ///
-    /// The last error of the call, or [`Draining`](Reason::Draining), or
-    /// [`TimedOut`](Reason::TimedOut) as told in the [guide](crate::retry#rejections).
+    /// The last error of the call, or [`Draining`](crate::Reason::Draining), or
+    /// [`TimedOut`](crate::Reason::TimedOut) as told in the [guide](crate::retry#rejections).
     pub async fn run_with<State, T, E>(
         &self,
         state: &mut State,
@@ -137,8 +137,8 @@ impl<C, R, K, Key> RetryLayer<C, R, K, BudgetByKey<Key>> {
     ///
     /// # Errors
     ///
-    /// The last error of the call, or [`Draining`](Reason::Draining), or
-    /// [`TimedOut`](Reason::TimedOut) as told in the [guide](crate::retry#rejections).
+    /// The last error of the call, or [`Draining`](crate::Reason::Draining), or
+    /// [`TimedOut`](crate::Reason::TimedOut) as told in the [guide](crate::retry#rejections).
     pub async fn run_with<State, T, E>(
         &self,
         key: &str,
