@@ -1,4 +1,5 @@
 //! The way of a call that was not answered well at once: from attempt to attempt.
+#![allow(clippy::type_complexity, reason = "the future of a call with as many hooks")]
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,5 @@
 //! The future of a call that may be attempted more than once.
+#![allow(clippy::type_complexity, reason = "the future of a call with as many hooks")]
 
 use std::fmt;
 use std::pin::Pin;

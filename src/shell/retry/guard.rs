@@ -152,14 +152,15 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
         if self.price.is_some() {
             over.retry.give_back(self.price.take(), &self.purse);
         }
-        self.complete(over, response, head, &head.of_head(), context)
+        self.complete(&over, response, head, &head.of_head(), context)
     }
 
     /// The call was answered with a response, of which the classifier said this.
-    #[inline(always)] // once on the way of a call that is answered well at once
+    #[allow(clippy::inline_always, reason = "it is on the way of every call")]
+    #[inline(always)]
     fn complete<Res>(
         &mut self,
-        over: Over<Lane<Core<T, W, A, C>>>,
+        over: &Over<Lane<Core<T, W, A, C>>>,
         response: Res,
         head: Verdict,
         outcome: &Outcome,
@@ -203,7 +204,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
         }
         let Some(over) = self.hold.lose() else { return result.map(|_| None) };
         match result {
-            Ok(response) => Ok(self.complete(over, response, head, &outcome, context)),
+            Ok(response) => Ok(self.complete(&over, response, head, &outcome, context)),
             Err(error) => {
                 if let Some(mut permit) = self.whole.take() {
                     over.whole.settle(&mut permit, &outcome);
