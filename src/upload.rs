@@ -208,12 +208,6 @@ impl Courier {
         Self { upload, waits: false }
     }
 
-    /// Whose progress it tells.
-    #[cfg(feature = "reqwest")]
-    pub(crate) const fn upload(&self) -> Option<&Upload> {
-        self.upload.as_ref()
-    }
-
     /// The same for a copy of the body.
     pub(crate) fn copy(&self) -> Self {
         Self::new(self.upload.clone())

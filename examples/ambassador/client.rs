@@ -18,7 +18,7 @@ use seawall::http::{AsError, InExtensions, TimeoutHeader, WriteDeadline, WriteDe
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::body::{Outgoing, Upload};
-use crate::headers;
+use crate::headers::{self, Added};
 use crate::outbound::Outbound;
 use crate::pool::Pool;
 use crate::proxy::Upstream;
@@ -67,6 +67,7 @@ struct Versions {
     grpc: WriteDeadline<Http2>,
     /// Speak HTTP/2, and not only for gRPC.
     http2: bool,
+    upstream: Upstream,
     host: HeaderValue,
     /// Where the upstream is told how many attempts there were before.
     tell_attempts: Option<HeaderName>,
@@ -86,7 +87,8 @@ impl Client {
             .build(connector);
         let grpc = WriteDeadlineLayer::new(TimeoutHeader::Grpc).layer(two.clone());
         let (one, host) = (Pool::new(upstream.root()), upstream.host());
-        Self(Arc::new(Versions { one, two, grpc, http2, host, tell_attempts }))
+        let upstream = upstream.clone();
+        Self(Arc::new(Versions { one, two, grpc, http2, upstream, host, tell_attempts }))
     }
 }
 
@@ -133,19 +135,29 @@ impl Versions {
         let attempts = self.attempts(&request);
         let attempts = attempts.as_ref().map(|(name, value)| (*name, value));
         let more = [(&header::HOST, &self.host)].into_iter().chain(attempts);
-        connection.send(&request.head, more, request.body, Arc::clone(&self.one))
+        let added = request.head.extensions.get().map_or(&[][..], Added::lines);
+        connection.send(&request.head, more, added, request.body, Arc::clone(&self.one))
     }
 
     async fn over_http2(self: Arc<Self>, sealed: Outbound) -> Result<Response<Arrival>, Broken> {
         let failed = Arc::new(AtomicBool::new(false));
         let attempts = self.attempts(&sealed).map(|(name, value)| (name.clone(), value));
         let Outbound { head, body, call, is_grpc, .. } = sealed;
-        let head = Arc::unwrap_or_clone(head);
+        let mut head = Arc::unwrap_or_clone(head);
+        if self.upstream.is_named_by(&head.uri) {
+            head.uri = self.upstream.join(&head.uri).unwrap_or_default();
+        }
+        let added = head.extensions.remove::<Added>();
         let mut request = Request::from_parts(head, Upload::new(body, Arc::clone(&failed)));
         InExtensions.write(&mut request, &call);
         // We read trailers, whoever asked; whether the caller does is between it and us.
-        request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
-        request.headers_mut().extend(attempts);
+        let fields = request.headers_mut();
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+        fields.remove(header::HOST); // the authority says it
+        fields.extend(attempts);
+        fields.extend(
+            added.iter().flat_map(Added::fields).map(|(name, value)| (name.clone(), value.clone())),
+        );
         let answer = if is_grpc {
             self.grpc.clone().oneshot(request).await
         } else {

@@ -3,10 +3,11 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::Version;
 use hyper::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, Version};
 
 use crate::peer::Peer;
 
@@ -60,18 +61,13 @@ pub(crate) fn count(headers: &HeaderMap, name: &HeaderName) -> usize {
     headers.iter().filter(|(one, _)| *one == name).count()
 }
 
-/// Takes all fields of a name out, and gives the first.
-fn remove(headers: &mut HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    get(headers, name)?;
-    headers.remove(name)
-}
-
 // ===== hop by hop =====
 
 /// Takes out what is about the connection it came on, and what that connection names as such. Says
 /// whether the other side would like trailers: what it says of that is for the next hop only.
 pub(crate) fn strip(headers: &mut HeaderMap) -> bool {
-    let mut ours = headers.keys().filter(|name| HOP_BY_HOP.contains(name));
+    let is_ours = |name: &&HeaderName| may_be_hop_by_hop(name) && HOP_BY_HOP.contains(name);
+    let mut ours = headers.keys().filter(is_ours);
     let Some(first) = ours.next().cloned() else { return false };
     // Most have but this one, and it names none.
     let is_only = ours.next().is_none();
@@ -87,6 +83,11 @@ pub(crate) fn strip(headers: &mut HeaderMap) -> bool {
         headers.remove(name);
     }
     wants_trailers && named.contains(&header::TE)
+}
+
+/// Whether one of the `HOP_BY_HOP` is as long as this.
+fn may_be_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(name.as_str().len(), 2 | 7 | 10 | 16..=19)
 }
 
 /// Whether `Connection` says no more than whether it is kept.
@@ -189,6 +190,38 @@ impl Pseudonym {
     }
 }
 
+// ===== impl Added =====
+
+/// The fields by which a message tells its way.
+static WAY: [HeaderName; 5] =
+    [header::FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, header::VIA];
+
+/// Fields that a request gets on its way, in its extensions: ready to be written, and the same for one call
+/// after another.
+#[derive(Debug, Clone)]
+pub(crate) struct Added(Arc<(HeaderMap, Bytes)>);
+
+impl Added {
+    fn new(fields: HeaderMap) -> Self {
+        let mut lines = Vec::new();
+        for (name, value) in &fields {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                lines.extend_from_slice(part);
+            }
+        }
+        Self(Arc::new((fields, lines.into())))
+    }
+
+    pub(crate) fn fields(&self) -> &HeaderMap {
+        &self.0.0
+    }
+
+    /// As HTTP/1.1 has them.
+    pub(crate) fn lines(&self) -> &[u8] {
+        &self.0.1
+    }
+}
+
 // ===== impl Teller =====
 
 /// What a proxy tells the upstream of where its calls come from.
@@ -201,11 +234,34 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
-    /// Tells the upstream who asked whom. The client writes a `Host` of its own: the upstream's. In HTTP/2
-    /// the caller's stands in `authority`.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap, authority: Option<&str>, peer: &Peer) {
-        let host = remove(headers, &header::HOST);
-        let host = authority.and_then(|authority| HeaderValue::try_from(authority).ok()).or(host);
+    /// Tells the upstream who asked whom, and in which version. The client writes a `Host` of its own: the
+    /// upstream's. In HTTP/2 the caller's stands in `authority`.
+    pub(crate) fn tell<B>(
+        &self,
+        request: &mut Request<B>,
+        authority: Option<&str>,
+        version: Version,
+        peer: &Peer,
+    ) {
+        let headers = request.headers_mut();
+        let host = authority.and_then(|authority| HeaderValue::try_from(authority).ok());
+        let host = host.or_else(|| get(headers, &header::HOST).cloned());
+        if self.origins == Origins::Append && !headers.keys().any(|name| WAY.contains(name)) {
+            // Nothing is to be continued, so that it is the same for each call of this caller.
+            let added = peer.added(host.as_ref(), version, || {
+                let mut fields = HeaderMap::new();
+                self.add(&mut fields, host.clone(), peer);
+                self.pseudonym.sign(&mut fields, version);
+                Added::new(fields)
+            });
+            request.extensions_mut().insert(added);
+            return;
+        }
+        self.add(headers, host, peer);
+        self.pseudonym.sign(headers, version);
+    }
+
+    fn add(&self, headers: &mut HeaderMap, host: Option<HeaderValue>, peer: &Peer) {
         if self.origins != Origins::Append {
             for name in [header::FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO] {
                 headers.remove(name);
@@ -214,8 +270,7 @@ impl Teller {
         if self.origins == Origins::Off {
             return;
         }
-        let forwarded = peer.said_of(host.as_ref(), || self.forwarded(host.as_ref(), peer));
-        continue_list(headers, &header::FORWARDED, forwarded);
+        continue_list(headers, &header::FORWARDED, self.forwarded(host.as_ref(), peer));
         continue_list(headers, &FORWARDED_FOR, peer.address.clone());
         let keeps = |name| self.trust && headers.contains_key(name);
         let (keeps_host, keeps_proto) = (keeps(FORWARDED_HOST), keeps(FORWARDED_PROTO));

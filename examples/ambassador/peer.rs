@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use hyper::Version;
 use hyper::header::HeaderValue;
 
+use crate::headers::Added;
 use crate::tunnel::Tunnel;
 
 #[derive(Debug)]
@@ -15,8 +16,8 @@ pub(crate) struct Peer {
     pub(crate) address: HeaderValue,
     /// As a node of RFC 7239 §6.
     pub(crate) node: String,
-    /// What the upstream is told of it, for calls to this host: seldom more than one a connection.
-    said: Mutex<Option<(Option<HeaderValue>, HeaderValue)>>,
+    /// What calls to this host, in this version, are given on their way: seldom more than one a connection.
+    added: Mutex<Option<(Option<HeaderValue>, Version, Added)>>,
     asked: AtomicU32,
     is_http2: AtomicBool,
     tunnel: Mutex<Option<Tunnel>>,
@@ -30,22 +31,23 @@ impl Peer {
         let address = HeaderValue::try_from(address.to_string());
         let address = address.unwrap_or(HeaderValue::from_static("unknown"));
         let (asked, is_http2) = (AtomicU32::new(0), AtomicBool::new(false));
-        Self { address, node, said: Mutex::default(), asked, is_http2, tunnel: Mutex::default() }
+        Self { address, node, added: Mutex::default(), asked, is_http2, tunnel: Mutex::default() }
     }
 
-    /// What was said of it when it asked for this host before, or what is to be said.
-    pub(crate) fn said_of(
+    /// What was added to the call before, if it asked for the same, or what is to be added.
+    pub(crate) fn added(
         &self,
         host: Option<&HeaderValue>,
-        say: impl FnOnce() -> HeaderValue,
-    ) -> HeaderValue {
-        let mut last = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        version: Version,
+        add: impl FnOnce() -> Added,
+    ) -> Added {
+        let mut last = self.added.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some((of, said)) if of.as_ref() == host => said.clone(),
+            Some((to, by, added)) if *by == version && to.as_ref() == host => added.clone(),
             _ => {
-                let said = say();
-                *last = Some((host.cloned(), said.clone()));
-                said
+                let added = add();
+                *last = Some((host.cloned(), version, added.clone()));
+                added
             }
         }
     }

@@ -111,7 +111,11 @@ impl<S: Stack> Proxy<S> {
     }
 
     /// Serves callers until `stop`; says whether all of them got their answers.
-    pub(crate) async fn serve(self, front: TcpListener, stop: impl Future<Output = ()>) -> bool {
+    pub(crate) async fn serve(
+        mut self,
+        front: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> bool {
         let forward = move |request, peer| self.forward(request, peer);
         server::serve(front, Workers::start(), forward, stop).await
     }
@@ -121,7 +125,7 @@ impl<S: Stack> Proxy<S> {
     ///
     /// In a box that holds no more than the call: what a call holds is some kilobytes, and not to be moved
     /// about.
-    fn forward(&self, mut request: Request<Incoming>, peer: Arc<Peer>) -> Forwarded {
+    fn forward(&mut self, mut request: Request<Incoming>, peer: Arc<Peer>) -> Forwarded {
         let rules = Arc::clone(&self.rules);
         let upgrade = match rules.readdress(&mut request, &peer) {
             Ok(upgrade) => upgrade,
@@ -129,8 +133,8 @@ impl<S: Stack> Proxy<S> {
         };
         let is_grpc = is_grpc(request.headers());
         let mut asker = Asker { rules, peer, upgrade, is_grpc, place: None };
-        let mut stack = self.stack.clone();
         if body::is_small(request.body()) {
+            let stack = self.stack.clone();
             return Box::pin(async move {
                 let (head, body) = request.into_parts();
                 match Gathered::of(body, asker.rules.patience).await {
@@ -145,18 +149,18 @@ impl<S: Stack> Proxy<S> {
         if !request.body().is_end_stream() {
             asker.place = Place::at_once(&asker.rules.uploads);
             if asker.place.is_none() {
-                return Box::pin(asker.ask_with_a_place(stack, request));
+                return Box::pin(asker.ask_with_a_place(self.stack.clone(), request));
             }
         }
         let place = asker.place.clone();
         let request = request.map(|body| Either::Left(Streamed::new(body, place)));
         // It is ready but for a moment now and then.
-        match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        match self.stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
-                Box::pin(Asked { call: stack.call(request), asker: Some(asker) })
+                Box::pin(Asked { call: self.stack.call(request), asker: Some(asker) })
             }
             Poll::Ready(Err(failure)) => Box::pin(ready(Ok(asker.answer(Err(failure))))),
-            Poll::Pending => Box::pin(asker.ask(stack, request)),
+            Poll::Pending => Box::pin(asker.ask(self.stack.clone(), request)),
         }
     }
 }
@@ -255,18 +259,21 @@ impl Rules {
             return Err(Box::new(reply::to_loop()));
         }
         hops::count(request)?;
-        let there = self.upstream.join(request.uri()).ok_or_else(|| bad(UNFORWARDABLE))?;
-        let here = std::mem::replace(request.uri_mut(), there);
+        let authority = request.uri().authority().cloned();
+        if !self.upstream.is_named_by(request.uri()) {
+            let there = self.upstream.join(request.uri()).ok_or_else(|| bad(UNFORWARDABLE))?;
+            *request.uri_mut() = there;
+        }
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
         let protocol =
             if version == Version::HTTP_11 { headers::upgrade(request.headers()) } else { None };
 
         let fields = request.headers_mut();
-        let authority = here.authority().map(Authority::as_str);
         let wants_trailers = headers::strip(fields); // first, or callers could name what we add
-        self.teller.tell(fields, authority, peer);
         headers::gather_cookies(fields);
-        self.teller.pseudonym.sign(fields, version);
+        let authority = authority.as_ref().map(Authority::as_str);
+        self.teller.tell(request, authority, version, peer);
+        let fields = request.headers_mut();
         if wants_trailers {
             headers::ask_for_trailers(fields);
         }
@@ -344,6 +351,11 @@ impl Upstream {
             Ok(Err(why)) => Err(why.to_string()),
             Err(_) => Err(format!("it took more than {CONNECT:?} to connect")),
         }
+    }
+
+    /// Whether the path of `uri` is the same there, and it says no more than that.
+    pub(crate) fn is_named_by(&self, uri: &Uri) -> bool {
+        self.prefix.is_empty() && uri.authority().is_none() && uri.path_and_query().is_some()
     }
 
     /// The place of `uri` there. Its host, if it has one, is ours and of no interest.

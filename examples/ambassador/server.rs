@@ -1,5 +1,6 @@
 //! A listener, its connections, and a graceful end.
 
+use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::io;
@@ -41,8 +42,8 @@ const STILL_THERE: Duration = Duration::from_secs(30);
 /// Serves HTTP/1.1, and HTTP/2 to those who begin with it, until `stop`; then lets the calls under way
 /// finish, and ends what became of upgraded connections. Says whether all did.
 ///
-/// An error of the handler cuts the connection, or resets the stream, without an answer. All
-/// connections belong to this future: dropping it cuts them.
+/// Each connection has a clone of the handler. An error of it cuts the connection, or resets the stream,
+/// without an answer. All connections belong to this future: dropping it cuts them.
 pub(crate) async fn serve<H, F, E>(
     listener: TcpListener,
     workers: Workers,
@@ -50,7 +51,7 @@ pub(crate) async fn serve<H, F, E>(
     stop: impl Future<Output = ()>,
 ) -> bool
 where
-    H: Fn(Request<Incoming>, Arc<Peer>) -> F + Clone + Send + 'static,
+    H: FnMut(Request<Incoming>, Arc<Peer>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response<Body>, E>> + Send + 'static,
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
@@ -98,7 +99,7 @@ async fn serve_one<H, F, E>(
     handler: H,
     mut stopped: watch::Receiver<()>,
 ) where
-    H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + 'static,
+    H: FnMut(Request<Incoming>, Arc<Peer>) -> F + Send + 'static,
     F: Future<Output = Result<Response<Body>, E>> + Send + 'static,
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
@@ -111,8 +112,10 @@ async fn serve_one<H, F, E>(
         .keep_alive_interval(STILL_THERE);
     let answer = {
         let peer = Arc::clone(&peer);
+        let handler = RefCell::new(handler);
         service_fn(move |request: Request<Incoming>| {
             peer.asks(request.version());
+            let mut handler = handler.borrow_mut(); // it does not call itself
             handler(request, Arc::clone(&peer))
         })
     };
@@ -120,11 +123,17 @@ async fn serve_one<H, F, E>(
     let mut silence = pin!(Silence::new(&peer));
     let mut is_stopping = false;
     {
+        let look = stopped.clone();
         let mut stop = pin!(stopped.changed());
+        let mut is_heard = false;
         poll_fn(|cx| {
-            if !is_stopping && stop.as_mut().poll(cx).is_ready() {
-                is_stopping = true;
-                connection.as_mut().graceful_shutdown();
+            // Its task is always the same, so that it says only once whom to wake.
+            if !is_stopping && (!is_heard || look.has_changed().unwrap_or(true)) {
+                is_heard = true;
+                if stop.as_mut().poll(cx).is_ready() {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());

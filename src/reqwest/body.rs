@@ -1,12 +1,15 @@
-//! Bodies of reqwest's answers: when a call is over, and how long a body may keep its reader waiting.
+//! Bodies of reqwest: when a call is over, and how long a body may keep its reader waiting.
+
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Body as HttpBody;
-use reqwest::{Body, Response, ResponseBuilderExt};
-use tower::BoxError;
+use reqwest::{Body, Request, Response, ResponseBuilderExt};
+use tower::{BoxError, Service};
 
+use super::upload;
 use crate::finish::{Finish, Settle};
-use crate::http::body_timeout::{Limits, TimeBody};
+use crate::http::body_timeout::{Limits, RequestBodyTimeout, TimeBody};
 use crate::http::{AtEnd, AtFirstByte, AtTrailers, JudgeTrailers};
 
 /// Wraps the body of an answer, and leaves the rest as it is.
@@ -58,5 +61,21 @@ impl TimeBody for Response {
 
     fn time_body(self, limits: Limits) -> Self {
         over(self, |plain| plain.time_body(limits))
+    }
+}
+
+/// A body of bytes is there from the start, and has no limits.
+impl<S: Service<Request>> Service<Request> for RequestBodyTimeout<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.get_mut().poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> S::Future {
+        upload::watch_with(&mut request, |body, courier| self.time(body, courier));
+        self.get_mut().call(request)
     }
 }

@@ -24,6 +24,8 @@ use crate::request::{Call, Carry, Deadline};
 /// was sent, so that a slow upload ends when its stream does. One whose stream gives nothing for the whole limit
 /// of the outermost timeout ends with [`RequestTimeout`](crate::Reason::RequestTimeout), one whose stream fails
 /// with [`RequestBroken`](crate::Reason::RequestBroken). A circuit breaker further in counts neither.
+/// [`BodyTimeoutLayer::requests`](crate::http::body_timeout::BodyTimeoutLayer::requests) outermost gives it an
+/// idle limit of its own.
 ///
 /// reqwest's timer knows nothing of that. So of such a request it is only told the deadline that the caller
 /// set itself, which holds whatever is sent; the body of its answer is not bounded by the deadline of the stack.

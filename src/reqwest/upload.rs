@@ -12,7 +12,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use pin_project::pin_project;
 use reqwest::{Body, Error, Request};
+use tower::BoxError;
 
 use crate::upload::{Courier, Upload};
 
@@ -37,14 +39,30 @@ pub(super) fn of(request: &Request) -> Option<Upload> {
 /// Sees to it that the body of a request is watched, if it is a stream. Says whether it is one.
 pub(super) fn watch(request: &mut Request, upload: Option<&Upload>) -> bool {
     let Some(body) = streamed(request) else { return false };
-    if ask(body).is_some() {
-        return true;
+    if ask(body).is_none() {
+        let upload = upload.cloned().unwrap_or_else(Upload::unwatched);
+        wrap(request, upload, |body, courier| Watched { body, courier });
     }
-    let upload = upload.cloned().unwrap_or_else(Upload::unwatched);
-    let courier = Courier::new(Some(upload));
-    let watched = |body| Body::wrap(Watched { body, courier });
-    *request.body_mut() = request.body_mut().take().map(watched);
     true
+}
+
+/// Puts something around the body of a request, if that is a stream, which watches it.
+pub(super) fn watch_with<B>(request: &mut Request, watched: impl FnOnce(Body, Courier) -> B)
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    if streamed(request).is_some() {
+        wrap(request, Upload::new(), watched);
+    }
+}
+
+fn wrap<B>(request: &mut Request, upload: Upload, watched: impl FnOnce(Body, Courier) -> B)
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    let courier = Courier::new(Some(upload.clone()));
+    let answers = |body| Body::wrap(Answers { body: watched(body, courier), upload });
+    *request.body_mut() = request.body_mut().take().map(answers);
 }
 
 /// A body whose parts are still to come. One of bytes is there from the start.
@@ -86,9 +104,37 @@ impl HttpBody for Watched {
     }
 
     fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body that answers the question.
+#[pin_project]
+struct Answers<B> {
+    #[pin]
+    body: B,
+    upload: Upload,
+}
+
+impl<B: HttpBody> HttpBody for Answers<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
         let _ = QUESTION.try_with(|question| {
-            if let (Question::Asked, Some(upload)) = (question.take(), self.courier.upload()) {
-                question.set(Question::Answered(upload.clone()));
+            if let Question::Asked = question.take() {
+                question.set(Question::Answered(self.upload.clone()));
             }
         });
         self.body.size_hint()

@@ -80,6 +80,11 @@ async fn any_version_is_spoken_on_either_side() {
             let values: Vec<_> = headers.get_all(name).iter().collect();
             assert_eq!(values, [value], "{name}, caller {caller}, upstream {there}");
         }
+        for name in ["via", "forwarded", "x-forwarded-for", "x-forwarded-proto"] {
+            let count = headers.get_all(name).iter().count();
+            assert_eq!(count, 1, "{name}, caller {caller}, upstream {there}");
+        }
+        assert_eq!(headers.contains_key("host"), !there, "over HTTP/2 the authority says it");
         assert!(!headers.contains_key("transfer-encoding"), "a GET has no body");
     }
 }

@@ -123,6 +123,31 @@ async fn the_upstream_is_told_where_a_call_comes_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_of_a_connection_is_told_of_by_itself() {
+    let upstream = Upstream::answering(repeat).await;
+    let ambassador = Ambassador::of(upstream.address, &[]);
+
+    let call = |more| format!("GET / HTTP/1.1\nhost: {more}");
+    let calls =
+        ["a", "b\nvia: 1.0 fred", "b\nforwarded: for=_x", "b", "a\nx-forwarded-for: ::1", "a"];
+    let answer = say(ambassador.address, &calls.map(call).join("\n\n"));
+    assert_eq!(values(&answer, "x-forwarded-host"), ["a", "b", "b", "b", "a", "a"]);
+    let own = "127.0.0.1";
+    let addresses = [own, own, own, own, "::1, 127.0.0.1", own];
+    assert_eq!(values(&answer, "x-forwarded-for"), addresses);
+    let told = values(&answer, "forwarded");
+    assert_eq!(told.len(), calls.len());
+    assert_eq!(told[2], format!("for=_x, {}", told[3]));
+    assert_eq!((told[0], told[1], told[4]), (told[5], told[3], told[0]));
+    assert_ne!(told[0], told[3], "another host");
+    let via = values(&answer, "via");
+    let via: Vec<_> = via.iter().filter(|via| !via.contains("innermost")).collect();
+    assert_eq!(via.len(), calls.len());
+    assert_eq!(*via[1], format!("1.0 fred, {}", via[0]));
+    assert!([2, 3, 4, 5].iter().all(|nth| via[*nth] == via[0]), "{via:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_of_ipv6_is_in_brackets_and_quotes() {
     let upstream = Upstream::answering(repeat).await;
     let host = format!("http://{}", upstream.address);

@@ -73,6 +73,47 @@ async fn a_call_and_its_answer_pass_and_what_is_about_a_connection_does_not() {
     }
 }
 
+// RFC 9110 §7.6.1: whether it is named by `Connection` or not, alone or with others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_field_about_a_connection_ends_here() {
+    const FIELDS: [(&str, &str); 9] = [
+        ("connection", "Keep-Alive"),
+        ("connection", "x-y"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "keep-alive"),
+        ("proxy-authenticate", "basic"),
+        ("proxy-authorization", "basic abc"),
+        ("te", "trailers"),
+        ("upgrade", "x/1"),
+        ("x-between-us", "secret"),
+    ];
+    let upstream = Upstream::answering(|request: Request<Incoming>| async move {
+        let fields = request.headers().iter();
+        let seen = fields.map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()));
+        let mut answer = Response::new(full(seen.collect::<String>()));
+        let nth: usize = request.uri().path()[1..].parse().unwrap();
+        let (name, value) = FIELDS[nth];
+        answer.headers_mut().insert(name, value.parse().unwrap());
+        if name == "x-between-us" {
+            answer.headers_mut().insert("connection", "keep-alive, X-Between-Us".parse().unwrap());
+        }
+        answer
+    })
+    .await;
+    let ambassador = Ambassador::of(upstream.address, &[]);
+    for (nth, (name, value)) in FIELDS.into_iter().enumerate() {
+        let mut call = Request::get(ambassador.url(&format!("/{nth}"))).header(name, value);
+        if name == "x-between-us" {
+            call = call.header("connection", "keep-alive, X-Between-Us");
+        }
+        let answer = ask(call.body(full("")).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.header(name), None, "{name} of the answer");
+        let seen = answer.text.lines().find(|line| line.starts_with(&format!("{name}: ")));
+        assert_eq!(seen, None, "{name} of the request");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_head_alone_keeps_the_length_of_the_body_it_does_not_bring() {
     let upstream = Upstream::answering(|_| async { answer(StatusCode::OK, "hello") }).await;

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use reqwest::{Body, Method, Request, Response};
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Trip};
+use seawall::http::body_timeout::BodyTimeoutLayer;
 use seawall::reqwest::InTimeout;
 use seawall::timeout::TimeoutLayer;
 use seawall::{Error, Reason, State, circuit_breaker};
@@ -225,6 +226,29 @@ async fn any_timeout_that_carries_waits_for_a_stream() {
         assert_eq!(reason(&outcome), Some(Reason::RequestTimeout), "{outcome:?}");
         assert_eq!((began.elapsed(), state.state()), (SECOND * 5, State::Closed));
     }
+}
+
+// field S1: an idle limit of its own ends what stalls earlier, and what flows not at all.
+#[tokio::test(start_paused = true)]
+async fn a_limit_between_two_parts_of_a_stream() {
+    let uploads = BodyTimeoutLayer::builder("x").idle(SECOND * 3).build().unwrap().requests();
+    let (client, breaker) = stack(Peer::Answers);
+    let client = ServiceBuilder::new().layer(uploads).service(client);
+    for (gap, arrives) in [(SECOND * 2, true), (SECOND * 4, false)] {
+        let began = now();
+        let (upload, request) = streamed(URL);
+        flow(upload, 5, gap);
+        let outcome = client.clone().oneshot(request).await;
+        assert_eq!(outcome.is_ok(), arrives, "{outcome:?}");
+        if !arrives {
+            assert_eq!(reason(&outcome), Some(Reason::RequestTimeout), "{outcome:?}");
+            assert_eq!(began.elapsed(), SECOND * 3);
+        }
+        assert_eq!(breaker.state(), State::Closed);
+    }
+    let mut request = Request::new(Method::POST, URL.parse().unwrap());
+    *request.body_mut() = Some(Body::from("bytes"));
+    assert!(client.oneshot(request).await.is_ok());
 }
 
 // field S1: what is there from the start is nobody's upload, and the body is left as it is.

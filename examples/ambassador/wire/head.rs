@@ -46,12 +46,13 @@ pub(crate) struct Answer {
 
 // ===== requests =====
 
-/// Writes the head of a request, and `more`, of which one is its `Host`. Where its body ends is said anew,
-/// whatever it says itself.
+/// Writes the head of a request, `more`, of which one is its `Host`, and `lines` as they are. Where its body
+/// ends is said anew, whatever it says itself.
 pub(crate) fn write<'a>(
     output: &mut BytesMut,
     head: &request::Parts,
     more: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    lines: &[u8],
     framing: Framing,
 ) {
     let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -69,6 +70,7 @@ pub(crate) fn write<'a>(
             line(output, name, value);
         }
     }
+    output.extend_from_slice(lines);
     match framing {
         Framing::Length(length) => {
             line(output, &header::CONTENT_LENGTH, &HeaderValue::from(length));
@@ -133,16 +135,39 @@ fn may_trail(name: &HeaderName) -> bool {
 /// has to arrive. What comes before it (RFC 9110 §15.2) is passed over.
 pub(crate) fn read(input: &mut BytesMut, method: &Method) -> Result<Option<Answer>, Malformed> {
     loop {
-        let Some(response) = parse(input)? else { return Ok(None) };
+        let Some((response, keeping)) = parse(input)? else { return Ok(None) };
         let status = response.status();
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             continue;
         }
-        return framed(response, method).map(Some);
+        return framed(response, keeping, method).map(Some);
     }
 }
 
-fn parse(input: &mut BytesMut) -> Result<Option<Response<()>>, Malformed> {
+/// What a head says of whether the connection is kept.
+#[derive(Debug, Default)]
+struct Keeping {
+    closes: bool,
+    keeps: bool,
+}
+
+impl Keeping {
+    /// Whether a field says no more than that, as most do. It ends here, so that it need not be stored.
+    fn hears(&mut self, name: &[u8], value: &[u8]) -> bool {
+        if name.len() != header::CONNECTION.as_str().len()
+            || !name.eq_ignore_ascii_case(b"connection")
+        {
+            return false;
+        }
+        let (closes, keeps) =
+            (value.eq_ignore_ascii_case(b"close"), value.eq_ignore_ascii_case(b"keep-alive"));
+        self.closes |= closes;
+        self.keeps |= keeps;
+        closes || keeps
+    }
+}
+
+fn parse(input: &mut BytesMut) -> Result<Option<(Response<()>, Keeping)>, Malformed> {
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS];
     let mut head = httparse::Response::new(&mut []);
     let mut config = ParserConfig::default();
@@ -157,10 +182,10 @@ fn parse(input: &mut BytesMut) -> Result<Option<Response<()>>, Malformed> {
     let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Malformed::HEAD)?;
     let places = Places::of(input, head.headers);
-    let mut response = Response::new(());
-    *response.headers_mut() = places.fields(&input.split_to(length).freeze())?;
+    let (mut response, mut keeping) = (Response::new(()), Keeping::default());
+    *response.headers_mut() = places.fields(&input.split_to(length).freeze(), &mut keeping)?;
     (*response.status_mut(), *response.version_mut()) = (status, version);
-    Ok(Some(response))
+    Ok(Some((response, keeping)))
 }
 
 /// The trailers of a chunked body, perhaps none, if all of them have arrived.
@@ -177,7 +202,7 @@ pub(super) fn trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, Malfor
         Err(_) => return Err(Malformed::HEAD),
     };
     let places = Places::of(input, found);
-    let mut trailers = places.fields(&input.split_to(length).freeze())?;
+    let mut trailers = places.fields(&input.split_to(length).freeze(), &mut Keeping::default())?;
     let all = trailers.keys().filter(|name| !may_trail(name)).cloned().collect::<Vec<_>>();
     for name in all {
         trailers.remove(name);
@@ -207,10 +232,13 @@ impl Places {
         Self { of, count: fields.len() }
     }
 
-    fn fields(&self, head: &Bytes) -> Result<HeaderMap, Malformed> {
+    fn fields(&self, head: &Bytes, keeping: &mut Keeping) -> Result<HeaderMap, Malformed> {
         let mut fields = HeaderMap::with_capacity(self.count + MORE);
         for place in &self.of[..self.count] {
             let [from, to, begin, end] = place.map(usize::from);
+            if keeping.hears(&head[from..to], &head[begin..end]) {
+                continue;
+            }
             let name = HeaderName::from_bytes(&head[from..to]).map_err(|_| Malformed::HEAD)?;
             let value = HeaderValue::from_maybe_shared(head.slice(begin..end));
             fields.append(name, value.map_err(|_| Malformed::HEAD)?);
@@ -223,10 +251,15 @@ impl Places {
 const MORE: usize = 2;
 
 /// What a head says of the body, and of the connection.
-fn framed(mut response: Response<()>, method: &Method) -> Result<Answer, Malformed> {
+fn framed(
+    mut response: Response<()>,
+    keeping: Keeping,
+    method: &Method,
+) -> Result<Answer, Malformed> {
     let (status, is_old) = (response.status(), response.version() == Version::HTTP_10);
     let fields = response.headers_mut();
-    let (mut closes, mut keeps, mut length, mut is_said_again) = (false, false, None, false);
+    let Keeping { mut closes, mut keeps } = keeping;
+    let (mut length, mut is_said_again) = (None, false);
     let mut coding = None;
     for (name, value) in &*fields {
         if *name == header::CONNECTION {

@@ -90,12 +90,13 @@ impl Connection {
         self.input.is_empty() && stream.try_read(&mut [0]).is_err_and(would_block)
     }
 
-    /// Sends a request, with `more` for its `Host` and perhaps others, and waits for the head of the answer.
-    /// The body of that gives the connection to `keeper` when it has been read.
+    /// Sends a request, with `more` for its `Host` and perhaps others, and `lines` that are written already,
+    /// and waits for the head of the answer. The body of that gives the connection to `keeper` when it has been read.
     pub(crate) fn send<'a, B, K>(
         mut self: Box<Self>,
         head: &Parts,
         more: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+        lines: &[u8],
         body: B,
         keeper: Arc<K>,
     ) -> Exchange<B, K>
@@ -104,7 +105,7 @@ impl Connection {
     {
         let framing = upload::framing(&body);
         self.output.clear();
-        head::write(&mut self.output, head, more, framing);
+        head::write(&mut self.output, head, more, lines, framing);
         Exchange::new(self, head.method.clone(), Upload::new(body, framing), keeper)
     }
 

@@ -163,7 +163,11 @@ where
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         let first = written.min(output.len());
-        output.advance(first);
+        if first == output.len() {
+            output.clear(); // all of its room is there again
+        } else {
+            output.advance(first);
+        }
         self.next.advance(written - first);
         Poll::Ready(Ok(()))
     }

@@ -26,7 +26,7 @@ use crate::upload::{Courier, Upload};
 ///
 /// The service inside gets a [`TimedBody`], which ends with a [`BoxError`](https://docs.rs/tower/0.5/tower/type.BoxError.html). A body that is
 /// [recorded](crate::http::RecordBodyLayer) is measured too, and needs this only for an idle limit of its
-/// own.
+/// own. So is one of reqwest that is a stream, by timeouts that carry `InTimeout`.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -80,6 +80,18 @@ impl<S> Layer<S> for RequestBodyTimeoutLayer {
 pub struct RequestBodyTimeout<S> {
     inner: S,
     policy: Arc<Policy>,
+}
+
+#[cfg(feature = "reqwest")]
+impl<S> RequestBodyTimeout<S> {
+    pub(crate) fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Puts the limits on a body.
+    pub(crate) fn time<B>(&self, body: B, courier: Courier) -> TimedBody<B> {
+        TimedBody::new(body, Arc::clone(&self.policy), courier)
+    }
 }
 
 impl<S, B> Service<Request<B>> for RequestBodyTimeout<S>
