@@ -239,12 +239,24 @@ impl Places {
             if keeping.hears(&head[from..to], &head[begin..end]) {
                 continue;
             }
-            let name = HeaderName::from_bytes(&head[from..to]).map_err(|_| Malformed::HEAD)?;
+            let name = name(&head[from..to])?;
             let value = HeaderValue::from_maybe_shared(head.slice(begin..end));
             fields.append(name, value.map_err(|_| Malformed::HEAD)?);
         }
         Ok(fields)
     }
+}
+
+/// The name of a field; those that nearly every answer has, as they are usually written, without looking at
+/// each letter.
+fn name(bytes: &[u8]) -> Result<HeaderName, Malformed> {
+    Ok(match bytes {
+        b"Server" | b"server" => header::SERVER,
+        b"Date" | b"date" => header::DATE,
+        b"Content-Type" | b"content-type" => header::CONTENT_TYPE,
+        b"Content-Length" | b"content-length" => header::CONTENT_LENGTH,
+        _ => HeaderName::from_bytes(bytes).map_err(|_| Malformed::HEAD)?,
+    })
 }
 
 /// Fields that a proxy adds.
