@@ -145,7 +145,7 @@ pub(crate) fn read(input: &mut BytesMut, method: &Method) -> Result<Option<Answe
 }
 
 /// What a head says of whether the connection is kept.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Keeping {
     closes: bool,
     keeps: bool,
