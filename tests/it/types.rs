@@ -173,6 +173,8 @@ fn public_types_can_be_sent_shared_and_printed() {
         bulkhead::Backpressure<Inner, seawall::AtHead>: Clone;
         Calling<bulkhead::BackpressureLayer<seawall::AtHead>>: ;
 
+
+
         // rate limit
         RateLimitLayer: Clone; // a GateLayer
         rate_limit::Builder: Clone;
@@ -364,6 +366,16 @@ fn public_types_of_reqwest_can_be_sent_shared_and_printed() {
 }
 
 /// Every type that the crate exports stands in a table above, by its name or by what makes it.
+/// `gate::And`, whose parts nobody names.
+#[test]
+fn two_layers_as_one_can_be_sent_shared_and_printed() {
+    fn check<T: Send + Sync + 'static + Debug + std::clone::Clone>(_: &T) {}
+    let (second, two) = (Duration::from_secs(1), Duration::from_secs(2));
+    let both = RateLimitLayer::new("x", 2, second).unwrap().and(TimeoutLayer::new("x", two));
+    check(&both);
+    check(&both.layer(service_fn(ready as fn(Result<u32, Fail>) -> Ready<Result<u32, Fail>>)));
+}
+
 #[test]
 fn the_table_is_complete() {
     let table = include_str!("types.rs");

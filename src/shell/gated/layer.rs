@@ -91,7 +91,7 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
     /// layer. Results are judged by one classifier, that of this layer if it judges at all, and the same
     /// goes for what [travels](crate::Carry) with a request.
     ///
-    /// Two layers stacked with a [`ServiceBuilder`](tower::ServiceBuilder) do the same work. Take this
+    /// Two layers stacked with a [`ServiceBuilder`](https://docs.rs/tower/0.5/tower/struct.ServiceBuilder.html) do the same work. Take this
     /// where nanoseconds count, or a refusal further in should cost nothing further out.
     ///
     /// ```

@@ -91,6 +91,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "bulkhead::KeyedBulkheadLayer",
             "circuit_breaker::BackpressureLayer",
             "circuit_breaker::KeyedCircuitBreakerLayer",
+            "gate::And",
             "gate::GateLayer",
             "rate_limit::KeyedRateLimitLayer",
             "http::body_timeout::RequestBodyTimeoutLayer",
