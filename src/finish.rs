@@ -58,7 +58,7 @@ use crate::time::Tick;
 /// assert_eq!(database.in_flight(), 0); // over, though `rows` is still here
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
-pub trait Finish<Res> {
+pub trait Finish<Res>: Send + Sync + 'static {
     /// What the caller gets: `Res` itself, or `Res` with something wrapped around its body.
     type Response;
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::keyed::{Tenant, reload_key};
+use super::limiter::Limiter;
 use super::machine::Law;
-use super::policy::Policy;
+
 use crate::config::ConfigErrors;
+use crate::shell::gated::Entrance;
 use crate::shell::keyed::Keyed;
 use crate::source::Source;
 
@@ -41,33 +43,37 @@ use crate::source::Source;
 /// ```
 #[derive(Clone)]
 pub struct BulkheadHandle {
-    policy: Arc<Policy>,
+    entrance: Arc<dyn Entrance<Limiter>>,
     /// Those it is one of, if it is one of many.
     many: Option<Arc<Keyed<Tenant>>>,
 }
 
 impl BulkheadHandle {
-    pub(super) const fn new(policy: Arc<Policy>) -> Self {
-        Self { policy, many: None }
+    pub(super) fn new(entrance: Arc<dyn Entrance<Limiter>>) -> Self {
+        Self { entrance, many: None }
     }
 
-    pub(super) const fn of_key(policy: Arc<Policy>, many: Arc<Keyed<Tenant>>) -> Self {
-        Self { policy, many: Some(many) }
+    pub(super) fn of_key(entrance: Arc<dyn Entrance<Limiter>>, many: Arc<Keyed<Tenant>>) -> Self {
+        Self { entrance, many: Some(many) }
+    }
+
+    fn limiter(&self) -> &Limiter {
+        self.entrance.policy()
     }
 
     /// The layer and the name.
     pub fn source(&self) -> &Source {
-        &self.policy.reporter.source
+        &self.limiter().reporter.source
     }
 
     /// Places there are.
     pub fn limit(&self) -> u32 {
-        self.policy.law().limit
+        self.limiter().law().limit
     }
 
     /// Places that are taken: of each call that has come in as many as it [costs](super::Builder::cost).
     pub fn in_flight(&self) -> u32 {
-        self.policy.occupancy().inside
+        self.limiter().occupancy().inside
     }
 
     /// Places that are free. None while more calls are under way than a new limit allows.
@@ -77,12 +83,12 @@ impl BulkheadHandle {
 
     /// Calls that wait for a place.
     pub fn queued(&self) -> u32 {
-        self.policy.occupancy().waiting
+        self.limiter().occupancy().waiting
     }
 
     /// The settings in force.
     pub fn config(&self) -> Config {
-        self.policy.config()
+        self.limiter().config()
     }
 
     /// Reloads the settings. Calls under way keep their places, though the limit is lower now; if it is
@@ -96,11 +102,11 @@ impl BulkheadHandle {
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        if let (Some(many), Some(key)) = (&self.many, self.policy.key()) {
+        if let (Some(many), Some(key)) = (&self.many, self.limiter().key()) {
             return reload_key(many, key, &config);
         }
         let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(self.source()))?;
-        self.policy.reload(law, config);
+        self.limiter().reload(law, config);
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! One bulkhead for each key.
 
 mod builder;
+mod future;
 mod handle;
+mod instance;
+mod permit;
 mod tenant;
 
 use std::fmt;
@@ -11,16 +14,15 @@ use std::task::{Context, Poll};
 use tower::{Layer, Service};
 
 pub use self::builder::KeyedBuilder;
+use self::future::ResponseFuture;
 pub use self::handle::KeyedBulkheadHandle;
+use self::instance::Instance;
 pub(super) use self::tenant::{Tenant, reload_key};
 use super::cost::{CostOf, One};
-use super::future::ResponseFuture;
-use super::service::Instance;
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::Finish;
 use crate::request::{Carry, ExtractKey, NoCarry};
 use crate::shell::caller::Caller;
-use crate::shell::cell::Cell;
 use crate::shell::gate::Stage;
 use crate::shell::keyed::Keyed;
 
@@ -95,7 +97,7 @@ impl<F, K, Y, W> KeyedBulkheadLayer<F, K, Y, W> {
         match self.cells.enter(key) {
             Some(own) => {
                 let instance = Instance { inner: &mut Caller, readied: true };
-                instance.call(own, One, &self.finish, &NoCarry, call)
+                instance.call(own, 1, &self.finish, &NoCarry, call)
             }
             None => ResponseFuture::refused(drained(&self.cells), self.finish.clone()),
         }
@@ -163,7 +165,7 @@ where
 {
     type Response = F::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, F, Cell<Tenant>, W::Places>;
+    type Future = ResponseFuture<S, Req, F>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))

@@ -1,51 +1,52 @@
 //! Building a bulkhead, and putting it around services.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tower::{Layer, Service};
 
 use super::backpressure::BackpressureLayer;
 use super::config::{Config, Order};
 use super::cost::{ByRequest, One};
 use super::handle::BulkheadHandle;
 use super::keyed::KeyedBuilder;
+use super::limiter::Limiter;
 use super::machine::Law;
-use super::policy::Policy;
-use super::service::Bulkhead;
+use super::policy::Bounded;
 use crate::config::ConfigErrors;
-use crate::error::CallError;
 use crate::event::{Observe, Observers};
-use crate::finish::{AtHead, Finish};
+use crate::finish::AtHead;
 use crate::request::NoCarry;
-use crate::shell::caller::Caller;
-use crate::shell::gate::Gate;
+use crate::shell::gated::{self, GateLayer, Gated, Unjudged};
 use crate::shell::reporter::Reporter;
 use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
 pub(super) const LAYER: &str = "bulkhead";
 
-/// Limits the calls of services that are under way at a time.
+/// Limits how many calls to services are in flight at a time.
 ///
-/// All services that a layer and its clones make share one bulkhead.
-#[must_use = "a layer does nothing until it is applied to a service"]
-pub struct BulkheadLayer<F = AtHead, K = NoCarry, W = One> {
-    gate: Arc<Gate<Policy>>,
-    finish: F,
-    carry: K,
-    cost: W,
-}
+/// All services that a layer and its clones make share one bulkhead. A call that is
+/// [run](GateLayer::run) without a request takes one place, whatever a request would [cost](Builder::cost).
+pub type BulkheadLayer<F = AtHead, K = NoCarry, W = One> = GateLayer<Bounded<F, W>, Unjudged, K>;
+
+/// The service that a bulkhead makes of another.
+///
+/// A place is taken in `call`, so that idle clones and connections hold none. The service asks the
+/// inner one for readiness only while a place looks free; it is ready when it is not, to refuse or
+/// to wait.
+pub type Bulkhead<S, F = AtHead, K = NoCarry, W = One> = Gated<S, Bounded<F, W>, Unjudged, K>;
+
+/// The future of a call through a bulkhead. Dropping it frees its place, in the bulkhead or in the queue,
+/// at once.
+pub type ResponseFuture<S, Req, F = AtHead, K = NoCarry, W = One> =
+    gated::ResponseFuture<S, Req, Bounded<F, W>, Unjudged, K>;
 
 impl BulkheadLayer {
-    /// A bulkhead with every setting at its [default](super#defaults).
+    /// A bulkhead with every setting at its [default](crate::bulkhead#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let config = Config::default();
         let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
-        let policy = Policy::new(reporter, Law::of_defaults(), config);
-        Self { gate: Arc::new(Gate::new(policy)), finish: AtHead, carry: NoCarry, cost: One }
+        let limiter = Limiter::new(reporter, Law::of_defaults(), Config::default());
+        Self::make(Bounded::new(limiter, AtHead, One), Unjudged, NoCarry)
     }
 
     /// A bulkhead with these settings, for instance from a configuration file.
@@ -74,116 +75,19 @@ impl<F, K> BulkheadLayer<F, K> {
     /// The same bulkhead for balancers and connection loops: a service that is *not ready* while the
     /// bulkhead is full, instead of one that refuses, and that needs no `Clone`. (A call
     /// takes one place of it: what it costs is not known before it comes.)
-    pub fn backpressure(&self) -> BackpressureLayer<F>
-    where
-        F: Clone,
-    {
-        BackpressureLayer { gate: Arc::clone(&self.gate), finish: self.finish.clone() }
+    pub fn backpressure(&self) -> BackpressureLayer<F> {
+        BackpressureLayer { gate: Arc::clone(self.gate()) }
     }
 }
 
-impl<F, K, W> BulkheadLayer<F, K, W> {
+impl<F, K, W> BulkheadLayer<F, K, W>
+where
+    F: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
     /// Sees and steers this bulkhead.
     pub fn handle(&self) -> BulkheadHandle {
-        BulkheadHandle::new(Arc::clone(self.gate.policy()))
-    }
-
-    /// The calls that are under way or wait.
-    pub fn in_flight(&self) -> usize {
-        self.gate.in_flight()
-    }
-
-    /// Takes no further calls, sends away those that wait for a place or for the inner service to be
-    /// ready, and returns when those under way are over. There is no way back.
-    ///
-    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
-    /// way from when its future is first polled: one that was made before and never polled is not
-    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
-    /// this is dropped.
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-    /// use seawall::bulkhead::BulkheadLayer;
-    /// use seawall::{Error, Reason};
-    /// use std::{convert::Infallible, time::Duration};
-    /// use tokio::time::sleep;
-    ///
-    /// let reports = BulkheadLayer::builder("reports").limit(1).queue(10).build()?;
-    /// let make = || async {
-    ///     sleep(Duration::from_millis(100)).await;
-    ///     Ok::<_, Error<Infallible>>("report")
-    /// };
-    /// let (first, second, ()) = tokio::join!(reports.run(make), reports.run(make), reports.drain());
-    /// assert_eq!(first, Ok("report"));
-    /// assert!(matches!(second, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    pub async fn drain(&self) {
-        self.stop();
-        self.gate.emptied().await;
-    }
-
-    /// Takes no further calls, and returns when those under way and those that wait are over.
-    /// [`drain`](Self::drain) still ends the waits.
-    pub async fn drain_to_completion(&self) {
-        self.gate.close();
-        self.gate.wake_line();
-        self.gate.emptied().await;
-    }
-
-    /// Begins to drain.
-    pub(crate) fn stop(&self) {
-        self.gate.stop();
-        self.gate.wake_line();
-    }
-
-    /// Runs an async call in this bulkhead, for callers without a service.
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::{Error, bulkhead::BulkheadLayer};
-    ///
-    /// # async fn render(_: &str) -> Result<u32, std::io::Error> { Ok(7) }
-    /// let renderers = BulkheadLayer::builder("renderers").limit(8).build()?;
-    /// let pages = renderers.run(|| async { render("report").await.map_err(Error::Inner) }).await?;
-    /// assert_eq!(pages, 7);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    pub fn run<Call, Fut, T, E>(
-        &self,
-        call: Call,
-    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, F, K, W>
-    where
-        Call: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        E: CallError,
-        F: Finish<T> + Clone,
-    {
-        let (gate, finish) = (Arc::clone(&self.gate), self.finish.clone());
-        Bulkhead::new(Caller, gate, finish, NoCarry, One).call(call)
-    }
-}
-
-impl<S, F: Clone, K: Clone, W: Clone> Layer<S> for BulkheadLayer<F, K, W> {
-    type Service = Bulkhead<S, F, K, W>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let gate = Arc::clone(&self.gate);
-        Bulkhead::new(inner, gate, self.finish.clone(), self.carry.clone(), self.cost.clone())
-    }
-}
-
-impl<F: Clone, K: Clone, W: Clone> Clone for BulkheadLayer<F, K, W> {
-    fn clone(&self) -> Self {
-        let gate = Arc::clone(&self.gate);
-        let (finish, carry, cost) = (self.finish.clone(), self.carry.clone(), self.cost.clone());
-        Self { gate, finish, carry, cost }
-    }
-}
-
-impl<F, K, W> fmt::Debug for BulkheadLayer<F, K, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BulkheadLayer").field("policy", &**self.gate).finish_non_exhaustive()
+        BulkheadHandle::new(self.entrance())
     }
 }
 
@@ -276,7 +180,7 @@ impl<F, K, W> Builder<F, K, W> {
     /// ```
     pub fn cost<Req, W2>(self, cost: W2) -> Builder<F, K, ByRequest<W2>>
     where
-        W2: Fn(&Req) -> u32,
+        W2: Fn(&Req) -> u32 + Send + Sync + 'static,
     {
         let Self { name, config, finish, carry, observers, .. } = self;
         Builder { name, config, finish, carry, cost: ByRequest(cost), observers }
@@ -324,7 +228,7 @@ impl<F, K, W> Builder<F, K, W> {
         let source = Source::new(LAYER, self.name);
         let law = Law::from_config(&self.config).map_err(|wrong| wrong.of_policy(&source))?;
         let reporter = Reporter::new(source, self.observers);
-        let gate = Arc::new(Gate::new(Policy::new(reporter, law, self.config)));
-        Ok(BulkheadLayer { gate, finish: self.finish, carry: self.carry, cost: self.cost })
+        let limiter = Limiter::new(reporter, law, self.config);
+        Ok(GateLayer::make(Bounded::new(limiter, self.finish, self.cost), Unjudged, self.carry))
     }
 }

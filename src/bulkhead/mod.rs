@@ -124,25 +124,21 @@
 mod backpressure;
 mod config;
 mod cost;
-mod future;
 mod handle;
 mod keyed;
 mod layer;
+mod limiter;
 mod machine;
 mod meter;
 mod overrides;
-mod permit;
 mod policy;
-mod service;
 #[cfg(test)]
 mod tests;
 
 pub use backpressure::{Backpressure, BackpressureLayer};
 pub use config::{Config, LIMIT, MAX_WAIT, Order, QUEUE};
 pub use cost::{ByRequest, CostOf, One};
-pub use future::ResponseFuture;
 pub use handle::BulkheadHandle;
 pub use keyed::{KeyedBuilder, KeyedBulkhead, KeyedBulkheadHandle, KeyedBulkheadLayer};
-pub use layer::{Builder, BulkheadLayer};
+pub use layer::{Builder, Bulkhead, BulkheadLayer, ResponseFuture};
 pub use overrides::{KeyedConfig, MAX_KEYS, Overrides};
-pub use service::Bulkhead;

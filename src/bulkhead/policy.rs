@@ -1,380 +1,296 @@
-//! What the services of one bulkhead share: the places, and those who wait for one.
+//! How calls ask a bulkhead.
 
+use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
-use std::task::Waker;
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::config::Config;
-use super::machine::{Effect, Input, Law, Occupancy};
-use super::meter::{BulkheadMeter, Totals};
+use super::cost::CostOf;
+use super::limiter::{Entry, Limiter};
+use crate::classify::Verdict;
 use crate::error::{Measured, Reason, Rejected};
-use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Handles};
-use crate::shell::queue::{Before, Line, Number, Standing};
-use crate::shell::reporter::{Reporter, Speaker};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::finish::{Finish, Tail};
+use crate::outcome::Outcome;
+use crate::request::Call;
+use crate::shell::gated::{
+    Admission, Admit, Complete, End, Keyless, Lost, Now, Policy, Stage, finish_with,
+};
+use crate::shell::meter::Ended;
+use crate::shell::queue::{Number, Standing};
+use crate::time;
 
-/// One bulkhead.
-pub struct Policy {
-    pub(super) reporter: Arc<Reporter<BulkheadMeter>>,
-    /// If it is one of many.
-    own: Option<Own>,
-    /// The occupancy. Whoever lets the count of those who wait begin or go on being more than zero
-    /// does so in the line, so that the two agree; all others need no lock.
-    word: AtomicU64,
-    limit: AtomicU32,
-    /// How many may wait.
-    queue: AtomicU32,
-    config: Live<(Law, Config)>,
-    line: Line,
+/// A bulkhead, when its calls are over, and how many places they take.
+pub struct Bounded<F, W> {
+    limiter: Limiter,
+    finish: F,
+    cost: W,
 }
 
-/// What tells one bulkhead of many from the others.
-struct Own {
-    key: Arc<str>,
-    totals: Arc<Totals>,
+/// The places that a call has taken.
+#[derive(Debug)]
+pub struct Permit {
+    places: u32,
+    /// It was found pending, and is one of those that are counted under way.
+    seen: bool,
 }
 
-/// The answer to one who asks to enter.
-pub(super) enum Entry {
-    /// It is inside.
-    Inside,
-    /// It waits under this number.
-    Queued(Number),
-    /// There is no room, not even to wait.
-    Full(Measured),
-    /// It costs more than the limit.
-    TooDear(Measured),
+/// A call that waits for places.
+#[derive(Debug)]
+pub struct Waiter {
+    number: Number,
+    places: u32,
+    began: Instant,
+    /// When it waits no longer, if ever.
+    until: Option<Instant>,
+    /// Whether that is a deadline, and whose.
+    deadline: Option<Measured>,
 }
 
-impl Policy {
-    pub(super) fn new(reporter: Reporter<BulkheadMeter>, law: Law, config: Config) -> Self {
-        let policy = Self::with(Arc::new(reporter), None, law, config);
-        policy.note_levels();
-        policy
+impl<F, W> Bounded<F, W> {
+    pub(super) const fn new(limiter: Limiter, finish: F, cost: W) -> Self {
+        Self { limiter, finish, cost }
     }
 
-    /// The bulkhead of a key.
-    pub(super) fn of_key(
-        reporter: Arc<Reporter<BulkheadMeter>>,
-        totals: Arc<Totals>,
-        key: Arc<str>,
-        law: Law,
-        config: Config,
-    ) -> Self {
-        Self::with(reporter, Some(Own { key, totals }), law, config)
+    #[inline]
+    pub(super) const fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+}
+
+impl Permit {
+    #[inline]
+    pub(super) const fn new(places: u32) -> Self {
+        Self { places, seen: false }
     }
 
-    fn with(
-        reporter: Arc<Reporter<BulkheadMeter>>,
-        own: Option<Own>,
-        law: Law,
-        config: Config,
-    ) -> Self {
-        Self {
-            reporter,
-            own,
-            word: AtomicU64::new(Occupancy::default().pack()),
-            limit: AtomicU32::new(law.limit),
-            queue: AtomicU32::new(law.queue),
-            config: Live::new((law, config)),
-            line: Line::default(),
+    const fn of_tail(tail: Tail) -> Self {
+        Self { places: tail.word as u32, seen: true }
+    }
+
+    fn see(&mut self, limiter: &Limiter) {
+        if !std::mem::replace(&mut self.seen, true) {
+            limiter.count_seen(self.places.into());
+            limiter.note_levels();
         }
     }
 
-    /// Lets everyone in line look again.
-    pub(super) fn wake_line(&self) {
-        self.line.wake_all();
-    }
-
-    /// Whose it is, if it is one of many.
-    pub(super) fn key(&self) -> Option<&Arc<str>> {
-        self.own.as_ref().map(|own| &own.key)
-    }
-
-    pub(super) fn law(&self) -> Law {
-        self.config.get().0
-    }
-
-    pub(super) fn config(&self) -> Config {
-        self.config.get().1.clone()
-    }
-
-    /// Reloads the settings. Those inside stay inside; if there is more room now, the next come in.
-    pub(super) fn reload(&self, law: Law, config: Config) {
-        // Together, so that of two who turn at once the same one wins both.
-        self.config.update(|_| {
-            self.limit.store(law.limit, Ordering::Release);
-            self.queue.store(law.queue, Ordering::Relaxed);
-            (law, config)
-        });
-        // Whoever joins later asks under the limit of now.
-        let law = self.law();
-        self.line.bar(
-            || self.limit.load(Ordering::Acquire),
-            || {
-                self.step(&law, Input::GiveUp);
-            },
-        );
-        self.step_and_call(None);
-        self.note_levels();
-    }
-
     #[inline]
-    pub(super) fn occupancy(&self) -> Occupancy {
-        Occupancy::unpack(self.word.load(Ordering::Relaxed))
+    fn unsee(&self, limiter: &Limiter) {
+        if self.seen {
+            limiter.count_seen(-i64::from(self.places));
+        }
+    }
+}
+
+impl<F, W> Bounded<F, W>
+where
+    F: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
+    #[inline]
+    fn ask(&self, places: u32, call: Option<&Call>) -> Admission<Self> {
+        let limiter = &self.limiter;
+        if limiter.enter(places) {
+            Admission::Pass(Permit::new(places))
+        } else if limiter.may_wait() || limiter.is_too_dear(places) {
+            self.wait_or_refuse(places, call)
+        } else {
+            Admission::Refuse(self.full()) // without a look at the clock
+        }
     }
 
-    /// Whether a call would find a place at once.
-    #[inline]
-    pub(super) fn looks_free(&self) -> bool {
-        let at = self.occupancy();
-        at.waiting == 0 && at.inside < self.limit.load(Ordering::Relaxed)
-    }
-
-    /// Whether there is a line at all.
-    #[inline]
-    pub(super) fn may_wait(&self) -> bool {
-        self.queue.load(Ordering::Relaxed) != 0
-    }
-
-    /// Whether a call would find a place, at once or later.
-    #[inline]
-    pub(super) fn may_enter(&self) -> bool {
-        self.looks_free() || self.may_wait()
-    }
-
-    // ----- entering -----
-
-    /// Enters if there is room and nobody waits. No lock. The levels are told when the call is found
-    /// pending: one that is answered at once is never seen under way.
-    #[inline]
-    pub(super) fn enter(&self, cost: u32) -> bool {
-        let limit = self.limit.load(Ordering::Relaxed);
-        let enter = |word| {
-            let at = Occupancy::unpack(word);
-            let free = cost == 0 || (at.waiting == 0 && at.has_room(limit, cost));
-            free.then(|| Occupancy { inside: at.inside + cost, ..at }.pack())
+    #[inline(never)]
+    fn wait_or_refuse(&self, places: u32, call: Option<&Call>) -> Admission<Self> {
+        let limiter = &self.limiter;
+        if limiter.is_too_dear(places) {
+            return self.refuse(Reason::CostTooHigh, limiter.dearness(places));
+        }
+        let began = time::now();
+        let max_wait = limiter.law().max_wait;
+        let own = (max_wait != u64::MAX)
+            .then(|| began.checked_add(Duration::from_nanos(max_wait)))
+            .flatten();
+        let told = call.and_then(|call| Some((call.deadline?.instant()?, call.whose_deadline())));
+        let (until, deadline) = match told {
+            Some((at, whose)) if own.is_none_or(|own| at < own) => (Some(at), Some(whose)),
+            _ => (own, None),
         };
-        self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, enter).is_ok()
-    }
-
-    /// Enters, or waits as long as the settings allow.
-    pub(super) fn ask(&self, deadline: Option<Instant>, cost: u32) -> Entry {
-        self.ask_as(deadline, cost, Input::Ask(cost))
-    }
-
-    /// The same of a call of one place that waits whatever the length of the queue.
-    pub(super) fn stand(&self) -> Entry {
-        self.ask_as(None, 1, Input::Stand)
-    }
-
-    fn ask_as(&self, deadline: Option<Instant>, cost: u32, input: Input) -> Entry {
-        if self.enter(cost) {
-            self.note_levels();
-            return Entry::Inside;
-        }
-        let law = self.law();
-        let mut effect = Effect::Done;
-        let number = self.line.join(deadline, cost, || {
-            effect = self.step(&law, input);
-            effect == Effect::Wait
-        });
-        let entry = match number {
-            Some(number) => {
-                self.count_queued(1);
-                Entry::Queued(number)
+        match limiter.ask(until, places) {
+            Entry::Inside => Admission::Pass(Permit::new(places)),
+            Entry::Queued(number) => {
+                Admission::Wait(Waiter { number, places, began, until, deadline })
             }
-            None if effect == Effect::Full => Entry::Full(self.fullness()),
-            None if effect == Effect::TooDear => Entry::TooDear(self.dearness(cost)),
-            None => Entry::Inside, // somebody left meanwhile
-        };
-        self.note_levels();
-        entry
-    }
-
-    /// The numbers that a refusal tells.
-    #[inline]
-    pub(super) fn fullness(&self) -> Measured {
-        let (at, limit) = (self.occupancy(), self.limit.load(Ordering::Relaxed));
-        Measured::Occupied { in_flight: at.inside, limit, queued: at.waiting }
-    }
-
-    /// Whether a call could never come in.
-    pub(super) fn is_too_dear(&self, cost: u32) -> bool {
-        cost > self.limit.load(Ordering::Relaxed)
-    }
-
-    /// The numbers of one who costs more than there ever is.
-    pub(super) fn dearness(&self, cost: u32) -> Measured {
-        Measured::Cost { cost, most: self.limit.load(Ordering::Relaxed) }
-    }
-
-    // ----- leaving -----
-
-    /// A call is over: the next who waits takes its place.
-    #[inline]
-    pub(super) fn leave(&self, cost: u32) {
-        self.vacate(cost);
-        self.note_levels();
-    }
-
-    /// The same, of a call that was let through.
-    #[inline]
-    pub(super) fn end(&self, how: Ended, cost: u32) {
-        self.vacate(cost);
-        self.meter(|handles| {
-            self.set_occupancy(handles);
-            handles.counted(how);
-        });
-    }
-
-    #[inline]
-    fn vacate(&self, cost: u32) {
-        let left = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
-            let at = Occupancy::unpack(word);
-            let inside = at.inside.saturating_sub(cost);
-            (at.waiting == 0).then(|| Occupancy { inside, ..at }.pack())
-        });
-        if left.is_err() {
-            self.step_and_call(Some(cost));
+            Entry::TooDear(measured) => self.refuse(Reason::CostTooHigh, measured),
+            Entry::Full(measured) => self.refuse(Reason::Full, measured),
         }
     }
 
-    /// One who waits, or was just given a place, goes away.
-    pub(super) fn give_up(&self, number: &Number, cost: u32) {
-        let law = self.law();
-        let give_up = || {
-            self.step(&law, Input::GiveUp);
+    pub(super) fn full(&self) -> Rejected {
+        self.limiter.reject(Reason::Full, self.limiter.fullness())
+    }
+
+    fn refuse(&self, reason: Reason, measured: Measured) -> Admission<Self> {
+        Admission::Refuse(self.limiter.reject(reason, measured))
+    }
+
+    /// It waited in vain: as long as the bulkhead allows, or until a deadline.
+    fn too_late(&self, deadline: Option<Measured>, fullness: Measured) -> Rejected {
+        match deadline {
+            Some(whose) => self.limiter.reject(Reason::DeadlineExceeded, whose),
+            None => self.limiter.reject(Reason::QueueTimeout, fullness),
+        }
+    }
+
+    /// The call is over.
+    #[inline]
+    fn end(&self, permit: &Permit, how: Ended) {
+        permit.unsee(&self.limiter);
+        self.limiter.end(how, permit.places);
+    }
+}
+
+impl<F, W> Policy for Bounded<F, W>
+where
+    F: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
+    type Permit = Permit;
+    type Wait = Waiter;
+    type Seat = ();
+
+    #[inline]
+    fn is_open(&self) -> bool {
+        self.limiter.looks_free()
+    }
+
+    /// What a call costs is asked of its request: without one it takes one place.
+    #[inline]
+    fn admit_plain(&self) -> Admission<Self> {
+        self.ask(1, None)
+    }
+
+    #[inline]
+    fn settle(&self, permit: &mut Permit, outcome: &Outcome) {
+        self.end(permit, (*outcome).into());
+    }
+
+    fn lose(&self, permit: Permit, why: Lost) {
+        self.end(&permit, if why == Lost::Panicked { Ended::Bad } else { Ended::Abandoned });
+    }
+
+    fn give_back(&self, permit: Permit) {
+        permit.unsee(&self.limiter);
+        self.limiter.leave(permit.places);
+    }
+
+    fn draining(&self) -> Rejected {
+        self.limiter.reject(Reason::Draining, Measured::Nothing)
+    }
+
+    /// It goes on, even if its head was there at once.
+    fn tail(&self, mut permit: Permit, _: Verdict) -> Tail {
+        permit.see(&self.limiter);
+        Tail { word: permit.places.into(), ..Tail::default() }
+    }
+
+    fn settle_tail(&self, _: u8, tail: Tail, outcome: &Outcome) {
+        self.end(&Permit::of_tail(tail), (*outcome).into());
+    }
+
+    fn lose_tail(&self, _: u8, tail: Tail) {
+        self.end(&Permit::of_tail(tail), Ended::Abandoned);
+    }
+
+    fn pending(&self, permit: &mut Permit, _: Stage, _: &Now) -> Option<Instant> {
+        permit.see(&self.limiter);
+        None
+    }
+
+    fn poll_wait(&self, wait: Waiter, cx: &mut Context<'_>, now: &Now) -> Admission<Self> {
+        let limiter = &self.limiter;
+        let is_late = wait.until.is_some_and(|until| until <= now.get());
+        let fullness = limiter.fullness(); // it is one of those who wait
+        let standing = if is_late {
+            limiter.end_wait(&wait.number)
+        } else {
+            limiter.look(&wait.number, cx.waker())
         };
-        let standing = self.line.leave(number, give_up);
-        self.count_queued(-1);
         match standing {
-            Standing::Placed => self.leave(cost), // it was given a place and does not take it
-            Standing::Waiting => {
-                self.step_and_call(None); // there may be room for the one behind it
-                self.note_levels();
+            Standing::Waiting if !is_late => Admission::Wait(wait),
+            Standing::Placed => {
+                limiter.note_wait(now.get().saturating_duration_since(wait.began));
+                Admission::Pass(Permit::new(wait.places))
             }
-            Standing::Expired | Standing::Barred => self.note_levels(),
+            Standing::Barred => self.refuse(Reason::CostTooHigh, limiter.dearness(wait.places)),
+            Standing::Waiting | Standing::Expired => {
+                Admission::Refuse(self.too_late(wait.deadline, fullness))
+            }
         }
     }
 
-    /// How one who waits fares. Unless it goes on waiting, its number is given back.
-    pub(super) fn look(&self, number: &Number, waker: &Waker) -> Standing {
-        let standing = self.line.look(number, waker);
-        if standing != Standing::Waiting {
-            self.count_queued(-1);
+    fn until(&self, wait: &Waiter) -> Option<Instant> {
+        wait.until
+    }
+
+    fn expire_wait(&self, wait: Waiter) -> Rejected {
+        let (deadline, fullness) = (wait.deadline, self.limiter.fullness());
+        self.leave(wait, false);
+        self.too_late(deadline, fullness)
+    }
+
+    fn leave(&self, wait: Waiter, dropped: bool) {
+        if dropped {
+            self.limiter.note_abandoned();
         }
-        standing
+        self.limiter.give_up(&wait.number, wait.places);
     }
 
-    // ----- the door of the machine -----
-
-    /// Gives back what a call took, if one is over, and calls those in line for whom there is room.
-    fn step_and_call(&self, leaves: Option<u32>) {
-        if leaves.is_none() && !self.may_call() {
-            return;
-        }
-        let law = self.law();
-        self.line.call(law.newest_first, |before, next| {
-            let input = match before {
-                Before::Nobody => {
-                    leaves.map_or(Input::Settle { next }, |cost| Input::Leave { cost, next })
-                }
-                Before::InTime if !self.may_call() => return false,
-                Before::InTime => Input::Settle { next },
-                // It came too late for the place: the one after it may have it.
-                Before::TooLate(cost) => Input::Leave { cost, next },
-            };
-            self.step(&law, input) == Effect::Next
-        });
-    }
-
-    /// Whether somebody waits, and any place is free.
-    fn may_call(&self) -> bool {
-        let at = self.occupancy();
-        at.waiting > 0 && at.inside < self.limit.load(Ordering::Acquire)
-    }
-
-    /// Taken in the line only. The limit is read there, so that nobody is left in line by one who
-    /// knows an older limit than whoever raised it and let the others in.
-    fn step(&self, law: &Law, input: Input) -> Effect {
-        let law = Law { limit: self.limit.load(Ordering::Acquire), ..*law };
-        let mut effect = Effect::Done;
-        let step = |word| {
-            let mut at = Occupancy::unpack(word);
-            effect = at.step(&law, input);
-            Some(at.pack())
-        };
-        let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
-        effect
-    }
-
-    // ----- telling -----
-
-    pub(super) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        let speaker = Speaker { key: self.key(), seq: 0 };
-        self.reporter.reject_as(speaker, |fresh| self.set_levels(fresh), reason, measured)
-    }
-
-    pub(super) fn note_wait(&self, waited: Duration) {
-        self.meter(|handles| handles.own.wait.record(waited));
-    }
-
-    /// A call ended in the line, and nobody told it so.
-    pub(super) fn note_abandoned(&self) {
-        self.meter(|handles| handles.counted(Ended::Abandoned));
-    }
-
-    pub(super) fn note_levels(&self) {
-        self.meter(|handles| self.set_levels(handles));
-    }
-
-    /// Runs `record` with the metric handles, if anybody records.
-    #[inline]
-    fn meter(&self, record: impl FnOnce(&Handles<BulkheadMeter>)) {
-        self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
-    }
-
-    /// Of many, the totals are kept whether somebody records or not, for a recorder may come later.
-    pub(super) fn count_seen(&self, more: i64) {
-        if let Some(own) = &self.own {
-            own.totals.count_in_flight(more);
-        }
-    }
-
-    fn count_queued(&self, more: i64) {
-        if let Some(own) = &self.own {
-            own.totals.count_queued(more);
-        }
-    }
-
-    fn set_levels(&self, handles: &Handles<BulkheadMeter>) {
-        self.set_occupancy(handles);
-        match &self.own {
-            Some(own) => own.totals.set_limit(&handles.own),
-            None => handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed))),
-        }
-    }
-
-    fn set_occupancy(&self, handles: &Handles<BulkheadMeter>) {
-        if let Some(own) = &self.own {
-            return own.totals.set_occupancy(&handles.own);
-        }
-        let at = self.occupancy();
-        handles.own.in_flight.set(f64::from(at.inside));
-        handles.own.queued.set(f64::from(at.waiting));
+    fn wake_waiting(&self) {
+        self.limiter.wake_line();
     }
 }
 
-impl fmt::Debug for Policy {
+impl<F, W> Keyless for Bounded<F, W>
+where
+    F: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
+}
+
+impl<Req, F, W> Admit<Req> for Bounded<F, W>
+where
+    F: Send + Sync + 'static,
+    W: CostOf<Req>,
+{
+    #[inline]
+    fn admit(&self, request: &Req, call: Option<&mut Call>) -> Admission<Self> {
+        self.ask(self.cost.cost_of(request), call.as_deref())
+    }
+}
+
+impl<Res, F, W> Complete<Res> for Bounded<F, W>
+where
+    F: Finish<Res>,
+    W: Send + Sync + 'static,
+{
+    type Response = F::Response;
+
+    #[inline]
+    fn complete(&self, permit: Permit, response: Res, head: Verdict, end: End<'_>) -> F::Response {
+        finish_with(self, &self.finish, permit, response, head, end)
+    }
+}
+
+impl<F, W> Borrow<Limiter> for Bounded<F, W> {
+    fn borrow(&self) -> &Limiter {
+        &self.limiter
+    }
+}
+
+impl<F, W> fmt::Debug for Bounded<F, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy")
-            .field("config", &self.config.get().1)
-            .field("occupancy", &self.occupancy())
-            .finish_non_exhaustive()
+        self.limiter.fmt(f)
     }
 }

@@ -124,7 +124,7 @@ impl<C, R, H> ClientBuilder<C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>,
 where
     C: Clone + Send + Sync + 'static,
     R: CopyIsChosen<Strategy: Clone>,
-    H: Clone,
+    H: Send + Sync + 'static,
 {
     /// Builds the stack on a channel, for generated clients: messages are recorded, refusals are answers,
     /// and the error is that of the channel. `body` makes a body for the channel of one that is recorded:

@@ -94,6 +94,8 @@ impl Policy for Monitored {
     fn leave(&self, wait: Infallible, _: bool) {
         match wait {}
     }
+
+    fn wake_waiting(&self) {}
 }
 
 impl OverAtHead for Monitored {}

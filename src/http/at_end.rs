@@ -185,7 +185,11 @@ impl<B: Body> Finish<Response<B>> for AtEnd {
     }
 }
 
-impl<B: Body, J: JudgeTrailers + Clone> Finish<Response<B>> for AtTrailers<J> {
+impl<B, J> Finish<Response<B>> for AtTrailers<J>
+where
+    B: Body,
+    J: JudgeTrailers + Clone + Send + Sync + 'static,
+{
     type Response = Response<SettleBody<B, J>>;
 
     fn finish(&self, response: Response<B>, settle: Settle) -> Self::Response {

@@ -285,7 +285,7 @@ pub struct ServerLayer<R = Problem, F = AtHead> {
 pub type Server<S, R = Problem, F = AtHead> =
     Respond<Edge<Timeout<Bulkhead<S, F, InExtensions>, Fixed, InExtensions>>, R>;
 
-impl<R, F> ServerLayer<R, F> {
+impl<R, F: Send + Sync + 'static> ServerLayer<R, F> {
     /// Sees and steers the whole stack: reads and reloads [all its settings](ServerConfig).
     pub fn handle(&self) -> ServerHandle {
         ServerHandle {
@@ -363,7 +363,7 @@ impl<R, F> ServerLayer<R, F> {
     }
 }
 
-impl<S, R: Clone, F: Clone> Layer<S> for ServerLayer<R, F> {
+impl<S, R: Clone, F: Send + Sync + 'static> Layer<S> for ServerLayer<R, F> {
     type Service = Server<S, R, F>;
 
     fn layer(&self, inner: S) -> Self::Service {

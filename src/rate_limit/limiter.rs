@@ -290,6 +290,11 @@ impl Limiter {
         }
     }
 
+    /// Lets everyone who waits look again.
+    pub(super) fn wake_waiting(&self) {
+        self.slots.wake_all();
+    }
+
     /// An admitted call did not begin.
     pub(super) fn put_back(&self, used: Used) {
         let unused = Turn::unused(used.span, used.full, self.now());

@@ -156,6 +156,10 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
             self.limiter.meter(|handles| handles.counted(Ended::Abandoned));
         }
     }
+
+    fn wake_waiting(&self) {
+        self.limiter.wake_waiting();
+    }
 }
 
 impl<W: Send + Sync + 'static> OverAtHead for Costed<W> {}

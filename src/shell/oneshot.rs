@@ -102,10 +102,18 @@ impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
                     stage.set(Stage::Called(future));
                 }
                 StageProj::Called(future) => {
-                    let result = ready!(future.poll(cx));
-                    // The inner future must not go on holding what it holds.
-                    stage.set(Stage::Over);
-                    return Poll::Ready(result);
+                    // Each branch for itself: an answer is not moved as if it could be an error. The
+                    // inner future must not go on holding what it holds.
+                    match ready!(future.poll(cx)) {
+                        Ok(response) => {
+                            stage.set(Stage::Over);
+                            return Poll::Ready(Ok(response));
+                        }
+                        Err(error) => {
+                            stage.set(Stage::Over);
+                            return Poll::Ready(Err(error));
+                        }
+                    }
                 }
                 StageProj::Over => return Poll::Pending,
             }

@@ -65,6 +65,7 @@ impl<I: Instruments> Reporter<I> {
     }
 
     /// Tells the observers of something that happened just now, if there are any.
+    #[inline]
     pub(crate) fn tell_now(&self, speaker: Speaker<'_>, kind: EventKind) {
         if self.has_observers() {
             self.tell(speaker, self.clock.now(), kind);

@@ -138,6 +138,15 @@ impl Slots {
         Gone { own: None, next }.tell();
     }
 
+    /// Lets everyone look again.
+    pub(crate) fn wake_all(&self) {
+        let Some(queue) = self.0.get() else { return };
+        let mut queue = lock(queue);
+        let wakers: Vec<_> = queue.slots.iter_mut().filter_map(|slot| slot.waker.take()).collect();
+        drop(queue);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// Gives a new time to everyone whose turn has not come by `now`, from first to last. `change` runs
     /// under the lock.
     pub(crate) fn retime(&self, now: u64, change: impl FnOnce(&mut [Times])) {

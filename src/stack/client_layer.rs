@@ -38,7 +38,11 @@ pub type Client<S, C, R, K, F = AtHead, H = AtHead> = Timeout<
     K,
 >;
 
-impl<C: Send + Sync + 'static, R, K, F, H, A> ClientLayer<C, R, K, F, H, A> {
+impl<C, R, K, F, H, A> ClientLayer<C, R, K, F, H, A>
+where
+    C: Send + Sync + 'static,
+    H: Send + Sync + 'static,
+{
     /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).
     pub fn handle(&self) -> ClientHandle {
         ClientHandle {
@@ -105,7 +109,7 @@ impl<C: Send + Sync + 'static, R, K, F, H, A> ClientLayer<C, R, K, F, H, A> {
         C: Classify<F::Response, E> + Classify<H::Response, E>,
         R: Clone,
         K: Clone,
-        H: Finish<T> + Clone,
+        H: Finish<T>,
         F: Finish<H::Response> + Clone + Send + Sync + 'static,
     {
         let call = Again::new(call);
@@ -146,7 +150,7 @@ where
     R: Clone,
     K: Clone,
     F: Clone,
-    H: Clone,
+    H: Send + Sync + 'static,
     A: Tell<Client<S, C, R, K, F, H>>,
 {
     type Service = A::Service;

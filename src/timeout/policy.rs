@@ -288,6 +288,8 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
     fn leave(&self, wait: Infallible, _: bool) {
         match wait {}
     }
+
+    fn wake_waiting(&self) {}
 }
 
 impl<L: Send + Sync + 'static> OverAtHead for Limited<L> {}

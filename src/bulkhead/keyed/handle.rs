@@ -56,8 +56,8 @@ impl KeyedBulkheadHandle {
     /// The bulkhead of a key, if it has one of its own. It is not evicted while the handle lives.
     pub fn key(&self, key: &str) -> Option<BulkheadHandle> {
         let cell = self.cells.find(key)?;
-        let policy = Arc::clone(cell.policy.bulkhead());
-        Some(BulkheadHandle::of_key(policy, Arc::clone(&self.cells)))
+        let limiter = Arc::clone(cell.policy.bulkhead());
+        Some(BulkheadHandle::of_key(limiter, Arc::clone(&self.cells)))
     }
 
     /// The keys that have a bulkhead of their own, in no order.

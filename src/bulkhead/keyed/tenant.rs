@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::bulkhead::config::Config;
+use crate::bulkhead::limiter::Limiter;
 use crate::bulkhead::machine::{Law, Occupancy};
 use crate::bulkhead::meter::{BulkheadMeter, Totals};
 use crate::bulkhead::overrides::{KeyedConfig, Laws, Overrides};
-use crate::bulkhead::policy::Policy;
 use crate::config::ConfigErrors;
 use crate::shell::keyed::Keyed;
 use crate::shell::live::Live;
@@ -15,8 +15,8 @@ use crate::shell::member::{Member, Stamp};
 use crate::shell::reporter::Reporter;
 
 /// The bulkhead of one key.
-pub struct Tenant {
-    bulkhead: Arc<Policy>,
+pub(crate) struct Tenant {
+    bulkhead: Arc<Limiter>,
     common: Arc<Common>,
 }
 
@@ -56,7 +56,7 @@ impl Common {
     pub(super) fn tenant(self: &Arc<Self>, key: Arc<str>) -> Tenant {
         let (law, config) = self.settings.get().of(&key);
         let (reporter, totals) = (Arc::clone(&self.reporter), Arc::clone(&self.totals));
-        let bulkhead = Arc::new(Policy::of_key(reporter, totals, key, law, config));
+        let bulkhead = Arc::new(Limiter::of_key(reporter, totals, key, law, config));
         Tenant { bulkhead, common: Arc::clone(self) }
     }
 
@@ -119,7 +119,7 @@ pub(super) fn reload_all(cells: &Keyed<Tenant>, config: Config) -> Result<(), Co
 
 impl Tenant {
     #[inline]
-    pub(in crate::bulkhead) const fn bulkhead(&self) -> &Arc<Policy> {
+    pub(in crate::bulkhead) const fn bulkhead(&self) -> &Arc<Limiter> {
         &self.bulkhead
     }
 

@@ -8,8 +8,8 @@ use ::loom::future::block_on;
 use ::loom::thread;
 
 use super::super::config::Config;
+use super::super::limiter::{Entry, Limiter as Policy};
 use super::super::machine::{Law, Occupancy};
-use super::super::policy::{Entry, Policy};
 use crate::event::Observers;
 use crate::shell::queue::{Number, Standing};
 use crate::shell::reporter::Reporter;

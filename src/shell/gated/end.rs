@@ -13,7 +13,10 @@ use crate::shell::cell::Cell as KeyCell;
 use crate::shell::gate::Lane;
 
 /// Where a part of a policy gets a [`Settle`] from, for a call that is over later than its answer.
+///
+/// It only borrows, so that a call that is over at once pays nothing for it.
 #[allow(missing_debug_implementations, reason = "it holds what is behind a trait")]
+#[derive(Clone, Copy)]
 pub struct End<'a> {
     lane: &'a dyn Endings,
     /// Of a policy for each key, that of the call.
@@ -21,7 +24,7 @@ pub struct End<'a> {
     part: u8,
     /// Whether some part deferred the end of this call already.
     deferred: &'a Cell<bool>,
-    context: CallContext,
+    context: &'a CallContext,
 }
 
 /// What a call holds, as that which hears how it ended.
@@ -36,10 +39,11 @@ trait Heard {
 }
 
 impl<'a> End<'a> {
+    #[inline]
     pub(crate) fn new<X>(
         lane: &'a Arc<Lane<X>>,
         deferred: &'a Cell<bool>,
-        context: CallContext,
+        context: &'a CallContext,
     ) -> Self
     where
         Lane<X>: Ending + 'static,
@@ -48,12 +52,13 @@ impl<'a> End<'a> {
     }
 
     /// For a policy inside, behind so many parts.
-    pub(crate) fn inside(&self, parts: u8) -> End<'_> {
-        let Self { lane, cell, deferred, context, .. } = *self;
-        End { lane, cell, part: self.part + parts, deferred, context }
+    #[inline]
+    pub(crate) const fn inside(self, parts: u8) -> Self {
+        Self { part: self.part + parts, ..self }
     }
 
     /// For the policy of one key, which hears of it in the place of them all.
+    #[inline]
     pub(super) fn of_cell<'b, M: Policy>(self, cell: &'b Arc<KeyCell<M>>) -> End<'b>
     where
         'a: 'b,
@@ -66,7 +71,7 @@ impl<'a> End<'a> {
         let again = self.deferred.replace(true);
         let lane = self.lane.defer(again);
         Settle::new(lane, self.cell.map(Heard::hears), again, self.part, head, tail)
-            .within(self.context)
+            .within(*self.context)
     }
 }
 
@@ -125,7 +130,8 @@ impl<M: Policy> Ending for OfCell<M> {
 }
 
 /// Ends a call as a user's [`Finish`] says.
-#[inline]
+#[allow(clippy::inline_always, reason = "or an answer is moved once more: 50 instructions a call")]
+#[inline(always)]
 pub(crate) fn finish_with<P, F, Res>(
     policy: &P,
     finish: &F,

@@ -2,19 +2,22 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
 use super::guard::CallGuard;
 use super::policy::{Complete, Due, Lost, Now, Policy, Stage};
 use super::queued::{Looked, Queued};
+use super::service::Core;
 use crate::classify::Classify;
 use crate::context::CallContext;
 use crate::error::{CallError, Rejected};
 use crate::request::Carry;
+use crate::shell::gate::Lane;
 use crate::shell::oneshot::Oneshot;
 use crate::time::poll_timer;
 use crate::upload::{excuse, excused};
@@ -52,6 +55,21 @@ where
     S: Service<Req>,
     P: Policy,
 {
+    /// An admitted call of an inner service that is ready for it.
+    #[inline]
+    pub(crate) fn begun(
+        lane: Arc<Lane<Core<P, C>>>,
+        permit: P::Permit,
+        inner: impl FnOnce() -> S::Future,
+        context: CallContext,
+    ) -> Self {
+        let mut call = CallGuard::new(lane, permit);
+        call.enter();
+        let inner = inner();
+        call.leave();
+        Self::flying(call, Oneshot::called(inner), context)
+    }
+
     #[inline]
     pub(super) fn flying(
         call: CallGuard<P, C>,
@@ -71,7 +89,7 @@ where
     }
 
     #[inline]
-    pub(super) fn refused(rejected: Rejected) -> Self {
+    pub(crate) fn refused(rejected: Rejected) -> Self {
         let (attempt, call) = (Oneshot::over(), CallGuard::over());
         let context = CallContext::default();
         Self { attempt, call, context, rare: Some(Rare::Refused(Some(rejected))) }
@@ -90,14 +108,24 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.as_mut().project();
-        if !this.call.is_over()
-            && let Poll::Ready(result) =
-                poll_attempt(this.call, this.attempt, this.context, this.rare, cx)
-        {
-            return Poll::Ready(result);
+        let mut this = self.as_mut().project();
+        if !this.call.is_over() {
+            let (attempt, rare) = (this.attempt.as_mut(), this.rare.as_mut());
+            if let Poll::Ready(result) = poll_attempt(this.call, attempt, this.context, rare, cx) {
+                return Poll::Ready(result);
+            }
+            // Most calls that are found pending want no timer.
+            if this.rare.is_none() && this.attempt.as_ref().is_called() {
+                let now = Now::default();
+                return match this.call.pending(Stage::Called, &now).flatten() {
+                    None => Poll::Pending,
+                    Some(at) => poll_pending(self, Some(at), now, cx),
+                };
+            }
+        } else if let Some(RareProj::Refused(rejected)) = project(this.rare.as_mut()) {
+            return tell(rejected);
         }
-        poll_pending(self, cx)
+        poll_pending(self, None, Now::default(), cx)
     }
 }
 
@@ -122,33 +150,40 @@ where
         return Poll::Pending; // `poll_pending` tells
     }
     call.enter(); // the inner future and the classifier are user code
-    if let Poll::Ready(result) = attempt.poll(cx) {
-        if rare.is_some() {
-            rare.set(None);
+    match attempt.poll(cx) {
+        // Each branch for itself: an answer is not moved as if it could be an error.
+        Poll::Ready(Ok(response)) => land(call, Ok(response), context, rare),
+        Poll::Ready(Err(error)) => land(call, Err(error), context, rare),
+        Poll::Pending => {
+            call.leave();
+            Poll::Pending
         }
-        if call.may_overrule(&result)
-            && let Some(rejected) = call.overrule(&result, context)
-        {
-            return Poll::Ready(Err(rejected.into()));
-        }
-        return land(call, result, context);
     }
-    call.leave();
-    Poll::Pending
 }
 
 /// The call is answered. The classifier and the completion are code of the user's: the call is still
 /// entered.
-#[inline]
-fn land<P, C, Res, Err>(
+#[allow(clippy::inline_always, reason = "or an answer is moved once more: 50 instructions a call")]
+#[inline(always)]
+fn land<P, C, K, Req, Res, Err>(
     call: &mut CallGuard<P, C>,
     result: Result<Res, Err>,
     context: &CallContext,
+    mut rare: Pin<&mut Option<Rare<P, C, K, Req>>>,
 ) -> Poll<Result<P::Response, Err>>
 where
     P: Complete<Res>,
     C: Classify<Res, Err> + Send + Sync + 'static,
+    Err: CallError,
 {
+    if rare.is_some() {
+        rare.set(None);
+    }
+    if call.may_overrule(&result)
+        && let Some(rejected) = call.overrule(&result, context)
+    {
+        return Poll::Ready(Err(rejected.into()));
+    }
     let Some(core) = call.core() else { return Poll::Pending };
     match result {
         Ok(response) => {
@@ -156,17 +191,32 @@ where
             call.complete(response, head, context).map_or(Poll::Pending, |it| Poll::Ready(Ok(it)))
         }
         Err(error) => {
-            let outcome = core.classify.classify_call(Err(&error), context).of_error();
-            call.settle(&outcome);
+            fail::<P, C, Res, Err>(call, &error, context);
             Poll::Ready(Err(error))
         }
     }
 }
 
-/// Everything but a call that was admitted at once and answered at once.
+/// The call is answered with an error.
+#[inline(never)]
+fn fail<P, C, Res, Err>(call: &mut CallGuard<P, C>, error: &Err, context: &CallContext)
+where
+    P: Policy,
+    C: Classify<Res, Err>,
+{
+    if let Some(core) = call.core() {
+        let outcome = core.classify.classify_call(Err(error), context).of_error();
+        call.settle(&outcome);
+    }
+}
+
+/// Everything but a call that was admitted at once and needs no timer. `at` is when to look again at one
+/// that was just found pending.
 #[inline(never)]
 fn poll_pending<S, Req, P, C, K>(
     future: Pin<&mut ResponseFuture<S, Req, P, C, K>>,
+    mut at: Option<Instant>,
+    mut now: Now,
     cx: &mut Context<'_>,
 ) -> Poll<Result<P::Response, S::Error>>
 where
@@ -177,7 +227,6 @@ where
     K: Carry<Req>,
 {
     let mut this = future.project();
-    let mut now = Now::default();
     loop {
         if !this.call.is_over() {
             let stage =
@@ -188,10 +237,13 @@ where
                 continue;
             }
             let mut is_due = false;
-            if let Some(at) = this.call.pending(stage, &now) {
+            let news = at.take().map(Some).or_else(|| this.call.pending(stage, &now));
+            if let Some(at) = news {
                 is_due = at.is_some_and(|at| at <= now.get()); // a wait of nothing needs no timer
                 let timer = at.filter(|_| !is_due);
-                this.rare.set(timer.map(|at| Rare::Timed(sleep_until(at))));
+                if timer.is_some() || this.rare.is_some() {
+                    this.rare.set(timer.map(|at| Rare::Timed(sleep_until(at))));
+                }
             }
             if let Some(RareProj::Timed(timer)) = project(this.rare.as_mut())
                 && poll_timer(timer, cx).is_ready()
@@ -232,17 +284,22 @@ where
                     }
                 }
             }
-            Some(RareProj::Refused(rejected)) => {
-                return match rejected.take() {
-                    Some(rejected) => Poll::Ready(Err(rejected.into())),
-                    None => Poll::Pending, // polled after it was ready
-                };
-            }
+            Some(RareProj::Refused(rejected)) => return tell(rejected),
             None | Some(RareProj::Timed(_)) => return Poll::Pending, // the same
         }
     }
 }
 
+/// The call was refused, or ended here.
+#[inline]
+fn tell<Res, Err: CallError>(rejected: &mut Option<Rejected>) -> Poll<Result<Res, Err>> {
+    match rejected.take() {
+        Some(rejected) => Poll::Ready(Err(rejected.into())),
+        None => Poll::Pending, // polled after it was ready
+    }
+}
+
+#[inline]
 fn project<P: Policy, C, K, Req>(
     rare: Pin<&mut Option<Rare<P, C, K, Req>>>,
 ) -> Option<RareProj<'_, P, C, K, Req>> {
@@ -255,11 +312,23 @@ where
     S: Service<Req>,
     P: Policy,
 {
+    #[inline]
     fn drop(self: Pin<&mut Self>) {
-        let this = self.project();
-        if this.call.is_over() {
-            return;
+        if !self.call.is_over() {
+            self.be_dropped();
         }
+    }
+}
+
+impl<S, Req, P, C, K> ResponseFuture<S, Req, P, C, K>
+where
+    S: Service<Req>,
+    P: Policy,
+{
+    /// It is dropped before the call is over.
+    #[inline(never)]
+    fn be_dropped(self: Pin<&mut Self>) {
+        let this = self.project();
         let own = this.call.excuses(); // while the body is still there
         let is_excused = excused(|| this.attempt.end()) || own;
         if own {

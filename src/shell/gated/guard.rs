@@ -85,7 +85,11 @@ impl<P: Policy, C> CallGuard<P, C> {
     }
 
     /// The call was answered with a response, of which the classifier said this.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "or an answer is moved once more: 50 instructions a call"
+    )]
+    #[inline(always)]
     pub(super) fn complete<Res>(
         &mut self,
         response: Res,
@@ -98,7 +102,7 @@ impl<P: Policy, C> CallGuard<P, C> {
     {
         let (permit, over) = (self.permit.take()?, self.hold.end()?);
         let deferred = Cell::new(false);
-        let end = End::new(over.lane(), &deferred, *context);
+        let end = End::new(over.lane(), &deferred, context);
         Some(over.policy.complete(permit, response, head, end))
     }
 
@@ -147,6 +151,7 @@ impl<P: Policy, C> CallGuard<P, C> {
 
     /// The call is pending. `None` if that is no news; else when to look again.
     #[allow(clippy::option_option, reason = "two questions")]
+    #[inline]
     pub(super) fn pending(
         &mut self,
         stage: Stage,

@@ -164,6 +164,10 @@ where
         wait.cell.policy.expire_wait(wait.held)
     }
 
+    fn wake_waiting(&self) {
+        self.table.each(M::wake_waiting);
+    }
+
     fn leave(&self, wait: Self::Wait, dropped: bool) {
         wait.cell.policy.leave(wait.held, dropped);
     }

@@ -60,7 +60,7 @@ impl<T, P: Policy + Borrow<T>, C: Send + Sync> Entrance<T> for Gate<Core<P, C>> 
     }
 }
 
-impl<P: Policy, C, K> GateLayer<P, C, K> {
+impl<P, C, K> GateLayer<P, C, K> {
     pub(crate) fn make(policy: P, classify: C, carry: K) -> Self {
         Self { gate: Arc::new(Gate::new(Core { policy, classify })), carry }
     }
@@ -69,10 +69,12 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
         &self.gate.policy
     }
 
-    pub(super) fn gate(&self) -> &Gate<Core<P, C>> {
+    pub(crate) const fn gate(&self) -> &Arc<Gate<Core<P, C>>> {
         &self.gate
     }
+}
 
+impl<P: Policy, C, K> GateLayer<P, C, K> {
     /// What a handle holds.
     pub(crate) fn entrance<T>(&self) -> Arc<dyn Entrance<T>>
     where
@@ -135,19 +137,21 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
     /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
     /// this is dropped.
     pub async fn drain(&self) {
-        self.gate.stop();
+        self.stop();
         self.gate.emptied().await;
     }
 
     /// Begins to drain.
     pub(crate) fn stop(&self) {
         self.gate.stop();
+        self.gate.policy.wake_waiting();
     }
 
     /// Takes no further calls, and returns when those under way and those that wait are over.
     /// [`drain`](Self::drain) still ends the waits.
     pub async fn drain_to_completion(&self) {
         self.gate.close();
+        self.gate.policy.wake_waiting();
         self.gate.emptied().await;
     }
 }

@@ -5,7 +5,6 @@
 //! [guard](guard) that ends each call exactly once, the queue's timer, draining, `run`.
 
 pub(crate) mod both;
-#[allow(dead_code, reason = "the breaker and the bulkhead move in next")]
 pub(crate) mod end;
 pub(crate) mod future;
 pub(crate) mod guard;
@@ -19,7 +18,7 @@ pub(crate) mod shared;
 pub(crate) mod told;
 pub(crate) mod unjudged;
 
-pub(crate) use end::{End, Held};
+pub(crate) use end::{End, Held, finish_with};
 pub use future::ResponseFuture;
 pub(crate) use guard::{judge_rejection, judge_result};
 pub(crate) use keyed::ByKey;
@@ -29,6 +28,7 @@ pub(crate) use pair::earliest;
 pub(crate) use policy::{
     Admission, Admit, Complete, Due, Keyless, Lost, Now, OverAtHead, Policy, Stage,
 };
+pub(crate) use service::Core;
 pub use service::Gated;
 pub(crate) use told::Told;
 pub(crate) use unjudged::Unjudged;

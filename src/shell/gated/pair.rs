@@ -239,6 +239,11 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
         }
     }
 
+    fn wake_waiting(&self) {
+        self.0.wake_waiting();
+        self.1.wake_waiting();
+    }
+
     fn leave(&self, wait: Self::Wait, dropped: bool) {
         match wait {
             PairWait::Outer(wait) => self.0.leave(wait, dropped),
@@ -386,10 +391,9 @@ impl Policy for () {
 
     #[inline]
     fn settle(&self, (): &mut (), _: &Outcome) {}
-
     fn lose(&self, (): (), _: Lost) {}
-
     fn give_back(&self, (): ()) {}
+    fn wake_waiting(&self) {}
 
     fn draining(&self) -> Rejected {
         unreachable!("whoever is drained has a name")

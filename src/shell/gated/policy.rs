@@ -173,6 +173,10 @@ pub trait Policy: Send + Sync + 'static {
 
     /// A call waits no longer: its future was dropped, or the layer is drained.
     fn leave(&self, wait: Self::Wait, dropped: bool);
+
+    /// The layer takes no further calls: whoever waits for a permit, in a call or ahead of one, is to look
+    /// again.
+    fn wake_waiting(&self);
 }
 
 /// A policy that needs no key, so that calls without a request can [run](super::GateLayer::run) through

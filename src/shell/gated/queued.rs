@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep};
@@ -13,7 +13,7 @@ use super::policy::{Admission, Now, Policy};
 use super::service::Core;
 use crate::error::Rejected;
 use crate::request::{Call, Carry};
-use crate::shell::gate::{Hold, Lane, Parked};
+use crate::shell::gate::{Hold, Lane};
 use crate::shell::oneshot::Oneshot;
 use crate::time;
 
@@ -37,7 +37,6 @@ struct WaitGuard<P: Policy, C> {
     hold: Hold<Lane<Core<P, C>>>,
     /// `None` once it waits no longer.
     wait: Option<P::Wait>,
-    parked: Parked,
 }
 
 /// What came of a look.
@@ -53,7 +52,7 @@ impl<P: Policy, C, K, Req> Queued<P, C, K, Req> {
         resume: Resume<P, Req>,
         travels: Option<(K, Box<Call>)>,
     ) -> Self {
-        let wait = WaitGuard { hold: Hold::new(lane), wait: Some(wait), parked: Parked::new() };
+        let wait = WaitGuard { hold: Hold::new(lane), wait: Some(wait) };
         Self { wait, timer: None, resume, travels }
     }
 
@@ -119,23 +118,24 @@ impl<P: Policy, C> WaitGuard<P, C> {
         cx: &mut Context<'_>,
         resume: impl FnOnce(&P, P::Wait, &mut Context<'_>) -> Admission<P>,
     ) -> Option<Result<CallGuard<P, C>, Rejected>> {
-        // A drain wakes it too, and ends its wait.
-        let goes_on = self.hold.begin(|| true) && self.stays(cx.waker());
+        let goes_on = self.hold.begin(|| true);
         let (lane, wait) = (self.hold.get()?, self.wait.take()?);
-        if !goes_on {
-            lane.policy.leave(wait, false);
-            let rejected = lane.policy.draining();
-            drop(self.hold.lose());
-            return Some(Err(rejected));
-        }
-        match resume(&lane.policy, wait, cx) {
+        let answer = if goes_on { resume(&lane.policy, wait, cx) } else { Admission::Wait(wait) };
+        match answer {
             Admission::Pass(permit) => {
                 let hold = std::mem::replace(&mut self.hold, Hold::over());
                 Some(Ok(CallGuard::of(hold, permit)))
             }
-            Admission::Wait(wait) => {
+            // Looked at once its waker is there, which whoever drains it now wakes.
+            Admission::Wait(wait) if goes_on && !self.hold.is_stopped() => {
                 self.wait = Some(wait);
                 None
+            }
+            Admission::Wait(wait) => {
+                lane.policy.leave(wait, false);
+                let rejected = lane.policy.draining();
+                drop(self.hold.lose());
+                Some(Err(rejected))
             }
             Admission::Refuse(rejected) => {
                 drop(self.hold.lose());
@@ -148,11 +148,6 @@ impl<P: Policy, C> WaitGuard<P, C> {
     fn expire(&mut self) -> Option<Rejected> {
         let (wait, lane) = (self.wait.take()?, self.hold.lose()?);
         Some(lane.policy.expire_wait(wait))
-    }
-
-    /// Leaves the waker for a drain. Returns `false` if it is drained.
-    fn stays(&mut self, waker: &Waker) -> bool {
-        self.hold.park(&mut self.parked, waker)
     }
 
     /// When it wants to be polled, if nobody wakes it before.

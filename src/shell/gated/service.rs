@@ -161,16 +161,12 @@ impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
                     let rejected = self.gate.policy.draining();
                     return self.refuse(rejected);
                 };
-                let mut call = CallGuard::new(lane, permit);
                 // Each branch makes its own future, so that it is made in its place.
                 if self.readied {
-                    call.enter();
-                    let inner = self.inner.call(request);
-                    call.leave();
-                    ResponseFuture::flying(call, Oneshot::called(inner), context)
+                    ResponseFuture::begun(lane, permit, || self.inner.call(request), context)
                 } else {
                     let attempt = Oneshot::waiting(self.inner.clone(), request);
-                    ResponseFuture::flying(call, attempt, context)
+                    ResponseFuture::flying(CallGuard::new(lane, permit), attempt, context)
                 }
             }
             Admission::Wait(wait) => match self.gate.enter() {

@@ -142,6 +142,10 @@ impl<P: Policy, C: Send + Sync + 'static> Policy for PolicyOf<P, C> {
     fn leave(&self, wait: P::Wait, dropped: bool) {
         self.0.policy.leave(wait, dropped);
     }
+
+    fn wake_waiting(&self) {
+        self.0.policy.wake_waiting();
+    }
 }
 
 impl<Req, P: Admit<Req>, C: Send + Sync + 'static> Admit<Req> for PolicyOf<P, C> {

@@ -176,7 +176,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
         };
         let mut whole = Held { policy: &over.whole, permit: self.whole.take() };
         let deferred = Cell::new(false);
-        let end = End::new(over.lane(), &deferred, context);
+        let end = End::new(over.lane(), &deferred, &context);
         let response = over.each.complete(permit, response, head, end);
         if let Some(mut permit) = whole.permit.take() {
             over.whole.settle(&mut permit, outcome);

@@ -14,6 +14,7 @@ use ::loom::thread;
 
 use crate::shell::gate::{Gate, Hold};
 use crate::shell::lock;
+use crate::shell::queue::{Line, Standing};
 use crate::shell::waiters::{Lobby, Seat};
 
 ::loom::thread_local!(static LANE: Cell<usize> = Cell::new(0));
@@ -137,6 +138,31 @@ fn nobody_joins_a_call_that_outlives_the_closing() {
         drop(call.end());
         block_on(gate.emptied());
         assert_eq!(gate.in_flight(), 0);
+    });
+}
+
+/// Who waits in a line leaves no waker with the gate, and hears of a drain whenever it comes.
+#[test]
+fn a_drain_is_heard_in_a_line() {
+    check(|| {
+        let (gate, line) = (Arc::new(Gate::new(())), Arc::new(Line::default()));
+        let mut call = Hold::new(gate.enter().unwrap());
+        let number = line.join(None, 1, || true).unwrap();
+        let other = (Arc::clone(&gate), Arc::clone(&line));
+        let drain = thread::spawn(move || {
+            other.0.stop();
+            other.1.wake_all();
+        });
+        block_on(poll_fn(|cx| {
+            if call.begin(|| true) {
+                assert_eq!(line.look(&number, cx.waker()), Standing::Waiting);
+                if !call.is_stopped() {
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(())
+        }));
+        drain.join().unwrap();
     });
 }
 

@@ -283,3 +283,17 @@ async fn a_drain_waits_for_calls_however_much_they_take() {
     in_time(drained).await;
     assert_eq!(levels(&layer.handle()), (0, 3, 0));
 }
+
+// it has no request that could be asked
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_run_takes_one_place_whatever_requests_cost() {
+    let layer = limit(3).cost(|job: &Job| job.0).build().unwrap();
+    let call = || layer.run(|| work(Job(3, Then::Hang)));
+    let mut calls = [call(), call()].map(Box::pin);
+    for call in &mut calls {
+        assert!(poll_once(call).is_pending());
+    }
+    assert_eq!(levels(&layer.handle()), (2, 1, 0));
+    drop(calls);
+    assert_eq!(levels(&layer.handle()), (0, 3, 0));
+}

@@ -1,4 +1,4 @@
-//! The future of a call through a bulkhead.
+//! The future of a call through the bulkhead of a key.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,54 +9,51 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
-use super::cost::Places;
-use super::permit::{Berth, Permit};
-use super::policy::Policy;
+use super::Tenant;
+use super::permit::Permit;
+use crate::bulkhead::limiter::Limiter;
 use crate::classify::Verdict;
 use crate::error::{CallError, Measured, Reason, Rejected};
 use crate::finish::{Finish, Settle};
 use crate::outcome::Outcome;
 use crate::request::Call;
+use crate::shell::cell::Cell;
 use crate::shell::gate::Hold;
 use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
 use crate::shell::queue::{Number, Standing};
 use crate::time;
 
-/// The future of a call through a bulkhead.
+/// The future of a call through the bulkhead of its key.
 ///
-/// Dropping it frees its place, in the bulkhead or in the queue, at once. `B` is what the call holds
-/// of its bulkhead.
-#[expect(private_bounds, reason = "what a call holds of its bulkhead is of no use outside")]
+/// Dropping it frees its place, in the bulkhead or in the queue, at once.
 #[pin_project]
-pub struct ResponseFuture<S, Req, F, B, A>
+pub struct ResponseFuture<S, Req, F>
 where
     S: Service<Req>,
-    B: Berth,
-    A: Places,
 {
     #[pin]
     attempt: Oneshot<S, Req>,
     /// The end of the patience of one who waits.
     #[pin]
     timer: Option<Sleep>,
-    stage: Stage<B, A>,
+    stage: Stage,
     finish: F,
 }
 
 /// Each is empty once its end was told.
 #[derive(Debug)]
-enum Stage<B: Berth, A: Places> {
+enum Stage {
     Refused(Option<Rejected>),
-    Queued(Waiter<B, A>),
-    Inside(Permit<B, A>),
+    Queued(Waiter),
+    Inside(Permit),
 }
 
 /// One who waits for a place; gives up when dropped.
 #[derive(Debug)]
-pub(super) struct Waiter<B: Berth, A: Places> {
-    places: A,
-    place: Option<(Hold<B>, Number)>,
+pub(super) struct Waiter {
+    places: u32,
+    place: Option<(Hold<Cell<Tenant>>, Number)>,
     began: Instant,
     /// When its patience ends, if ever.
     until: Option<Instant>,
@@ -64,14 +61,11 @@ pub(super) struct Waiter<B: Berth, A: Places> {
     told: Option<Measured>,
 }
 
-#[expect(private_bounds, reason = "what a call holds of its bulkhead is of no use outside")]
-impl<S, Req, F, B, A> ResponseFuture<S, Req, F, B, A>
+impl<S, Req, F> ResponseFuture<S, Req, F>
 where
     S: Service<Req>,
-    B: Berth,
-    A: Places,
 {
-    fn new(stage: Stage<B, A>, attempt: Oneshot<S, Req>, finish: F) -> Self {
+    fn new(stage: Stage, attempt: Oneshot<S, Req>, finish: F) -> Self {
         Self { attempt, timer: None, stage, finish }
     }
 
@@ -80,22 +74,20 @@ where
     }
 
     #[inline]
-    pub(super) fn inside(permit: Permit<B, A>, attempt: Oneshot<S, Req>, finish: F) -> Self {
+    pub(super) fn inside(permit: Permit, attempt: Oneshot<S, Req>, finish: F) -> Self {
         Self::new(Stage::Inside(permit), attempt, finish)
     }
 
-    pub(super) fn queued(waiter: Waiter<B, A>, service: S, request: Req, finish: F) -> Self {
+    pub(super) fn queued(waiter: Waiter, service: S, request: Req, finish: F) -> Self {
         Self::new(Stage::Queued(waiter), Oneshot::waiting(service, request), finish)
     }
 }
 
-impl<S, Req, F, B, A> Future for ResponseFuture<S, Req, F, B, A>
+impl<S, Req, F> Future for ResponseFuture<S, Req, F>
 where
     S: Service<Req>,
     S::Error: CallError,
     F: Finish<S::Response>,
-    B: Berth,
-    A: Places,
 {
     type Output = Result<F::Response, S::Error>;
 
@@ -150,15 +142,13 @@ where
 
 /// The policy was drained before the inner service was called.
 #[inline(never)]
-fn turn_away<S, Req, Res, B, A>(
-    permit: &mut Permit<B, A>,
+fn turn_away<S, Req, Res>(
+    permit: &mut Permit,
     attempt: Pin<&mut Oneshot<S, Req>>,
 ) -> Poll<Result<Res, S::Error>>
 where
     S: Service<Req>,
     S::Error: CallError,
-    B: Berth,
-    A: Places,
 {
     attempt.end();
     match permit.turn_away() {
@@ -169,11 +159,7 @@ where
 
 /// Hands the place over to whoever decides when the call is over.
 #[inline]
-fn settle<Res, F: Finish<Res>, B: Berth, A: Places>(
-    permit: &mut Permit<B, A>,
-    response: Res,
-    finish: &F,
-) -> F::Response {
+fn settle<Res, F: Finish<Res>>(permit: &mut Permit, response: Res, finish: &F) -> F::Response {
     let response = match finish.at_head(response) {
         Ok(response) => {
             permit.end(Ended::Good);
@@ -186,8 +172,13 @@ fn settle<Res, F: Finish<Res>, B: Berth, A: Places>(
     finish.finish(response, Settle::of(ending, head, pass))
 }
 
-impl<B: Berth, A: Places> Waiter<B, A> {
-    pub(super) fn new(berth: Arc<B>, places: A, number: Number, patience: &Patience) -> Self {
+impl Waiter {
+    pub(super) fn new(
+        berth: Arc<Cell<Tenant>>,
+        places: u32,
+        number: Number,
+        patience: &Patience,
+    ) -> Self {
         let Patience { began, until, told } = *patience;
         Self { places, place: Some((Hold::new(berth), number)), began, until, told }
     }
@@ -196,10 +187,12 @@ impl<B: Berth, A: Places> Waiter<B, A> {
         &mut self,
         cx: &mut Context<'_>,
         timer: Pin<&mut Option<Sleep>>,
-    ) -> Poll<Result<Permit<B, A>, Rejected>> {
+    ) -> Poll<Result<Permit, Rejected>> {
         let Some((hold, number)) = &mut self.place else { return Poll::Pending };
         let goes_on = hold.begin(|| true) && !hold.is_stopped();
-        let Some(policy) = hold.get().map(B::policy) else { return Poll::Pending };
+        let Some(policy) = hold.get().map(|cell| cell.policy.bulkhead()) else {
+            return Poll::Pending;
+        };
         if !goes_on {
             let rejected = policy.reject(Reason::Draining, Measured::Nothing);
             self.leave();
@@ -214,7 +207,7 @@ impl<B: Berth, A: Places> Waiter<B, A> {
         }
         // What is not waiting any more has given its number back.
         if standing != Standing::Placed {
-            let cost = self.places.number();
+            let cost = self.places;
             let rejected = match standing {
                 Standing::Barred => policy.reject(Reason::CostTooHigh, policy.dearness(cost)),
                 _ => rejected(policy, self.told),
@@ -232,25 +225,25 @@ impl<B: Berth, A: Places> Waiter<B, A> {
         if let Some((mut hold, number)) = self.place.take()
             && let Some(berth) = hold.lose()
         {
-            berth.policy().give_up(&number, self.places.number());
+            berth.policy.bulkhead().give_up(&number, self.places);
         }
     }
 }
 
 /// It waited in vain: as long as the bulkhead allows, or until the deadline of the call.
-fn rejected(policy: &Policy, told: Option<Measured>) -> Rejected {
+fn rejected(policy: &Limiter, told: Option<Measured>) -> Rejected {
     if let Some(whose) = told {
         return policy.reject(Reason::DeadlineExceeded, whose);
     }
     policy.reject(Reason::QueueTimeout, policy.fullness())
 }
 
-impl<B: Berth, A: Places> Drop for Waiter<B, A> {
+impl Drop for Waiter {
     fn drop(&mut self) {
         if let Some((hold, _)) = &self.place
             && let Some(berth) = hold.get()
         {
-            berth.policy().note_abandoned();
+            berth.policy.bulkhead().note_abandoned();
         }
         self.leave();
     }
@@ -281,11 +274,9 @@ impl Patience {
     }
 }
 
-impl<S, Req, F, B, A> fmt::Debug for ResponseFuture<S, Req, F, B, A>
+impl<S, Req, F> fmt::Debug for ResponseFuture<S, Req, F>
 where
     S: Service<Req>,
-    B: Berth,
-    A: Places,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.stage {

@@ -1,0 +1,394 @@
+//! What the services of one bulkhead share: the places, and those who wait for one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::config::Config;
+use super::machine::{Effect, Input, Law, Occupancy};
+use super::meter::{BulkheadMeter, Totals};
+use crate::error::{Measured, Reason, Rejected};
+use crate::shell::gated::Entrance;
+use crate::shell::live::Live;
+use crate::shell::meter::{Ended, Handles};
+use crate::shell::queue::{Before, Line, Number, Standing};
+use crate::shell::reporter::{Reporter, Speaker};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// One bulkhead.
+pub struct Limiter {
+    pub(super) reporter: Arc<Reporter<BulkheadMeter>>,
+    /// If it is one of many.
+    own: Option<Own>,
+    /// The occupancy. Whoever lets the count of those who wait begin or go on being more than zero
+    /// does so in the line, so that the two agree; all others need no lock.
+    word: AtomicU64,
+    limit: AtomicU32,
+    /// How many may wait.
+    queue: AtomicU32,
+    config: Live<(Law, Config)>,
+    line: Line,
+}
+
+/// What tells one bulkhead of many from the others.
+struct Own {
+    key: Arc<str>,
+    totals: Arc<Totals>,
+}
+
+/// The answer to one who asks to enter.
+pub(super) enum Entry {
+    /// It is inside.
+    Inside,
+    /// It waits under this number.
+    Queued(Number),
+    /// There is no room, not even to wait.
+    Full(Measured),
+    /// It costs more than the limit.
+    TooDear(Measured),
+}
+
+impl Limiter {
+    pub(super) fn new(reporter: Reporter<BulkheadMeter>, law: Law, config: Config) -> Self {
+        let limiter = Self::with(Arc::new(reporter), None, law, config);
+        limiter.note_levels();
+        limiter
+    }
+
+    /// The bulkhead of a key.
+    pub(super) fn of_key(
+        reporter: Arc<Reporter<BulkheadMeter>>,
+        totals: Arc<Totals>,
+        key: Arc<str>,
+        law: Law,
+        config: Config,
+    ) -> Self {
+        Self::with(reporter, Some(Own { key, totals }), law, config)
+    }
+
+    fn with(
+        reporter: Arc<Reporter<BulkheadMeter>>,
+        own: Option<Own>,
+        law: Law,
+        config: Config,
+    ) -> Self {
+        Self {
+            reporter,
+            own,
+            word: AtomicU64::new(Occupancy::default().pack()),
+            limit: AtomicU32::new(law.limit),
+            queue: AtomicU32::new(law.queue),
+            config: Live::new((law, config)),
+            line: Line::default(),
+        }
+    }
+
+    /// Lets everyone in line look again.
+    pub(super) fn wake_line(&self) {
+        self.line.wake_all();
+    }
+
+    /// Whose it is, if it is one of many.
+    pub(super) fn key(&self) -> Option<&Arc<str>> {
+        self.own.as_ref().map(|own| &own.key)
+    }
+
+    pub(super) fn law(&self) -> Law {
+        self.config.get().0
+    }
+
+    pub(super) fn config(&self) -> Config {
+        self.config.get().1.clone()
+    }
+
+    /// Reloads the settings. Those inside stay inside; if there is more room now, the next come in.
+    pub(super) fn reload(&self, law: Law, config: Config) {
+        // Together, so that of two who turn at once the same one wins both.
+        self.config.update(|_| {
+            self.limit.store(law.limit, Ordering::Release);
+            self.queue.store(law.queue, Ordering::Relaxed);
+            (law, config)
+        });
+        // Whoever joins later asks under the limit of now.
+        let law = self.law();
+        self.line.bar(
+            || self.limit.load(Ordering::Acquire),
+            || {
+                self.step(&law, Input::GiveUp);
+            },
+        );
+        self.step_and_call(None);
+        self.note_levels();
+    }
+
+    #[inline]
+    pub(super) fn occupancy(&self) -> Occupancy {
+        Occupancy::unpack(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Whether a call would find a place at once.
+    #[inline]
+    pub(super) fn looks_free(&self) -> bool {
+        let at = self.occupancy();
+        at.waiting == 0 && at.inside < self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a line at all.
+    #[inline]
+    pub(super) fn may_wait(&self) -> bool {
+        self.queue.load(Ordering::Relaxed) != 0
+    }
+
+    // ----- entering -----
+
+    /// Enters if there is room and nobody waits. No lock. The levels are told when the call is found
+    /// pending: one that is answered at once is never seen under way.
+    #[inline]
+    pub(super) fn enter(&self, cost: u32) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let enter = |word| {
+            let at = Occupancy::unpack(word);
+            let free = cost == 0 || (at.waiting == 0 && at.has_room(limit, cost));
+            free.then(|| Occupancy { inside: at.inside + cost, ..at }.pack())
+        };
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, enter).is_ok()
+    }
+
+    /// Enters, or waits as long as the settings allow.
+    pub(super) fn ask(&self, deadline: Option<Instant>, cost: u32) -> Entry {
+        self.ask_as(deadline, cost, Input::Ask(cost))
+    }
+
+    /// The same of a call of one place that waits whatever the length of the queue.
+    pub(super) fn stand(&self) -> Entry {
+        self.ask_as(None, 1, Input::Stand)
+    }
+
+    fn ask_as(&self, deadline: Option<Instant>, cost: u32, input: Input) -> Entry {
+        if self.enter(cost) {
+            self.note_levels();
+            return Entry::Inside;
+        }
+        let law = self.law();
+        let mut effect = Effect::Done;
+        let number = self.line.join(deadline, cost, || {
+            effect = self.step(&law, input);
+            effect == Effect::Wait
+        });
+        let entry = match number {
+            Some(number) => {
+                self.count_queued(1);
+                Entry::Queued(number)
+            }
+            None if effect == Effect::Full => Entry::Full(self.fullness()),
+            None if effect == Effect::TooDear => Entry::TooDear(self.dearness(cost)),
+            None => Entry::Inside, // somebody left meanwhile
+        };
+        self.note_levels();
+        entry
+    }
+
+    /// The numbers that a refusal tells.
+    #[inline]
+    pub(super) fn fullness(&self) -> Measured {
+        let (at, limit) = (self.occupancy(), self.limit.load(Ordering::Relaxed));
+        Measured::Occupied { in_flight: at.inside, limit, queued: at.waiting }
+    }
+
+    /// Whether a call could never come in.
+    #[inline]
+    pub(super) fn is_too_dear(&self, cost: u32) -> bool {
+        cost > self.limit.load(Ordering::Relaxed)
+    }
+
+    /// The numbers of one who costs more than there ever is.
+    pub(super) fn dearness(&self, cost: u32) -> Measured {
+        Measured::Cost { cost, most: self.limit.load(Ordering::Relaxed) }
+    }
+
+    // ----- leaving -----
+
+    /// A call is over: the next who waits takes its place.
+    #[inline]
+    pub(super) fn leave(&self, cost: u32) {
+        self.vacate(cost);
+        self.note_levels();
+    }
+
+    /// The same, of a call that was let through.
+    #[inline]
+    pub(super) fn end(&self, how: Ended, cost: u32) {
+        self.vacate(cost);
+        self.meter(|handles| {
+            self.set_occupancy(handles);
+            handles.counted(how);
+        });
+    }
+
+    #[inline]
+    fn vacate(&self, cost: u32) {
+        let left = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
+            let at = Occupancy::unpack(word);
+            let inside = at.inside.saturating_sub(cost);
+            (at.waiting == 0).then(|| Occupancy { inside, ..at }.pack())
+        });
+        if left.is_err() {
+            self.step_and_call(Some(cost));
+        }
+    }
+
+    /// One who waits, or was just given a place, goes away.
+    pub(super) fn give_up(&self, number: &Number, cost: u32) {
+        match self.end_wait(number) {
+            Standing::Placed => self.leave(cost), // it was given a place and does not take it
+            Standing::Waiting => {}
+            Standing::Expired | Standing::Barred => self.note_levels(),
+        }
+    }
+
+    /// Nobody waits under this number any longer. What comes is how it fared: it may have been given a
+    /// place just now.
+    pub(super) fn end_wait(&self, number: &Number) -> Standing {
+        let law = self.law();
+        let give_up = || {
+            self.step(&law, Input::GiveUp);
+        };
+        let standing = self.line.leave(number, give_up);
+        self.count_queued(-1);
+        if standing == Standing::Waiting {
+            self.step_and_call(None); // there may be room for the one behind it
+            self.note_levels();
+        }
+        standing
+    }
+
+    /// How one who waits fares. Unless it goes on waiting, its number is given back.
+    pub(super) fn look(&self, number: &Number, waker: &Waker) -> Standing {
+        let standing = self.line.look(number, waker);
+        if standing != Standing::Waiting {
+            self.count_queued(-1);
+        }
+        standing
+    }
+
+    // ----- the door of the machine -----
+
+    /// Gives back what a call took, if one is over, and calls those in line for whom there is room.
+    fn step_and_call(&self, leaves: Option<u32>) {
+        if leaves.is_none() && !self.may_call() {
+            return;
+        }
+        let law = self.law();
+        self.line.call(law.newest_first, |before, next| {
+            let input = match before {
+                Before::Nobody => {
+                    leaves.map_or(Input::Settle { next }, |cost| Input::Leave { cost, next })
+                }
+                Before::InTime if !self.may_call() => return false,
+                Before::InTime => Input::Settle { next },
+                // It came too late for the place: the one after it may have it.
+                Before::TooLate(cost) => Input::Leave { cost, next },
+            };
+            self.step(&law, input) == Effect::Next
+        });
+    }
+
+    /// Whether somebody waits, and any place is free.
+    fn may_call(&self) -> bool {
+        let at = self.occupancy();
+        at.waiting > 0 && at.inside < self.limit.load(Ordering::Acquire)
+    }
+
+    /// Taken in the line only. The limit is read there, so that nobody is left in line by one who
+    /// knows an older limit than whoever raised it and let the others in.
+    fn step(&self, law: &Law, input: Input) -> Effect {
+        let law = Law { limit: self.limit.load(Ordering::Acquire), ..*law };
+        let mut effect = Effect::Done;
+        let step = |word| {
+            let mut at = Occupancy::unpack(word);
+            effect = at.step(&law, input);
+            Some(at.pack())
+        };
+        let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
+        effect
+    }
+
+    // ----- telling -----
+
+    pub(super) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
+        let speaker = Speaker { key: self.key(), seq: 0 };
+        self.reporter.reject_as(speaker, |fresh| self.set_levels(fresh), reason, measured)
+    }
+
+    pub(super) fn note_wait(&self, waited: Duration) {
+        self.meter(|handles| handles.own.wait.record(waited));
+    }
+
+    /// A call ended in the line, and nobody told it so.
+    pub(super) fn note_abandoned(&self) {
+        self.meter(|handles| handles.counted(Ended::Abandoned));
+    }
+
+    pub(super) fn note_levels(&self) {
+        self.meter(|handles| self.set_levels(handles));
+    }
+
+    /// Runs `record` with the metric handles, if anybody records.
+    #[inline]
+    fn meter(&self, record: impl FnOnce(&Handles<BulkheadMeter>)) {
+        self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
+    }
+
+    /// Of many, the totals are kept whether somebody records or not, for a recorder may come later.
+    pub(super) fn count_seen(&self, more: i64) {
+        if let Some(own) = &self.own {
+            own.totals.count_in_flight(more);
+        }
+    }
+
+    fn count_queued(&self, more: i64) {
+        if let Some(own) = &self.own {
+            own.totals.count_queued(more);
+        }
+    }
+
+    fn set_levels(&self, handles: &Handles<BulkheadMeter>) {
+        self.set_occupancy(handles);
+        match &self.own {
+            Some(own) => own.totals.set_limit(&handles.own),
+            None => handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed))),
+        }
+    }
+
+    fn set_occupancy(&self, handles: &Handles<BulkheadMeter>) {
+        if let Some(own) = &self.own {
+            return own.totals.set_occupancy(&handles.own);
+        }
+        let at = self.occupancy();
+        handles.own.in_flight.set(f64::from(at.inside));
+        handles.own.queued.set(f64::from(at.waiting));
+    }
+}
+
+/// What a handle of one of many holds.
+impl Entrance<Self> for Limiter {
+    fn policy(&self) -> &Self {
+        self
+    }
+
+    fn in_flight(&self) -> usize {
+        self.occupancy().inside as usize
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter")
+            .field("config", &self.config.get().1)
+            .field("occupancy", &self.occupancy())
+            .finish_non_exhaustive()
+    }
+}
