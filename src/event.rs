@@ -66,6 +66,11 @@ pub enum EventKind {
         /// [`hint_cap`](crate::retry::Config::hint_cap) bounds how much of it counts.
         retry_after: Option<Duration>,
     },
+    /// A failed call was answered in another way.
+    FellBack {
+        /// Why one of our own layers ended the call; `None`, if the dependency failed.
+        reason: Option<Reason>,
+    },
     /// A health check went up or down.
     Health {
         /// The new status.

@@ -6,6 +6,7 @@
 //! [circuit_breaker]: crate::circuit_breaker
 //! [bulkhead]: crate::bulkhead
 //! [rate_limit]: crate::rate_limit
+//! [fallback]: crate::fallback
 //! [timeout]: crate::timeout
 //! [health]: crate::health
 //! [ordering]: crate::guide::ordering
@@ -59,6 +60,7 @@ mod upload;
 
 pub mod bulkhead;
 pub mod circuit_breaker;
+pub mod fallback;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub mod grpc;

@@ -22,9 +22,11 @@ use metrics::{
 use seawall::ExtractKey;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
+use seawall::fallback::FallbackLayer;
 use seawall::health::HealthLayer;
 #[cfg(feature = "http")]
 use seawall::http::PerHost;
+use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::{Backoff, Budget, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Carried, Deadline, Error, Event, InCarried, stack};
@@ -202,6 +204,15 @@ fn successes_and_failures_allocate_nothing() {
     assert_eq!(of_calls(keyed_retry.layer(service_fn(soon)), is_ok), NONE, "keyed retry");
     let at_once = RetryLayer::builder("a").backoff(Backoff::none()).cloned().build().unwrap();
     assert_eq!(of_calls(at_once.layer(service_fn(fail)), is_broken), NONE, "retries");
+
+    let limit = || RateLimitLayer::builder("a").limit(1_000_000_000);
+    let limits = limit().keyed(|_: &u32| Cow::Borrowed("k")).build().unwrap();
+    let limit = limit().build().unwrap();
+    assert_eq!(of_calls(limit.layer(service_fn(soon)), is_ok), NONE, "rate limit");
+    assert_eq!(of_calls(limits.layer(service_fn(soon)), is_ok), NONE, "keyed rate limit");
+    let fallback = || FallbackLayer::new("a", 1);
+    assert_eq!(of_calls(fallback().layer(service_fn(soon)), is_ok), NONE, "fallback, unused");
+    assert_eq!(of_calls(fallback().layer(service_fn(fail)), is_ok), NONE, "fallback");
 
     let lenient =
         CircuitBreakerLayer::builder("a").trip(Trip::consecutive(u32::MAX)).build().unwrap();

@@ -10,7 +10,7 @@ use tower::Service;
 use crate::shell::gate::{Counted, Hold, Parked};
 
 #[pin_project]
-pub(crate) struct Oneshot<S: Service<Req>, Req> {
+pub struct Oneshot<S: Service<Req>, Req> {
     #[pin]
     stage: Stage<S, Req>,
 }
@@ -118,5 +118,15 @@ impl<S: Service<Req>, Req> Future for Oneshot<S, Req> {
                 StageProj::Over => return Poll::Pending,
             }
         }
+    }
+}
+
+impl<S: Service<Req>, Req> std::fmt::Debug for Oneshot<S, Req> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.stage {
+            Stage::Waiting(..) => "Oneshot(waiting)",
+            Stage::Called(_) => "Oneshot(called)",
+            Stage::Over => "Oneshot(over)",
+        })
     }
 }

@@ -21,6 +21,7 @@ mod drain;
 mod edge_passes;
 mod events;
 mod exposition;
+mod fallback;
 mod finish;
 mod health;
 mod hooks;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use seawall::bulkhead::{self, BulkheadLayer, KeyedBulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
+use seawall::fallback::FallbackLayer;
 use seawall::health::HealthLayer;
 use seawall::rate_limit::{KeyedRateLimitLayer, RateLimitLayer};
 use seawall::retry::{Backoff, Budget, BudgetByKey, Chosen, RetryLayer};
@@ -52,6 +53,7 @@ const LAYERS: &[(&str, Make)] = &[
     ("rate_limit", || subject!(rate_limit())),
     ("keyed_rate_limit", || subject!(keyed_rate_limit())),
     ("health", health),
+    ("fallback", fallback),
     ("timeout", || subject!(TimeoutLayer::new("kit", LIMIT))),
     ("covering_timeout", || subject!(covering_timeout())),
     ("rate_limit_and_timeout", || subject!(rate_limit().and(TimeoutLayer::new("kit", LIMIT)))),
@@ -167,6 +169,16 @@ impl Drop for Undo {
             (self.0)();
         }
     }
+}
+
+/// One that passes everything on, for these checks want to see every failure; and as it has no drain of its
+/// own, around a layer that has.
+fn fallback() -> Subject {
+    let layer = FallbackLayer::builder("kit").value(0).when(|_: Result<&u32, &Fail>| false);
+    let (layer, timeout) = (layer.build().unwrap(), TimeoutLayer::new("kit", LIMIT));
+    let counted = layer.clone();
+    let in_flight = Box::new(move || counted.in_flight());
+    Subject { in_flight, ..Subject::new(layer) }.over(subject!(timeout))
 }
 
 fn covering_timeout() -> TimeoutLayer {

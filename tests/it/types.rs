@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::{self as breaker, CircuitBreakerLayer};
+use seawall::fallback::{self, FallbackLayer};
 use seawall::health::{self, HealthLayer};
 use seawall::rate_limit::{self, RateLimitLayer};
 use seawall::retry::{self, RetryLayer};
@@ -190,6 +191,18 @@ fn public_types_can_be_sent_shared_and_printed() {
         rate_limit::KeyedRateLimit<Inner, Keyed>: Clone;
         Calling<rate_limit::KeyedRateLimitLayer<Keyed>>: ;
         rate_limit::KeyedRateLimitHandle: Clone; // a keyed::KeyedHandle
+
+        // fallback
+        FallbackLayer<fallback::Value<u32>>: Clone;
+        fallback::Builder: Clone;
+        fallback::Fallback<Inner, fallback::Value<u32>, seawall::Classifier>: Clone;
+        Calling<FallbackLayer<fallback::Value<u32>>>: ; // ResponseFuture
+        fallback::FallbackHandle: Clone;
+        fallback::Config: Clone;
+        fallback::FellBack: Clone;
+        fallback::Value<u32>: Copy;
+        fallback::Other<Inner>: ;
+        fallback::LastGood<Keyed, u32>: ;
 
         // health
         HealthLayer: Clone;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::fallback::FallbackLayer;
 use seawall::health::HealthLayer;
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
@@ -65,6 +66,10 @@ fn all(cases: &mut Cases) {
         assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         service
     });
+
+    let fallback = || FallbackLayer::new("gate", 0);
+    cases.answers("fallback, unused", || fallback().layer(service_fn(echo)));
+    cases.refuses("fallback", || fallback().layer(service_fn(broken)));
 
     let health = || HealthLayer::new("gate");
     cases.answers("health", || health().layer(service_fn(echo)));
@@ -162,6 +167,10 @@ async fn echo_later(request: u64) -> Result<u64, Fail> {
 }
 
 fn fail(_: u64) -> Ready<Result<u64, Fail>> {
+    ready(Err(Error::Inner(Broken)))
+}
+
+fn broken(_: u64) -> Ready<Result<u64, Fail>> {
     ready(Err(Error::Inner(Broken)))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
+use seawall::fallback::FallbackLayer;
 use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
@@ -133,6 +134,9 @@ async fn everything_that_can_be_counted() {
     first.and(second).unwrap();
     let tenants = RateLimitLayer::builder("quotas").keyed(|_: &Script| "key".into());
     tenants.build().unwrap().run("key", || act(Script::Good)).await.unwrap();
+    let last = FallbackLayer::builder("last").last_good(|_: &Script| "key".into()).build().unwrap();
+    let last = ServiceBuilder::new().layer(last).service(service_fn(act));
+    last.oneshot(Script::Good).await.unwrap();
     let timeout = TimeoutLayer::new("timeout", MS);
     timeout.run(|| act(Script::Never)).await.unwrap_err();
     let carrying = TimeoutLayer::builder("carrying").carry(InCarried).build().unwrap();

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use governor::clock::MonotonicClock;
 use governor::{Quota, RateLimiter};
+use seawall::Error;
+use seawall::rate_limit::RateLimitLayer;
 use tower::{Service, ServiceBuilder};
 use tower_resilience::ratelimiter::RateLimiterLayer;
 
@@ -22,6 +24,10 @@ pub fn within() -> Row {
     Row::new("rate-limit", "rate limit, within it")
         .at_most(Target::Of(1.2, GOVERNOR))
         .scales()
+        .ours(|| {
+            let limit = RateLimitLayer::new("bench", RATE.get(), Duration::from_secs(1));
+            service(ServiceBuilder::new().layer(limit.expect("valid")).map_err(Error::Inner).service(Echo))
+        })
         .peer("tower-resilience", || {
             let builder = RateLimiterLayer::builder().limit_for_period(RATE.get() as usize);
             let layer = builder.refresh_period(Duration::from_secs(1)).build().expect("valid");

@@ -1,0 +1,102 @@
+//! The service that answers failed calls in another way.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use super::answer::Answer;
+use super::future::ResponseFuture;
+use super::terms::Terms;
+use crate::classify::{Classify, Verdict};
+use crate::error::{CallError, Reason};
+use crate::outcome::Health;
+use crate::shell::gate::Gate;
+
+/// What all calls through a layer share.
+pub(crate) struct Shared<A, C> {
+    pub(super) terms: Terms,
+    pub(super) answer: A,
+    pub(super) classify: C,
+}
+
+impl<A, C> Shared<A, C> {
+    /// Whether this result is to be answered otherwise, and which reason it gives, if one of our own
+    /// layers ended the call.
+    #[inline]
+    pub(super) fn answers<Res, Err>(&self, result: Result<&Res, &Err>) -> Option<Option<Reason>>
+    where
+        Err: CallError,
+        C: Classify<Res, Err>,
+    {
+        let reason = result.err().and_then(CallError::rejected).map(crate::error::Rejected::reason);
+        let is_failure = match (self.classify.classify(result), reason) {
+            (_, Some(reason)) => !self.terms.shown.contains(&reason),
+            (Verdict::Now(outcome), None) => {
+                matches!(outcome.health, Health::Bad | Health::Pushback)
+            }
+            (Verdict::AtEnd, None) => result.is_err(),
+        };
+        (is_failure && self.terms.is_enabled()).then_some(reason)
+    }
+}
+
+/// Calls the inner service, and answers in another way where that fails.
+///
+/// It is ready when the inner service is. Another service that is to answer is asked for readiness when it
+/// is needed, not before.
+pub struct Fallback<S, A, C> {
+    inner: S,
+    gate: Arc<Gate<Shared<A, C>>>,
+}
+
+impl<S, A, C> Fallback<S, A, C> {
+    pub(super) const fn new(inner: S, gate: Arc<Gate<Shared<A, C>>>) -> Self {
+        Self { inner, gate }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, Req, A, C> Service<Req> for Fallback<S, A, C>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+    A: Answer<Req, S::Response, S::Error>,
+    C: Classify<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, A, C>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.gate.terms.called();
+        let kept = self.gate.answer.keep(&request, &self.gate.terms);
+        ResponseFuture::calling(self.inner.call(request), kept, self.gate.enter())
+    }
+}
+
+impl<S: Clone, A, C> Clone for Fallback<S, A, C> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.gate))
+    }
+}
+
+impl<S: fmt::Debug, A, C> fmt::Debug for Fallback<S, A, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fallback")
+            .field("inner", &self.inner)
+            .field("terms", &self.gate.terms)
+            .finish_non_exhaustive()
+    }
+}
