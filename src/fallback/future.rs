@@ -15,6 +15,7 @@ use super::terms::FellBack;
 use crate::classify::Classify;
 use crate::error::{CallError, Reason};
 use crate::shell::gate::Lane;
+use crate::shell::oneshot::Oneshot;
 
 /// The future of a call with a fallback.
 ///
@@ -26,7 +27,7 @@ where
     A: Answer<Req, S::Response, S::Error>,
 {
     #[pin]
-    stage: Stage<S::Future, A::Future>,
+    stage: Stage<Oneshot<S, Req>, A::Future>,
     kept: Option<A::Kept>,
     /// `None`, if nothing is to be answered.
     lane: Option<Arc<Lane<Shared<A, C>>>>,
@@ -46,11 +47,11 @@ where
 {
     #[inline]
     pub(super) fn calling(
-        future: S::Future,
+        attempt: Oneshot<S, Req>,
         kept: A::Kept,
         lane: Option<Arc<Lane<Shared<A, C>>>>,
     ) -> Self {
-        Self { stage: Stage::Calling(future), kept: Some(kept), lane }
+        Self { stage: Stage::Calling(attempt), kept: Some(kept), lane }
     }
 }
 
@@ -88,7 +89,7 @@ where
                 StageProj::Over => return Poll::Pending, // polled after it was ready
             };
             this.stage.set(Stage::Over); // nothing of the call goes on
-            let (Some(lane), Some(kept)) = (this.lane.as_deref(), this.kept.take()) else {
+            let (Some(lane), Some(kept)) = (this.lane.take(), this.kept.take()) else {
                 return Poll::Ready(result);
             };
             let Some(reason) = lane.answers(result.as_ref()) else {
@@ -101,6 +102,7 @@ where
                 return Poll::Ready(result);
             };
             drop(result); // a failed response has no reader
+            *this.lane = Some(lane);
             this.stage.set(Stage::Answering(instead.future, reason, instead.age));
         }
     }

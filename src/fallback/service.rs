@@ -13,6 +13,7 @@ use crate::classify::{Classify, Verdict};
 use crate::error::{CallError, Reason};
 use crate::outcome::Health;
 use crate::shell::gate::Gate;
+use crate::shell::oneshot::Oneshot;
 
 /// What all calls through a layer share.
 pub(crate) struct Shared<A, C> {
@@ -49,11 +50,12 @@ impl<A, C> Shared<A, C> {
 pub struct Fallback<S, A, C> {
     inner: S,
     gate: Arc<Gate<Shared<A, C>>>,
+    readied: bool,
 }
 
 impl<S, A, C> Fallback<S, A, C> {
     pub(super) const fn new(inner: S, gate: Arc<Gate<Shared<A, C>>>) -> Self {
-        Self { inner, gate }
+        Self { inner, gate, readied: false }
     }
 
     /// The inner service.
@@ -64,7 +66,7 @@ impl<S, A, C> Fallback<S, A, C> {
 
 impl<S, Req, A, C> Service<Req> for Fallback<S, A, C>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     S::Error: CallError,
     A: Answer<Req, S::Response, S::Error>,
     C: Classify<S::Response, S::Error>,
@@ -75,20 +77,27 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+        let ready = self.inner.poll_ready(cx);
+        self.readied = matches!(ready, Poll::Ready(Ok(())));
+        ready
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         self.gate.terms.called();
         let kept = self.gate.answer.keep(&request, &self.gate.terms);
-        ResponseFuture::calling(self.inner.call(request), kept, self.gate.enter())
+        let attempt = if std::mem::take(&mut self.readied) {
+            Oneshot::called(self.inner.call(request))
+        } else {
+            Oneshot::waiting(self.inner.clone(), request)
+        };
+        ResponseFuture::calling(attempt, kept, self.gate.enter())
     }
 }
 
 impl<S: Clone, A, C> Clone for Fallback<S, A, C> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), Arc::clone(&self.gate))
+        Self::new(self.inner.clone(), Arc::clone(&self.gate)) // readiness is not cloned
     }
 }
 

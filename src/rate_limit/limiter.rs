@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::common::{Common, RateLimitMeter};
 use super::config::Config;
 use super::machine::{FINE, Law, MOST_QUEUED, Pace, Turn, fine};
-use crate::config::ConfigErrors;
 use crate::error::{Measured, Reason, Rejected};
 use crate::request::Deadline;
 use crate::shell::meter::Handles;
@@ -23,14 +22,18 @@ use crate::time::Tick;
 pub struct Limiter {
     pub(super) common: Arc<Common>,
     pub(super) key: Option<Arc<str>>,
-    /// When the bucket is full again. Those who wait are part of it already.
-    full: AtomicU64,
+    /// When the bucket is full again. Those who wait are part of it already. Its last bit is the [turn] of
+    /// the settings that it is counted by: a call that asks by others does so again.
+    ///
+    /// [turn]: Terms::parity
+    pub(super) full: AtomicU64,
     /// When it began to warm up.
     warming_since: AtomicU64,
-    step: AtomicU64,
-    room: AtomicU64,
-    warm_up: AtomicU64,
-    slots: Slots,
+    /// And the same bit. Stored last.
+    pub(super) step: AtomicU64,
+    pub(super) room: AtomicU64,
+    pub(super) warm_up: AtomicU64,
+    pub(super) slots: Slots,
 }
 
 /// A place in the queue of a rate limit.
@@ -52,6 +55,16 @@ pub struct Used {
     pub(super) span: u64,
     pub(super) full: u64,
 }
+
+/// The pace by the settings in force.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) pace: Pace,
+    /// 0 or 1, by turns: the other after each reload. Times and steps are even.
+    pub(super) parity: u64,
+}
+
+pub(super) const PARITY: u64 = 1;
 
 /// Why one who asked has no turn.
 #[derive(Debug, Clone, Copy)]
@@ -106,28 +119,28 @@ impl Limiter {
     pub(super) fn available(&self) -> u32 {
         let (now, warm_up) = (self.now(), self.warm_up.load(Ordering::Relaxed));
         let passed = now.saturating_sub(self.warming_since.load(Ordering::Relaxed));
-        let pace = self.pace().warmed(passed, warm_up);
-        let debt = self.full.load(Ordering::Relaxed).saturating_sub(now);
+        let pace = self.terms().pace.warmed(passed, warm_up);
+        let debt = self.full().saturating_sub(now);
         u32::try_from(pace.room.saturating_sub(debt) / pace.step.max(1)).unwrap_or(u32::MAX)
     }
 
-    fn pace(&self) -> Pace {
-        let step = self.step.load(Ordering::Relaxed);
-        Pace { step, room: self.room.load(Ordering::Relaxed) }
+    #[inline]
+    pub(super) fn terms(&self) -> Terms {
+        let step = self.step.load(Ordering::Acquire);
+        let room = self.room.load(Ordering::Acquire);
+        Terms { pace: Pace { step: step & !PARITY, room }, parity: step & PARITY }
     }
 
     /// The pace of a call that comes now. The first after a long pause finds it cold.
     #[inline]
-    fn pace_at(&self, now: u64) -> Pace {
-        let pace = self.pace();
+    fn pace_at(&self, pace: Pace, now: u64) -> Pace {
         let warm_up = self.warm_up.load(Ordering::Relaxed);
         if warm_up == 0 { pace } else { self.warmed(pace, now, warm_up) }
     }
 
     #[inline(never)]
     fn warmed(&self, pace: Pace, now: u64, warm_up: u64) -> Pace {
-        let idle_until = self.full.load(Ordering::Relaxed).saturating_add(warm_up);
-        if idle_until <= now {
+        if self.full().saturating_add(warm_up) <= now {
             self.warming_since.store(now, Ordering::Relaxed);
         }
         let passed = now.saturating_sub(self.warming_since.load(Ordering::Relaxed));
@@ -137,32 +150,31 @@ impl Limiter {
     /// Takes a turn that has come already. No lock.
     #[inline]
     pub(super) fn pass(&self, cost: u32, now: u64) -> Option<Used> {
-        let nominal = self.pace();
-        if nominal.step.saturating_mul(u64::from(cost)) > nominal.room {
+        let Terms { pace, parity } = self.terms();
+        if pace.step.saturating_mul(u64::from(cost)) > pace.room {
             return None; // never
         }
-        let pace = self.pace_at(now);
-        let mut used = Used { span: 0, full: 0 };
+        let pace = self.pace_at(pace, now);
+        let (mut used, mut is_stale) = (Used { span: 0, full: 0 }, false);
         let take = |full| {
-            let turn = pace.turn(full, now, cost);
+            is_stale = full & PARITY != parity;
+            let turn = pace.turn(full & !PARITY, now, cost);
             used = Used { span: turn.span, full: turn.full };
-            (turn.at <= now).then_some(turn.full)
+            (turn.at <= now && !is_stale).then_some(turn.full | parity)
         };
-        let taken = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
-        taken.ok()?;
-        if self.step.load(Ordering::Relaxed) != nominal.step {
-            self.correct(cost, used); // the settings were replaced meanwhile
+        match self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, take) {
+            Ok(_) => Some(used),
+            Err(_) if is_stale => self.pass_anew(cost, now),
+            Err(_) => None,
         }
-        Some(used)
     }
 
-    /// A turn was charged by settings that are gone: charges it by those in force.
+    /// The settings were replaced meanwhile: by the new ones, once they are in force.
     #[cold]
     #[inline(never)]
-    fn correct(&self, cost: u32, used: Used) {
-        let span = self.pace().step.saturating_mul(u64::from(cost));
-        let charge = |full: u64| Some(full.saturating_sub(used.span).saturating_add(span));
-        let _ = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, charge);
+    fn pass_anew(&self, cost: u32, now: u64) -> Option<Used> {
+        self.slots.advance(|| 0); // waits for the lock that they are replaced under
+        self.pass(cost, now)
     }
 
     /// Takes the next turn, as long as `may` allows it, given the wait and how many wait already.
@@ -173,12 +185,13 @@ impl Limiter {
         may: impl Fn(u64, usize) -> Option<Early>,
     ) -> Result<(Ticket, u64), Early> {
         self.slots.join(|queued| {
-            let pace = self.pace_at(now);
+            let Terms { pace, parity } = self.terms(); // under the lock they stay in force
+            let pace = self.pace_at(pace, now);
             let (mut turn, mut early) = (Turn { at: 0, span: 0, full: 0 }, None);
             let take = |full| {
-                turn = pace.turn(full, now, cost);
+                turn = pace.turn(full & !PARITY, now, cost);
                 early = may(turn.at.saturating_sub(now), queued);
-                early.is_none().then_some(turn.full)
+                early.is_none().then_some(turn.full | parity)
             };
             let _ = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
             let Turn { at, span, full } = turn;
@@ -307,27 +320,8 @@ impl Limiter {
     }
 
     fn give(&self, unused: u64) {
-        let less = |full: u64| Some(full.saturating_sub(unused));
+        let less = |full: u64| Some((full & !PARITY).saturating_sub(unused) | (full & PARITY));
         let _ = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
-    }
-
-    /// Replaces the settings. What was used up stays used up, and those who wait keep their order.
-    pub(super) fn reload(&self, config: &Config) -> Result<(), ConfigErrors> {
-        let Common { settings, reporter, .. } = &*self.common;
-        settings.reload_one(&reporter.source, self.key.as_deref(), config)?;
-        self.keep_up();
-        Ok(())
-    }
-
-    /// Goes by the settings in force.
-    pub(super) fn keep_up(&self) {
-        let key = self.key.as_deref();
-        self.common.settings.bring(|in_force| {
-            let law = in_force.params(key);
-            if law.pace() != self.pace() || law.warm_up != self.warm_up.load(Ordering::Relaxed) {
-                self.put_in_force(law);
-            }
-        });
     }
 
     /// Whether a fresh one would decide the same: the bucket is full, and nothing is left of a warm-up.
@@ -336,34 +330,9 @@ impl Limiter {
         self.full().saturating_add(warm_up) <= self.now() && self.slots.len() == 0
     }
 
-    /// Changes with every call.
+    /// When the bucket is full again: it changes with every call.
     pub(super) fn full(&self) -> u64 {
-        self.full.load(Ordering::Acquire)
-    }
-
-    fn put_in_force(&self, law: &Law) {
-        let (now, pace) = (self.now(), law.pace());
-        self.slots.retime(now, |times| {
-            let before = self.pace();
-            let cost = |span: u64| span / before.step.max(1);
-            let promised = times.iter().fold(0u64, |sum, time| sum.saturating_add(time.width));
-            let mut next = 0;
-            let _ = self.full.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full| {
-                // What those who wait are promised comes on top of what was used before them.
-                next = pace.taken_over(before, full.saturating_sub(promised), now);
-                let spans = times.iter().map(|time| cost(time.width).saturating_mul(pace.step));
-                Some(spans.fold(next, u64::saturating_add))
-            });
-            for time in times {
-                time.width = cost(time.width).saturating_mul(pace.step);
-                next = next.saturating_add(time.width);
-                (time.end, time.lead) = (next, pace.room.max(time.width));
-            }
-            // Under the lock: whoever reserves next does so at the new pace.
-            self.step.store(pace.step, Ordering::Release);
-            self.room.store(pace.room, Ordering::Release);
-            self.warm_up.store(law.warm_up, Ordering::Release);
-        });
+        self.full.load(Ordering::Acquire) & !PARITY
     }
 
     // ----- telling -----

@@ -21,7 +21,8 @@ const LONGEST_BURST: u64 = 30 * DAY;
 /// The settings made ready. Times are in [`FINE`] units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Law {
-    /// The time from one call to the next of an even flow. Rounded up: the limit is never exceeded.
+    /// The time from one call to the next of an even flow. Rounded up, to an even number: the limit is
+    /// never exceeded.
     pub(crate) step: u64,
     pub(crate) burst: u32,
     pub(crate) queue: u32,
@@ -62,7 +63,7 @@ impl Law {
         let period_holds = (1_000..=DAY).contains(&period_nanos);
         must(limit_holds, "limit", limit, "1 to 1000000000");
         must(period_holds, "period", period, "1µs to 1 day");
-        let step = (period_nanos.min(DAY) << FINE).div_ceil(u64::from((*limit).max(1)));
+        let step = even((period_nanos.min(DAY) << FINE).div_ceil(u64::from((*limit).max(1))));
         let units = burst.unwrap_or(*limit);
         let room = step.checked_mul(u64::from(units));
         let lasts = room.is_some_and(|room| room >> FINE <= LONGEST_BURST);
@@ -97,10 +98,10 @@ impl Pace {
         if debt > from.room {
             // More than a burst was promised away: so many calls are still to be made up for.
             let owed = scaled(debt - from.room, from.step, self.step);
-            return now.saturating_add(self.room).saturating_add(owed);
+            return even(now.saturating_add(self.room).saturating_add(owed));
         }
         let free = scaled(from.room - debt, from.step, self.step).min(self.room);
-        now.saturating_add(self.room - free)
+        even(now.saturating_add(self.room - free))
     }
 
     /// While it warms up: `passed` of `warm_up` is over. The rate grows evenly from a third to all.
@@ -117,7 +118,7 @@ impl Pace {
     /// The turn of a call that costs so much, if the bucket is full again at `full`.
     #[inline]
     pub(crate) fn turn(self, full: u64, now: u64, cost: u32) -> Turn {
-        let span = self.step.saturating_mul(u64::from(cost));
+        let span = even(self.step.saturating_mul(u64::from(cost)));
         let after = full.max(now).saturating_add(span);
         // While it warms up a call may cost more than fits. What costs nothing waits for nothing.
         let room = if cost == 0 { u64::MAX } else { self.room.max(span) };
@@ -131,6 +132,11 @@ impl Turn {
     pub(crate) fn unused(span: u64, full: u64, now: u64) -> u64 {
         full.saturating_sub(now).min(span)
     }
+}
+
+/// Times are even: their last bit is put to another use.
+pub(crate) const fn even(time: u64) -> u64 {
+    time.saturating_add(1) & !1
 }
 
 pub(crate) const fn fine(nanos: u64) -> u64 {

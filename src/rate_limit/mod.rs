@@ -102,6 +102,9 @@ mod limiter;
 mod machine;
 mod overrides;
 mod policy;
+mod reload;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Config, LIMIT, MAX_WAIT, PERIOD, QUEUE};
 pub use handle::{RateLimitHandle, Reservation};

@@ -1,4 +1,6 @@
-//! The shell under threads.
+//! The shell under threads, and a gate as a stranger would write it.
 
 #[cfg(seawall_loom)]
 pub(crate) mod loom;
+#[cfg(all(feature = "testing", not(seawall_loom)))]
+mod toy;

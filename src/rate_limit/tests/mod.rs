@@ -1,0 +1,2 @@
+#[cfg(seawall_loom)]
+mod loom;
