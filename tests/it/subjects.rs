@@ -176,9 +176,7 @@ impl Drop for Undo {
 fn fallback() -> Subject {
     let layer = FallbackLayer::builder("kit").value(0).when(|_: Result<&u32, &Fail>| false);
     let (layer, timeout) = (layer.build().unwrap(), TimeoutLayer::new("kit", LIMIT));
-    let counted = layer.clone();
-    let in_flight = Box::new(move || counted.in_flight());
-    Subject { in_flight, ..Subject::new(layer) }.over(subject!(timeout))
+    Subject::new(layer).over(subject!(timeout))
 }
 
 fn covering_timeout() -> TimeoutLayer {
