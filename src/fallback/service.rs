@@ -26,6 +26,7 @@ impl<A, C> Shared<A, C> {
     /// Whether this result is to be answered otherwise, and which reason it gives, if one of our own
     /// layers ended the call.
     #[inline]
+    #[allow(clippy::option_option, reason = "two questions")]
     pub(super) fn answers<Res, Err>(&self, result: Result<&Res, &Err>) -> Option<Option<Reason>>
     where
         Err: CallError,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
-use seawall::fallback::{Config, FallbackLayer, FellBack};
+use seawall::fallback::{Builder, Config, FallbackLayer, FellBack, LastGood};
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::testing::{Check, Contract};
 use seawall::timeout::TimeoutLayer;
@@ -160,9 +160,10 @@ async fn the_readiness_of_the_other_service_holds_up_no_call_that_is_well() {
 
 // ===== answers that are kept =====
 
-fn keeping()
--> seawall::fallback::Builder<seawall::fallback::LastGood<fn(&u32) -> Cow<'_, str>, u32>> {
-    let key: fn(&u32) -> Cow<'_, str> = |request| Cow::from(request.to_string());
+type Key = fn(&u32) -> Cow<'_, str>;
+
+fn keeping() -> Builder<LastGood<Key, u32>> {
+    let key: Key = |request| Cow::from(request.to_string());
     FallbackLayer::builder("x").last_good(key)
 }
 
