@@ -61,6 +61,8 @@ impl Policy for Coins {
         self.reporter.reject(Reason::Draining, Measured::Nothing)
     }
 
+    fn wake_waiting(&self) {}
+
     fn poll_wait(&self, wait: Infallible, _: &mut Context<'_>, _: &Now) -> Admission<Self> {
         match wait {}
     }
