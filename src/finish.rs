@@ -77,6 +77,19 @@ pub trait Finish<Res>: Send + Sync + 'static {
     }
 }
 
+impl<Res, F: Finish<Res> + ?Sized> Finish<Res> for Arc<F> {
+    type Response = F::Response;
+
+    fn finish(&self, response: Res, settle: Settle) -> F::Response {
+        (**self).finish(response, settle)
+    }
+
+    #[inline]
+    fn at_head(&self, response: Res) -> Result<F::Response, Res> {
+        (**self).at_head(response)
+    }
+}
+
 /// A call is over when its answer arrives. The default; it costs nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AtHead;
@@ -114,7 +127,6 @@ pub struct Settle {
 }
 
 impl Settle {
-    #[allow(dead_code, reason = "the breaker and the bulkhead move in next")]
     #[inline]
     pub(crate) fn new(
         lane: Arc<dyn Ending>,

@@ -2,23 +2,22 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
 
-use super::engine::flight::Flight;
-use super::engine::shared::Admission;
+use super::engine::shared::{Admission, Shared};
 use super::engine::step::Pass;
-use super::future::{ResponseFuture, fail_unready};
-use super::policy::{Policy, Told};
+use super::layer::{CircuitBreakerLayer, ResponseFuture};
+use super::policy::BreakerPermit;
 use crate::classify::Classify;
-use crate::error::{CallError, Measured, Reason};
+use crate::context::CallContext;
+use crate::error::CallError;
 use crate::finish::Finish;
 use crate::request::{Carry, NoCarry};
-use crate::shell::gate::{Gate, Lane, Parked};
-use crate::shell::oneshot::Oneshot;
+use crate::shell::gate::Parked;
+use crate::shell::gated::Policy;
 use crate::shell::waiters::Seat;
 use crate::time::{self, poll_timer};
 
@@ -26,8 +25,7 @@ use crate::time::{self, poll_timer};
 /// [`CircuitBreakerLayer::backpressure`](super::CircuitBreakerLayer::backpressure).
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct BackpressureLayer<C, F, K = NoCarry> {
-    pub(super) gate: Arc<Gate<Policy<C, F>>>,
-    pub(super) carry: K,
+    pub(super) breaker: CircuitBreakerLayer<C, F, K>,
 }
 
 /// Is ready while the circuit lets a call through, and holds the right to that call meanwhile.
@@ -37,56 +35,64 @@ pub struct BackpressureLayer<C, F, K = NoCarry> {
 /// then does this service answer with a rejection. Needs no `Clone`.
 pub struct Backpressure<S, C, F, K = NoCarry> {
     inner: S,
-    gate: Arc<Gate<Policy<C, F>>>,
-    carry: K,
-    /// Not a flight: an instance that is kept ready and never called must not hold up a drain.
+    breaker: CircuitBreakerLayer<C, F, K>,
+    /// Not a call: an instance that is kept ready and never called must not hold up a drain.
     ticket: Option<Pass>,
     /// Rings when the rest is over.
     timer: Option<Pin<Box<Sleep>>>,
     seat: Seat,
-    /// Where the caller waits for the inner service, to be told of a drain. The waker
+    /// Where the caller waits for the circuit or the inner service, to be told of a drain. The waker
     /// stays until the next wait: taking it away would cost every call, and it rings but once.
     parked: Parked,
 }
 
 impl<S, C, F, K> Backpressure<S, C, F, K> {
+    fn shared(&self) -> &Shared {
+        &self.breaker.gate().policy.shared
+    }
+
     /// Gives an unused ticket back. It was no call, so nobody is told of one.
     fn give_back(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.gate.shared.give_back(ticket);
+            self.shared().give_back(ticket);
         }
+    }
+
+    /// Waits no longer for the circuit.
+    fn leave(&mut self) {
+        self.breaker.gate().policy.shared.leave(&mut self.seat);
     }
 
     /// The call that the ticket was for has failed before it began.
     fn fail<Req>(&mut self, error: &S::Error)
     where
         S: Service<Req>,
-        C: Classify<S::Response, S::Error> + Send + Sync + 'static,
-        F: Send + Sync + 'static,
+        C: Classify<S::Response, S::Error>,
     {
-        if let (Some(ticket), Some(lane)) = (self.ticket, self.gate.enter()) {
-            self.ticket = None;
-            fail_unready::<S::Response, _, _, _, _>(Flight::new(lane, ticket), error);
+        let verdict =
+            self.breaker.gate().classify.classify_call(Err(error), &CallContext::default());
+        if let Some(ticket) = self.ticket.take() {
+            self.shared().settle(&ticket, &verdict.of_error());
         }
-        self.give_back();
     }
 
     /// Takes a ticket, or waits for the circuit to change.
     fn poll_ticket(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let era = self.gate.shared.era();
+            let era = self.shared().era();
             if self.ticket.as_ref().is_some_and(|ticket| ticket.era == era) {
                 return Poll::Ready(());
             }
             self.give_back(); // it has lapsed
             let Admission::Refused(_) = self.ask() else { return Poll::Ready(()) };
             // What changed before there was a waker would wake nobody: so leave one, and ask again.
-            self.gate.shared.park(&mut self.seat, cx.waker());
-            if self.gate.is_closed() {
+            let gate = self.breaker.gate();
+            gate.policy.shared.park(&mut self.seat, cx.waker());
+            if !gate.park(&mut self.parked, cx.waker()) {
                 return Poll::Ready(()); // drained: the call will say so
             }
             let Admission::Refused(refusal) = self.ask() else { return Poll::Ready(()) };
-            let at = self.gate.shared.common.reporter.clock.instant(refusal.until);
+            let at = self.shared().common.reporter.clock.instant(refusal.until);
             if at.is_some_and(|at| at <= time::now()) {
                 continue; // its rest has just ended
             }
@@ -99,11 +105,11 @@ impl<S, C, F, K> Backpressure<S, C, F, K> {
     }
 
     fn ask(&mut self) -> Admission {
-        let admission = self.gate.shared.admit();
+        let admission = self.shared().admit();
         if let Admission::Pass(pass) = &admission {
             self.ticket = Some(*pass);
             self.timer = None;
-            self.gate.shared.leave(&mut self.seat);
+            self.leave();
         }
         admission
     }
@@ -119,11 +125,11 @@ where
 {
     type Response = F::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, Lane<Policy<C, F>>>;
+    type Future = ResponseFuture<S, Req, C, F, K>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         ready!(self.poll_ticket(cx));
-        if self.gate.is_closed() {
+        if self.breaker.gate().is_closed() {
             self.give_back();
             return Poll::Ready(Ok(())); // the call will say so
         }
@@ -132,7 +138,7 @@ where
                 self.fail::<Req>(&error);
                 Poll::Ready(Err(error))
             }
-            Poll::Pending if !self.gate.park(&mut self.parked, cx.waker()) => {
+            Poll::Pending if !self.breaker.gate().park(&mut self.parked, cx.waker()) => {
                 self.give_back();
                 Poll::Ready(Ok(())) // drained: the call will say so
             }
@@ -141,29 +147,28 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        self.gate.shared.leave(&mut self.seat);
-        let era = self.gate.shared.era();
+        self.leave();
+        let era = self.shared().era();
         if self.ticket.as_ref().is_some_and(|ticket| ticket.era != era) {
             self.give_back(); // it has lapsed
         }
-        let pass =
-            match self.ticket.take().map_or_else(|| self.gate.shared.admit(), Admission::Pass) {
-                Admission::Pass(pass) => pass,
-                Admission::Refused(refusal) => {
-                    return ResponseFuture::refused(self.gate.shared.reject(refusal));
-                }
-            };
-        let Some(lane) = self.gate.enter() else {
-            self.gate.shared.give_back(pass);
-            let reporter = &self.gate.shared.common.reporter;
-            return ResponseFuture::refused(reporter.reject(Reason::Draining, Measured::Nothing));
+        let gate = self.breaker.gate();
+        let policy = &gate.policy;
+        let pass = match self.ticket.take().map_or_else(|| policy.shared.admit(), Admission::Pass) {
+            Admission::Pass(pass) => pass,
+            Admission::Refused(refusal) => {
+                return ResponseFuture::refused(policy.shared.reject(refusal));
+            }
         };
-        let told = Told::of(&self.carry, &request);
-        let mut flight = Flight::new(lane, pass);
-        flight.enter();
-        let future = self.inner.call(request);
-        flight.leave();
-        ResponseFuture::flying(flight, Oneshot::called(future), told)
+        let Some(lane) = gate.enter() else {
+            policy.shared.give_back(pass);
+            return ResponseFuture::refused(policy.draining());
+        };
+        let carry = self.breaker.carry();
+        let mut call = carry.carries().then(|| carry.read(&request));
+        let context = call.as_ref().map_or_else(CallContext::default, CallContext::of);
+        let permit = BreakerPermit::new(pass).with_upload(call.as_mut());
+        ResponseFuture::calling(lane, permit, context, || self.inner.call(request))
     }
 }
 
@@ -171,35 +176,34 @@ impl<S, C, F, K: Clone> Layer<S> for BackpressureLayer<C, F, K> {
     type Service = Backpressure<S, C, F, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (gate, carry) = (Arc::clone(&self.gate), self.carry.clone());
         let (seat, parked) = (Seat::default(), Parked::new());
-        Backpressure { inner, gate, carry, ticket: None, timer: None, seat, parked }
+        let breaker = self.breaker.clone();
+        Backpressure { inner, breaker, ticket: None, timer: None, seat, parked }
     }
 }
 
 impl<S: Clone, C, F, K: Clone> Clone for Backpressure<S, C, F, K> {
     fn clone(&self) -> Self {
-        let (gate, carry) = (Arc::clone(&self.gate), self.carry.clone());
-        BackpressureLayer { gate, carry }.layer(self.inner.clone())
+        BackpressureLayer { breaker: self.breaker.clone() }.layer(self.inner.clone())
     }
 }
 
 impl<S, C, F, K> Drop for Backpressure<S, C, F, K> {
     fn drop(&mut self) {
         self.give_back();
-        self.gate.shared.leave(&mut self.seat);
+        self.leave();
     }
 }
 
 impl<C, F, K: Clone> Clone for BackpressureLayer<C, F, K> {
     fn clone(&self) -> Self {
-        Self { gate: Arc::clone(&self.gate), carry: self.carry.clone() }
+        Self { breaker: self.breaker.clone() }
     }
 }
 
 impl<C, F, K> fmt::Debug for BackpressureLayer<C, F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackpressureLayer").field("breaker", &self.gate.shared).finish()
+        f.debug_struct("BackpressureLayer").field("breaker", self.breaker.policy()).finish()
     }
 }
 
@@ -207,7 +211,7 @@ impl<S: fmt::Debug, C, F, K> fmt::Debug for Backpressure<S, C, F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Backpressure")
             .field("inner", &self.inner)
-            .field("state", &self.gate.shared.state())
+            .field("state", &self.shared().state())
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,8 @@
 //! Building a breaker, and putting it around services.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tower::Layer;
 
 use super::backpressure::BackpressureLayer;
 use super::config::{Abandonment, Config, Trip};
@@ -13,18 +10,15 @@ use super::engine::common::{Common, Settings};
 use super::handle::CircuitBreakerHandle;
 use super::keyed::KeyedBuilder;
 use super::law::Law;
-use super::policy::{Hooks, Instance, Policy};
-use super::service::CircuitBreaker;
-use crate::classify::{Classifier, Classify, Of, OfError, OfResult, Verdict};
+use super::policy::BreakerPolicy;
+use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
 use crate::config::{ConfigErrors, Written};
-use crate::error::CallError;
 use crate::event::{Observe, Observers, Outage};
-use crate::finish::{AtHead, Finish};
+use crate::finish::AtHead;
 use crate::outcome::Outcome;
 use crate::request::NoCarry;
 use crate::rng;
-use crate::shell::caller::Caller;
-use crate::shell::gate::Gate;
+use crate::shell::gated::{self, GateLayer, Gated};
 use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
@@ -33,21 +27,28 @@ pub(super) const LAYER: &str = "circuit_breaker";
 /// Puts one circuit breaker around services.
 ///
 /// All services that a layer and its clones make share one breaker. Two independent breakers are
-/// two layers; one per host is a [keyed](Builder::keyed) layer.
-#[must_use = "a layer does nothing until it is applied to a service"]
-pub struct CircuitBreakerLayer<C = Classifier, F = AtHead, K = NoCarry> {
-    gate: Arc<Gate<Policy<C, F>>>,
-    carry: K,
-}
+/// two layers; one per host is a [keyed](Builder::keyed) layer. A call that [runs](GateLayer::run) is not
+/// made if the circuit is open, and dropping its future abandons it.
+pub type CircuitBreakerLayer<C = Classifier, F = AtHead, K = NoCarry> =
+    GateLayer<BreakerPolicy<F>, C, K>;
+
+/// Calls the inner service while the circuit is closed, and refuses at once while it is open.
+///
+/// It is always ready when the circuit is not closed: a refusal needs no inner service, and a probe
+/// waits for one by itself. It never fails in `poll_ready`, unless the inner service does; then that
+/// call has failed, and is counted.
+pub type CircuitBreaker<S, C, F, K = NoCarry> = Gated<S, BreakerPolicy<F>, C, K>;
+
+/// The future of a call through a breaker.
+///
+/// Dropping it before it is ready abandons the call: see [`Abandonment`].
+pub type ResponseFuture<S, Req, C, F, K = NoCarry> =
+    gated::ResponseFuture<S, Req, BreakerPolicy<F>, C, K>;
 
 impl CircuitBreakerLayer {
     /// A breaker with every setting at its [default](super#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let config = Config::default();
-        let law = Law::of_defaults();
-        let source = Source::new(LAYER, name);
-        let (hooks, observers) = (Hooks::default(), Observers::default());
-        Self::make(source, law, config, hooks, NoCarry, observers, rng::seed())
+        Self::builder(name).made(Law::of_defaults())
     }
 
     /// A breaker with these settings, for instance from a configuration file.
@@ -62,10 +63,11 @@ impl CircuitBreakerLayer {
     /// Starts to build a breaker.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
         Builder {
-            name: name.into(),
+            source: Source::new(LAYER, name),
             config: Config::default(),
             written: Written::default(),
-            hooks: Hooks::default(),
+            classify: Classifier::default(),
+            finish: AtHead,
             carry: NoCarry,
             observers: Observers::default(),
             seed: None,
@@ -74,23 +76,9 @@ impl CircuitBreakerLayer {
 }
 
 impl<C, F, K> CircuitBreakerLayer<C, F, K> {
-    fn make(
-        source: Source,
-        law: Law,
-        config: Config,
-        hooks: Hooks<C, F>,
-        carry: K,
-        observers: Observers,
-        seed: u64,
-    ) -> Self {
-        let settings = Settings::new(law, config.into());
-        let common = Common::new(source, observers, settings, seed);
-        Self { gate: Arc::new(Gate::new(Policy::new(common, Arc::new(hooks), None))), carry }
-    }
-
     /// Sees and steers this breaker.
     pub fn handle(&self) -> CircuitBreakerHandle {
-        CircuitBreakerHandle::new(Arc::clone(&self.gate.shared))
+        CircuitBreakerHandle::new(Arc::clone(&self.policy().shared))
     }
 
     /// The same breaker for balancers: a service that is *not ready* while the circuit is open,
@@ -99,90 +87,7 @@ impl<C, F, K> CircuitBreakerLayer<C, F, K> {
     where
         K: Clone,
     {
-        BackpressureLayer { gate: Arc::clone(&self.gate), carry: self.carry.clone() }
-    }
-
-    /// The calls that are under way.
-    pub fn in_flight(&self) -> usize {
-        self.gate.in_flight()
-    }
-
-    /// Takes no further calls, sends away those that wait for the inner service to be ready, and
-    /// returns when those under way are over. There is no way back.
-    ///
-    /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
-    /// way from when its future is first polled: one that was made before and never polled is not
-    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
-    /// this is dropped.
-    pub async fn drain(&self) {
-        self.stop();
-        self.gate.emptied().await;
-    }
-
-    /// Takes no further calls, and returns when those under way are over, and those that wait for the
-    /// inner service to be ready were made and are over too. [`drain`](Self::drain) still ends such
-    /// waits.
-    pub async fn drain_to_completion(&self) {
-        self.gate.close();
-        self.gate.shared.wake_all();
-        self.gate.emptied().await;
-    }
-
-    /// Begins to drain.
-    pub(crate) fn stop(&self) {
-        self.gate.stop();
-        self.gate.shared.wake_all();
-    }
-
-    /// Runs an async call through this breaker, for callers without a service.
-    ///
-    /// `call` is not called if the circuit is open. Dropping the future abandons the call.
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::{Error, circuit_breaker::CircuitBreakerLayer};
-    ///
-    /// # async fn query(_: &str) -> Result<u32, std::io::Error> { Ok(7) }
-    /// let breaker = CircuitBreakerLayer::new("orders-db");
-    /// let orders = breaker
-    ///     .run(|| async { query("SELECT count(*) FROM orders").await.map_err(Error::Inner) })
-    ///     .await?;
-    /// assert_eq!(orders, 7);
-    /// # Ok::<(), Error<std::io::Error>>(()) }).unwrap();
-    /// ```
-    pub fn run<Call, Fut, T, E>(
-        &self,
-        call: Call,
-    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, C, F, K>
-    where
-        Call: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        E: CallError,
-        C: Classify<T, E> + Send + Sync + 'static,
-        F: Finish<T> + Clone + Send + Sync + 'static,
-    {
-        let instance = Instance { inner: &mut Caller, readied: true };
-        instance.call(&self.gate.shared, || self.gate.enter(), &NoCarry, call)
-    }
-}
-
-impl<S, C, F, K: Clone> Layer<S> for CircuitBreakerLayer<C, F, K> {
-    type Service = CircuitBreaker<S, C, F, K>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, Arc::clone(&self.gate), self.carry.clone())
-    }
-}
-
-impl<C, F, K: Clone> Clone for CircuitBreakerLayer<C, F, K> {
-    fn clone(&self) -> Self {
-        Self { gate: Arc::clone(&self.gate), carry: self.carry.clone() }
-    }
-}
-
-impl<C, F, K> fmt::Debug for CircuitBreakerLayer<C, F, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreakerLayer").field("breaker", &self.gate.shared).finish()
+        BackpressureLayer { breaker: self.clone() }
     }
 }
 
@@ -193,11 +98,12 @@ impl<C, F, K> fmt::Debug for CircuitBreakerLayer<C, F, K> {
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
 pub struct Builder<C = Classifier, F = AtHead, K = NoCarry> {
-    pub(super) name: Arc<str>,
+    pub(super) source: Source,
     pub(super) config: Config,
     /// Which settings were told by name.
     pub(super) written: Written,
-    pub(super) hooks: Hooks<C, F>,
+    pub(super) classify: C,
+    pub(super) finish: F,
     pub(super) carry: K,
     pub(super) observers: Observers,
     pub(super) seed: Option<u64>,
@@ -271,9 +177,9 @@ impl<C, F, K> Builder<C, F, K> {
         self
     }
 
-    /// Classifies with a [`Classify`] of your own.
+    /// Classifies with a [`Classify`](crate::Classify) of your own.
     pub fn classify<C2>(self, classify: C2) -> Builder<C2, F, K> {
-        self.with(|hooks, carry| (Hooks { classify, finish: hooks.finish }, carry))
+        self.with(|_, finish, carry| (classify, finish, carry))
     }
 
     /// Judges whole results with one closure: responses, and the errors of the innermost service.
@@ -308,23 +214,20 @@ impl<C, F, K> Builder<C, F, K> {
 
     /// Decides when a call is over, by default [when its answer arrives](AtHead).
     pub fn finish<F2>(self, finish: F2) -> Builder<C, F2, K> {
-        self.with(|hooks, carry| (Hooks { classify: hooks.classify, finish }, carry))
+        self.with(|classify, _, carry| (classify, finish, carry))
     }
 
     /// Reads the deadline that travels with each request, so that what is due to the deadline of its
     /// caller is no evidence against the dependency: see
     /// [`CallContext`](crate::CallContext). Writes nothing.
     pub fn carry<K2>(self, carry: K2) -> Builder<C, F, K2> {
-        self.with(|hooks, _| (hooks, carry))
+        self.with(|classify, finish, _| (classify, finish, carry))
     }
 
-    fn with<C2, F2, K2>(
-        self,
-        change: impl FnOnce(Hooks<C, F>, K) -> (Hooks<C2, F2>, K2),
-    ) -> Builder<C2, F2, K2> {
-        let Self { name, config, written, hooks, carry, observers, seed } = self;
-        let (hooks, carry) = change(hooks, carry);
-        Builder { name, config, written, hooks, carry, observers, seed }
+    fn with<C2, F2, K2>(self, change: impl FnOnce(C, F, K) -> (C2, F2, K2)) -> Builder<C2, F2, K2> {
+        let Self { source, config, written, classify, finish, carry, observers, seed } = self;
+        let (classify, finish, carry) = change(classify, finish, carry);
+        Builder { source, config, written, classify, finish, carry, observers, seed }
     }
 
     /// One breaker for each key of a request, for instance for each host.
@@ -364,12 +267,16 @@ impl<C, F, K> Builder<C, F, K> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, F, K>, ConfigErrors> {
+        let law = Law::from_written(&self.config, &self.written, |_| ());
+        let law = law.map_err(|wrong| wrong.of_policy(&self.source))?;
+        Ok(self.made(law))
+    }
+
+    fn made(self, law: Law) -> CircuitBreakerLayer<C, F, K> {
+        let settings = Settings::new(law, self.config.into());
         let seed = self.seed.unwrap_or_else(rng::seed);
-        let Self { name, config, written, hooks, carry, observers, .. } = self;
-        let source = Source::new(LAYER, name);
-        let law = Law::from_written(&config, &written, |_| ());
-        let law = law.map_err(|wrong| wrong.of_policy(&source))?;
-        Ok(CircuitBreakerLayer::make(source, law, config, hooks, carry, observers, seed))
+        let common = Common::new(self.source, self.observers, settings, seed);
+        GateLayer::make(BreakerPolicy::new(common, self.finish, None), self.classify, self.carry)
     }
 }
 
@@ -392,8 +299,6 @@ impl<R, E, F, K> Builder<Classifier<R, E>, F, K> {
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(Classifier<R, E>) -> C2) -> Builder<C2, F, K> {
-        self.with(|Hooks { classify, finish }, carry| {
-            (Hooks { classify: change(classify), finish }, carry)
-        })
+        self.with(|classify, finish, carry| (change(classify), finish, carry))
     }
 }

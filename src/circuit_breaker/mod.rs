@@ -173,8 +173,7 @@
 
 mod backpressure;
 mod config;
-pub(crate) mod engine;
-mod future;
+mod engine;
 mod handle;
 mod keyed;
 mod law;
@@ -183,7 +182,6 @@ mod machine;
 mod overrides;
 mod policy;
 mod rules;
-mod service;
 #[cfg(test)]
 mod tests;
 
@@ -193,11 +191,9 @@ pub use config::{
     Abandonment, BROKEN, CLOSE_AT, Config, HINT_CAP, MEMORY, ODDS, OVER_CALLS, PROBE_DEADLINE,
     PROBES, RAMP, REOPEN_AT, REST, REST_CAP, Span, TOLERATED, Trip, TripRule,
 };
-pub use future::ResponseFuture;
 pub use handle::{CircuitBreakerHandle, LastTrip, Position, Snapshot, Switch, Watch};
 pub use keyed::{
     KeyedBuilder, KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer,
 };
-pub use layer::{Builder, CircuitBreakerLayer};
+pub use layer::{Builder, CircuitBreaker, CircuitBreakerLayer, ResponseFuture};
 pub use overrides::{KeyedConfig, MAX_KEYS, Overrides};
-pub use service::CircuitBreaker;

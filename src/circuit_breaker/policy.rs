@@ -1,63 +1,330 @@
-//! What the services of one breaker share.
+//! How calls ask a breaker, and what it learns of them.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
-use tower::Service;
+use tokio::time::Instant;
 
 use super::engine::common::{Common, StateMeter};
-use super::engine::flight::{Berth, Flight, Site};
-use super::engine::shared::{Admission, Shared};
+use super::engine::shared::{Admission as Asked, Shared};
 use super::engine::step::{Pass, PassKind};
-use super::future::ResponseFuture;
-use crate::context::CallContext;
+use crate::classify::Verdict;
 use crate::error::{Measured, Reason, Rejected};
-use crate::request::Carry;
+use crate::finish::{Finish, Tail};
+use crate::outcome::{Health, Outcome};
+use crate::request::Call;
+use crate::shell::gated::{
+    Admission, Admit, Complete, Due, End, Keyless, Lost, Now, Policy, Stage, Told, finish_with,
+};
 use crate::shell::member::{Member, Stamp};
-use crate::shell::oneshot::Oneshot;
 use crate::shell::reporter::Reporter;
+use crate::shell::waiters::Seat;
+use crate::time::{Tick, nanos};
 use crate::upload::Upload;
 
-/// One breaker under traffic, and the user's code that goes with it.
-pub struct Policy<C, F> {
+/// One breaker, and when its calls are over.
+pub struct BreakerPolicy<F> {
     pub(super) shared: Arc<Shared>,
-    pub(super) hooks: Arc<Hooks<C, F>>,
-}
-
-/// The types that a user fixes when the layer is built.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Hooks<C, F> {
-    pub(super) classify: C,
     pub(super) finish: F,
 }
 
-impl<C, F> Policy<C, F> {
-    pub(super) fn new(common: Arc<Common>, hooks: Arc<Hooks<C, F>>, key: Option<Arc<str>>) -> Self {
-        Self { shared: Arc::new(Shared::new(common, key)), hooks }
-    }
+/// What an admitted call holds of its breaker: a [`Pass`], made as small as it can be, for it is moved
+/// with the call.
+#[derive(Debug)]
+pub struct BreakerPermit {
+    era: u64,
+    /// Since when it is pending; never, if nobody asks. Until it is, when it has waited too long for the
+    /// inner service to be ready.
+    time: Tick,
+    /// The body of the request, if it was still on its way.
+    upload: Option<Upload>,
+    kind: PassKind,
+    roll: u8,
+    overdue: bool,
+    pending: bool,
 }
 
-impl<C, F> std::fmt::Debug for Policy<C, F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.shared.fmt(f)
-    }
-}
-
-impl<C, F> Site for Policy<C, F>
-where
-    C: Send + Sync + 'static,
-    F: Send + Sync + 'static,
-{
+impl BreakerPermit {
     #[inline]
-    fn shared(&self) -> &Shared {
-        &self.shared
+    pub(super) const fn new(pass: Pass) -> Self {
+        let Pass { era, kind, roll, .. } = pass;
+        Self { era, time: Tick::NEVER, upload: None, kind, roll, overdue: false, pending: false }
+    }
+
+    #[inline]
+    pub(super) fn with_upload(self, call: Option<&mut Call>) -> Self {
+        let Some(call) = call else { return self };
+        let upload = call.upload.clone().filter(Upload::is_to_come);
+        Self { upload, ..self }
+    }
+
+    #[inline]
+    fn started(&self) -> Option<Tick> {
+        (self.pending && self.time != Tick::NEVER).then_some(self.time)
+    }
+
+    #[inline]
+    fn pass(&self) -> Pass {
+        let Self { era, kind, roll, overdue, pending, .. } = *self;
+        Pass { era, kind, overdue, pending, started: self.started(), roll }
     }
 }
 
-impl<C, F> Member for Policy<C, F>
-where
-    C: Send + Sync + 'static,
-    F: Send + Sync + 'static,
-{
+impl<F> BreakerPolicy<F> {
+    pub(super) fn new(common: Arc<Common>, finish: F, key: Option<Arc<str>>) -> Self {
+        Self { shared: Arc::new(Shared::new(common, key)), finish }
+    }
+
+    /// The time in which the caller was still sending its request is not the dependency's.
+    fn was_sent(&self, permit: &mut BreakerPermit) {
+        if let (Some(upload), true) = (permit.upload.take(), permit.started().is_some()) {
+            let at = self.shared.common.reporter.clock.tick(upload.since());
+            permit.time = permit.time.max(at);
+        }
+    }
+
+    /// The inner service was called and has not answered at once: the time runs, if anyone wants it.
+    fn begin(&self, permit: &mut BreakerPermit, now: &Now) {
+        permit.pending = true;
+        permit.time = if self.shared.times_calls() {
+            self.shared.common.reporter.clock.tick(now.get())
+        } else {
+            Tick::NEVER
+        };
+    }
+
+    /// When the call will be slow. While the caller is sending, the time is not the dependency's.
+    fn overdue_at(&self, permit: &BreakerPermit, now: Tick) -> Option<Tick> {
+        let clock = &self.shared.common.reporter.clock;
+        let since = match &permit.upload {
+            Some(upload) => upload.turn().map_or(now, |turn| clock.tick(turn)),
+            None => Tick::ZERO,
+        };
+        self.shared.overdue_at(permit.started()?.max(since))
+    }
+
+    /// An answer of which there is more to tell than that.
+    #[inline(never)]
+    fn settle_by_law(&self, permit: &mut BreakerPermit, outcome: &Outcome) {
+        self.was_sent(permit);
+        self.learn(permit, outcome);
+        self.shared.settle(&permit.pass(), outcome);
+    }
+
+    fn learn(&self, permit: &BreakerPermit, outcome: &Outcome) {
+        if let (Some(started), Health::Good) = (permit.started(), outcome.health) {
+            self.shared.learn(started);
+        }
+    }
+
+    fn probe_deadline(&self) -> u64 {
+        nanos(self.shared.inspect(|_, law, _| law.probe_deadline))
+    }
+
+    fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
+        self.shared.common.reporter.reject(reason, measured)
+    }
+
+    #[inline(never)]
+    fn admit_by_law(&self, call: Option<&mut Call>) -> Admission<Self>
+    where
+        F: Send + Sync + 'static,
+    {
+        match self.shared.admit_by_law() {
+            Asked::Pass(pass) => Admission::Pass(BreakerPermit::new(pass).with_upload(call)),
+            Asked::Refused(refusal) => Admission::Refuse(self.shared.reject(refusal)),
+        }
+    }
+
+    #[inline]
+    fn ask(&self, call: Option<&mut Call>) -> Admission<Self>
+    where
+        F: Send + Sync + 'static,
+    {
+        let Some(era) = self.shared.quiet_era() else { return self.admit_by_law(call) };
+        let permit = BreakerPermit::new(Pass::new(era, PassKind::Free));
+        Admission::Pass(permit.with_upload(call))
+    }
+}
+
+impl<F: Send + Sync + 'static> Policy for BreakerPolicy<F> {
+    type Permit = BreakerPermit;
+    type Wait = Infallible;
+    type Seat = Seat;
+
+    /// A refusal needs nobody, and a probe drives a clone to readiness by itself.
+    #[inline]
+    fn is_open(&self) -> bool {
+        self.shared.passing_era().is_some()
+    }
+
+    /// A trip must wake those who wait for a service that may never become ready.
+    fn park(&self, seat: &mut Seat, waker: &Waker) -> bool {
+        let era = self.shared.passing_era();
+        era.is_some_and(|era| self.shared.wait(seat, era, waker))
+    }
+
+    #[inline]
+    fn unpark(&self, seat: &mut Seat) {
+        self.shared.leave(seat);
+    }
+
+    fn unready(&self, outcome: &Outcome) {
+        // If it has tripped meanwhile, the failure is none of the new era.
+        let era = self.shared.passing_era().unwrap_or_else(|| self.shared.era().saturating_sub(1));
+        self.shared.settle(&Pass::new(era, PassKind::Free), outcome);
+    }
+
+    #[inline]
+    fn admit_plain(&self) -> Admission<Self> {
+        self.ask(None)
+    }
+
+    #[inline]
+    fn settle(&self, permit: &mut BreakerPermit, outcome: &Outcome) {
+        let is_untimed = permit.time == Tick::NEVER && permit.upload.is_none();
+        if !(is_untimed && self.shared.settle_quietly(permit.era, permit.kind, outcome)) {
+            self.settle_by_law(permit, outcome);
+        }
+    }
+
+    fn lose(&self, mut permit: BreakerPermit, why: Lost) {
+        match why {
+            Lost::Panicked => return self.shared.settle(&permit.pass(), &Outcome::FAILURE),
+            Lost::Excused => permit.pending = false, // it was never asked
+            Lost::Dropped => self.was_sent(&mut permit),
+        }
+        self.shared.abandon(permit.pass());
+    }
+
+    fn give_back(&self, permit: BreakerPermit) {
+        self.shared.give_back(permit.pass());
+    }
+
+    /// A probe whose service never became ready: nobody answered it.
+    fn expire(&self, permit: BreakerPermit, _: u8, told: Option<&Told<'_>>) -> Rejected {
+        // What opened the circuit keeps it open.
+        let measured = self.shared.inspect(|breaker, _, _| {
+            breaker.last_trip().map_or(Measured::Nothing, |trip| trip.measured)
+        });
+        let rejected = self.reject(Reason::CircuitOpen, measured);
+        if told.is_some() {
+            let pass = Pass { pending: true, ..permit.pass() };
+            self.shared.give_up(pass, Some(self.probe_deadline()));
+        } else {
+            self.shared.give_back(permit.pass());
+        }
+        rejected
+    }
+
+    fn draining(&self) -> Rejected {
+        self.reject(Reason::Draining, Measured::Nothing)
+    }
+
+    // ----- calls that are over later than their answers -----
+
+    fn tail(&self, mut permit: BreakerPermit, head: Verdict) -> Tail {
+        self.was_sent(&mut permit);
+        self.learn(&permit, &head.of_head()); // what comes after the head takes as it takes
+        if head == Verdict::AtEnd && !permit.pending {
+            // The call goes on, even if its head was there at once.
+            self.begin(&mut permit, &Now::default());
+        }
+        permit.pass().into()
+    }
+
+    fn settle_tail(&self, _: u8, tail: Tail, outcome: &Outcome) {
+        self.shared.settle(&tail.into(), outcome);
+    }
+
+    fn lose_tail(&self, _: u8, tail: Tail) {
+        self.shared.abandon(tail.into());
+    }
+
+    fn delivered(&self, _: u8, tail: &mut Tail) {
+        let mut pass = Pass::from(*tail);
+        let Some(started) = pass.started.filter(|_| !pass.overdue) else { return };
+        let waited = self.shared.common.reporter.clock.now().since(started);
+        if self.shared.is_overdue(waited) {
+            pass.overdue = true;
+            self.shared.overdue(pass);
+            *tail = pass.into();
+        }
+    }
+
+    // ----- time -----
+
+    fn pending(&self, permit: &mut BreakerPermit, stage: Stage, now: &Now) -> Option<Instant> {
+        let clock = &self.shared.common.reporter.clock;
+        if stage == Stage::Called {
+            self.begin(permit, now);
+            return self.shared.overdue_at(permit.started()?).and_then(|at| clock.instant(at));
+        }
+        if permit.kind != PassKind::Slot {
+            return None; // nobody else is kept from calling meanwhile
+        }
+        permit.time = clock.tick(now.get()).plus(self.probe_deadline());
+        clock.instant(permit.time)
+    }
+
+    fn due(&self, permit: &mut BreakerPermit, stage: Stage, now: &Now) -> Due {
+        let clock = &self.shared.common.reporter.clock;
+        let now = clock.tick(now.get());
+        if stage != Stage::Called {
+            let is_over = permit.time <= now;
+            return if is_over { Due::End(0) } else { Due::Later(clock.instant(permit.time)) };
+        }
+        if permit.overdue {
+            return Due::Later(None); // that is known
+        }
+        match self.overdue_at(permit, now) {
+            Some(at) if at <= now => {
+                permit.overdue = true;
+                self.shared.overdue(permit.pass());
+                Due::Later(None)
+            }
+            later => Due::Later(later.and_then(|at| clock.instant(at))),
+        }
+    }
+
+    fn poll_wait(&self, wait: Infallible, _: &mut Context<'_>, _: &Now) -> Admission<Self> {
+        match wait {}
+    }
+
+    fn leave(&self, wait: Infallible, _: bool) {
+        match wait {}
+    }
+
+    fn wake_waiting(&self) {}
+}
+
+impl<Req, F: Send + Sync + 'static> Admit<Req> for BreakerPolicy<F> {
+    #[inline]
+    fn admit(&self, _: &Req, call: Option<&mut Call>) -> Admission<Self> {
+        self.ask(call)
+    }
+}
+
+impl<Res, F: Finish<Res> + Send + Sync + 'static> Complete<Res> for BreakerPolicy<F> {
+    type Response = F::Response;
+
+    #[inline]
+    fn complete(
+        &self,
+        permit: BreakerPermit,
+        response: Res,
+        head: Verdict,
+        end: End<'_>,
+    ) -> F::Response {
+        finish_with(self, &self.finish, permit, response, head, end)
+    }
+}
+
+impl<F: Send + Sync + 'static> Keyless for BreakerPolicy<F> {}
+
+impl<F: Send + Sync + 'static> Member for BreakerPolicy<F> {
     type Common = Common;
     type Meter = StateMeter;
 
@@ -85,123 +352,8 @@ where
     }
 }
 
-/// How a call gets at an inner service that may or may not have been readied for it.
-pub(super) struct Instance<'a, S> {
-    pub(super) inner: &'a mut S,
-    pub(super) readied: bool,
-}
-
-impl<S: Clone> Instance<'_, S> {
-    /// The call itself: decided once, here. `enter` gives what the call holds of the policy; it is
-    /// asked only if the call may fly.
-    #[inline]
-    pub(super) fn call<Req, B, K>(
-        self,
-        shared: &Shared,
-        enter: impl FnOnce() -> Option<Arc<B>>,
-        carry: &K,
-        request: Req,
-    ) -> ResponseFuture<S, Req, B>
-    where
-        S: Service<Req>,
-        B: Berth,
-        K: Carry<Req>,
-    {
-        let Some(era) = shared.quiet_era() else {
-            return self.call_by_law(shared, enter, carry, request);
-        };
-        let berth = enter();
-        let pass = Pass::new(era, PassKind::Free);
-        match berth {
-            Some(berth) => self.fly(Flight::new(berth, pass), carry, request),
-            None => self.refuse(drained(shared, pass)),
-        }
+impl<F> fmt::Debug for BreakerPolicy<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
     }
-
-    #[inline(never)]
-    fn call_by_law<Req, B, K>(
-        self,
-        shared: &Shared,
-        enter: impl FnOnce() -> Option<Arc<B>>,
-        carry: &K,
-        request: Req,
-    ) -> ResponseFuture<S, Req, B>
-    where
-        S: Service<Req>,
-        B: Berth,
-        K: Carry<Req>,
-    {
-        match shared.admit_by_law() {
-            Admission::Pass(pass) => match enter() {
-                Some(berth) => self.fly(Flight::new(berth, pass), carry, request),
-                None => self.refuse(drained(shared, pass)),
-            },
-            Admission::Refused(refusal) => self.refuse(shared.reject(refusal)),
-        }
-    }
-
-    #[inline]
-    fn fly<Req, B, K>(
-        self,
-        mut flight: Flight<B>,
-        carry: &K,
-        request: Req,
-    ) -> ResponseFuture<S, Req, B>
-    where
-        S: Service<Req>,
-        B: Berth,
-        K: Carry<Req>,
-    {
-        let told = Told::of(carry, &request);
-        // Each branch makes its own: a future that is chosen first and put in its place later is
-        // copied on the way, and it holds all futures further in.
-        if self.readied {
-            flight.enter();
-            let future = self.inner.call(request);
-            flight.leave();
-            ResponseFuture::flying(flight, Oneshot::called(future), told)
-        } else {
-            let attempt = Oneshot::waiting(self.inner.clone(), request);
-            ResponseFuture::flying(flight, attempt, told)
-        }
-    }
-
-    fn refuse<Req, B>(self, rejected: Rejected) -> ResponseFuture<S, Req, B>
-    where
-        S: Service<Req>,
-        B: Berth,
-    {
-        if self.readied {
-            // The call that it was reserved for will not come: give the reservation back.
-            *self.inner = self.inner.clone();
-        }
-        ResponseFuture::refused(rejected)
-    }
-}
-
-/// What a request says of its call.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    pub(super) context: CallContext,
-    /// Its body, if that is still on its way.
-    pub(super) uploading: Option<Upload>,
-}
-
-impl Told {
-    /// If anything was to be read.
-    #[inline]
-    pub(super) fn of<Req, K: Carry<Req>>(carry: &K, request: &Req) -> Self {
-        if !carry.carries() {
-            return Self::default();
-        }
-        let mut call = carry.read(request);
-        let uploading = call.upload.take().filter(Upload::flows);
-        Self { context: CallContext::of(&call), uploading }
-    }
-}
-
-/// The call would have been let through, but takes place no more.
-fn drained(shared: &Shared, pass: Pass) -> Rejected {
-    shared.give_back(pass);
-    shared.common.reporter.reject(Reason::Draining, Measured::Nothing)
 }

@@ -151,6 +151,7 @@ where
     C: Clone + Send + Sync + 'static,
     R: CopyIsChosen<Strategy: Clone>,
     H: Clone,
+    X: Send + Sync + 'static,
 {
     /// Builds the stack on a channel, for generated clients; as for a stack that is
     /// [one for all](Client).

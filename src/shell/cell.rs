@@ -4,7 +4,7 @@ use crate::shell::gate::{Count, Counted};
 
 /// The policy of one key, and the calls under way in it.
 #[derive(Debug)]
-pub struct Cell<P> {
+pub(crate) struct Cell<P> {
     pub(crate) policy: P,
     pub(crate) count: Count,
 }

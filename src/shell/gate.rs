@@ -43,7 +43,7 @@ pub(crate) struct Gate<P> {
 /// One stripe of a policy's reference count. Aligned so that no two counts share a cache line, nor
 /// a pair of lines that is fetched together.
 #[repr(align(128))]
-pub struct Lane<P> {
+pub(crate) struct Lane<P> {
     policy: Arc<P>,
     count: Count,
     /// References to this lane beyond the first one of a call that is over later than its answer.
@@ -166,7 +166,6 @@ impl<P> fmt::Debug for Gate<P> {
 }
 
 impl<P> Lane<P> {
-    #[allow(dead_code, reason = "the breaker and the bulkhead move in next")]
     /// Part of a call that is in flight is over later than its answer, `again` if another part is too.
     pub(crate) fn join(&self, again: bool) {
         self.count.join();

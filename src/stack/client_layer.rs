@@ -41,6 +41,7 @@ pub type Client<S, C, R, K, F = AtHead, H = AtHead> = Timeout<
 impl<C, R, K, F, H, A> ClientLayer<C, R, K, F, H, A>
 where
     C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
     H: Send + Sync + 'static,
 {
     /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).
@@ -149,7 +150,7 @@ impl<S, C, R, K, F, H, A> Layer<S> for ClientLayer<C, R, K, F, H, A>
 where
     R: Clone,
     K: Clone,
-    F: Clone,
+    F: Send + Sync + 'static,
     H: Send + Sync + 'static,
     A: Tell<Client<S, C, R, K, F, H>>,
 {

@@ -46,6 +46,7 @@ pub type KeyedClient<S, X, C, R, K, F = AtHead, H = AtHead> = Timeout<
 
 impl<X, C, R, K, F, H, A> KeyedClientLayer<X, C, R, K, F, H, A>
 where
+    X: Send + Sync + 'static,
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
 {
@@ -126,10 +127,11 @@ where
 
 impl<S, X, C, R, K, F, H, A> Layer<S> for KeyedClientLayer<X, C, R, K, F, H, A>
 where
-    C: Clone + Send + Sync + 'static,
+    X: Send + Sync + 'static,
     R: Clone,
     K: Clone,
-    F: Clone + Send + Sync + 'static,
+    C: Send + Sync + 'static,
+    F: Send + Sync + 'static,
     H: Clone,
     A: Tell<KeyedClient<S, X, C, R, K, F, H>>,
 {

@@ -3,12 +3,14 @@
 use std::future::pending;
 use std::task::Poll;
 
+use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::timeout::TimeoutLayer;
-use seawall::{Carried, Deadline, InCarried, Reason};
+use seawall::{Carried, Deadline, Error, Finish, InCarried, Outcome, Reason, Settle, State};
+use tokio::time::sleep;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
-use crate::scene::{Fail, ms, now, poll_once, reason};
+use crate::scene::{Fail, broken, ms, now, poll_once, reason};
 
 type Answer = Result<(), Fail>;
 
@@ -121,4 +123,66 @@ async fn one_who_leaves_gives_back_what_it_waited_for() {
     assert_eq!((out.queued(), within.queued()), (1, 0));
     drop(waits);
     assert_eq!((out.queued(), within.queued(), both.in_flight()), (0, 0, 0));
+}
+
+// ===== what a breaker hears of others =====
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_hears_what_a_limit_further_in_said() {
+    let breaker = CircuitBreakerLayer::builder("x").trip(Trip::consecutive(2)).build().unwrap();
+    let handle = breaker.handle();
+    let both = breaker.and(TimeoutLayer::new("x", ms(50)));
+    for _ in 0..2 {
+        assert_eq!(reason(&both.run(pending::<Answer>).await), Some(Reason::TimedOut));
+    }
+    assert_eq!(handle.state(), State::Open);
+    assert_eq!(reason(&both.run(pass).await), Some(Reason::CircuitOpen));
+}
+
+// A probe that is refused further in was none: another may try.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_refused_further_in_gives_its_slot_back() {
+    let breaker = CircuitBreakerLayer::builder("x").trip(Trip::consecutive(1)).build().unwrap();
+    let handle = breaker.handle();
+    let quota = RateLimitLayer::builder("x").limit(1).burst(1).build().unwrap();
+    let both = breaker.and(quota);
+    let fails = || std::future::ready(Answer::Err(Error::Inner(broken("no"))));
+    assert!(both.run(fails).await.is_err());
+    sleep(ms(150)).await; // its rest is over
+    for _ in 0..3 {
+        assert_eq!(reason(&both.run(pass).await), Some(Reason::RateLimited));
+    }
+    sleep(ms(1_000)).await;
+    assert_eq!(both.run(pass).await, Ok(()));
+    assert_eq!(handle.state(), State::HalfOpen);
+}
+
+// ===== each part ends when its own completion says so =====
+
+/// The call is over when what it returned is dropped, or said to be.
+#[derive(Clone)]
+struct Later;
+
+impl Finish<()> for Later {
+    type Response = Settle;
+
+    fn finish(&self, (): (), call: Settle) -> Settle {
+        call
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_over_later_is_told_then_and_the_other_at_once() {
+    let once = || CircuitBreakerLayer::builder("x").trip(Trip::consecutive(1));
+    let (outer, inner) = (once().build().unwrap(), once().finish(Later).build().unwrap());
+    let (at_once, later) = (outer.handle(), inner.handle());
+    let both = outer.and(inner);
+    let call = both.run(pass).await.unwrap();
+    assert_eq!(both.in_flight(), 1);
+    call.settle(Outcome::FAILURE);
+    assert_eq!((at_once.state(), later.state()), (State::Closed, State::Open));
+    assert_eq!(both.in_flight(), 0);
+    later.reset();
+    drop(both.run(pass).await.unwrap()); // nobody said anything
+    assert_eq!((later.state(), both.in_flight()), (State::Closed, 0));
 }

@@ -109,7 +109,7 @@ impl Shared {
     }
 
     /// The same, if it cannot.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn admit_by_law(&self) -> Admission {
         let word = self.word();
         match self.refuse_by_digest(word) {
@@ -140,6 +140,7 @@ impl Shared {
     }
 
     /// Counts a refusal, tells of it, and gives what the caller is told.
+    #[inline]
     pub(crate) fn reject(&self, refusal: Refusal) -> Rejected {
         let Refusal { now, until, reason, measured } = refusal;
         self.common.meter(|handles| handles.rejected(reason));
@@ -149,16 +150,21 @@ impl Shared {
     }
 
     /// A call that was let through is over.
-    #[inline]
     pub(crate) fn settle(&self, pass: &Pass, outcome: &Outcome) {
-        let word = self.word();
-        let fast = pass.started.is_none();
-        let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
-        if harmless && fast && word.is_quiet() && word.era() == pass.era {
-            self.common.meter(|handles| handles.ended(Ended::Good, None));
-        } else {
+        if pass.started.is_some() || !self.settle_quietly(pass.era, pass.kind, outcome) {
             self.settle_by_law(*pass, *outcome);
         }
+    }
+
+    /// The same of one whose time nobody wants to know, if that changes nothing: `false` if it may.
+    #[inline]
+    pub(crate) fn settle_quietly(&self, era: u64, kind: PassKind, outcome: &Outcome) -> bool {
+        let harmless = outcome.health == Health::Good && kind == PassKind::Free;
+        let changes_nothing = harmless && self.word().is_quiet_in(era);
+        if changes_nothing {
+            self.common.meter(|handles| handles.ended(Ended::Good, None));
+        }
+        changes_nothing
     }
 
     #[inline(never)]
@@ -338,11 +344,17 @@ impl Shared {
         }
     }
 
+    #[inline]
     fn tell(&self, at: Tick, kind: EventKind) {
         if self.common.reporter.has_observers() {
-            let seq = self.core.get().map_or(0, |core| lock(core).changes);
-            self.common.reporter.tell(Speaker { key: self.key.as_ref(), seq }, at, kind);
+            self.tell_observers(at, kind);
         }
+    }
+
+    #[inline(never)]
+    fn tell_observers(&self, at: Tick, kind: EventKind) {
+        let seq = self.core.get().map_or(0, |core| lock(core).changes);
+        self.common.reporter.tell(Speaker { key: self.key.as_ref(), seq }, at, kind);
     }
 }
 

@@ -37,6 +37,12 @@ impl Word {
         self.0 & Self::QUIET != 0
     }
 
+    /// The same, and of this era.
+    #[inline]
+    pub(crate) const fn is_quiet_in(self, era: u64) -> bool {
+        (self.0 ^ (era << 16 | Self::QUIET)) & (!0xffff | Self::QUIET) == 0
+    }
+
     #[inline]
     pub(crate) const fn is_version(self, version: u64) -> bool {
         (self.0 >> 7) & Self::VERSIONS == version & Self::VERSIONS

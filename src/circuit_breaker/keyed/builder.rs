@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::KeyedCircuitBreakerLayer;
 use crate::circuit_breaker::engine::common::{Common, Settings};
-use crate::circuit_breaker::layer::{Builder, LAYER};
+use crate::circuit_breaker::layer::Builder;
 use crate::circuit_breaker::overrides::{KeyedConfig, MAX_KEYS, Overrides};
-use crate::circuit_breaker::policy::Policy;
+use crate::circuit_breaker::policy::BreakerPolicy;
 use crate::config::ConfigErrors;
 use crate::request::NoCarry;
 use crate::rng;
+use crate::shell::gated::{ByKey, GateLayer};
 use crate::shell::keyed::Keyed;
-use crate::source::Source;
 
 /// Builds a [`KeyedCircuitBreakerLayer`].
 #[must_use = "call `build`"]
@@ -87,11 +87,10 @@ impl<C, F, K, Y> KeyedBuilder<C, F, K, Y> {
     /// [path](crate::ConfigError::path), such as `overrides["legacy.example"].rest`.
     pub fn build(self) -> Result<KeyedCircuitBreakerLayer<C, F, K, Y>, ConfigErrors>
     where
-        C: Send + Sync + 'static,
         F: Send + Sync + 'static,
     {
-        let Builder { name, config, written, hooks, carry, observers, seed } = self.builder;
-        let source = Source::new(LAYER, name);
+        let Builder { source, config, written, classify, finish, carry, observers, seed } =
+            self.builder;
         let (max_keys, overrides) = (self.max_keys, self.overrides);
         let config = KeyedConfig { default: config, max_keys, overrides };
         let laws = config.laws(&written, None);
@@ -99,10 +98,10 @@ impl<C, F, K, Y> KeyedBuilder<C, F, K, Y> {
         let settings = Settings::new(law, config).with_own(own);
         let seed = seed.unwrap_or_else(rng::seed);
         let common = Common::new(source, observers, settings, seed);
-        let (for_cells, hooks) = (Arc::clone(&common), Arc::new(hooks));
-        let cells = Keyed::new(common, max_keys, move |key| {
-            Policy::new(Arc::clone(&for_cells), Arc::clone(&hooks), Some(key))
+        let (for_keys, finish) = (Arc::clone(&common), Arc::new(finish));
+        let table = Keyed::new(common, max_keys, move |key| {
+            BreakerPolicy::new(Arc::clone(&for_keys), Arc::clone(&finish), Some(key))
         });
-        Ok(KeyedCircuitBreakerLayer { cells: Arc::new(cells), key: self.key, carry })
+        Ok(GateLayer::make(ByKey::new(table, self.key), classify, carry))
     }
 }

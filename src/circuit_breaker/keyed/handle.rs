@@ -8,7 +8,7 @@ use crate::circuit_breaker::engine::common::Common;
 use crate::circuit_breaker::engine::shared::Shared;
 use crate::circuit_breaker::handle::{CircuitBreakerHandle, judged, reload};
 use crate::circuit_breaker::overrides::KeyedConfig;
-use crate::circuit_breaker::policy::Policy;
+use crate::circuit_breaker::policy::BreakerPolicy;
 use crate::config::ConfigErrors;
 use crate::shell::keyed::Keyed;
 use crate::source::Source;
@@ -48,11 +48,11 @@ use crate::source::Source;
 /// ```
 #[derive(Clone)]
 pub struct KeyedCircuitBreakerHandle {
-    pub(super) cells: Arc<dyn Cells>,
+    cells: Arc<dyn Cells>,
 }
 
-/// The registry, whatever the types of its hooks.
-pub(super) trait Cells: Send + Sync {
+/// The table, whatever says when calls are over.
+trait Cells: Send + Sync {
     fn find(&self, key: &str) -> Option<Arc<Shared>>;
     fn keys(&self) -> Vec<Arc<str>>;
     fn len(&self) -> usize;
@@ -60,11 +60,7 @@ pub(super) trait Cells: Send + Sync {
     fn common(&self) -> &Common;
 }
 
-impl<C, F> Cells for Keyed<Policy<C, F>>
-where
-    C: Send + Sync + 'static,
-    F: Send + Sync + 'static,
-{
+impl<F: Send + Sync + 'static> Cells for Keyed<BreakerPolicy<F>> {
     fn find(&self, key: &str) -> Option<Arc<Shared>> {
         Keyed::find(self, key).map(|cell| Arc::clone(&cell.policy.shared))
     }
@@ -87,6 +83,10 @@ where
 }
 
 impl KeyedCircuitBreakerHandle {
+    pub(super) fn new<F: Send + Sync + 'static>(table: Arc<Keyed<BreakerPolicy<F>>>) -> Self {
+        Self { cells: table }
+    }
+
     /// The breaker of a key, if it has one of its own. It is not evicted while the handle lives.
     pub fn key(&self, key: &str) -> Option<CircuitBreakerHandle> {
         self.cells.find(key).map(CircuitBreakerHandle::new)

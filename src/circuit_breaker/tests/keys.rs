@@ -6,17 +6,17 @@ use crate::circuit_breaker::KeyedConfig;
 use crate::circuit_breaker::engine::common::{Common, Settings};
 use crate::circuit_breaker::law::Law;
 use crate::circuit_breaker::layer::LAYER;
-use crate::circuit_breaker::policy::{Hooks, Policy};
+use crate::circuit_breaker::policy::BreakerPolicy;
 use crate::event::Observers;
 use crate::shell::keyed::Keyed;
 use crate::source::Source;
 
-fn table() -> Keyed<Policy<(), ()>> {
+fn table() -> Keyed<BreakerPolicy<()>> {
     let observers = Observers::default();
     let settings = Settings::new(Law::of_defaults(), KeyedConfig::default());
     let common = Common::new(Source::new(LAYER, "test"), observers, settings, 1);
-    let (shared, hooks) = (Arc::clone(&common), Arc::new(Hooks::default()));
-    let make = move |key| Policy::new(Arc::clone(&shared), Arc::clone(&hooks), Some(key));
+    let shared = Arc::clone(&common);
+    let make = move |key| BreakerPolicy::new(Arc::clone(&shared), (), Some(key));
     Keyed::new(common, 10, make)
 }
 

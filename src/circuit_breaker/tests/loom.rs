@@ -11,7 +11,7 @@ use super::*;
 use crate::circuit_breaker::Trip;
 use crate::circuit_breaker::engine::common::{Common, Settings};
 use crate::circuit_breaker::engine::shared::{Admission, Shared};
-use crate::circuit_breaker::policy::{Hooks, Policy};
+use crate::circuit_breaker::policy::BreakerPolicy;
 use crate::error::Measured;
 use crate::event::Observers;
 use crate::outcome::Outcome;
@@ -170,10 +170,10 @@ fn an_older_reload_does_not_come_after_a_newer_one() {
 
 // ===== keys =====
 
-fn table(most: usize) -> Arc<Keyed<Policy<(), ()>>> {
+fn table(most: usize) -> Arc<Keyed<BreakerPolicy<()>>> {
     let common = common(Trip::consecutive(1));
-    let (shared, hooks) = (Arc::clone(&common), Arc::new(Hooks::default()));
-    let make = move |key| Policy::new(Arc::clone(&shared), Arc::clone(&hooks), Some(key));
+    let shared = Arc::clone(&common);
+    let make = move |key| BreakerPolicy::new(Arc::clone(&shared), (), Some(key));
     Arc::new(Keyed::new(common, most, make))
 }
 

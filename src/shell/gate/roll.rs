@@ -65,7 +65,6 @@ impl Count {
         self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    #[allow(dead_code, reason = "the breaker and the bulkhead move in next")]
     /// A call under way goes on in one more place.
     pub(super) fn join(&self) {
         self.word.fetch_add(1, Ordering::Relaxed);

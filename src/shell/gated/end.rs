@@ -105,25 +105,22 @@ impl<P: Policy, C: Send + Sync + 'static> Ending for Lane<Core<P, C>> {
 
 impl<M: Policy> Heard for Arc<KeyCell<M>> {
     fn hears(&self) -> Arc<dyn Ending> {
-        Arc::new(OfCell(Arc::clone(self)))
+        Arc::clone(self) as Arc<dyn Ending>
     }
 }
 
-/// The cell of a key; the call is counted by the lane that it holds too. (It goes once the breaker's cell is
-/// one of these, and no cell is an `Ending` otherwise.)
-struct OfCell<M>(Arc<KeyCell<M>>);
-
-impl<M: Policy> Ending for OfCell<M> {
+/// The call is counted by the lane that it holds too.
+impl<M: Policy> Ending for KeyCell<M> {
     fn settle(&self, part: u8, tail: Tail, outcome: &Outcome) {
-        self.0.policy.settle_tail(part, tail, outcome);
+        self.policy.settle_tail(part, tail, outcome);
     }
 
     fn delivered(&self, part: u8, tail: &mut Tail) {
-        self.0.policy.delivered(part, tail);
+        self.policy.delivered(part, tail);
     }
 
     fn abandon(&self, part: u8, tail: Tail) {
-        self.0.policy.lose_tail(part, tail);
+        self.policy.lose_tail(part, tail);
     }
 
     fn no_longer_in_flight(&self, _: bool) {}
@@ -145,15 +142,16 @@ where
     F: Finish<Res>,
 {
     let mut guard = Held { policy, permit: Some(permit) };
-    match finish.at_head(response) {
-        Ok(response) => {
-            if let Some(mut permit) = guard.permit.take() {
-                policy.settle(&mut permit, &head.of_head());
-            }
-            response
-        }
-        Err(response) => finish_later(guard, finish, response, head, end),
+    let response = match finish.at_head(response) {
+        Ok(response) => response,
+        Err(response) => return finish_later(guard, finish, response, head, end),
+    };
+    let permit = guard.permit.take();
+    drop(guard); // no user code runs from here on
+    if let Some(mut permit) = permit {
+        policy.settle(&mut permit, &head.of_head());
     }
+    response
 }
 
 #[inline(never)]

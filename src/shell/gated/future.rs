@@ -88,6 +88,21 @@ where
         Self { attempt, call: CallGuard::over(), context, rare: Some(Rare::Queued(queued)) }
     }
 
+    /// A call that is made now, of a service that is ready for it.
+    #[inline]
+    pub(crate) fn calling(
+        lane: Arc<Lane<Core<P, C>>>,
+        permit: P::Permit,
+        context: CallContext,
+        call: impl FnOnce() -> S::Future,
+    ) -> Self {
+        let mut guard = CallGuard::new(lane, permit);
+        guard.enter();
+        let inner = call();
+        guard.leave();
+        Self::flying(guard, Oneshot::called(inner), context)
+    }
+
     #[inline]
     pub(crate) fn refused(rejected: Rejected) -> Self {
         let (attempt, call) = (Oneshot::over(), CallGuard::over());
@@ -245,10 +260,12 @@ where
                     this.rare.set(timer.map(|at| Rare::Timed(sleep_until(at))));
                 }
             }
-            if let Some(RareProj::Timed(timer)) = project(this.rare.as_mut())
-                && poll_timer(timer, cx).is_ready()
-            {
-                (is_due, now) = (true, Now::default()); // it is later now
+            if let Some(RareProj::Timed(mut timer)) = project(this.rare.as_mut()) {
+                let at = timer.deadline();
+                if poll_timer(timer.as_mut(), cx).is_ready() {
+                    // It is later now; and where no runtime is left to wait on, that time has come.
+                    (is_due, now) = (true, Now::from(at));
+                }
             }
             if !is_due {
                 return Poll::Pending;

@@ -100,7 +100,8 @@ impl<P: Policy, C> CallGuard<P, C> {
         P: Complete<Res>,
         C: Send + Sync + 'static,
     {
-        let (permit, over) = (self.permit.take()?, self.hold.end()?);
+        let over = self.hold.end()?; // first, so that the permit is moved once
+        let permit = self.permit.take()?;
         let deferred = Cell::new(false);
         let end = End::new(over.lane(), &deferred, context);
         Some(over.policy.complete(permit, response, head, end))

@@ -53,6 +53,10 @@ impl<M: Member, X> ByKey<M, X> {
         KeyedHandle::new(Arc::clone(&self.table))
     }
 
+    pub(crate) const fn table(&self) -> &Arc<Keyed<M>> {
+        &self.table
+    }
+
     fn enter(&self, key: &str) -> Result<Arc<Cell<M>>, Rejected> {
         self.table.enter(key).ok_or_else(|| M::drained(&self.table.common))
     }

@@ -72,6 +72,10 @@ impl<P, C, K> GateLayer<P, C, K> {
     pub(crate) const fn gate(&self) -> &Arc<Gate<Core<P, C>>> {
         &self.gate
     }
+
+    pub(crate) const fn carry(&self) -> &K {
+        &self.carry
+    }
 }
 
 impl<P: Policy, C, K> GateLayer<P, C, K> {

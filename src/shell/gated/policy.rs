@@ -285,6 +285,11 @@ pub enum Lost {
 pub struct Now(Cell<Option<Instant>>);
 
 impl Now {
+    /// This time, or later.
+    pub(super) fn from(at: Instant) -> Self {
+        Self(Cell::new(Some(at.max(time::now()))))
+    }
+
     /// The time of this poll.
     pub fn get(&self) -> Instant {
         self.0.get().unwrap_or_else(|| {

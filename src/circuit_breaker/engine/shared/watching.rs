@@ -8,7 +8,7 @@ use crate::circuit_breaker::law::Law;
 use crate::circuit_breaker::machine::Breaker;
 use crate::event::State;
 use crate::shell::lock;
-use crate::shell::waiters::{Seat, Waiters};
+use crate::shell::waiters::Seat;
 use crate::sync::atomic::Ordering;
 use crate::time::Tick;
 
@@ -56,15 +56,6 @@ impl Shared {
         let replaced = core.waiters.get_or_insert_default().wait(seat, waker);
         drop(core);
         drop(replaced);
-    }
-
-    /// Lets everyone look again.
-    pub(crate) fn wake_all(&self) {
-        let Some(core) = self.core.get() else { return };
-        let mut core = lock(core);
-        let wakers = core.waiters.as_deref_mut().map(Waiters::take_all);
-        drop(core);
-        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// How many changes there were, the state since the last, and the era to wait for the next in.
