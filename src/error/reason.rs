@@ -1,4 +1,4 @@
-//! Why a layer ended a call: one table of everything that follows from it.
+//! Why a layer ended a call: one table of everything that follows from it, without a `_`.
 
 use std::fmt;
 
@@ -26,63 +26,100 @@ struct Row {
     means: Means,
 }
 
-/// Makes the enum, the list of all, and the table.
-macro_rules! reasons {
-    ($($(#[$about:meta])* $Reason:ident: $name:literal, $sentence:literal, $http:literal, $grpc:literal, $means:ident;)*) => {
-        /// Why a layer ended a call itself.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum Reason {
-            $($(#[$about])* $Reason,)*
-        }
-
-        impl Reason {
-            pub(crate) const ALL: [Self; [$($name),*].len()] = [$(Self::$Reason),*];
-
-            const fn row(self) -> Row {
-                match self {
-                    $(Self::$Reason => Row {
-                        name: $name,
-                        sentence: $sentence,
-                        http: $http,
-                        grpc: $grpc,
-                        means: Means::$means,
-                    },)*
-                }
-            }
-        }
-    };
-}
-
-reasons! {
+/// Why a layer ended a call itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
     /// The circuit is open: recent calls failed, or someone holds it open.
-    CircuitOpen: "circuit_open", "circuit is open", 503, 14, Refused;
+    CircuitOpen,
     /// The circuit has just closed, and the load comes back step by step.
-    Recovering: "recovering", "is recovering", 503, 14, Refused;
+    Recovering,
     /// The time limit of this layer ran out.
-    TimedOut: "timed_out", "timed out", 504, 4, Failed;
+    TimedOut,
     /// The deadline that came with the request has passed. [`Measured::Deadline`](crate::Measured::Deadline)
     /// says who had set it.
-    DeadlineExceeded: "deadline_exceeded", "the deadline has passed", 504, 4, OfCaller;
+    DeadlineExceeded,
     /// The policy is being drained: it takes no further calls.
-    Draining: "draining", "is being drained", 503, 14, Refused;
+    Draining,
     /// As many calls as may are under way, and as many as may wait for one to end.
-    Full: "full", "is full, and so is its queue", 503, 14, Refused;
+    Full,
     /// As many calls as may are under way, and this one has waited for one to end as long as it may.
-    QueueTimeout: "queue_timeout", "is full, and the call has waited in its queue as long as it may", 503, 14, Refused;
+    QueueTimeout,
     /// The call came too early for the rate limit.
-    RateLimited: "rate_limited", "has reached its rate limit", 429, 8, Refused;
+    RateLimited,
     /// The call costs more than a whole burst of the rate limit, so that it can never pass.
-    CostTooHigh: "cost_too_high", "cannot admit a call of such a cost", 413, 8, RefusedForGood;
+    CostTooHigh,
     /// The dependency failed its health check.
-    Unhealthy: "unhealthy", "is unhealthy", 503, 14, Refused;
+    Unhealthy,
     /// The caller kept us waiting for the body of its request for too long (HTTP 408).
-    RequestTimeout: "request_timeout", "the caller did not send its request in time", 408, 4, OfCaller;
+    RequestTimeout,
     /// The body of the caller's request broke off.
-    RequestBroken: "request_broken", "the body of the caller's request broke off", 400, 1, OfCaller;
+    RequestBroken,
 }
 
 impl Reason {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::CircuitOpen,
+        Self::Recovering,
+        Self::TimedOut,
+        Self::DeadlineExceeded,
+        Self::Draining,
+        Self::Full,
+        Self::QueueTimeout,
+        Self::RateLimited,
+        Self::CostTooHigh,
+        Self::Unhealthy,
+        Self::RequestTimeout,
+        Self::RequestBroken,
+    ];
+
+    /// The table: a new reason has a row here, and in the list above.
+    const fn row(self) -> Row {
+        let (name, sentence, http, grpc, means) = match self {
+            Self::CircuitOpen => ("circuit_open", "circuit is open", 503, 14, Means::Refused),
+            Self::Recovering => ("recovering", "is recovering", 503, 14, Means::Refused),
+            Self::TimedOut => ("timed_out", "timed out", 504, 4, Means::Failed),
+            Self::DeadlineExceeded => {
+                ("deadline_exceeded", "the deadline has passed", 504, 4, Means::OfCaller)
+            }
+            Self::Draining => ("draining", "is being drained", 503, 14, Means::Refused),
+            Self::Full => ("full", "is full, and so is its queue", 503, 14, Means::Refused),
+            Self::QueueTimeout => (
+                "queue_timeout",
+                "is full, and the call has waited in its queue as long as it may",
+                503,
+                14,
+                Means::Refused,
+            ),
+            Self::RateLimited => {
+                ("rate_limited", "has reached its rate limit", 429, 8, Means::Refused)
+            }
+            Self::CostTooHigh => (
+                "cost_too_high",
+                "cannot admit a call of such a cost",
+                413,
+                8,
+                Means::RefusedForGood,
+            ),
+            Self::Unhealthy => ("unhealthy", "is unhealthy", 503, 14, Means::Refused),
+            Self::RequestTimeout => (
+                "request_timeout",
+                "the caller did not send its request in time",
+                408,
+                4,
+                Means::OfCaller,
+            ),
+            Self::RequestBroken => (
+                "request_broken",
+                "the body of the caller's request broke off",
+                400,
+                1,
+                Means::OfCaller,
+            ),
+        };
+        Row { name, sentence, http, grpc, means }
+    }
+
     /// The metric label `reason`.
     pub const fn as_str(self) -> &'static str {
         self.row().name

@@ -22,4 +22,8 @@ fn a_rejection_is_found_behind_boxes_and_io_errors() {
 fn every_reason_is_listed_once() {
     let names: std::collections::HashSet<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
     assert_eq!(names.len(), Reason::ALL.len());
+    let (_, list) = include_str!("reason.rs").split_once("pub enum Reason {").unwrap();
+    let (list, _) = list.split_once("\n}").unwrap();
+    let reasons = list.lines().filter(|line| line.ends_with(',') && !line.contains("///"));
+    assert_eq!(reasons.count(), Reason::ALL.len());
 }
