@@ -49,7 +49,7 @@ pub struct BulkheadHandle {
 }
 
 impl BulkheadHandle {
-    pub(super) fn new(entrance: Arc<dyn Entrance<Limiter>>) -> Self {
+    pub(crate) fn new(entrance: Arc<dyn Entrance<Limiter>>) -> Self {
         Self { entrance, many: None }
     }
 

@@ -225,10 +225,16 @@ impl<F, K, W> Builder<F, K, W> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<BulkheadLayer<F, K, W>, ConfigErrors> {
+        let (policy, carry) = self.parts()?;
+        Ok(GateLayer::make(policy, Unjudged, carry))
+    }
+
+    /// The same, for a stack.
+    pub(crate) fn parts(self) -> Result<(Bounded<F, W>, K), ConfigErrors> {
         let source = Source::new(LAYER, self.name);
         let law = Law::from_config(&self.config).map_err(|wrong| wrong.of_policy(&source))?;
         let reporter = Reporter::new(source, self.observers);
         let limiter = Limiter::new(reporter, law, self.config);
-        Ok(GateLayer::make(Bounded::new(limiter, self.finish, self.cost), Unjudged, self.carry))
+        Ok((Bounded::new(limiter, self.finish, self.cost), self.carry))
     }
 }

@@ -142,3 +142,4 @@ pub use handle::BulkheadHandle;
 pub use keyed::{KeyedBuilder, KeyedBulkhead, KeyedBulkheadHandle, KeyedBulkheadLayer};
 pub use layer::{Builder, Bulkhead, BulkheadLayer, ResponseFuture};
 pub use overrides::{KeyedConfig, MAX_KEYS, Overrides};
+pub(crate) use policy::Bounded;

@@ -277,7 +277,8 @@ where
 {
     type Response = F::Response;
 
-    #[inline]
+    #[allow(clippy::inline_always, reason = "it is on the way of every call")]
+    #[inline(always)]
     fn complete(&self, permit: Permit, response: Res, head: Verdict, end: End<'_>) -> F::Response {
         finish_with(self, &self.finish, permit, response, head, end)
     }

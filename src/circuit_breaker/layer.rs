@@ -48,7 +48,8 @@ pub type ResponseFuture<S, Req, C, F, K = NoCarry> =
 impl CircuitBreakerLayer {
     /// A breaker with every setting at its [default](super#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self::builder(name).made(Law::of_defaults())
+        let (policy, classify, carry) = Self::builder(name).made(Law::of_defaults());
+        Self::make(policy, classify, carry)
     }
 
     /// A breaker with these settings, for instance from a configuration file.
@@ -78,7 +79,7 @@ impl CircuitBreakerLayer {
 impl<C, F, K> CircuitBreakerLayer<C, F, K> {
     /// Sees and steers this breaker.
     pub fn handle(&self) -> CircuitBreakerHandle {
-        CircuitBreakerHandle::new(Arc::clone(&self.policy().shared))
+        self.policy().handle()
     }
 
     /// The same breaker for balancers: a service that is *not ready* while the circuit is open,
@@ -267,16 +268,22 @@ impl<C, F, K> Builder<C, F, K> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, F, K>, ConfigErrors> {
+        let (policy, classify, carry) = self.parts()?;
+        Ok(GateLayer::make(policy, classify, carry))
+    }
+
+    /// The same, for a stack.
+    pub(crate) fn parts(self) -> Result<(BreakerPolicy<F>, C, K), ConfigErrors> {
         let law = Law::from_written(&self.config, &self.written, |_| ());
         let law = law.map_err(|wrong| wrong.of_policy(&self.source))?;
         Ok(self.made(law))
     }
 
-    fn made(self, law: Law) -> CircuitBreakerLayer<C, F, K> {
+    fn made(self, law: Law) -> (BreakerPolicy<F>, C, K) {
         let settings = Settings::new(law, self.config.into());
         let seed = self.seed.unwrap_or_else(rng::seed);
         let common = Common::new(self.source, self.observers, settings, seed);
-        GateLayer::make(BreakerPolicy::new(common, self.finish, None), self.classify, self.carry)
+        (BreakerPolicy::new(common, self.finish, None), self.classify, self.carry)
     }
 }
 

@@ -197,3 +197,4 @@ pub use keyed::{
 };
 pub use layer::{Builder, CircuitBreaker, CircuitBreakerLayer, ResponseFuture};
 pub use overrides::{KeyedConfig, MAX_KEYS, Overrides};
+pub(crate) use policy::BreakerPolicy;

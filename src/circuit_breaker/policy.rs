@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::engine::common::{Common, StateMeter};
 use super::engine::shared::{Admission as Asked, Shared};
 use super::engine::step::{Pass, PassKind};
+use super::handle::CircuitBreakerHandle;
 use crate::classify::Verdict;
 use crate::error::{Measured, Reason, Rejected};
 use crate::finish::{Finish, Tail};
@@ -73,6 +74,10 @@ impl BreakerPermit {
 }
 
 impl<F> BreakerPolicy<F> {
+    pub(crate) fn handle(&self) -> CircuitBreakerHandle {
+        CircuitBreakerHandle::new(Arc::clone(&self.shared))
+    }
+
     pub(super) fn new(common: Arc<Common>, finish: F, key: Option<Arc<str>>) -> Self {
         Self { shared: Arc::new(Shared::new(common, key)), finish }
     }
@@ -138,13 +143,17 @@ impl<F> BreakerPolicy<F> {
         }
     }
 
-    #[inline]
+    #[allow(clippy::inline_always, reason = "it is on the way of every call")]
+    #[inline(always)]
     fn ask(&self, call: Option<&mut Call>) -> Admission<Self>
     where
         F: Send + Sync + 'static,
     {
         let Some(era) = self.shared.quiet_era() else { return self.admit_by_law(call) };
         let permit = BreakerPermit::new(Pass::new(era, PassKind::Free));
+        if call.is_none() {
+            return Admission::Pass(permit);
+        }
         Admission::Pass(permit.with_upload(call))
     }
 }
@@ -301,7 +310,8 @@ impl<F: Send + Sync + 'static> Policy for BreakerPolicy<F> {
 }
 
 impl<Req, F: Send + Sync + 'static> Admit<Req> for BreakerPolicy<F> {
-    #[inline]
+    #[allow(clippy::inline_always, reason = "it is on the way of every call")]
+    #[inline(always)]
     fn admit(&self, _: &Req, call: Option<&mut Call>) -> Admission<Self> {
         self.ask(call)
     }
@@ -310,7 +320,8 @@ impl<Req, F: Send + Sync + 'static> Admit<Req> for BreakerPolicy<F> {
 impl<Res, F: Finish<Res> + Send + Sync + 'static> Complete<Res> for BreakerPolicy<F> {
     type Response = F::Response;
 
-    #[inline]
+    #[allow(clippy::inline_always, reason = "it is on the way of every call")]
+    #[inline(always)]
     fn complete(
         &self,
         permit: BreakerPermit,

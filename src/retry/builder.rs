@@ -213,6 +213,12 @@ impl<C, R, K, B> Builder<C, R, K, B> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<RetryLayer<C, R, K, B>, ConfigErrors> {
+        let (retries, classify, kit, payer) = self.parts()?;
+        Ok(RetryLayer::made(retries, classify, kit, payer))
+    }
+
+    /// The same, for a stack.
+    pub(crate) fn parts(self) -> Result<(Retries, C, Kit<R, K>, B), ConfigErrors> {
         let Self { name, config, classify, kit, means, backoff_by, observers, written } = self;
         let source = Source::new(LAYER, name);
         let law = Law::from_written(&config, &written).map_err(|wrong| wrong.of_policy(&source))?;
@@ -223,7 +229,7 @@ impl<C, R, K, B> Builder<C, R, K, B> {
         }
         let reporter = Reporter::new(source, observers);
         let retries = Retries::new(reporter, means.budget, backoff_by, law, config);
-        Ok(RetryLayer::made(retries, classify, kit, means.payer))
+        Ok((retries, classify, kit, means.payer))
     }
 }
 

@@ -147,6 +147,7 @@ pub use factor::Factor;
 pub use handle::RetryHandle;
 pub use keyed::{KeyedBudget, KeyedBudgetBuilder, MAX_KEYS};
 pub use layer::RetryLayer;
+pub(crate) use policy::Retries;
 pub use policy::{ResponseFuture, Retry};
 pub use purse::{BudgetByKey, OneBudget};
 pub use terms::{

@@ -21,7 +21,7 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 mod hold;
 mod roll;
 
-pub(crate) use hold::{Hold, Over, Parked};
+pub(crate) use hold::{Hold, Parked};
 
 pub(crate) use roll::{Count, Counted, Roll, Stage};
 

@@ -13,10 +13,12 @@ use crate::bulkhead::{self, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreakerLayer};
 use crate::config::ConfigErrors;
 use crate::event::{Event, Observe, Observers};
-use crate::retry::{Budget, CopyIsChosen, RetryLayer};
+use crate::retry::{self, Budget, Chosen, CopyIsChosen, OneBudget, RetryLayer};
+use crate::shell::gate::Gate;
 use crate::shell::live::Live;
+use crate::shell::retry::{Core, Kit};
 use crate::source::Source;
-use crate::timeout::TimeoutLayer;
+use crate::timeout::{self, Fixed, TimeoutLayer};
 
 /// Events that nobody hears are not made, so nobody is told of them either.
 macro_rules! observed {
@@ -33,9 +35,13 @@ fn observer(observers: &Observers) -> Option<impl Observe + 'static> {
     Some(move |event: &Event| observers.tell(event))
 }
 
-/// Everything but what is divided, which is still to be built.
+/// All of it, still to be built.
 struct Parts<C, R, K, F, H, A, Q> {
-    frame: Frame<C, R, K>,
+    whole: timeout::Builder<Fixed, K>,
+    retry: retry::Builder<C, Chosen<R>, K>,
+    attempt: timeout::Builder<Fixed, K>,
+    budget: Budget,
+    source: Source,
     breaker: circuit_breaker::Builder<C, F, K>,
     bulkhead: bulkhead::Builder<H, K>,
     tell: A,
@@ -94,13 +100,11 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, 
             .per_attempt();
         let observers = &self.observers;
         Ok(Parts {
-            frame: Frame {
-                whole: observed!(observers, whole).build()?,
-                retry: observed!(observers, retry).build()?,
-                attempt: observed!(observers, attempt).build()?,
-                budget,
-                source,
-            },
+            whole: observed!(observers, whole),
+            retry: observed!(observers, retry),
+            attempt: observed!(observers, attempt),
+            budget,
+            source,
             breaker: observed!(observers, breaker),
             bulkhead: observed!(observers, bulkhead),
             tell: self.tell,
@@ -109,7 +113,14 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, 
     }
 }
 
-impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A> ClientBuilder<C, R, K, F, H, A, Undivided> {
+impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A, Undivided>
+where
+    C: Clone,
+    R: CopyIsChosen,
+    K: Clone,
+    F: Send + Sync + 'static,
+    H: Send + Sync + 'static,
+{
     /// Builds the layer.
     ///
     /// # Errors
@@ -123,11 +134,16 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A> ClientBuilder<C, R, K, F, H, 
         let written = self.written();
         let made = || {
             let force = written.in_force(&self.written)?;
-            let Parts { frame, breaker, bulkhead, tell, division: Undivided } =
+            let Parts { whole, retry, attempt, breaker, bulkhead, budget, source, tell, .. } =
                 self.parts(force)?;
-            let (breaker, bulkhead) = (breaker.build()?, bulkhead.build()?);
+            let (retry, classify, kit, OneBudget) = retry.parts()?;
+            let ((whole, _), (attempt, _)) = (whole.parts(), attempt.parts());
+            let ((breaker, ..), (bulkhead, _)) = (breaker.parts()?, bulkhead.parts()?);
+            let each = (breaker, (bulkhead, attempt));
+            let kit = Kit { copy: kit.copy.strategy(), carry: kit.carry };
+            let gate = Arc::new(Gate::new(Core { retry, whole, each, classify }));
             let written = Arc::new(Live::new(written));
-            Ok(ClientLayer { frame, breaker, bulkhead, tell, written })
+            Ok(ClientLayer { gate, kit, budget, source, tell, written })
         };
         made().map_err(|wrong: ConfigErrors| wrong.of_policy(&source))
     }
@@ -157,7 +173,15 @@ where
         let made = || {
             let spelling = self.division.spelling;
             let force = written.in_force(&self.written, spelling, None)?;
-            let Parts { frame, breaker, bulkhead, tell, division } = self.parts(force)?;
+            let parts = self.parts(force)?;
+            let frame = Frame {
+                whole: parts.whole.build()?,
+                retry: parts.retry.build()?,
+                attempt: parts.attempt.build()?,
+                budget: parts.budget,
+                source: parts.source,
+            };
+            let Parts { breaker, bulkhead, tell, division, .. } = parts;
             let key = Arc::new(division.key);
             let breaker = breaker.keyed_as(Arc::clone(&key)).config(written.breakers()).build()?;
             let bulkhead = bulkhead.keyed_as(key).config(written.bulkheads()).build()?;

@@ -1,22 +1,29 @@
 //! The stack around a client, as a layer.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
-use tower::Layer;
+use tower::{Layer, Service};
 
 use super::config::ClientConfig;
-use super::frame::Frame;
+use super::frame::{FrameHandle, Part};
 use super::handle::ClientHandle;
 use super::tell::{AsErrors, Tell};
-use crate::bulkhead::{Bulkhead, BulkheadHandle, BulkheadLayer};
-use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
+use crate::bulkhead::{Bounded, BulkheadHandle, One};
+use crate::circuit_breaker::{BreakerPolicy, CircuitBreakerHandle};
 use crate::classify::Classify;
 use crate::error::CallError;
 use crate::finish::{AtHead, Finish};
-use crate::retry::{Retry, RetryHandle};
+use crate::request::{Cloned, NoCarry};
+use crate::retry::{Budget, OneBudget, Retries, RetryHandle};
 use crate::shell::again::Again;
+use crate::shell::caller::Caller;
+use crate::shell::gate::Gate;
+use crate::shell::gated::Policy;
 use crate::shell::live::Live;
-use crate::timeout::{Fixed, Timeout};
+use crate::shell::retry::{Core, Kit, Retried};
+use crate::source::Source;
+use crate::timeout::{Fixed, Limited, TimeoutHandle};
 
 /// The recommended stack around a client; see [`client`](super::client()).
 ///
@@ -24,19 +31,23 @@ use crate::timeout::{Fixed, Timeout};
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead, A = AsErrors> {
-    pub(super) frame: Frame<C, R, K>,
-    pub(super) breaker: CircuitBreakerLayer<C, F, K>,
-    pub(super) bulkhead: BulkheadLayer<H, K>,
+    pub(super) gate: Arc<Gate<Shared<C, F, H>>>,
+    pub(super) kit: Kit<R, K>,
+    pub(super) budget: Budget,
+    pub(super) source: Source,
     pub(super) tell: A,
     pub(super) written: Arc<Live<ClientConfig>>,
 }
 
-/// The service that a [`ClientLayer`] makes of another.
-pub type Client<S, C, R, K, F = AtHead, H = AtHead> = Timeout<
-    Retry<CircuitBreaker<Bulkhead<Timeout<S, Fixed, K>, H, K>, C, F, K>, C, R, K>,
-    Fixed,
-    K,
->;
+/// The policies of each attempt, from outside in: those that have one state for all calls, and its time.
+type Attempt<F, H> = (BreakerPolicy<F>, (Bounded<H, One>, Limited<Fixed>));
+
+/// What all services of a stack share.
+pub(super) type Shared<C, F, H> = Core<Retries, Limited<Fixed>, Attempt<F, H>, C>;
+
+/// The service that a [`ClientLayer`] makes of another: all of its layers in one.
+pub type Client<S, C, R, K, F = AtHead, H = AtHead> =
+    Retried<S, Retries, Limited<Fixed>, Attempt<F, H>, C, R, K, OneBudget>;
 
 impl<C, R, K, F, H, A> ClientLayer<C, R, K, F, H, A>
 where
@@ -46,32 +57,35 @@ where
 {
     /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).
     pub fn handle(&self) -> ClientHandle {
-        ClientHandle {
-            frame: self.frame.handle(),
-            written: Arc::clone(&self.written),
-            breaker: self.breaker.handle(),
-            bulkhead: self.bulkhead.handle(),
-        }
+        let frame = FrameHandle {
+            source: self.source.clone(),
+            whole: TimeoutHandle::new(Part::of(&self.gate, |shared| shared.whole.borrow())),
+            retry: self.retry(),
+            budget: self.budget.clone(),
+            attempt: TimeoutHandle::new(Part::of(&self.gate, |shared| shared.each.1.1.borrow())),
+        };
+        let written = Arc::clone(&self.written);
+        ClientHandle { frame, written, breaker: self.breaker(), bulkhead: self.bulkhead() }
     }
 
     /// Sees and steers the retry.
     pub fn retry(&self) -> RetryHandle {
-        self.frame.retry.handle()
+        RetryHandle::new(Arc::clone(&self.gate))
     }
 
     /// Sees and steers the circuit breaker.
     pub fn breaker(&self) -> CircuitBreakerHandle {
-        self.breaker.handle()
+        self.gate.each.0.handle()
     }
 
     /// Sees and steers the bulkhead.
     pub fn bulkhead(&self) -> BulkheadHandle {
-        self.bulkhead.handle()
+        BulkheadHandle::new(Part::of(&self.gate, |shared| shared.each.1.0.borrow()))
     }
 
     /// The calls that are under way.
     pub fn in_flight(&self) -> usize {
-        self.frame.whole.in_flight()
+        self.gate.in_flight()
     }
 
     /// Runs an async call through the whole stack, for callers without a service: retried, guarded and
@@ -107,21 +121,14 @@ where
         Call: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
-        C: Classify<F::Response, E> + Classify<H::Response, E>,
-        R: Clone,
-        K: Clone,
+        C: Classify<T, E>,
         H: Finish<T>,
-        F: Finish<H::Response> + Clone + Send + Sync + 'static,
+        F: Finish<H::Response>,
     {
-        let call = Again::new(call);
-        let Self { frame: Frame { whole, retry, attempt, .. }, breaker, bulkhead, .. } = self;
-        let (breaker, bulkhead, attempt) = (breaker.clone(), bulkhead.clone(), attempt.clone());
-        let guarded = move || {
-            let (bulkhead, attempt, call) = (bulkhead.clone(), attempt.clone(), call.clone());
-            breaker.run(move || bulkhead.run(move || attempt.run(move || call.call())))
-        };
-        let retry = retry.clone();
-        whole.run(move || retry.run(guarded))
+        let (call, kit) = (Again::new(call), Kit { copy: Cloned, carry: NoCarry });
+        Retried::new(Caller, Arc::clone(&self.gate), kit, OneBudget)
+            .readied()
+            .call(move || call.call())
     }
 
     /// Takes no further calls, ends all waits that have no attempt under way (between two attempts,
@@ -133,16 +140,17 @@ where
     /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
     /// this is dropped.
     pub async fn drain(&self) {
-        self.frame.stop();
-        self.breaker.stop();
-        self.bulkhead.stop();
-        self.frame.whole.drain().await;
+        self.gate.stop();
+        self.gate.each.wake_waiting();
+        self.gate.emptied().await;
     }
 
     /// Takes no further calls, and returns when those under way are over, with all the waits and
     /// attempts they would have made anyway. [`drain`](Self::drain) still ends these.
     pub async fn drain_to_completion(&self) {
-        self.frame.whole.drain_to_completion().await;
+        self.gate.close();
+        self.gate.each.wake_waiting();
+        self.gate.emptied().await;
     }
 }
 
@@ -157,8 +165,7 @@ where
     type Service = A::Service;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Frame { whole, retry, attempt, .. } = &self.frame;
-        let attempt = self.bulkhead.layer(attempt.layer(inner));
-        self.tell.tell(whole.layer(retry.layer(self.breaker.layer(attempt))))
+        let kit = Kit { copy: self.kit.copy.clone(), carry: self.kit.carry.clone() };
+        self.tell.tell(Retried::new(inner, Arc::clone(&self.gate), kit, OneBudget))
     }
 }

@@ -3,6 +3,8 @@
 use super::config::ClientConfig;
 use crate::config::{ConfigErrors, Written};
 use crate::retry::{Budget, Chosen, RetryHandle, RetryLayer};
+use crate::shell::gate::Gate;
+use crate::shell::gated::Entrance;
 use crate::shell::live::Live;
 use crate::source::Source;
 use crate::timeout::{self, Fixed, TimeoutHandle, TimeoutLayer};
@@ -38,6 +40,28 @@ impl<C, R, K> Frame<C, R, K> {
         self.whole.stop();
         self.retry.stop();
         self.attempt.stop();
+    }
+}
+
+/// A part of what the services of a stack share, as a handle sees it.
+pub(super) struct Part<X, T> {
+    gate: Arc<Gate<X>>,
+    part: fn(&X) -> &T,
+}
+
+impl<X: Send + Sync + 'static, T: 'static> Part<X, T> {
+    pub(super) fn of(gate: &Arc<Gate<X>>, part: fn(&X) -> &T) -> Arc<dyn Entrance<T>> {
+        Arc::new(Self { gate: Arc::clone(gate), part })
+    }
+}
+
+impl<X: Send + Sync, T> Entrance<T> for Part<X, T> {
+    fn policy(&self) -> &T {
+        (self.part)(&self.gate)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.gate.in_flight()
     }
 }
 

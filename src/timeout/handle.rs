@@ -42,7 +42,7 @@ pub struct TimeoutHandle {
 }
 
 impl TimeoutHandle {
-    pub(super) fn new(entrance: Arc<dyn Entrance<Timeouts>>) -> Self {
+    pub(crate) fn new(entrance: Arc<dyn Entrance<Timeouts>>) -> Self {
         Self { entrance }
     }
 

@@ -203,9 +203,14 @@ impl<L, K> Builder<L, K> {
     where
         L: Send + Sync + 'static,
     {
+        let (limited, carry) = self.parts();
+        GateLayer::make(limited, Unjudged, carry)
+    }
+
+    /// The same, for a stack.
+    pub(crate) fn parts(self) -> (Limited<L>, K) {
         let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
         let timeout = Timeouts::new(reporter, &self.config);
-        let limited = Limited { timeout, by: self.by, of: self.of };
-        GateLayer::make(limited, Unjudged, self.carry)
+        (Limited { timeout, by: self.by, of: self.of }, self.carry)
     }
 }

@@ -82,4 +82,5 @@ mod uploading;
 pub use config::{Config, LIMIT};
 pub use handle::TimeoutHandle;
 pub use layer::{Builder, ResponseFuture, Timeout, TimeoutLayer};
+pub(crate) use policy::Limited;
 pub use policy::{ByRequest, Fixed, LimitOf};

@@ -295,12 +295,20 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
 impl<L: Send + Sync + 'static> OverAtHead for Limited<L> {}
 
 impl<Req, L: LimitOf<Req>> Admit<Req> for Limited<L> {
-    #[inline]
+    #[allow(clippy::inline_always, reason = "it is on the way of every call")]
+    #[inline(always)]
     fn admit(&self, request: &Req, call: Option<&mut Call>) -> Admission<Self> {
         let own = self.by.limit_of(request).map_or(self.timeout.limit(), nanos);
-        let Some(call) = call else {
-            return Admission::Pass(Timed::of(Limits::of(own), None));
-        };
+        match call {
+            None => Admission::Pass(Timed::of(Limits::of(own), None)),
+            Some(call) => self.admit_carried(call, own),
+        }
+    }
+}
+
+impl<L: Send + Sync + 'static> Limited<L> {
+    #[inline(never)]
+    fn admit_carried(&self, call: &mut Call, own: u64) -> Admission<Self> {
         let (limits, uploading) = self.limits(call, own);
         if limits.deadline.is_some_and(|deadline| deadline.is_past()) {
             return Admission::Refuse(self.reject((Reason::DeadlineExceeded, limits.told)));

@@ -9,7 +9,7 @@ use seawall::retry::{self, Backoff};
 use seawall::{Error, Event, EventKind, Reason, State, bulkhead, stack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::scene::now;
+use crate::scene::{Log, answering, broken, now, reason, settle, taking};
 use crate::support::{Bell, Broken, Fail, Ready, now as now_of, poll_once, probe, ready_once};
 
 const fn ms(millis: u64) -> Duration {
@@ -160,4 +160,109 @@ async fn a_burst_that_a_healthy_dependency_can_serve_is_served() {
     let waits = service.oneshot(64).await;
     assert_eq!(crate::scene::reason(&waits), Some(seawall::Reason::QueueTimeout));
     drop(hung);
+}
+
+// ===== one shell =====
+
+/// Waits a second between two attempts, and has one place for which nobody waits.
+fn narrow(log: &Log) -> stack::ClientBuilder {
+    let second = Duration::from_secs(1);
+    let retry = retry::Config { backoff: Backoff::fixed(second), ..retry::Config::default() };
+    let places = bulkhead::Config { limit: 1, queue: 0, ..bulkhead::Config::default() };
+    stack::client("x").deadline(60 * second).retry(retry).bulkhead(places).observe(log.observer())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_failed_holds_no_place_while_the_call_waits() {
+    let client = narrow(&Log::default()).cloned().build().unwrap();
+    let (_, inner) = answering(|nth| if nth == 1 { Err(broken("no")) } else { Ok(nth) });
+    let service = client.layer(inner);
+    let first = tokio::spawn(service.clone().oneshot(1));
+    settle().await;
+    assert_eq!((client.in_flight(), client.bulkhead().in_flight()), (1, 0));
+    assert_eq!(service.oneshot(2).await, Ok(2));
+    assert_eq!(first.await.unwrap(), Ok(3));
+    assert_eq!(client.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_asked_for_again_holds_no_place_either() {
+    let judge = |nth: &u32| {
+        if *nth == 1 { seawall::Outcome::TRANSIENT } else { seawall::Outcome::SUCCESS }
+    };
+    let client = narrow(&Log::default()).classify_response(judge).cloned().build().unwrap();
+    let (_, inner) = answering(Ok);
+    let service = client.layer(inner);
+    let first = tokio::spawn(service.clone().oneshot(1));
+    settle().await;
+    assert_eq!(client.bulkhead().in_flight(), 0);
+    assert_eq!(service.oneshot(2).await, Ok(2));
+    assert_eq!(first.await.unwrap(), Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_between_two_attempts_pays_for_nothing() {
+    let client = narrow(&Log::default()).cloned().build().unwrap();
+    let handle = client.handle();
+    let full = handle.budget().unwrap().balance();
+    let (calls, inner) = answering(|_| Err(broken("no")));
+    let mut call = Box::pin(client.layer(inner).oneshot(1));
+    assert!(crate::scene::poll_once(&mut call).is_pending());
+    assert!(handle.budget().unwrap().balance() < full);
+    drop(call);
+    assert_eq!(handle.budget().unwrap().balance(), full);
+    assert_eq!((calls.count(), client.in_flight()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_further_in_may_be_waited_for_and_costs_no_budget() {
+    let log = Log::default();
+    let config = retry::Config {
+        on_refusal: retry::OnRefusal::Wait,
+        backoff: Backoff::fixed(ms(50)),
+        ..retry::Config::default()
+    };
+    let client = narrow(&log).retry(config).cloned().build().unwrap();
+    let full = client.handle().budget().unwrap().balance();
+    let (calls, inner) = taking(ms(220));
+    let service = client.layer(inner);
+    let inside = tokio::spawn(service.clone().oneshot(1));
+    settle().await;
+    assert_eq!(service.oneshot(2).await, Ok(2));
+    assert_eq!((inside.await.unwrap(), calls.count(), calls.most()), (Ok(1), 2, 1));
+    assert_eq!(client.handle().budget().unwrap().balance(), full);
+    let why = |kind: &EventKind| matches!(kind, EventKind::Retrying { .. });
+    assert_eq!(log.all().iter().filter(|kind| why(kind)).count(), 5); // at 50, 100, … ms
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_ends_a_call_between_two_attempts_and_one_that_waits_for_a_place() {
+    let places = bulkhead::Config { limit: 1, queue: 9, max_wait: ms(9_000), ..Default::default() };
+    let retry = retry::Config { backoff: Backoff::none(), ..retry::Config::default() };
+    let client = stack::client("x").deadline(ms(1_000)).attempt_timeout(ms(900)).retry(retry);
+    let client = client.bulkhead(places).cloned().build().unwrap();
+    let (calls, inner) = taking(ms(5_000));
+    let service = client.layer(inner);
+    let began = now();
+    let ends = [1, 2].map(|nth| tokio::spawn(service.clone().oneshot(nth)));
+    for end in ends {
+        assert_eq!(reason(&end.await.unwrap()), Some(Reason::TimedOut));
+        assert_eq!(began.elapsed(), ms(1_000));
+    }
+    assert_eq!((calls.alive(), client.in_flight(), client.bulkhead().queued()), (0, 0, 0));
+    assert_eq!(client.bulkhead().in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_waits_for_its_place_in_turn_and_is_made_again_after_it_failed() {
+    let places = bulkhead::Config { limit: 1, queue: 9, ..Default::default() };
+    let retry = retry::Config { attempts: 10, backoff: Backoff::none(), ..Default::default() };
+    let client = stack::client("x").bulkhead(places).retry(retry).cloned().build().unwrap();
+    let (calls, inner) = answering(|nth| if nth % 2 == 1 { Err(broken("no")) } else { Ok(nth) });
+    let service = client.layer(inner);
+    let crowd: Vec<_> = (0..4).map(|nth| tokio::spawn(service.clone().oneshot(nth))).collect();
+    for call in crowd {
+        assert!(call.await.unwrap().is_ok());
+    }
+    assert_eq!((calls.count(), client.in_flight()), (8, 0));
 }

@@ -52,6 +52,12 @@ impl<L> Hold<L> {
         self.lane.as_deref()
     }
 
+    /// What holds the call, for whoever holds on to it longer.
+    #[inline]
+    pub(crate) const fn lane(&self) -> Option<&Arc<L>> {
+        self.lane.as_ref()
+    }
+
     #[inline]
     pub(crate) const fn is_over(&self) -> bool {
         self.lane.is_none()

@@ -18,7 +18,7 @@ pub(crate) mod shared;
 pub(crate) mod told;
 pub(crate) mod unjudged;
 
-pub(crate) use end::{End, Held, finish_with};
+pub(crate) use end::{End, finish_with};
 pub use future::ResponseFuture;
 pub(crate) use guard::{judge_rejection, judge_result};
 pub(crate) use keyed::ByKey;

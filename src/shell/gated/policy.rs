@@ -286,7 +286,7 @@ pub struct Now(Cell<Option<Instant>>);
 
 impl Now {
     /// This time, or later.
-    pub(super) fn from(at: Instant) -> Self {
+    pub(crate) fn from(at: Instant) -> Self {
         Self(Cell::new(Some(at.max(time::now()))))
     }
 

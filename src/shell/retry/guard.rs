@@ -14,9 +14,9 @@ use crate::context::CallContext;
 use crate::error::{CallError, Rejected};
 use crate::outcome::Outcome;
 use crate::request::Call;
-use crate::shell::gate::{Hold, Lane, Over};
+use crate::shell::gate::{Hold, Lane};
 use crate::shell::gated::{
-    Complete, Due, End, Held, Lost, Now, Policy, Stage, Told, judge_rejection, judge_result,
+    Complete, Due, End, Lost, Now, Policy, Stage, Told, judge_rejection, judge_result,
 };
 
 /// A call: its one reference to what is shared, and its permits. Ended once.
@@ -147,41 +147,40 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
         T: Send + Sync + 'static,
         C: Send + Sync + 'static,
     {
+        let response = self.complete(response, head, &context)?;
         let over = self.hold.end()?;
         over.retry.answered(&self.purse, took);
         if self.price.is_some() {
             over.retry.give_back(self.price.take(), &self.purse);
         }
-        self.complete(&over, response, head, &head.of_head(), context)
+        if let Some(whole) = &mut self.whole {
+            over.whole.settle(whole, &head.of_head());
+        }
+        Some(response)
     }
 
-    /// The call was answered with a response, of which the classifier said this.
+    /// The attempt was answered with the response to the call, of which the classifier said this. Code of
+    /// the user's runs: the call is over only afterwards.
     #[allow(clippy::inline_always, reason = "it is on the way of every call")]
     #[inline(always)]
     fn complete<Res>(
         &mut self,
-        over: &Over<Lane<Core<T, W, A, C>>>,
         response: Res,
         head: Verdict,
-        outcome: &Outcome,
-        context: CallContext,
+        context: &CallContext,
     ) -> Option<A::Response>
     where
         A: Complete<Res>,
         T: Send + Sync + 'static,
         C: Send + Sync + 'static,
     {
+        let lane = self.hold.lane()?;
         let Each::Inside(permit) = std::mem::replace(&mut self.each, Each::None) else {
             return None;
         };
-        let mut whole = Held { policy: &over.whole, permit: self.whole.take() };
         let deferred = Cell::new(false);
-        let end = End::new(over.lane(), &deferred, &context);
-        let response = over.each.complete(permit, response, head, end);
-        if let Some(mut permit) = whole.permit.take() {
-            over.whole.settle(&mut permit, outcome);
-        }
-        Some(response)
+        let end = End::new(lane, &deferred, context);
+        Some(lane.each.complete(permit, response, head, end))
     }
 
     /// The call ends with this result.
@@ -202,16 +201,11 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
             drop(self.hold.lose());
             return Err(rejected.into());
         }
-        let Some(over) = self.hold.lose() else { return result.map(|_| None) };
-        match result {
-            Ok(response) => Ok(self.complete(&over, response, head, &outcome, context)),
-            Err(error) => {
-                if let Some(mut permit) = self.whole.take() {
-                    over.whole.settle(&mut permit, &outcome);
-                }
-                Err(error)
-            }
+        let result = result.map(|response| self.complete(response, head, &context));
+        if let (Some(mut permit), Some(over)) = (self.whole.take(), self.hold.lose()) {
+            over.whole.settle(&mut permit, &outcome);
         }
+        result
     }
 
     /// The call is over, and was told of.

@@ -59,7 +59,7 @@ where
             return None;
         }
         timer.set(None);
-        *now = Now::default(); // it is later now
+        *now = Now::from(at); // it is later now; where there are no timers, that time has come
         Some(at)
     }
 
@@ -67,14 +67,12 @@ where
     pub(super) fn due(mut self: Pin<&mut Self>, at: Instant, now: &Now) -> Stepped<S, Req> {
         let mut this = self.as_mut().project();
         let RareProj::Busy(_, busy) = this.rare.as_mut().project() else { return Step::Pending };
-        // From the inside out: whoever is further in is heard further out. Where there are no timers, what
-        // was to be waited for is over at once.
-        let by = at.max(now.get());
-        let has_come = |at: Option<Instant>| at.is_some_and(|at| at <= by);
+        // From the inside out: whoever is further in is heard further out.
+        let has_come = |at: Option<Instant>| at.is_some_and(|at| at <= now.get());
         if has_come(busy.each_at) {
             let is_called = this.attempt.as_ref().is_called();
             let stage = if is_called { Stage::Called } else { Stage::Readying };
-            match this.call.attempt_due(stage, now, at > now.get()) {
+            match this.call.attempt_due(stage, now, at > time::now()) {
                 Ok(Due::Later(next)) => {
                     busy.each_at = next;
                     if matches!(this.call.each, Each::Waiting(..)) {
