@@ -58,6 +58,13 @@ impl Limits {
         }
     }
 
+    /// When the time is up, if that is not `now`.
+    pub(super) fn later_than(&self, now: Instant, started: Option<Instant>) -> Option<Instant> {
+        let until = self.until(started).filter(|until| *until > now)?;
+        let is_tie = self.deadline.is_none() && is_no_later(until, now, self.limit);
+        (!is_tie).then_some(until)
+    }
+
     /// The inner service failed; `rejected` if one of our layers did. When the deadline of the caller
     /// has passed, it is that which the caller is told of, not the word of whoever else knew the
     /// deadline and saw it first. And when our own limit has passed, which went further in as the

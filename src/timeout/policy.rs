@@ -272,7 +272,11 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
         timed.limits.start(now.get())
     }
 
-    fn due(&self, timed: &mut Timed, _: Stage, _: &Now) -> Due {
+    fn due(&self, timed: &mut Timed, _: Stage, now: &Now) -> Due {
+        // The timer is that of all parts.
+        if let Some(later) = timed.limits.later_than(now.get(), timed.started) {
+            return Due::Later(Some(later));
+        }
         if let Some(body) = &timed.uploading
             && let Word::Wait(until) = body.ask(&mut timed.limits, timed.started)
         {

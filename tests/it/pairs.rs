@@ -186,3 +186,36 @@ async fn a_part_that_is_over_later_is_told_then_and_the_other_at_once() {
     drop(both.run(pass).await.unwrap()); // nobody said anything
     assert_eq!((later.state(), both.in_flight()), (State::Closed, 0));
 }
+
+// ===== each part has its own time, and there is one timer =====
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_grows_slow_goes_on_until_its_limit() {
+    let slow = Trip::slow_rate(1.0, ms(100)).over_calls(2);
+    let breaker = CircuitBreakerLayer::builder("x").trip(slow).build().unwrap();
+    let handle = breaker.handle();
+    let both = breaker.and(TimeoutLayer::new("x", ms(500)));
+    let began = now();
+    let late = || async {
+        sleep(ms(400)).await;
+        Answer::Ok(())
+    };
+    let answer = both.run(late).await;
+    assert_eq!((answer, now() - began), (Ok(()), ms(400)));
+    assert_eq!(handle.state(), State::Closed);
+    let late = both.run(pending::<Answer>).await;
+    assert_eq!((reason(&late), now() - began), (Some(Reason::TimedOut), ms(900)));
+    assert_eq!(handle.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_limits_the_one_that_is_reached_ends_the_call() {
+    for (outer, inner, who) in [(50, 80, "outer"), (80, 50, "inner")] {
+        let (outer, inner) =
+            (TimeoutLayer::new("outer", ms(outer)), TimeoutLayer::new("inner", ms(inner)));
+        let both = outer.and(inner);
+        let began = now();
+        let Err(Error::Rejected(why)) = both.run(pending::<Answer>).await else { panic!() };
+        assert_eq!((why.origin().name(), now() - began), (who, ms(50)));
+    }
+}
