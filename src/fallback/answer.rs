@@ -260,15 +260,32 @@ where
     }
 }
 
-/// Shows nothing of the closures in it.
-macro_rules! opaque {
-    ($($name:ident<$($param:ident),*>)*) => {
-        $(impl<$($param),*> fmt::Debug for $name<$($param),*> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(stringify!($name))
-            }
-        })*
-    };
+impl<P, F, Res, Err> fmt::Debug for With<P, F, Res, Err> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("With")
+    }
 }
 
-opaque! { With<P, F, Res, Err> Part<P> Other<V> When<A, W, Res, Err> Marked<A, M, Res> }
+impl<P> fmt::Debug for Part<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Part")
+    }
+}
+
+impl<V> fmt::Debug for Other<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Other")
+    }
+}
+
+impl<A, W, Res, Err> fmt::Debug for When<A, W, Res, Err> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("When")
+    }
+}
+
+impl<A, M, Res> fmt::Debug for Marked<A, M, Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Marked")
+    }
+}

@@ -74,6 +74,7 @@ fn blocks(krate: &Crate) -> BTreeMap<Home, Vec<String>> {
         for item in &module.items {
             let made = match item {
                 Item::Impl(block) => vec![block.clone()],
+                Item::Macro(call) if call.mac.path.is_ident("thread_local") => continue,
                 Item::Macro(call) if call.ident.is_none() => expand(call, &module.items),
                 _ => continue,
             };
