@@ -69,7 +69,7 @@ fn all(cases: &mut Cases) {
 
     let fallback = || FallbackLayer::new("gate", 0);
     cases.answers("fallback, unused", || fallback().layer(service_fn(echo)));
-    cases.refuses("fallback", || fallback().layer(service_fn(broken)));
+    cases.refuses("fallback", || fallback().layer(service_fn(fail)));
 
     let health = || HealthLayer::new("gate");
     cases.answers("health", || health().layer(service_fn(echo)));
@@ -167,10 +167,6 @@ async fn echo_later(request: u64) -> Result<u64, Fail> {
 }
 
 fn fail(_: u64) -> Ready<Result<u64, Fail>> {
-    ready(Err(Error::Inner(Broken)))
-}
-
-fn broken(_: u64) -> Ready<Result<u64, Fail>> {
     ready(Err(Error::Inner(Broken)))
 }
 
