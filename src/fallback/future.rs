@@ -10,7 +10,7 @@ use pin_project::pin_project;
 use tower::Service;
 
 use super::answer::Answer;
-use super::service::Shared;
+use super::service::{Said, Shared};
 use super::terms::FellBack;
 use crate::classify::Classify;
 use crate::error::{CallError, Reason};
@@ -92,11 +92,13 @@ where
             let (Some(lane), Some(kept)) = (this.lane.take(), this.kept.take()) else {
                 return Poll::Ready(result);
             };
-            let Some(reason) = lane.answers(result.as_ref()) else {
-                if let Ok(response) = &result {
+            let reason = match (lane.answers(result.as_ref()), &result) {
+                (Said::Failed(reason), _) => reason,
+                (Said::Good, Ok(response)) => {
                     lane.answer.succeeded(kept, response, &lane.terms);
+                    return Poll::Ready(result);
                 }
-                return Poll::Ready(result);
+                _ => return Poll::Ready(result),
             };
             let Some(instead) = lane.answer.answer(kept, result.as_ref(), &lane.terms) else {
                 return Poll::Ready(result);

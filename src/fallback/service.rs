@@ -26,22 +26,36 @@ impl<A, C> Shared<A, C> {
     /// Whether this result is to be answered otherwise, and which reason it gives, if one of our own
     /// layers ended the call.
     #[inline]
-    #[allow(clippy::option_option, reason = "two questions")]
-    pub(super) fn answers<Res, Err>(&self, result: Result<&Res, &Err>) -> Option<Option<Reason>>
+    pub(super) fn answers<Res, Err>(&self, result: Result<&Res, &Err>) -> Said
     where
         Err: CallError,
         C: Classify<Res, Err>,
     {
         let reason = result.err().and_then(CallError::rejected).map(crate::error::Rejected::reason);
-        let is_failure = match (self.classify.classify(result), reason) {
-            (_, Some(reason)) => !self.terms.shown.contains(&reason),
-            (Verdict::Now(outcome), None) => {
-                matches!(outcome.health, Health::Bad | Health::Pushback)
-            }
-            (Verdict::AtEnd, None) => result.is_err(),
+        let (is_failure, is_good) = match (self.classify.classify(result), reason) {
+            (_, Some(reason)) => (!self.terms.shown.contains(&reason), false),
+            (Verdict::Now(outcome), None) => (
+                matches!(outcome.health, Health::Bad | Health::Pushback),
+                outcome.health == Health::Good,
+            ),
+            (Verdict::AtEnd, None) => (result.is_err(), result.is_ok()),
         };
-        (is_failure && self.terms.is_enabled()).then_some(reason)
+        match is_failure {
+            true if self.terms.is_enabled() => Said::Failed(reason),
+            _ if is_good => Said::Good,
+            _ => Said::Neither,
+        }
     }
+}
+
+/// What a result means here.
+pub(super) enum Said {
+    /// It is answered in another way; the reason, if a layer of ours ended the call.
+    Failed(Option<Reason>),
+    /// It is as good as it may be, and worth keeping.
+    Good,
+    /// It is told as it is.
+    Neither,
 }
 
 /// Calls the inner service, and answers in another way where that fails.

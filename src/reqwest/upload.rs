@@ -133,9 +133,10 @@ impl<B: HttpBody> HttpBody for Answers<B> {
 
     fn size_hint(&self) -> SizeHint {
         let _ = QUESTION.try_with(|question| {
-            if let Question::Asked = question.take() {
-                question.set(Question::Answered(self.upload.clone()));
-            }
+            question.set(match question.take() {
+                Question::Asked => Question::Answered(self.upload.clone()),
+                other => other, // the outermost has answered
+            });
         });
         self.body.size_hint()
     }

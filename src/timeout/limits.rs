@@ -58,11 +58,10 @@ impl Limits {
         }
     }
 
-    /// When the time is up, if that is not `now`.
-    pub(super) fn later_than(&self, now: Instant, started: Option<Instant>) -> Option<Instant> {
-        let until = self.until(started).filter(|until| *until > now)?;
-        let is_tie = self.deadline.is_none() && is_no_later(until, now, self.limit);
-        (!is_tie).then_some(until)
+    /// Whether the time that is up at `until` is not up `now`.
+    pub(super) fn is_later(&self, until: Instant, now: Instant) -> bool {
+        let is_tie = || self.deadline.is_none() && is_no_later(until, now, self.limit);
+        until > now && !is_tie()
     }
 
     /// The inner service failed; `rejected` if one of our layers did. When the deadline of the caller

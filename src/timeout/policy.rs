@@ -274,8 +274,9 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
 
     fn due(&self, timed: &mut Timed, _: Stage, now: &Now) -> Due {
         // The timer is that of all parts.
-        if let Some(later) = timed.limits.later_than(now.get(), timed.started) {
-            return Due::Later(Some(later));
+        let Some(until) = timed.limits.until(timed.started) else { return Due::Later(None) };
+        if timed.limits.is_later(until, now.get()) {
+            return Due::Later(Some(until));
         }
         if let Some(body) = &timed.uploading
             && let Word::Wait(until) = body.ask(&mut timed.limits, timed.started)

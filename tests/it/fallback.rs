@@ -356,6 +356,23 @@ async fn a_reload_counts_for_what_was_kept_before() {
     assert_eq!(call(&mut service, 1).await, Ok(1));
 }
 
+// While it is switched off, a failed response must not take the place of a good one.
+#[tokio::test(start_paused = true)]
+async fn only_good_answers_are_kept_also_while_it_is_off() {
+    let (_, inner) = script([Ok(1), Ok(503), Err(DOWN)]);
+    let judge = |result: Result<&u32, &Broken>| match result {
+        Ok(503) | Err(_) => Outcome::FAILURE,
+        Ok(_) => Outcome::SUCCESS,
+    };
+    let layer = keeping().classify_result(judge).build().unwrap();
+    let (mut service, handle) = (layer.layer(inner).boxed_clone(), layer.handle());
+    assert_eq!(call(&mut service, 1).await, Ok(1));
+    handle.reload(Config { enabled: false, ..handle.config() }).unwrap();
+    assert_eq!(call(&mut service, 1).await, Ok(503));
+    handle.reload(Config { enabled: true, ..handle.config() }).unwrap();
+    assert_eq!(call(&mut service, 1).await, Ok(1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_mark_tells_readers_of_the_response() {
     let mark = |response: &mut u32, told: &FellBack| {

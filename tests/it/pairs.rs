@@ -2,13 +2,15 @@
 
 use std::future::pending;
 use std::task::Poll;
+use std::time::Duration;
 
+use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::timeout::TimeoutLayer;
 use seawall::{Carried, Deadline, Error, Finish, InCarried, Outcome, Reason, Settle, State};
 use tokio::time::sleep;
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::scene::{Fail, broken, ms, now, poll_once, reason};
 
@@ -218,4 +220,36 @@ async fn of_two_limits_the_one_that_is_reached_ends_the_call() {
         let Err(Error::Rejected(why)) = both.run(pending::<Answer>).await else { panic!() };
         assert_eq!((why.origin().name(), now() - began), (who, ms(50)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_has_no_end_ends_nothing() {
+    let slow = Trip::slow_rate(1.0, ms(100)).over_calls(2);
+    let breaker = CircuitBreakerLayer::builder("x").trip(slow).build().unwrap();
+    let both = breaker.and(TimeoutLayer::new("x", Duration::MAX));
+    let late = || async {
+        sleep(ms(400)).await;
+        Answer::Ok(())
+    };
+    assert_eq!(both.run(late).await, Ok(()));
+    let both = TimeoutLayer::new("endless", Duration::MAX).and(TimeoutLayer::new("short", ms(50)));
+    let Err(Error::Rejected(why)) = both.run(pending::<Answer>).await else { panic!() };
+    assert_eq!(why.origin().name(), "short");
+}
+
+// pitfall B2: code of a user's that panics further in leaves no place taken further out
+#[tokio::test(start_paused = true)]
+async fn a_panic_further_in_frees_the_place_further_out() {
+    let places = BulkheadLayer::builder("x").limit(1).build().unwrap();
+    let handle = places.handle();
+    let quota = RateLimitLayer::builder("x").limit(10).cost(|broken: &bool| {
+        assert!(!broken, "the cost of it is not known");
+        1
+    });
+    let both = places.and(quota.build().unwrap());
+    let mut service = both.layer(service_fn(|_: bool| async { Ok::<_, Fail>(()) }));
+    let call = std::panic::AssertUnwindSafe(|| service.call(true));
+    assert!(std::panic::catch_unwind(call).is_err());
+    assert_eq!((handle.in_flight(), both.in_flight()), (0, 0));
+    assert_eq!(service.oneshot(false).await, Ok(()));
 }

@@ -275,8 +275,10 @@ where
                     this.rare.set(next.map(|at| Rare::Timed(sleep_until(at))));
                 }
                 Due::End(by) => {
-                    this.attempt.as_mut().end(); // before anybody is told
-                    let rejected = this.call.expire::<S::Response, S::Error>(by, this.context);
+                    let own = this.call.excuses(); // while the body is still there
+                    let excused = excused(|| this.attempt.as_mut().end()) || own; // before anybody is told
+                    let rejected =
+                        this.call.expire::<S::Response, S::Error>(by, excused, this.context);
                     this.rare.set(Some(Rare::Refused(rejected)));
                 }
             }

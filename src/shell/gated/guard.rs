@@ -176,6 +176,7 @@ impl<P: Policy, C> CallGuard<P, C> {
     pub(super) fn expire<T, E: CallError>(
         &mut self,
         by: u8,
+        excused: bool,
         context: &CallContext,
     ) -> Option<Rejected>
     where
@@ -186,7 +187,8 @@ impl<P: Policy, C> CallGuard<P, C> {
             Some(rejected) => judge_rejection::<T, E, C>(&lane.classify, rejected, context),
             None => Outcome::IGNORE,
         };
-        Some(lane.policy.expire(permit, by, Some(&Told::new(Err(None), &judge))))
+        let told = Told { excused, ..Told::new(Err(None), &judge) };
+        Some(lane.policy.expire(permit, by, Some(&told)))
     }
 
     /// Whether the inner service was called and found pending.

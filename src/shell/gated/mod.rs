@@ -10,6 +10,7 @@ pub(crate) mod future;
 pub(crate) mod guard;
 pub(crate) mod keyed;
 pub(crate) mod layer;
+pub(crate) mod none;
 pub(crate) mod pair;
 pub(crate) mod policy;
 pub(crate) mod queued;

@@ -1,16 +1,13 @@
-//! Two policies that are one, and none at all.
+//! Two policies that are one.
 
 #![allow(clippy::inline_always, reason = "so that nothing is left of the enums in between")]
 
-use std::convert::Infallible;
 use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
 use super::end::{End, Held};
-use super::policy::{
-    Admission, Admit, Complete, Due, Keyless, Lost, Now, OverAtHead, Policy, Stage,
-};
+use super::policy::{Admission, Admit, Complete, Due, Keyless, Lost, Now, Policy, Stage};
 use super::told::Told;
 use crate::classify::Verdict;
 use crate::error::Rejected;
@@ -145,6 +142,7 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
     fn expire(&self, (mut a, b): Self::Permit, by: u8, told: Option<&Told<'_>>) -> Rejected {
         if by < A::PARTS {
             match told {
+                Some(told) if told.excused => self.1.lose(b, Lost::Excused),
                 Some(_) => self.1.lose(b, Lost::Dropped), // its answer did not come
                 None => self.1.give_back(b),
             }
@@ -265,7 +263,7 @@ impl<Req, A: Admit<Req>, B: Admit<Req>> Admit<Req> for (A, B) {
     #[inline(always)]
     fn admit(&self, request: &Req, mut call: Option<&mut Call>) -> Admission<Self> {
         match self.0.admit(request, call.as_deref_mut()) {
-            Admission::Pass(a) => then(self, a, self.1.admit(request, call)),
+            Admission::Pass(a) => ask(self, a, || self.1.admit(request, call)),
             Admission::Wait(wait) => Admission::Wait(PairWait::Outer(wait)),
             Admission::Refuse(rejected) => Admission::Refuse(rejected),
         }
@@ -283,7 +281,7 @@ impl<Req, A: Admit<Req>, B: Admit<Req>> Admit<Req> for (A, B) {
             PairWait::Outer(wait) => {
                 match self.0.resume(request, call.as_deref_mut(), wait, cx, now) {
                     Admission::Pass(a) => {
-                        match then(self, a, self.1.admit(request, call.as_deref_mut())) {
+                        match ask(self, a, || self.1.admit(request, call.as_deref_mut())) {
                             Admission::Wait(wait) => self.resume(request, call, wait, cx, now),
                             admission => admission,
                         }
@@ -324,7 +322,22 @@ where
     }
 }
 
-/// The outer policy let a call pass: now the inner one.
+/// The outer policy let a call pass: now the inner one is asked, which may run code of the user's.
+#[inline(always)]
+fn ask<A: Policy, B: Policy>(
+    pair: &(A, B),
+    a: A::Permit,
+    admit: impl FnOnce() -> Admission<B>,
+) -> Admission<(A, B)> {
+    let mut outer = Held { policy: &pair.0, permit: Some(a) };
+    let admission = admit();
+    match outer.permit.take() {
+        Some(a) => then(pair, a, admission),
+        None => unreachable!("nobody else takes it"),
+    }
+}
+
+/// The inner policy has answered one whom the outer one let pass.
 #[inline(always)]
 fn then<A: Policy, B: Policy>(pair: &(A, B), a: A::Permit, b: Admission<B>) -> Admission<(A, B)> {
     match b {
@@ -376,45 +389,3 @@ fn hear<A: Policy>(
         }
     }
 }
-
-/// No policy.
-impl Policy for () {
-    type Permit = ();
-    type Wait = Infallible;
-    type Seat = ();
-    const PARTS: u8 = 0;
-
-    #[inline]
-    fn admit_plain(&self) -> Admission<Self> {
-        Admission::Pass(())
-    }
-
-    #[inline]
-    fn settle(&self, (): &mut (), _: &Outcome) {}
-    fn lose(&self, (): (), _: Lost) {}
-    fn give_back(&self, (): ()) {}
-    fn wake_waiting(&self) {}
-
-    fn draining(&self) -> Rejected {
-        unreachable!("whoever is drained has a name")
-    }
-
-    fn poll_wait(&self, wait: Infallible, _: &mut Context<'_>, _: &Now) -> Admission<Self> {
-        match wait {}
-    }
-
-    fn leave(&self, wait: Infallible, _: bool) {
-        match wait {}
-    }
-}
-
-impl Keyless for () {}
-
-impl<Req> Admit<Req> for () {
-    #[inline]
-    fn admit(&self, _: &Req, _: Option<&mut Call>) -> Admission<Self> {
-        Admission::Pass(())
-    }
-}
-
-impl OverAtHead for () {}

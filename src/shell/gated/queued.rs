@@ -158,9 +158,8 @@ impl<P: Policy, C> WaitGuard<P, C> {
 
 impl<P: Policy, C> Drop for WaitGuard<P, C> {
     fn drop(&mut self) {
-        if let Some(wait) = self.wait.take()
-            && let Some(lane) = self.hold.lose()
-        {
+        let (wait, lane) = (self.wait.take(), self.hold.lose());
+        if let (Some(wait), Some(lane)) = (wait, lane) {
             lane.policy.leave(wait, true);
         }
     }

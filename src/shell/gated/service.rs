@@ -165,8 +165,9 @@ impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
                 if self.readied {
                     ResponseFuture::begun(lane, permit, || self.inner.call(request), context)
                 } else {
+                    let call = CallGuard::new(lane, permit); // before code of the user's runs
                     let attempt = Oneshot::waiting(self.inner.clone(), request);
-                    ResponseFuture::flying(CallGuard::new(lane, permit), attempt, context)
+                    ResponseFuture::flying(call, attempt, context)
                 }
             }
             Admission::Wait(wait) => match self.gate.enter() {

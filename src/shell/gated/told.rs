@@ -1,5 +1,7 @@
 //! What a call ended with, for those further out who may say something else of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::error::Rejected;
 use crate::outcome::Outcome;
 
@@ -8,9 +10,11 @@ use crate::outcome::Outcome;
 pub struct Told<'a> {
     /// Of an error, what it says if one of our own layers made it.
     pub failure: Result<(), Option<&'a Rejected>>,
+    /// Whether the caller was still sending its request.
+    pub excused: bool,
     /// What the classifier says of it: of the result, or of what somebody further in said instead.
-    judge: &'a dyn Fn(Option<&Rejected>) -> Outcome,
-    instead: Option<&'a Rejected>,
+    pub(super) judge: &'a dyn Fn(Option<&Rejected>) -> Outcome,
+    pub(super) instead: Option<&'a Rejected>,
 }
 
 impl<'a> Told<'a> {
@@ -18,16 +22,18 @@ impl<'a> Told<'a> {
         failure: Result<(), Option<&'a Rejected>>,
         judge: &'a dyn Fn(Option<&Rejected>) -> Outcome,
     ) -> Self {
-        Self { failure, judge, instead: None }
+        Self { failure, excused: false, judge, instead: None }
     }
 
     /// The same, after a part further in has said this instead.
     pub(crate) fn instead<'b>(&'b self, rejected: &'b Rejected) -> Told<'b> {
-        Told { failure: Err(Some(rejected)), judge: self.judge, instead: Some(rejected) }
+        Told { failure: Err(Some(rejected)), instead: Some(rejected), ..*self }
     }
 
-    /// Its outcome.
+    /// Its outcome. Where the classifier panics the call has failed, and the caller is told what was said
+    /// instead: some parts of the policy are over by then, and the others have to be.
     pub(crate) fn outcome(&self) -> Outcome {
-        (self.judge)(self.instead)
+        let judge = || (self.judge)(self.instead);
+        catch_unwind(AssertUnwindSafe(judge)).unwrap_or(Outcome::FAILURE)
     }
 }

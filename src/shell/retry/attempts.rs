@@ -312,7 +312,10 @@ where
         core.retry.give_back(unspent, &this.call.purse);
         core.retry.gave_up(&busy.attempts, stop, &this.call.purse);
         let time = TimeLeft { started: this.started, travels: this.travels.as_ref() };
+        let has_begun = stop != Stop::Draining || busy.attempts.number() > 1;
         let error: S::Error = match busy.last_error.take() {
+            // Told by the outermost: its permit was not used.
+            _ if W::PARTS > 0 && !has_begun => core.whole.draining().into(),
             _ if stop == Stop::Draining => {
                 core.retry.reject(Reason::Draining, Measured::Nothing).into()
             }
@@ -326,8 +329,7 @@ where
                 core.retry.reject(reason, measured).into()
             }
         };
-        let was_attempted = busy.attempts.number() > 1;
         this.rare.set(Rare::Nothing);
-        this.call.give_up::<S::Response, _>(error, was_attempted, context(this.travels.as_ref()))
+        this.call.give_up::<S::Response, _>(error, has_begun, context(this.travels.as_ref()))
     }
 }

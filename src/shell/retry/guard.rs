@@ -237,14 +237,14 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
     pub(super) fn give_up<Res, E: CallError>(
         &mut self,
         error: E,
-        was_attempted: bool,
+        has_begun: bool,
         context: CallContext,
     ) -> E
     where
         A: Complete<Res>,
         C: Classify<Res, E> + Send + Sync + 'static,
     {
-        if W::PARTS == 0 || !was_attempted {
+        if W::PARTS == 0 || !has_begun {
             if let (Some(whole), Some(over)) = (self.whole.take(), self.hold.lose()) {
                 over.whole.give_back(whole);
             }

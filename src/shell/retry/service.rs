@@ -200,7 +200,10 @@ where
         let readied = self.said.take();
         let purse = self.payer.purse(&request);
         let Some(lane) = self.gate.enter() else {
-            let rejected = self.gate.retry.reject(Reason::Draining, Measured::Nothing);
+            let rejected = match W::PARTS {
+                0 => self.gate.retry.reject(Reason::Draining, Measured::Nothing),
+                _ => self.gate.whole.draining(), // told by the outermost
+            };
             return self.refuse(readied, rejected, purse);
         };
         let core = &**lane;
