@@ -168,7 +168,7 @@ where
         let mut call = carry.carries().then(|| carry.read(&request));
         let context = call.as_ref().map_or_else(CallContext::default, CallContext::of);
         let permit = BreakerPermit::new(pass).with_upload(call.as_mut());
-        ResponseFuture::calling(lane, permit, context, || self.inner.call(request))
+        ResponseFuture::begun(lane, permit, || self.inner.call(request), context)
     }
 }
 

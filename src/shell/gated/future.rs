@@ -88,21 +88,6 @@ where
         Self { attempt, call: CallGuard::over(), context, rare: Some(Rare::Queued(queued)) }
     }
 
-    /// A call that is made now, of a service that is ready for it.
-    #[inline]
-    pub(crate) fn calling(
-        lane: Arc<Lane<Core<P, C>>>,
-        permit: P::Permit,
-        context: CallContext,
-        call: impl FnOnce() -> S::Future,
-    ) -> Self {
-        let mut guard = CallGuard::new(lane, permit);
-        guard.enter();
-        let inner = call();
-        guard.leave();
-        Self::flying(guard, Oneshot::called(inner), context)
-    }
-
     #[inline]
     pub(crate) fn refused(rejected: Rejected) -> Self {
         let (attempt, call) = (Oneshot::over(), CallGuard::over());

@@ -92,8 +92,8 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
     /// This layer outside of `inner`, as one layer that does what the two do.
     ///
     /// It costs less: a call has one future, one timer and one count for both. And what `inner` refuses
-    /// never was a call of this one: it gives its permit back, a token of a rate limit too. The handles of
-    /// both go on to see and steer them; only draining, and the calls in flight, are those of the new
+    /// never was a call of this one: it gives its permit back, a token of a rate limit too, unless the call
+    /// had to wait for that. The handles of both go on to see and steer them; only draining, and the calls in flight, are those of the new
     /// layer. Results are judged by one classifier, that of this layer if it judges at all, and the same
     /// goes for what [travels](crate::Carry) with a request.
     ///
