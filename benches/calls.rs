@@ -74,10 +74,10 @@ fn contenders() -> Vec<Contender> {
         Contender::new("a floor of a breaker", counting(Arc::default())),
         Contender::new("breaker", layers().layer(&breaker).service_fn(echo)),
         Contender::cloned("breaker, cloned per call", layers().layer(&breaker).service_fn(echo)),
-        Contender::refused("breaker, open", tripped()),
+        Contender::rejected("breaker, open", tripped()),
         Contender::new("retry", layers().layer(&retry).service_fn(echo)),
         Contender::new("bulkhead", layers().layer(&bulkhead).service_fn(echo)),
-        Contender::refused("bulkhead, full", filled()),
+        Contender::rejected("bulkhead, full", filled()),
         Contender::new(
             "retry + breaker + bulkhead + timeout",
             layers()
@@ -209,8 +209,8 @@ impl Contender {
         Self { batch: Box::new(batch), ..Self::new(name, service_fn(echo)) }
     }
 
-    /// Every call is refused.
-    fn refused<S>(name: &'static str, service: S) -> Self
+    /// Every call is rejected.
+    fn rejected<S>(name: &'static str, service: S) -> Self
     where
         S: Service<u64, Response = u64> + 'static,
     {
@@ -222,7 +222,7 @@ impl Contender {
     }
 }
 
-/// The answer; zero if it was refused.
+/// The answer; zero if it was rejected.
 #[inline]
 fn call<S: Service<u64, Response = u64>>(service: &mut S, request: u64) -> u64 {
     let mut cx = Context::from_waker(Waker::noop());

@@ -32,7 +32,7 @@ const QUEUE: u32 = 2;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
-    let admitted = seawall::http::server("orders") // refusals leave as 503 and 504, not as errors
+    let admitted = seawall::http::server("orders") // rejections leave as 503 and 504, not as errors
         .deadline(Duration::from_secs(60))
         .deadline_from(TimeoutHeader::Millis(TIMEOUT)) // nobody waits longer than their caller does
         .limit(LIMIT)
@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 
     visit(&url, &kitchen).await?;
 
-    admitted.drain().await; // takes no more, and waits for those under way
+    admitted.drain().await; // takes no more, and waits for those in flight
     assert_eq!(ask(&client(), &url, 1_000).await?, StatusCode::SERVICE_UNAVAILABLE);
     let _ = stop.send(()); // the server waits by itself, if it is gone already
     server.await??;
@@ -90,20 +90,20 @@ async fn visit(url: &str, kitchen: &watch::Sender<bool>) -> Result<(), Box<dyn S
 
     let mut crowd: FuturesUnordered<_> = (0..10).map(|_| ask(&client, url, 60_000)).collect();
     let room = (LIMIT + QUEUE) as usize;
-    let (mut served, mut refused) = (0, 0);
+    let (mut served, mut rejected) = (0, 0);
     while let Some(status) = crowd.next().await {
         match status? {
             StatusCode::OK => served += 1,
-            StatusCode::SERVICE_UNAVAILABLE => refused += 1,
+            StatusCode::SERVICE_UNAVAILABLE => rejected += 1,
             other => return Err(format!("{other} is no answer of this server").into()),
         }
         // Whoever does not fit hears so before anybody is served.
-        if refused == 10 - room {
+        if rejected == 10 - room {
             kitchen.send_replace(true);
         }
     }
-    println!("ten came at once: {served} were served, {refused} sent away at once");
-    assert_eq!((served, refused), (room, 10 - room));
+    println!("ten came at once: {served} were served, {rejected} sent away at once");
+    assert_eq!((served, rejected), (room, 10 - room));
     Ok(())
 }
 

@@ -61,8 +61,8 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let breaker = CircuitBreakerLayer::builder("payments")
         .classify_error(PaymentError::outcome)
         .trip(Trip::consecutive(3))
-        .rest(Duration::from_secs(10))
-        .rest_cap(Duration::from_secs(10));
+        .break_duration(Duration::from_secs(10))
+        .max_break_duration(Duration::from_secs(10));
     let mut payments = ServiceBuilder::new()
         .layer(breaker.build()?)
         .layer(TimeoutLayer::new("payments", Duration::from_millis(50)))

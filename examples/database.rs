@@ -31,13 +31,13 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let server = Arc::new(Server::default());
     let pool = Arc::new(Pool { address: serve(&server).await?, idle: Mutex::default() });
 
-    let breaker = CircuitBreakerLayer::builder("store").classify_error(judge).build()?;
+    let breaker = CircuitBreakerLayer::builder("store").classify_error(classify).build()?;
     let state = breaker.handle();
     let store = ServiceBuilder::new()
         .layer(
             RetryLayer::builder("store")
                 .attempts(4)
-                .classify_error(judge)
+                .classify_error(classify)
                 .copy(repeatable)
                 .build()?,
         )
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 }
 
 /// What an error of the store means: for the health of the store, and for repeating.
-fn judge(error: &Error<Failure>) -> Outcome {
+fn classify(error: &Error<Failure>) -> Outcome {
     match error {
         Error::Inner(Failure::Lost(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Outcome::TRANSIENT.unsent()
@@ -79,7 +79,7 @@ fn judge(error: &Error<Failure>) -> Outcome {
         Error::Inner(Failure::Lost(_)) => Outcome::TRANSIENT,
         Error::Inner(Failure::Busy) => Outcome::PUSHBACK,
         Error::Inner(Failure::Refused(_)) => Outcome::SUCCESS, // it is well, and says no
-        Error::Rejected(_) => Outcome::IGNORE, // never gets here: layers know each other's refusals
+        Error::Rejected(_) => Outcome::IGNORE, // never gets here: layers know each other's rejections
     }
 }
 
@@ -100,7 +100,7 @@ enum Failure {
     Lost(#[source] io::Error),
     #[error("the store is busy")]
     Busy,
-    #[error("the store refuses: {0}")]
+    #[error("the store rejects: {0}")]
     Refused(String),
 }
 

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let breaker = layers.breaker();
     let mut orders = ServiceBuilder::new()
         .layer(layers)
-        .layer(DrainLayer::new()) // the connection of a refused answer is used again
+        .layer(DrainLayer::new()) // the connection of a rejected answer is used again
         .map_err(Error::Inner)
         .service(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());
 
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     assert!(requests > 20 && breaker.state() == State::Closed);
 
     server.down.store(true, Ordering::Relaxed);
-    let refused = loop {
+    let rejected = loop {
         let request = Request::get(&url).body(Full::default())?;
         match orders.ready().await?.call(request).await {
             Ok(answer) => assert_eq!(answer.status(), 503),
@@ -58,12 +58,12 @@ async fn main() -> Result<(), Box<dyn StdError>> {
             Err(error) => return Err(error.into()),
         }
     };
-    println!("then it went down: {refused}");
-    assert_eq!(refused.reason(), Reason::CircuitOpen);
+    println!("then it went down: {rejected}");
+    assert_eq!(rejected.reason(), Reason::CircuitOpen);
     Ok(())
 }
 
-/// Echoes every other request, and refuses the others; all of them once it is down.
+/// Echoes every other request, and rejects the others; all of them once it is down.
 #[derive(Clone, Default)]
 struct Server {
     requests: Arc<AtomicU32>,

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
-use seawall::http::{HttpClassifier, RespondLayer};
+use seawall::http::{HttpClassifier, RejectionResponseLayer};
 use seawall::{Error, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,8 +32,8 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let breaker = CircuitBreakerLayer::builder("backend")
         .classify(HttpClassifier) // a 500 is a failure, though it is an `Ok` to tower
         .trip(Trip::consecutive(FAILURES))
-        .rest(Duration::from_secs(10))
-        .rest_cap(Duration::from_secs(10))
+        .break_duration(Duration::from_secs(10))
+        .max_break_duration(Duration::from_secs(10))
         .build()?;
     let handle = breaker.handle();
 
@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         StatusCode::INTERNAL_SERVER_ERROR
     };
     let stack = ServiceBuilder::new()
-        .layer(RespondLayer::new()) // a refusal leaves as a 503, not as an error
+        .layer(RejectionResponseLayer::new()) // a rejection leaves as a 503, not as an error
         .layer(breaker)
         .map_err(Error::Inner);
     let app = Router::new().route("/", get(handler)).layer(stack);

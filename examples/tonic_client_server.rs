@@ -104,15 +104,15 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     println!("one that hangs: {late}");
 
     // Streams that break off in their trailers are failures, and open the circuit.
-    let refused = loop {
+    let rejected = loop {
         match client.watch(about("broken")).await {
             Ok(stream) => assert!(stream.into_inner().collect::<Vec<_>>().await[1].is_err()),
             Err(status) => break status,
         }
     };
-    println!("streams that break off: {refused}");
-    assert_eq!((refused.code(), breaker.state()), (Code::Unavailable, State::Open));
-    assert_eq!(refused.message(), Reason::CircuitOpen.as_str()); // by us, not by the server
+    println!("streams that break off: {rejected}");
+    assert_eq!((rejected.code(), breaker.state()), (Code::Unavailable, State::Open));
+    assert_eq!(rejected.message(), Reason::CircuitOpen.as_str()); // by us, not by the server
     Ok(())
 }
 

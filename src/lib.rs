@@ -40,23 +40,9 @@
 //! [example-state]: https://docs.rs/crate/seawall/latest/source/examples/shared_state.rs
 #![doc = include_str!("../README.md")]
 
-mod classify;
-mod config;
-mod context;
-mod error;
-mod event;
-#[cfg(test)]
-mod explore;
-mod finish;
-mod outcome;
+mod core;
 mod parts;
-mod request;
-mod rng;
 mod shell;
-mod source;
-mod sync;
-mod time;
-mod upload;
 
 pub mod bulkhead;
 pub mod circuit_breaker;
@@ -79,17 +65,22 @@ pub mod stack;
 pub mod testing;
 pub mod timeout;
 
-pub use classify::{Classifier, Classify, Verdict};
-pub use config::{ConfigError, ConfigErrors};
-pub use context::{CallContext, Measure};
-pub use error::{CallError, Error, Measured, Reason, Rejected, SetBy, check};
-pub use event::{Cause, Change, Event, EventKind, Observe, RetryReason, State, Status, Stop};
-pub use finish::{AtHead, Finish, Settle};
-pub use outcome::{Again, Health, Outcome, Sent};
-pub use request::{
-    Call, Carried, Carry, CloneRequest, Cloned, Deadline, ExtractKey, InCarried, Never, NoCarry,
+pub use self::core::classify::{Classification, Classifier, Classify};
+pub use self::core::completion::{CallGuard, Completion, OnResponse};
+pub use self::core::config::{ConfigError, ConfigErrors};
+pub use self::core::context::{AttemptTimes, ClassifyContext};
+pub use self::core::error::{
+    CallError, Error, Measurement, Reason, Rejected, SetBy, check_service,
 };
-pub use source::Source;
+pub use self::core::event::{
+    Event, EventKind, Observe, RetryReason, State, Status, StopReason, Transition, TransitionCause,
+};
+pub use self::core::origin::Origin;
+pub use self::core::outcome::{Outcome, Retryable, Sent, Signal};
+pub use self::core::request::{
+    CallContext, CloneRequest, Cloned, Deadline, ExtractKey, FromWithContext, Never, NoPropagation,
+    Propagate, WithContext,
+};
 
 /// What the layers have in common that decide whether a call may pass.
 ///
@@ -97,7 +88,7 @@ pub use source::Source;
 /// settings; here is what they all can do: apply to services, count the calls in flight, drain, run a plain
 /// async call.
 pub mod gate {
-    pub use crate::shell::gated::{And, GateLayer, Gated, ResponseFuture};
+    pub use crate::shell::gate::{And, Gate, GateLayer, ResponseFuture};
 }
 
 /// What the layers have in common that can keep one policy for each key: a host, a tenant.
@@ -105,7 +96,7 @@ pub mod gate {
 /// Each has names of its own for them, such as
 /// [`KeyedRateLimitLayer`](crate::rate_limit::KeyedRateLimitLayer).
 pub mod keyed {
-    pub use crate::config::{KeyedConfig, PerKey};
+    pub use crate::core::config::{KeyedConfig, PerKey};
     pub use crate::shell::keyed::{BuildKeyed, KeyedBuilder, KeyedHandle};
 }
 

@@ -1,4 +1,4 @@
-//! What a call allocates: nothing, except the one box of a refusal that is a `BoxError`.
+//! What a call allocates: nothing, except the one box of a rejection that is a `BoxError`.
 //!
 //! A binary of its own, for it brings its own allocator.
 #![allow(unsafe_code)] // an allocator cannot be written without
@@ -29,7 +29,7 @@ use seawall::http::PerHost;
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::{Backoff, Budget, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Carried, Deadline, Error, Event, InCarried, stack};
+use seawall::{Deadline, Error, Event, FromWithContext, WithContext, stack};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 
 // ===== counting =====
@@ -160,7 +160,7 @@ fn is_broken(answer: Result<u32, Fail>) -> bool {
     answer == Err(Error::Inner(Broken))
 }
 
-fn is_refused<T, E: seawall::CallError>(answer: Result<T, E>) -> bool {
+fn is_rejected<T, E: seawall::CallError>(answer: Result<T, E>) -> bool {
     answer.is_err_and(|error| error.rejected().is_some())
 }
 
@@ -271,47 +271,49 @@ fn waiting_in_line_allocates_nothing() {
     assert_eq!(allocations(&mut turn), 0);
 }
 
-fn refusals_allocate_nothing() {
+fn rejections_allocate_nothing() {
     let bulkhead = BulkheadLayer::builder("a").limit(1).build().unwrap();
     let mut full = bulkhead.layer(service_fn(never));
     let _inside = full.call(7);
-    assert_eq!(of_calls(full.clone(), is_refused), NONE, "full");
+    assert_eq!(of_calls(full.clone(), is_rejected), NONE, "full");
 
-    let health = HealthLayer::builder("a").learn(true).let_through(1_000_000).build().unwrap();
+    let health = HealthLayer::builder("a").passive(true).probe_one_in(1_000_000).build().unwrap();
     let mut failing = health.layer(service_fn(fail));
     (0..3).for_each(|_| assert!(is_broken(call(&mut failing, 7))));
-    assert_eq!(of_calls(failing, is_refused), NONE, "down");
+    assert_eq!(of_calls(failing, is_rejected), NONE, "down");
 
     let breaker = CircuitBreakerLayer::builder("a").observe(|_: &Event| ()).build().unwrap();
     let mut switch = breaker.handle().switch(Position::Auto);
     switch.set(Position::Open);
-    assert_eq!(of_calls(breaker.layer(service_fn(echo)), is_refused), NONE, "held open");
+    assert_eq!(of_calls(breaker.layer(service_fn(echo)), is_rejected), NONE, "held open");
 
-    let breaker = CircuitBreakerLayer::builder("a").rest(SECOND * 3600).rest_cap(SECOND * 3600);
+    let breaker = CircuitBreakerLayer::builder("a")
+        .break_duration(SECOND * 3600)
+        .max_break_duration(SECOND * 3600);
     let breaker = breaker.build().unwrap();
     let mut failing = breaker.layer(service_fn(fail));
     (0..17).for_each(|_| assert!(is_broken(call(&mut failing, 7))));
-    assert_eq!(of_calls(failing, is_refused), NONE, "tripped");
+    assert_eq!(of_calls(failing, is_rejected), NONE, "tripped");
 
     let timeout = TimeoutLayer::new("a", Duration::ZERO);
-    assert_eq!(of_calls(timeout.layer(service_fn(never)), is_refused), NONE, "timed out");
+    assert_eq!(of_calls(timeout.layer(service_fn(never)), is_rejected), NONE, "timed out");
     run(pin!(timeout.drain()));
-    assert_eq!(of_calls(timeout.layer(service_fn(never)), is_refused), NONE, "drained");
+    assert_eq!(of_calls(timeout.layer(service_fn(never)), is_rejected), NONE, "drained");
 
-    let timeout = TimeoutLayer::builder("a").carry(InCarried).build().unwrap();
-    let mut late = timeout.layer(service_fn(|request: Carried<u32>| echo(request.request)));
+    let timeout = TimeoutLayer::builder("a").propagate(FromWithContext).build().unwrap();
+    let mut late = timeout.layer(service_fn(|request: WithContext<u32>| echo(request.request)));
     let deadline = Deadline::after(Duration::ZERO);
-    let turn = || assert!(is_refused(call(&mut late, Carried::new(7, deadline))));
+    let turn = || assert!(is_rejected(call(&mut late, WithContext::new(7, deadline))));
     assert_eq!(allocations(turn), 0, "past its deadline");
 }
 
-fn a_refusal_that_is_boxed_allocates_its_box() {
+fn a_rejection_that_is_boxed_allocates_its_box() {
     let breaker = CircuitBreakerLayer::new("a");
     let mut switch = breaker.handle().switch(Position::Auto);
     switch.set(Position::Open);
-    assert_eq!(of_calls(breaker.layer(service_fn(boxing)), is_refused), ONE_EACH);
+    assert_eq!(of_calls(breaker.layer(service_fn(boxing)), is_rejected), ONE_EACH);
     let stack = (TimeoutLayer::new("a", SECOND), breaker);
-    assert_eq!(of_calls(stack.layer(service_fn(boxing)), is_refused), ONE_EACH, "a stack");
+    assert_eq!(of_calls(stack.layer(service_fn(boxing)), is_rejected), ONE_EACH, "a stack");
     let timeout = TimeoutLayer::new("a", SECOND);
     assert_eq!(of_calls(timeout.layer(service_fn(boxing)), is_ok), NONE, "success");
 }
@@ -320,8 +322,8 @@ fn all_cases() {
     successes_and_failures_allocate_nothing();
     abandoned_calls_allocate_nothing();
     waiting_in_line_allocates_nothing();
-    refusals_allocate_nothing();
-    a_refusal_that_is_boxed_allocates_its_box();
+    rejections_allocate_nothing();
+    a_rejection_that_is_boxed_allocates_its_box();
 }
 
 // ===== a recorder that allocates only to register =====

@@ -136,7 +136,7 @@ impl<S: Service<u64>> Line<S> {
     fn look(&mut self, seat: usize) {
         let mut cx = Context::from_waker(Waker::noop());
         let future = self.seats[seat].as_mut().as_pin_mut().expect("it is taken");
-        assert!(future.poll(&mut cx).is_pending(), "nobody is refused or answered");
+        assert!(future.poll(&mut cx).is_pending(), "nobody is rejected or answered");
     }
 
     fn leave(&mut self, seat: usize) {

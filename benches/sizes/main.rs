@@ -52,7 +52,7 @@ fn nine_in_ten(request: u64) -> Ready<Result<u64, Fail>> {
     if request % 10 == 9 { ready(Err(Error::Inner(Broken))) } else { echo(request) }
 }
 
-/// Calls a service whose answers are there at once; zero if it refused.
+/// Calls a service whose answers are there at once; zero if it rejected.
 #[inline]
 fn call<Req, S: Service<Req, Response = u64>>(service: &mut S, request: Req) -> u64 {
     let mut cx = Context::from_waker(Waker::noop());

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
-use seawall::{Measured, State};
+use seawall::{Measurement, State};
 use tokio::runtime::Builder;
 use tower::{Service, ServiceBuilder};
 
@@ -63,7 +63,7 @@ fn cost(size: u32, trip: Trip) -> (f64, usize) {
         let gathered = handle.snapshot();
         assert_eq!(gathered.state, State::Closed, "it never tripped");
         assert!(
-            matches!(gathered.gathered, Measured::FailureRate { observed: 100_000, .. }),
+            matches!(gathered.gathered, Measurement::FailureRate { observed: 100_000, .. }),
             "it saw them all: {gathered:?}"
         );
         (burst.as_nanos() as f64 / f64::from(size / BURSTS), bytes)

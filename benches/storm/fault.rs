@@ -13,7 +13,7 @@ pub(crate) enum Fault {
     None,
     /// Two workers of twenty are left.
     CapacityDrop,
-    /// Connections are refused, what was under way is lost.
+    /// Connections are rejected, what was in flight is lost.
     Outage,
     /// Whatever begins takes twenty times as long.
     Slow,
@@ -30,11 +30,11 @@ pub(crate) enum Fault {
     Tail,
     /// One second up, one second down.
     Flapping,
-    /// Three times as many requests, and a server that sends some away with a hint.
+    /// Three times as many requests, and a server that sends some away with a `Retry-After`.
     RetryAfter,
     /// One of four backends is as slow as in [`Slow`](Self::Slow).
     BadBackend,
-    /// The lowest of a chain of four services refuses connections.
+    /// The lowest of a chain of four services rejects connections.
     Hops,
 }
 

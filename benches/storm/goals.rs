@@ -21,13 +21,13 @@ pub(crate) fn goals(fault: Fault) -> &'static [Goal] {
             ("attempts ≤ 0.3", |s| s.attempts <= 0.3),
             ("wasted ≤ 20 %", |s| s.wasted <= 0.2),
             ("fast ≥ 95 %", |s| at_least(s.fast, 0.95)),
-            ("first refusal ≤ 0.5 s", |s| by(s.first_refusal, 0.5)),
+            ("first rejection ≤ 0.5 s", |s| by(s.first_rejection, 0.5)),
         ],
         Fault::Outage => &[
             ("back ≤ 0.5 s", |s| by(s.back, 0.5)),
             ("attempts ≤ 0.2", |s| s.attempts <= 0.2),
             ("fast ≥ 80 %", |s| at_least(s.fast, 0.8)),
-            ("first refusal ≤ 1.5 s", |s| by(s.first_refusal, 1.5)),
+            ("first rejection ≤ 1.5 s", |s| by(s.first_rejection, 1.5)),
         ],
         Fault::Slow => &[
             ("goodput ≥ 1 %", |s| s.goodput >= 0.01),
@@ -35,18 +35,18 @@ pub(crate) fn goals(fault: Fault) -> &'static [Goal] {
             ("attempts ≤ 0.2", |s| s.attempts <= 0.2),
             ("wasted ≤ 50 %", |s| s.wasted <= 0.5),
             ("fast ≥ 90 %", |s| at_least(s.fast, 0.9)),
-            ("first refusal ≤ 0.5 s", |s| by(s.first_refusal, 0.5)),
+            ("first rejection ≤ 0.5 s", |s| by(s.first_rejection, 0.5)),
         ],
         Fault::Hang => &[
             ("back ≤ 1 s", |s| by(s.back, 1.0)),
             ("attempts ≤ 0.2", |s| s.attempts <= 0.2),
             // One attempt bound, and the time in which twenty calls come.
-            ("first refusal ≤ 0.38 s", |s| by(s.first_refusal, 0.377)),
+            ("first rejection ≤ 0.38 s", |s| by(s.first_rejection, 0.377)),
         ],
         Fault::Errors | Fault::LateErrors => &[
             ("goodput ≥ 99.5 %", |s| s.goodput >= 0.995),
             ("attempts ≤ 1.6", |s| s.attempts <= 1.6),
-            ("refused ≤ 0.1 %", |s| s.refused <= 0.001),
+            ("rejected ≤ 0.1 %", |s| s.rejected <= 0.001),
             ("p99 ≤ 300 ms", |s| s.p99 <= 300.0),
         ],
         Fault::Load => &[

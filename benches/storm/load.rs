@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use seawall::{Carried, Deadline};
+use seawall::{Deadline, WithContext};
 use tokio::time::sleep_until;
 use tower::ServiceExt;
 
@@ -20,9 +20,9 @@ pub(crate) const SEVERAL: usize = 4;
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    Good,
-    /// A layer of the client refused to call, or to call again.
-    Refused,
+    Success,
+    /// A layer of the client rejected to call, or to call again.
+    Rejected,
     Failed,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Record {
 impl Record {
     /// A good answer in time.
     pub(crate) fn is_good(&self) -> bool {
-        matches!(self.ended, Some((took, End::Good)) if took <= DEADLINE)
+        matches!(self.ended, Some((took, End::Success)) if took <= DEADLINE)
     }
 }
 
@@ -97,11 +97,11 @@ fn send(client: &Client, clock: Clock, records: &Arc<Mutex<Vec<Record>>>) {
     };
     let request = Request { id, worthless_at: came + DEADLINE };
     let deadline = Deadline::at(clock.instant(request.worthless_at));
-    let call = client.clone().oneshot(Carried::new(request, deadline));
+    let call = client.clone().oneshot(WithContext::new(request, deadline));
     let records = Arc::clone(records);
     tokio::spawn(async move {
         let end = match call.await {
-            Ok(()) => End::Good,
+            Ok(()) => End::Success,
             Err(end) => end,
         };
         lock(&records)[id].ended = Some((clock.now() - came, end));

@@ -28,13 +28,13 @@ pub(crate) struct Summary {
     pub(crate) wasted: f64,
     /// Share of the failures that were fast; none if nothing failed.
     pub(crate) fast: Option<f64>,
-    /// Seconds from the beginning of the fault to the first refusal.
-    pub(crate) first_refusal: Option<f64>,
-    pub(crate) refused: f64,
+    /// Seconds from the beginning of the fault to the first rejection.
+    pub(crate) first_rejection: Option<f64>,
+    pub(crate) rejected: f64,
     /// Milliseconds that good answers took, late ones included.
     pub(crate) p99: f64,
     pub(crate) p999: f64,
-    /// Share of the retries after a hint that came too early.
+    /// Share of the retries after a `Retry-After` that came too early.
     pub(crate) early: Option<f64>,
     pub(crate) longest_queue: usize,
 }
@@ -60,19 +60,19 @@ impl Summary {
             let attempts = counted().map(|(_, attempts)| usize::from(attempts)).sum();
             share(attempts, counted().count()).unwrap_or(0.0)
         };
-        let refused = |record: &Record| matches!(record.ended, Some((_, End::Refused)));
+        let rejected = |record: &Record| matches!(record.ended, Some((_, End::Rejected)));
         let failures: Vec<_> = during().filter(|(record, _)| !record.is_good()).collect();
         let fast = failures.iter().filter(|(record, _)| {
-            matches!(record.ended, Some((took, End::Refused | End::Failed)) if took < FAST)
+            matches!(record.ended, Some((took, End::Rejected | End::Failed)) if took < FAST)
         });
-        let first_refusals = runs.iter().filter_map(|run| {
-            let refusals = run.records.iter().filter(|record| refused(record));
-            let moments = refusals.filter_map(|r| r.ended.map(|(took, _)| r.came + took));
+        let first_rejections = runs.iter().filter_map(|run| {
+            let rejections = run.records.iter().filter(|record| rejected(record));
+            let moments = rejections.filter_map(|r| r.ended.map(|(took, _)| r.came + took));
             moments.filter(|at| *at >= BEFORE).min_by(f64::total_cmp)
         });
         let mut took: Vec<_> = during()
             .filter_map(|(record, _)| match record.ended {
-                Some((took, End::Good)) => Some(took * 1000.0),
+                Some((took, End::Success)) => Some(took * 1000.0),
                 _ => None,
             })
             .collect();
@@ -89,8 +89,8 @@ impl Summary {
             attempts_later: per_request(BEFORE + 1.0),
             wasted: sum(|run| run.tally.wasted) / sum(|run| run.tally.worked).max(1e-9),
             fast: share(fast.count(), failures.len()),
-            first_refusal: first_refusals.max_by(f64::total_cmp).map(|at| at - BEFORE),
-            refused: share(during().filter(|(record, _)| refused(record)).count(), requests)
+            first_rejection: first_rejections.max_by(f64::total_cmp).map(|at| at - BEFORE),
+            rejected: share(during().filter(|(record, _)| rejected(record)).count(), requests)
                 .unwrap_or(0.0),
             p99: quantile(&took, 0.99),
             p999: quantile(&took, 0.999),
@@ -107,8 +107,8 @@ impl Summary {
 /// be left alone, its word holds for a while longer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
 fn back(fault: Fault, records: &[Record]) -> Option<f64> {
-    let hint = if fault == Fault::RetryAfter { HINT.as_secs_f64() } else { 0.0 };
-    let end = fault.end() + hint;
+    let retry_after = if fault == Fault::RetryAfter { HINT.as_secs_f64() } else { 0.0 };
+    let end = fault.end() + retry_after;
     let steps = ((AFTER - DEADLINE) / STEP) as usize;
     let mut good = vec![(0, 0); steps];
     for record in records {
@@ -132,7 +132,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 // ===== Markdown =====
 
 const HEAD: &str = "\
-| defaults of | form | goodput | back | attempts | wasted | fast | first refusal | refused | p99 | p99.9 | queue | missed |
+| defaults of | form | goodput | back | attempts | wasted | fast | first rejection | rejected | p99 | p99.9 | queue | missed |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
 
 pub(crate) fn print_head(fault: Fault) {
@@ -141,7 +141,7 @@ pub(crate) fn print_head(fault: Fault) {
 }
 
 pub(crate) fn print_row(fault: Fault, contender: Contender, form: Form, summary: &Summary) {
-    let Summary { goodput, attempts, wasted, refused, p99, p999, longest_queue, .. } = summary;
+    let Summary { goodput, attempts, wasted, rejected, p99, p999, longest_queue, .. } = summary;
     println!(
         "| {} | {} | {} | {} | {attempts:.2} | {} | {} | {} | {} | {} | {} | {longest_queue} | {} |",
         contender.name(),
@@ -150,8 +150,8 @@ pub(crate) fn print_row(fault: Fault, contender: Contender, form: Form, summary:
         summary.back.map_or("never".to_owned(), |back| format!("{back:.1} s")),
         percent(*wasted),
         summary.fast.map_or("–".to_owned(), percent),
-        summary.first_refusal.map_or("–".to_owned(), |at| format!("{at:.2} s")),
-        percent(*refused),
+        summary.first_rejection.map_or("–".to_owned(), |at| format!("{at:.2} s")),
+        percent(*rejected),
         millis(*p99),
         millis(*p999),
         if contender.is_ours() { missed(fault, summary) } else { String::new() },

@@ -8,7 +8,8 @@ use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
 use seawall::{
-    CallError, Carried, Classifier, Classify, Error, InCarried, Outcome, Reason, Verdict,
+    CallError, Classification, Classifier, Classify, Error, FromWithContext, Outcome, Reason,
+    WithContext,
 };
 use tokio::time::timeout;
 use tower::util::BoxCloneService;
@@ -24,11 +25,11 @@ const ATTEMPT: Duration = Duration::from_millis(300);
 /// Attempts of the one who retries blindly.
 const BLIND_ATTEMPTS: usize = 4;
 
-type Call = Carried<Request>;
+type CallContext = WithContext<Request>;
 /// What the requests of a run go through.
-pub(crate) type Client = BoxCloneService<Call, (), End>;
+pub(crate) type Client = BoxCloneService<CallContext, (), End>;
 /// A server, or a whole stack in front of one that answers as a server would.
-type Upstream = BoxCloneService<Call, (), Failure>;
+type Upstream = BoxCloneService<CallContext, (), Failure>;
 
 /// Who is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,17 +129,21 @@ fn one_for_each(servers: Vec<Server>, seed: u64) -> Client {
 /// What is the same for all of ours: the caller's deadline, and inside it the retries.
 fn outside<S>(
     stack: S,
-) -> impl Service<Call, Response = (), Error = End, Future: Send> + Clone + Send + 'static
+) -> impl Service<CallContext, Response = (), Error = End, Future: Send> + Clone + Send + 'static
 where
-    S: Service<Call, Response = (), Error = Error<Failure>, Future: Send> + Clone + Send + 'static,
+    S: Service<CallContext, Response = (), Error = Error<Failure>, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
-    let deadline = TimeoutLayer::builder("deadline").limit(Duration::MAX).carry(InCarried).build();
+    let deadline =
+        TimeoutLayer::builder("deadline").limit(Duration::MAX).propagate(FromWithContext).build();
     let settings = Settings::get();
     let retry = RetryLayer::builder("storm")
         .config(settings.retry.clone())
         .budget(settings.budget.build().expect("a valid budget"))
         .classify(Judge)
-        .carry(InCarried)
+        .propagate(FromWithContext)
         .cloned()
         .build();
     ServiceBuilder::new()
@@ -157,12 +162,12 @@ fn breaker(seed: u64) -> CircuitBreakerLayer<Judge> {
         .expect("valid settings")
 }
 
-/// Reads a hint as a client of HTTP would read `Retry-After`; everything else as by default.
+/// Reads a `Retry-After` as a client of HTTP would read `Retry-After`; everything else as by default.
 #[derive(Debug, Clone, Copy)]
 struct Judge;
 
 impl Classify<(), Error<Failure>> for Judge {
-    fn classify(&self, result: Result<&(), &Error<Failure>>) -> Verdict {
+    fn classify(&self, result: Result<&(), &Error<Failure>>) -> Classification {
         match result {
             Err(Error::Inner(Failure::Busy(after))) => Outcome::PUSHBACK.after(*after).into(),
             other => <Classifier>::default().classify(other),
@@ -173,11 +178,11 @@ impl Classify<(), Error<Failure>> for Judge {
 fn end_of(error: &Error<Failure>) -> End {
     match error.rejected().map(seawall::Rejected::reason) {
         None | Some(Reason::TimedOut | Reason::DeadlineExceeded) => End::Failed,
-        Some(_) => End::Refused,
+        Some(_) => End::Rejected,
     }
 }
 
-async fn blind(upstream: Upstream, call: Call) -> Result<(), End> {
+async fn blind(upstream: Upstream, call: CallContext) -> Result<(), End> {
     for _ in 0..BLIND_ATTEMPTS {
         if let Ok(Ok(())) = timeout(ATTEMPT, upstream.clone().oneshot(call.clone())).await {
             return Ok(());
@@ -208,7 +213,7 @@ impl<S: Clone> Clone for InTurn<S> {
     }
 }
 
-impl<S: Service<Call>> Service<Call> for InTurn<S> {
+impl<S: Service<CallContext>> Service<CallContext> for InTurn<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -225,7 +230,7 @@ impl<S: Service<Call>> Service<Call> for InTurn<S> {
         Poll::Pending
     }
 
-    fn call(&mut self, call: Call) -> S::Future {
+    fn call(&mut self, call: CallContext) -> S::Future {
         let chosen = self.chosen.take().expect("a service is called after it was ready");
         self.services[chosen].call(call)
     }

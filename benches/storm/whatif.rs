@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use seawall::retry::{Budget, BudgetBuilder, OnRefusal};
+use seawall::retry::{Budget, BudgetBuilder, OnRejection};
 use seawall::{bulkhead, circuit_breaker, retry, stack};
 
 /// The settings of a stack of ours.
@@ -57,18 +57,18 @@ impl Settings {
             "retry.base" => self.retry.backoff.base = time,
             "retry.factor" => self.retry.backoff.factor = count.into(),
             "retry.cap" => self.retry.backoff.cap = time,
-            "retry.wait" if count == 0 => self.retry.on_refusal = OnRefusal::Stop,
-            "retry.wait" => self.retry.on_refusal = OnRefusal::Wait,
+            "retry.wait" if count == 0 => self.retry.on_rejection = OnRejection::StopReason,
+            "retry.wait" => self.retry.on_rejection = OnRejection::Wait,
             "budget.cap" => self.budget = self.budget.cap(value),
             "budget.per_success" => self.budget = self.budget.per_success(value),
             "budget.per_second" => self.budget = self.budget.per_second(value),
             "budget.price" => self.budget = self.budget.price(value),
             "budget.timeout_price" => self.budget = self.budget.timeout_price(value),
-            "breaker.rest" => self.breaker.rest = time,
-            "breaker.rest_cap" => self.breaker.rest_cap = time,
+            "breaker.break_duration" => self.breaker.break_duration = time,
+            "breaker.max_break_duration" => self.breaker.max_break_duration = time,
             "breaker.probes" => self.breaker.probes = count,
-            "breaker.close_at" => self.breaker.close_at = count,
-            "breaker.reopen_at" => self.breaker.reopen_at = count,
+            "breaker.close_threshold" => self.breaker.close_threshold = count,
+            "breaker.reopen_threshold" => self.breaker.reopen_threshold = count,
             "breaker.ramp" => self.breaker.ramp = time,
             "breaker.slow_start" => self.breaker.slow_start = time,
             "breaker.shadow" => self.breaker.shadow = count != 0,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use seawall::Carried;
+use seawall::WithContext;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
@@ -94,7 +94,7 @@ struct Core {
     queue: VecDeque<Job>,
     under_way: BTreeMap<u64, Job>,
     started: u64,
-    /// Seconds of work that refusals have cost and no worker has paid yet.
+    /// Seconds of work that rejections have cost and no worker has paid yet.
     debt: f64,
     rng: fastrand::Rng,
 }
@@ -307,7 +307,7 @@ impl Server {
     }
 }
 
-impl Service<Carried<Request>> for Server {
+impl Service<WithContext<Request>> for Server {
     type Response = ();
     type Error = Failure;
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
@@ -316,7 +316,7 @@ impl Service<Carried<Request>> for Server {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Carried<Request>) -> Self::Future {
+    fn call(&mut self, request: WithContext<Request>) -> Self::Future {
         let server = self.clone();
         Box::pin(async move {
             let (request, came) = (request.request, server.clock.now());

@@ -48,7 +48,7 @@ pub(crate) fn start(
         .observe(observer);
     let health = match target {
         Some(target) => {
-            // One of its own: a check does not share connections with what it is to judge.
+            // One of its own: a check does not share connections with what it is to classify.
             let client = Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .http2_only(http2)

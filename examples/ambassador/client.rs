@@ -13,7 +13,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use seawall::Carry;
+use seawall::Propagate;
 use seawall::http::{AsError, InExtensions, TimeoutHeader, WriteDeadline, WriteDeadlineLayer};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
@@ -82,7 +82,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .http2_only(true)
             // Until the upstream has said how many streams it takes, which it does at once (RFC 9113 §3.4):
-            // what it refuses would have to be sent again.
+            // what it rejects would have to be sent again.
             .http2_initial_max_send_streams(1)
             .build(connector);
         let grpc = WriteDeadlineLayer::new(TimeoutHeader::Grpc).layer(two.clone());
@@ -149,7 +149,7 @@ impl Versions {
         }
         let added = head.extensions.remove::<Added>();
         let mut request = Request::from_parts(head, Upload::new(body, Arc::clone(&failed)));
-        InExtensions.write(&mut request, &call);
+        InExtensions.inject(&mut request, &call);
         // We read trailers, whoever asked; whether the caller does is between it and us.
         let fields = request.headers_mut();
         fields.insert(header::TE, HeaderValue::from_static("trailers"));

@@ -141,7 +141,7 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
     };
     let stopped_twice = async {
         stops.next().await;
-        eprintln!("stopping: no new calls, waiting for those under way (ctrl-c again: at once)");
+        eprintln!("stopping: no new calls, waiting for those in flight (ctrl-c again: at once)");
         let _ = leave.send(());
         stops.next().await;
     };
@@ -161,7 +161,7 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
 
 /// Tells the log of every change of state.
 fn report(event: &Event) {
-    let (source, at) = (&event.source, event.at.as_secs_f64());
+    let (source, at) = (&event.origin, event.at.as_secs_f64());
     match event.kind {
         EventKind::Changed(change) => {
             eprintln!("{at:9.3} s  {source}: {} → {} ({})", change.from, change.to, change.cause);

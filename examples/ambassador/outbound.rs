@@ -9,7 +9,7 @@ use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use seawall::http::{InExtensions, Replay};
-use seawall::{Call, Carry, CloneRequest};
+use seawall::{CallContext, CloneRequest, Propagate};
 
 use crate::body::Outgoing;
 use crate::client::is_grpc;
@@ -18,7 +18,7 @@ use crate::client::is_grpc;
 pub(crate) struct Outbound {
     pub(crate) head: Arc<Parts>,
     pub(crate) body: Outgoing,
-    pub(crate) call: Call,
+    pub(crate) call: CallContext,
     pub(crate) is_grpc: bool,
     /// Whether the upstream may act on it twice.
     is_idempotent: bool,
@@ -46,7 +46,7 @@ impl Sealer {
         let is_grpc = is_grpc(request.headers());
         let replay = if is_grpc { self.grpc.as_ref() } else { Some(&self.http) };
         let is_idempotent = replay.is_some_and(|replay| replay.allows(&request));
-        let call = InExtensions.read(&request);
+        let call = InExtensions.extract(&request);
         let (mut head, body) = request.into_parts();
         if let Some(name) = &self.attempts {
             head.headers.remove(name); // it is ours to say
@@ -74,12 +74,12 @@ impl Outbound {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct InOutbound;
 
-impl Carry<Outbound> for InOutbound {
-    fn read(&self, request: &Outbound) -> Call {
+impl Propagate<Outbound> for InOutbound {
+    fn extract(&self, request: &Outbound) -> CallContext {
         request.call.clone()
     }
 
-    fn write(&self, request: &mut Outbound, call: &Call) {
+    fn inject(&self, request: &mut Outbound, call: &CallContext) {
         request.call = call.clone();
     }
 }

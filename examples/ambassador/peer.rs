@@ -68,7 +68,7 @@ impl Peer {
         self.is_http2.load(Ordering::Relaxed)
     }
 
-    /// What its connection becomes when the answer under way has been sent.
+    /// What its connection becomes when the answer in flight has been sent.
     pub(crate) fn becomes(&self, tunnel: Tunnel) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
     }

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Pool {
     place: Uri,
     connector: HttpConnector,
-    lanes: Box<[Mutex<Lane>]>,
+    stripes: Box<[Mutex<Lane>]>,
 }
 
 /// The connections of one thread.
@@ -47,8 +47,8 @@ impl Pool {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let threads = available_parallelism().map_or(1, usize::from);
-        let lanes = (0..=threads).map(|_| Mutex::default()).collect();
-        let pool = Arc::new(Self { place, connector, lanes });
+        let stripes = (0..=threads).map(|_| Mutex::default()).collect();
+        let pool = Arc::new(Self { place, connector, stripes });
         tokio::spawn(sweep(Arc::downgrade(&pool)));
         pool
     }
@@ -61,27 +61,27 @@ impl Pool {
 
     /// The connection that was used last, of those of this thread that can be used.
     pub(crate) fn idle(&self) -> Option<Box<Connection>> {
-        let mut lane = self.lane();
+        let mut stripe = self.stripe();
         loop {
-            let connection = lane.idle.pop()?;
-            lane.unused = lane.unused.min(lane.idle.len());
+            let connection = stripe.idle.pop()?;
+            stripe.unused = stripe.unused.min(stripe.idle.len());
             if connection.is_quiet() {
                 return Some(connection);
             }
         }
     }
 
-    fn lane(&self) -> MutexGuard<'_, Lane> {
-        let lane = &self.lanes[lane_of_thread() % self.lanes.len()];
-        lane.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stripe(&self) -> MutexGuard<'_, Lane> {
+        let stripe = &self.stripes[lane_of_thread() % self.stripes.len()];
+        stripe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Keep for Pool {
     fn keep(&self, connection: Box<Connection>) {
-        let mut lane = self.lane();
-        if lane.idle.len() < IDLE && connection.is_quiet() {
-            lane.idle.push(connection);
+        let mut stripe = self.stripe();
+        if stripe.idle.len() < IDLE && connection.is_quiet() {
+            stripe.idle.push(connection);
         }
     }
 }
@@ -91,12 +91,12 @@ async fn sweep(pool: Weak<Pool>) {
     loop {
         sleep(PATIENCE).await;
         let Some(pool) = pool.upgrade() else { return };
-        for lane in &pool.lanes {
-            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-            let unused = std::mem::take(&mut lane.unused);
-            lane.idle.drain(..unused);
-            lane.idle.retain(|connection| connection.is_quiet());
-            lane.unused = lane.idle.len();
+        for stripe in &pool.stripes {
+            let mut stripe = stripe.lock().unwrap_or_else(PoisonError::into_inner);
+            let unused = std::mem::take(&mut stripe.unused);
+            stripe.idle.drain(..unused);
+            stripe.idle.retain(|connection| connection.is_quiet());
+            stripe.unused = stripe.idle.len();
         }
     }
 }
@@ -106,9 +106,9 @@ fn lane_of_thread() -> usize {
     thread_local! {
         static LANE: Cell<Option<usize>> = const { Cell::new(None) };
     }
-    LANE.with(|lane| {
-        let number = lane.get().unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed));
-        lane.set(Some(number));
+    LANE.with(|stripe| {
+        let number = stripe.get().unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed));
+        stripe.set(Some(number));
         number
     })
 }

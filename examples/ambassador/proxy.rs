@@ -102,7 +102,7 @@ impl<S: Stack> Proxy<S> {
         self
     }
 
-    /// How many requests may be under way at a time whose body is still to come, and how long others wait
+    /// How many requests may be in flight at a time whose body is still to come, and how long others wait
     /// for one of these places.
     pub(crate) fn uploading(mut self, places: usize, wait: Duration) -> Self {
         let rules = Arc::make_mut(&mut self.rules);
@@ -215,7 +215,7 @@ impl Asker {
     }
 }
 
-/// A call under way.
+/// A call in flight.
 #[pin_project]
 struct Asked<F> {
     #[pin]

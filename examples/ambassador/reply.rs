@@ -131,7 +131,7 @@ pub(crate) fn to_failure_of_grpc(failure: &Failure, explained: bool) -> Response
 
 /// A layer ended the call.
 fn to_rejection(rejected: &Rejected, explained: bool) -> Response<Body> {
-    let refused = StatusCode::SERVICE_UNAVAILABLE;
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
     let (status, error, words) = match rejected.reason() {
         Reason::TimedOut | Reason::DeadlineExceeded => {
             (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout", "there was no answer in time")
@@ -142,9 +142,11 @@ fn to_rejection(rejected: &Rejected, explained: bool) -> Response<Body> {
         Reason::RequestBroken => {
             (StatusCode::BAD_REQUEST, "http_request_error", "the request's body broke off")
         }
-        Reason::Full => (refused, "connection_limit_reached", "there are too many calls already"),
-        Reason::CircuitOpen => (refused, "destination_unavailable", "the circuit is open"),
-        _ => (refused, "destination_unavailable", "the upstream is not available"),
+        Reason::Full => {
+            (unavailable, "connection_limit_reached", "there are too many calls already")
+        }
+        Reason::CircuitOpen => (unavailable, "destination_unavailable", "the circuit is open"),
+        _ => (unavailable, "destination_unavailable", "the upstream is not available"),
     };
     let text = if explained { rejected.to_string() } else { words.to_owned() };
     let mut response = of_ours(status, error, &text);
@@ -179,7 +181,7 @@ fn of_ours(status: StatusCode, error: &str, text: &str) -> Response<Body> {
     response
 }
 
-/// `Retry-After` knows whole seconds only, and "at once" is no advice to give when refusing.
+/// `Retry-After` knows whole seconds only, and "at once" is no advice to give when rejecting.
 fn whole_seconds(delay: Duration) -> u64 {
     delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0)).max(1)
 }

@@ -39,7 +39,7 @@ const NEXT_HEAD: Duration = Duration::from_secs(30);
 /// A caller who is gone without a word is found out by asking it whether it is there.
 const STILL_THERE: Duration = Duration::from_secs(30);
 
-/// Serves HTTP/1.1, and HTTP/2 to those who begin with it, until `stop`; then lets the calls under way
+/// Serves HTTP/1.1, and HTTP/2 to those who begin with it, until `stop`; then lets the calls in flight
 /// finish, and ends what became of upgraded connections. Says whether all did.
 ///
 /// Each connection has a clone of the handler. An error of it cuts the connection, or resets the stream,
@@ -150,14 +150,14 @@ async fn serve_one<H, F, E>(
     }
 }
 
-/// Ends when a caller has sent no head for too long, and nothing is under way for it. Callers of HTTP/2 are
+/// Ends when a caller has sent no head for too long, and nothing is in flight for it. Callers of HTTP/2 are
 /// asked whether they are there, instead.
 #[pin_project]
 struct Silence<'a> {
     peer: &'a Arc<Peer>,
     /// How many hold it while it asks for nothing: us, and the service.
     idle: usize,
-    /// How often it had asked when the time began, unless a call was under way.
+    /// How often it had asked when the time began, unless a call was in flight.
     seen: Option<u32>,
     #[pin]
     timer: Sleep,

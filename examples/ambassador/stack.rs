@@ -26,12 +26,12 @@ use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer};
 use seawall::grpc::{GrpcClassifier, PREVIOUS_ATTEMPTS, StatusInTrailers, at_trailers};
 use seawall::health::{Criticality, HealthHandle, HealthRegistry, Probe};
 use seawall::http::{
-    EdgeLayer, HttpClassifier, OverHttp2, REPLAY_CAP, ReadDeadlineLayer, RecordBodyLayer, Replay,
-    SettleBody, TimeoutHeader,
+    GuardedBody, Http2Classifier, HttpClassifier, REPLAY_CAP, ReadDeadlineLayer, RecordBodyLayer,
+    Replay, TimeoutHeader, UntrustedHeadersLayer,
 };
 use seawall::retry::{Backoff, RetryHandle, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Classify, ConfigErrors, Error, Observe, Outcome, State, Status, Verdict};
+use seawall::{Classification, Classify, ConfigErrors, Error, Observe, Outcome, State, Status};
 use tower::{Service, ServiceBuilder};
 
 use crate::body::Asked;
@@ -43,7 +43,7 @@ use crate::outbound::{Copies, InOutbound, Sealer};
 pub(crate) type Failure = Error<Broken>;
 
 /// The body of an answer when it leaves the stack.
-pub(crate) type Answer = SettleBody<Arrival, StatusInTrailers>;
+pub(crate) type Answer = GuardedBody<Arrival, StatusInTrailers>;
 
 /// Attempts per call. Four, because half a percent of the callers of an upstream that fails every
 /// fourth time should notice, and not one and a half; the budget sees to it that this stays rare.
@@ -63,7 +63,7 @@ pub(crate) struct Settings {
     pub(crate) deadline: Duration,
     /// How long one attempt may take. The layers' small times are fractions of it.
     pub(crate) timeout: Duration,
-    /// How many calls may be under way at the upstream at a time.
+    /// How many calls may be in flight at the upstream at a time.
     pub(crate) limit: u32,
     /// How the upstream is asked whether it is well.
     pub(crate) check: Check,
@@ -84,14 +84,14 @@ pub(crate) struct Manners {
 }
 
 impl Manners {
-    fn edge(&self, deadline: Duration) -> Result<EdgeLayer, ConfigErrors> {
+    fn edge(&self, deadline: Duration) -> Result<UntrustedHeadersLayer, ConfigErrors> {
         if !self.trust {
-            return Ok(EdgeLayer::new());
+            return Ok(UntrustedHeadersLayer::new());
         }
         let attempts = self.tell_attempts.clone().unwrap_or(PREVIOUS_ATTEMPTS);
         let told = ReadDeadlineLayer::new(TimeoutHeader::Grpc).bounds(Duration::ZERO, deadline)?;
         let key = Replay::IDEMPOTENCY_KEY;
-        EdgeLayer::new().deadline(told).attempts(attempts).key(key).priority(0)
+        UntrustedHeadersLayer::new().deadline(told).attempts(attempts).key(key).priority(0)
     }
 }
 
@@ -126,30 +126,30 @@ pub(crate) fn build(
 
     let whole = TimeoutLayer::builder(format!("{name} deadline"))
         .limit(deadline)
-        .carry(InOutbound)
+        .propagate(InOutbound)
         .build()?;
     let retry = RetryLayer::builder(name)
         .attempts(ATTEMPTS)
         .backoff(Backoff::exponential(timeout / 30, timeout / 3))
-        .total(Duration::MAX) // the deadline that travels with the call is the bound
-        .least_time(timeout / 10)
+        .max_elapsed(Duration::MAX) // the deadline that travels with the call is the bound
+        .min_attempt_time(timeout / 10)
         .classify(Meaning)
         .copy_with(Copies)
-        .carry(InOutbound)
+        .propagate(InOutbound)
         .build()?;
     let breaker = CircuitBreakerLayer::builder(name)
         .classify(Meaning)
-        .finish(at_trailers())
-        .carry(InOutbound) // what a caller takes to send its request is no slowness of the upstream's
+        .completion(at_trailers())
+        .propagate(InOutbound) // what a caller takes to send its request is no slowness of the upstream's
         .observe(observer.clone())
         .build()?;
     let bulkhead = BulkheadLayer::builder(name)
         .limit(limit)
         .queue(QUEUE.max(limit))
         .max_wait(timeout / 4) // who is turned away has most of the time left to go elsewhere
-        .carry(InOutbound)
+        .propagate(InOutbound)
         .build()?;
-    let attempt = TimeoutLayer::builder(name).limit(timeout).carry(InOutbound).build()?;
+    let attempt = TimeoutLayer::builder(name).limit(timeout).propagate(InOutbound).build()?;
 
     let sealer = Sealer::new(manners.repeat_grpc, manners.tell_attempts.clone());
     let client = Client::of(&check.upstream, manners.http2, manners.tell_attempts.clone());
@@ -177,7 +177,7 @@ pub(crate) fn build(
             request
         })
         .service(client);
-    Ok((seawall::check(stack), gauges))
+    Ok((seawall::check_service(stack), gauges))
 }
 
 // ===== impl Gauges =====
@@ -196,7 +196,7 @@ pub(crate) struct Gauges {
 pub(crate) struct Reading {
     pub(crate) breaker: State,
     pub(crate) health: Status,
-    /// Calls under way at the upstream, of so many.
+    /// Calls in flight at the upstream, of so many.
     pub(crate) in_flight: u32,
     pub(crate) limit: u32,
     /// Calls that wait for a place.
@@ -234,13 +234,13 @@ impl Gauges {
 struct Meaning;
 
 impl<B> Classify<Response<B>, Failure> for Meaning {
-    fn classify(&self, result: Result<&Response<B>, &Failure>) -> Verdict {
+    fn classify(&self, result: Result<&Response<B>, &Failure>) -> Classification {
         match result {
             Err(Error::Inner(Broken::Caller)) => Outcome::IGNORE.into(),
             Err(Error::Inner(Broken::Connect(_))) => Outcome::TRANSIENT.unsent().into(),
             Ok(response) if is_grpc(response.headers()) => GrpcClassifier.classify(result),
             // Over HTTP/2 the upstream may promise that it did nothing yet.
-            result => OverHttp2(HttpClassifier).classify(result),
+            result => Http2Classifier(HttpClassifier).classify(result),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Worker {
 }
 
 /// A timer that is due before all others makes tokio wake the thread that sets it, so that it looks when
-/// to wake up: a write to itself, for every call that sets one while no other is under way. With this one
+/// to wake up: a write to itself, for every call that sets one while no other is in flight. With this one
 /// there is always an earlier one.
 async fn tick_until(mut stopped: oneshot::Receiver<()>) {
     loop {

@@ -1,4 +1,4 @@
-//! A bulkhead for balancers and connection loops: not ready, instead of refusing.
+//! A bulkhead for balancers and connection loops: not ready, instead of rejecting.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use super::cost::One;
 use super::layer::ResponseFuture;
 use super::limiter::{Entry, Limiter};
 use super::policy::{Bounded, Permit};
-use crate::context::CallContext;
-use crate::error::CallError;
-use crate::finish::Finish;
-use crate::shell::gate::{Gate, Parked};
-use crate::shell::gated::{Core, Policy, Unjudged};
-use crate::shell::queue::{Number, Standing};
+use crate::core::completion::Completion;
+use crate::core::context::ClassifyContext;
+use crate::core::error::CallError;
+use crate::shell::gate::{Core, Policy, Unclassified};
+use crate::shell::in_flight::{InFlight, Parked};
+use crate::shell::queue::{Standing, Ticket};
 
 /// Makes services that are not ready while the bulkhead is full; see
 /// [`BulkheadLayer::backpressure`](super::BulkheadLayer::backpressure).
@@ -25,7 +25,7 @@ pub struct BackpressureLayer<F> {
 }
 
 /// A bulkhead of which each call takes one place.
-type Shared<F> = Arc<Gate<Core<Bounded<F, One>, Unjudged>>>;
+type Shared<F> = Arc<InFlight<Core<Bounded<F, One>, Unclassified>>>;
 
 /// Is ready once it has a place, which it holds until it is called or dropped.
 ///
@@ -34,7 +34,7 @@ type Shared<F> = Arc<Gate<Core<Bounded<F, One>, Unjudged>>>;
 pub struct Backpressure<S, F> {
     inner: S,
     gate: Shared<F>,
-    place: Place,
+    permit: Place,
     /// Where the caller waits for the inner service, to be told of a drain. The waker
     /// stays until the next wait: taking it away would cost every call, and it rings but once.
     parked: Parked,
@@ -45,7 +45,7 @@ pub struct Backpressure<S, F> {
 #[derive(Debug)]
 enum Place {
     None,
-    Queued(Number),
+    Queued(Ticket),
     Held,
     /// The bulkhead was drained: the call will say so.
     Drained,
@@ -58,18 +58,18 @@ impl<S, F> Backpressure<S, F> {
 
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match &self.place {
+            match &self.permit {
                 Place::Held | Place::Drained => return Poll::Ready(()),
                 _ if self.gate.is_closed() => self.give_up(Place::Drained),
                 Place::Queued(number) => match self.limiter().look(number, cx.waker()) {
-                    Standing::Placed => self.place = Place::Held,
+                    Standing::Placed => self.permit = Place::Held,
                     // Whoever closes it now finds the waker.
                     Standing::Waiting if !self.gate.is_closed() => return Poll::Pending,
                     Standing::Waiting => {}
-                    Standing::Expired | Standing::Barred => self.place = Place::None,
+                    Standing::Expired | Standing::Barred => self.permit = Place::None,
                 },
                 Place::None => {
-                    self.place = match self.limiter().stand() {
+                    self.permit = match self.limiter().stand() {
                         Entry::Inside => Place::Held,
                         Entry::Queued(number) => Place::Queued(number),
                         // A million wait before it: the call will say so.
@@ -82,7 +82,7 @@ impl<S, F> Backpressure<S, F> {
 
     /// Gives back what it has: its turn, or its place.
     fn give_up(&mut self, next: Place) {
-        match std::mem::replace(&mut self.place, next) {
+        match std::mem::replace(&mut self.permit, next) {
             Place::Queued(number) => self.limiter().give_up(&number, 1),
             Place::Held => self.limiter().leave(1),
             Place::None | Place::Drained => {}
@@ -94,7 +94,7 @@ impl<S, Req, F> Service<Req> for Backpressure<S, F>
 where
     S: Service<Req>,
     S::Error: CallError,
-    F: Finish<S::Response>,
+    F: Completion<S::Response>,
 {
     type Response = F::Response;
     type Error = S::Error;
@@ -102,7 +102,7 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         ready!(self.poll_place(cx));
-        if matches!(self.place, Place::Drained) {
+        if matches!(self.permit, Place::Drained) {
             return Poll::Ready(Ok(()));
         }
         match self.inner.poll_ready(cx) {
@@ -120,8 +120,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let permit = if matches!(self.place, Place::Held) {
-            self.place = Place::None;
+        let permit = if matches!(self.permit, Place::Held) {
+            self.permit = Place::None;
             Some(Permit::new(1))
         } else {
             // Called without having been ready: only if there happens to be room.
@@ -129,17 +129,22 @@ where
         };
         let policy = &self.gate.policy;
         let Some(permit) = permit else {
-            return ResponseFuture::refused(if self.gate.is_closed() {
+            return ResponseFuture::rejected(if self.gate.is_closed() {
                 policy.draining()
             } else {
                 policy.full()
             });
         };
-        let Some(lane) = self.gate.enter() else {
+        let Some(stripe) = self.gate.enter() else {
             policy.give_back(permit);
-            return ResponseFuture::refused(policy.draining());
+            return ResponseFuture::rejected(policy.draining());
         };
-        ResponseFuture::begun(lane, permit, || self.inner.call(request), CallContext::default())
+        ResponseFuture::begun(
+            stripe,
+            permit,
+            || self.inner.call(request),
+            ClassifyContext::default(),
+        )
     }
 }
 
@@ -148,7 +153,7 @@ impl<S, F> Layer<S> for BackpressureLayer<F> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let gate = Arc::clone(&self.gate);
-        Backpressure { inner, gate, place: Place::None, parked: Parked::new() }
+        Backpressure { inner, gate, permit: Place::None, parked: Parked::new() }
     }
 }
 
@@ -182,7 +187,7 @@ impl<S: fmt::Debug, F> fmt::Debug for Backpressure<S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Backpressure")
             .field("inner", &self.inner)
-            .field("place", &self.place)
+            .field("permit", &self.permit)
             .finish_non_exhaustive()
     }
 }

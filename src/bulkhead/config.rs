@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::machine::Law;
-use crate::config::ConfigErrors;
+use super::machine::Params;
+use crate::core::config::ConfigErrors;
 
 /// The settings of a bulkhead: plain values, which can be turned while calls are flying.
 ///
@@ -31,7 +31,7 @@ pub struct Config {
     /// Calls at a time: 1 to 1,000,000.
     pub limit: u32,
     /// Calls that may wait for one of them to end. Zero: a call that finds the bulkhead full is
-    /// refused at once. At most 1,000,000.
+    /// rejected at once. At most 1,000,000.
     pub queue: u32,
     /// How long a call waits at most: longer than zero, if any may [wait](Self::queue).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
@@ -60,7 +60,7 @@ impl Config {
     ///
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        Law::from_config(self).map(|_| ())
+        Params::from_config(self).map(|_| ())
     }
 }
 

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::config::Config;
-use super::keyed::{Tenant, reload_key};
+use super::keyed::{KeyedPart, reload_key};
 use super::limiter::Limiter;
-use super::machine::Law;
+use super::machine::Params;
 
-use crate::config::ConfigErrors;
-use crate::shell::gated::Entrance;
+use crate::core::config::ConfigErrors;
+use crate::core::origin::Origin;
+use crate::shell::gate::Entrance;
 use crate::shell::keyed::Keyed;
-use crate::source::Source;
 
 /// Sees and steers one bulkhead. Cheap to clone.
 ///
@@ -45,7 +45,7 @@ use crate::source::Source;
 pub struct BulkheadHandle {
     entrance: Arc<dyn Entrance<Limiter>>,
     /// Those it is one of, if it is one of many.
-    many: Option<Arc<Keyed<Tenant>>>,
+    many: Option<Arc<Keyed<KeyedPart>>>,
 }
 
 impl BulkheadHandle {
@@ -53,7 +53,10 @@ impl BulkheadHandle {
         Self { entrance, many: None }
     }
 
-    pub(super) fn of_key(entrance: Arc<dyn Entrance<Limiter>>, many: Arc<Keyed<Tenant>>) -> Self {
+    pub(super) fn of_key(
+        entrance: Arc<dyn Entrance<Limiter>>,
+        many: Arc<Keyed<KeyedPart>>,
+    ) -> Self {
         Self { entrance, many: Some(many) }
     }
 
@@ -62,13 +65,13 @@ impl BulkheadHandle {
     }
 
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        &self.limiter().reporter.source
+    pub fn origin(&self) -> &Origin {
+        &self.limiter().reporter.origin
     }
 
     /// Places there are.
     pub fn limit(&self) -> u32 {
-        self.limiter().law().limit
+        self.limiter().params().limit
     }
 
     /// Places that are taken: of each call that has come in as many as it [costs](super::Builder::cost).
@@ -76,7 +79,7 @@ impl BulkheadHandle {
         self.limiter().occupancy().inside
     }
 
-    /// Places that are free. None while more calls are under way than a new limit allows.
+    /// Places that are free. None while more calls are in flight than a new limit allows.
     pub fn available(&self) -> u32 {
         self.limit().saturating_sub(self.in_flight())
     }
@@ -91,7 +94,7 @@ impl BulkheadHandle {
         self.limiter().config()
     }
 
-    /// Reloads the settings. Calls under way keep their places, though the limit is lower now; if it is
+    /// Reloads the settings. Calls in flight keep their places, though the limit is lower now; if it is
     /// higher, those who wait come in. Those who wait keep the patience they came with.
     ///
     /// Of a key of a [keyed](super::Builder::keyed) bulkhead this reloads the settings of that key alone:
@@ -105,8 +108,9 @@ impl BulkheadHandle {
         if let (Some(many), Some(key)) = (&self.many, self.limiter().key()) {
             return reload_key(many, key, &config);
         }
-        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(self.source()))?;
-        self.limiter().reload(law, config);
+        let params =
+            Params::from_config(&config).map_err(|wrong| wrong.of_policy(self.origin()))?;
+        self.limiter().reload(params, config);
         Ok(())
     }
 }
@@ -114,7 +118,7 @@ impl BulkheadHandle {
 impl fmt::Debug for BulkheadHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BulkheadHandle")
-            .field("source", self.source())
+            .field("origin", self.origin())
             .field("limit", &self.limit())
             .field("in_flight", &self.in_flight())
             .field("queued", &self.queued())

@@ -4,8 +4,8 @@ mod builder;
 mod future;
 mod handle;
 mod instance;
+mod part;
 mod permit;
-mod tenant;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,22 +17,22 @@ pub use self::builder::KeyedBuilder;
 use self::future::ResponseFuture;
 pub use self::handle::KeyedBulkheadHandle;
 use self::instance::Instance;
-pub(super) use self::tenant::{Tenant, reload_key};
+pub(super) use self::part::{KeyedPart, reload_key};
 use super::cost::{CostOf, One};
-use crate::error::{CallError, Measured, Reason, Rejected};
-use crate::finish::Finish;
-use crate::request::{Carry, ExtractKey, NoCarry};
+use crate::core::completion::Completion;
+use crate::core::error::{CallError, Measurement, Reason, Rejected};
+use crate::core::request::{ExtractKey, NoPropagation, Propagate};
 use crate::shell::caller::Caller;
-use crate::shell::gate::Stage;
+use crate::shell::in_flight::Stage;
 use crate::shell::keyed::Keyed;
 
 /// Puts one bulkhead per key around services; see [`Builder::keyed`](super::Builder::keyed).
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct KeyedBulkheadLayer<F, K, Y = NoCarry, W = One> {
-    cells: Arc<Keyed<Tenant>>,
+pub struct KeyedBulkheadLayer<F, K, Y = NoPropagation, W = One> {
+    cells: Arc<Keyed<KeyedPart>>,
     key: Arc<K>,
-    finish: F,
-    carry: Y,
+    completion: F,
+    propagate: Y,
     cost: W,
 }
 
@@ -42,13 +42,13 @@ impl<F, K, Y, W> KeyedBulkheadLayer<F, K, Y, W> {
         KeyedBulkheadHandle::new(Arc::clone(&self.cells))
     }
 
-    /// The calls that are under way or wait, of all keys.
+    /// The calls that are in flight or wait, of all keys.
     pub fn in_flight(&self) -> usize {
         self.cells.in_flight()
     }
 
     /// Takes no further calls, sends away those that wait for a place or for the inner service to be
-    /// ready, and returns when those under way are over. There is no way back. See
+    /// ready, and returns when those in flight are over. There is no way back. See
     /// [`BulkheadLayer::drain`](super::BulkheadLayer::drain).
     pub async fn drain(&self) {
         self.stop();
@@ -60,7 +60,7 @@ impl<F, K, Y, W> KeyedBulkheadLayer<F, K, Y, W> {
         self.cells.close(Stage::Stopped);
     }
 
-    /// Takes no further calls, and returns when those under way and those that wait are over.
+    /// Takes no further calls, and returns when those in flight and those that wait are over.
     pub async fn drain_to_completion(&self) {
         self.cells.close(Stage::Closed);
         self.cells.emptied().await;
@@ -76,53 +76,54 @@ impl<F, K, Y, W> KeyedBulkheadLayer<F, K, Y, W> {
     /// use std::convert::Infallible;
     ///
     /// let tenants = BulkheadLayer::builder("tenants")
-    ///     .keyed(|tenant: &String| Cow::from(tenant))
+    ///     .keyed(|part: &String| Cow::from(part))
     ///     .build()?;
     /// let answer = tenants.run("acme", || async { Ok::<_, Error<Infallible>>(7) }).await?;
     /// assert_eq!(answer, 7);
     /// assert_eq!(tenants.handle().keys(), ["acme".into()]);
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
-    pub fn run<Call, Fut, T, E>(
+    pub fn run<Op, Fut, T, E>(
         &self,
         key: &str,
-        call: Call,
-    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, F, K, Y, W>
+        call: Op,
+    ) -> impl Future<Output = Result<F::Response, E>> + use<Op, Fut, T, E, F, K, Y, W>
     where
-        Call: FnOnce() -> Fut,
+        Op: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
-        F: Finish<T> + Clone,
+        F: Completion<T> + Clone,
     {
         match self.cells.enter(key) {
             Some(own) => {
                 let instance = Instance { inner: &mut Caller, readied: true };
-                instance.call(own, 1, &self.finish, &NoCarry, call)
+                instance.call(own, 1, &self.completion, &NoPropagation, call)
             }
-            None => ResponseFuture::refused(drained(&self.cells), self.finish.clone()),
+            None => ResponseFuture::rejected(drained(&self.cells), self.completion.clone()),
         }
     }
 }
 
 /// What callers are told once the layer takes no further calls.
-fn drained(cells: &Keyed<Tenant>) -> Rejected {
-    cells.common.reporter.reject(Reason::Draining, Measured::Nothing)
+fn drained(cells: &Keyed<KeyedPart>) -> Rejected {
+    cells.common.reporter.reject(Reason::Draining, Measurement::Nothing)
 }
 
 impl<S, F: Clone, K, Y: Clone, W: Clone> Layer<S> for KeyedBulkheadLayer<F, K, Y, W> {
     type Service = KeyedBulkhead<S, F, K, Y, W>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { cells, key, finish, carry, cost } = self.clone();
-        KeyedBulkhead { inner, cells, key, finish, carry, cost }
+        let Self { cells, key, completion, propagate, cost } = self.clone();
+        KeyedBulkhead { inner, cells, key, completion, propagate, cost }
     }
 }
 
 impl<F: Clone, K, Y: Clone, W: Clone> Clone for KeyedBulkheadLayer<F, K, Y, W> {
     fn clone(&self) -> Self {
         let (cells, key) = (Arc::clone(&self.cells), Arc::clone(&self.key));
-        let (finish, carry, cost) = (self.finish.clone(), self.carry.clone(), self.cost.clone());
-        Self { cells, key, finish, carry, cost }
+        let (completion, propagate, cost) =
+            (self.completion.clone(), self.propagate.clone(), self.cost.clone());
+        Self { cells, key, completion, propagate, cost }
     }
 }
 
@@ -138,12 +139,12 @@ impl<F, K, Y, W> fmt::Debug for KeyedBulkheadLayer<F, K, Y, W> {
 ///
 /// It is always ready: which bulkhead decides is not known before the request is. A call that has a
 /// place waits for the readiness of a clone of the inner service.
-pub struct KeyedBulkhead<S, F, K, Y = NoCarry, W = One> {
+pub struct KeyedBulkhead<S, F, K, Y = NoPropagation, W = One> {
     inner: S,
-    cells: Arc<Keyed<Tenant>>,
+    cells: Arc<Keyed<KeyedPart>>,
     key: Arc<K>,
-    finish: F,
-    carry: Y,
+    completion: F,
+    propagate: Y,
     cost: W,
 }
 
@@ -158,9 +159,9 @@ impl<S, Req, F, K, Y, W> Service<Req> for KeyedBulkhead<S, F, K, Y, W>
 where
     S: Service<Req> + Clone,
     S::Error: CallError,
-    F: Finish<S::Response> + Clone,
+    F: Completion<S::Response> + Clone,
     K: ExtractKey<Req>,
-    Y: Carry<Req>,
+    Y: Propagate<Req>,
     W: CostOf<Req>,
 {
     type Response = F::Response;
@@ -173,19 +174,20 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let Some(cell) = self.key.with_key(&request, |key| self.cells.enter(key)) else {
-            return ResponseFuture::refused(drained(&self.cells), self.finish.clone());
+            return ResponseFuture::rejected(drained(&self.cells), self.completion.clone());
         };
         let instance = Instance { inner: &mut self.inner, readied: false };
-        let places = self.cost.cost_of(&request);
-        instance.call(cell, places, &self.finish, &self.carry, request)
+        let permits = self.cost.cost_of(&request);
+        instance.call(cell, permits, &self.completion, &self.propagate, request)
     }
 }
 
 impl<S: Clone, F: Clone, K, Y: Clone, W: Clone> Clone for KeyedBulkhead<S, F, K, Y, W> {
     fn clone(&self) -> Self {
         let (cells, key) = (Arc::clone(&self.cells), Arc::clone(&self.key));
-        let (inner, finish, carry) = (self.inner.clone(), self.finish.clone(), self.carry.clone());
-        Self { inner, cells, key, finish, carry, cost: self.cost.clone() }
+        let (inner, completion, propagate) =
+            (self.inner.clone(), self.completion.clone(), self.propagate.clone());
+        Self { inner, cells, key, completion, propagate, cost: self.cost.clone() }
     }
 }
 

@@ -10,15 +10,15 @@ use super::cost::{ByRequest, One};
 use super::handle::BulkheadHandle;
 use super::keyed::KeyedBuilder;
 use super::limiter::Limiter;
-use super::machine::Law;
+use super::machine::Params;
 use super::policy::Bounded;
-use crate::config::ConfigErrors;
-use crate::event::{Observe, Observers};
-use crate::finish::AtHead;
-use crate::request::NoCarry;
-use crate::shell::gated::{self, GateLayer, Gated, Unjudged};
+use crate::core::completion::OnResponse;
+use crate::core::config::ConfigErrors;
+use crate::core::event::{Observe, Observers};
+use crate::core::origin::Origin;
+use crate::core::request::NoPropagation;
+use crate::shell::gate::{self, Gate, GateLayer, Unclassified};
 use crate::shell::reporter::Reporter;
-use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
 pub(super) const LAYER: &str = "bulkhead";
@@ -27,26 +27,28 @@ pub(super) const LAYER: &str = "bulkhead";
 ///
 /// All services that a layer and its clones make share one bulkhead. A call that is
 /// [run](GateLayer::run) without a request takes one place, whatever a request would [cost](Builder::cost).
-pub type BulkheadLayer<F = AtHead, K = NoCarry, W = One> = GateLayer<Bounded<F, W>, Unjudged, K>;
+pub type BulkheadLayer<F = OnResponse, K = NoPropagation, W = One> =
+    GateLayer<Bounded<F, W>, Unclassified, K>;
 
 /// The service that a bulkhead makes of another.
 ///
 /// A place is taken in `call`, so that idle clones and connections hold none. The service asks the
-/// inner one for readiness only while a place looks free; it is ready when it is not, to refuse or
+/// inner one for readiness only while a place looks free; it is ready when it is not, to reject or
 /// to wait.
-pub type Bulkhead<S, F = AtHead, K = NoCarry, W = One> = Gated<S, Bounded<F, W>, Unjudged, K>;
+pub type Bulkhead<S, F = OnResponse, K = NoPropagation, W = One> =
+    Gate<S, Bounded<F, W>, Unclassified, K>;
 
 /// The future of a call through a bulkhead. Dropping it frees its place, in the bulkhead or in the queue,
 /// at once.
-pub type ResponseFuture<S, Req, F = AtHead, K = NoCarry, W = One> =
-    gated::ResponseFuture<S, Req, Bounded<F, W>, Unjudged, K>;
+pub type ResponseFuture<S, Req, F = OnResponse, K = NoPropagation, W = One> =
+    gate::ResponseFuture<S, Req, Bounded<F, W>, Unclassified, K>;
 
 impl BulkheadLayer {
     /// A bulkhead with every setting at its [default](crate::bulkhead#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
-        let limiter = Limiter::new(reporter, Law::of_defaults(), Config::default());
-        Self::make(Bounded::new(limiter, AtHead, One), Unjudged, NoCarry)
+        let reporter = Reporter::new(Origin::new(LAYER, name), Observers::default());
+        let limiter = Limiter::new(reporter, Params::of_defaults(), Config::default());
+        Self::make(Bounded::new(limiter, OnResponse, One), Unclassified, NoPropagation)
     }
 
     /// A bulkhead with these settings, for instance from a configuration file.
@@ -63,8 +65,8 @@ impl BulkheadLayer {
         Builder {
             name: name.into(),
             config: Config::default(),
-            finish: AtHead,
-            carry: NoCarry,
+            completion: OnResponse,
+            propagate: NoPropagation,
             cost: One,
             observers: Observers::default(),
         }
@@ -73,7 +75,7 @@ impl BulkheadLayer {
 
 impl<F, K> BulkheadLayer<F, K> {
     /// The same bulkhead for balancers and connection loops: a service that is *not ready* while the
-    /// bulkhead is full, instead of one that refuses, and that needs no `Clone`. (A call
+    /// bulkhead is full, instead of one that rejects, and that needs no `Clone`. (A call
     /// takes one place of it: what it costs is not known before it comes.)
     pub fn backpressure(&self) -> BackpressureLayer<F> {
         BackpressureLayer { gate: Arc::clone(self.gate()) }
@@ -96,11 +98,11 @@ where
 /// Builds a [`BulkheadLayer`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct Builder<F = AtHead, K = NoCarry, W = One> {
+pub struct Builder<F = OnResponse, K = NoPropagation, W = One> {
     pub(super) name: Arc<str>,
     pub(super) config: Config,
-    pub(super) finish: F,
-    pub(super) carry: K,
+    pub(super) completion: F,
+    pub(super) propagate: K,
     pub(super) cost: W,
     pub(super) observers: Observers,
 }
@@ -142,17 +144,17 @@ impl<F, K, W> Builder<F, K, W> {
         self
     }
 
-    /// Decides when a call frees its place, by default [when its answer arrives](AtHead).
-    pub fn finish<F2>(self, finish: F2) -> Builder<F2, K, W> {
-        let Self { name, config, carry, cost, observers, .. } = self;
-        Builder { name, config, finish, carry, cost, observers }
+    /// Decides when a call frees its place, by default [when its answer arrives](OnResponse).
+    pub fn completion<F2>(self, completion: F2) -> Builder<F2, K, W> {
+        let Self { name, config, propagate, cost, observers, .. } = self;
+        Builder { name, config, completion, propagate, cost, observers }
     }
 
     /// Reads the deadline that travels with each request: a call does not wait beyond it, and does
     /// not get a place that comes too late.
-    pub fn carry<K2>(self, carry: K2) -> Builder<F, K2, W> {
-        let Self { name, config, finish, cost, observers, .. } = self;
-        Builder { name, config, finish, carry, cost, observers }
+    pub fn propagate<K2>(self, propagate: K2) -> Builder<F, K2, W> {
+        let Self { name, config, completion, cost, observers, .. } = self;
+        Builder { name, config, completion, propagate, cost, observers }
     }
 
     /// Asks how many places each request takes; one, if this is not said.
@@ -174,16 +176,16 @@ impl<F, K, W> Builder<F, K, W> {
     /// let mut service = exports.layer(run);
     /// let _under_way = service.call(Export { tables: 7 });
     /// assert_eq!((exports.handle().in_flight(), exports.handle().available()), (7, 3));
-    /// let refused = service.call(Export { tables: 11 }).await;
-    /// assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::CostTooHigh));
+    /// let rejected = service.call(Export { tables: 11 }).await;
+    /// assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::CostTooHigh));
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn cost<Req, W2>(self, cost: W2) -> Builder<F, K, ByRequest<W2>>
     where
         W2: Fn(&Req) -> u32 + Send + Sync + 'static,
     {
-        let Self { name, config, finish, carry, observers, .. } = self;
-        Builder { name, config, finish, carry, cost: ByRequest(cost), observers }
+        let Self { name, config, completion, propagate, observers, .. } = self;
+        Builder { name, config, completion, propagate, cost: ByRequest(cost), observers }
     }
 
     /// One bulkhead for each key of a request, for instance for each tenant, so that one of them cannot
@@ -193,11 +195,11 @@ impl<F, K, W> Builder<F, K, W> {
     /// use seawall::bulkhead::BulkheadLayer;
     /// use std::borrow::Cow;
     ///
-    /// struct Request { tenant: String }
+    /// struct Request { part: String }
     ///
     /// let layer = BulkheadLayer::builder("tenants")
     ///     .limit(10)
-    ///     .keyed(|request: &Request| Cow::from(&request.tenant))
+    ///     .keyed(|request: &Request| Cow::from(&request.part))
     ///     .max_keys(1_000)
     ///     .build()?;
     /// assert!(layer.handle().is_empty()); // a tenant gets its bulkhead with its first call
@@ -225,16 +227,16 @@ impl<F, K, W> Builder<F, K, W> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<BulkheadLayer<F, K, W>, ConfigErrors> {
-        let (policy, carry) = self.parts()?;
-        Ok(GateLayer::make(policy, Unjudged, carry))
+        let (policy, propagate) = self.parts()?;
+        Ok(GateLayer::make(policy, Unclassified, propagate))
     }
 
     /// The same, for a stack.
     pub(crate) fn parts(self) -> Result<(Bounded<F, W>, K), ConfigErrors> {
-        let source = Source::new(LAYER, self.name);
-        let law = Law::from_config(&self.config).map_err(|wrong| wrong.of_policy(&source))?;
-        let reporter = Reporter::new(source, self.observers);
-        let limiter = Limiter::new(reporter, law, self.config);
-        Ok((Bounded::new(limiter, self.finish, self.cost), self.carry))
+        let origin = Origin::new(LAYER, self.name);
+        let params = Params::from_config(&self.config).map_err(|wrong| wrong.of_policy(&origin))?;
+        let reporter = Reporter::new(origin, self.observers);
+        let limiter = Limiter::new(reporter, params, self.config);
+        Ok((Bounded::new(limiter, self.completion, self.cost), self.propagate))
     }
 }

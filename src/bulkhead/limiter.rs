@@ -8,15 +8,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::Config;
-use super::machine::{Effect, Input, Law, Occupancy};
+use super::machine::{Effect, Input, Occupancy, Params};
 use super::meter::{BulkheadMeter, Totals};
-use crate::error::{Measured, Reason, Rejected};
-use crate::shell::gated::Entrance;
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::shell::gate::Entrance;
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Handles};
-use crate::shell::queue::{Before, Line, Number, Standing};
-use crate::shell::reporter::{Reporter, Speaker};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::shell::queue::{Before, Standing, Ticket, WaitQueue};
+use crate::shell::reporter::{EventContext, Reporter};
 
 /// One bulkhead.
 pub struct Limiter {
@@ -29,8 +29,8 @@ pub struct Limiter {
     limit: AtomicU32,
     /// How many may wait.
     queue: AtomicU32,
-    config: Live<(Law, Config)>,
-    line: Line,
+    config: Live<(Params, Config)>,
+    line: WaitQueue,
 }
 
 /// What tells one bulkhead of many from the others.
@@ -44,16 +44,16 @@ pub(super) enum Entry {
     /// It is inside.
     Inside,
     /// It waits under this number.
-    Queued(Number),
+    Queued(Ticket),
     /// There is no room, not even to wait.
-    Full(Measured),
+    Full(Measurement),
     /// It costs more than the limit.
-    TooDear(Measured),
+    TooDear(Measurement),
 }
 
 impl Limiter {
-    pub(super) fn new(reporter: Reporter<BulkheadMeter>, law: Law, config: Config) -> Self {
-        let limiter = Self::with(Arc::new(reporter), None, law, config);
+    pub(super) fn new(reporter: Reporter<BulkheadMeter>, params: Params, config: Config) -> Self {
+        let limiter = Self::with(Arc::new(reporter), None, params, config);
         limiter.note_levels();
         limiter
     }
@@ -63,26 +63,26 @@ impl Limiter {
         reporter: Arc<Reporter<BulkheadMeter>>,
         totals: Arc<Totals>,
         key: Arc<str>,
-        law: Law,
+        params: Params,
         config: Config,
     ) -> Self {
-        Self::with(reporter, Some(Own { key, totals }), law, config)
+        Self::with(reporter, Some(Own { key, totals }), params, config)
     }
 
     fn with(
         reporter: Arc<Reporter<BulkheadMeter>>,
         own: Option<Own>,
-        law: Law,
+        params: Params,
         config: Config,
     ) -> Self {
         Self {
             reporter,
             own,
             word: AtomicU64::new(Occupancy::default().pack()),
-            limit: AtomicU32::new(law.limit),
-            queue: AtomicU32::new(law.queue),
-            config: Live::new((law, config)),
-            line: Line::default(),
+            limit: AtomicU32::new(params.limit),
+            queue: AtomicU32::new(params.queue),
+            config: Live::new((params, config)),
+            line: WaitQueue::default(),
         }
     }
 
@@ -96,7 +96,7 @@ impl Limiter {
         self.own.as_ref().map(|own| &own.key)
     }
 
-    pub(super) fn law(&self) -> Law {
+    pub(super) fn params(&self) -> Params {
         self.config.get().0
     }
 
@@ -105,19 +105,19 @@ impl Limiter {
     }
 
     /// Reloads the settings. Those inside stay inside; if there is more room now, the next come in.
-    pub(super) fn reload(&self, law: Law, config: Config) {
+    pub(super) fn reload(&self, params: Params, config: Config) {
         // Together, so that of two who turn at once the same one wins both.
         self.config.update(|_| {
-            self.limit.store(law.limit, Ordering::Release);
-            self.queue.store(law.queue, Ordering::Relaxed);
-            (law, config)
+            self.limit.store(params.limit, Ordering::Release);
+            self.queue.store(params.queue, Ordering::Relaxed);
+            (params, config)
         });
         // Whoever joins later asks under the limit of now.
-        let law = self.law();
+        let params = self.params();
         self.line.bar(
             || self.limit.load(Ordering::Acquire),
             || {
-                self.step(&law, Input::GiveUp);
+                self.step(&params, Input::GiveUp);
             },
         );
         self.step_and_call(None);
@@ -145,7 +145,7 @@ impl Limiter {
     // ----- entering -----
 
     /// Enters if there is room and nobody waits. No lock. The levels are told when the call is found
-    /// pending: one that is answered at once is never seen under way.
+    /// pending: one that is answered at once is never seen in flight.
     #[inline]
     pub(super) fn enter(&self, cost: u32) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
@@ -172,10 +172,10 @@ impl Limiter {
             self.note_levels();
             return Entry::Inside;
         }
-        let law = self.law();
+        let params = self.params();
         let mut effect = Effect::Done;
         let number = self.line.join(deadline, cost, || {
-            effect = self.step(&law, input);
+            effect = self.step(&params, input);
             effect == Effect::Wait
         });
         let entry = match number {
@@ -191,11 +191,11 @@ impl Limiter {
         entry
     }
 
-    /// The numbers that a refusal tells.
+    /// The numbers that a rejection tells.
     #[inline]
-    pub(super) fn fullness(&self) -> Measured {
+    pub(super) fn fullness(&self) -> Measurement {
         let (at, limit) = (self.occupancy(), self.limit.load(Ordering::Relaxed));
-        Measured::Occupied { in_flight: at.inside, limit, queued: at.waiting }
+        Measurement::Occupied { in_flight: at.inside, limit, queued: at.waiting }
     }
 
     /// Whether a call could never come in.
@@ -205,8 +205,8 @@ impl Limiter {
     }
 
     /// The numbers of one who costs more than there ever is.
-    pub(super) fn dearness(&self, cost: u32) -> Measured {
-        Measured::Cost { cost, most: self.limit.load(Ordering::Relaxed) }
+    pub(super) fn dearness(&self, cost: u32) -> Measurement {
+        Measurement::Cost { cost, most: self.limit.load(Ordering::Relaxed) }
     }
 
     // ----- leaving -----
@@ -241,7 +241,7 @@ impl Limiter {
     }
 
     /// One who waits, or was just given a place, goes away.
-    pub(super) fn give_up(&self, number: &Number, cost: u32) {
+    pub(super) fn give_up(&self, number: &Ticket, cost: u32) {
         match self.end_wait(number) {
             Standing::Placed => self.leave(cost), // it was given a place and does not take it
             Standing::Waiting => {}
@@ -251,10 +251,10 @@ impl Limiter {
 
     /// Nobody waits under this number any longer. What comes is how it fared: it may have been given a
     /// place just now.
-    pub(super) fn end_wait(&self, number: &Number) -> Standing {
-        let law = self.law();
+    pub(super) fn end_wait(&self, number: &Ticket) -> Standing {
+        let params = self.params();
         let give_up = || {
-            self.step(&law, Input::GiveUp);
+            self.step(&params, Input::GiveUp);
         };
         let standing = self.line.leave(number, give_up);
         self.count_queued(-1);
@@ -266,7 +266,7 @@ impl Limiter {
     }
 
     /// How one who waits fares. Unless it goes on waiting, its number is given back.
-    pub(super) fn look(&self, number: &Number, waker: &Waker) -> Standing {
+    pub(super) fn look(&self, number: &Ticket, waker: &Waker) -> Standing {
         let standing = self.line.look(number, waker);
         if standing != Standing::Waiting {
             self.count_queued(-1);
@@ -276,23 +276,23 @@ impl Limiter {
 
     // ----- the door of the machine -----
 
-    /// Gives back what a call took, if one is over, and calls those in line for whom there is room.
+    /// Gives back what a call took, if one is over, and calls those in the queue for whom there is room.
     fn step_and_call(&self, leaves: Option<u32>) {
         if leaves.is_none() && !self.may_call() {
             return;
         }
-        let law = self.law();
-        self.line.call(law.newest_first, |before, next| {
+        let params = self.params();
+        self.line.call(params.newest_first, |before, next| {
             let input = match before {
                 Before::Nobody => {
-                    leaves.map_or(Input::Settle { next }, |cost| Input::Leave { cost, next })
+                    leaves.map_or(Input::CallGuard { next }, |cost| Input::Leave { cost, next })
                 }
                 Before::InTime if !self.may_call() => return false,
-                Before::InTime => Input::Settle { next },
+                Before::InTime => Input::CallGuard { next },
                 // It came too late for the place: the one after it may have it.
                 Before::TooLate(cost) => Input::Leave { cost, next },
             };
-            self.step(&law, input) == Effect::Next
+            self.step(&params, input) == Effect::Next
         });
     }
 
@@ -304,12 +304,12 @@ impl Limiter {
 
     /// Taken in the line only. The limit is read there, so that nobody is left in line by one who
     /// knows an older limit than whoever raised it and let the others in.
-    fn step(&self, law: &Law, input: Input) -> Effect {
-        let law = Law { limit: self.limit.load(Ordering::Acquire), ..*law };
+    fn step(&self, params: &Params, input: Input) -> Effect {
+        let params = Params { limit: self.limit.load(Ordering::Acquire), ..*params };
         let mut effect = Effect::Done;
         let step = |word| {
             let mut at = Occupancy::unpack(word);
-            effect = at.step(&law, input);
+            effect = at.step(&params, input);
             Some(at.pack())
         };
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
@@ -318,9 +318,9 @@ impl Limiter {
 
     // ----- telling -----
 
-    pub(super) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        let speaker = Speaker { key: self.key(), seq: 0 };
-        self.reporter.reject_as(speaker, |fresh| self.set_levels(fresh), reason, measured)
+    pub(super) fn reject(&self, reason: Reason, measurement: Measurement) -> Rejected {
+        let context = EventContext { key: self.key(), seq: 0 };
+        self.reporter.reject_as(context, |fresh| self.set_levels(fresh), reason, measurement)
     }
 
     pub(super) fn note_wait(&self, waited: Duration) {

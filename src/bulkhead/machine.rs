@@ -1,15 +1,15 @@
 //! The law of a bulkhead: who may enter, who waits, who is next.
 
 use super::config::{Config, Order};
-use crate::config::{ConfigError, ConfigErrors};
-use crate::time::nanos;
+use crate::core::config::{ConfigError, ConfigErrors};
+use crate::core::time::nanos;
 
 /// The most calls at a time, and the most that wait: what fits a word together.
 const MOST: u32 = 1_000_000;
 
 /// Config made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Law {
+pub(crate) struct Params {
     pub(crate) limit: u32,
     pub(crate) queue: u32,
     /// Nanoseconds.
@@ -21,11 +21,11 @@ pub(crate) struct Law {
 ///
 /// ```text
 ///            room, and nobody waits
-///   Ask ──────────────────────────────▶ inside ──Leave──▶ gone; the next who waits takes the place
+///   Ask ──────────────────────────────▶ inside ──Leave──▶ gone; the next who waits takes the permit
 ///     │ no room, or others wait            ▲
 ///     ├──▶ waiting ────────────────────────┘
 ///     │      └──GiveUp──▶ gone
-///     └──▶ refused: the queue is full, or it costs more than there ever is
+///     └──▶ rejected: the queue is full, or it costs more than there ever is
 /// ```
 ///
 /// The next who waits comes in when there is room for all that it costs, and nobody before it: one who
@@ -44,12 +44,12 @@ pub(crate) enum Input {
     Ask(u32),
     /// The same of one place, and waits whatever the length of the queue: it is bounded by other means.
     Stand,
-    /// A call is over that took so many places. The next in line costs so many, if anybody waits.
+    /// A call is over that took so many places. The next in the queue costs so many, if anybody waits.
     Leave { cost: u32, next: u32 },
     /// A call does not wait any longer.
     GiveUp,
-    /// There may be room: lets the next in line in, if there is enough for all that it costs.
-    Settle { next: u32 },
+    /// There may be room: lets the next in the queue in, if there is enough for all that it costs.
+    CallGuard { next: u32 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,29 +71,29 @@ pub(crate) enum Effect {
 impl Occupancy {
     /// The one door.
     #[inline]
-    pub(crate) fn step(&mut self, law: &Law, input: Input) -> Effect {
+    pub(crate) fn step(&mut self, params: &Params, input: Input) -> Effect {
         match input {
-            Input::Ask(cost) => self.ask(law, cost, law.queue),
-            Input::Stand => self.ask(law, 1, MOST),
+            Input::Ask(cost) => self.ask(params, cost, params.queue),
+            Input::Stand => self.ask(params, 1, MOST),
             Input::Leave { cost, next } => {
                 self.inside = self.inside.saturating_sub(cost);
-                self.let_in(law, next)
+                self.let_in(params, next)
             }
             Input::GiveUp => {
                 self.waiting = self.waiting.saturating_sub(1);
                 Effect::Done
             }
-            Input::Settle { next } => self.let_in(law, next),
+            Input::CallGuard { next } => self.let_in(params, next),
         }
     }
 
-    fn ask(&mut self, law: &Law, cost: u32, queue: u32) -> Effect {
-        if cost > law.limit {
+    fn ask(&mut self, params: &Params, cost: u32, queue: u32) -> Effect {
+        if cost > params.limit {
             return Effect::TooDear;
         }
         // The newest is the next: there may be others before it for whom there is no room.
-        let is_next = self.waiting == 0 || law.newest_first || cost == 0;
-        if is_next && self.has_room(law.limit, cost) {
+        let is_next = self.waiting == 0 || params.newest_first || cost == 0;
+        if is_next && self.has_room(params.limit, cost) {
             self.inside += cost;
             return Effect::Enter;
         }
@@ -104,8 +104,8 @@ impl Occupancy {
         Effect::Wait
     }
 
-    fn let_in(&mut self, law: &Law, next: u32) -> Effect {
-        if self.waiting > 0 && self.has_room(law.limit, next) {
+    fn let_in(&mut self, params: &Params, next: u32) -> Effect {
+        if self.waiting > 0 && self.has_room(params.limit, next) {
             self.inside += next;
             self.waiting -= 1;
             return Effect::Next;
@@ -128,13 +128,13 @@ impl Occupancy {
     }
 }
 
-impl Law {
+impl Params {
     #[expect(clippy::expect_used, reason = "a test builds from the defaults")]
     pub(crate) fn of_defaults() -> Self {
         Self::from_config(&Config::default()).expect("the defaults are valid")
     }
 
-    /// Everything that is wrong with the settings, or the law they make.
+    /// Everything that is wrong with the settings, or the algorithm they make.
     pub(crate) fn from_config(config: &Config) -> Result<Self, ConfigErrors> {
         let Config { limit, queue, max_wait, order } = config;
         let mut problems = Vec::new();

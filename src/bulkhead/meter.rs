@@ -1,8 +1,8 @@
 //! What a bulkhead measures.
 
-use crate::error::Reason;
+use crate::core::error::Reason;
+use crate::core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use crate::shell::meter::{Ended, Gauge, Histogram, Instruments, Labels};
-use crate::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 /// Places that are taken.
 const IN_FLIGHT: &str = "seawall_bulkhead_in_flight";
@@ -21,7 +21,7 @@ pub(crate) struct BulkheadMeter {
 }
 
 impl Instruments for BulkheadMeter {
-    const OUTCOMES: &'static [Ended] = &Ended::UNJUDGED;
+    const OUTCOMES: &'static [Ended] = &Ended::UNCLASSIFIED;
     const REASONS: &'static [Reason] = &[Reason::Full, Reason::QueueTimeout, Reason::Draining];
     const TIMES_CALLS: bool = false;
 
@@ -44,7 +44,7 @@ impl Instruments for BulkheadMeter {
 pub(crate) struct Totals {
     /// Of each key that has none of its own.
     limit: AtomicU32,
-    /// Calls under way that were found pending: one that is answered at once is never seen.
+    /// Calls in flight that were found pending: one that is answered at once is never seen.
     in_flight: AtomicI64,
     queued: AtomicI64,
 }

@@ -1,4 +1,4 @@
-//! Bulkhead: limits how many calls are under way at a time.
+//! Bulkhead: limits how many calls are in flight at a time.
 //!
 //! # Example
 //!
@@ -14,8 +14,8 @@
 //!     .service(service_fn(|_amount: u32| pending::<Result<(), Infallible>>()));
 //!
 //! let under_way = payments.ready().await?.call(100);
-//! let refused = payments.ready().await?.call(100).await;
-//! assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Full));
+//! let rejected = payments.ready().await?.call(100).await;
+//! assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::Full));
 //! # drop(under_way);
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
@@ -36,19 +36,19 @@
 //! use std::{borrow::Cow, convert::Infallible, future::pending};
 //! use tower::{Layer, Service, service_fn};
 //!
-//! struct Report { tenant: String }
+//! struct Report { part: String }
 //!
 //! let tenants = BulkheadLayer::builder("reports")
 //!     .limit(1)
-//!     .keyed(|report: &Report| Cow::from(&report.tenant))
+//!     .keyed(|report: &Report| Cow::from(&report.part))
 //!     .build()?;
 //! let make = service_fn(|_: Report| pending::<Result<(), Error<Infallible>>>());
 //! let mut reports = tenants.layer(make);
-//! let mut begin = |tenant: &str| reports.call(Report { tenant: tenant.to_owned() });
+//! let mut begin = |part: &str| reports.call(Report { part: part.to_owned() });
 //!
 //! let _acme = begin("acme");
-//! let refused = begin("acme").await;
-//! assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Full));
+//! let rejected = begin("acme").await;
+//! assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::Full));
 //! let _initech = begin("initech"); // has a place of its own
 //! assert_eq!(tenants.handle().len(), 2);
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
@@ -58,19 +58,19 @@
 //!
 //! ```text
 //!            room, and nobody waits
-//!   call ─────────────────────────────▶ inside ──over──▶ gone; the next who waits takes the place
+//!   call ─────────────────────────────▶ inside ──over──▶ gone; the next who waits takes the permit
 //!     │ no room, or others wait            ▲
 //!     ├──▶ waiting ────────────────────────┘
 //!     │      └── patience or deadline ends, or dropped ──▶ gone
-//!     └──▶ refused: the queue is full
+//!     └──▶ rejected: the queue is full
 //! ```
 //!
 //! A place is taken in `call`, never in `poll_ready`, so that idle clones and keep-alive connections
 //! hold none. Who waits does so in line ([`Order`]), with a fresh clone of the inner service, so that
-//! nobody waits with a reservation of it in hand. A place that becomes free goes to the next in line
+//! nobody waits with a reservation of it in hand. A place that becomes free goes to the next in the queue
 //! directly: nobody can overtake. One whose deadline has passed when its turn comes is passed over.
 //!
-//! A call takes one place, or as many as it [costs](Builder::cost). The next in line waits until there is
+//! A call takes one place, or as many as it [costs](Builder::cost). The next in the queue waits until there is
 //! room for all it needs, and the places that become free meanwhile are kept for it: many small calls do
 //! not starve a large one. If it goes away, those behind it come in. (With
 //! [`NewestFirst`](Order::NewestFirst) the next is the newest, whatever the older ones need.)

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::config::{Config, Order};
-use super::machine::Law;
-use crate::config::{ConfigError, ConfigErrors};
+use super::machine::Params;
+use crate::core::config::{ConfigError, ConfigErrors};
 
 /// Default of [`KeyedConfig::max_keys`].
 pub const MAX_KEYS: usize = 10_000;
@@ -29,7 +29,7 @@ pub const MAX_KEYS: usize = 10_000;
 /// assert_eq!((config.of("acme").limit, config.of("acme").queue), (50, 20));
 ///
 /// let tenants = BulkheadLayer::builder("tenants")
-///     .keyed(|tenant: &String| Cow::from(tenant))
+///     .keyed(|part: &String| Cow::from(part))
 ///     .config(config)
 ///     .build()?;
 /// assert_eq!(tenants.handle().keyed_config().of("free-tier").limit, 2);
@@ -62,8 +62,8 @@ impl From<Config> for KeyedConfig {
     }
 }
 
-/// The laws of all keys, and of those that have their own.
-pub(super) type Laws = (Law, BTreeMap<String, Law>);
+/// The parameters of all keys, and of those that have their own.
+pub(super) type AllParams = (Params, BTreeMap<String, Params>);
 
 impl KeyedConfig {
     /// The settings of this key.
@@ -81,13 +81,16 @@ impl KeyedConfig {
     ///
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        self.laws(Some("default")).map(|_| ())
+        self.all_params(Some("default")).map(|_| ())
     }
 
     /// What is wrong with the default is told as `within`, once, and not of each key that has it too.
-    pub(super) fn laws(&self, within: Option<&'static str>) -> Result<Laws, ConfigErrors> {
-        let (law, of_default) = match Law::from_config(&self.default) {
-            Ok(law) => (Some(law), Vec::new()),
+    pub(super) fn all_params(
+        &self,
+        within: Option<&'static str>,
+    ) -> Result<AllParams, ConfigErrors> {
+        let (params, of_default) = match Params::from_config(&self.default) {
+            Ok(params) => (Some(params), Vec::new()),
             Err(wrong) => (None, wrong.into_problems()),
         };
         let told = ConfigErrors::of(of_default.clone());
@@ -100,8 +103,8 @@ impl KeyedConfig {
         }
         let mut own = BTreeMap::new();
         for (key, overrides) in &self.overrides {
-            match Law::from_config(&overrides.over(&self.default)) {
-                Ok(law) => drop(own.insert(key.clone(), law)),
+            match Params::from_config(&overrides.over(&self.default)) {
+                Ok(params) => drop(own.insert(key.clone(), params)),
                 Err(wrong) => {
                     let mut wrong = wrong.into_problems();
                     wrong.retain(|problem| !of_default.contains(problem));
@@ -110,8 +113,8 @@ impl KeyedConfig {
                 }
             }
         }
-        match law {
-            Some(law) if problems.is_empty() => Ok((law, own)),
+        match params {
+            Some(params) if problems.is_empty() => Ok((params, own)),
             _ => Err(ConfigErrors::of(problems)),
         }
     }
@@ -128,7 +131,7 @@ impl KeyedConfig {
 /// let more = Overrides { limit: Some(50), ..Overrides::default() };
 /// let tenants = BulkheadLayer::builder("tenants")
 ///     .limit(10)
-///     .keyed(|tenant: &String| Cow::from(tenant))
+///     .keyed(|part: &String| Cow::from(part))
 ///     .overrides([("acme", more)])
 ///     .build()?;
 /// let config = tenants.handle().keyed_config();

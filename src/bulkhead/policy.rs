@@ -9,48 +9,48 @@ use tokio::time::Instant;
 
 use super::cost::CostOf;
 use super::limiter::{Entry, Limiter};
-use crate::classify::Verdict;
-use crate::error::{Measured, Reason, Rejected};
-use crate::finish::{Finish, Tail};
-use crate::outcome::Outcome;
-use crate::request::Call;
-use crate::shell::gated::{
+use crate::core::classify::Classification;
+use crate::core::completion::{Completion, Tail};
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::outcome::Outcome;
+use crate::core::request::CallContext;
+use crate::core::time;
+use crate::shell::gate::{
     Admission, Admit, Complete, End, Keyless, Lost, Now, Policy, Stage, finish_with,
 };
 use crate::shell::meter::Ended;
-use crate::shell::queue::{Number, Standing};
-use crate::time;
+use crate::shell::queue::{Standing, Ticket};
 
 /// A bulkhead, when its calls are over, and how many places they take.
 pub struct Bounded<F, W> {
     limiter: Limiter,
-    finish: F,
+    completion: F,
     cost: W,
 }
 
 /// The places that a call has taken.
 #[derive(Debug)]
 pub struct Permit {
-    places: u32,
-    /// It was found pending, and is one of those that are counted under way.
+    permits: u32,
+    /// It was found pending, and is one of those that are counted in flight.
     seen: bool,
 }
 
 /// A call that waits for places.
 #[derive(Debug)]
 pub struct Waiter {
-    number: Number,
-    places: u32,
+    number: Ticket,
+    permits: u32,
     began: Instant,
     /// When it waits no longer, if ever.
     until: Option<Instant>,
     /// Whether that is a deadline, and whose.
-    deadline: Option<Measured>,
+    deadline: Option<Measurement>,
 }
 
 impl<F, W> Bounded<F, W> {
-    pub(super) const fn new(limiter: Limiter, finish: F, cost: W) -> Self {
-        Self { limiter, finish, cost }
+    pub(super) const fn new(limiter: Limiter, completion: F, cost: W) -> Self {
+        Self { limiter, completion, cost }
     }
 
     #[inline]
@@ -61,17 +61,17 @@ impl<F, W> Bounded<F, W> {
 
 impl Permit {
     #[inline]
-    pub(super) const fn new(places: u32) -> Self {
-        Self { places, seen: false }
+    pub(super) const fn new(permits: u32) -> Self {
+        Self { permits, seen: false }
     }
 
     const fn of_tail(tail: Tail) -> Self {
-        Self { places: tail.word as u32, seen: true }
+        Self { permits: tail.word as u32, seen: true }
     }
 
     fn see(&mut self, limiter: &Limiter) {
         if !std::mem::replace(&mut self.seen, true) {
-            limiter.count_seen(self.places.into());
+            limiter.count_seen(self.permits.into());
             limiter.note_levels();
         }
     }
@@ -79,7 +79,7 @@ impl Permit {
     #[inline]
     fn unsee(&self, limiter: &Limiter) {
         if self.seen {
-            limiter.count_seen(-i64::from(self.places));
+            limiter.count_seen(-i64::from(self.permits));
         }
     }
 }
@@ -90,25 +90,25 @@ where
     W: Send + Sync + 'static,
 {
     #[inline]
-    fn ask(&self, places: u32, call: Option<&Call>) -> Admission<Self> {
+    fn ask(&self, permits: u32, call: Option<&CallContext>) -> Admission<Self> {
         let limiter = &self.limiter;
-        if limiter.enter(places) {
-            Admission::Pass(Permit::new(places))
-        } else if limiter.may_wait() || limiter.is_too_dear(places) {
-            self.wait_or_refuse(places, call)
+        if limiter.enter(permits) {
+            Admission::Pass(Permit::new(permits))
+        } else if limiter.may_wait() || limiter.is_too_dear(permits) {
+            self.wait_or_reject(permits, call)
         } else {
-            Admission::Refuse(self.full()) // without a look at the clock
+            Admission::Reject(self.full()) // without a look at the clock
         }
     }
 
     #[inline(never)]
-    fn wait_or_refuse(&self, places: u32, call: Option<&Call>) -> Admission<Self> {
+    fn wait_or_reject(&self, permits: u32, call: Option<&CallContext>) -> Admission<Self> {
         let limiter = &self.limiter;
-        if limiter.is_too_dear(places) {
-            return self.refuse(Reason::CostTooHigh, limiter.dearness(places));
+        if limiter.is_too_dear(permits) {
+            return self.reject(Reason::CostTooHigh, limiter.dearness(permits));
         }
         let began = time::now();
-        let max_wait = limiter.law().max_wait;
+        let max_wait = limiter.params().max_wait;
         let own = (max_wait != u64::MAX)
             .then(|| began.checked_add(Duration::from_nanos(max_wait)))
             .flatten();
@@ -117,13 +117,13 @@ where
             Some((at, whose)) if own.is_none_or(|own| at < own) => (Some(at), Some(whose)),
             _ => (own, None),
         };
-        match limiter.ask(until, places) {
-            Entry::Inside => Admission::Pass(Permit::new(places)),
+        match limiter.ask(until, permits) {
+            Entry::Inside => Admission::Pass(Permit::new(permits)),
             Entry::Queued(number) => {
-                Admission::Wait(Waiter { number, places, began, until, deadline })
+                Admission::Wait(Waiter { number, permits, began, until, deadline })
             }
-            Entry::TooDear(measured) => self.refuse(Reason::CostTooHigh, measured),
-            Entry::Full(measured) => self.refuse(Reason::Full, measured),
+            Entry::TooDear(measurement) => self.reject(Reason::CostTooHigh, measurement),
+            Entry::Full(measurement) => self.reject(Reason::Full, measurement),
         }
     }
 
@@ -131,12 +131,12 @@ where
         self.limiter.reject(Reason::Full, self.limiter.fullness())
     }
 
-    fn refuse(&self, reason: Reason, measured: Measured) -> Admission<Self> {
-        Admission::Refuse(self.limiter.reject(reason, measured))
+    fn reject(&self, reason: Reason, measurement: Measurement) -> Admission<Self> {
+        Admission::Reject(self.limiter.reject(reason, measurement))
     }
 
     /// It waited in vain: as long as the bulkhead allows, or until a deadline.
-    fn too_late(&self, deadline: Option<Measured>, fullness: Measured) -> Rejected {
+    fn too_late(&self, deadline: Option<Measurement>, fullness: Measurement) -> Rejected {
         match deadline {
             Some(whose) => self.limiter.reject(Reason::DeadlineExceeded, whose),
             None => self.limiter.reject(Reason::QueueTimeout, fullness),
@@ -147,7 +147,7 @@ where
     #[inline]
     fn end(&self, permit: &Permit, how: Ended) {
         permit.unsee(&self.limiter);
-        self.limiter.end(how, permit.places);
+        self.limiter.end(how, permit.permits);
     }
 }
 
@@ -158,7 +158,7 @@ where
 {
     type Permit = Permit;
     type Wait = Waiter;
-    type Seat = ();
+    type WakerSlot = ();
 
     #[inline]
     fn is_open(&self) -> bool {
@@ -177,22 +177,22 @@ where
     }
 
     fn lose(&self, permit: Permit, why: Lost) {
-        self.end(&permit, if why == Lost::Panicked { Ended::Bad } else { Ended::Abandoned });
+        self.end(&permit, if why == Lost::Panicked { Ended::Failure } else { Ended::Abandoned });
     }
 
     fn give_back(&self, permit: Permit) {
         permit.unsee(&self.limiter);
-        self.limiter.leave(permit.places);
+        self.limiter.leave(permit.permits);
     }
 
     fn draining(&self) -> Rejected {
-        self.limiter.reject(Reason::Draining, Measured::Nothing)
+        self.limiter.reject(Reason::Draining, Measurement::Nothing)
     }
 
     /// It goes on, even if its head was there at once.
-    fn tail(&self, mut permit: Permit, _: Verdict) -> Tail {
+    fn tail(&self, mut permit: Permit, _: Classification) -> Tail {
         permit.see(&self.limiter);
-        Tail { word: permit.places.into(), ..Tail::default() }
+        Tail { word: permit.permits.into(), ..Tail::default() }
     }
 
     fn settle_tail(&self, _: u8, tail: Tail, outcome: &Outcome) {
@@ -221,11 +221,11 @@ where
             Standing::Waiting if !is_late => Admission::Wait(wait),
             Standing::Placed => {
                 limiter.note_wait(now.get().saturating_duration_since(wait.began));
-                Admission::Pass(Permit::new(wait.places))
+                Admission::Pass(Permit::new(wait.permits))
             }
-            Standing::Barred => self.refuse(Reason::CostTooHigh, limiter.dearness(wait.places)),
+            Standing::Barred => self.reject(Reason::CostTooHigh, limiter.dearness(wait.permits)),
             Standing::Waiting | Standing::Expired => {
-                Admission::Refuse(self.too_late(wait.deadline, fullness))
+                Admission::Reject(self.too_late(wait.deadline, fullness))
             }
         }
     }
@@ -244,7 +244,7 @@ where
         if dropped {
             self.limiter.note_abandoned();
         }
-        self.limiter.give_up(&wait.number, wait.places);
+        self.limiter.give_up(&wait.number, wait.permits);
     }
 
     fn wake_waiting(&self) {
@@ -265,22 +265,28 @@ where
     W: CostOf<Req>,
 {
     #[inline]
-    fn admit(&self, request: &Req, call: Option<&mut Call>) -> Admission<Self> {
+    fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         self.ask(self.cost.cost_of(request), call.as_deref())
     }
 }
 
 impl<Res, F, W> Complete<Res> for Bounded<F, W>
 where
-    F: Finish<Res>,
+    F: Completion<Res>,
     W: Send + Sync + 'static,
 {
     type Response = F::Response;
 
     #[allow(clippy::inline_always, reason = "it is on the way of every call")]
     #[inline(always)]
-    fn complete(&self, permit: Permit, response: Res, head: Verdict, end: End<'_>) -> F::Response {
-        finish_with(self, &self.finish, permit, response, head, end)
+    fn complete(
+        &self,
+        permit: Permit,
+        response: Res,
+        head: Classification,
+        end: End<'_>,
+    ) -> F::Response {
+        finish_with(self, &self.completion, permit, response, head, end)
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::config::{Config, Order};
-use super::machine::{Effect, Input, Law, Occupancy};
-use crate::explore::{LONG, stories};
+use super::machine::{Effect, Input, Occupancy, Params};
+use crate::core::explore::{LONG, stories};
 
 /// Everyone who is inside, and everyone who waits.
 #[derive(Debug, Default)]
@@ -27,22 +27,22 @@ impl Model {
         self.inside.iter().map(|(_, cost)| cost).sum()
     }
 
-    fn next(&self, law: &Law) -> Option<usize> {
+    fn next(&self, params: &Params) -> Option<usize> {
         let last = self.waiting.len().checked_sub(1)?;
-        Some(if law.newest_first { last } else { 0 })
+        Some(if params.newest_first { last } else { 0 })
     }
 
-    /// What the next in line costs.
-    fn next_cost(&self, law: &Law) -> u32 {
-        self.next(law).map_or(0, |next| self.waiting[next].1)
+    /// What the next in the queue costs.
+    fn next_cost(&self, params: &Params) -> u32 {
+        self.next(params).map_or(0, |next| self.waiting[next].1)
     }
 
-    fn ask(&mut self, law: &Law, cost: u32, queue: usize) -> Effect {
+    fn ask(&mut self, params: &Params, cost: u32, queue: usize) -> Effect {
         self.names += 1;
-        let fits = self.taken() + cost <= law.limit;
-        if cost > law.limit {
+        let fits = self.taken() + cost <= params.limit;
+        if cost > params.limit {
             Effect::TooDear
-        } else if cost == 0 || (fits && (self.waiting.is_empty() || law.newest_first)) {
+        } else if cost == 0 || (fits && (self.waiting.is_empty() || params.newest_first)) {
             self.inside.push((self.names, cost));
             Effect::Enter
         } else if self.waiting.len() < queue {
@@ -53,26 +53,26 @@ impl Model {
         }
     }
 
-    fn step(&mut self, law: &Law, input: Input) -> Effect {
+    fn step(&mut self, params: &Params, input: Input) -> Effect {
         match input {
-            Input::Ask(cost) => self.ask(law, cost, law.queue as usize),
-            Input::Stand => self.ask(law, 1, usize::MAX),
+            Input::Ask(cost) => self.ask(params, cost, params.queue as usize),
+            Input::Stand => self.ask(params, 1, usize::MAX),
             Input::Leave { cost, .. } => {
                 let who = self.inside.iter().position(|(_, takes)| *takes == cost);
                 self.inside.swap_remove(who.expect("it is inside"));
-                self.let_in(law)
+                self.let_in(params)
             }
             Input::GiveUp => {
                 self.waiting.pop_front();
                 Effect::Done
             }
-            Input::Settle { .. } => self.let_in(law),
+            Input::CallGuard { .. } => self.let_in(params),
         }
     }
 
-    fn let_in(&mut self, law: &Law) -> Effect {
-        let Some(next) = self.next(law) else { return Effect::Done };
-        if self.taken() + self.waiting[next].1 > law.limit {
+    fn let_in(&mut self, params: &Params) -> Effect {
+        let Some(next) = self.next(params) else { return Effect::Done };
+        if self.taken() + self.waiting[next].1 > params.limit {
             return Effect::Done;
         }
         let next = self.waiting.remove(next).expect("it waits");
@@ -111,9 +111,9 @@ fn agree(
 ) -> Result<u32, TestCaseError> {
     let (mut word, mut model) = (Occupancy::default().pack(), Model::default());
     for (limit, which, cost) in steps {
-        let law = Law { limit, queue, max_wait: 0, newest_first };
+        let params = Params { limit, queue, max_wait: 0, newest_first };
         let mut at = Occupancy::unpack(word);
-        let next = model.next_cost(&law);
+        let next = model.next_cost(&params);
         let input = match which {
             0..=2 => Input::Ask(cost),
             3 => Input::Stand,
@@ -122,10 +122,10 @@ fn agree(
                 Input::Leave { cost: model.inside[who].1, next }
             }
             6 if at.waiting > 0 => Input::GiveUp,
-            _ => Input::Settle { next },
+            _ => Input::CallGuard { next },
         };
         let before = at.inside;
-        prop_assert_eq!(at.step(&law, input), model.step(&law, input), "{:?}", input);
+        prop_assert_eq!(at.step(&params, input), model.step(&params, input), "{:?}", input);
         prop_assert_eq!(at.inside, model.taken());
         prop_assert_eq!(at.waiting as usize, model.waiting.len());
         prop_assert!(at.inside <= before.max(limit), "above the limit");
@@ -137,17 +137,17 @@ fn agree(
 
 #[test]
 fn counts_that_cannot_be_do_not_wrap() {
-    let law = Law { limit: 1, queue: 0, max_wait: 0, newest_first: false };
+    let params = Params { limit: 1, queue: 0, max_wait: 0, newest_first: false };
     let mut at = Occupancy::default();
-    assert_eq!(at.step(&law, Input::Leave { cost: 1, next: 0 }), Effect::Done);
-    assert_eq!(at.step(&law, Input::GiveUp), Effect::Done);
-    assert_eq!(at.step(&law, Input::Leave { cost: u32::MAX, next: u32::MAX }), Effect::Done);
+    assert_eq!(at.step(&params, Input::Leave { cost: 1, next: 0 }), Effect::Done);
+    assert_eq!(at.step(&params, Input::GiveUp), Effect::Done);
+    assert_eq!(at.step(&params, Input::Leave { cost: u32::MAX, next: u32::MAX }), Effect::Done);
     assert_eq!(at, Occupancy::default());
-    assert_eq!(at.step(&law, Input::Ask(u32::MAX)), Effect::TooDear);
+    assert_eq!(at.step(&params, Input::Ask(u32::MAX)), Effect::TooDear);
     assert_eq!(at, Occupancy::default());
     // Whoever stands whatever the length of the line is bounded all the same.
     let mut at = Occupancy { inside: 1, waiting: 1_000_000 };
-    assert_eq!(at.step(&law, Input::Stand), Effect::Full);
+    assert_eq!(at.step(&params, Input::Stand), Effect::Full);
     assert_eq!(Occupancy::unpack(at.pack()), at);
 }
 
@@ -155,17 +155,18 @@ fn counts_that_cannot_be_do_not_wrap() {
 fn settings_are_accepted_up_to_their_bounds_and_no_further() {
     const MOST: u32 = 1_000_000;
     const WAIT: Duration = Duration::from_secs(1);
-    let law = |limit, queue, max_wait| {
+    let params = |limit, queue, max_wait| {
         let config = Config { limit, queue, max_wait, order: Order::NewestFirst };
-        Law::from_config(&config)
+        Params::from_config(&config)
             .map_err(|wrong| wrong.iter().map(|problem| problem.field).collect::<Vec<_>>())
     };
-    let accepted = |limit, queue, max_wait| Ok(Law { limit, queue, max_wait, newest_first: true });
-    assert_eq!(law(1, 1, WAIT), accepted(1, 1, 1_000_000_000));
-    assert_eq!(law(MOST, MOST, WAIT), accepted(MOST, MOST, 1_000_000_000));
-    assert_eq!(law(1, 0, Duration::ZERO), accepted(1, 0, 0), "nobody waits");
-    assert_eq!(law(1, 1, Duration::ZERO), Err(vec!["max_wait"]));
-    assert_eq!(law(0, 0, WAIT), Err(vec!["limit"]));
-    assert_eq!(law(MOST + 1, MOST + 1, WAIT), Err(vec!["limit", "queue"]));
-    assert!(!Law::of_defaults().newest_first);
+    let accepted =
+        |limit, queue, max_wait| Ok(Params { limit, queue, max_wait, newest_first: true });
+    assert_eq!(params(1, 1, WAIT), accepted(1, 1, 1_000_000_000));
+    assert_eq!(params(MOST, MOST, WAIT), accepted(MOST, MOST, 1_000_000_000));
+    assert_eq!(params(1, 0, Duration::ZERO), accepted(1, 0, 0), "nobody waits");
+    assert_eq!(params(1, 1, Duration::ZERO), Err(vec!["max_wait"]));
+    assert_eq!(params(0, 0, WAIT), Err(vec!["limit"]));
+    assert_eq!(params(MOST + 1, MOST + 1, WAIT), Err(vec!["limit", "queue"]));
+    assert!(!Params::of_defaults().newest_first);
 }

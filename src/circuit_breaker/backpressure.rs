@@ -1,4 +1,4 @@
-//! A breaker for balancers: not ready, instead of refusing.
+//! A breaker for balancers: not ready, instead of rejecting.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,36 +11,36 @@ use super::engine::shared::{Admission, Shared};
 use super::engine::step::Pass;
 use super::layer::{CircuitBreakerLayer, ResponseFuture};
 use super::policy::BreakerPermit;
-use crate::classify::Classify;
-use crate::context::CallContext;
-use crate::error::CallError;
-use crate::finish::Finish;
-use crate::request::{Carry, NoCarry};
-use crate::shell::gate::Parked;
-use crate::shell::gated::Policy;
-use crate::shell::waiters::Seat;
-use crate::time::{self, poll_timer};
+use crate::core::classify::Classify;
+use crate::core::completion::Completion;
+use crate::core::context::ClassifyContext;
+use crate::core::error::CallError;
+use crate::core::request::{NoPropagation, Propagate};
+use crate::core::time::{self, poll_timer};
+use crate::shell::gate::Policy;
+use crate::shell::in_flight::Parked;
+use crate::shell::waiters::WakerSlot;
 
 /// Makes services that are not ready while the circuit is open; see
 /// [`CircuitBreakerLayer::backpressure`](super::CircuitBreakerLayer::backpressure).
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct BackpressureLayer<C, F, K = NoCarry> {
+pub struct BackpressureLayer<C, F, K = NoPropagation> {
     pub(super) breaker: CircuitBreakerLayer<C, F, K>,
 }
 
 /// Is ready while the circuit lets a call through, and holds the right to that call meanwhile.
 ///
 /// Each instance that is ready holds one ticket, which it gives back when it is dropped. A ticket
-/// of an earlier state has lapsed; the call that finds it so asks again, and only if it is refused
+/// of an earlier state has lapsed; the call that finds it so asks again, and only if it is rejected
 /// then does this service answer with a rejection. Needs no `Clone`.
-pub struct Backpressure<S, C, F, K = NoCarry> {
+pub struct Backpressure<S, C, F, K = NoPropagation> {
     inner: S,
     breaker: CircuitBreakerLayer<C, F, K>,
     /// Not a call: an instance that is kept ready and never called must not hold up a drain.
     ticket: Option<Pass>,
-    /// Rings when the rest is over.
+    /// Rings when the break is over.
     timer: Option<Pin<Box<Sleep>>>,
-    seat: Seat,
+    seat: WakerSlot,
     /// Where the caller waits for the circuit or the inner service, to be told of a drain. The waker
     /// stays until the next wait: taking it away would cost every call, and it rings but once.
     parked: Parked,
@@ -70,7 +70,7 @@ impl<S, C, F, K> Backpressure<S, C, F, K> {
         C: Classify<S::Response, S::Error>,
     {
         let verdict =
-            self.breaker.gate().classify.classify_call(Err(error), &CallContext::default());
+            self.breaker.gate().classify.classify_call(Err(error), &ClassifyContext::default());
         if let Some(ticket) = self.ticket.take() {
             self.shared().settle(&ticket, &verdict.of_error());
         }
@@ -79,22 +79,22 @@ impl<S, C, F, K> Backpressure<S, C, F, K> {
     /// Takes a ticket, or waits for the circuit to change.
     fn poll_ticket(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let era = self.shared().era();
-            if self.ticket.as_ref().is_some_and(|ticket| ticket.era == era) {
+            let epoch = self.shared().epoch();
+            if self.ticket.as_ref().is_some_and(|ticket| ticket.epoch == epoch) {
                 return Poll::Ready(());
             }
             self.give_back(); // it has lapsed
-            let Admission::Refused(_) = self.ask() else { return Poll::Ready(()) };
+            let Admission::Rejected(_) = self.ask() else { return Poll::Ready(()) };
             // What changed before there was a waker would wake nobody: so leave one, and ask again.
             let gate = self.breaker.gate();
             gate.policy.shared.park(&mut self.seat, cx.waker());
             if !gate.park(&mut self.parked, cx.waker()) {
                 return Poll::Ready(()); // drained: the call will say so
             }
-            let Admission::Refused(refusal) = self.ask() else { return Poll::Ready(()) };
-            let at = self.shared().common.reporter.clock.instant(refusal.until);
+            let Admission::Rejected(rejection) = self.ask() else { return Poll::Ready(()) };
+            let at = self.shared().common.reporter.clock.instant(rejection.until);
             if at.is_some_and(|at| at <= time::now()) {
-                continue; // its rest has just ended
+                continue; // its break has just ended
             }
             self.timer = at.map(|at| Box::pin(sleep_until(at)));
             let timer = self.timer.as_mut();
@@ -120,8 +120,8 @@ where
     S: Service<Req>,
     S::Error: CallError,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
-    F: Finish<S::Response> + Clone + Send + Sync + 'static,
-    K: Carry<Req>,
+    F: Completion<S::Response> + Clone + Send + Sync + 'static,
+    K: Propagate<Req>,
 {
     type Response = F::Response;
     type Error = S::Error;
@@ -148,27 +148,27 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         self.leave();
-        let era = self.shared().era();
-        if self.ticket.as_ref().is_some_and(|ticket| ticket.era != era) {
+        let epoch = self.shared().epoch();
+        if self.ticket.as_ref().is_some_and(|ticket| ticket.epoch != epoch) {
             self.give_back(); // it has lapsed
         }
         let gate = self.breaker.gate();
         let policy = &gate.policy;
         let pass = match self.ticket.take().map_or_else(|| policy.shared.admit(), Admission::Pass) {
             Admission::Pass(pass) => pass,
-            Admission::Refused(refusal) => {
-                return ResponseFuture::refused(policy.shared.reject(refusal));
+            Admission::Rejected(rejection) => {
+                return ResponseFuture::rejected(policy.shared.reject(rejection));
             }
         };
-        let Some(lane) = gate.enter() else {
+        let Some(stripe) = gate.enter() else {
             policy.shared.give_back(pass);
-            return ResponseFuture::refused(policy.draining());
+            return ResponseFuture::rejected(policy.draining());
         };
-        let carry = self.breaker.carry();
-        let mut call = carry.carries().then(|| carry.read(&request));
-        let context = call.as_ref().map_or_else(CallContext::default, CallContext::of);
+        let propagate = self.breaker.propagate();
+        let mut call = propagate.propagates().then(|| propagate.extract(&request));
+        let context = call.as_ref().map_or_else(ClassifyContext::default, ClassifyContext::of);
         let permit = BreakerPermit::new(pass).with_upload(call.as_mut());
-        ResponseFuture::begun(lane, permit, || self.inner.call(request), context)
+        ResponseFuture::begun(stripe, permit, || self.inner.call(request), context)
     }
 }
 
@@ -176,7 +176,7 @@ impl<S, C, F, K: Clone> Layer<S> for BackpressureLayer<C, F, K> {
     type Service = Backpressure<S, C, F, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (seat, parked) = (Seat::default(), Parked::new());
+        let (seat, parked) = (WakerSlot::default(), Parked::new());
         let breaker = self.breaker.clone();
         Backpressure { inner, breaker, ticket: None, timer: None, seat, parked }
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::law::Law;
-use crate::config::ConfigErrors;
+use super::params::Params;
+use crate::core::config::ConfigErrors;
 
 /// The settings of a circuit breaker: plain values, which can be turned while calls are flying.
 ///
@@ -21,16 +21,16 @@ use crate::config::ConfigErrors;
 ///             { "failure_rate": { "rate": 0.5, "over": { "time": "10s" }, "at_least": 20 } },
 ///             { "consecutive": { "failures": 5 } }
 ///         ],
-///         "rest": "1s",
-///         "rest_cap": "30s"
+///         "break_duration": "1s",
+///         "max_break_duration": "30s"
 ///     }"#,
 /// )?;
 /// let rate = Trip::failure_rate(0.5).over_time(Duration::from_secs(10)).at_least(20);
 /// assert_eq!(config.trip, rate.or(Trip::consecutive(5)));
 ///
 /// let payments = CircuitBreakerLayer::from_config("payments", config)?;
-/// assert_eq!(payments.handle().config().rest_cap, Duration::from_secs(30));
-/// assert!(serde_json::from_str::<Config>(r#"{ "rests": "1s" }"#).is_err()); // there is no such setting
+/// assert_eq!(payments.handle().config().max_break_duration, Duration::from_secs(30));
+/// assert!(serde_json::from_str::<Config>(r#"{ "breaks": "1s" }"#).is_err()); // there is no such setting
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -41,22 +41,22 @@ pub struct Config {
     pub trip: Trip,
     /// Evidence older than this is dropped, if no call was seen in between. Longer than zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub memory: Duration,
+    pub evidence_ttl: Duration,
     /// What a call says that ended without an answer. Any.
     pub abandonment: Abandonment,
     /// How long the circuit stays open at first; spread over the upper half of this. Longer than
-    /// zero, at most [`rest_cap`](Self::rest_cap). Left at its default it follows that, if that is
+    /// zero, at most [`max_break_duration`](Self::max_break_duration). Left at its default it follows that, if that is
     /// shorter.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub rest: Duration,
-    /// The rest doubles with each failed probe, up to this. At least [`rest`](Self::rest). Left at its
+    pub break_duration: Duration,
+    /// the break doubles with each failed probe, up to this. At least [`break_duration`](Self::break_duration). Left at its
     /// default it follows that, if that is longer.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub rest_cap: Duration,
-    /// A hint of the server ("come back after …") lengthens the rest by no more than this.
-    /// Any; zero: hints are not heeded.
+    pub max_break_duration: Duration,
+    /// A `Retry-After` of the server ("come back after …") lengthens the rest by no more than this.
+    /// Any; zero: `Retry-After` values are not heeded.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub hint_cap: Duration,
+    pub max_retry_after: Duration,
     /// At most this many probes at a time while half open. It starts with one. 1 to 10,000.
     pub probes: u32,
     /// How long a probe waits for the inner service to become ready. Longer than zero.
@@ -64,11 +64,11 @@ pub struct Config {
     pub probe_deadline: Duration,
     /// Half open, the circuit closes at so many good probes, each bad one taking one away. 1 closes at
     /// the first good one. 1 to 10,000.
-    pub close_at: u32,
+    pub close_threshold: u32,
     /// Half open, it opens again at once if the first answer is bad, and after a good one when failures
     /// lead by so many; also when so many probes were given up in vain, and none answered.
     /// 1 to 10,000.
-    pub reopen_at: u32,
+    pub reopen_threshold: u32,
     /// After closing, the number of calls at a time is limited for no longer than this. It doubles
     /// with each success, so that a well dependency hardly notices. Any; zero: no limit.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
@@ -77,26 +77,26 @@ pub struct Config {
     /// dependencies that come back cold. Any; zero: off.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub slow_start: Duration,
-    /// Report what would be refused, and refuse nothing: either.
+    /// Report what would be rejected, and reject nothing: either.
     pub shadow: bool,
 }
 
-/// Default [`Config::memory`].
-pub const MEMORY: Duration = Duration::from_secs(300);
-/// Default [`Config::rest`].
-pub const REST: Duration = Duration::from_millis(50);
-/// Default [`Config::rest_cap`].
-pub const REST_CAP: Duration = Duration::from_millis(250);
-/// Default [`Config::hint_cap`].
-pub const HINT_CAP: Duration = Duration::from_secs(30);
+/// Default [`Config::evidence_ttl`].
+pub const EVIDENCE_TTL: Duration = Duration::from_secs(300);
+/// Default [`Config::break_duration`].
+pub const BREAK_DURATION: Duration = Duration::from_millis(50);
+/// Default [`Config::max_break_duration`].
+pub const MAX_BREAK_DURATION: Duration = Duration::from_millis(250);
+/// Default [`Config::max_retry_after`].
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// Default [`Config::probes`].
 pub const PROBES: u32 = 64;
 /// Default [`Config::probe_deadline`].
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(1);
-/// Default [`Config::close_at`].
-pub const CLOSE_AT: u32 = 7;
-/// Default [`Config::reopen_at`].
-pub const REOPEN_AT: u32 = 3;
+/// Default [`Config::close_threshold`].
+pub const CLOSE_THRESHOLD: u32 = 7;
+/// Default [`Config::reopen_threshold`].
+pub const REOPEN_THRESHOLD: u32 = 3;
 /// Default [`Config::ramp`].
 pub const RAMP: Duration = Duration::from_secs(1);
 /// Default of the failure ratio that is tolerated.
@@ -112,15 +112,15 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             trip: Trip::default(),
-            memory: MEMORY,
+            evidence_ttl: EVIDENCE_TTL,
             abandonment: Abandonment::Silence,
-            rest: REST,
-            rest_cap: REST_CAP,
-            hint_cap: HINT_CAP,
+            break_duration: BREAK_DURATION,
+            max_break_duration: MAX_BREAK_DURATION,
+            max_retry_after: MAX_RETRY_AFTER,
             probes: PROBES,
             probe_deadline: PROBE_DEADLINE,
-            close_at: CLOSE_AT,
-            reopen_at: REOPEN_AT,
+            close_threshold: CLOSE_THRESHOLD,
+            reopen_threshold: REOPEN_THRESHOLD,
             ramp: RAMP,
             slow_start: Duration::ZERO,
             shadow: false,
@@ -135,7 +135,7 @@ impl Config {
     ///
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        Law::from_config(self).map(|_| ())
+        Params::from_config(self).map(|_| ())
     }
 }
 
@@ -223,7 +223,7 @@ pub enum TripRule {
         rate: f64,
         /// Over which calls.
         over: Span,
-        /// No verdict on fewer calls than this; by default 10, or what the window holds.
+        /// No classification on fewer calls than this; by default 10, or what the window holds.
         #[cfg_attr(feature = "serde", serde(default))]
         at_least: Option<u32>,
     },
@@ -236,7 +236,7 @@ pub enum TripRule {
         threshold: Duration,
         /// Over which calls.
         over: Span,
-        /// No verdict on fewer calls than this; by default 10, or what the window holds.
+        /// No classification on fewer calls than this; by default 10, or what the window holds.
         #[cfg_attr(feature = "serde", serde(default))]
         at_least: Option<u32>,
     },
@@ -331,7 +331,7 @@ impl Trip {
         self.adjust("over_time", |over, _| *over = Span::Time(span))
     }
 
-    /// Gives no verdict on fewer calls than this.
+    /// Gives no classification on fewer calls than this.
     #[must_use]
     pub fn at_least(self, calls: u32) -> Self {
         self.adjust("at_least", |_, least| *least = Some(calls))

@@ -12,11 +12,11 @@ use super::engine::shared::Shared;
 use super::engine::step::{Command, Input};
 use super::machine::Trip;
 use super::overrides::KeyedConfig;
-use crate::config::{ConfigErrors, Written};
-use crate::error::Measured;
-use crate::event::{Cause, State};
-use crate::shell::waiters::Seat;
-use crate::source::Source;
+use crate::core::config::{ConfigErrors, Written};
+use crate::core::error::Measurement;
+use crate::core::event::{State, TransitionCause};
+use crate::core::origin::Origin;
+use crate::shell::waiters::WakerSlot;
 
 /// Sees and steers one breaker. Cheap to clone; it keeps no call from ending.
 #[derive(Clone)]
@@ -56,9 +56,9 @@ pub struct Snapshot {
     /// The state.
     pub state: State,
     /// What the trip rule nearest to its threshold has gathered.
-    pub gathered: Measured,
+    pub gathered: Measurement,
     /// How far the load has come back since it closed, while it is limited.
-    pub recovering: Option<Measured>,
+    pub recovering: Option<Measurement>,
     /// Why and when it opened last.
     pub last_trip: Option<LastTrip>,
     /// Time until the next probe may fly, while open.
@@ -72,9 +72,9 @@ pub struct LastTrip {
     /// Time since then.
     pub ago: Duration,
     /// Which rule tripped, or that the probes failed.
-    pub cause: Cause,
+    pub cause: TransitionCause,
     /// What was observed, against which threshold.
-    pub measured: Measured,
+    pub measurement: Measurement,
 }
 
 impl CircuitBreakerHandle {
@@ -83,27 +83,27 @@ impl CircuitBreakerHandle {
     }
 
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        &self.shared.common.reporter.source
+    pub fn origin(&self) -> &Origin {
+        &self.shared.common.reporter.origin
     }
 
-    /// The state. An open circuit whose rest is over stays open until a call comes to probe.
+    /// The state. An open circuit whose break is over stays open until a call comes to probe.
     pub fn state(&self) -> State {
         self.shared.state()
     }
 
     /// All there is to know, taken at one moment.
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.inspect(|breaker, law, now| {
+        self.shared.inspect(|breaker, params, now| {
             let since = |trip: Trip| LastTrip {
                 ago: Duration::from_nanos(now.since(trip.at)),
                 cause: trip.cause,
-                measured: trip.measured,
+                measurement: trip.measurement,
             };
             Snapshot {
                 state: breaker.state(),
-                gathered: breaker.gathered(law, now),
-                recovering: breaker.recovering(law, now),
+                gathered: breaker.gathered(params, now),
+                recovering: breaker.recovering(params, now),
                 last_trip: breaker.last_trip().map(since),
                 next_probe_in: breaker.probes_at().map(|at| Duration::from_nanos(at.since(now))),
             }
@@ -116,7 +116,7 @@ impl CircuitBreakerHandle {
         self.shared.step(Input::Command(Command::Reset));
     }
 
-    /// Holds the circuit open: every call is refused until [`release`](Self::release), whatever
+    /// Holds the circuit open: every call is rejected until [`release`](Self::release), whatever
     /// becomes of this handle.
     ///
     /// There is one such hold, of nobody in particular: the latest of `force_open` and
@@ -134,9 +134,9 @@ impl CircuitBreakerHandle {
     ///
     /// payments.handle().force_open();
     /// assert_eq!(payments.handle().state(), State::ForcedOpen);
-    /// let refused = payments.run(pay).await.unwrap_err();
+    /// let rejected = payments.run(pay).await.unwrap_err();
     /// assert_eq!(
-    ///     refused.to_string(),
+    ///     rejected.to_string(),
     ///     "circuit_breaker `payments`: circuit is open (held open by hand)",
     /// );
     ///
@@ -210,7 +210,7 @@ impl CircuitBreakerHandle {
     /// Watches the state.
     pub fn watch(&self) -> Watch {
         let (seen, ..) = self.shared.changes();
-        Watch { shared: Arc::clone(&self.shared), seen, seat: Seat::of_watch() }
+        Watch { shared: Arc::clone(&self.shared), seen, seat: WakerSlot::of_watch() }
     }
 }
 
@@ -229,8 +229,8 @@ fn reload_as(
 ) -> Result<(), ConfigErrors> {
     loop {
         let old = common.written();
-        let settings = judged(change(&old), None);
-        let settings = settings.map_err(|wrong| wrong.of_policy(&common.reporter.source))?;
+        let settings = classified(change(&old), None);
+        let settings = settings.map_err(|wrong| wrong.of_policy(&common.reporter.origin))?;
         // Of two who turn at once neither loses what the other wrote.
         if common.reload_over(&old, settings) {
             return Ok(());
@@ -239,18 +239,18 @@ fn reload_as(
 }
 
 /// The settings made ready, with what is wrong with those of all keys told as `within`.
-pub(super) fn judged(
+pub(super) fn classified(
     config: KeyedConfig,
     within: Option<&'static str>,
 ) -> Result<Settings, ConfigErrors> {
-    let (law, own) = config.laws(&Written::default(), within)?;
-    Ok(Settings::new(law, config).with_own(own))
+    let (params, own) = config.all_params(&Written::default(), within)?;
+    Ok(Settings::new(params, config).with_own(own))
 }
 
 impl fmt::Debug for CircuitBreakerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerHandle")
-            .field("source", self.source())
+            .field("origin", self.origin())
             .field("state", &self.state())
             .finish()
     }
@@ -265,7 +265,7 @@ pub enum Position {
     /// Nowhere: the breaker decides.
     #[default]
     Auto,
-    /// Open: every call is refused.
+    /// Open: every call is rejected.
     Open,
     /// Closed: every call passes.
     Closed,
@@ -274,7 +274,7 @@ pub enum Position {
 /// One hand at the switch of a breaker.
 ///
 /// Several may hold it at once: an operator, a health check, a deployment. Open beats closed, and
-/// the breaker decides again when the last hand has let go, in a new era and without evidence.
+/// the breaker decides again when the last hand has let go, in a new epoch and without evidence.
 /// Dropping a hand lets go. To hold a circuit without keeping anything, use
 /// [`force_open`](CircuitBreakerHandle::force_open).
 ///
@@ -293,8 +293,8 @@ pub enum Position {
 /// let pay = || async { Ok::<_, Error<Infallible>>("paid") };
 /// let hand = maintenance(&payments.handle());
 /// assert_eq!(payments.handle().state(), State::ForcedOpen);
-/// let refused = payments.run(pay).await;
-/// assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
+/// let rejected = payments.run(pay).await;
+/// assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
 ///
 /// drop(hand);
 /// assert_eq!(payments.run(pay).await?, "paid");
@@ -372,10 +372,10 @@ impl fmt::Debug for Switch {
 /// ```
 pub struct Watch {
     shared: Arc<Shared>,
-    /// How many changes there had been at the last look. Not the era: a reset of a closed breaker
+    /// How many changes there had been at the last look. Not the epoch: a reset of a closed breaker
     /// begins a new one without changing the state.
     seen: u64,
-    seat: Seat,
+    seat: WakerSlot,
 }
 
 impl Watch {
@@ -391,11 +391,11 @@ impl Watch {
     pub async fn changed(&mut self) -> State {
         poll_fn(|cx| {
             loop {
-                let (changes, state, era) = self.shared.changes();
+                let (changes, state, epoch) = self.shared.changes();
                 if std::mem::replace(&mut self.seen, changes) != changes {
                     return Poll::Ready(state);
                 }
-                if self.shared.wait(&mut self.seat, era, cx.waker()) {
+                if self.shared.wait(&mut self.seat, epoch, cx.waker()) {
                     return Poll::Pending;
                 }
             }

@@ -9,17 +9,17 @@ use super::config::{Abandonment, Config, Trip};
 use super::engine::common::{Common, Settings};
 use super::handle::CircuitBreakerHandle;
 use super::keyed::KeyedBuilder;
-use super::law::Law;
+use super::params::Params;
 use super::policy::BreakerPolicy;
-use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
-use crate::config::{ConfigErrors, Written};
-use crate::event::{Observe, Observers, Outage};
-use crate::finish::AtHead;
-use crate::outcome::Outcome;
-use crate::request::NoCarry;
-use crate::rng;
-use crate::shell::gated::{self, GateLayer, Gated};
-use crate::source::Source;
+use crate::core::classify::{Classification, Classifier, Of, OfError, OfResult};
+use crate::core::completion::OnResponse;
+use crate::core::config::{ConfigErrors, Written};
+use crate::core::event::{Observe, Observers, Outage};
+use crate::core::origin::Origin;
+use crate::core::outcome::Outcome;
+use crate::core::request::NoPropagation;
+use crate::core::rng;
+use crate::shell::gate::{self, Gate, GateLayer};
 
 /// The kind of this layer: the metric label `layer`.
 pub(super) const LAYER: &str = "circuit_breaker";
@@ -29,27 +29,27 @@ pub(super) const LAYER: &str = "circuit_breaker";
 /// All services that a layer and its clones make share one breaker. Two independent breakers are
 /// two layers; one per host is a [keyed](Builder::keyed) layer. A call that [runs](GateLayer::run) is not
 /// made if the circuit is open, and dropping its future abandons it.
-pub type CircuitBreakerLayer<C = Classifier, F = AtHead, K = NoCarry> =
+pub type CircuitBreakerLayer<C = Classifier, F = OnResponse, K = NoPropagation> =
     GateLayer<BreakerPolicy<F>, C, K>;
 
-/// Calls the inner service while the circuit is closed, and refuses at once while it is open.
+/// Calls the inner service while the circuit is closed, and rejects at once while it is open.
 ///
-/// It is always ready when the circuit is not closed: a refusal needs no inner service, and a probe
+/// It is always ready when the circuit is not closed: a rejection needs no inner service, and a probe
 /// waits for one by itself. It never fails in `poll_ready`, unless the inner service does; then that
 /// call has failed, and is counted.
-pub type CircuitBreaker<S, C, F, K = NoCarry> = Gated<S, BreakerPolicy<F>, C, K>;
+pub type CircuitBreaker<S, C, F, K = NoPropagation> = Gate<S, BreakerPolicy<F>, C, K>;
 
 /// The future of a call through a breaker.
 ///
 /// Dropping it before it is ready abandons the call: see [`Abandonment`].
-pub type ResponseFuture<S, Req, C, F, K = NoCarry> =
-    gated::ResponseFuture<S, Req, BreakerPolicy<F>, C, K>;
+pub type ResponseFuture<S, Req, C, F, K = NoPropagation> =
+    gate::ResponseFuture<S, Req, BreakerPolicy<F>, C, K>;
 
 impl CircuitBreakerLayer {
     /// A breaker with every setting at its [default](super#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let (policy, classify, carry) = Self::builder(name).made(Law::of_defaults());
-        Self::make(policy, classify, carry)
+        let (policy, classify, propagate) = Self::builder(name).made(Params::of_defaults());
+        Self::make(policy, classify, propagate)
     }
 
     /// A breaker with these settings, for instance from a configuration file.
@@ -64,12 +64,12 @@ impl CircuitBreakerLayer {
     /// Starts to build a breaker.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
         Builder {
-            source: Source::new(LAYER, name),
+            origin: Origin::new(LAYER, name),
             config: Config::default(),
             written: Written::default(),
             classify: Classifier::default(),
-            finish: AtHead,
-            carry: NoCarry,
+            completion: OnResponse,
+            propagate: NoPropagation,
             observers: Observers::default(),
             seed: None,
         }
@@ -83,7 +83,7 @@ impl<C, F, K> CircuitBreakerLayer<C, F, K> {
     }
 
     /// The same breaker for balancers: a service that is *not ready* while the circuit is open,
-    /// instead of one that refuses, and that needs no `Clone`.
+    /// instead of one that rejects, and that needs no `Clone`.
     pub fn backpressure(&self) -> BackpressureLayer<C, F, K>
     where
         K: Clone,
@@ -98,14 +98,14 @@ impl<C, F, K> CircuitBreakerLayer<C, F, K> {
 /// wrong with them, all at once.
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct Builder<C = Classifier, F = AtHead, K = NoCarry> {
-    pub(super) source: Source,
+pub struct Builder<C = Classifier, F = OnResponse, K = NoPropagation> {
+    pub(super) origin: Origin,
     pub(super) config: Config,
     /// Which settings were told by name.
     pub(super) written: Written,
     pub(super) classify: C,
-    pub(super) finish: F,
-    pub(super) carry: K,
+    pub(super) completion: F,
+    pub(super) propagate: K,
     pub(super) observers: Observers,
     pub(super) seed: Option<u64>,
 }
@@ -127,15 +127,15 @@ macro_rules! setters {
 impl<C, F, K> Builder<C, F, K> {
     setters! {
         trip: Trip,
-        memory: Duration,
+        evidence_ttl: Duration,
         abandonment: Abandonment,
-        rest: Duration,
-        rest_cap: Duration,
-        hint_cap: Duration,
+        break_duration: Duration,
+        max_break_duration: Duration,
+        max_retry_after: Duration,
         probes: u32,
         probe_deadline: Duration,
-        close_at: u32,
-        reopen_at: u32,
+        close_threshold: u32,
+        reopen_threshold: u32,
         ramp: Duration,
         slow_start: Duration,
         shadow: bool,
@@ -180,10 +180,10 @@ impl<C, F, K> Builder<C, F, K> {
 
     /// Classifies with a [`Classify`](crate::Classify) of your own.
     pub fn classify<C2>(self, classify: C2) -> Builder<C2, F, K> {
-        self.with(|_, finish, carry| (classify, finish, carry))
+        self.with(|_, completion, propagate| (classify, completion, propagate))
     }
 
-    /// Judges whole results with one closure: responses, and the errors of the innermost service.
+    /// Classifies whole results with one closure: responses, and the errors of the innermost service.
     /// Rejections by layers of this crate never get here.
     ///
     /// ```
@@ -192,43 +192,44 @@ impl<C, F, K> Builder<C, F, K> {
     /// use seawall::{Error, Outcome};
     /// use std::io;
     ///
-    /// let judge = |result: Result<&String, &io::Error>| match result {
+    /// let rule = |result: Result<&String, &io::Error>| match result {
     ///     Ok(line) if line.starts_with("BUSY") => Outcome::PUSHBACK,
     ///     Ok(_) => Outcome::SUCCESS,
     ///     Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::SUCCESS,
     ///     Err(_) => Outcome::TRANSIENT,
     /// };
-    /// let breaker = CircuitBreakerLayer::builder("store").classify_result(judge).build()?;
+    /// let breaker = CircuitBreakerLayer::builder("store").classify_result(rule).build()?;
     /// let missing = || async { Err::<String, _>(Error::Inner(io::ErrorKind::NotFound.into())) };
     /// for _ in 0..100 {
     ///     assert!(matches!(breaker.run(missing).await, Err(Error::Inner(_))));
     /// }
     /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
     /// ```
-    pub fn classify_result<Res, Err, V, J>(self, judge: J) -> Builder<OfResult<J, Res, Err>, F, K>
+    pub fn classify_result<Res, Err, V, J>(self, rule: J) -> Builder<OfResult<J, Res, Err>, F, K>
     where
         J: Fn(Result<&Res, &Err>) -> V,
-        V: Into<Verdict>,
+        V: Into<Classification>,
     {
-        self.classify(OfResult::new(judge))
+        self.classify(OfResult::new(rule))
     }
 
-    /// Decides when a call is over, by default [when its answer arrives](AtHead).
-    pub fn finish<F2>(self, finish: F2) -> Builder<C, F2, K> {
-        self.with(|classify, _, carry| (classify, finish, carry))
+    /// Decides when a call is over, by default [when its answer arrives](OnResponse).
+    pub fn completion<F2>(self, completion: F2) -> Builder<C, F2, K> {
+        self.with(|classify, _, propagate| (classify, completion, propagate))
     }
 
     /// Reads the deadline that travels with each request, so that what is due to the deadline of its
     /// caller is no evidence against the dependency: see
-    /// [`CallContext`](crate::CallContext). Writes nothing.
-    pub fn carry<K2>(self, carry: K2) -> Builder<C, F, K2> {
-        self.with(|classify, finish, _| (classify, finish, carry))
+    /// [`ClassifyContext`](crate::ClassifyContext). Writes nothing.
+    pub fn propagate<K2>(self, propagate: K2) -> Builder<C, F, K2> {
+        self.with(|classify, completion, _| (classify, completion, propagate))
     }
 
     fn with<C2, F2, K2>(self, change: impl FnOnce(C, F, K) -> (C2, F2, K2)) -> Builder<C2, F2, K2> {
-        let Self { source, config, written, classify, finish, carry, observers, seed } = self;
-        let (classify, finish, carry) = change(classify, finish, carry);
-        Builder { source, config, written, classify, finish, carry, observers, seed }
+        let Self { origin, config, written, classify, completion, propagate, observers, seed } =
+            self;
+        let (classify, completion, propagate) = change(classify, completion, propagate);
+        Builder { origin, config, written, classify, completion, propagate, observers, seed }
     }
 
     /// One breaker for each key of a request, for instance for each host.
@@ -268,44 +269,44 @@ impl<C, F, K> Builder<C, F, K> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, F, K>, ConfigErrors> {
-        let (policy, classify, carry) = self.parts()?;
-        Ok(GateLayer::make(policy, classify, carry))
+        let (policy, classify, propagate) = self.parts()?;
+        Ok(GateLayer::make(policy, classify, propagate))
     }
 
     /// The same, for a stack.
     pub(crate) fn parts(self) -> Result<(BreakerPolicy<F>, C, K), ConfigErrors> {
-        let law = Law::from_written(&self.config, &self.written, |_| ());
-        let law = law.map_err(|wrong| wrong.of_policy(&self.source))?;
-        Ok(self.made(law))
+        let params = Params::from_written(&self.config, &self.written, |_| ());
+        let params = params.map_err(|wrong| wrong.of_policy(&self.origin))?;
+        Ok(self.made(params))
     }
 
-    fn made(self, law: Law) -> (BreakerPolicy<F>, C, K) {
-        let settings = Settings::new(law, self.config.into());
+    fn made(self, params: Params) -> (BreakerPolicy<F>, C, K) {
+        let settings = Settings::new(params, self.config.into());
         let seed = self.seed.unwrap_or_else(rng::seed);
-        let common = Common::new(self.source, self.observers, settings, seed);
-        (BreakerPolicy::new(common, self.finish, None), self.classify, self.carry)
+        let common = Common::new(self.origin, self.observers, settings, seed);
+        (BreakerPolicy::new(common, self.completion, None), self.classify, self.propagate)
     }
 }
 
 impl<R, E, F, K> Builder<Classifier<R, E>, F, K> {
-    /// Judges responses, for instance by their status.
-    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, E>, F, K>
+    /// Classifies responses, for instance by their status.
+    pub fn classify_response<Res, J>(self, rule: J) -> Builder<Classifier<Of<J>, E>, F, K>
     where
         J: Fn(&Res) -> Outcome,
     {
-        self.with_classify(|classify| classify.with_response(judge))
+        self.with_classify(|classify| classify.with_response(rule))
     }
 
-    /// Judges errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
+    /// Classifies errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
     /// Rejections by layers of this crate never get here.
-    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, OfError<J, Err>>, F, K>
+    pub fn classify_error<Err, J>(self, rule: J) -> Builder<Classifier<R, OfError<J, Err>>, F, K>
     where
         J: Fn(&Err) -> Outcome,
     {
-        self.with_classify(|classify| classify.with_error(judge))
+        self.with_classify(|classify| classify.with_error(rule))
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(Classifier<R, E>) -> C2) -> Builder<C2, F, K> {
-        self.with(|classify, finish, carry| (change(classify), finish, carry))
+        self.with(|classify, completion, propagate| (change(classify), completion, propagate))
     }
 }

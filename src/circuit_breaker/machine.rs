@@ -11,30 +11,30 @@ pub(crate) use self::phase::Trip;
 use self::silence::{GivenUp, Silence};
 use self::steering::Holds;
 use super::config::Abandonment;
-use super::engine::step::{Digest, Effect, Input, Pass, PassKind, Verdict, Vigil, Wake};
-use super::law::Law;
+use super::engine::step::{Decision, Digest, Effect, Input, Pass, PassKind, Vigil, Wake};
+use super::params::Params;
 use super::rules::{Marks, RuleState, Tripped};
-use crate::error::{Measured, Reason};
-use crate::event::State;
-use crate::outcome::{Health, Sample};
-use crate::time::Tick;
+use crate::core::error::{Measurement, Reason};
+use crate::core::event::State;
+use crate::core::outcome::{Sample, Signal};
+use crate::core::time::Tick;
 
-/// Closed for this many times the last rest, the next rest is a first one again.
+/// Closed for this many times the last break, the next break is a first one again.
 const RECOVERED: u64 = 10;
 
 /// One circuit breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Breaker {
-    era: u64,
+    epoch: u64,
     phase: Phase,
     rules: Box<[RuleState]>,
     /// What the next answer of any kind takes away.
     silence: Silence,
     /// When a call last ended here.
     seen: Tick,
-    /// How far up the ladder of rests we are, and how long the last rest was.
+    /// How far up the ladder of breaks we are, and how long the last break was.
     level: u8,
-    last_rest: u64,
+    last_break: u64,
     closed_since: Tick,
     holds: Holds,
     last_trip: Option<Trip>,
@@ -44,15 +44,15 @@ pub(crate) struct Breaker {
 
 impl Breaker {
     /// One to which nothing has happened yet.
-    pub(crate) fn new(law: &Law) -> Self {
+    pub(crate) fn new(params: &Params) -> Self {
         Self {
-            era: 0,
+            epoch: 0,
             phase: Phase::Closed { ramp: None },
-            rules: law.rule_states(),
+            rules: params.rule_states(),
             silence: Silence::NONE,
             seen: Tick::ZERO,
             level: 0,
-            last_rest: 0,
+            last_break: 0,
             closed_since: Tick::ZERO,
             holds: Holds::default(),
             last_trip: None,
@@ -60,23 +60,23 @@ impl Breaker {
     }
 
     /// The one door. Each step may use one random `draw`.
-    pub(crate) fn step(&mut self, law: &Law, now: Tick, draw: u64, input: Input) -> Effect {
+    pub(crate) fn step(&mut self, params: &Params, now: Tick, draw: u64, input: Input) -> Effect {
         match input {
-            Input::Admit => self.admit(law, now, draw),
-            Input::Settle { pass, sample } => self.settle(law, now, draw, pass, sample),
-            Input::Overdue { pass } => self.overdue(law, now, draw, pass),
+            Input::Admit => self.admit(params, now, draw),
+            Input::CallGuard { pass, sample } => self.settle(params, now, draw, pass, sample),
+            Input::Overdue { pass } => self.overdue(params, now, draw, pass),
             Input::Abandon { pass, waited, usual } => {
-                self.abandon(law, now, draw, GivenUp { pass, waited, usual })
+                self.abandon(params, now, draw, GivenUp { pass, waited, usual })
             }
-            Input::Command(command) => self.command(law, now, command),
-            Input::Configure => self.configure(law, now),
+            Input::Command(command) => self.command(params, now, command),
+            Input::Configure => self.configure(params, now),
         }
     }
 
     /// What the engine may decide by itself until the next step.
-    pub(crate) fn digest(&self, law: &Law) -> Digest {
-        let refuse_until = match &self.phase {
-            _ if law.shadow => Tick::ZERO,
+    pub(crate) fn digest(&self, params: &Params) -> Digest {
+        let reject_until = match &self.phase {
+            _ if params.shadow => Tick::ZERO,
             Phase::Open { until } => *until,
             Phase::ForcedOpen => Tick::NEVER,
             Phase::HalfOpen(probing) => probing.full_until(),
@@ -86,37 +86,38 @@ impl Breaker {
             matches!(self.phase, Phase::Closed { ramp: None } | Phase::ForcedClosed { .. });
         Digest {
             state: self.state(),
-            era: self.era,
+            epoch: self.epoch,
             quiet: passes && self.rules_are_quiet(),
-            refuse_until,
-            measured: self.trip_measured(),
+            reject_until,
+            measurement: self.trip_measured(),
         }
     }
 
     /// What the engine has to measure for it.
-    pub(crate) fn vigil(law: &Law) -> Vigil {
+    pub(crate) fn vigil(params: &Params) -> Vigil {
         Vigil {
-            overdue_after: law.slow_after,
-            durations: law.slow_after.is_some() || matches!(law.abandonment, Abandonment::After(_)),
-            waits: law.abandonment == Abandonment::Silence,
+            overdue_after: params.slow_after,
+            durations: params.slow_after.is_some()
+                || matches!(params.abandonment, Abandonment::After(_)),
+            waits: params.abandonment == Abandonment::Silence,
         }
     }
 
     /// Whether nothing would be lost by forgetting it: it may be one of many.
-    pub(crate) fn is_at_rest(&mut self, law: &Law, now: Tick) -> bool {
-        self.settle_in(law, now);
+    pub(crate) fn is_at_rest(&mut self, params: &Params, now: Tick) -> bool {
+        self.settle_in(params, now);
         match &self.phase {
             Phase::Closed { ramp: None } => {
                 // What it holds may be so old that the next failure would drop it.
-                now.since(self.seen) > law.memory
+                now.since(self.seen) > params.evidence_ttl
                     || self.silence.is_nothing()
                         && self.rules.iter_mut().all(|state| state.is_innocent(now))
             }
             // Nobody has asked for so long that what it knows is worth no more than old evidence:
             // hosts that are gone must not fill the table.
-            Phase::Open { until } => now.since(*until) > law.memory,
+            Phase::Open { until } => now.since(*until) > params.evidence_ttl,
             Phase::HalfOpen(probing) => {
-                probing.in_flight == 0 && now.since(probing.next_at) > law.memory
+                probing.in_flight == 0 && now.since(probing.next_at) > params.evidence_ttl
             }
             Phase::Closed { ramp: Some(_) } | Phase::ForcedOpen | Phase::ForcedClosed { .. } => {
                 false
@@ -135,23 +136,23 @@ impl Breaker {
     }
 
     /// What the rule nearest to its threshold has gathered.
-    pub(crate) fn gathered(&mut self, law: &Law, now: Tick) -> Measured {
-        let provisional = self.silence.failures(law);
-        let rules = self.rules.iter_mut().zip(&law.rules);
+    pub(crate) fn gathered(&mut self, params: &Params, now: Tick) -> Measurement {
+        let provisional = self.silence.failures(params);
+        let rules = self.rules.iter_mut().zip(&params.rules);
         let gathered = rules.map(|(state, rule)| state.gathered(rule, now, provisional));
-        gathered.max_by_key(Measured::nearness).unwrap_or(Measured::Nothing)
+        gathered.max_by_key(Measurement::nearness).unwrap_or(Measurement::Nothing)
     }
 
     /// How far the load has come back after closing, while it is limited.
-    pub(crate) fn recovering(&mut self, law: &Law, now: Tick) -> Option<Measured> {
-        self.settle_in(law, now);
+    pub(crate) fn recovering(&mut self, params: &Params, now: Tick) -> Option<Measurement> {
+        self.settle_in(params, now);
         let Phase::Closed { ramp: Some(ramp) } = &self.phase else { return None };
-        Some(ramp.measured(law.slow_start_share(now.since(ramp.since))))
+        Some(ramp.measurement(params.slow_start_share(now.since(ramp.since))))
     }
 
     #[cfg(test)]
-    pub(crate) fn era(&self) -> u64 {
-        self.era
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Since when the load comes back, while it does.
@@ -175,108 +176,119 @@ impl Breaker {
 
     // ----- calls -----
 
-    fn admit(&mut self, law: &Law, now: Tick, draw: u64) -> Effect {
+    fn admit(&mut self, params: &Params, now: Tick, draw: u64) -> Effect {
         let mut effect = Effect::NONE;
         if let Phase::Open { until } = self.phase
             && now >= until
         {
-            effect = effect.and(self.probe(law, now));
+            effect = effect.and(self.probe(params, now));
         }
-        if let [Some(change), _] = self.settle_down_alone(law, now).changes {
+        if let [Some(change), _] = self.settle_down_alone(params, now).changes {
             effect = effect.and(change);
         }
-        self.settle_in(law, now);
+        self.settle_in(params, now);
         effect.verdict = match &mut self.phase {
             Phase::Closed { ramp: None } | Phase::ForcedClosed { .. } => {
-                Verdict::Admit(Pass::new(self.era, PassKind::Free))
+                Decision::Admit(Pass::new(self.epoch, PassKind::Free))
             }
             Phase::Closed { ramp: Some(ramp) } => {
-                let share = law.slow_start_share(now.since(ramp.since));
+                let share = params.slow_start_share(now.since(ramp.since));
                 if ramp.in_flight < ramp.allowed && draw <= share {
                     ramp.in_flight += 1;
-                    Verdict::Admit(Pass::new(self.era, PassKind::Slot))
+                    Decision::Admit(Pass::new(self.epoch, PassKind::Slot))
                 } else {
-                    let measured = ramp.measured(share);
-                    let until = now.plus(law.rest.first);
-                    self.refuse(
-                        law,
-                        Verdict::Refuse { until, reason: Reason::Recovering, measured },
+                    let measurement = ramp.measurement(share);
+                    let until = now.plus(params.break_duration.first);
+                    self.reject(
+                        params,
+                        Decision::Reject { until, reason: Reason::Recovering, measurement },
                     )
                 }
             }
             Phase::Open { until } => {
                 let until = *until;
-                self.refuse(law, self.is_open(until))
+                self.reject(params, self.is_open(until))
             }
-            Phase::ForcedOpen => self.refuse(law, self.is_open(Tick::NEVER)),
+            Phase::ForcedOpen => self.reject(params, self.is_open(Tick::NEVER)),
             Phase::HalfOpen(probing) => {
                 if probing.admits(now) {
                     probing.in_flight += 1;
-                    probing.next_at = now.plus(law.rest.step(self.level));
+                    probing.next_at = now.plus(params.break_duration.step(self.level));
                     let roll = probing.rolls;
-                    Verdict::Admit(Pass { roll, ..Pass::new(self.era, PassKind::Slot) })
+                    Decision::Admit(Pass { roll, ..Pass::new(self.epoch, PassKind::Slot) })
                 } else {
                     let until = probing.full_until();
-                    self.refuse(law, self.is_open(until))
+                    self.reject(params, self.is_open(until))
                 }
             }
         };
         effect
     }
 
-    const fn is_open(&self, until: Tick) -> Verdict {
-        Verdict::Refuse { until, reason: Reason::CircuitOpen, measured: self.trip_measured() }
+    const fn is_open(&self, until: Tick) -> Decision {
+        Decision::Reject { until, reason: Reason::CircuitOpen, measurement: self.trip_measured() }
     }
 
-    fn refuse(&self, law: &Law, refusal: Verdict) -> Verdict {
-        if law.shadow { Verdict::Admit(Pass::new(self.era, PassKind::Ghost)) } else { refusal }
+    fn reject(&self, params: &Params, rejection: Decision) -> Decision {
+        if params.shadow {
+            Decision::Admit(Pass::new(self.epoch, PassKind::Ghost))
+        } else {
+            rejection
+        }
     }
 
-    fn settle(&mut self, law: &Law, now: Tick, draw: u64, pass: Pass, sample: Sample) -> Effect {
+    fn settle(
+        &mut self,
+        params: &Params,
+        now: Tick,
+        draw: u64,
+        pass: Pass,
+        sample: Sample,
+    ) -> Effect {
         if pass.kind == PassKind::Ghost {
             return Effect::NONE;
         }
-        if pass.era != self.era {
-            return Effect::of(Verdict::Late);
+        if pass.epoch != self.epoch {
+            return Effect::of(Decision::Late);
         }
-        if sample.health != Health::Silent {
+        if sample.signal != Signal::Ignored {
             self.silence = Silence::NONE; // it lives
         }
-        let slow = !pass.overdue && law.is_slow(sample.took);
+        let slow = !pass.overdue && params.is_slow(sample.took);
         let free = self.give_back(pass);
-        let marks = match sample.health {
-            Health::Silent => return self.settle_down(law, now).with(free),
-            Health::Pushback => {
+        let marks = match sample.signal {
+            Signal::Ignored => return self.settle_down(params, now).with(free),
+            Signal::Pushback => {
                 if let Phase::HalfOpen(probing) = &mut self.phase {
                     probing.answered = true; // it says neither good nor bad, but it answers
                 }
-                return self.settle_down(law, now).with(free);
+                return self.settle_down(params, now).with(free);
             }
-            Health::Good => Marks::answered(false, slow, pass.overdue),
-            Health::Bad => Marks::answered(true, slow, pass.overdue),
+            Signal::Success => Marks::answered(false, slow, pass.overdue),
+            Signal::Failure => Marks::answered(true, slow, pass.overdue),
         };
         match self.phase {
             // It was counted when it grew slow.
-            Phase::HalfOpen(_) if pass.overdue => self.settle_down(law, now).with(free),
+            Phase::HalfOpen(_) if pass.overdue => self.settle_down(params, now).with(free),
             Phase::HalfOpen(_) => {
-                let good = sample.health == Health::Good && !slow;
-                self.weigh(law, now, draw, good, sample.hint).with(free)
+                let good = sample.signal == Signal::Success && !slow;
+                self.weigh(params, now, draw, good, sample.retry_after).with(free)
             }
-            _ => self.mark(law, now, draw, marks, sample.hint).with(free),
+            _ => self.mark(params, now, draw, marks, sample.retry_after).with(free),
         }
     }
 
-    fn overdue(&mut self, law: &Law, now: Tick, draw: u64, pass: Pass) -> Effect {
-        if pass.kind == PassKind::Ghost || pass.era != self.era {
+    fn overdue(&mut self, params: &Params, now: Tick, draw: u64, pass: Pass) -> Effect {
+        if pass.kind == PassKind::Ghost || pass.epoch != self.epoch {
             return Effect::NONE;
         }
         match self.phase {
-            Phase::HalfOpen(_) => self.weigh(law, now, draw, false, None),
-            _ => self.mark(law, now, draw, Marks::SLOW_ONLY, None),
+            Phase::HalfOpen(_) => self.weigh(params, now, draw, false, None),
+            _ => self.mark(params, now, draw, Marks::SLOW_ONLY, None),
         }
     }
 
-    /// The slot of a pass of this era becomes free.
+    /// The slot of a pass of this epoch becomes free.
     fn give_back(&mut self, pass: Pass) -> Effect {
         if pass.kind != PassKind::Slot {
             return Effect::NONE;
@@ -293,11 +305,18 @@ impl Breaker {
 
     // ----- evidence while closed -----
 
-    fn mark(&mut self, law: &Law, now: Tick, draw: u64, marks: Marks, hint: Option<u64>) -> Effect {
+    fn mark(
+        &mut self,
+        params: &Params,
+        now: Tick,
+        draw: u64,
+        marks: Marks,
+        retry_after: Option<u64>,
+    ) -> Effect {
         if marks.failed == Some(true) || marks.slow == Some(true) {
-            self.forget(law, now);
+            self.forget(params, now);
         }
-        for (state, rule) in self.rules.iter_mut().zip(&law.rules) {
+        for (state, rule) in self.rules.iter_mut().zip(&params.rules) {
             state.mark(rule, now, marks);
         }
         self.seen = now;
@@ -308,31 +327,31 @@ impl Breaker {
                 None => ramp.allowed,
             };
         }
-        self.settle_in(law, now);
-        self.judge(law, now, draw, hint)
+        self.settle_in(params, now);
+        self.rule(params, now, draw, retry_after)
     }
 
     /// Old evidence is no evidence: drop it if no call was seen for long.
-    fn forget(&mut self, law: &Law, now: Tick) {
-        if now.since(self.seen) > law.memory && !self.rules_are_quiet() {
+    fn forget(&mut self, params: &Params, now: Tick) {
+        if now.since(self.seen) > params.evidence_ttl && !self.rules_are_quiet() {
             self.clear_evidence();
         }
         self.seen = now;
     }
 
-    fn judge(&mut self, law: &Law, now: Tick, draw: u64, hint: Option<u64>) -> Effect {
+    fn rule(&mut self, params: &Params, now: Tick, draw: u64, retry_after: Option<u64>) -> Effect {
         if !matches!(self.phase, Phase::Closed { .. }) {
             return Effect::NONE; // forced closed weighs, and does not act
         }
-        let provisional = self.silence.failures(law);
-        let mut rules = self.rules.iter_mut().zip(&law.rules);
+        let provisional = self.silence.failures(params);
+        let mut rules = self.rules.iter_mut().zip(&params.rules);
         let tripped = rules.find_map(|(state, rule)| state.tripped(rule, now, provisional));
         match tripped {
-            Some(Tripped { cause, measured }) => {
-                if now.since(self.closed_since) >= self.last_rest.saturating_mul(RECOVERED) {
+            Some(Tripped { cause, measurement }) => {
+                if now.since(self.closed_since) >= self.last_break.saturating_mul(RECOVERED) {
                     self.level = 0;
                 }
-                self.open(law, now, draw, Trip { at: now, cause, measured }, hint)
+                self.open(params, now, draw, Trip { at: now, cause, measurement }, retry_after)
             }
             None => Effect::NONE,
         }
@@ -347,10 +366,10 @@ impl Breaker {
         self.silence.is_nothing() && self.rules.iter().all(RuleState::is_quiet)
     }
 
-    const fn trip_measured(&self) -> Measured {
+    const fn trip_measured(&self) -> Measurement {
         match (&self.phase, &self.last_trip) {
-            (Phase::ForcedOpen, _) | (_, None) => Measured::Nothing,
-            (_, Some(trip)) => trip.measured,
+            (Phase::ForcedOpen, _) | (_, None) => Measurement::Nothing,
+            (_, Some(trip)) => trip.measurement,
         }
     }
 }

@@ -12,8 +12,8 @@
 //! # #[derive(Debug, thiserror::Error)] #[error("no route")] struct NoRoute;
 //! let breaker = CircuitBreakerLayer::builder("payments")
 //!     .trip(Trip::default().or(Trip::consecutive(5)))
-//!     .rest(Duration::from_secs(1))
-//!     .rest_cap(Duration::from_secs(30))
+//!     .break_duration(Duration::from_secs(1))
+//!     .max_break_duration(Duration::from_secs(30))
 //!     .build()?;
 //! let handle = breaker.handle();
 //!
@@ -25,8 +25,8 @@
 //! for _ in 0..5 {
 //!     let _ = payments.ready().await?.call(100).await;
 //! }
-//! let refused = payments.ready().await?.call(100).await;
-//! assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
+//! let rejected = payments.ready().await?.call(100).await;
+//! assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
 //! println!("{:?}", handle.snapshot());
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
@@ -41,14 +41,14 @@
 //! # How it decides
 //!
 //! ```text
-//!              evidence                    rest over
+//!              evidence                    break_duration over
 //!  ┌────────┐ ──────────▶ ┌──────┐ ─────────────────────▶ ┌───────────┐
 //!  │ Closed │             │ Open │                        │ Half-open │
 //!  └────────┘             └──────┘ ◀───────────────────── └───────────┘
-//!       ▲                            first Bad, or net −3,       │
+//!       ▲                            first Failure, or net −3,       │
 //!       │                            or 3 given up unanswered    │
 //!       └────────────────────────────────────────────────────────┘
-//!                 net +7, or half a rest without a bad answer
+//!                 net +7, or half a break_duration without a bad answer
 //! ```
 //!
 //! **It trips on evidence.** The default rule, [`Trip::evidence`], is a CUSUM (Page 1954): each
@@ -61,19 +61,19 @@
 //! [`Trip::slow_rate`], and any of them joined by [`Trip::or`].
 //!
 //! Blind spots: at one call a minute, 17 failures take 17 minutes; add `.or(Trip::consecutive(5))`.
-//! Evidence is dropped when no call was seen for [`Config::memory`].
+//! Evidence is dropped when no call was seen for [`Config::evidence_ttl`].
 //!
-//! **It recovers on evidence** (Wald 1947), not on the clock. The rest is short: 50 ms, doubling
+//! **It recovers on evidence** (Wald 1947), not on the clock. the break is short: 50 ms, doubling
 //! with each failed probe up to 250 ms, jittered into the upper half so that a fleet does not probe
 //! in step. Then one probe may fly, and each success doubles how many may at a time. The first
 //! answer decides alone if it is bad; if it is good, it is the first of seven that close the circuit
-//! ([`Config::close_at`]), where each failure takes one away, and a lead of three failures since then
-//! opens it again ([`Config::reopen_at`]). A dependency that came back with 10 % errors is closed upon
-//! nine times in ten, one with 70 % errors almost never. A probe that has no answer after a whole rest
+//! ([`Config::close_threshold`]), where each failure takes one away, and a lead of three failures since then
+//! opens it again ([`Config::reopen_threshold`]). A dependency that came back with 10 % errors is closed upon
+//! nine times in ten, one with 70 % errors almost never. A probe that has no answer after a whole break
 //! holds nobody up: another may go.
 //!
 //! **Recovery is bounded by time too.** Where few call, seven answers may be long in coming. So the
-//! circuit also closes when no answer was bad for half of [`Config::rest`] (at most a second) after a
+//! circuit also closes when no answer was bad for half of [`Config::break_duration`] (at most a second) after a
 //! good one, as soon as every probe is back that was out by then: one that takes long is no good sign.
 //! The first call after a quiet time notices that the time has passed, and the ramp counts from when
 //! it began.
@@ -85,10 +85,10 @@
 //! (One that was held *closed* had its calls all the time, and gets what is left of a ramp. A key that
 //! was forgotten because nobody asked for it comes back as a new one, and a new one has none.)
 //!
-//! Fleets of many instances should set rests in seconds: each instance probes once per rest.
+//! Fleets of many instances should set breaks in seconds: each instance probes once per rest.
 //!
-//! **An answer decides only in its own era.** Every change of state begins a new one; an answer to
-//! a call from an earlier era is late, is counted as such, and changes nothing.
+//! **An answer decides only in its own epoch.** Every change of state begins a new one; an answer to
+//! a call from an earlier epoch is late, is counted as such, and changes nothing.
 //!
 //! **A call without an answer** (its future was dropped) is a third ending, see [`Abandonment`]. A
 //! caller who leaves may just be impatient; what speaks against a dependency is that *nobody* is
@@ -116,25 +116,25 @@
 //! `poll_ready` counts once, in every state and for every kind of breaker, also where the caller is
 //! told by `poll_ready` and never calls.
 //!
-//! **Refusals by layers further in** are no evidence, and give a probe's slot back.
+//! **HandleError by layers further in** are no evidence, and give a probe's slot back.
 //!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
 //! | [`trip`](Config::trip) | evidence, [0.3](TOLERATED) → [0.7](BROKEN), [10⁶](ODDS) | when the circuit opens |
-//! | [`memory`](Config::memory) | [5 min](MEMORY) | older evidence is dropped, if no call was seen in between |
+//! | [`evidence_ttl`](Config::evidence_ttl) | [5 min](MEMORY) | older evidence is dropped, if no call was seen in between |
 //! | [`abandonment`](Config::abandonment) | `Silence` | what a dropped call says |
-//! | [`rest`](Config::rest) | [50 ms](REST) | how long it stays open at first |
-//! | [`rest_cap`](Config::rest_cap) | [250 ms](REST_CAP) | and at most, after failed probes |
-//! | [`hint_cap`](Config::hint_cap) | [30 s](HINT_CAP) | how much a server's hint may add |
+//! | [`break_duration`](Config::break_duration) | [50 ms](REST) | how long it stays open at first |
+//! | [`max_break_duration`](Config::max_break_duration) | [250 ms](REST_CAP) | and at most, after failed probes |
+//! | [`max_retry_after`](Config::max_retry_after) | [30 s](HINT_CAP) | how much a server's `Retry-After` may add |
 //! | [`probes`](Config::probes) | [64](PROBES) | probes at a time, reached by doubling from 1 |
 //! | [`probe_deadline`](Config::probe_deadline) | [1 s](PROBE_DEADLINE) | how long a probe waits for readiness |
-//! | [`close_at`](Config::close_at) | [7](CLOSE_AT) | good probes, less bad ones, that close |
-//! | [`reopen_at`](Config::reopen_at) | [3](REOPEN_AT) | lead of failures that opens again |
+//! | [`close_threshold`](Config::close_threshold) | [7](CLOSE_AT) | good probes, less bad ones, that close |
+//! | [`reopen_threshold`](Config::reopen_threshold) | [3](REOPEN_AT) | lead of failures that opens again |
 //! | [`ramp`](Config::ramp) | [1 s](RAMP) | how long concurrency is limited after closing |
 //! | [`slow_start`](Config::slow_start) | off | how long the admitted share grows after closing |
-//! | [`shadow`](Config::shadow) | off | report what would be refused, and refuse nothing |
+//! | [`shadow`](Config::shadow) | off | report what would be rejected, and reject nothing |
 //! | [`max_keys`](KeyedConfig::max_keys) | [10,000](MAX_KEYS) | keys that have a breaker of their own |
 //!
 //! A [keyed](Builder::keyed) breaker has these settings for all of its keys, and single keys may have
@@ -149,12 +149,12 @@
 //! # Events and metrics
 //!
 //! [`Changed`](crate::EventKind::Changed) in the order of the changes;
-//! [`Rejected`](crate::EventKind::Rejected), [`ShadowRefused`](crate::EventKind::ShadowRefused),
+//! [`Rejected`](crate::EventKind::Rejected), [`ShadowRejected`](crate::EventKind::ShadowRejected),
 //! [`Late`](crate::EventKind::Late), [`Abandoned`](crate::EventKind::Abandoned) and
 //! [`KeyOverflow`](crate::EventKind::KeyOverflow). Metrics: `seawall_calls_total`,
 //! `seawall_rejections_total`, `seawall_call_duration_seconds`, `seawall_late_answers_total`,
 //! `seawall_circuit_breaker_state`, `seawall_circuit_breaker_transitions_total`,
-//! `seawall_circuit_breaker_shadow_refusals_total`, and for keyed ones `seawall_keys` and
+//! `seawall_circuit_breaker_shadow_rejections_total`, and for keyed ones `seawall_keys` and
 //! `seawall_key_overflow_total`.
 //!
 //! For alerts there are [`Builder::on_open`] and [`Builder::on_close`]: one word when an outage begins
@@ -176,20 +176,21 @@ mod config;
 mod engine;
 mod handle;
 mod keyed;
-mod law;
 mod layer;
 mod machine;
 mod overrides;
+mod params;
 mod policy;
 mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use crate::event::Outage;
+pub use crate::core::event::Outage;
 pub use backpressure::{Backpressure, BackpressureLayer};
 pub use config::{
-    Abandonment, BROKEN, CLOSE_AT, Config, HINT_CAP, MEMORY, ODDS, OVER_CALLS, PROBE_DEADLINE,
-    PROBES, RAMP, REOPEN_AT, REST, REST_CAP, Span, TOLERATED, Trip, TripRule,
+    Abandonment, BREAK_DURATION, BROKEN, CLOSE_THRESHOLD, Config, EVIDENCE_TTL, MAX_BREAK_DURATION,
+    MAX_RETRY_AFTER, ODDS, OVER_CALLS, PROBE_DEADLINE, PROBES, RAMP, REOPEN_THRESHOLD, Span,
+    TOLERATED, Trip, TripRule,
 };
 pub use handle::{CircuitBreakerHandle, LastTrip, Position, Snapshot, Switch, Watch};
 pub use keyed::{

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::config::{Abandonment, Config, Trip};
-use super::law::Law;
-use crate::config::{ConfigError, ConfigErrors, Written};
+use super::params::Params;
+use crate::core::config::{ConfigError, ConfigErrors, Written};
 
 /// Default of [`KeyedConfig::max_keys`].
 pub const MAX_KEYS: usize = 10_000;
@@ -22,16 +22,16 @@ pub const MAX_KEYS: usize = 10_000;
 /// // From a file (with the feature `serde`). What a key does not name it has from `default`.
 /// let config: KeyedConfig = serde_json::from_str(
 ///     r#"{
-///         "default": { "rest": "1s", "rest_cap": "30s" },
+///         "default": { "break_duration": "1s", "max_break_duration": "30s" },
 ///         "max_keys": 100,
 ///         "overrides": {
-///             "reports.example": { "rest": "10s" },
+///             "reports.example": { "break_duration": "10s" },
 ///             "legacy.example": { "trip": [{ "consecutive": { "failures": 5 } }], "probes": 1 }
 ///         }
 ///     }"#,
 /// )?;
 /// let reports = config.of("reports.example");
-/// assert_eq!((reports.rest, reports.rest_cap), (Duration::from_secs(10), Duration::from_secs(30)));
+/// assert_eq!((reports.break_duration, reports.max_break_duration), (Duration::from_secs(10), Duration::from_secs(30)));
 ///
 /// let hosts = CircuitBreakerLayer::builder("hosts")
 ///     .keyed(|host: &String| Cow::from(host))
@@ -67,8 +67,8 @@ impl From<Config> for KeyedConfig {
     }
 }
 
-/// The laws of all keys, and of those that have their own.
-pub(super) type Laws = (Law, BTreeMap<String, Law>);
+/// The parameters of all keys, and of those that have their own.
+pub(super) type AllParams = (Params, BTreeMap<String, Params>);
 
 impl KeyedConfig {
     /// The settings of this key.
@@ -87,25 +87,25 @@ impl KeyedConfig {
     }
 
     /// Says what is wrong with these settings, as building a layer from them would; those of a key
-    /// [by its path](ConfigError::path), such as `overrides["reports.example"].rest`.
+    /// [by its path](ConfigError::path), such as `overrides["reports.example"].break_duration`.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        self.laws(&Written::default(), Some("default")).map(|_| ())
+        self.all_params(&Written::default(), Some("default")).map(|_| ())
     }
 
     /// What is wrong with the default is told as `within`, once, and not of each key that has it too.
-    pub(super) fn laws(
+    pub(super) fn all_params(
         &self,
         written: &Written,
         within: Option<&'static str>,
-    ) -> Result<Laws, ConfigErrors> {
+    ) -> Result<AllParams, ConfigErrors> {
         let mut problems = Vec::new();
-        let law = Law::from_written(&self.default, written, |_| ());
-        let (law, of_default) = match law {
-            Ok(law) => (Some(law), Vec::new()),
+        let params = Params::from_written(&self.default, written, |_| ());
+        let (params, of_default) = match params {
+            Ok(params) => (Some(params), Vec::new()),
             Err(wrong) => (None, wrong.into_problems()),
         };
         let told = ConfigErrors::of(of_default.clone());
@@ -118,8 +118,8 @@ impl KeyedConfig {
         }
         let mut own = BTreeMap::new();
         for (key, overrides) in &self.overrides {
-            match overrides.law(&self.default, written) {
-                Ok(law) => drop(own.insert(key.clone(), law)),
+            match overrides.params(&self.default, written) {
+                Ok(params) => drop(own.insert(key.clone(), params)),
                 Err(wrong) => {
                     let mut wrong = wrong.into_problems();
                     wrong.retain(|problem| !of_default.contains(problem));
@@ -128,8 +128,8 @@ impl KeyedConfig {
                 }
             }
         }
-        match law {
-            Some(law) if problems.is_empty() => Ok((law, own)),
+        match params {
+            Some(params) if problems.is_empty() => Ok((params, own)),
             _ => Err(ConfigErrors::of(problems)),
         }
     }
@@ -144,9 +144,9 @@ impl KeyedConfig {
 /// use std::time::Duration;
 ///
 /// // The rest may be longer than all others' may grow to, if it is told how long it may.
-/// let slow = Overrides { rest: Some(Duration::from_secs(60)), ..Overrides::default() };
+/// let slow = Overrides { break_duration: Some(Duration::from_secs(60)), ..Overrides::default() };
 /// let hosts = CircuitBreakerLayer::builder("hosts")
-///     .rest_cap(Duration::from_secs(30))
+///     .max_break_duration(Duration::from_secs(30))
 ///     .keyed(|host: &String| Cow::from(host))
 ///     .overrides([("slow.example", slow)]);
 /// let wrong = hosts.build().unwrap_err().to_string();
@@ -159,25 +159,25 @@ pub struct Overrides {
     /// Instead of [`Config::trip`], all of it: at least one rule.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub trip: Option<Trip>,
-    /// Instead of [`Config::memory`]: longer than zero.
+    /// Instead of [`Config::evidence_ttl`]: longer than zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub memory: Option<Duration>,
+    pub evidence_ttl: Option<Duration>,
     /// Instead of [`Config::abandonment`]: any.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub abandonment: Option<Abandonment>,
-    /// Instead of [`Config::rest`]: longer than zero, at most [`rest_cap`](Self::rest_cap).
+    /// Instead of [`Config::break_duration`]: longer than zero, at most [`max_break_duration`](Self::max_break_duration).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub rest: Option<Duration>,
-    /// Instead of [`Config::rest_cap`]: at least [`rest`](Self::rest).
+    pub break_duration: Option<Duration>,
+    /// Instead of [`Config::max_break_duration`]: at least [`break_duration`](Self::break_duration).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub rest_cap: Option<Duration>,
-    /// Instead of [`Config::hint_cap`]: any.
+    pub max_break_duration: Option<Duration>,
+    /// Instead of [`Config::max_retry_after`]: any.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub hint_cap: Option<Duration>,
+    pub max_retry_after: Option<Duration>,
     /// Instead of [`Config::probes`]: 1 to 10,000.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub probes: Option<u32>,
@@ -185,12 +185,12 @@ pub struct Overrides {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub probe_deadline: Option<Duration>,
-    /// Instead of [`Config::close_at`]: 1 to 10,000.
+    /// Instead of [`Config::close_threshold`]: 1 to 10,000.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub close_at: Option<u32>,
-    /// Instead of [`Config::reopen_at`]: 1 to 10,000.
+    pub close_threshold: Option<u32>,
+    /// Instead of [`Config::reopen_threshold`]: 1 to 10,000.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub reopen_at: Option<u32>,
+    pub reopen_threshold: Option<u32>,
     /// Instead of [`Config::ramp`]: any.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -209,15 +209,15 @@ impl From<&Config> for Overrides {
     fn from(config: &Config) -> Self {
         Self {
             trip: Some(config.trip.clone()),
-            memory: Some(config.memory),
+            evidence_ttl: Some(config.evidence_ttl),
             abandonment: Some(config.abandonment),
-            rest: Some(config.rest),
-            rest_cap: Some(config.rest_cap),
-            hint_cap: Some(config.hint_cap),
+            break_duration: Some(config.break_duration),
+            max_break_duration: Some(config.max_break_duration),
+            max_retry_after: Some(config.max_retry_after),
             probes: Some(config.probes),
             probe_deadline: Some(config.probe_deadline),
-            close_at: Some(config.close_at),
-            reopen_at: Some(config.reopen_at),
+            close_threshold: Some(config.close_threshold),
+            reopen_threshold: Some(config.reopen_threshold),
             ramp: Some(config.ramp),
             slow_start: Some(config.slow_start),
             shadow: Some(config.shadow),
@@ -230,15 +230,15 @@ impl Overrides {
     pub fn over(&self, default: &Config) -> Config {
         Config {
             trip: self.trip.as_ref().unwrap_or(&default.trip).clone(),
-            memory: self.memory.unwrap_or(default.memory),
+            evidence_ttl: self.evidence_ttl.unwrap_or(default.evidence_ttl),
             abandonment: self.abandonment.unwrap_or(default.abandonment),
-            rest: self.rest.unwrap_or(default.rest),
-            rest_cap: self.rest_cap.unwrap_or(default.rest_cap),
-            hint_cap: self.hint_cap.unwrap_or(default.hint_cap),
+            break_duration: self.break_duration.unwrap_or(default.break_duration),
+            max_break_duration: self.max_break_duration.unwrap_or(default.max_break_duration),
+            max_retry_after: self.max_retry_after.unwrap_or(default.max_retry_after),
             probes: self.probes.unwrap_or(default.probes),
             probe_deadline: self.probe_deadline.unwrap_or(default.probe_deadline),
-            close_at: self.close_at.unwrap_or(default.close_at),
-            reopen_at: self.reopen_at.unwrap_or(default.reopen_at),
+            close_threshold: self.close_threshold.unwrap_or(default.close_threshold),
+            reopen_threshold: self.reopen_threshold.unwrap_or(default.reopen_threshold),
             ramp: self.ramp.unwrap_or(default.ramp),
             slow_start: self.slow_start.unwrap_or(default.slow_start),
             shadow: self.shadow.unwrap_or(default.shadow),
@@ -247,17 +247,20 @@ impl Overrides {
 
     /// Says what is wrong with the settings of a key that has these, where all others have `default`.
     pub(crate) fn validate_over(&self, default: &Config) -> Result<(), ConfigErrors> {
-        self.law(default, &Written::default()).map(|_| ())
+        self.params(default, &Written::default()).map(|_| ())
     }
 
-    fn law(&self, default: &Config, written: &Written) -> Result<Law, ConfigErrors> {
-        Law::from_written(&self.over(default), &self.written(written), |_| ())
+    fn params(&self, default: &Config, written: &Written) -> Result<Params, ConfigErrors> {
+        Params::from_written(&self.over(default), &self.written(written), |_| ())
     }
 
     /// Which settings that must agree with others were written, here or for all.
     fn written(&self, for_all: &Written) -> Written {
         let mut written = for_all.clone();
-        for (field, own) in [("rest", self.rest), ("rest_cap", self.rest_cap)] {
+        for (field, own) in [
+            ("break_duration", self.break_duration),
+            ("max_break_duration", self.max_break_duration),
+        ] {
             if own.is_some() {
                 written.add(field);
             }

@@ -11,31 +11,31 @@ use super::engine::common::{Common, StateMeter};
 use super::engine::shared::{Admission as Asked, Shared};
 use super::engine::step::{Pass, PassKind};
 use super::handle::CircuitBreakerHandle;
-use crate::classify::Verdict;
-use crate::error::{Measured, Reason, Rejected};
-use crate::finish::{Finish, Tail};
-use crate::outcome::{Health, Outcome};
-use crate::request::Call;
-use crate::shell::gated::{
-    Admission, Admit, Complete, Due, End, Keyless, Lost, Now, Policy, Stage, Told, finish_with,
+use crate::core::classify::Classification;
+use crate::core::completion::{Completion, Tail};
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::outcome::{Outcome, Signal};
+use crate::core::request::CallContext;
+use crate::core::time::{Tick, nanos};
+use crate::core::upload::Upload;
+use crate::shell::gate::{
+    Admission, Admit, CallEnd, Complete, Due, End, Keyless, Lost, Now, Policy, Stage, finish_with,
 };
 use crate::shell::member::{Member, Stamp};
 use crate::shell::reporter::Reporter;
-use crate::shell::waiters::Seat;
-use crate::time::{Tick, nanos};
-use crate::upload::Upload;
+use crate::shell::waiters::WakerSlot;
 
 /// One breaker, and when its calls are over.
 pub struct BreakerPolicy<F> {
     pub(super) shared: Arc<Shared>,
-    pub(super) finish: F,
+    pub(super) completion: F,
 }
 
 /// What an admitted call holds of its breaker: a [`Pass`], made as small as it can be, for it is moved
 /// with the call.
 #[derive(Debug)]
 pub struct BreakerPermit {
-    era: u64,
+    epoch: u64,
     /// Since when it is pending; never, if nobody asks. Until it is, when it has waited too long for the
     /// inner service to be ready.
     time: Tick,
@@ -50,12 +50,12 @@ pub struct BreakerPermit {
 impl BreakerPermit {
     #[inline]
     pub(super) const fn new(pass: Pass) -> Self {
-        let Pass { era, kind, roll, .. } = pass;
-        Self { era, time: Tick::NEVER, upload: None, kind, roll, overdue: false, pending: false }
+        let Pass { epoch, kind, roll, .. } = pass;
+        Self { epoch, time: Tick::NEVER, upload: None, kind, roll, overdue: false, pending: false }
     }
 
     #[inline]
-    pub(super) fn with_upload(self, call: Option<&mut Call>) -> Self {
+    pub(super) fn with_upload(self, call: Option<&mut CallContext>) -> Self {
         let Some(call) = call else { return self };
         let upload = call.upload.clone().filter(Upload::is_to_come);
         Self { upload, ..self }
@@ -68,8 +68,8 @@ impl BreakerPermit {
 
     #[inline]
     fn pass(&self) -> Pass {
-        let Self { era, kind, roll, overdue, pending, .. } = *self;
-        Pass { era, kind, overdue, pending, started: self.started(), roll }
+        let Self { epoch, kind, roll, overdue, pending, .. } = *self;
+        Pass { epoch, kind, overdue, pending, started: self.started(), roll }
     }
 }
 
@@ -78,8 +78,8 @@ impl<F> BreakerPolicy<F> {
         CircuitBreakerHandle::new(Arc::clone(&self.shared))
     }
 
-    pub(super) fn new(common: Arc<Common>, finish: F, key: Option<Arc<str>>) -> Self {
-        Self { shared: Arc::new(Shared::new(common, key)), finish }
+    pub(super) fn new(common: Arc<Common>, completion: F, key: Option<Arc<str>>) -> Self {
+        Self { shared: Arc::new(Shared::new(common, key)), completion }
     }
 
     /// The time in which the caller was still sending its request is not the dependency's.
@@ -112,45 +112,45 @@ impl<F> BreakerPolicy<F> {
 
     /// An answer of which there is more to tell than that.
     #[inline(never)]
-    fn settle_by_law(&self, permit: &mut BreakerPermit, outcome: &Outcome) {
+    fn settle_by_params(&self, permit: &mut BreakerPermit, outcome: &Outcome) {
         self.was_sent(permit);
         self.learn(permit, outcome);
         self.shared.settle(&permit.pass(), outcome);
     }
 
     fn learn(&self, permit: &BreakerPermit, outcome: &Outcome) {
-        if let (Some(started), Health::Good) = (permit.started(), outcome.health) {
+        if let (Some(started), Signal::Success) = (permit.started(), outcome.signal) {
             self.shared.learn(started);
         }
     }
 
     fn probe_deadline(&self) -> u64 {
-        nanos(self.shared.inspect(|_, law, _| law.probe_deadline))
+        nanos(self.shared.inspect(|_, params, _| params.probe_deadline))
     }
 
-    fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        self.shared.common.reporter.reject(reason, measured)
+    fn reject(&self, reason: Reason, measurement: Measurement) -> Rejected {
+        self.shared.common.reporter.reject(reason, measurement)
     }
 
     #[inline(never)]
-    fn admit_by_law(&self, call: Option<&mut Call>) -> Admission<Self>
+    fn admit_by_params(&self, call: Option<&mut CallContext>) -> Admission<Self>
     where
         F: Send + Sync + 'static,
     {
-        match self.shared.admit_by_law() {
+        match self.shared.admit_by_params() {
             Asked::Pass(pass) => Admission::Pass(BreakerPermit::new(pass).with_upload(call)),
-            Asked::Refused(refusal) => Admission::Refuse(self.shared.reject(refusal)),
+            Asked::Rejected(rejection) => Admission::Reject(self.shared.reject(rejection)),
         }
     }
 
     #[allow(clippy::inline_always, reason = "it is on the way of every call")]
     #[inline(always)]
-    fn ask(&self, call: Option<&mut Call>) -> Admission<Self>
+    fn ask(&self, call: Option<&mut CallContext>) -> Admission<Self>
     where
         F: Send + Sync + 'static,
     {
-        let Some(era) = self.shared.quiet_era() else { return self.admit_by_law(call) };
-        let permit = BreakerPermit::new(Pass::new(era, PassKind::Free));
+        let Some(epoch) = self.shared.quiet_epoch() else { return self.admit_by_params(call) };
+        let permit = BreakerPermit::new(Pass::new(epoch, PassKind::Free));
         if call.is_none() {
             return Admission::Pass(permit);
         }
@@ -161,29 +161,30 @@ impl<F> BreakerPolicy<F> {
 impl<F: Send + Sync + 'static> Policy for BreakerPolicy<F> {
     type Permit = BreakerPermit;
     type Wait = Infallible;
-    type Seat = Seat;
+    type WakerSlot = WakerSlot;
 
-    /// A refusal needs nobody, and a probe drives a clone to readiness by itself.
+    /// A rejection needs nobody, and a probe drives a clone to readiness by itself.
     #[inline]
     fn is_open(&self) -> bool {
-        self.shared.passing_era().is_some()
+        self.shared.passing_epoch().is_some()
     }
 
     /// A trip must wake those who wait for a service that may never become ready.
-    fn park(&self, seat: &mut Seat, waker: &Waker) -> bool {
-        let era = self.shared.passing_era();
-        era.is_some_and(|era| self.shared.wait(seat, era, waker))
+    fn park(&self, seat: &mut WakerSlot, waker: &Waker) -> bool {
+        let epoch = self.shared.passing_epoch();
+        epoch.is_some_and(|epoch| self.shared.wait(seat, epoch, waker))
     }
 
     #[inline]
-    fn unpark(&self, seat: &mut Seat) {
+    fn unpark(&self, seat: &mut WakerSlot) {
         self.shared.leave(seat);
     }
 
     fn unready(&self, outcome: &Outcome) {
-        // If it has tripped meanwhile, the failure is none of the new era.
-        let era = self.shared.passing_era().unwrap_or_else(|| self.shared.era().saturating_sub(1));
-        self.shared.settle(&Pass::new(era, PassKind::Free), outcome);
+        // If it has tripped meanwhile, the failure is none of the new epoch.
+        let epoch =
+            self.shared.passing_epoch().unwrap_or_else(|| self.shared.epoch().saturating_sub(1));
+        self.shared.settle(&Pass::new(epoch, PassKind::Free), outcome);
     }
 
     #[inline]
@@ -194,8 +195,8 @@ impl<F: Send + Sync + 'static> Policy for BreakerPolicy<F> {
     #[inline]
     fn settle(&self, permit: &mut BreakerPermit, outcome: &Outcome) {
         let is_untimed = permit.time == Tick::NEVER && permit.upload.is_none();
-        if !(is_untimed && self.shared.settle_quietly(permit.era, permit.kind, outcome)) {
-            self.settle_by_law(permit, outcome);
+        if !(is_untimed && self.shared.settle_quietly(permit.epoch, permit.kind, outcome)) {
+            self.settle_by_params(permit, outcome);
         }
     }
 
@@ -213,12 +214,12 @@ impl<F: Send + Sync + 'static> Policy for BreakerPolicy<F> {
     }
 
     /// A probe whose service never became ready: nobody answered it.
-    fn expire(&self, permit: BreakerPermit, _: u8, told: Option<&Told<'_>>) -> Rejected {
+    fn expire(&self, permit: BreakerPermit, _: u8, told: Option<&CallEnd<'_>>) -> Rejected {
         // What opened the circuit keeps it open.
-        let measured = self.shared.inspect(|breaker, _, _| {
-            breaker.last_trip().map_or(Measured::Nothing, |trip| trip.measured)
+        let measurement = self.shared.inspect(|breaker, _, _| {
+            breaker.last_trip().map_or(Measurement::Nothing, |trip| trip.measurement)
         });
-        let rejected = self.reject(Reason::CircuitOpen, measured);
+        let rejected = self.reject(Reason::CircuitOpen, measurement);
         if told.is_some() {
             let pass = Pass { pending: true, ..permit.pass() };
             self.shared.give_up(pass, Some(self.probe_deadline()));
@@ -229,15 +230,15 @@ impl<F: Send + Sync + 'static> Policy for BreakerPolicy<F> {
     }
 
     fn draining(&self) -> Rejected {
-        self.reject(Reason::Draining, Measured::Nothing)
+        self.reject(Reason::Draining, Measurement::Nothing)
     }
 
     // ----- calls that are over later than their answers -----
 
-    fn tail(&self, mut permit: BreakerPermit, head: Verdict) -> Tail {
+    fn tail(&self, mut permit: BreakerPermit, head: Classification) -> Tail {
         self.was_sent(&mut permit);
         self.learn(&permit, &head.of_head()); // what comes after the head takes as it takes
-        if head == Verdict::AtEnd && !permit.pending {
+        if head == Classification::AtEnd && !permit.pending {
             // The call goes on, even if its head was there at once.
             self.begin(&mut permit, &Now::default());
         }
@@ -312,12 +313,12 @@ impl<F: Send + Sync + 'static> Policy for BreakerPolicy<F> {
 impl<Req, F: Send + Sync + 'static> Admit<Req> for BreakerPolicy<F> {
     #[allow(clippy::inline_always, reason = "it is on the way of every call")]
     #[inline(always)]
-    fn admit(&self, _: &Req, call: Option<&mut Call>) -> Admission<Self> {
+    fn admit(&self, _: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         self.ask(call)
     }
 }
 
-impl<Res, F: Finish<Res> + Send + Sync + 'static> Complete<Res> for BreakerPolicy<F> {
+impl<Res, F: Completion<Res> + Send + Sync + 'static> Complete<Res> for BreakerPolicy<F> {
     type Response = F::Response;
 
     #[allow(clippy::inline_always, reason = "it is on the way of every call")]
@@ -326,10 +327,10 @@ impl<Res, F: Finish<Res> + Send + Sync + 'static> Complete<Res> for BreakerPolic
         &self,
         permit: BreakerPermit,
         response: Res,
-        head: Verdict,
+        head: Classification,
         end: End<'_>,
     ) -> F::Response {
-        finish_with(self, &self.finish, permit, response, head, end)
+        finish_with(self, &self.completion, permit, response, head, end)
     }
 }
 
@@ -353,8 +354,8 @@ impl<F: Send + Sync + 'static> Member for BreakerPolicy<F> {
 
     fn at_rest(&self) -> Option<Stamp> {
         let shared = &self.shared;
-        let (at_rest, stamp) =
-            shared.inspect(|breaker, law, now| (breaker.is_at_rest(law, now), shared.stamp()));
+        let (at_rest, stamp) = shared
+            .inspect(|breaker, params, now| (breaker.is_at_rest(params, now), shared.stamp()));
         at_rest.then_some(stamp)
     }
 

@@ -1,12 +1,12 @@
 //! What each trip rule remembers, and when it has seen enough.
 
-use super::law::Rule;
-use crate::error::Measured;
-use crate::event::Cause;
+use super::params::Rule;
+use crate::core::error::Measurement;
+use crate::core::event::TransitionCause;
+use crate::core::time::Tick;
 use crate::parts::evidence::Cusum;
 use crate::parts::recent::Recent;
 use crate::parts::window::Window;
-use crate::time::Tick;
 
 /// The memory of one rule.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,8 +26,8 @@ pub(crate) struct Marks {
 }
 
 pub(crate) struct Tripped {
-    pub(crate) cause: Cause,
-    pub(crate) measured: Measured,
+    pub(crate) cause: TransitionCause,
+    pub(crate) measurement: Measurement,
 }
 
 impl Marks {
@@ -69,54 +69,55 @@ impl RuleState {
     /// Whether the threshold is reached (`≥`), counting `provisional` failures on top.
     pub(crate) fn tripped(&mut self, rule: &Rule, now: Tick, provisional: u32) -> Option<Tripped> {
         let cause = match (&mut *self, rule) {
-            (Self::Evidence(cusum), Rule::Evidence(weights)) => {
-                (cusum.with(weights, provisional) >= weights.limit).then_some(Cause::Evidence)
-            }
+            (Self::Evidence(cusum), Rule::Evidence(weights)) => (cusum.with(weights, provisional)
+                >= weights.limit)
+                .then_some(TransitionCause::Evidence),
             (Self::Consecutive(count), Rule::Consecutive { failures }) => {
-                (count.saturating_add(provisional) >= *failures).then_some(Cause::Consecutive)
+                (count.saturating_add(provisional) >= *failures)
+                    .then_some(TransitionCause::Consecutive)
             }
             (Self::FailuresWithin(recent), Rule::FailuresWithin { failures, .. }) => {
                 (recent.count(now).saturating_add(provisional) >= *failures)
-                    .then_some(Cause::FailuresWithin)
+                    .then_some(TransitionCause::FailuresWithin)
             }
             (Self::FailureRate(window), Rule::FailureRate(rate)) => {
                 let counts = window.counts(now).plus_marked(provisional);
                 (counts.total >= rate.at_least && counts.reaches(rate.ppm))
-                    .then_some(Cause::FailureRate)
+                    .then_some(TransitionCause::FailureRate)
             }
             (Self::SlowRate(window), Rule::SlowRate { rate, .. }) => {
                 let counts = window.counts(now);
                 (counts.total >= rate.at_least && counts.reaches(rate.ppm))
-                    .then_some(Cause::SlowRate)
+                    .then_some(TransitionCause::SlowRate)
             }
             _ => None,
         }?;
-        let measured = self.gathered(rule, now, provisional);
-        Some(Tripped { cause, measured })
+        let measurement = self.gathered(rule, now, provisional);
+        Some(Tripped { cause, measurement })
     }
 
-    pub(crate) fn gathered(&mut self, rule: &Rule, now: Tick, provisional: u32) -> Measured {
+    pub(crate) fn gathered(&mut self, rule: &Rule, now: Tick, provisional: u32) -> Measurement {
         match (self, rule) {
-            (Self::Evidence(cusum), Rule::Evidence(weights)) => Measured::Evidence {
+            (Self::Evidence(cusum), Rule::Evidence(weights)) => Measurement::Evidence {
                 observed: weights.milli_failures(cusum.with(weights, provisional)),
                 threshold: weights.milli_failures(weights.limit),
             },
-            (Self::Consecutive(count), Rule::Consecutive { failures }) => Measured::Count {
+            (Self::Consecutive(count), Rule::Consecutive { failures }) => Measurement::Count {
                 observed: count.saturating_add(provisional),
                 threshold: *failures,
             },
             (Self::FailuresWithin(recent), Rule::FailuresWithin { failures, .. }) => {
                 let observed = recent.count(now).saturating_add(provisional);
-                Measured::Recent { observed, threshold: *failures }
+                Measurement::Recent { observed, threshold: *failures }
             }
-            (Self::FailureRate(window), Rule::FailureRate(rate)) => Measured::FailureRate {
+            (Self::FailureRate(window), Rule::FailureRate(rate)) => Measurement::FailureRate {
                 observed: window.counts(now).plus_marked(provisional).ppm(),
                 threshold: rate.ppm,
             },
             (Self::SlowRate(window), Rule::SlowRate { rate, .. }) => {
-                Measured::SlowRate { observed: window.counts(now).ppm(), threshold: rate.ppm }
+                Measurement::SlowRate { observed: window.counts(now).ppm(), threshold: rate.ppm }
             }
-            _ => Measured::Nothing,
+            _ => Measurement::Nothing,
         }
     }
 

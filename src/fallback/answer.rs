@@ -8,15 +8,15 @@ use std::time::Duration;
 use tower::Service;
 
 use super::terms::{FellBack, Terms};
+use crate::shell::clone_source::CloneSource;
 use crate::shell::oneshot::Oneshot;
-use crate::shell::template::Template;
 
 /// Another answer instead of a failure.
 ///
 /// The builder chooses one: [`value`](super::Builder::value), [`with`](super::Builder::with),
 /// [`service`](super::Builder::service), [`last_good`](super::Builder::last_good).
 pub trait Answer<Req, Res, Err>: Send + Sync + 'static {
-    /// What is kept of a request while its call is under way.
+    /// What is kept of a request while its call is in flight.
     type Kept;
     /// The answer, or a failure all the same.
     type Future: Future<Output = Result<Res, Err>>;
@@ -152,7 +152,7 @@ where
 }
 
 /// Another service.
-pub struct Other<V>(pub(super) Template<V>);
+pub struct Other<V>(pub(super) CloneSource<V>);
 
 impl<Req, Res, Err, V> Answer<Req, Res, Err> for Other<V>
 where

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{ConfigError, ConfigErrors};
+use crate::core::config::{ConfigError, ConfigErrors};
 
 /// The settings of a fallback: plain values, which can be reloaded while calls are in flight.
 ///

@@ -10,16 +10,16 @@ use pin_project::pin_project;
 use tower::Service;
 
 use super::answer::Answer;
-use super::service::{Said, Shared};
+use super::service::{AnswerKind, Shared};
 use super::terms::FellBack;
-use crate::classify::Classify;
-use crate::error::{CallError, Reason};
-use crate::shell::gate::Lane;
+use crate::core::classify::Classify;
+use crate::core::error::{CallError, Reason};
+use crate::shell::in_flight::Stripe;
 use crate::shell::oneshot::Oneshot;
 
 /// The future of a call with a fallback.
 ///
-/// Dropping it drops the call under way; or, once that has failed, what answers instead.
+/// Dropping it drops the call in flight; or, once that has failed, what answers instead.
 #[pin_project]
 pub struct ResponseFuture<S, Req, A, C>
 where
@@ -30,7 +30,7 @@ where
     stage: Stage<Oneshot<S, Req>, A::Future>,
     kept: Option<A::Kept>,
     /// `None`, if nothing is to be answered.
-    lane: Option<Arc<Lane<Shared<A, C>>>>,
+    stripe: Option<Arc<Stripe<Shared<A, C>>>>,
 }
 
 #[pin_project(project = StageProj)]
@@ -49,9 +49,9 @@ where
     pub(super) fn calling(
         attempt: Oneshot<S, Req>,
         kept: A::Kept,
-        lane: Option<Arc<Lane<Shared<A, C>>>>,
+        stripe: Option<Arc<Stripe<Shared<A, C>>>>,
     ) -> Self {
-        Self { stage: Stage::Calling(attempt), kept: Some(kept), lane }
+        Self { stage: Stage::Calling(attempt), kept: Some(kept), stripe }
     }
 }
 
@@ -73,15 +73,15 @@ where
                 StageProj::Answering(future, reason, age) => {
                     let (mut result, reason, age) = (ready!(future.poll(cx)), *reason, *age);
                     this.stage.set(Stage::Over);
-                    if let Some(lane) = this.lane.take() {
+                    if let Some(stripe) = this.stripe.take() {
                         match &mut result {
                             Ok(response) => {
-                                let source = lane.terms.reporter.source.clone();
-                                let told = FellBack { source, reason, age };
-                                lane.answer.mark(response, &told);
-                                lane.terms.answered(reason);
+                                let origin = stripe.terms.reporter.origin.clone();
+                                let told = FellBack { origin, reason, age };
+                                stripe.answer.mark(response, &told);
+                                stripe.terms.answered(reason);
                             }
-                            Err(_) => lane.terms.failed(),
+                            Err(_) => stripe.terms.failed(),
                         }
                     }
                     return Poll::Ready(result);
@@ -89,22 +89,22 @@ where
                 StageProj::Over => return Poll::Pending, // polled after it was ready
             };
             this.stage.set(Stage::Over); // nothing of the call goes on
-            let (Some(lane), Some(kept)) = (this.lane.take(), this.kept.take()) else {
+            let (Some(stripe), Some(kept)) = (this.stripe.take(), this.kept.take()) else {
                 return Poll::Ready(result);
             };
-            let reason = match (lane.answers(result.as_ref()), &result) {
-                (Said::Failed(reason), _) => reason,
-                (Said::Good, Ok(response)) => {
-                    lane.answer.succeeded(kept, response, &lane.terms);
+            let reason = match (stripe.answers(result.as_ref()), &result) {
+                (AnswerKind::Failed(reason), _) => reason,
+                (AnswerKind::Success, Ok(response)) => {
+                    stripe.answer.succeeded(kept, response, &stripe.terms);
                     return Poll::Ready(result);
                 }
                 _ => return Poll::Ready(result),
             };
-            let Some(instead) = lane.answer.answer(kept, result.as_ref(), &lane.terms) else {
+            let Some(instead) = stripe.answer.answer(kept, result.as_ref(), &stripe.terms) else {
                 return Poll::Ready(result);
             };
             drop(result); // a failed response has no reader
-            *this.lane = Some(lane);
+            *this.stripe = Some(stripe);
             this.stage.set(Stage::Answering(instead.future, reason, instead.age));
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::config::Config;
 use super::service::Shared;
 use super::terms::Terms;
-use crate::config::ConfigErrors;
-use crate::source::Source;
+use crate::core::config::ConfigErrors;
+use crate::core::origin::Origin;
 
 /// Sees and steers one fallback. Cheap to clone.
 ///
@@ -50,8 +50,8 @@ impl FallbackHandle {
     }
 
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        &self.shared.terms().reporter.source
+    pub fn origin(&self) -> &Origin {
+        &self.shared.terms().reporter.origin
     }
 
     /// The settings in force.
@@ -66,7 +66,7 @@ impl FallbackHandle {
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        config.validate().map_err(|wrong| wrong.of_policy(self.source()))?;
+        config.validate().map_err(|wrong| wrong.of_policy(self.origin()))?;
         self.shared.terms().reload(config);
         Ok(())
     }
@@ -74,6 +74,6 @@ impl FallbackHandle {
 
 impl fmt::Debug for FallbackHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FallbackHandle").field("source", self.source()).finish_non_exhaustive()
+        f.debug_struct("FallbackHandle").field("origin", self.origin()).finish_non_exhaustive()
     }
 }

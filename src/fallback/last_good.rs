@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::answer::{Answer, Instead};
 use super::terms::{FallbackMeter, Terms};
-use crate::request::ExtractKey;
+use crate::core::request::ExtractKey;
+use crate::core::time::Tick;
 use crate::shell::cell::Cell;
 use crate::shell::keyed::Keyed;
 use crate::shell::live::Live;
 use crate::shell::member::{Member, Stamp};
 use crate::shell::reporter::Reporter;
-use crate::time::Tick;
 
 /// The last good answer, of each key its own.
 pub struct LastGood<X, Res: Send + Sync + 'static> {

@@ -14,14 +14,14 @@ use super::handle::FallbackHandle;
 use super::last_good::LastGood;
 use super::service::{Fallback, Shared};
 use super::terms::{FellBack, Terms};
-use crate::classify::{Classifier, OfResult, Verdict};
-use crate::config::ConfigErrors;
-use crate::error::Reason;
-use crate::event::{Observe, Observers};
-use crate::shell::gate::Gate;
+use crate::core::classify::{Classification, Classifier, OfResult};
+use crate::core::config::ConfigErrors;
+use crate::core::error::Reason;
+use crate::core::event::{Observe, Observers};
+use crate::core::origin::Origin;
+use crate::shell::clone_source::CloneSource;
+use crate::shell::in_flight::InFlight;
 use crate::shell::reporter::Reporter;
-use crate::shell::template::Template;
-use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
 const LAYER: &str = "fallback";
@@ -31,7 +31,7 @@ const LAYER: &str = "fallback";
 /// All services that a layer and its clones make share what was kept, and the settings.
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct FallbackLayer<A, C = Classifier> {
-    gate: Arc<Gate<Shared<A, C>>>,
+    gate: Arc<InFlight<Shared<A, C>>>,
 }
 
 impl<T> FallbackLayer<Value<T>> {
@@ -40,9 +40,9 @@ impl<T> FallbackLayer<Value<T>> {
     pub fn new(name: impl Into<Arc<str>>, value: T) -> Self {
         let Builder { name, config, answer, classify, shown, observers } =
             FallbackLayer::builder(name).value(value);
-        let reporter = Reporter::new(Source::new(LAYER, name), observers);
+        let reporter = Reporter::new(Origin::new(LAYER, name), observers);
         let terms = Terms::new(reporter, config, shown);
-        Self { gate: Arc::new(Gate::new(Shared { terms, answer, classify })) }
+        Self { gate: Arc::new(InFlight::new(Shared { terms, answer, classify })) }
     }
 }
 
@@ -130,7 +130,7 @@ impl<C> Builder<Unsaid, C> {
         self.with_answer(|_| Value(value))
     }
 
-    /// Answers with what `answer` makes of the failure: of a response that was judged as one, or of an
+    /// Answers with what `answer` makes of the failure: of a response that was classified as one, or of an
     /// error.
     ///
     /// ```
@@ -213,7 +213,7 @@ impl<C> Builder<Unsaid, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn service<V: Clone>(self, service: V) -> Builder<Other<V>, C> {
-        self.with_answer(|_| Other(Template::new(service)))
+        self.with_answer(|_| Other(CloneSource::new(service)))
     }
 
     /// Answers with the last good answer to a request with the same key, if it is no older than
@@ -311,7 +311,7 @@ impl<A, C> Builder<A, C> {
         self.with_answer(|answer| Marked { answer, mark, of: PhantomData })
     }
 
-    /// Judges answers with a [`Classify`](crate::Classify) of your own: what it calls bad or pushback is
+    /// Classifies answers with a [`Classify`](crate::Classify) of your own: what it calls bad or pushback is
     /// answered otherwise. Rejections by layers of this crate are answered whatever it says.
     pub fn classify<C2>(self, classify: C2) -> Builder<A, C2> {
         let Self { name, config, answer, shown, observers, .. } = self;
@@ -319,12 +319,12 @@ impl<A, C> Builder<A, C> {
     }
 
     /// The same with one closure for responses and errors.
-    pub fn classify_result<Res, Err, V, J>(self, judge: J) -> Builder<A, OfResult<J, Res, Err>>
+    pub fn classify_result<Res, Err, V, J>(self, rule: J) -> Builder<A, OfResult<J, Res, Err>>
     where
         J: Fn(Result<&Res, &Err>) -> V,
-        V: Into<Verdict>,
+        V: Into<Classification>,
     {
-        self.classify(OfResult::new(judge))
+        self.classify(OfResult::new(rule))
     }
 
     /// Sets [`Config::enabled`].
@@ -369,9 +369,9 @@ impl<A, C> Builder<A, C> {
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<FallbackLayer<A, C>, ConfigErrors> {
         let Self { name, config, answer, classify, shown, observers } = self;
-        let source = Source::new(LAYER, name);
-        config.validate().map_err(|wrong| wrong.of_policy(&source))?;
-        let terms = Terms::new(Reporter::new(source, observers), config, shown);
-        Ok(FallbackLayer { gate: Arc::new(Gate::new(Shared { terms, answer, classify })) })
+        let origin = Origin::new(LAYER, name);
+        config.validate().map_err(|wrong| wrong.of_policy(&origin))?;
+        let terms = Terms::new(Reporter::new(origin, observers), config, shown);
+        Ok(FallbackLayer { gate: Arc::new(InFlight::new(Shared { terms, answer, classify })) })
     }
 }

@@ -74,7 +74,7 @@
 //!
 //! # Cancellation
 //!
-//! Dropping the future drops the call under way, or what answers in its place; they are never under way
+//! Dropping the future drops the call in flight, or what answers in its place; they are never in flight
 //! together. Nothing is told then.
 
 mod answer;

@@ -9,10 +9,10 @@ use tower::Service;
 use super::answer::Answer;
 use super::future::ResponseFuture;
 use super::terms::Terms;
-use crate::classify::{Classify, Verdict};
-use crate::error::{CallError, Reason};
-use crate::outcome::Health;
-use crate::shell::gate::Gate;
+use crate::core::classify::{Classification, Classify};
+use crate::core::error::{CallError, Reason};
+use crate::core::outcome::Signal;
+use crate::shell::in_flight::InFlight;
 use crate::shell::oneshot::Oneshot;
 
 /// What all calls through a layer share.
@@ -26,34 +26,35 @@ impl<A, C> Shared<A, C> {
     /// Whether this result is to be answered otherwise, and which reason it gives, if one of our own
     /// layers ended the call.
     #[inline]
-    pub(super) fn answers<Res, Err>(&self, result: Result<&Res, &Err>) -> Said
+    pub(super) fn answers<Res, Err>(&self, result: Result<&Res, &Err>) -> AnswerKind
     where
         Err: CallError,
         C: Classify<Res, Err>,
     {
-        let reason = result.err().and_then(CallError::rejected).map(crate::error::Rejected::reason);
+        let reason =
+            result.err().and_then(CallError::rejected).map(crate::core::error::Rejected::reason);
         let (is_failure, is_good) = match (self.classify.classify(result), reason) {
             (_, Some(reason)) => (!self.terms.shown.contains(&reason), false),
-            (Verdict::Now(outcome), None) => (
-                matches!(outcome.health, Health::Bad | Health::Pushback),
-                outcome.health == Health::Good,
+            (Classification::Now(outcome), None) => (
+                matches!(outcome.signal, Signal::Failure | Signal::Pushback),
+                outcome.signal == Signal::Success,
             ),
-            (Verdict::AtEnd, None) => (result.is_err(), result.is_ok()),
+            (Classification::AtEnd, None) => (result.is_err(), result.is_ok()),
         };
         match is_failure {
-            true if self.terms.is_enabled() => Said::Failed(reason),
-            _ if is_good => Said::Good,
-            _ => Said::Neither,
+            true if self.terms.is_enabled() => AnswerKind::Failed(reason),
+            _ if is_good => AnswerKind::Success,
+            _ => AnswerKind::Neither,
         }
     }
 }
 
 /// What a result means here.
-pub(super) enum Said {
+pub(super) enum AnswerKind {
     /// It is answered in another way; the reason, if a layer of ours ended the call.
     Failed(Option<Reason>),
     /// It is as good as it may be, and worth keeping.
-    Good,
+    Success,
     /// It is told as it is.
     Neither,
 }
@@ -64,12 +65,12 @@ pub(super) enum Said {
 /// is needed, not before.
 pub struct Fallback<S, A, C> {
     inner: S,
-    gate: Arc<Gate<Shared<A, C>>>,
+    gate: Arc<InFlight<Shared<A, C>>>,
     readied: bool,
 }
 
 impl<S, A, C> Fallback<S, A, C> {
-    pub(super) const fn new(inner: S, gate: Arc<Gate<Shared<A, C>>>) -> Self {
+    pub(super) const fn new(inner: S, gate: Arc<InFlight<Shared<A, C>>>) -> Self {
         Self { inner, gate, readied: false }
     }
 

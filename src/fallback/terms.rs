@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::Config;
-use crate::error::Reason;
-use crate::event::EventKind;
+use crate::core::error::Reason;
+use crate::core::event::EventKind;
+use crate::core::origin::Origin;
+use crate::core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::core::time::nanos;
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Ended, Instruments, Labels};
-use crate::shell::reporter::{Reporter, Speaker};
-use crate::source::Source;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::time::nanos;
+use crate::shell::reporter::{EventContext, Reporter};
 
 /// Failed calls that were answered otherwise, or were to be.
 const FALLBACKS: &str = "seawall_fallbacks_total";
@@ -35,7 +35,7 @@ pub struct Terms {
 #[non_exhaustive]
 pub struct FellBack {
     /// The fallback that answered.
-    pub source: Source,
+    pub origin: Origin,
     /// Why one of our own layers ended the call, if one did; `None`, if the dependency failed.
     pub reason: Option<Reason>,
     /// How old the answer is, if it was [kept](super::Builder::last_good).
@@ -119,7 +119,7 @@ impl Terms {
     /// A failed call was answered.
     pub(super) fn answered(&self, reason: Option<Reason>) {
         self.reporter.meter(|handles| handles.own.answered.increment(1));
-        self.reporter.tell_now(Speaker::default(), EventKind::FellBack { reason });
+        self.reporter.tell_now(EventContext::default(), EventKind::FellBack { reason });
     }
 
     /// The other service failed too.
@@ -131,7 +131,7 @@ impl Terms {
 impl fmt::Debug for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Terms")
-            .field("source", &self.reporter.source)
+            .field("origin", &self.reporter.origin)
             .field("config", &self.written)
             .finish_non_exhaustive()
     }

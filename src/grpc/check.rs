@@ -11,13 +11,13 @@ use tower::{BoxError, Service, ServiceExt};
 use super::classify::Code;
 use super::messages::{Messages, told};
 use super::proto::{self, Serving};
-use crate::health::{Builder, Told};
+use crate::health::{Builder, HealthUpdate};
 
 /// So much of a peer's message is kept.
 const MESSAGE: usize = 200;
 
 impl<C> Builder<C> {
-    /// Checks with a call of `grpc.health.v1.Health/Check`, asking for this service; the empty name
+    /// Checks with a call of `grpc.signal.v1.Health/Check`, asking for this service; the empty name
     /// stands for the server as a whole.
     ///
     /// `SERVING` is good, and so is a server that knows no such method (`UNIMPLEMENTED`): it is there,
@@ -54,7 +54,7 @@ impl<C> Builder<C> {
     {
         let message = proto::request(service);
         self.check(move || {
-            let call = client.clone().oneshot(request("/grpc.health.v1.Health/Check", &message));
+            let call = client.clone().oneshot(request("/grpc.signal.v1.Health/Check", &message));
             async move {
                 let mut answers = Answers::of(call.await.map_err(told)?);
                 match answers.next().await? {
@@ -66,7 +66,7 @@ impl<C> Builder<C> {
         })
     }
 
-    /// Listens to `grpc.health.v1.Health/Watch`, so that a change is known as soon as the server tells
+    /// Listens to `grpc.signal.v1.Health/Watch`, so that a change is known as soon as the server tells
     /// of it, and without asking again and again.
     ///
     /// What a status means is as with [`check_grpc`](Self::check_grpc); a stream that ends is begun
@@ -88,8 +88,8 @@ impl<C> Builder<C> {
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
         let message = proto::request(service);
-        self.listen(move || {
-            let call = client.clone().oneshot(request("/grpc.health.v1.Health/Watch", &message));
+        self.subscribe(move || {
+            let call = client.clone().oneshot(request("/grpc.signal.v1.Health/Watch", &message));
             words(async { call.await.map_err(told) })
         })
     }
@@ -98,7 +98,7 @@ impl<C> Builder<C> {
 /// What a watch tells, from the call that begins it to its end.
 fn words<B>(
     call: impl Future<Output = Result<Response<B>, String>> + Send,
-) -> impl Stream<Item = Told> + Send
+) -> impl Stream<Item = HealthUpdate> + Send
 where
     B: Body<Data: Send, Error: Into<BoxError>> + Send,
 {
@@ -107,13 +107,13 @@ where
         stream::unfold(Some(answers), |answers| async {
             let mut answers = match answers? {
                 Ok(answers) => answers,
-                Err(why) => return Some((Told::Lost(why), None)),
+                Err(why) => return Some((HealthUpdate::Lost(why), None)),
             };
             Some(match answers.next().await {
-                Ok(Said::Serving) => (Told::Up, Some(Ok(answers))),
-                Ok(Said::Unimplemented) => (Told::Up, None),
-                Ok(Said::Not(why)) => (Told::Down(why), Some(Ok(answers))),
-                Err(why) => (Told::Lost(why), None),
+                Ok(Said::Serving) => (HealthUpdate::Up, Some(Ok(answers))),
+                Ok(Said::Unimplemented) => (HealthUpdate::Up, None),
+                Ok(Said::Not(why)) => (HealthUpdate::Down(why), Some(Ok(answers))),
+                Err(why) => (HealthUpdate::Lost(why), None),
             })
         })
     };
@@ -160,7 +160,7 @@ impl<B: Body<Error: Into<BoxError>>> Answers<B> {
         match code {
             Code::UNIMPLEMENTED => Ok(Said::Unimplemented),
             Code::OK => Err("ended without an answer".to_owned()),
-            code => Err(refusal(code, headers)),
+            code => Err(rejection(code, headers)),
         }
     }
 
@@ -171,7 +171,7 @@ impl<B: Body<Error: Into<BoxError>>> Answers<B> {
         }
         match self.end()? {
             (Code::OK, _) => Ok(()),
-            (code, trailers) => Err(refusal(code, trailers)),
+            (code, trailers) => Err(rejection(code, trailers)),
         }
     }
 
@@ -192,7 +192,7 @@ fn said(message: &[u8]) -> Result<Said, String> {
 }
 
 /// The code, and what the server has to say to it.
-fn refusal(code: Code, headers: &HeaderMap) -> String {
+fn rejection(code: Code, headers: &HeaderMap) -> String {
     let message = headers.get("grpc-message").map(|message| decoded(message.as_bytes()));
     let message = message.unwrap_or_default();
     if message.is_empty() {

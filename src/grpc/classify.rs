@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::details::retry_delay;
-use crate::classify::{Classify, Verdict};
-use crate::context::CallContext;
-use crate::error::CallError;
-use crate::http::{AsError, hint, of_call_error};
-use crate::outcome::Outcome;
+use crate::core::classify::{Classification, Classify};
+use crate::core::context::ClassifyContext;
+use crate::core::error::CallError;
+use crate::core::outcome::Outcome;
+use crate::http::{AsError, of_call_error, requested_delay};
 
 /// A gRPC status code (the number of `grpc-status`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,13 +109,13 @@ impl fmt::Display for Code {
 ///
 /// The `grpc-status` counts, whatever the HTTP status says. A response of HTTP 200 without one in its
 /// headers is decided by its trailers
-/// ([`Verdict::AtEnd`](crate::Verdict::AtEnd)); give the layer a [`Finish`](crate::Finish) that waits
+/// ([`Classification::AtEnd`](crate::Classification::AtEnd)); give the layer a [`Completion`](crate::Completion) that waits
 /// for them. One of another status has the code that gRPC [maps](Code::of_http) that to. An error means
 /// what it means [over HTTP](crate::http::of_error).
 ///
 /// What is due to the deadline of the caller is no evidence: `DEADLINE_EXCEEDED`, and an HTTP 504, where
-/// [the caller's time ran out](CallContext::may_have_timed_out); any error once it has. For that the
-/// layer has to be told where to read the deadline, with its `.carry(…)`.
+/// [the caller's time ran out](ClassifyContext::may_have_timed_out); any error once it has. For that the
+/// layer has to be told where to read the deadline, with its `.propagate(…)`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GrpcClassifier;
 
@@ -123,11 +123,15 @@ impl<B, E> Classify<Response<B>, E> for GrpcClassifier
 where
     E: CallError + AsError,
 {
-    fn classify(&self, result: Result<&Response<B>, &E>) -> Verdict {
-        self.classify_call(result, &CallContext::default())
+    fn classify(&self, result: Result<&Response<B>, &E>) -> Classification {
+        self.classify_call(result, &ClassifyContext::default())
     }
 
-    fn classify_call(&self, result: Result<&Response<B>, &E>, call: &CallContext) -> Verdict {
+    fn classify_call(
+        &self,
+        result: Result<&Response<B>, &E>,
+        call: &ClassifyContext,
+    ) -> Classification {
         let response = match result {
             Ok(response) => response,
             Err(error) => return of_call_error(error, call).into(),
@@ -135,13 +139,13 @@ where
         let (status, headers) = (response.status(), response.headers());
         match Code::of(headers) {
             Some(code) => of_answer(code, headers, call).into(),
-            None if status == StatusCode::OK => Verdict::AtEnd,
+            None if status == StatusCode::OK => Classification::AtEnd,
             None if status == StatusCode::GATEWAY_TIMEOUT && call.may_have_timed_out() => {
                 Outcome::IGNORE.into()
             }
             None => {
                 let outcome = of_code(Code::of_http(status), headers);
-                match hint(headers) {
+                match requested_delay(headers) {
                     Some(delay) if outcome == Outcome::TRANSIENT => outcome.after(delay).into(),
                     _ => outcome.into(),
                 }
@@ -151,7 +155,7 @@ where
 }
 
 /// What a code means to a call of which this is known.
-pub(super) fn of_answer(code: Code, headers: &HeaderMap, call: &CallContext) -> Outcome {
+pub(super) fn of_answer(code: Code, headers: &HeaderMap, call: &ClassifyContext) -> Outcome {
     if code == Code::DEADLINE_EXCEEDED && call.may_have_timed_out() {
         return Outcome::IGNORE;
     }
@@ -170,7 +174,7 @@ pub(super) fn of_answer(code: Code, headers: &HeaderMap, call: &CallContext) -> 
 /// use std::time::Duration;
 ///
 /// /// A service that says `NOT_FOUND` for what it has not replicated yet.
-/// fn judge(headers: &HeaderMap) -> Outcome {
+/// fn classify(headers: &HeaderMap) -> Outcome {
 ///     match Code::of(headers) {
 ///         Some(Code::NOT_FOUND) => Outcome::TRANSIENT,
 ///         Some(code) => of_code(code, headers),
@@ -180,10 +184,10 @@ pub(super) fn of_answer(code: Code, headers: &HeaderMap, call: &CallContext) -> 
 ///
 /// let mut headers = HeaderMap::new();
 /// headers.insert("grpc-status", HeaderValue::from_static("5"));
-/// assert_eq!(judge(&headers), Outcome::TRANSIENT);
+/// assert_eq!(classify(&headers), Outcome::TRANSIENT);
 /// headers.insert("grpc-status", HeaderValue::from_static("8"));
 /// headers.insert("grpc-retry-pushback-ms", HeaderValue::from_static("250"));
-/// assert_eq!(judge(&headers), Outcome::PUSHBACK.after(Duration::from_millis(250)));
+/// assert_eq!(classify(&headers), Outcome::PUSHBACK.after(Duration::from_millis(250)));
 /// ```
 pub fn of_code(code: Code, headers: &HeaderMap) -> Outcome {
     let outcome = match code {
@@ -198,7 +202,7 @@ pub fn of_code(code: Code, headers: &HeaderMap) -> Outcome {
     let pushback = headers.get("grpc-retry-pushback-ms");
     let pushback = pushback.map(|value| value.to_str().unwrap_or_default().parse());
     match (pushback, retry_delay(headers)) {
-        (Some(Err(_)), _) => Outcome { again: Outcome::FAILURE.again, ..outcome },
+        (Some(Err(_)), _) => Outcome { retryable: Outcome::FAILURE.retryable, ..outcome },
         (Some(Ok(millis)), told) => {
             outcome.after(Duration::from_millis(millis).max(told.unwrap_or_default()))
         }
@@ -210,7 +214,7 @@ pub fn of_code(code: Code, headers: &HeaderMap) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Again, Health};
+    use crate::core::outcome::{Retryable, Signal};
 
     fn headers(status: &str, pushback: Option<&str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -224,15 +228,16 @@ mod tests {
     // pitfall B29
     #[test]
     fn the_table_of_codes() {
-        let health = |number: u8| of_code(Code(number), &HeaderMap::new()).health;
+        let health = |number: u8| of_code(Code(number), &HeaderMap::new()).signal;
         for good in [0, 3, 5, 6, 7, 9, 10, 11, 12, 16] {
-            assert_eq!(health(good), Health::Good, "{good}");
+            assert_eq!(health(good), Signal::Success, "{good}");
         }
         for bad in [2, 4, 13, 14, 15] {
-            assert_eq!(health(bad), Health::Bad, "{bad}");
+            assert_eq!(health(bad), Signal::Failure, "{bad}");
         }
-        assert_eq!((health(1), health(8)), (Health::Silent, Health::Pushback));
-        let again = |number: u8| of_code(Code(number), &HeaderMap::new()).again != Again::Never;
+        assert_eq!((health(1), health(8)), (Signal::Ignored, Signal::Pushback));
+        let again =
+            |number: u8| of_code(Code(number), &HeaderMap::new()).retryable != Retryable::Never;
         let asked_again: Vec<_> = (0..=16).filter(|number| again(*number)).collect();
         assert_eq!(asked_again, [8, 14]); // field F20: ABORTED is for a higher level
     }
@@ -240,10 +245,10 @@ mod tests {
     // pitfall B30
     #[test]
     fn pushback_says_when_or_never() {
-        let again = |pushback| of_code(Code::UNAVAILABLE, &headers("14", Some(pushback))).again;
-        assert_eq!(again("250"), Again::Yes { after: Some(Duration::from_millis(250)) });
-        assert_eq!(again("0"), Again::Yes { after: Some(Duration::ZERO) });
-        assert_eq!([again("-1"), again("soon"), again("")], [Again::Never; 3]);
+        let again = |pushback| of_code(Code::UNAVAILABLE, &headers("14", Some(pushback))).retryable;
+        assert_eq!(again("250"), Retryable::Yes { after: Some(Duration::from_millis(250)) });
+        assert_eq!(again("0"), Retryable::Yes { after: Some(Duration::ZERO) });
+        assert_eq!([again("-1"), again("soon"), again("")], [Retryable::Never; 3]);
     }
 
     #[test]

@@ -10,10 +10,10 @@ use pin_project::pin_project;
 use tower::{Layer, Service};
 
 use super::{AsAnswers, GrpcClassifier, PerMethod, StatusInTrailers};
-use crate::config::ConfigErrors;
-use crate::error::Error;
-use crate::finish::AtHead;
-use crate::http::{AtTrailers, InTimeoutHeader, RecordBody, RecordBodyLayer, Replay, ReplayBody};
+use crate::core::completion::OnResponse;
+use crate::core::config::ConfigErrors;
+use crate::core::error::Error;
+use crate::http::{InTimeoutHeader, OnTrailers, RecordBody, RecordBodyLayer, Replay, ReplayBody};
 use crate::retry::CopyIsChosen;
 use crate::stack::{self, ClientBuilder, ClientHandle, KeyedClientHandle, PerKey, Tell};
 
@@ -73,12 +73,12 @@ use crate::stack::{self, ClientBuilder, ClientHandle, KeyedClientHandle, PerKey,
 /// let mut shop = Shop { orders: OrdersClient::new(orders) };
 ///
 /// breaker.force_open();
-/// let refused = shop.orders.count(()).await.unwrap_err();
-/// assert_eq!((refused.code(), refused.message()), (Code::Unavailable, "circuit_open"));
+/// let rejected = shop.orders.count(()).await.unwrap_err();
+/// assert_eq!((rejected.code(), rejected.message()), (Code::Unavailable, "circuit_open"));
 /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
 /// ```
-pub type Client<S, B, C = GrpcClassifier, R = Replay, H = AtHead> = OnChannel<
-    Answering<stack::Client<Sender<S, B>, C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H>>,
+pub type Client<S, B, C = GrpcClassifier, R = Replay, H = OnResponse> = OnChannel<
+    Answering<stack::Client<Sender<S, B>, C, R, InTimeoutHeader, OnTrailers<StatusInTrailers>, H>>,
     ClientHandle,
 >;
 
@@ -103,12 +103,21 @@ pub type Client<S, B, C = GrpcClassifier, R = Replay, H = AtHead> = OnChannel<
 /// # drop(shop.orders);
 /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
 /// ```
-pub type KeyedClient<S, B, X = PerMethod, C = GrpcClassifier, R = Replay, H = AtHead> = OnChannel<
-    Answering<
-        stack::KeyedClient<Sender<S, B>, X, C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H>,
-    >,
-    KeyedClientHandle,
->;
+pub type KeyedClient<S, B, X = PerMethod, C = GrpcClassifier, R = Replay, H = OnResponse> =
+    OnChannel<
+        Answering<
+            stack::KeyedClient<
+                Sender<S, B>,
+                X,
+                C,
+                R,
+                InTimeoutHeader,
+                OnTrailers<StatusInTrailers>,
+                H,
+            >,
+        >,
+        KeyedClientHandle,
+    >;
 
 /// A stack on a channel, and what steers it: a [`Client`] or a [`KeyedClient`].
 #[derive(Clone)]
@@ -117,16 +126,16 @@ pub struct OnChannel<T, D> {
     handle: D,
 }
 
-/// A stack whose refusals are answers, and whose messages are recorded.
+/// A stack whose rejections are answers, and whose messages are recorded.
 type Answering<T> = RecordBody<<AsAnswers as Tell<T>>::Service>;
 
-impl<C, R, H> ClientBuilder<C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H, AsAnswers>
+impl<C, R, H> ClientBuilder<C, R, InTimeoutHeader, OnTrailers<StatusInTrailers>, H, AsAnswers>
 where
     C: Clone + Send + Sync + 'static,
     R: CopyIsChosen<Strategy: Clone>,
     H: Send + Sync + 'static,
 {
-    /// Builds the stack on a channel, for generated clients: messages are recorded, refusals are answers,
+    /// Builds the stack on a channel, for generated clients: messages are recorded, rejections are answers,
     /// and the error is that of the channel. `body` makes a body for the channel of one that is recorded:
     /// `tonic::body::Body::new` for one of tonic.
     ///
@@ -146,7 +155,7 @@ where
 }
 
 impl<C, R, H, X>
-    ClientBuilder<C, R, InTimeoutHeader, AtTrailers<StatusInTrailers>, H, AsAnswers, PerKey<X>>
+    ClientBuilder<C, R, InTimeoutHeader, OnTrailers<StatusInTrailers>, H, AsAnswers, PerKey<X>>
 where
     C: Clone + Send + Sync + 'static,
     R: CopyIsChosen<Strategy: Clone>,

@@ -2,7 +2,7 @@
 
 use http::Request;
 
-use crate::request::ExtractKey;
+use crate::core::request::ExtractKey;
 use crate::stack::{ClientBuilder, PerKey, Spelling, Undivided};
 
 /// The key of a call is its method, as it stands in the path: `/shop.Orders/Count`.

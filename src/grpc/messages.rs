@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use tower::BoxError;
 
 use super::proto::{PREFIX, read_prefix};
-use crate::error::causes;
+use crate::core::error::causes;
 
 /// The messages of a body. Keeps no more than one of them and one frame of the body.
 pub(super) struct Messages<B> {

@@ -15,7 +15,7 @@ mod health;
 mod key;
 mod messages;
 mod proto;
-mod refusal;
+mod rejection;
 mod respond;
 mod stacks;
 mod stream_deadline;
@@ -31,8 +31,8 @@ pub use classify::{Code, GrpcClassifier, of_code};
 pub use client::{Client, KeyedClient, OnChannel, Sender, SenderFuture};
 pub use health::{HealthBody, HealthService, WATCHERS};
 pub use key::PerMethod;
-pub use refusal::Refusal;
-pub use respond::{Trailers, code_of, refusals, respond};
+pub use rejection::Rejection;
+pub use respond::{Trailers, code_of, rejections, respond};
 pub use stacks::{AsAnswers, client, server};
 pub use stream_deadline::{
     DeadlineBody, StreamDeadline, StreamDeadlineFuture, StreamDeadlineLayer,

@@ -7,7 +7,7 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Longer messages are refused, whoever sent them: the name of a service and a number need far less.
+/// Longer messages are rejected, whoever sent them: the name of a service and a number need far less.
 pub(super) const MESSAGE_CAP: usize = 4096;
 /// What stands before each message: a flag and the length.
 pub(super) const PREFIX: usize = 5;
@@ -215,7 +215,7 @@ mod tests {
 
     // pitfall B30
     #[test]
-    fn what_is_no_message_is_refused() {
+    fn what_is_no_message_is_rejected() {
         let hostile: [&[u8]; 8] = [
             &[0x08],                                                          // cut off
             &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], // longer than all memory
@@ -248,7 +248,7 @@ mod tests {
 
         // pitfall B30
         #[test]
-        fn any_bytes_at_all_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_at_all_are_read_or_rejected(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(service) = read_request(&bytes) {
                 prop_assert!(service.len() <= bytes.len());
             }

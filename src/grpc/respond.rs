@@ -5,16 +5,16 @@ use http::{HeaderValue, Response, StatusCode, Version};
 
 use super::classify::Code;
 use super::messages::write_message;
-use super::refusal::details_of;
-use crate::error::{CallError, Reason};
+use super::rejection::details_of;
+use crate::core::error::{CallError, Reason};
 use crate::http::manners::{Asked, Mannered, Manners};
-use crate::http::{RefusalsLayer, Render, RespondLayer, ResponseBody};
+use crate::http::{HandleErrorLayer, RejectionResponseLayer, Render, ResponseBody};
 
-/// Turns the errors of a stack into gRPC answers; the [`RespondLayer`] of gRPC.
+/// Turns the errors of a stack into gRPC answers; the [`RejectionResponseLayer`] of gRPC.
 ///
 /// An answer is headers alone (trailers-only), which every gRPC client understands: `UNAVAILABLE` for
-/// refusals, `DEADLINE_EXCEEDED` where time ran out, with `grpc-retry-pushback-ms` where the time to
-/// come back is known. Any other error is `INTERNAL`. The message names the kind of refusal, and no
+/// rejections, `DEADLINE_EXCEEDED` where time ran out, with `grpc-retry-pushback-ms` where the time to
+/// come back is known. Any other error is `INTERNAL`. The message names the kind of rejection, and no
 /// name of your inside.
 ///
 /// ```
@@ -32,15 +32,15 @@ use crate::http::{RefusalsLayer, Render, RespondLayer, ResponseBody};
 /// # fn cannot_fail<S: tower::Service<Request<String>, Error = Infallible>>(_: S) {}
 /// # cannot_fail(server);
 /// ```
-pub const fn respond() -> RespondLayer<Trailers> {
-    RespondLayer::of(Trailers)
+pub const fn respond() -> RejectionResponseLayer<Trailers> {
+    RejectionResponseLayer::of(Trailers)
 }
 
-/// Turns the refusals of a client's stack into gRPC answers; the [`RefusalsLayer`] of gRPC.
+/// Turns the rejections of a client's stack into gRPC answers; the [`HandleErrorLayer`] of gRPC.
 ///
 /// A generated client shows its caller any error of a layer as a status of code `Unknown`. With this
-/// outermost a refusal is `UNAVAILABLE` or `DEADLINE_EXCEEDED` there, as if a server had said so, with
-/// `grpc-retry-pushback-ms` where the time to come back is known. Its details say [who refused](super::Refusal).
+/// outermost a rejection is `UNAVAILABLE` or `DEADLINE_EXCEEDED` there, as if a server had said so, with
+/// `grpc-retry-pushback-ms` where the time to come back is known. Its details say [who rejected](super::Rejection).
 ///
 /// ```
 /// use seawall::http::{RecordBodyLayer, ReplayBody};
@@ -50,7 +50,7 @@ pub const fn respond() -> RespondLayer<Trailers> {
 ///
 /// fn guard(channel: Channel) -> Result<impl GrpcService<Body>, ConfigErrors> {
 ///     Ok(ServiceBuilder::new()
-///         .layer(grpc::refusals())
+///         .layer(grpc::rejections())
 ///         .layer(RecordBodyLayer::default())
 ///         .layer(grpc::client("orders").build()?)
 ///         .map_err(Error::Inner)
@@ -58,8 +58,8 @@ pub const fn respond() -> RespondLayer<Trailers> {
 ///         .service(channel))
 /// }
 /// ```
-pub const fn refusals() -> RefusalsLayer<Trailers> {
-    RefusalsLayer::of(Trailers)
+pub const fn rejections() -> HandleErrorLayer<Trailers> {
+    HandleErrorLayer::of(Trailers)
 }
 
 /// Renders rejections as trailers-only answers; see [`respond`].

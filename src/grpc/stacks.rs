@@ -6,10 +6,10 @@ use tower::Layer;
 
 use super::{
     GrpcClassifier, StatusInTrailers, StreamDeadline, StreamDeadlineLayer, Trailers, at_trailers,
-    refusals, respond,
+    rejections, respond,
 };
-use crate::finish::AtHead;
-use crate::http::{AtTrailers, InTimeoutHeader, Refusals, Replay, ServerBuilder, TimeoutHeader};
+use crate::core::completion::OnResponse;
+use crate::http::{HandleError, InTimeoutHeader, OnTrailers, Replay, ServerBuilder, TimeoutHeader};
 use crate::retry::Chosen;
 use crate::stack::{self, ClientBuilder, Tell};
 
@@ -18,8 +18,8 @@ use crate::stack::{self, ClientBuilder, Tell};
 /// as soon as it has begun); a deadline is heeded that
 /// travels [in the extensions](crate::http::InExtensions), or that a caller sets with
 /// `tonic::Request::set_timeout` ([in `grpc-timeout`](InTimeoutHeader)), and [bounds the
-/// stream](StreamDeadlineLayer) of the answer. A refusal reaches a generated client as an
-/// [answer](refusals): `UNAVAILABLE`, or `DEADLINE_EXCEEDED` where time ran out.
+/// stream](StreamDeadlineLayer) of the answer. A rejection reaches a generated client as an
+/// [answer](rejections): `UNAVAILABLE`, or `DEADLINE_EXCEEDED` where time ran out.
 ///
 /// [`build_on`](ClientBuilder::build_on) puts it on a channel, with all that a generated client needs: see
 /// [`Client`](super::Client).
@@ -50,29 +50,29 @@ pub fn client(
     GrpcClassifier,
     Chosen<Replay>,
     InTimeoutHeader,
-    AtTrailers<StatusInTrailers>,
-    AtHead,
+    OnTrailers<StatusInTrailers>,
+    OnResponse,
     AsAnswers,
 > {
     stack::client(name)
         .telling(AsAnswers { streams: StreamDeadlineLayer::new() })
         .classify(GrpcClassifier)
-        .finish(at_trailers())
-        .carry(InTimeoutHeader::new(TimeoutHeader::Grpc))
+        .completion(at_trailers())
+        .propagate(InTimeoutHeader::new(TimeoutHeader::Grpc))
         .copy_with(Replay::default())
 }
 
-/// Refusals are answers that every gRPC client understands, and deadlines bound streams.
+/// HandleError are answers that every gRPC client understands, and deadlines bound streams.
 #[derive(Debug, Clone, Copy)]
 pub struct AsAnswers {
     streams: StreamDeadlineLayer,
 }
 
 impl<S> Tell<S> for AsAnswers {
-    type Service = StreamDeadline<Refusals<S, Trailers>>;
+    type Service = StreamDeadline<HandleError<S, Trailers>>;
 
     fn tell(&self, stack: S) -> Self::Service {
-        self.streams.layer(refusals().layer(stack))
+        self.streams.layer(rejections().layer(stack))
     }
 }
 
@@ -85,7 +85,7 @@ impl<C, R, K, F, H, Q> ClientBuilder<C, R, K, F, H, AsAnswers, Q> {
     }
 }
 
-/// Starts to build the stack of a gRPC server, the [`server`](crate::http::server) of HTTP with refusals
+/// Starts to build the stack of a gRPC server, the [`server`](crate::http::server) of HTTP with rejections
 /// that every gRPC client understands.
 ///
 /// ```

@@ -12,21 +12,21 @@ use tower::{Layer, Service};
 
 use super::classify::Code;
 use super::timeout::parse_timeout;
-use crate::context::CallContext;
-use crate::error::Reason;
+use crate::core::context::ClassifyContext;
+use crate::core::error::Reason;
+use crate::core::request::{CallContext, Deadline};
+use crate::core::time;
 use crate::http::edge::Strange;
-use crate::request::{Call, Deadline};
-use crate::time;
 
 /// Ends the stream of an answer when the deadline of its call passes, with `DEADLINE_EXCEEDED`: in gRPC a
 /// deadline is that of the whole call, and not of the head of its answer.
 ///
-/// The deadline is that of the caller: its [`Call::deadline`] in the extensions or its `grpc-timeout`
-/// header (unless the request came through an [edge](crate::http::EdgeLayer), which reads it or not),
+/// The deadline is that of the caller: its [`CallContext::deadline`] in the extensions or its `grpc-timeout`
+/// header (unless the request came through an [edge](crate::http::UntrustedHeadersLayer), which reads it or not),
 /// whichever is earlier. A call without one may stream for ever; limits of layers do not count.
 /// For clients, outermost; [`grpc::client`](super::client) has it built in. A server of tonic whose timer
 /// rang says `CANCELLED`: that is turned into `DEADLINE_EXCEEDED`, if it came when the deadline
-/// [may have passed](crate::CallContext::may_have_timed_out) there.
+/// [may have passed](crate::ClassifyContext::may_have_timed_out) there.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -108,7 +108,7 @@ where
 struct End {
     at: Instant,
     word: &'static str,
-    context: CallContext,
+    context: ClassifyContext,
 }
 
 impl End {
@@ -132,14 +132,14 @@ impl End {
 
 /// What the caller said, and what a layer further out made of it.
 fn end_of<B>(request: &Request<B>) -> Option<End> {
-    let mut call: Call = request.extensions().get().cloned().unwrap_or_default();
+    let mut call: CallContext = request.extensions().get().cloned().unwrap_or_default();
     let header =
         request.headers().get("grpc-timeout").filter(|_| !Strange::is(request.extensions()));
     if let Some(told) = header.and_then(parse_timeout).map(Deadline::after) {
         call.deadline = Some(call.deadline.map_or(told, |carried| carried.min(told)));
     }
     let deadline = call.deadline?;
-    let (at, context) = (deadline.instant()?, CallContext::new(deadline));
+    let (at, context) = (deadline.instant()?, ClassifyContext::new(deadline));
     let is_ours = call.own_deadline().is_some();
     let reason = if is_ours { Reason::TimedOut } else { Reason::DeadlineExceeded };
     Some(End { at, word: reason.as_str(), context })

@@ -3,11 +3,11 @@
 use http::HeaderMap;
 
 use super::classify::{Code, of_answer};
-use crate::context::CallContext;
-use crate::http::{AtTrailers, JudgeTrailers, TrailersInBody};
-use crate::outcome::Outcome;
+use crate::core::context::ClassifyContext;
+use crate::core::outcome::Outcome;
+use crate::http::{ClassifyTrailers, OnTrailers, TrailersInBody};
 
-/// A [`Finish`](crate::Finish) for gRPC: a call whose head left its outcome open is over when its
+/// A [`Completion`](crate::Completion) for gRPC: a call whose head left its outcome open is over when its
 /// body ends, and its trailers say what came of it.
 ///
 /// In grpc-web the trailers are the last message of the body.
@@ -20,25 +20,29 @@ use crate::outcome::Outcome;
 ///
 /// let breaker = CircuitBreakerLayer::builder("payments")
 ///     .classify(GrpcClassifier)
-///     .finish(at_trailers())
+///     .completion(at_trailers())
 ///     .build()?;
 /// # let _ = breaker;
 /// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
-pub fn at_trailers() -> AtTrailers<StatusInTrailers> {
-    AtTrailers::new(StatusInTrailers)
+pub fn at_trailers() -> OnTrailers<StatusInTrailers> {
+    OnTrailers::new(StatusInTrailers)
 }
 
 /// Reads the `grpc-status` in trailers; see [`at_trailers`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StatusInTrailers;
 
-impl JudgeTrailers for StatusInTrailers {
-    fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome {
-        self.judge_call(trailers, &CallContext::default())
+impl ClassifyTrailers for StatusInTrailers {
+    fn classify(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        self.classify_call_trailers(trailers, &ClassifyContext::default())
     }
 
-    fn judge_call(&self, trailers: Option<&HeaderMap>, call: &CallContext) -> Outcome {
+    fn classify_call_trailers(
+        &self,
+        trailers: Option<&HeaderMap>,
+        call: &ClassifyContext,
+    ) -> Outcome {
         let Some(trailers) = trailers else { return Outcome::FAILURE };
         Code::of(trailers).map_or(Outcome::FAILURE, |code| of_answer(code, trailers, call))
     }
@@ -56,11 +60,11 @@ mod tests {
     #[test]
     fn trailers_decide_and_none_is_a_failure() {
         let mut trailers = HeaderMap::new();
-        assert_eq!(StatusInTrailers.judge(None), Outcome::FAILURE);
-        assert_eq!(StatusInTrailers.judge(Some(&trailers)), Outcome::FAILURE);
+        assert_eq!(StatusInTrailers.classify(None), Outcome::FAILURE);
+        assert_eq!(StatusInTrailers.classify(Some(&trailers)), Outcome::FAILURE);
         trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
-        assert_eq!(StatusInTrailers.judge(Some(&trailers)), Outcome::SUCCESS);
+        assert_eq!(StatusInTrailers.classify(Some(&trailers)), Outcome::SUCCESS);
         trailers.insert("grpc-status", http::HeaderValue::from_static("14"));
-        assert_eq!(StatusInTrailers.judge(Some(&trailers)), Outcome::TRANSIENT);
+        assert_eq!(StatusInTrailers.classify(Some(&trailers)), Outcome::TRANSIENT);
     }
 }

@@ -9,7 +9,7 @@ use futures::future::{Either, select};
 
 use super::checker::Shift;
 use super::monitor::{Checked, Monitor};
-use crate::time;
+use crate::core::time;
 
 /// A check: makes a future that says whether all is well, or what is not.
 pub(super) type Check = Arc<dyn Fn() -> Checking + Send + Sync>;
@@ -23,9 +23,11 @@ pub(super) async fn run(shift: Shift, check: Check) {
         // The closure is called and the check given up inside, so that a panic in either counts too.
         let checking = async {
             let limit =
-                shift.wait(began, |policy, passed| policy.law().timeout.saturating_sub(passed));
+                shift.wait(began, |policy, passed| policy.params().timeout.saturating_sub(passed));
             match select(check(), pin!(limit)).await {
-                Either::Left((said, _)) => Some(said.map_err(|error| (Checked::Bad, error))),
+                Either::Left((readiness, _)) => {
+                    Some(readiness.map_err(|error| (Checked::Failure, error)))
+                }
                 Either::Right((late, _)) => {
                     late.map(|()| Err((Checked::TimedOut, "the check timed out".to_owned())))
                 }
@@ -33,7 +35,7 @@ pub(super) async fn run(shift: Shift, check: Check) {
         };
         let (how, error) = match AssertUnwindSafe(checking).catch_unwind().await {
             Ok(None) => return,
-            Ok(Some(Ok(()))) => (Checked::Good, None),
+            Ok(Some(Ok(()))) => (Checked::Success, None),
             Ok(Some(Err((how, error)))) => (how, Some(error)),
             Err(_) => (Checked::Panicked, Some("the check panicked".to_owned())),
         };

@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep};
 use super::check::{self, Check};
 use super::listen::{self, Listen};
 use super::monitor::Monitor;
+use crate::core::sync::atomic::{AtomicU64, Ordering};
+use crate::core::time::{self, Tick};
 use crate::shell::task::Task;
-use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::time::{self, Tick};
 
 /// How it gets known whether the dependency is up.
 #[derive(Clone)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::machine::Law;
-use crate::config::ConfigErrors;
-use crate::event::Status;
+use super::machine::Params;
+use crate::core::config::ConfigErrors;
+use crate::core::event::Status;
 
 /// The settings of a health check: plain values, which can be turned while it runs.
 ///
@@ -55,15 +55,15 @@ pub struct Config {
     /// [registry](super::HealthRegistry) waits for a good check whatever this says.
     pub initial: Status,
     /// While it is down, one call in so many is let through all the same, from 1. Zero: none. Where there
-    /// is no check, zero is refused if it was written, and is [10](LET_THROUGH) if it was not.
-    pub let_through: u32,
+    /// is no check, zero is rejected if it was written, and is [10](LET_THROUGH) if it was not.
+    pub probe_one_in: u32,
     /// While it is down a call is also let through when none was for so long: longer than zero. It takes
-    /// [`let_through`](Self::let_through) to let any through. With few calls it would otherwise
+    /// [`probe_one_in`](Self::probe_one_in) to let any through. With few calls it would otherwise
     /// take hours to find that all is well again.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub probe_interval: Duration,
     /// Whether the outcomes of live calls count like checks. Where there is no check they always do.
-    pub learn: bool,
+    pub passive: bool,
 }
 
 /// Default [`Config::interval`].
@@ -78,8 +78,8 @@ pub const RISE: u32 = 2;
 pub const INITIAL_RISE: u32 = 1;
 /// Default [`Config::fall`].
 pub const FALL: u32 = 3;
-/// Default [`Config::let_through`] where there is no check.
-pub const LET_THROUGH: u32 = 10;
+/// Default [`Config::probe_one_in`] where there is no check.
+pub const PROBE_ONE_IN: u32 = 10;
 /// Default [`Config::probe_interval`].
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -94,21 +94,21 @@ impl Default for Config {
             initial_rise: INITIAL_RISE,
             fall: FALL,
             initial: Status::Up,
-            let_through: 0,
+            probe_one_in: 0,
             probe_interval: PROBE_INTERVAL,
-            learn: false,
+            passive: false,
         }
     }
 }
 
 impl Config {
     /// Says what is wrong with these settings. (A builder without a check that was told not to learn, or to
-    /// let no call through, refuses [that too](super::Builder::build).)
+    /// let no call through, rejects [that too](super::Builder::build).)
     ///
     /// # Errors
     ///
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        Law::from_config(self, true).map(|_| ())
+        Params::from_config(self, true).map(|_| ())
     }
 }

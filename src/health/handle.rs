@@ -8,11 +8,11 @@ use tokio::sync::watch;
 
 use super::checker::tend;
 use super::config::Config;
-use super::machine::Law;
+use super::machine::Params;
 use super::monitor::{Latest, Monitor};
-use crate::config::ConfigErrors;
-use crate::event::Status;
-use crate::source::Source;
+use crate::core::config::ConfigErrors;
+use crate::core::event::Status;
+use crate::core::origin::Origin;
 
 /// Sees one health check, and keeps it going. Cheap to clone.
 ///
@@ -24,8 +24,8 @@ pub struct HealthHandle {
 
 impl HealthHandle {
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        &self.monitor.reporter.source
+    pub fn origin(&self) -> &Origin {
+        &self.monitor.reporter.origin
     }
 
     /// Up or down.
@@ -62,16 +62,16 @@ impl HealthHandle {
         self.monitor.config()
     }
 
-    /// Reloads the settings. They count from now on: also a pause or a check under way ends when they
+    /// Reloads the settings. They count from now on: also a pause or a check in flight ends when they
     /// say so.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        let law = Law::from_config(&config, self.monitor.checker.exists())
-            .map_err(|wrong| wrong.of_policy(self.source()))?;
-        self.monitor.reload(law, config);
+        let params = Params::from_config(&config, self.monitor.checker.exists())
+            .map_err(|wrong| wrong.of_policy(self.origin()))?;
+        self.monitor.reload(params, config);
         tend(&self.monitor);
         Ok(())
     }
@@ -88,7 +88,7 @@ impl HealthHandle {
 impl fmt::Debug for HealthHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HealthHandle")
-            .field("source", self.source())
+            .field("origin", self.origin())
             .field("status", &self.status())
             .finish()
     }

@@ -9,51 +9,51 @@ use tower::{Service, ServiceExt};
 
 use super::check::Checking;
 use super::checker::{Known, tend};
-use super::config::{Config, LET_THROUGH};
+use super::config::{Config, PROBE_ONE_IN};
 use super::handle::HealthHandle;
-use super::listen::{Listening, Told};
-use super::machine::Law;
+use super::listen::{HealthUpdate, Listening};
+use super::machine::Params;
 use super::monitor::Monitor;
 use super::policy::Monitored;
-use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
-use crate::config::{ConfigErrors, Written};
-use crate::event::{Event, EventKind, Observe, Observers, Status};
-use crate::outcome::Outcome;
-use crate::request::NoCarry;
-use crate::shell::gated::{self, GateLayer, Gated};
+use crate::core::classify::{Classification, Classifier, Of, OfError, OfResult};
+use crate::core::config::{ConfigErrors, Written};
+use crate::core::event::{Event, EventKind, Observe, Observers, Status};
+use crate::core::origin::Origin;
+use crate::core::outcome::Outcome;
+use crate::core::request::NoPropagation;
+use crate::shell::gate::{self, Gate, GateLayer};
 use crate::shell::reporter::Reporter;
-use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
 const LAYER: &str = "health";
 
-/// Refuses calls while a dependency is known to be down.
+/// Rejects calls while a dependency is known to be down.
 ///
 /// All services that a layer and its clones make share one health. The checks go on while it is drained.
-pub type HealthLayer<C = Classifier, K = NoCarry> = GateLayer<Monitored, C, K>;
+pub type HealthLayer<C = Classifier, K = NoPropagation> = GateLayer<Monitored, C, K>;
 
 /// The service that a health check makes of another: it calls the inner service while its dependency is up,
-/// and refuses at once while it is down.
-pub type Health<S, C = Classifier, K = NoCarry> = Gated<S, Monitored, C, K>;
+/// and rejects at once while it is down.
+pub type Health<S, C = Classifier, K = NoPropagation> = Gate<S, Monitored, C, K>;
 
 /// The future of a call through a health check. Dropping it drops the inner call.
-pub type ResponseFuture<S, Req, C = Classifier, K = NoCarry> =
-    gated::ResponseFuture<S, Req, Monitored, C, K>;
+pub type ResponseFuture<S, Req, C = Classifier, K = NoPropagation> =
+    gate::ResponseFuture<S, Req, Monitored, C, K>;
 
 impl HealthLayer {
-    /// A health that learns from live calls alone ([`Config::learn`]), with every other setting at
+    /// A health that learns from live calls alone ([`Config::passive`]), with every other setting at
     /// its [default](super#defaults) and one call in ten let through while it is down. For active
     /// checks, [build](Self::builder) one with a [check](Builder::check).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let config = Config { learn: true, let_through: LET_THROUGH, ..Config::default() };
-        Self::unchecked(Source::new(LAYER, name), Law::of(&config, false), config)
+        let config = Config { passive: true, probe_one_in: PROBE_ONE_IN, ..Config::default() };
+        Self::unchecked(Origin::new(LAYER, name), Params::of(&config, false), config)
     }
 
     /// A health that learns from live calls alone, with these settings, for instance from a configuration
     /// file. For active checks, hand them to a [builder](Builder::config).
     ///
-    /// Without a check it learns from live calls whatever [`Config::learn`] says, and where
-    /// [`Config::let_through`] is left at zero it lets one call in [ten](LET_THROUGH) through while it is
+    /// Without a check it learns from live calls whatever [`Config::passive`] says, and where
+    /// [`Config::probe_one_in`] is left at zero it lets one call in [ten](LET_THROUGH) through while it is
     /// down.
     ///
     /// # Errors
@@ -69,15 +69,16 @@ impl HealthLayer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_config(name: impl Into<Arc<str>>, config: Config) -> Result<Self, ConfigErrors> {
-        let source = Source::new(LAYER, name);
-        let law = Law::from_config(&config, false).map_err(|wrong| wrong.of_policy(&source))?;
-        Ok(Self::unchecked(source, law, config))
+        let origin = Origin::new(LAYER, name);
+        let params =
+            Params::from_config(&config, false).map_err(|wrong| wrong.of_policy(&origin))?;
+        Ok(Self::unchecked(origin, params, config))
     }
 
-    fn unchecked(source: Source, law: Law, config: Config) -> Self {
-        let reporter = Reporter::new(source, Observers::default());
-        let monitor = Arc::new(Monitor::new(reporter, law, config, None));
-        Self::make(Monitored(monitor), Classifier::default(), NoCarry)
+    fn unchecked(origin: Origin, params: Params, config: Config) -> Self {
+        let reporter = Reporter::new(origin, Observers::default());
+        let monitor = Arc::new(Monitor::new(reporter, params, config, None));
+        Self::make(Monitored(monitor), Classifier::default(), NoPropagation)
     }
 
     /// Starts to build a health check.
@@ -87,8 +88,8 @@ impl HealthLayer {
             config: Config::default(),
             written: Written::default(),
             classify: Classifier::default(),
-            carry: NoCarry,
-            source: None,
+            propagate: NoPropagation,
+            origin: None,
             observers: Observers::default(),
         }
     }
@@ -108,13 +109,13 @@ impl<C, K> HealthLayer<C, K> {
 /// Builds a [`HealthLayer`].
 #[must_use = "call `build`"]
 #[derive(Clone)]
-pub struct Builder<C = Classifier, K = NoCarry> {
+pub struct Builder<C = Classifier, K = NoPropagation> {
     name: Arc<str>,
     config: Config,
     written: Written,
     classify: C,
-    carry: K,
-    source: Option<Known>,
+    propagate: K,
+    origin: Option<Known>,
     observers: Observers,
 }
 
@@ -141,9 +142,9 @@ impl<C, K> Builder<C, K> {
         initial_rise: u32,
         fall: u32,
         initial: Status,
-        let_through: u32,
+        probe_one_in: u32,
         probe_interval: Duration,
-        learn: bool,
+        passive: bool,
     }
 
     /// Sets [`Config::down_interval`].
@@ -173,7 +174,7 @@ impl<C, K> Builder<C, K> {
             let checking = check();
             Box::pin(async { checking.await.map_err(|error| error.to_string()) })
         };
-        self.source = Some(Known::ByAsking(Arc::new(check)));
+        self.origin = Some(Known::ByAsking(Arc::new(check)));
         self
     }
 
@@ -181,7 +182,7 @@ impl<C, K> Builder<C, K> {
     /// it, and makes another when that has ended.
     ///
     /// A word of the dependency itself is believed at once, both ways. A stream that is
-    /// [lost](Told::Lost), panics, or brings no first word within [`Config::timeout`] is a bad check,
+    /// [lost](HealthUpdate::Lost), panics, or brings no first word within [`Config::timeout`] is a bad check,
     /// of which it takes [`Config::fall`] in a row to be down. Between two streams there is a pause of
     /// 100 ms that doubles, up to the interval, while streams end sooner than that. A stream that
     /// hangs is taken for one that has nothing to say: let its transport find out.
@@ -189,21 +190,21 @@ impl<C, K> Builder<C, K> {
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// use futures::stream::{self, StreamExt};
-    /// use seawall::{Status, health::{HealthLayer, Told}};
+    /// use seawall::{Status, health::{HealthLayer, HealthUpdate}};
     ///
-    /// let say = || stream::iter([Told::Up, Told::Down("for repair".into())]).chain(stream::pending());
-    /// let health = HealthLayer::builder("database").listen(say).build()?;
+    /// let say = || stream::iter([HealthUpdate::Up, HealthUpdate::Down("for repair".into())]).chain(stream::pending());
+    /// let health = HealthLayer::builder("database").subscribe(say).build()?;
     /// assert_eq!(health.handle().watch().changed().await, Some(Status::Down));
     /// assert_eq!(health.handle().last_error().as_deref(), Some("for repair"));
     /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
     /// ```
-    pub fn listen<F, St>(mut self, listen: F) -> Self
+    pub fn subscribe<F, St>(mut self, listen: F) -> Self
     where
         F: Fn() -> St + Send + Sync + 'static,
-        St: Stream<Item = Told> + Send + 'static,
+        St: Stream<Item = HealthUpdate> + Send + 'static,
     {
         let listen = move || -> Listening { Box::pin(listen()) };
-        self.source = Some(Known::ByListening(Arc::new(listen)));
+        self.origin = Some(Known::ByListening(Arc::new(listen)));
         self
     }
 
@@ -238,8 +239,8 @@ impl<C, K> Builder<C, K> {
     /// let (page, pages) = channel();
     /// let health = HealthLayer::builder("database")
     ///     .check(|| async { Err(io::Error::other("no route")) })
-    ///     .on_down(move |event| drop(page.send(format!("{} is down", event.source.name()))))
-    ///     .on_up(|event| println!("{} is up again", event.source.name()))
+    ///     .on_down(move |event| drop(page.send(format!("{} is down", event.origin.name()))))
+    ///     .on_up(|event| println!("{} is up again", event.origin.name()))
     ///     .build()?;
     /// tokio::time::sleep(std::time::Duration::from_secs(3_600)).await;
     /// assert_eq!(pages.try_iter().collect::<Vec<_>>(), ["database is down"]);
@@ -268,30 +269,30 @@ impl<C, K> Builder<C, K> {
         self.with_classify(|_| classify)
     }
 
-    /// Judges whole results of live calls with one closure: responses, and the errors of the
+    /// Classifies whole results of live calls with one closure: responses, and the errors of the
     /// innermost service. Rejections by layers of this crate never get here.
-    pub fn classify_result<Res, Err, V, J>(self, judge: J) -> Builder<OfResult<J, Res, Err>, K>
+    pub fn classify_result<Res, Err, V, J>(self, rule: J) -> Builder<OfResult<J, Res, Err>, K>
     where
         J: Fn(Result<&Res, &Err>) -> V,
-        V: Into<Verdict>,
+        V: Into<Classification>,
     {
-        self.classify(OfResult::new(judge))
+        self.classify(OfResult::new(rule))
     }
 
     /// Reads the deadline of the caller from each request, so that it is not held against the
     /// dependency when its time is up.
-    pub fn carry<K2>(self, carry: K2) -> Builder<C, K2> {
-        self.with(|classify, _| (classify, carry))
+    pub fn propagate<K2>(self, propagate: K2) -> Builder<C, K2> {
+        self.with(|classify, _| (classify, propagate))
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2, K> {
-        self.with(|classify, carry| (change(classify), carry))
+        self.with(|classify, propagate| (change(classify), propagate))
     }
 
     fn with<C2, K2>(self, change: impl FnOnce(C, K) -> (C2, K2)) -> Builder<C2, K2> {
-        let Self { name, config, written, classify, carry, source, observers } = self;
-        let (classify, carry) = change(classify, carry);
-        Builder { name, config, written, classify, carry, source, observers }
+        let Self { name, config, written, classify, propagate, origin, observers } = self;
+        let (classify, propagate) = change(classify, propagate);
+        Builder { name, config, written, classify, propagate, origin, observers }
     }
 
     /// Builds the layer, and begins to check on the tokio runtime of the caller. Outside a runtime it
@@ -299,39 +300,39 @@ impl<C, K> Builder<C, K> {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the settings; no check and nothing to [learn](Config::learn) from
-    /// either, or [nothing to learn from](Config::let_through) while down.
+    /// Everything that is wrong with the settings; no check and nothing to [learn](Config::passive) from
+    /// either, or [nothing to learn from](Config::probe_one_in) while down.
     pub fn build(self) -> Result<HealthLayer<C, K>, ConfigErrors> {
-        let (config, mut written, checked) = (self.config, self.written, self.source.is_some());
+        let (config, mut written, checked) = (self.config, self.written, self.origin.is_some());
         if !checked {
-            written.add("learn"); // without a check it is said, not guessed
+            written.add("passive"); // without a check it is said, not guessed
         }
-        let source = Source::new(LAYER, self.name);
-        let law = Law::from_written(&config, checked, &written)
-            .map_err(|wrong| wrong.of_policy(&source))?;
-        let reporter = Reporter::new(source, self.observers);
-        let monitor = Arc::new(Monitor::new(reporter, law, config, self.source));
+        let origin = Origin::new(LAYER, self.name);
+        let params = Params::from_written(&config, checked, &written)
+            .map_err(|wrong| wrong.of_policy(&origin))?;
+        let reporter = Reporter::new(origin, self.observers);
+        let monitor = Arc::new(Monitor::new(reporter, params, config, self.origin));
         tend(&monitor);
-        Ok(GateLayer::make(Monitored(monitor), self.classify, self.carry))
+        Ok(GateLayer::make(Monitored(monitor), self.classify, self.propagate))
     }
 }
 
 impl<R, E, K> Builder<Classifier<R, E>, K> {
-    /// Judges responses of live calls, for instance by their status.
-    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, E>, K>
+    /// Classifies responses of live calls, for instance by their status.
+    pub fn classify_response<Res, J>(self, rule: J) -> Builder<Classifier<Of<J>, E>, K>
     where
         J: Fn(&Res) -> Outcome,
     {
-        self.with_classify(|classify| classify.with_response(judge))
+        self.with_classify(|classify| classify.with_response(rule))
     }
 
-    /// Judges errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
+    /// Classifies errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
     /// Rejections by layers of this crate never get here.
-    pub fn classify_error<Err, J>(self, judge: J) -> Builder<Classifier<R, OfError<J, Err>>, K>
+    pub fn classify_error<Err, J>(self, rule: J) -> Builder<Classifier<R, OfError<J, Err>>, K>
     where
         J: Fn(&Err) -> Outcome,
     {
-        self.with_classify(|classify| classify.with_error(judge))
+        self.with_classify(|classify| classify.with_error(rule))
     }
 }
 

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::checker::Shift;
 use super::monitor::{Checked, Monitor};
+use crate::core::time;
 use crate::parts::backoff::{Curve, Shape};
-use crate::time;
 
 /// The least that passes between two streams, before jitter. It doubles while streams are short, up
 /// to the interval.
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What a stream of health tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Told {
+pub enum HealthUpdate {
     /// The dependency says that it is up.
     Up,
     /// The dependency says that it is down, and why.
@@ -33,7 +33,7 @@ pub enum Told {
 
 /// Makes a stream of what the dependency says of itself.
 pub(super) type Listen = Arc<dyn Fn() -> Listening + Send + Sync>;
-pub(super) type Listening = Pin<Box<dyn Stream<Item = Told> + Send>>;
+pub(super) type Listening = Pin<Box<dyn Stream<Item = HealthUpdate> + Send>>;
 
 /// Listens to one stream after the other, for as long as the policy lives. Holds it only while it
 /// writes down what it heard.
@@ -72,7 +72,7 @@ pub(super) async fn run(shift: Shift, listen: Listen) {
 async fn hear(shift: &Shift, listen: &Listen, began: Instant) -> Option<(Checked, String)> {
     let mut stream = listen();
     // The first word is due at once; from then on silence means that nothing has changed.
-    let due = shift.wait(began, |policy, passed| policy.law().timeout.saturating_sub(passed));
+    let due = shift.wait(began, |policy, passed| policy.params().timeout.saturating_sub(passed));
     let mut told = match select(stream.next(), pin!(due)).await {
         Either::Left((told, _)) => told,
         Either::Right((late, _)) => {
@@ -82,9 +82,9 @@ async fn hear(shift: &Shift, listen: &Listen, began: Instant) -> Option<(Checked
     while let Some(word) = told {
         let policy = shift.policy()?;
         match word {
-            Told::Up => policy.told(None),
-            Told::Down(why) => policy.told(Some(why)),
-            Told::Lost(why) => return Some((Checked::Bad, why)),
+            HealthUpdate::Up => policy.told(None),
+            HealthUpdate::Down(why) => policy.told(Some(why)),
+            HealthUpdate::Lost(why) => return Some((Checked::Failure, why)),
         }
         drop(policy);
         told = loop {

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use super::config::{Config, LET_THROUGH};
-use crate::config::{ConfigError, ConfigErrors, Written};
-use crate::event::Status;
-use crate::time::nanos;
+use super::config::{Config, PROBE_ONE_IN};
+use crate::core::config::{ConfigError, ConfigErrors, Written};
+use crate::core::event::Status;
+use crate::core::time::nanos;
 
 /// Config made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Law {
+pub(crate) struct Params {
     pub(crate) rise: u32,
     pub(crate) initial_rise: u32,
     pub(crate) fall: u32,
-    pub(crate) let_through: u32,
+    pub(crate) probe_one_in: u32,
     /// Nanoseconds.
     pub(crate) probe_interval: u64,
-    pub(crate) learn: bool,
+    pub(crate) passive: bool,
     /// Nanoseconds, least and most.
     pub(crate) interval: (u64, u64),
     /// The same while down.
@@ -57,8 +57,8 @@ enum Start {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Input {
-    Good,
-    Bad,
+    Success,
+    Failure,
 }
 
 impl Health {
@@ -72,14 +72,14 @@ impl Health {
     }
 
     /// The one door. Returns the new status, if it changed.
-    pub(crate) fn step(&mut self, law: &Law, input: Input) -> Option<Status> {
+    pub(crate) fn step(&mut self, params: &Params, input: Input) -> Option<Status> {
         let limit = match (self.up, self.start) {
-            (true, _) => law.fall,
-            (false, Start::Over) => law.rise,
-            (false, _) => law.initial_rise,
+            (true, _) => params.fall,
+            (false, Start::Over) => params.rise,
+            (false, _) => params.initial_rise,
         };
         self.start = self.start.max(Start::Heard);
-        let speaks_against = (input == Input::Bad) == self.up;
+        let speaks_against = (input == Input::Failure) == self.up;
         if !speaks_against {
             if self.up {
                 self.start = Start::Over;
@@ -146,8 +146,8 @@ impl Health {
     }
 }
 
-impl Law {
-    /// Everything that is wrong with the settings, or the law they make; `checked` says whether there
+impl Params {
+    /// Everything that is wrong with the settings, or the algorithm they make; `checked` says whether there
     /// is a check, or live calls alone.
     pub(crate) fn from_config(config: &Config, checked: bool) -> Result<Self, ConfigErrors> {
         Self::from_written(config, checked, &Written::default())
@@ -193,27 +193,27 @@ impl Law {
         if config.probe_interval.is_zero() {
             wrong("probe_interval", &config.probe_interval, "longer than zero");
         }
-        if !checked && !config.learn && written.has("learn") {
+        if !checked && !config.passive && written.has("passive") {
             wrong(
-                "learn",
-                &config.learn,
+                "passive",
+                &config.passive,
                 "true where there is no check: nothing would ever change",
             );
         }
-        let lets_none = config.let_through == 0 && written.has("let_through");
-        if !checked && config.learn && lets_none {
+        let lets_none = config.probe_one_in == 0 && written.has("probe_one_in");
+        if !checked && config.passive && lets_none {
             let accepted = "1 or more where there is no check: once down it would stay down";
-            wrong("let_through", &config.let_through, accepted);
+            wrong("probe_one_in", &config.probe_one_in, accepted);
         }
         problems
     }
 
     /// The law of settings with which nothing is wrong. Where live calls alone say how it is, they are
     /// learnt from, and some are let through: settings that would leave it as it is for ever were not
-    /// written, or refused.
+    /// written, or rejected.
     pub(crate) fn of(config: &Config, checked: bool) -> Self {
-        let let_through = match config.let_through {
-            0 if !checked => LET_THROUGH,
+        let probe_one_in = match config.probe_one_in {
+            0 if !checked => PROBE_ONE_IN,
             one_in => one_in,
         };
         let per_mille = (config.jitter * 1000.0).round() as u64;
@@ -226,9 +226,9 @@ impl Law {
             rise: config.rise,
             initial_rise: config.initial_rise,
             fall: config.fall,
-            let_through,
+            probe_one_in,
             probe_interval: nanos(config.probe_interval),
-            learn: config.learn || !checked,
+            passive: config.passive || !checked,
             interval: spread(config.interval),
             down_interval: spread(config.down_interval.unwrap_or(config.interval)),
             timeout: nanos(config.timeout),
@@ -239,20 +239,20 @@ impl Law {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explore::{LONG, stories};
+    use crate::core::explore::{LONG, stories};
     use proptest::prelude::*;
 
-    fn law(rise: u32, fall: u32) -> Law {
-        Law { rise, initial_rise: rise, fall, ..Law::of(&Config::default(), true) }
+    fn params(rise: u32, fall: u32) -> Params {
+        Params { rise, initial_rise: rise, fall, ..Params::of(&Config::default(), true) }
     }
 
     /// The fields that are complained of.
     fn complaints(checked: bool, turn: impl FnOnce(&mut Config)) -> Vec<&'static str> {
         let (mut config, mut written) = (Config::default(), Written::default());
         turn(&mut config);
-        written.add("learn");
-        written.add("let_through");
-        let problems = Law::problems(&config, checked, &written);
+        written.add("passive");
+        written.add("probe_one_in");
+        let problems = Params::problems(&config, checked, &written);
         problems.into_iter().map(|problem| problem.field).collect()
     }
 
@@ -263,10 +263,10 @@ mod tests {
             let turn = |config: &mut Config| (config.rise, config.fall) = (accepted, accepted);
             assert_eq!(complaints(true, turn), NONE);
         }
-        for refused in [0, 10_001] {
-            let turn = |config: &mut Config| (config.rise, config.fall) = (refused, refused);
+        for rejected in [0, 10_001] {
+            let turn = |config: &mut Config| (config.rise, config.fall) = (rejected, rejected);
             assert_eq!(complaints(true, turn), ["rise", "fall"]);
-            assert_eq!(complaints(true, |config| config.initial_rise = refused), ["initial_rise"]);
+            assert_eq!(complaints(true, |config| config.initial_rise = rejected), ["initial_rise"]);
         }
         for (jitter, wrong) in [(0.0, false), (1.0, false), (-0.1, true), (1.1, true)] {
             assert_eq!(!complaints(true, |config| config.jitter = jitter).is_empty(), wrong);
@@ -284,16 +284,17 @@ mod tests {
 
     #[test]
     fn without_a_check_something_else_must_bring_it_back() {
-        for (checked, learn, let_through, complaint) in [
+        for (checked, passive, probe_one_in, complaint) in [
             (true, false, 0, None),
             (true, true, 0, None),
             (false, true, 1, None),
-            (false, true, 0, Some("let_through")),
-            (false, false, 0, Some("learn")),
-            (false, false, 1, Some("learn")),
+            (false, true, 0, Some("probe_one_in")),
+            (false, false, 0, Some("passive")),
+            (false, false, 1, Some("passive")),
         ] {
-            let turn =
-                |config: &mut Config| (config.learn, config.let_through) = (learn, let_through);
+            let turn = |config: &mut Config| {
+                (config.passive, config.probe_one_in) = (passive, probe_one_in)
+            };
             assert_eq!(complaints(checked, turn).into_iter().next(), complaint);
             assert_eq!(complaints(checked, turn).len(), usize::from(complaint.is_some()));
         }
@@ -304,7 +305,7 @@ mod tests {
         const SECOND: u64 = 1_000_000_000;
         let of = |jitter| {
             let interval = Duration::from_secs(10);
-            Law::of(&Config { interval, jitter, ..Config::default() }, true).interval
+            Params::of(&Config { interval, jitter, ..Config::default() }, true).interval
         };
         assert_eq!(of(0.0), (10 * SECOND, 10 * SECOND));
         assert_eq!(of(0.3), (7 * SECOND, 13 * SECOND));
@@ -317,8 +318,8 @@ mod tests {
         for initial in [Status::Up, Status::Down] {
             let mut health = Health::new(initial);
             for _ in 0..100 {
-                assert_eq!(health.step(&law(2, 2), Input::Bad), None);
-                assert_eq!(health.step(&law(2, 2), Input::Good), None);
+                assert_eq!(health.step(&params(2, 2), Input::Failure), None);
+                assert_eq!(health.step(&params(2, 2), Input::Success), None);
             }
         }
     }
@@ -344,11 +345,11 @@ mod tests {
 
     /// Holds it against the list of all checks, and returns how often it changed.
     fn agree(rise: u32, fall: u32, checks: &[bool]) -> Result<u32, TestCaseError> {
-        let (law, mut health) = (law(rise, fall), Health::new(Status::Up));
+        let (params, mut health) = (params(rise, fall), Health::new(Status::Up));
         let (mut up, mut since) = (true, 0);
         for (nth, good) in checks.iter().enumerate() {
-            let input = if *good { Input::Good } else { Input::Bad };
-            let changed = health.step(&law, input);
+            let input = if *good { Input::Success } else { Input::Failure };
+            let changed = health.step(&params, input);
             let limit = if up { fall } else { rise } as usize;
             let seen = &checks[since..=nth];
             let against = seen.iter().rev().take_while(|good| **good != up).count();
@@ -362,7 +363,7 @@ mod tests {
             prop_assert_eq!(Health::unpack(health.pack()), health);
             // The shell keeps to itself what would change nothing.
             let mut after = health;
-            let _ = after.step(&law, Input::Good);
+            let _ = after.step(&params, Input::Success);
             prop_assert_eq!(Health::is_quiet(health.pack()), after == health);
         }
         Ok(health.changes)

@@ -1,4 +1,4 @@
-//! Health check: knows whether a dependency is up, and refuses calls while it is not.
+//! Health check: knows whether a dependency is up, and rejects calls while it is not.
 //!
 //! # Example
 //!
@@ -23,8 +23,8 @@
 //!     .service(service_fn(query));
 //!
 //! assert_eq!(watch.changed().await, Some(Status::Down));
-//! let refused = database.oneshot(7).await;
-//! assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Unhealthy));
+//! let rejected = database.oneshot(7).await;
+//! assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::Unhealthy));
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
@@ -54,12 +54,12 @@
 //! the last word has expired, a registry calls the check [unknown](crate::Status::Unknown), and whoever
 //! looks takes it over (a call only while it is down: a call that passes reads no clock). The task ends
 //! with the last layer, service or handle. Settings that are [reloaded](HealthHandle::reload) count from
-//! then on, also for a pause or a check under way.
+//! then on, also for a pause or a check in flight.
 //!
 //! A dependency that tells of its health by itself is
-//! [listened to](Builder::listen) instead, and its word needs no confirming. With [`Config::learn`] the outcomes of live calls
+//! [listened to](Builder::listen) instead, and its word needs no confirming. With [`Config::passive`] the outcomes of live calls
 //! count like checks; a call that panics is a bad one, as it is for a circuit breaker. While it is down,
-//! one call in [so many](Config::let_through) is let through, and one in
+//! one call in [so many](Config::probe_one_in) is let through, and one in
 //! [so long](Config::probe_interval).
 //!
 //! # Defaults
@@ -74,9 +74,9 @@
 //! | [`initial_rise`](Config::initial_rise) | [1](INITIAL_RISE) | the same before anything is known |
 //! | [`fall`](Config::fall) | [3](FALL) | bad checks in a row until down |
 //! | [`initial`](Config::initial) | up | until it is known |
-//! | [`let_through`](Config::let_through) | none; [10](LET_THROUGH) without a check | one call in so many passes while down |
+//! | [`probe_one_in`](Config::probe_one_in) | none; [10](LET_THROUGH) without a check | one call in so many passes while down |
 //! | [`probe_interval`](Config::probe_interval) | [5 s](PROBE_INTERVAL) | if any pass, one in so long does |
-//! | [`learn`](Config::learn) | off; on without a check | live calls count like checks |
+//! | [`passive`](Config::passive) | off; on without a check | live calls count like checks |
 //!
 //! # Rejections
 //!
@@ -115,11 +115,11 @@ mod tests;
 mod watch;
 
 pub use config::{
-    Config, FALL, INITIAL_RISE, INTERVAL, JITTER, LET_THROUGH, PROBE_INTERVAL, RISE, TIMEOUT,
+    Config, FALL, INITIAL_RISE, INTERVAL, JITTER, PROBE_INTERVAL, PROBE_ONE_IN, RISE, TIMEOUT,
 };
 pub use handle::{HealthHandle, Watch};
 pub use layer::{Builder, Health, HealthLayer, ResponseFuture};
-pub use listen::Told;
+pub use listen::HealthUpdate;
 pub use registry::HealthRegistry;
 pub use report::{CheckReport, Criticality, Probe, Report};
 pub use watch::{CheckWatch, RegistryWatch};

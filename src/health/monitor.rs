@@ -9,18 +9,18 @@ use tokio::sync::watch;
 
 use super::checker::{Checker, Known};
 use super::config::Config;
-use super::machine::{Health, Input, Law};
+use super::machine::{Health, Input, Params};
 use super::registry::Inner as Registry;
-use crate::error::{Measured, Reason, Rejected};
-use crate::event::{EventKind, Status};
-use crate::outcome;
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::event::{EventKind, Status};
+use crate::core::outcome;
+use crate::core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::core::time::{self, Tick};
 use crate::parts::spread;
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Gauge, Handles, Histogram, Instruments, Labels};
-use crate::shell::reporter::{Reporter, Speaker};
-use crate::shell::waiters::{Lobby, Seat};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::time::{self, Tick};
+use crate::shell::reporter::{EventContext, Reporter};
+use crate::shell::waiters::{WakerSlot, Wakers};
 
 /// 1 while up, 0 while down.
 const UP: &str = "seawall_health_up";
@@ -38,9 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Monitor {
     pub(super) reporter: Reporter<HealthMeter>,
     word: AtomicU64,
-    config: Live<(Law, Config)>,
-    /// [`Law::let_through`] and [`Law::probe_interval`], for calls that find it down.
-    let_through: AtomicU32,
+    config: Live<(Params, Config)>,
+    /// [`Params::probe_one_in`] and [`Params::probe_interval`], for calls that find it down.
+    probe_one_in: AtomicU32,
     probe_interval: AtomicU64,
     /// Calls that found it down, to let one in so many through.
     turned_away: AtomicU32,
@@ -50,7 +50,7 @@ pub(crate) struct Monitor {
     last_error: Live<Option<Arc<str>>>,
     registries: Live<Vec<Weak<Registry>>>,
     /// Those who wait for an inner service that may never become ready while it is down.
-    lobby: Lobby,
+    wakers: Wakers,
     pub(super) checker: Checker,
 }
 
@@ -71,8 +71,8 @@ pub(super) struct HealthMeter {
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checked {
-    Good,
-    Bad,
+    Success,
+    Failure,
     TimedOut,
     Panicked,
 }
@@ -101,7 +101,7 @@ impl Instruments for HealthMeter {
 impl Monitor {
     pub(super) fn new(
         reporter: Reporter<HealthMeter>,
-        law: Law,
+        params: Params,
         config: Config,
         known: Option<Known>,
     ) -> Self {
@@ -110,22 +110,22 @@ impl Monitor {
         let policy = Self {
             reporter,
             word: AtomicU64::new(health.pack()),
-            config: Live::new((law, config)),
-            let_through: AtomicU32::new(law.let_through),
-            probe_interval: AtomicU64::new(law.probe_interval),
+            config: Live::new((params, config)),
+            probe_one_in: AtomicU32::new(params.probe_one_in),
+            probe_interval: AtomicU64::new(params.probe_interval),
             turned_away: AtomicU32::new(0),
             probed: AtomicU64::new(at.0),
             latest: watch::Sender::new(Latest { number: 0, status: health.status(), at }),
             last_error: Live::new(None),
             registries: Live::new(Vec::new()),
-            lobby: Lobby::default(),
+            wakers: Wakers::default(),
             checker: Checker::new(known),
         };
         policy.set_level();
         policy
     }
 
-    pub(super) fn law(&self) -> Law {
+    pub(super) fn params(&self) -> Params {
         self.config.get().0
     }
 
@@ -134,13 +134,13 @@ impl Monitor {
     }
 
     /// The settings count from now on.
-    pub(super) fn reload(&self, law: Law, config: Config) {
-        let (initial, before) = (config.initial, self.law());
-        self.let_through.store(law.let_through, Ordering::Relaxed);
-        self.probe_interval.store(law.probe_interval, Ordering::Relaxed);
-        self.config.set((law, config));
+    pub(super) fn reload(&self, params: Params, config: Config) {
+        let (initial, before) = (config.initial, self.params());
+        self.probe_one_in.store(params.probe_one_in, Ordering::Relaxed);
+        self.probe_interval.store(params.probe_interval, Ordering::Relaxed);
+        self.config.set((params, config));
         self.change(|health| health.take_initial(initial));
-        if law != before {
+        if params != before {
             self.checker.holds_anew(self.reporter.clock.now(), self.patience());
             self.checker.turn();
         }
@@ -148,8 +148,8 @@ impl Monitor {
 
     /// The interval that counts now, least and most.
     pub(super) fn interval(&self) -> (u64, u64) {
-        let law = self.law();
-        if self.health().is_surely_up() { law.interval } else { law.down_interval }
+        let params = self.params();
+        if self.health().is_surely_up() { params.interval } else { params.down_interval }
     }
 
     /// What is left of the pause between two checks when so much of it has passed; `turned`: and
@@ -167,8 +167,8 @@ impl Monitor {
 
     /// When it is too late for the next word.
     fn patience(&self) -> Tick {
-        let law = self.law();
-        let between = law.interval.1.max(law.down_interval.1).saturating_add(law.timeout);
+        let params = self.params();
+        let between = params.interval.1.max(params.down_interval.1).saturating_add(params.timeout);
         let patience = between.saturating_mul(MISSED).max(time::nanos(PATIENCE));
         self.reporter.clock.now().plus(patience)
     }
@@ -237,7 +237,7 @@ impl Monitor {
 
     #[cold]
     fn is_its_turn(&self) -> bool {
-        let one_in = self.let_through.load(Ordering::Relaxed);
+        let one_in = self.probe_one_in.load(Ordering::Relaxed);
         if one_in == 0 {
             return false;
         }
@@ -257,55 +257,55 @@ impl Monitor {
     }
 
     /// Leaves a waker for when it goes down. Returns `false` if it is down.
-    pub(super) fn wait(&self, seat: &mut Seat, waker: &Waker) -> bool {
-        self.lobby.wait(seat, waker, || self.status() == Status::Up)
+    pub(super) fn wait(&self, seat: &mut WakerSlot, waker: &Waker) -> bool {
+        self.wakers.wait(seat, waker, || self.status() == Status::Up)
     }
 
-    pub(super) fn leave(&self, seat: &mut Seat) {
-        self.lobby.leave(seat);
+    pub(super) fn leave(&self, seat: &mut WakerSlot) {
+        self.wakers.leave(seat);
     }
 
     /// A live call ended, and said this of the dependency.
     #[inline]
-    pub(super) fn note_end(&self, health: outcome::Health) {
+    pub(super) fn note_end(&self, health: outcome::Signal) {
         match health {
-            outcome::Health::Good => self.learn(Input::Good),
-            outcome::Health::Bad => self.learn(Input::Bad),
-            outcome::Health::Pushback | outcome::Health::Silent => {}
+            outcome::Signal::Success => self.passive(Input::Success),
+            outcome::Signal::Failure => self.passive(Input::Failure),
+            outcome::Signal::Pushback | outcome::Signal::Ignored => {}
         }
         self.meter(|handles| handles.counted(health.into()));
     }
 
     #[inline]
-    fn learn(&self, input: Input) {
-        if input == Input::Good && Health::is_quiet(self.word.load(Ordering::Relaxed)) {
+    fn passive(&self, input: Input) {
+        if input == Input::Success && Health::is_quiet(self.word.load(Ordering::Relaxed)) {
             return;
         }
-        let law = self.law();
-        if law.learn {
-            self.step(&Law { initial_rise: law.rise, ..law }, input);
+        let params = self.params();
+        if params.passive {
+            self.step(&Params { initial_rise: params.rise, ..params }, input);
         }
     }
 
     /// A check ended.
     pub(super) fn checked(&self, how: Checked, took: Duration, error: Option<String>) {
         self.meter(|handles| handles.own.seconds.record(took));
-        self.heard(how, error, &self.law());
+        self.heard(how, error, &self.params());
     }
 
     /// The dependency said how it is. It knows, so there is nothing to confirm: one word is enough.
     pub(super) fn told(&self, error: Option<String>) {
-        let how = if error.is_none() { Checked::Good } else { Checked::Bad };
-        self.heard(how, error, &Law { rise: 1, initial_rise: 1, fall: 1, ..self.law() });
+        let how = if error.is_none() { Checked::Success } else { Checked::Failure };
+        self.heard(how, error, &Params { rise: 1, initial_rise: 1, fall: 1, ..self.params() });
     }
 
     /// It could not be heard how the dependency is.
     pub(super) fn lost(&self, how: Checked, error: String) {
-        self.heard(how, Some(error), &self.law());
+        self.heard(how, Some(error), &self.params());
     }
 
-    fn heard(&self, how: Checked, error: Option<String>, law: &Law) {
-        if how == Checked::Good {
+    fn heard(&self, how: Checked, error: Option<String>, params: &Params) {
+        if how == Checked::Success {
             if self.last_error.get().is_some() {
                 self.last_error.set(None);
             }
@@ -317,12 +317,12 @@ impl Monitor {
             handles.own.checks[how as usize].increment(1);
         });
         self.still_holds();
-        self.step(law, if how == Checked::Good { Input::Good } else { Input::Bad });
+        self.step(params, if how == Checked::Success { Input::Success } else { Input::Failure });
         self.tell_registries(); // changed or not: a recorder may have come meanwhile
     }
 
-    fn step(&self, law: &Law, input: Input) {
-        self.change(|health| health.step(law, input));
+    fn step(&self, params: &Params, input: Input) {
+        self.change(|health| health.step(params, input));
     }
 
     fn change(&self, mut change: impl FnMut(&mut Health) -> Option<Status>) {
@@ -337,7 +337,7 @@ impl Monitor {
         if let Some(status) = changed {
             if status == Status::Down {
                 self.probed.store(self.reporter.clock.now().0, Ordering::Relaxed);
-                self.lobby.wake();
+                self.wakers.wake();
             }
             self.announce(after.changes, status);
             self.checker.turn(); // the next check may be due at another time
@@ -353,8 +353,8 @@ impl Monitor {
             }
             newer
         });
-        let speaker = Speaker { key: None, seq: u64::from(number) };
-        self.reporter.tell(speaker, at, EventKind::Health { status });
+        let context = EventContext { key: None, seq: u64::from(number) };
+        self.reporter.tell(context, at, EventKind::Health { status });
         self.tell_registries();
     }
 
@@ -366,7 +366,7 @@ impl Monitor {
     // ----- telling -----
 
     pub(super) fn reject(&self, reason: Reason) -> Rejected {
-        self.reporter.reject_with(|fresh| self.set_up(fresh), reason, Measured::Nothing)
+        self.reporter.reject_with(|fresh| self.set_up(fresh), reason, Measurement::Nothing)
     }
 
     /// Runs `record` with the metric handles, if anybody records.
@@ -386,7 +386,7 @@ impl Monitor {
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Health")
-            .field("source", &self.reporter.source)
+            .field("origin", &self.reporter.origin)
             .field("status", &self.status())
             .finish_non_exhaustive()
     }

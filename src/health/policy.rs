@@ -7,13 +7,13 @@ use std::task::{Context, Waker};
 
 use super::checker::tend;
 use super::monitor::Monitor;
-use crate::error::{Reason, Rejected};
-use crate::event::Status;
-use crate::outcome::{Health, Outcome};
-use crate::request::Call;
-use crate::shell::gated::{Admission, Admit, Keyless, Lost, Now, OverAtHead, Policy};
+use crate::core::error::{Reason, Rejected};
+use crate::core::event::Status;
+use crate::core::outcome::{Outcome, Signal};
+use crate::core::request::CallContext;
+use crate::shell::gate::{Admission, Admit, Keyless, Lost, Now, OverAtHead, Policy};
 use crate::shell::meter::Ended;
-use crate::shell::waiters::Seat;
+use crate::shell::waiters::WakerSlot;
 
 /// Lets calls pass while the dependency is up.
 pub struct Monitored(pub(super) Arc<Monitor>);
@@ -23,7 +23,7 @@ impl Keyless for Monitored {}
 impl Policy for Monitored {
     type Permit = ();
     type Wait = Infallible;
-    type Seat = Seat;
+    type WakerSlot = WakerSlot;
     /// The end of a body is not seen here.
     const AT_END: Outcome = Outcome::IGNORE;
 
@@ -36,7 +36,7 @@ impl Policy for Monitored {
         self.0.status() != Status::Down
     }
 
-    fn park(&self, seat: &mut Seat, waker: &Waker) -> bool {
+    fn park(&self, seat: &mut WakerSlot, waker: &Waker) -> bool {
         let parked = self.0.wait(seat, waker);
         if parked {
             tend(&self.0);
@@ -45,7 +45,7 @@ impl Policy for Monitored {
     }
 
     #[inline]
-    fn unpark(&self, seat: &mut Seat) {
+    fn unpark(&self, seat: &mut WakerSlot) {
         if seat.is_taken() {
             self.0.leave(seat);
         }
@@ -53,7 +53,7 @@ impl Policy for Monitored {
 
     // It speaks of the dependency as much as an answer would, and may be all that is ever heard of it.
     fn unready(&self, outcome: &Outcome) {
-        self.0.note_end(outcome.health);
+        self.0.note_end(outcome.signal);
     }
 
     #[inline]
@@ -65,17 +65,17 @@ impl Policy for Monitored {
             return Admission::Pass(());
         }
         tend(&self.0);
-        Admission::Refuse(self.0.reject(Reason::Unhealthy))
+        Admission::Reject(self.0.reject(Reason::Unhealthy))
     }
 
     #[inline]
     fn settle(&self, (): &mut (), outcome: &Outcome) {
-        self.0.note_end(outcome.health);
+        self.0.note_end(outcome.signal);
     }
 
     fn lose(&self, (): (), why: Lost) {
         if why == Lost::Panicked {
-            self.0.note_end(Health::Bad); // as a circuit breaker counts it
+            self.0.note_end(Signal::Failure); // as a circuit breaker counts it
         } else {
             self.0.meter(|handles| handles.counted(Ended::Abandoned));
         }
@@ -102,7 +102,7 @@ impl OverAtHead for Monitored {}
 
 impl<Req> Admit<Req> for Monitored {
     #[inline]
-    fn admit(&self, _: &Req, _: Option<&mut Call>) -> Admission<Self> {
+    fn admit(&self, _: &Req, _: Option<&mut CallContext>) -> Admission<Self> {
         self.admit_plain()
     }
 }

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use super::handle::HealthHandle;
 use super::report::{CheckReport, Criticality, Probe, Report, meaning};
 use super::watch::{CheckWatch, RegistryWatch};
-use crate::event::Status;
+use crate::core::event::Status;
+use crate::core::origin::Origin;
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Gauge, Instruments, Labels, Meter};
-use crate::source::Source;
 
 /// 1 for the overall status, else 0.
 const OVERALL: &str = "seawall_health_overall";
@@ -26,7 +26,7 @@ const OVERALL: &str = "seawall_health_overall";
 /// (or a dependency that is [listened to](super::Builder::listen) has said so), whatever
 /// [`initial`](super::Config::initial) says: until then a report calls the check
 /// [unknown](Status::Unknown) and the whole down. A check that learns from
-/// [live calls](super::Config::learn) alone is not waited for, for there are none before it is ready.
+/// [live calls](super::Config::passive) alone is not waited for, for there are none before it is ready.
 /// A check that was not heard of for three of its intervals is unknown again. It is never ready again
 /// once it [drains](Self::drain).
 ///
@@ -90,7 +90,7 @@ impl HealthRegistry {
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         let inner = Inner {
             entries: Live::new(Vec::new()),
-            meter: Meter::new(Source::new("health_registry", name)),
+            meter: Meter::new(Origin::new("health_registry", name)),
             overall: watch::Sender::new([Status::Up; Probe::ALL.len()]),
             each: watch::Sender::new(Vec::new()),
             draining: watch::Sender::new(false),
@@ -121,19 +121,19 @@ impl HealthRegistry {
     /// use std::io;
     ///
     /// let check = || async { Err(io::Error::other("no route")) };
-    /// let tenant = HealthLayer::builder("tenant-7").check(check).build()?;
+    /// let part = HealthLayer::builder("part-7").check(check).build()?;
     /// let registry = HealthRegistry::new("orders");
-    /// registry.add(Probe::Readiness, Criticality::Critical, &tenant.handle());
+    /// registry.add(Probe::Readiness, Criticality::Critical, &part.handle());
     /// assert_eq!(registry.status(Probe::Readiness), Status::Down);
     ///
-    /// assert_eq!(registry.remove("tenant-7"), 1); // moved elsewhere
+    /// assert_eq!(registry.remove("part-7"), 1); // moved elsewhere
     /// assert_eq!(registry.status(Probe::Readiness), Status::Up);
     /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
     /// ```
     pub fn remove(&self, name: &str) -> usize {
         let mut removed = 0;
         self.0.entries.update(|entries| {
-            let others = entries.iter().filter(|entry| entry.check.source().name() != name);
+            let others = entries.iter().filter(|entry| entry.check.origin().name() != name);
             let others: Vec<_> = others.cloned().collect();
             removed = entries.len() - others.len();
             others
@@ -186,7 +186,7 @@ impl HealthRegistry {
         self.0.look(); // a word may have expired, and a recorder have come after the last change
         let entries = self.0.entries.get();
         let checks = entries.iter().filter(|entry| entry.probe == probe).map(|entry| CheckReport {
-            name: entry.check.source().name().to_owned(),
+            name: entry.check.origin().name().to_owned(),
             status: entry.check.reported(),
             criticality: entry.criticality,
             since: entry.check.since(),
@@ -203,7 +203,7 @@ impl HealthRegistry {
     pub fn check(&self, name: &str) -> Option<Status> {
         self.0.tend();
         let entries = self.0.entries.get();
-        let named = entries.iter().filter(|entry| entry.check.source().name() == name);
+        let named = entries.iter().filter(|entry| entry.check.origin().name() == name);
         named.map(|entry| entry.check.reported()).max()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::event::Status;
+use crate::core::event::Status;
 
 /// Which question a check answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::registry::{HealthRegistry, Inner, Overall};
 use super::report::Probe;
-use crate::event::Status;
+use crate::core::event::Status;
 
 /// Watches the overall status of a registry.
 ///

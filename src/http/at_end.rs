@@ -10,15 +10,15 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
 use super::in_body::TrailersInBody;
-use crate::classify::Verdict;
-use crate::context::CallContext;
-use crate::finish::{Finish, Settle};
-use crate::outcome::{Health, Outcome};
+use crate::core::classify::Classification;
+use crate::core::completion::{CallGuard, Completion};
+use crate::core::context::ClassifyContext;
+use crate::core::outcome::{Outcome, Signal};
 
 /// A call is over when its response's body ends.
 ///
-/// Until then it holds its permit and counts as under way. A body that ends makes the outcome what
-/// the classifier said of the head (where it said [`Verdict::AtEnd`], a success); one that fails is
+/// Until then it holds its permit and counts as in flight. A body that ends makes the outcome what
+/// the classifier said of the head (where it said [`Classification::AtEnd`], a success); one that fails is
 /// [`TRANSIENT`](Outcome::TRANSIENT), unless the head was a failure already. One that its reader drops
 /// half-way counts as its head announced, for the dependency did answer; one of which nothing had come
 /// yet abandons the call, unless its head was a failure or pushback. A response without a body is over
@@ -27,50 +27,50 @@ use crate::outcome::{Health, Outcome};
 /// ```
 /// use http::Response;
 /// use seawall::bulkhead::BulkheadLayer;
-/// use seawall::http::AtEnd;
+/// use seawall::http::OnBodyEnd;
 /// use seawall::Error;
 /// use tower::{ServiceBuilder, service_fn};
 ///
 /// let client = ServiceBuilder::new()
-///     .layer(BulkheadLayer::builder("downloads").limit(8).finish(AtEnd).build()?)
+///     .layer(BulkheadLayer::builder("downloads").limit(8).completion(OnBodyEnd).build()?)
 ///     .map_err(Error::Inner)
 ///     .service(service_fn(|_: u32| async { Ok::<_, std::io::Error>(Response::new(String::new())) }));
-/// # let _ = seawall::check::<_, u32>(client);
+/// # let _ = seawall::check_service::<_, u32>(client);
 /// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
-pub struct AtEnd;
+pub struct OnBodyEnd;
 
 /// A call is over when its response's body ends, and its trailers say what came of it, where the
-/// classifier left that open ([`Verdict::AtEnd`]).
+/// classifier left that open ([`Classification::AtEnd`]).
 ///
-/// Otherwise it is [`AtEnd`]. The judge is a [`JudgeTrailers`]; a closure is one. If it panics, the
+/// Otherwise it is [`OnBodyEnd`]. The classify is a [`ClassifyTrailers`]; a closure is one. If it panics, the
 /// call has failed.
 ///
 /// ```
 /// use http::HeaderMap;
 /// use seawall::Outcome;
-/// use seawall::{bulkhead::BulkheadLayer, http::AtTrailers};
+/// use seawall::{bulkhead::BulkheadLayer, http::OnTrailers};
 ///
-/// fn judge(trailers: Option<&HeaderMap>) -> Outcome {
+/// fn classify(trailers: Option<&HeaderMap>) -> Outcome {
 ///     match trailers.and_then(|trailers| trailers.get("grpc-status")) {
 ///         Some(status) if status == "0" => Outcome::SUCCESS,
 ///         _ => Outcome::TRANSIENT,
 ///     }
 /// }
 ///
-/// let calls = BulkheadLayer::builder("orders").finish(AtTrailers::new(judge)).build()?;
+/// let calls = BulkheadLayer::builder("orders").completion(OnTrailers::new(classify)).build()?;
 /// # drop(calls);
-/// assert_eq!(judge(None), Outcome::TRANSIENT); // the stream broke off
+/// assert_eq!(classify(None), Outcome::TRANSIENT); // the stream broke off
 /// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
 #[derive(Clone, Copy)]
-pub struct AtTrailers<J>(J);
+pub struct OnTrailers<J>(J);
 
 /// A call is over when the first byte of its response's body arrives, or when the body ends without
 /// one.
 ///
-/// The outcome is what the classifier said of the head (where it said [`Verdict::AtEnd`], a success),
+/// The outcome is what the classifier said of the head (where it said [`Classification::AtEnd`], a success),
 /// or [`TRANSIENT`](Outcome::TRANSIENT) if the body failed before.
 ///
 /// ```
@@ -79,11 +79,11 @@ pub struct AtTrailers<J>(J);
 /// use http::Response;
 /// use http_body_util::{BodyExt, channel::Channel};
 /// use seawall::bulkhead::BulkheadLayer;
-/// use seawall::{Error, http::AtFirstByte};
+/// use seawall::{Error, http::OnFirstByte};
 /// use std::convert::Infallible;
 ///
 /// // A server that thinks until the first byte, and then streams for as long as somebody listens.
-/// let models = BulkheadLayer::builder("models").limit(8).finish(AtFirstByte).build()?;
+/// let models = BulkheadLayer::builder("models").limit(8).completion(OnFirstByte).build()?;
 /// let (mut words, body) = Channel::<Bytes, Infallible>::new(1);
 /// let ask = || async { Ok::<_, Error<Infallible>>(Response::new(body)) };
 /// let mut answer = models.run(ask).await?.into_body();
@@ -95,7 +95,7 @@ pub struct AtTrailers<J>(J);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
-pub struct AtFirstByte;
+pub struct OnFirstByte;
 
 /// Reads from the trailers what came of a call.
 ///
@@ -103,14 +103,14 @@ pub struct AtFirstByte;
 /// use http::{HeaderMap, HeaderValue};
 /// use seawall::Outcome;
 /// use seawall::circuit_breaker::CircuitBreakerLayer;
-/// use seawall::http::{AtTrailers, JudgeTrailers};
+/// use seawall::http::{OnTrailers, ClassifyTrailers};
 ///
 /// /// A store that says in its trailers whether what it streamed was all.
 /// #[derive(Clone)]
 /// struct Complete;
 ///
-/// impl JudgeTrailers for Complete {
-///     fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome {
+/// impl ClassifyTrailers for Complete {
+///     fn classify(&self, trailers: Option<&HeaderMap>) -> Outcome {
 ///         match trailers.and_then(|trailers| trailers.get("x-complete")) {
 ///             Some(value) if value == "yes" => Outcome::SUCCESS,
 ///             _ => Outcome::TRANSIENT,
@@ -118,22 +118,26 @@ pub struct AtFirstByte;
 ///     }
 /// }
 ///
-/// let breaker = CircuitBreakerLayer::builder("store").finish(AtTrailers::new(Complete)).build()?;
+/// let breaker = CircuitBreakerLayer::builder("store").completion(OnTrailers::new(Complete)).build()?;
 /// # drop(breaker);
 /// let whole = HeaderMap::from_iter([("x-complete".parse()?, HeaderValue::from_static("yes"))]);
-/// assert_eq!(Complete.judge(Some(&whole)), Outcome::SUCCESS);
-/// assert_eq!(Complete.judge(None), Outcome::TRANSIENT);
+/// assert_eq!(Complete.classify(Some(&whole)), Outcome::SUCCESS);
+/// assert_eq!(Complete.classify(None), Outcome::TRANSIENT);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub trait JudgeTrailers {
+pub trait ClassifyTrailers {
     /// The outcome. `None` stands for a body that ended without trailers.
-    fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome;
+    fn classify(&self, trailers: Option<&HeaderMap>) -> Outcome;
 
     /// The same, with what is known of the call: until when its caller waits. By default it is
-    /// [`judge`](Self::judge).
-    fn judge_call(&self, trailers: Option<&HeaderMap>, call: &CallContext) -> Outcome {
+    /// [`classify`](Self::classify).
+    fn classify_call_trailers(
+        &self,
+        trailers: Option<&HeaderMap>,
+        call: &ClassifyContext,
+    ) -> Outcome {
         let _ = call;
-        self.judge(trailers)
+        self.classify(trailers)
     }
 
     /// Where the body of an answer with this head holds its trailers as its last message, what watches
@@ -144,8 +148,8 @@ pub trait JudgeTrailers {
     }
 }
 
-impl<F: Fn(Option<&HeaderMap>) -> Outcome> JudgeTrailers for F {
-    fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome {
+impl<F: Fn(Option<&HeaderMap>) -> Outcome> ClassifyTrailers for F {
+    fn classify(&self, trailers: Option<&HeaderMap>) -> Outcome {
         self(trailers)
     }
 }
@@ -154,87 +158,87 @@ impl<F: Fn(Option<&HeaderMap>) -> Outcome> JudgeTrailers for F {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeadKnows;
 
-impl JudgeTrailers for HeadKnows {
-    fn judge(&self, _: Option<&HeaderMap>) -> Outcome {
+impl ClassifyTrailers for HeadKnows {
+    fn classify(&self, _: Option<&HeaderMap>) -> Outcome {
         Outcome::SUCCESS
     }
 }
 
-impl<J> AtTrailers<J> {
-    /// Lets `judge` decide.
-    pub const fn new(judge: J) -> Self
+impl<J> OnTrailers<J> {
+    /// Lets `classify` decide.
+    pub const fn new(classify: J) -> Self
     where
-        J: JudgeTrailers,
+        J: ClassifyTrailers,
     {
-        Self(judge)
+        Self(classify)
     }
 }
 
-impl<J> fmt::Debug for AtTrailers<J> {
+impl<J> fmt::Debug for OnTrailers<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AtTrailers")
+        f.write_str("OnTrailers")
     }
 }
 
-impl<B: Body> Finish<Response<B>> for AtEnd {
-    type Response = Response<SettleBody<B>>;
+impl<B: Body> Completion<Response<B>> for OnBodyEnd {
+    type Response = Response<GuardedBody<B>>;
 
-    fn finish(&self, response: Response<B>, settle: Settle) -> Self::Response {
-        let duty = Duty::new(settle, HeadKnows);
-        response.map(|body| SettleBody::new(body, duty))
+    fn wrap(&self, response: Response<B>, settle: CallGuard) -> Self::Response {
+        let duty = BodyGuard::new(settle, HeadKnows);
+        response.map(|body| GuardedBody::new(body, duty))
     }
 }
 
-impl<B, J> Finish<Response<B>> for AtTrailers<J>
+impl<B, J> Completion<Response<B>> for OnTrailers<J>
 where
     B: Body,
-    J: JudgeTrailers + Clone + Send + Sync + 'static,
+    J: ClassifyTrailers + Clone + Send + Sync + 'static,
 {
-    type Response = Response<SettleBody<B, J>>;
+    type Response = Response<GuardedBody<B, J>>;
 
-    fn finish(&self, response: Response<B>, settle: Settle) -> Self::Response {
-        let mut duty = Duty::new(settle, self.0.clone());
-        if duty.settle.head() == Verdict::AtEnd {
+    fn wrap(&self, response: Response<B>, settle: CallGuard) -> Self::Response {
+        let mut duty = BodyGuard::new(settle, self.0.clone());
+        if duty.settle.head() == Classification::AtEnd {
             duty.in_body = self.0.in_body(response.headers()).map(Box::new);
         }
-        response.map(|body| SettleBody::new(body, duty))
+        response.map(|body| GuardedBody::new(body, duty))
     }
 }
 
-impl<B: Body> Finish<Response<B>> for AtFirstByte {
-    type Response = Response<SettleBody<B>>;
+impl<B: Body> Completion<Response<B>> for OnFirstByte {
+    type Response = Response<GuardedBody<B>>;
 
-    fn finish(&self, response: Response<B>, settle: Settle) -> Self::Response {
-        let duty = Duty { first_byte: true, ..Duty::new(settle, HeadKnows) };
-        response.map(|body| SettleBody::new(body, duty))
+    fn wrap(&self, response: Response<B>, settle: CallGuard) -> Self::Response {
+        let duty = BodyGuard { first_byte: true, ..BodyGuard::new(settle, HeadKnows) };
+        response.map(|body| GuardedBody::new(body, duty))
     }
 }
 
 /// A response body with a call in it, which is settled while the body is read, or abandoned when it
 /// is dropped before.
 #[pin_project]
-pub struct SettleBody<B, J = HeadKnows> {
+pub struct GuardedBody<B, J = HeadKnows> {
     // Before the duty, so that what the body holds is let go before the permit is.
     #[pin]
     body: B,
     /// `None` once the call is over.
-    duty: Option<Duty<J>>,
+    duty: Option<BodyGuard<J>>,
 }
 
-struct Duty<J> {
-    settle: Settle,
-    judge: J,
+struct BodyGuard<J> {
+    settle: CallGuard,
+    classify: J,
     first_byte: bool,
     /// Trailers that are part of the body.
     in_body: Option<Box<TrailersInBody>>,
 }
 
-impl<B: Body, J: JudgeTrailers> SettleBody<B, J> {
-    fn new(body: B, duty: Duty<J>) -> Self {
+impl<B: Body, J: ClassifyTrailers> GuardedBody<B, J> {
+    fn new(body: B, duty: BodyGuard<J>) -> Self {
         let mut duty = Some(duty);
         let mut risk = Risk { duty: &mut duty, panics: true };
         if is_over(&body, risk.duty.as_ref()) {
-            Duty::end(risk.duty, None);
+            BodyGuard::end(risk.duty, None);
         }
         risk.panics = false;
         drop(risk);
@@ -242,10 +246,10 @@ impl<B: Body, J: JudgeTrailers> SettleBody<B, J> {
     }
 }
 
-impl<B, J> Body for SettleBody<B, J>
+impl<B, J> Body for GuardedBody<B, J>
 where
     B: Body,
-    J: JudgeTrailers,
+    J: ClassifyTrailers,
 {
     type Data = B::Data;
     type Error = B::Error;
@@ -265,8 +269,8 @@ where
         };
         let duty = &mut *risk.duty;
         match &item {
-            None => Duty::end(duty, None),
-            Some(Err(_)) => Duty::fail(duty),
+            None => BodyGuard::end(duty, None),
+            Some(Err(_)) => BodyGuard::fail(duty),
             Some(Ok(frame)) => {
                 if frame.data_ref().is_some_and(Buf::has_remaining)
                     && let Some(open) = duty.as_mut()
@@ -277,11 +281,11 @@ where
                     }
                 }
                 if let Some(trailers) = frame.trailers_ref() {
-                    Duty::end(duty, Some(trailers)); // nothing comes after them
+                    BodyGuard::end(duty, Some(trailers)); // nothing comes after them
                 } else if is_over(&*this.body, duty.as_ref()) || is_first_byte(frame, duty.as_ref())
                 {
                     // Whoever knows that this was all may never ask again.
-                    Duty::end(duty, None);
+                    BodyGuard::end(duty, None);
                 }
             }
         }
@@ -300,33 +304,34 @@ where
 
 /// Whether a body has nothing more to give that matters. If only trailers can come and the head has
 /// said everything, they are not waited for: many a reader stops at the last byte.
-fn is_over<B: Body, J>(body: &B, duty: Option<&Duty<J>>) -> bool {
-    let head_knows = duty.is_some_and(|duty| duty.settle.head() != Verdict::AtEnd);
+fn is_over<B: Body, J>(body: &B, duty: Option<&BodyGuard<J>>) -> bool {
+    let head_knows = duty.is_some_and(|duty| duty.settle.head() != Classification::AtEnd);
     body.is_end_stream() || (head_knows && body.size_hint().exact() == Some(0))
 }
 
-fn is_first_byte<D: Buf, J>(frame: &Frame<D>, duty: Option<&Duty<J>>) -> bool {
+fn is_first_byte<D: Buf, J>(frame: &Frame<D>, duty: Option<&BodyGuard<J>>) -> bool {
     duty.is_some_and(|duty| duty.first_byte) && frame.data_ref().is_some_and(Buf::has_remaining)
 }
 
-impl<J: JudgeTrailers> Duty<J> {
+impl<J: ClassifyTrailers> BodyGuard<J> {
     /// The body has ended.
     fn end(duty: &mut Option<Self>, trailers: Option<&HeaderMap>) {
         let Some(open) = duty.as_ref() else { return };
         let outcome = match open.settle.head() {
-            Verdict::Now(outcome) => outcome,
-            Verdict::AtEnd => {
+            Classification::Now(outcome) => outcome,
+            Classification::AtEnd => {
                 let in_body = open.in_body.as_ref().and_then(|in_body| in_body.trailers());
-                open.judge.judge_call(trailers.or(in_body.as_ref()), open.settle.context())
+                open.classify
+                    .classify_call_trailers(trailers.or(in_body.as_ref()), open.settle.context())
             }
         };
         Self::settle(duty, outcome);
     }
 }
 
-impl<J> Duty<J> {
-    const fn new(settle: Settle, judge: J) -> Self {
-        Self { settle, judge, first_byte: false, in_body: None }
+impl<J> BodyGuard<J> {
+    const fn new(settle: CallGuard, classify: J) -> Self {
+        Self { settle, classify, first_byte: false, in_body: None }
     }
 
     /// The body has failed. A head that was a failure keeps the word: it may have said when to come
@@ -334,7 +339,7 @@ impl<J> Duty<J> {
     fn fail(duty: &mut Option<Self>) {
         let Some(open) = duty.as_ref() else { return };
         let outcome = match open.settle.head() {
-            Verdict::Now(outcome) if outcome.health == Health::Bad => outcome,
+            Classification::Now(outcome) if outcome.signal == Signal::Failure => outcome,
             // Whoever knew the deadline of the caller hung up.
             _ if open.settle.context().is_past_deadline() => Outcome::IGNORE,
             _ => Outcome::TRANSIENT,
@@ -349,30 +354,30 @@ impl<J> Duty<J> {
     }
 }
 
-/// While the body or the judge runs: if they panic, the call has failed.
+/// While the body or the classify runs: if they panic, the call has failed.
 struct Risk<'a, J> {
-    duty: &'a mut Option<Duty<J>>,
+    duty: &'a mut Option<BodyGuard<J>>,
     panics: bool,
 }
 
 impl<J> Drop for Risk<'_, J> {
     fn drop(&mut self) {
         if self.panics {
-            Duty::settle(self.duty, Outcome::FAILURE);
+            BodyGuard::settle(self.duty, Outcome::FAILURE);
         }
     }
 }
 
-/// Of a response that no call stands behind, as a refusal further out makes one.
-impl<B: Default, J> Default for SettleBody<B, J> {
+/// Of a response that no call stands behind, as a rejection further out makes one.
+impl<B: Default, J> Default for GuardedBody<B, J> {
     fn default() -> Self {
         Self { body: B::default(), duty: None }
     }
 }
 
-impl<B: fmt::Debug, J> fmt::Debug for SettleBody<B, J> {
+impl<B: fmt::Debug, J> fmt::Debug for GuardedBody<B, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settled = self.duty.is_none();
-        f.debug_struct("SettleBody").field("body", &self.body).field("settled", &settled).finish()
+        f.debug_struct("GuardedBody").field("body", &self.body).field("settled", &settled).finish()
     }
 }

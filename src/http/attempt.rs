@@ -4,15 +4,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tower::Layer;
 
 use super::amend::{Amend, Amended};
-use crate::request::Call;
+use crate::core::request::CallContext;
 
 /// Writes into each request that goes out how many attempts were sent before it, so that whoever is
 /// called need not multiply them.
 ///
 /// For clients, innermost. A first attempt bears no such header, and one that is there already is
 /// replaced or taken out. The number is that of the retry further out, which has to
-/// [carry](crate::retry::Builder::carry) its facts [`InExtensions`](super::InExtensions), and of
-/// the attempts that the caller of this process told of, if [the edge](super::EdgeLayer::attempts) read it.
+/// [carry](crate::retry::Builder::propagate) its facts [`InExtensions`](super::InExtensions), and of
+/// the attempts that the caller of this process told of, if [the edge](super::UntrustedHeadersLayer::attempts) read it.
 /// For gRPC the header is [`PREVIOUS_ATTEMPTS`](crate::grpc::PREVIOUS_ATTEMPTS) (gRFC A6).
 ///
 /// ```
@@ -25,7 +25,7 @@ use crate::request::Call;
 /// let retry = RetryLayer::builder("api")
 ///     .classify(HttpClassifier)
 ///     .copy_with(Replay::default())
-///     .carry(InExtensions)
+///     .propagate(InExtensions)
 ///     .build()?;
 /// let client = ServiceBuilder::new()
 ///     .layer(retry)
@@ -65,7 +65,7 @@ pub type WriteAttempt<S> = Amended<S, WriteAttemptLayer>;
 
 impl Amend for WriteAttemptLayer {
     fn amend<B>(&self, request: &mut Request<B>) {
-        let before = |call: &Call| {
+        let before = |call: &CallContext| {
             // What was never sent was no attempt to whoever is called.
             let ours = call.attempt.saturating_sub(1).saturating_sub(call.unsent);
             call.prior.saturating_add(ours)

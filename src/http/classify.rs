@@ -5,14 +5,14 @@ use std::error::Error as StdError;
 use http::{HeaderMap, Response, StatusCode};
 use tower::BoxError;
 
-use super::hint::hint;
 use super::proof::{self, UNTOUCHED};
-use crate::classify::{Classify, Verdict};
-use crate::context::CallContext;
-use crate::error::{CallError, Error, Rejected};
-use crate::outcome::Outcome;
+use super::requested_delay::requested_delay;
+use crate::core::classify::{Classification, Classify};
+use crate::core::context::ClassifyContext;
+use crate::core::error::{CallError, Error, Rejected};
+use crate::core::outcome::Outcome;
 
-/// Reads an HTTP answer: its status, its hint when to come back, or the error that came instead.
+/// Reads an HTTP answer: its status, its `Retry-After` when to come back, or the error that came instead.
 ///
 /// | answer | means |
 /// | --- | --- |
@@ -22,12 +22,12 @@ use crate::outcome::Outcome;
 /// | everything else | [`SUCCESS`](Outcome::SUCCESS): it answered as designed, if only with "no" |
 /// | an error | what [`of_error`] says of it |
 ///
-/// A [hint](hint()) of a failure or a pushback goes with it. Rejections by layers of this crate
-/// are judged as everywhere.
+/// A [`Retry-After`](`Retry-After`()) of a failure or a pushback goes with it. Rejections by layers of this crate
+/// are classified as everywhere.
 ///
 /// What is due to the deadline of the caller is no evidence: a 504 or 408, and an error that says that
-/// time ran out, where [the caller's time ran out](CallContext::may_have_timed_out); any error once
-/// it has. For that the layer has to be told where to read the deadline, with its `.carry(…)`.
+/// time ran out, where [the caller's time ran out](ClassifyContext::may_have_timed_out); any error once
+/// it has. For that the layer has to be told where to read the deadline, with its `.propagate(…)`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HttpClassifier;
 
@@ -35,21 +35,29 @@ impl<B, E> Classify<Response<B>, E> for HttpClassifier
 where
     E: CallError + AsError,
 {
-    fn classify(&self, result: Result<&Response<B>, &E>) -> Verdict {
-        self.classify_call(result, &CallContext::default())
+    fn classify(&self, result: Result<&Response<B>, &E>) -> Classification {
+        self.classify_call(result, &ClassifyContext::default())
     }
 
-    fn classify_call(&self, result: Result<&Response<B>, &E>, call: &CallContext) -> Verdict {
+    fn classify_call(
+        &self,
+        result: Result<&Response<B>, &E>,
+        call: &ClassifyContext,
+    ) -> Classification {
         let outcome = match result {
             Ok(response) => of_answer(response.status(), response.headers(), call),
             Err(error) => of_call_error(error, call),
         };
-        Verdict::Now(outcome)
+        Classification::Now(outcome)
     }
 }
 
 /// What an answer means to a call of which this is known.
-pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap, call: &CallContext) -> Outcome {
+pub(crate) fn of_answer(
+    status: StatusCode,
+    headers: &HeaderMap,
+    call: &ClassifyContext,
+) -> Outcome {
     match status {
         StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT if call.may_have_timed_out() => {
             Outcome::IGNORE
@@ -59,7 +67,7 @@ pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap, call: &CallCont
 }
 
 /// What an error means to a call of which this is known.
-pub(crate) fn of_call_error<E: CallError + AsError>(error: &E, call: &CallContext) -> Outcome {
+pub(crate) fn of_call_error<E: CallError + AsError>(error: &E, call: &ClassifyContext) -> Outcome {
     if let Some(rejected) = error.rejected() {
         return Outcome::of_rejection(rejected);
     }
@@ -68,7 +76,7 @@ pub(crate) fn of_call_error<E: CallError + AsError>(error: &E, call: &CallContex
     if late { Outcome::IGNORE } else { of_error(error) }
 }
 
-/// What a status means, with the hint that came with it.
+/// What a status means, with the `Retry-After` that came with it.
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode};
@@ -77,14 +85,14 @@ pub(crate) fn of_call_error<E: CallError + AsError>(error: &E, call: &CallContex
 /// use seawall::http::of_status;
 ///
 /// /// An API that answers 404 while it is being deployed.
-/// fn judge(response: &http::Response<String>) -> Outcome {
+/// fn classify(response: &http::Response<String>) -> Outcome {
 ///     match response.status() {
 ///         StatusCode::NOT_FOUND => Outcome::TRANSIENT,
 ///         status => of_status(status, response.headers()),
 ///     }
 /// }
 ///
-/// let layer = CircuitBreakerLayer::builder("api").classify_response(judge).build()?;
+/// let layer = CircuitBreakerLayer::builder("api").classify_response(classify).build()?;
 /// # drop(layer);
 /// let (ok, none) = (StatusCode::OK, HeaderMap::new());
 /// assert_eq!(of_status(ok, &none), Outcome::SUCCESS);
@@ -99,7 +107,7 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
         status if status.is_server_error() => Outcome::TRANSIENT,
         _ => return Outcome::SUCCESS,
     };
-    match hint(headers) {
+    match requested_delay(headers) {
         Some(delay) if outcome != Outcome::FAILURE => outcome.after(delay),
         _ => outcome,
     }
@@ -109,7 +117,7 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
 ///
 /// | cause | means |
 /// | --- | --- |
-/// | a layer of this crate refused it, around the connections of the client for instance | what the [rejection](Outcome::of_rejection) means |
+/// | a layer of this crate rejected it, around the connections of the client for instance | what the [rejection](Outcome::of_rejection) means |
 /// | a server of HTTP/2 promises not to have touched the request (`REFUSED_STREAM`, `GOAWAY`) | nothing about the dependency; [unsent](Outcome::unsent) |
 /// | no connection came about: name, connection, TLS | [`TRANSIENT`](Outcome::TRANSIENT), [unsent](Outcome::unsent) |
 /// | every other | [`TRANSIENT`](Outcome::TRANSIENT) |
@@ -132,26 +140,26 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
 /// }
 ///
 /// /// What we know better, and for the rest what it means everywhere.
-/// fn judge(error: &Error<SendError>) -> Outcome {
+/// fn classify(error: &Error<SendError>) -> Outcome {
 ///     match error {
 ///         Error::Inner(SendError::TooLarge) => Outcome::IGNORE,
 ///         error => of_error(error),
 ///     }
 /// }
 ///
-/// let refused = SendError::from(io::Error::from(ErrorKind::ConnectionRefused));
-/// assert_eq!(judge(&Error::Inner(refused)), Outcome::TRANSIENT.unsent()); // safe to repeat
+/// let rejected = SendError::from(io::Error::from(ErrorKind::ConnectionRefused));
+/// assert_eq!(classify(&Error::Inner(rejected)), Outcome::TRANSIENT.unsent()); // safe to repeat
 /// let reset = SendError::from(io::Error::from(ErrorKind::ConnectionReset));
-/// assert_eq!(judge(&Error::Inner(reset)), Outcome::TRANSIENT);
+/// assert_eq!(classify(&Error::Inner(reset)), Outcome::TRANSIENT);
 ///
-/// let api = RetryLayer::builder("api").classify_error(judge).backoff(Backoff::none()).build()?;
+/// let api = RetryLayer::builder("api").classify_error(classify).backoff(Backoff::none()).build()?;
 /// let sent = api.run(|| async { Err::<(), _>(Error::Inner(SendError::TooLarge)) }).await;
 /// assert!(matches!(sent, Err(Error::Inner(SendError::TooLarge))));
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
     #[cfg(feature = "reqwest")]
-    if let Some(error) = crate::error::causes(error).find_map(|cause| cause.downcast_ref()) {
+    if let Some(error) = crate::core::error::causes(error).find_map(|cause| cause.downcast_ref()) {
         return crate::reqwest::of_error(error);
     }
     if proof::is_untouched(error) {
@@ -177,7 +185,7 @@ pub fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
 /// #[derive(Debug, thiserror::Error)]
 /// enum ApiError {
 ///     #[error(transparent)]
-///     Refused(#[from] Rejected),
+///     Rejected(#[from] Rejected),
 ///     #[error("the connection failed")]
 ///     Io(#[from] io::Error),
 /// }
@@ -185,7 +193,7 @@ pub fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
 /// impl CallError for ApiError {
 ///     fn rejected(&self) -> Option<&Rejected> {
 ///         match self {
-///             Self::Refused(rejected) => Some(rejected),
+///             Self::Rejected(rejected) => Some(rejected),
 ///             Self::Io(_) => None,
 ///         }
 ///     }
@@ -224,7 +232,7 @@ impl AsError for BoxError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Again, Health, Sent};
+    use crate::core::outcome::{Retryable, Sent, Signal};
     use std::io::{self, ErrorKind};
     use std::time::Duration;
 
@@ -249,7 +257,7 @@ mod tests {
     fn a_hint_goes_with_what_may_be_asked_again() {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("7"));
-        let told = |status| of_status(status, &headers).hint();
+        let told = |status| of_status(status, &headers).retry_after();
         assert_eq!(told(StatusCode::SERVICE_UNAVAILABLE), Some(Duration::from_secs(7)));
         assert_eq!(told(StatusCode::TOO_MANY_REQUESTS), Some(Duration::from_secs(7)));
         assert_eq!(told(StatusCode::NOT_IMPLEMENTED), None);
@@ -258,11 +266,11 @@ mod tests {
 
     #[test]
     fn a_connection_that_never_came_about_is_found_in_the_chain() {
-        let refused = io::Error::from(ErrorKind::ConnectionRefused);
-        let wrapped: Error<io::Error> = Error::Inner(io::Error::other(refused));
+        let rejected = io::Error::from(ErrorKind::ConnectionRefused);
+        let wrapped: Error<io::Error> = Error::Inner(io::Error::other(rejected));
         let outcome = of_error(wrapped.as_error());
-        assert_eq!((outcome.health, outcome.sent), (Health::Bad, Sent::Never));
-        assert_eq!(outcome.again, Again::Yes { after: None });
+        assert_eq!((outcome.signal, outcome.sent), (Signal::Failure, Sent::Never));
+        assert_eq!(outcome.retryable, Retryable::Yes { after: None });
         let reset = io::Error::from(ErrorKind::ConnectionReset);
         assert_eq!(of_error(&reset).sent, Sent::Unknown);
     }

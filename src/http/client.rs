@@ -21,11 +21,14 @@ use crate::stack::{self, ClientBuilder};
 ///     .layer(http::client("api").build()?)
 ///     .map_err(Error::Inner)
 ///     .service(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());
-/// # let _ = seawall::check::<_, ::http::Request<Full<Bytes>>>(api);
+/// # let _ = seawall::check_service::<_, ::http::Request<Full<Bytes>>>(api);
 /// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
 pub fn client(
     name: impl Into<Arc<str>>,
 ) -> ClientBuilder<HttpClassifier, Chosen<Replay>, InExtensions> {
-    stack::client(name).classify(HttpClassifier).carry(InExtensions).copy_with(Replay::default())
+    stack::client(name)
+        .classify(HttpClassifier)
+        .propagate(InExtensions)
+        .copy_with(Replay::default())
 }

@@ -6,9 +6,9 @@ use http::{HeaderName, HeaderValue, Request};
 use tower::Layer;
 
 use super::amend::{Amend, Amended};
-use crate::config::{ConfigError, ConfigErrors};
-use crate::request::{Call, Deadline};
-use crate::time::nanos;
+use crate::core::config::{ConfigError, ConfigErrors};
+use crate::core::request::{CallContext, Deadline};
+use crate::core::time::nanos;
 
 /// How a header tells the time that is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub const DEADLINE_CAP: Duration = Duration::from_secs(60);
 /// For servers. Nothing that comes from outside is trusted: a timeout is raised to a floor and cut
 /// to a cap, one that cannot be read counts as none, a deadline that is there already can only move
 /// closer, and the header does not go on further in. Put it outside the layers that carry a
-/// deadline: an outer [`timeout`](crate::timeout) then refuses what is expired on arrival.
+/// deadline: an outer [`timeout`](crate::timeout) then rejects what is expired on arrival.
 ///
 /// ```
 /// use http::{HeaderName, Request};
@@ -78,10 +78,10 @@ pub const DEADLINE_CAP: Duration = Duration::from_secs(60);
 /// let header = TimeoutHeader::Millis(HeaderName::from_static("x-timeout-ms"));
 /// let server = ServiceBuilder::new()
 ///     .layer(ReadDeadlineLayer::new(header).bounds(Duration::ZERO, Duration::from_secs(10))?)
-///     .layer(TimeoutLayer::builder("orders").limit(Duration::from_secs(10)).carry(InExtensions).build()?)
+///     .layer(TimeoutLayer::builder("orders").limit(Duration::from_secs(10)).propagate(InExtensions).build()?)
 ///     .map_err(Error::Inner)
 ///     .service(service_fn(|_: Request<String>| async { Ok::<_, std::io::Error>(()) }));
-/// # let _ = seawall::check::<_, Request<String>>(server);
+/// # let _ = seawall::check_service::<_, Request<String>>(server);
 /// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -123,7 +123,7 @@ impl ReadDeadlineLayer {
         request.headers_mut().remove(name); // every copy of it
         if let Some(timeout) = told {
             let told = Deadline::after(timeout.max(*floor));
-            let call = request.extensions_mut().get_or_insert_with(Call::default);
+            let call = request.extensions_mut().get_or_insert_with(CallContext::default);
             call.deadline = Some(call.deadline.map_or(told, |deadline| deadline.min(told)));
             if timeout > *cap {
                 call.cut_to(nanos(*cap), false); // that is ours, and not what the caller said
@@ -191,7 +191,7 @@ pub type WriteDeadline<S> = Amended<S, WriteDeadlineLayer>;
 impl Amend for WriteDeadlineLayer {
     fn amend<B>(&self, request: &mut Request<B>) {
         let Self { header, margin } = self;
-        let deadline = request.extensions().get::<Call>().and_then(|call| call.deadline);
+        let deadline = request.extensions().get::<CallContext>().and_then(|call| call.deadline);
         if let Some(deadline) = deadline.filter(|deadline| *deadline != Deadline::NEVER) {
             let name = header.name();
             let left = deadline.remaining().saturating_sub(*margin);

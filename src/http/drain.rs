@@ -1,8 +1,8 @@
 //! Drain: reads small answers to their end that nobody will want to read.
 //!
-//! A retry drops a refused response before it waits. An HTTP/1.1 connection can be used again only
+//! A retry drops a rejected response before it waits. An HTTP/1.1 connection can be used again only
 //! when the response on it was read to its end; a client that has not read it has to close the
-//! connection, so that each repetition costs a new one (pitfall B15). So this layer, just inside the
+//! connection, so that each retry costs a new one (pitfall B15). So this layer, just inside the
 //! retry, reads what the retry is about to drop: a few kilobytes, for a few milliseconds, and no more.
 //! What it has read is not lost, but is what the reader of the response gets first.
 //!
@@ -25,7 +25,7 @@
 //!     .layer(DrainLayer::new())
 //!     .map_err(Error::Inner)
 //!     .service(service_fn(send));
-//! # let _ = seawall::check::<_, Request<String>>(client);
+//! # let _ = seawall::check_service::<_, Request<String>>(client);
 //! # Ok::<(), seawall::ConfigErrors>(())
 //! ```
 
@@ -43,8 +43,8 @@ use tokio::time::{Instant, Sleep};
 use tower::{Layer, Service};
 
 use super::of_status;
-use crate::outcome::Again;
-use crate::time;
+use crate::core::outcome::Retryable;
+use crate::core::time;
 
 /// Default [`DrainLayer::bytes`].
 pub const BYTES: usize = 16 * 1024;
@@ -162,7 +162,7 @@ pub struct Retried;
 
 impl IsUnwanted for Retried {
     fn is_unwanted(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        of_status(status, headers).again != Again::Never
+        of_status(status, headers).retryable != Retryable::Never
     }
 }
 

@@ -4,9 +4,9 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use tower::Layer;
 
 use super::amend::{Amend, Amended};
-use super::{EdgeConfig, ReadDeadlineLayer, Replay, attempt};
-use crate::config::{ConfigError, ConfigErrors};
-use crate::request::Call;
+use super::{ReadDeadlineLayer, Replay, UntrustedHeadersConfig, attempt};
+use crate::core::config::{ConfigError, ConfigErrors};
+use crate::core::request::CallContext;
 
 /// Headers that speak of deadlines, attempts, idempotency and priority: those of gRPC, of Envoy, of RFC
 /// 9218 and of the IETF draft on idempotency keys.
@@ -27,9 +27,9 @@ static STRIPPED: [HeaderName; 14] = [
     PRIORITY,
 ];
 
-/// The most attempts that a caller is believed to have made; see [`EdgeLayer::attempts`].
+/// The most attempts that a caller is believed to have made; see [`UntrustedHeadersLayer::attempts`].
 pub const ATTEMPTS_CAP: u32 = 100;
-/// The longest idempotency key that passes, in bytes; see [`EdgeLayer::key`].
+/// The longest idempotency key that passes, in bytes; see [`UntrustedHeadersLayer::key`].
 pub const KEY_CAP: usize = 255;
 /// The longest priority that is read, in bytes, all its lines together.
 const PRIORITY_CAP: usize = 64;
@@ -49,8 +49,8 @@ const LEAST_URGENCY: u8 = 7;
 ///
 /// | switch | reads | within | goes further in as |
 /// | --- | --- | --- | --- |
-/// | [`deadline`](Self::deadline) | the time left | the floor and cap of [`ReadDeadlineLayer::bounds`] | [`Call::deadline`](crate::Call::deadline) |
-/// | [`attempts`](Self::attempts) | attempts before this one | 0 to [100](ATTEMPTS_CAP) | [`Call::prior`](crate::Call::prior) |
+/// | [`deadline`](Self::deadline) | the time left | the floor and cap of [`ReadDeadlineLayer::bounds`] | [`CallContext::deadline`](crate::CallContext::deadline) |
+/// | [`attempts`](Self::attempts) | attempts before this one | 0 to [100](ATTEMPTS_CAP) | [`CallContext::prior`](crate::CallContext::prior) |
 /// | [`key`](Self::key) | the idempotency key | one, printable ASCII, 1 to [255](KEY_CAP) bytes | the header |
 /// | [`priority`](Self::priority) | `u` and `i` of RFC 9218 | the most urgent you allow, to 7 | the header, written anew |
 ///
@@ -61,7 +61,7 @@ const LEAST_URGENCY: u8 = 7;
 ///
 /// ```
 /// use http::{HeaderName, Request};
-/// use seawall::http::{EdgeLayer, ReadDeadlineLayer, TimeoutHeader};
+/// use seawall::http::{UntrustedHeadersLayer, ReadDeadlineLayer, TimeoutHeader};
 /// use std::time::Duration;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
@@ -69,10 +69,10 @@ const LEAST_URGENCY: u8 = 7;
 /// let timeout = TimeoutHeader::Millis(HeaderName::from_static("x-timeout-ms"));
 /// let (floor, cap) = (Duration::from_millis(10), Duration::from_secs(10));
 /// let server = ServiceBuilder::new()
-///     .layer(EdgeLayer::new().deadline(ReadDeadlineLayer::new(timeout).bounds(floor, cap)?))
+///     .layer(UntrustedHeadersLayer::new().deadline(ReadDeadlineLayer::new(timeout).bounds(floor, cap)?))
 ///     .service(service_fn(|request: Request<()>| async move {
 ///         assert!(request.headers().is_empty());
-///         let call = request.extensions().get::<seawall::Call>().unwrap();
+///         let call = request.extensions().get::<seawall::CallContext>().unwrap();
 ///         assert!(call.deadline.unwrap().remaining() <= Duration::from_secs(10));
 ///         Ok::<_, std::io::Error>(())
 ///     }));
@@ -82,7 +82,7 @@ const LEAST_URGENCY: u8 = 7;
 /// ```
 #[derive(Debug, Clone, Default)]
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct EdgeLayer {
+pub struct UntrustedHeadersLayer {
     passes: bool,
     strip: Vec<HeaderName>,
     deadline: Option<ReadDeadlineLayer>,
@@ -91,7 +91,7 @@ pub struct EdgeLayer {
     most_urgent: Option<u8>,
 }
 
-impl EdgeLayer {
+impl UntrustedHeadersLayer {
     /// Takes out [everything](Self::stripped), and reads nothing.
     pub fn new() -> Self {
         Self::default()
@@ -103,11 +103,11 @@ impl EdgeLayer {
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// use http::Request;
-    /// use seawall::http::{EdgeLayer, Replay};
+    /// use seawall::http::{UntrustedHeadersLayer, Replay};
     /// use std::convert::Infallible;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};
     ///
-    /// let server = ServiceBuilder::new().layer(EdgeLayer::pass_through()).service(service_fn(
+    /// let server = ServiceBuilder::new().layer(UntrustedHeadersLayer::pass_through()).service(service_fn(
     ///     |request: Request<()>| async move {
     ///         assert!(request.headers().contains_key("idempotency-key")); // for the handler
     ///         let repeats = Replay::default().key_header(Replay::IDEMPOTENCY_KEY);
@@ -127,7 +127,7 @@ impl EdgeLayer {
     /// # Errors
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
-    pub fn from_config(config: &EdgeConfig) -> Result<Self, ConfigErrors> {
+    pub fn from_config(config: &UntrustedHeadersConfig) -> Result<Self, ConfigErrors> {
         config.build()
     }
 
@@ -150,7 +150,7 @@ impl EdgeLayer {
     }
 
     /// Believes this header about the attempts that there were before, so that a
-    /// [retry](crate::retry) further in leaves repetitions to whoever repeats already.
+    /// [retry](crate::retry) further in leaves retries to whoever repeats already.
     ///
     /// It holds a whole number, as [`WriteAttemptLayer`](super::WriteAttemptLayer) writes it. Of several
     /// the greatest counts.
@@ -197,7 +197,7 @@ impl EdgeLayer {
         if let Some(name) = &self.attempts {
             let prior = attempt::take(request.headers_mut(), name, ATTEMPTS_CAP);
             if prior > 0 {
-                let call = request.extensions_mut().get_or_insert_with(Call::default);
+                let call = request.extensions_mut().get_or_insert_with(CallContext::default);
                 call.prior = call.prior.max(prior);
             }
         }
@@ -291,18 +291,18 @@ fn priority_in(headers: &HeaderMap, most_urgent: u8) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("u={urgency}{incremental}")).ok()
 }
 
-impl<S> Layer<S> for EdgeLayer {
-    type Service = Edge<S>;
+impl<S> Layer<S> for UntrustedHeadersLayer {
+    type Service = UntrustedHeaders<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Amended::by(self, inner)
     }
 }
 
-/// Believes nobody; see [`EdgeLayer`].
-pub type Edge<S> = Amended<S, EdgeLayer>;
+/// Believes nobody; see [`UntrustedHeadersLayer`].
+pub type UntrustedHeaders<S> = Amended<S, UntrustedHeadersLayer>;
 
-impl Amend for EdgeLayer {
+impl Amend for UntrustedHeadersLayer {
     fn amend<B>(&self, request: &mut Request<B>) {
         self.sift(request);
     }

@@ -5,26 +5,26 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::deadline::DEADLINE_CAP;
-use super::{EdgeLayer, ReadDeadlineLayer, TimeoutHeader};
-use crate::config::{ConfigError, ConfigErrors};
+use super::{ReadDeadlineLayer, TimeoutHeader, UntrustedHeadersLayer};
+use crate::core::config::{ConfigError, ConfigErrors};
 
 const A_NAME: &str = "a header name: lower or upper case letters, digits, `-`";
 
-/// The settings of an [`EdgeLayer`]: plain values, for instance from a file.
+/// The settings of an [`UntrustedHeadersLayer`]: plain values, for instance from a file.
 ///
 /// ```
-/// use seawall::http::{EdgeConfig, EdgeLayer};
+/// use seawall::http::{UntrustedHeadersConfig, UntrustedHeadersLayer};
 ///
 /// // With the feature `serde`; what the file does not name has its default.
-/// let config: EdgeConfig = serde_json::from_str(
+/// let config: UntrustedHeadersConfig = serde_json::from_str(
 ///     r#"{ "deadline_header": "x-timeout-ms", "deadline_cap": "10s", "priority": 2 }"#,
 /// )?;
-/// let edge = EdgeLayer::from_config(&config)?;
+/// let edge = UntrustedHeadersLayer::from_config(&config)?;
 /// # drop(edge);
 ///
-/// let wrong = EdgeConfig { priority: Some(9), ..EdgeConfig::default() };
+/// let wrong = UntrustedHeadersConfig { priority: Some(9), ..UntrustedHeadersConfig::default() };
 /// assert_eq!(
-///     EdgeLayer::from_config(&wrong).unwrap_err().to_string(),
+///     UntrustedHeadersLayer::from_config(&wrong).unwrap_err().to_string(),
 ///     "invalid configuration: priority = 9: 0, the most urgent, to 7, the least",
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -32,9 +32,9 @@ const A_NAME: &str = "a header name: lower or upper case letters, digits, `-`";
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct EdgeConfig {
+pub struct UntrustedHeadersConfig {
     /// Whether what is not believed is handed on to the handler, as
-    /// [`pass_through`](EdgeLayer::pass_through) does. By default it is taken out.
+    /// [`pass_through`](UntrustedHeadersLayer::pass_through) does. By default it is taken out.
     pub pass_through: bool,
     /// Headers that are taken out besides: names of headers.
     pub strip: Vec<String>,
@@ -56,7 +56,7 @@ pub struct EdgeConfig {
     pub priority: Option<u8>,
 }
 
-impl Default for EdgeConfig {
+impl Default for UntrustedHeadersConfig {
     fn default() -> Self {
         Self {
             pass_through: false,
@@ -71,19 +71,23 @@ impl Default for EdgeConfig {
     }
 }
 
-impl EdgeConfig {
+impl UntrustedHeadersConfig {
     /// Says what is wrong with these settings, as making a layer from them would.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        EdgeLayer::from_config(self).map(drop)
+        UntrustedHeadersLayer::from_config(self).map(drop)
     }
 
-    pub(super) fn build(&self) -> Result<EdgeLayer, ConfigErrors> {
+    pub(super) fn build(&self) -> Result<UntrustedHeadersLayer, ConfigErrors> {
         let mut problems = Vec::new();
-        let mut edge = if self.pass_through { EdgeLayer::pass_through() } else { EdgeLayer::new() };
+        let mut edge = if self.pass_through {
+            UntrustedHeadersLayer::pass_through()
+        } else {
+            UntrustedHeadersLayer::new()
+        };
         for name in self.strip.iter().filter_map(|name| named("strip", name, &mut problems)) {
             edge = edge.strip(name);
         }

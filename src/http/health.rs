@@ -3,7 +3,7 @@
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::event::Status;
+use crate::core::event::Status;
 use crate::health::Report;
 
 /// A health report as an HTTP answer: 200 while up or degraded, 503 while down, with the report as

@@ -13,20 +13,20 @@ const TRAILERS_CAP: usize = 16 * 1024;
 /// Watches the body of an answer go by, and keeps the trailers that are its last message, as grpc-web
 /// [has it](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md).
 ///
-/// For [`JudgeTrailers::in_body`](super::JudgeTrailers::in_body). Of messages it keeps nothing but how long
+/// For [`ClassifyTrailers::in_body`](super::ClassifyTrailers::in_body). Of messages it keeps nothing but how long
 /// they are.
 ///
 /// ```
 /// use http::HeaderMap;
 /// use seawall::Outcome;
-/// use seawall::http::{AtTrailers, JudgeTrailers, TrailersInBody};
+/// use seawall::http::{OnTrailers, ClassifyTrailers, TrailersInBody};
 ///
-/// /// A judge of one's own, of answers in grpc-web too.
+/// /// A classify of one's own, of answers in grpc-web too.
 /// #[derive(Clone)]
-/// struct Judge;
+/// struct Rule;
 ///
-/// impl JudgeTrailers for Judge {
-///     fn judge(&self, trailers: Option<&HeaderMap>) -> Outcome {
+/// impl ClassifyTrailers for Rule {
+///     fn classify(&self, trailers: Option<&HeaderMap>) -> Outcome {
 ///         match trailers.and_then(|trailers| trailers.get("grpc-status")) {
 ///             Some(status) if status == "0" => Outcome::SUCCESS,
 ///             _ => Outcome::TRANSIENT,
@@ -38,12 +38,12 @@ const TRAILERS_CAP: usize = 16 * 1024;
 ///     }
 /// }
 ///
-/// let finish = AtTrailers::new(Judge); // and then: `.finish(finish)`
-/// # let _ = finish;
+/// let completion = OnTrailers::new(Rule); // and then: `.completion(completion)`
+/// # let _ = completion;
 /// let mut head = HeaderMap::new();
-/// assert!(Judge.in_body(&head).is_none());
+/// assert!(Rule.in_body(&head).is_none());
 /// head.insert("content-type", "application/grpc-web+proto".parse().unwrap());
-/// assert!(Judge.in_body(&head).is_some());
+/// assert!(Rule.in_body(&head).is_some());
 /// ```
 #[derive(Debug, Clone)]
 pub struct TrailersInBody {

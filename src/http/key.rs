@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::header::HOST;
 use http::{Request, Uri};
 
-use crate::request::ExtractKey;
+use crate::core::request::ExtractKey;
 use crate::stack::{ClientBuilder, PerKey, Spelling, Undivided};
 
 /// The key of requests that name no host; see [`PerHost`].

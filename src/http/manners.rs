@@ -1,4 +1,4 @@
-//! How refusals are answered: with which status, and what they say of coming back.
+//! How rejections are answered: with which status, and what they say of coming back.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use http::header::{CONNECTION, HeaderMap, RETRY_AFTER};
 use http::{HeaderValue, StatusCode, Version};
 
 use super::status_of;
-use crate::config::{ConfigError, ConfigErrors};
-use crate::error::{Reason, Rejected};
+use crate::core::config::{ConfigError, ConfigErrors};
+use crate::core::error::{Reason, Rejected};
 
-/// Default of [`RespondLayer::retry_after`](super::RespondLayer::retry_after).
+/// Default of [`RejectionResponseLayer::retry_after`](super::RejectionResponseLayer::retry_after).
 pub const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(1);
 
-/// What a renderer of refusals was told.
+/// What a renderer of rejections was told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manners {
     retry_after: Option<Duration>,
     closes: bool,
-    /// Whether an answer names who refused: to ourselves, but to no peer.
+    /// Whether an answer names who rejected: to ourselves, but to no peer.
     #[cfg(feature = "grpc")]
     pub(crate) names: bool,
     statuses: [Option<StatusCode>; Reason::ALL.len()],
@@ -95,7 +95,7 @@ impl Manners {
         rejected.retry_after().or(self.retry_after.filter(|_| busy))
     }
 
-    /// Writes what goes with a refusal into the head of its answer.
+    /// Writes what goes with a rejection into the head of its answer.
     pub(crate) fn write(&self, headers: &mut HeaderMap, rejected: &Rejected, version: Version) {
         if let Some(delay) = self.delay(rejected) {
             // Whole seconds, rounded up: never earlier than told.

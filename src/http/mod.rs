@@ -17,14 +17,13 @@
 //!     .layer(CircuitBreakerLayer::builder("api").classify(HttpClassifier).build()?)
 //!     .map_err(Error::Inner)
 //!     .service(service_fn(send)); // hyper, reqwest, …: anything that takes an `http::Request`
-//! # let _ = seawall::check::<_, Request<String>>(client);
+//! # let _ = seawall::check_service::<_, Request<String>>(client);
 //! # Ok::<(), seawall::ConfigErrors>(())
 //! ```
 
 mod amend;
 mod at_end;
 mod attempt;
-mod carry;
 mod check;
 mod classify;
 mod client;
@@ -33,16 +32,17 @@ pub(crate) mod edge;
 mod edge_config;
 mod endpoint;
 mod health;
-mod hint;
 mod in_body;
 mod key;
 pub(crate) mod manners;
 mod over_http2;
 pub(crate) mod proof;
-mod refusals;
+mod propagate;
+mod rejections;
 mod render;
 mod replay;
 mod replay_body;
+mod requested_delay;
 mod respond;
 mod response_body;
 mod server;
@@ -52,9 +52,8 @@ pub mod body_timeout;
 pub mod drain;
 
 pub use amend::Amended;
-pub use at_end::{AtEnd, AtFirstByte, AtTrailers, HeadKnows, JudgeTrailers, SettleBody};
+pub use at_end::{ClassifyTrailers, GuardedBody, HeadKnows, OnBodyEnd, OnFirstByte, OnTrailers};
 pub use attempt::{WriteAttempt, WriteAttemptLayer};
-pub use carry::{InExtensions, InTimeoutHeader};
 #[cfg(feature = "reqwest")]
 pub(crate) use classify::of_answer;
 #[cfg(any(feature = "grpc", feature = "reqwest"))]
@@ -64,22 +63,23 @@ pub use client::client;
 pub use deadline::{
     DEADLINE_CAP, ReadDeadline, ReadDeadlineLayer, TimeoutHeader, WriteDeadline, WriteDeadlineLayer,
 };
-pub use edge::{ATTEMPTS_CAP, Edge, EdgeLayer, KEY_CAP};
-pub use edge_config::EdgeConfig;
+pub use edge::{ATTEMPTS_CAP, KEY_CAP, UntrustedHeaders, UntrustedHeadersLayer};
+pub use edge_config::UntrustedHeadersConfig;
 pub use endpoint::HealthEndpoint;
 pub use health::health_response;
-pub use hint::{hint, retry_after};
 pub use in_body::TrailersInBody;
 #[cfg(feature = "reqwest")]
 pub(crate) use key::spell;
 pub use key::{NO_HOST, PerHost, authority, path};
 pub use manners::{Asked, RETRY_AFTER_REFUSAL};
-pub use over_http2::OverHttp2;
-pub use refusals::{Refusals, RefusalsFuture, RefusalsLayer};
-pub use render::{Problem, Render, RenderBy, RenderBytes, rejection_response, status_of};
+pub use over_http2::Http2Classifier;
+pub use propagate::{InExtensions, InTimeoutHeader};
+pub use rejections::{HandleError, HandleErrorFuture, HandleErrorLayer};
+pub use render::{ProblemDetails, Render, RenderBy, RenderBytes, rejection_response, status_of};
 pub use replay::{Replay, ReplayableBody};
 pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, ReplayError};
-pub use respond::{Respond, RespondLayer, ResponseFuture};
+pub use requested_delay::{requested_delay, retry_after};
+pub use respond::{RejectionResponseLayer, Respond, ResponseFuture};
 pub use response_body::ResponseBody;
 pub use server::{Server, ServerBuilder, ServerLayer, server};
 pub use server_config::{SERVER_DEADLINE, ServerConfig, ServerHandle};

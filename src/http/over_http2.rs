@@ -1,12 +1,12 @@
 //! Requests that a server of HTTP/2 promises not to have touched, for classifiers that do not look.
 
 use super::proof::{self, UNTOUCHED};
-use crate::classify::{Classify, Verdict};
-use crate::context::CallContext;
+use crate::core::classify::{Classification, Classify};
+use crate::core::context::ClassifyContext;
 use crate::http::AsError;
 
 /// Looks for h2's word that a request was not processed before the classifier inside is asked, which
-/// judges all else. [`HttpClassifier`](super::HttpClassifier) and
+/// classifies all else. [`HttpClassifier`](super::HttpClassifier) and
 /// [`GrpcClassifier`](crate::grpc::GrpcClassifier) look for it by themselves; this is for a classifier of
 /// your own.
 ///
@@ -21,30 +21,30 @@ use crate::http::AsError;
 ///
 /// ```
 /// use http::Response;
-/// use seawall::http::{HttpClassifier, OverHttp2};
-/// use seawall::{Classify, Error, Sent, Verdict};
+/// use seawall::http::{HttpClassifier, Http2Classifier};
+/// use seawall::{Classify, Error, Sent, Classification};
 ///
-/// let refused: h2::Error = h2::Reason::REFUSED_STREAM.into(); // by nobody in particular
-/// let result: Result<Response<String>, _> = Err(Error::Inner(refused));
-/// let Verdict::Now(outcome) = OverHttp2(HttpClassifier).classify(result.as_ref()) else { panic!() };
+/// let rejected: h2::Error = h2::Reason::REFUSED_STREAM.into(); // by nobody in particular
+/// let result: Result<Response<String>, _> = Err(Error::Inner(rejected));
+/// let Classification::Now(outcome) = Http2Classifier(HttpClassifier).classify(result.as_ref()) else { panic!() };
 /// assert_eq!(outcome.sent, Sent::Unknown, "only the other side can promise that");
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
-pub struct OverHttp2<C>(
-    /// Judges everything else: an [`HttpClassifier`](super::HttpClassifier), for instance.
+pub struct Http2Classifier<C>(
+    /// Classifies everything else: an [`HttpClassifier`](super::HttpClassifier), for instance.
     pub C,
 );
 
-impl<R, E, C> Classify<R, E> for OverHttp2<C>
+impl<R, E, C> Classify<R, E> for Http2Classifier<C>
 where
     C: Classify<R, E>,
     E: AsError,
 {
-    fn classify(&self, result: Result<&R, &E>) -> Verdict {
-        self.classify_call(result, &CallContext::default())
+    fn classify(&self, result: Result<&R, &E>) -> Classification {
+        self.classify_call(result, &ClassifyContext::default())
     }
 
-    fn classify_call(&self, result: Result<&R, &E>, call: &CallContext) -> Verdict {
+    fn classify_call(&self, result: Result<&R, &E>, call: &ClassifyContext) -> Classification {
         match result {
             Err(error) if proof::is_untouched(error.as_error()) => UNTOUCHED.into(),
             result => self.0.classify_call(result, call),

@@ -10,12 +10,12 @@ use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
-use crate::error::causes;
-use crate::outcome::Outcome;
+use crate::core::error::causes;
+use crate::core::outcome::Outcome;
 
 /// A request that nobody acted on, and that says nothing of who did not.
 pub(crate) const UNTOUCHED: Outcome =
-    Outcome { again: Outcome::TRANSIENT.again, ..Outcome::IGNORE }.unsent();
+    Outcome { retryable: Outcome::TRANSIENT.retryable, ..Outcome::IGNORE }.unsent();
 
 /// How errors begin that say that the request did not leave.
 const NEVER_LEFT: [&str; 2] = [
@@ -37,10 +37,10 @@ pub(crate) fn never_left(error: &(dyn StdError + 'static)) -> bool {
     of_the_client(error).any(|cause| {
         // An unreachable host or network is not among them: a connection that was up ends so too,
         // when its route is gone for long enough.
-        let refused = cause.downcast_ref().is_some_and(|error: &io::Error| {
+        let rejected = cause.downcast_ref().is_some_and(|error: &io::Error| {
             matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable)
         });
-        refused || begins(cause, &NEVER_LEFT)
+        rejected || begins(cause, &NEVER_LEFT)
     })
 }
 
@@ -49,8 +49,8 @@ pub(crate) fn never_left(error: &(dyn StdError + 'static)) -> bool {
 /// streams only that come after the last one it names, and of those that were opened later.
 pub(crate) fn is_untouched(error: &(dyn StdError + 'static)) -> bool {
     of_the_client(error).filter_map(|cause| cause.downcast_ref()).any(|error: &h2::Error| {
-        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        error.is_remote() && (error.is_go_away() || refused)
+        let rejected = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (error.is_go_away() || rejected)
     })
 }
 

@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode, Version};
 
 use super::ResponseBody;
 use super::manners::{Asked, Mannered, Manners};
-use crate::error::{CallError, Reason, Rejected};
+use crate::core::error::{CallError, Reason, Rejected};
 
 /// Makes an answer of an error, for a service whose answers have a body `B`.
 pub trait Render<B, E> {
@@ -28,9 +28,9 @@ pub trait Render<B, E> {
     }
 }
 
-/// Renders rejections as problem documents; see [`RespondLayer`](super::RespondLayer).
+/// Renders rejections as problem documents; see [`RejectionResponseLayer`](super::RejectionResponseLayer).
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Problem;
+pub struct ProblemDetails;
 
 /// A closure renders, with the body of the service inside.
 #[derive(Clone, Copy)]
@@ -80,9 +80,9 @@ impl<F> fmt::Debug for RenderBy<F> {
     }
 }
 
-impl Mannered for Problem {}
+impl Mannered for ProblemDetails {}
 
-impl<B, E: CallError> Render<B, E> for Problem {
+impl<B, E: CallError> Render<B, E> for ProblemDetails {
     type Body = ResponseBody<B>;
 
     fn pass(&self, body: B) -> ResponseBody<B> {
@@ -126,9 +126,9 @@ impl<B, E: CallError> Render<B, E> for Problem {
 /// let reports = BulkheadLayer::new("reports");
 /// assert_eq!(report(&reports).await.status(), StatusCode::OK);
 /// reports.drain().await;
-/// let refused = report(&reports).await;
-/// assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-/// assert!(refused.body().contains(r#""reason":"draining""#));
+/// let rejected = report(&reports).await;
+/// assert_eq!(rejected.status(), StatusCode::SERVICE_UNAVAILABLE);
+/// assert!(rejected.body().contains(r#""reason":"draining""#));
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub fn rejection_response<B: From<String>>(rejected: &Rejected) -> Response<B> {

@@ -7,12 +7,12 @@ use http_body_util::{Either, Empty, Full};
 
 use super::ReplayBody;
 use super::edge::Strange;
-use crate::request::CloneRequest;
+use crate::core::request::CloneRequest;
 
 /// Repeats requests that are safe to repeat and whose body [can be sent again](ReplayableBody): held in
 /// memory, or recorded while it is sent (see [`RecordBodyLayer`](super::RecordBodyLayer)). Whatever
 /// was [certainly never sent](crate::Sent::Never), because no connection came about or a layer further
-/// in refused it, is safe to repeat.
+/// in rejected it, is safe to repeat.
 ///
 /// So every request is copied beforehand, with its headers and extensions. A copy of `Bytes`, `Full` and
 /// what is recorded shares the body; one of a `String` or a `Vec` doubles it.
@@ -33,7 +33,7 @@ impl Replay {
 
     /// Repeats requests with this header too. Switch it on where you send the header yourself, not
     /// where you forward it for someone you do not trust. On a request that came through an
-    /// [edge](super::EdgeLayer) it counts only if that one believes it.
+    /// [edge](super::UntrustedHeadersLayer) it counts only if that one believes it.
     #[must_use]
     pub fn key_header(mut self, name: HeaderName) -> Self {
         self.key = Some(name);

@@ -12,15 +12,15 @@ use pin_project::pin_project;
 use tower::{Layer, Service};
 
 use super::manners::{Asked, Mannered, Manners};
-use super::{Problem, Render, RenderBy, RenderBytes};
-use crate::config::ConfigErrors;
-use crate::error::Reason;
+use super::{ProblemDetails, Render, RenderBy, RenderBytes};
+use crate::core::config::ConfigErrors;
+use crate::core::error::Reason;
 
 /// Turns the errors of a stack into HTTP answers, so that the stack itself cannot fail.
 ///
 /// What a server makes of an error is never what its author wants: hyper closes the connection, h2
 /// resets the stream, axum does not compile. Put this outermost on a server. A rejection becomes
-/// 503 or 504 and a small problem document (RFC 9457) that names the kind of refusal but no name of
+/// 503 or 504 and a small problem document (RFC 9457) that names the kind of rejection but no name of
 /// your inside; a 503 has a [`Retry-After`](Self::retry_after), and says [`Connection:
 /// close`](Self::close_when_draining) to HTTP/1 while the server drains. Every other error is a 500
 /// without words; [`with`](Self::with) and [`render`](Self::render) render as you like.
@@ -33,13 +33,13 @@ use crate::error::Reason;
 /// ```
 /// use http::{Request, Response};
 /// use seawall::bulkhead::BulkheadLayer;
-/// use seawall::{Error, http::RespondLayer};
+/// use seawall::{Error, http::RejectionResponseLayer};
 /// use std::convert::Infallible;
 /// use tower::{ServiceBuilder, service_fn};
 ///
 /// # async fn handle(_: Request<String>) -> Result<Response<String>, Infallible> { Ok(Response::default()) }
 /// let server = ServiceBuilder::new()
-///     .layer(RespondLayer::new())
+///     .layer(RejectionResponseLayer::new())
 ///     .layer(BulkheadLayer::new("orders"))
 ///     .map_err(Error::Inner)
 ///     .service(service_fn(handle)); // Error = Infallible
@@ -48,15 +48,15 @@ use crate::error::Reason;
 /// ```
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct RespondLayer<R = Problem> {
+pub struct RejectionResponseLayer<R = ProblemDetails> {
     render: R,
     manners: Manners,
 }
 
-impl RespondLayer {
+impl RejectionResponseLayer {
     /// Answers with problem documents.
     pub const fn new() -> Self {
-        Self::of(Problem)
+        Self::of(ProblemDetails)
     }
 
     /// Answers with what `render` makes of each error.
@@ -64,7 +64,7 @@ impl RespondLayer {
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// use http::{Request, Response, StatusCode};
-    /// use seawall::http::{RespondLayer, status_of};
+    /// use seawall::http::{RejectionResponseLayer, status_of};
     /// use seawall::{Error, bulkhead::BulkheadLayer};
     /// use std::convert::Infallible;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -81,9 +81,9 @@ impl RespondLayer {
     /// }
     ///
     /// let shop = BulkheadLayer::new("shop");
-    /// shop.drain().await; // from here on it refuses everybody
+    /// shop.drain().await; // from here on it rejects everybody
     /// let server = ServiceBuilder::new()
-    ///     .layer(RespondLayer::with(words))
+    ///     .layer(RejectionResponseLayer::with(words))
     ///     .layer(shop)
     ///     .map_err(Error::Inner)
     ///     .service(service_fn(|_: Request<()>| async { Ok(Response::new(String::from("hello"))) }));
@@ -91,11 +91,11 @@ impl RespondLayer {
     /// assert_eq!((answer.status().as_u16(), &**answer.body()), (503, "Please come back later."));
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
-    pub fn with<B, E, F>(render: F) -> RespondLayer<RenderBy<F>>
+    pub fn with<B, E, F>(render: F) -> RejectionResponseLayer<RenderBy<F>>
     where
         F: Fn(Option<&E>) -> Response<B>,
     {
-        RespondLayer::of(RenderBy(render))
+        RejectionResponseLayer::of(RenderBy(render))
     }
 
     /// Answers with what `render` makes of each error, over services of any body: its own is text or
@@ -104,7 +104,7 @@ impl RespondLayer {
     /// ```
     /// use axum::{Router, routing::get};
     /// use http::{Response, StatusCode};
-    /// use seawall::http::{AtEnd, RespondLayer, status_of};
+    /// use seawall::http::{OnBodyEnd, RejectionResponseLayer, status_of};
     /// use seawall::{Error, bulkhead::BulkheadLayer};
     /// use std::convert::Infallible;
     /// use tower::ServiceBuilder;
@@ -118,26 +118,26 @@ impl RespondLayer {
     /// }
     ///
     /// let stack = ServiceBuilder::new()
-    ///     .layer(RespondLayer::render(words))
-    ///     .layer(BulkheadLayer::builder("shop").finish(AtEnd).build()?)
+    ///     .layer(RejectionResponseLayer::render(words))
+    ///     .layer(BulkheadLayer::builder("shop").completion(OnBodyEnd).build()?)
     ///     .map_err(Error::Inner);
     /// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(stack);
     /// # drop(app);
     /// # Ok::<(), seawall::ConfigErrors>(())
     /// ```
-    pub fn render<T, E, F>(render: F) -> RespondLayer<RenderBytes<F>>
+    pub fn render<T, E, F>(render: F) -> RejectionResponseLayer<RenderBytes<F>>
     where
         F: Fn(Option<&E>) -> Response<T>,
         T: Into<Bytes>,
     {
-        RespondLayer::of(RenderBytes(render))
+        RejectionResponseLayer::of(RenderBytes(render))
     }
 }
 
 #[expect(private_bounds, reason = "the renderers of this crate, which can be told how")]
-impl<R: Mannered> RespondLayer<R> {
-    /// After how long whoever was refused with a 503 or 429 may come back, where the layer that
-    /// refused does not know: [1 s](super::RETRY_AFTER_REFUSAL) by default. `None` says nothing.
+impl<R: Mannered> RejectionResponseLayer<R> {
+    /// After how long whoever was rejected with a 503 or 429 may come back, where the layer that
+    /// rejected does not know: [1 s](super::RETRY_AFTER_REFUSAL) by default. `None` says nothing.
     ///
     /// It is the header `Retry-After`, in whole seconds, rounded up; for gRPC
     /// `grpc-retry-pushback-ms`.
@@ -146,20 +146,20 @@ impl<R: Mannered> RespondLayer<R> {
         self
     }
 
-    /// Answers refusals for this reason with another status than [`status_of`](super::status_of) says: a full server
+    /// Answers rejections for this reason with another status than [`status_of`](super::status_of) says: a full server
     /// with `429 Too Many Requests`, for instance. For gRPC 429 is `RESOURCE_EXHAUSTED`, 503
     /// `UNAVAILABLE` and 504 `DEADLINE_EXCEEDED`; any other leaves the code as it is.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// use http::{Request, Response, StatusCode};
-    /// use seawall::http::RespondLayer;
+    /// use seawall::http::RejectionResponseLayer;
     /// use seawall::{Error, Reason, bulkhead::BulkheadLayer};
     /// use std::convert::Infallible;
     /// use std::time::Duration;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};
     ///
-    /// let respond = RespondLayer::new()
+    /// let respond = RejectionResponseLayer::new()
     ///     .status(Reason::Draining, StatusCode::TOO_MANY_REQUESTS)?
     ///     .retry_after(Duration::from_secs(5));
     /// let orders = BulkheadLayer::new("orders");
@@ -180,7 +180,7 @@ impl<R: Mannered> RespondLayer<R> {
         Ok(self)
     }
 
-    /// Whether a refusal of a server that [drains](Reason::Draining) says `Connection: close` to a
+    /// Whether a rejection of a server that [drains](Reason::Draining) says `Connection: close` to a
     /// caller of HTTP/1, so that it does not come again on this connection. It does by default.
     /// HTTP/2 has no such header, and closes with `GOAWAY`.
     pub fn close_when_draining(mut self, closes: bool) -> Self {
@@ -189,19 +189,19 @@ impl<R: Mannered> RespondLayer<R> {
     }
 }
 
-impl<R> RespondLayer<R> {
+impl<R> RejectionResponseLayer<R> {
     pub(crate) const fn of(render: R) -> Self {
         Self { render, manners: Manners::SERVER }
     }
 }
 
-impl<R: Default> Default for RespondLayer<R> {
+impl<R: Default> Default for RejectionResponseLayer<R> {
     fn default() -> Self {
         Self::of(R::default())
     }
 }
 
-impl<S, R: Clone> Layer<S> for RespondLayer<R> {
+impl<S, R: Clone> Layer<S> for RejectionResponseLayer<R> {
     type Service = Respond<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -212,7 +212,7 @@ impl<S, R: Clone> Layer<S> for RespondLayer<R> {
 
 // ===== impl Respond =====
 
-/// A service that answers instead of failing; see [`RespondLayer`].
+/// A service that answers instead of failing; see [`RejectionResponseLayer`].
 #[derive(Debug)]
 pub struct Respond<S, R> {
     inner: S,

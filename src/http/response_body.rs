@@ -16,14 +16,14 @@ use pin_project::pin_project;
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use http::{Request, Response};
 /// use http_body_util::BodyExt;
-/// use seawall::http::{ResponseBody, RespondLayer};
+/// use seawall::http::{ResponseBody, RejectionResponseLayer};
 /// use seawall::{Error, bulkhead::BulkheadLayer};
 /// use std::convert::Infallible;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// let orders = BulkheadLayer::new("orders");
 /// let server = ServiceBuilder::new()
-///     .layer(RespondLayer::new())
+///     .layer(RejectionResponseLayer::new())
 ///     .layer(orders.clone())
 ///     .map_err(Error::Inner)
 ///     .service(service_fn(|_: Request<()>| async {
@@ -33,9 +33,9 @@ use pin_project::pin_project;
 /// assert_eq!(answer.body().inner().map(String::as_str), Some("hello"));
 ///
 /// orders.drain().await;
-/// let refused = server.oneshot(Request::default()).await?.into_body();
-/// assert!(refused.inner().is_none());
-/// assert!(refused.collect().await?.to_bytes().starts_with(b"{"));
+/// let rejected = server.oneshot(Request::default()).await?.into_body();
+/// assert!(rejected.inner().is_none());
+/// assert!(rejected.collect().await?.to_bytes().starts_with(b"{"));
 /// # Ok::<(), Infallible>(()) }).unwrap();
 /// ```
 #[pin_project]

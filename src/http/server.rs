@@ -9,22 +9,23 @@ use tower::Layer;
 use super::manners::Mannered;
 use super::server_config::{ServerConfig, ServerHandle};
 use super::{
-    Edge, EdgeLayer, InExtensions, Problem, ReadDeadlineLayer, Respond, RespondLayer, TimeoutHeader,
+    InExtensions, ProblemDetails, ReadDeadlineLayer, RejectionResponseLayer, Respond,
+    TimeoutHeader, UntrustedHeaders, UntrustedHeadersLayer,
 };
 use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
-use crate::config::{ConfigError, ConfigErrors, Written};
-use crate::error::Reason;
-use crate::event::{Event, Observe, Observers};
-use crate::finish::AtHead;
+use crate::core::completion::OnResponse;
+use crate::core::config::{ConfigError, ConfigErrors, Written};
+use crate::core::error::Reason;
+use crate::core::event::{Event, Observe, Observers};
+use crate::core::origin::Origin;
 use crate::health::HealthRegistry;
 use crate::shell::live::Live;
-use crate::source::Source;
 use crate::timeout::{Fixed, Timeout, TimeoutLayer};
 
 /// Starts to build the stack of an HTTP server: so many requests at a time, each answered in time or not
-/// at all, refusals as answers. The name labels its layers.
+/// at all, rejections as answers. The name labels its layers.
 ///
-/// From the outside in: [`RespondLayer`], so that nothing leaves as an error; an [`EdgeLayer`], so
+/// From the outside in: [`RejectionResponseLayer`], so that nothing leaves as an error; an [`UntrustedHeadersLayer`], so
 /// that no caller is believed unless you say so; a [timeout](crate::timeout) for the whole request; a
 /// [bulkhead](crate::bulkhead).
 ///
@@ -40,39 +41,39 @@ use crate::timeout::{Fixed, Timeout, TimeoutLayer};
 /// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(stack);
 /// assert_eq!(app.clone().oneshot(Request::new(Body::empty())).await?.status(), 200);
 ///
-/// server.drain().await; // when you shut down: takes no more, and waits for those under way
+/// server.drain().await; // when you shut down: takes no more, and waits for those in flight
 /// assert_eq!(app.oneshot(Request::new(Body::empty())).await?.status(), 503);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub fn server(name: impl Into<Arc<str>>) -> ServerBuilder {
-    ServerBuilder::new(name.into(), RespondLayer::new())
+    ServerBuilder::new(name.into(), RejectionResponseLayer::new())
 }
 
 /// Builds a [`ServerLayer`]; see [`server`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct ServerBuilder<R = Problem, F = AtHead> {
+pub struct ServerBuilder<R = ProblemDetails, F = OnResponse> {
     name: Arc<str>,
-    respond: RespondLayer<R>,
-    edge: EdgeLayer,
+    respond: RejectionResponseLayer<R>,
+    edge: UntrustedHeadersLayer,
     believed: Option<TimeoutHeader>,
     config: ServerConfig,
     written: Written,
-    finish: F,
+    completion: F,
     registry: Option<HealthRegistry>,
     observers: Observers,
 }
 
 impl<R> ServerBuilder<R> {
-    pub(crate) fn new(name: Arc<str>, respond: RespondLayer<R>) -> Self {
+    pub(crate) fn new(name: Arc<str>, respond: RejectionResponseLayer<R>) -> Self {
         Self {
             name,
             respond,
-            edge: EdgeLayer::pass_through(),
+            edge: UntrustedHeadersLayer::pass_through(),
             believed: None,
             config: ServerConfig::default(),
             written: Written::default(),
-            finish: AtHead,
+            completion: OnResponse,
             registry: None,
             observers: Observers::default(),
         }
@@ -90,7 +91,7 @@ impl<R, F> ServerBuilder<R, F> {
         self
     }
 
-    /// Believes this header about the time its caller has left: what comes too late is refused on
+    /// Believes this header about the time its caller has left: what comes too late is rejected on
     /// arrival, and what grows too late in line there. What the caller says is cut to
     /// [`deadline`](Self::deadline).
     pub fn deadline_from(mut self, header: TimeoutHeader) -> Self {
@@ -125,24 +126,24 @@ impl<R, F> ServerBuilder<R, F> {
     }
 
     /// What callers are believed and what is taken out of their requests. By default nobody is
-    /// believed, and all that they say [goes on to the handlers](EdgeLayer::pass_through), which may need
-    /// an idempotency key or a priority. [`EdgeLayer::new`] takes it out.
-    pub fn edge(mut self, edge: EdgeLayer) -> Self {
+    /// believed, and all that they say [goes on to the handlers](UntrustedHeadersLayer::pass_through), which may need
+    /// an idempotency key or a priority. [`UntrustedHeadersLayer::new`] takes it out.
+    pub fn edge(mut self, edge: UntrustedHeadersLayer) -> Self {
         self.edge = edge;
         self
     }
 
-    /// Answers refusals with what this layer makes of them, instead of problem documents.
-    pub fn respond<R2>(self, respond: RespondLayer<R2>) -> ServerBuilder<R2, F> {
-        self.with(|_, finish| (respond, finish))
+    /// Answers rejections with what this layer makes of them, instead of problem documents.
+    pub fn respond<R2>(self, respond: RejectionResponseLayer<R2>) -> ServerBuilder<R2, F> {
+        self.with(|_, completion| (respond, completion))
     }
 
     /// Says how long a request holds its place: by default until its answer begins; with
-    /// [`AtEnd`](super::AtEnd) until the body was sent. Then whoever asks for much and reads slowly
+    /// [`OnBodyEnd`](super::OnBodyEnd) until the body was sent. Then whoever asks for much and reads slowly
     /// holds a place for as long as the connection lasts: give connections a limit where callers are
     /// strangers.
-    pub fn finish<F2>(self, finish: F2) -> ServerBuilder<R, F2> {
-        self.with(|respond, _| (respond, finish))
+    pub fn completion<F2>(self, completion: F2) -> ServerBuilder<R, F2> {
+        self.with(|respond, _| (respond, completion))
     }
 
     /// The registry that answers for this server: [`ServerLayer::drain`] [drains](HealthRegistry::drain)
@@ -160,9 +161,9 @@ impl<R, F> ServerBuilder<R, F> {
 
     fn with<R2, F2>(
         self,
-        change: impl FnOnce(RespondLayer<R>, F) -> (RespondLayer<R2>, F2),
+        change: impl FnOnce(RejectionResponseLayer<R>, F) -> (RejectionResponseLayer<R2>, F2),
     ) -> ServerBuilder<R2, F2> {
-        let (respond, finish) = change(self.respond, self.finish);
+        let (respond, completion) = change(self.respond, self.completion);
         ServerBuilder {
             name: self.name,
             respond,
@@ -170,7 +171,7 @@ impl<R, F> ServerBuilder<R, F> {
             believed: self.believed,
             config: self.config,
             written: self.written,
-            finish,
+            completion,
             registry: self.registry,
             observers: self.observers,
         }
@@ -180,22 +181,23 @@ impl<R, F> ServerBuilder<R, F> {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the deadline and the settings of the bulkhead; a wait in line that is
+    /// Everything that is wrong with the deadline and the settings of the bulkhead; a wait in the queue that is
     /// no shorter than the deadline, so that the deadline would end it; and two headers for one
     /// deadline.
     pub fn build(self) -> Result<ServerLayer<R, F>, ConfigErrors> {
-        let source = Source::new("server", Arc::clone(&self.name));
-        self.make(&source).map_err(|wrong| wrong.of_policy(&source))
+        let origin = Origin::new("server", Arc::clone(&self.name));
+        self.make(&origin).map_err(|wrong| wrong.of_policy(&origin))
     }
 
-    fn make(self, source: &Source) -> Result<ServerLayer<R, F>, ConfigErrors> {
+    fn make(self, origin: &Origin) -> Result<ServerLayer<R, F>, ConfigErrors> {
         let force = self.agreed()?;
-        let timeout =
-            TimeoutLayer::builder(Arc::clone(&self.name)).limit(force.deadline).carry(InExtensions);
+        let timeout = TimeoutLayer::builder(Arc::clone(&self.name))
+            .limit(force.deadline)
+            .propagate(InExtensions);
         let places = BulkheadLayer::builder(self.name)
             .config(force.bulkhead)
-            .carry(InExtensions)
-            .finish(self.finish);
+            .propagate(InExtensions)
+            .completion(self.completion);
         let (timeout, places) = if self.observers.is_empty() {
             (timeout.build()?, places.build()?)
         } else {
@@ -212,33 +214,33 @@ impl<R, F> ServerBuilder<R, F> {
             None => self.edge,
         };
         let written = Arc::new(Live::new(self.config));
-        let source = source.clone();
+        let origin = origin.clone();
         let (respond, registry) = (self.respond, self.registry);
-        Ok(ServerLayer { respond, edge, timeout, places, registry, written, source })
+        Ok(ServerLayer { respond, edge, timeout, places, registry, written, origin })
     }
 
     fn agreed(&self) -> Result<ServerConfig, ConfigErrors> {
-        let judged = self.config.in_force(&self.written);
+        let classified = self.config.in_force(&self.written);
         let Some(header) = self.believed.as_ref().filter(|_| self.edge.believes_deadlines()) else {
-            return judged;
+            return classified;
         };
         let accepted = "nothing, as the edge reads another header for the deadline";
         let mut problems = vec![ConfigError::new("deadline_from", header, accepted)];
-        problems.extend(judged.err().into_iter().flat_map(ConfigErrors::into_problems));
+        problems.extend(classified.err().into_iter().flat_map(ConfigErrors::into_problems));
         Err(ConfigErrors::of(problems))
     }
 }
 
 #[expect(private_bounds, reason = "the renderers of this crate, which can be told how")]
 impl<R: Mannered, F> ServerBuilder<R, F> {
-    /// After how long whoever was refused for want of room may come back; 1 s by default. See
-    /// [`RespondLayer::retry_after`].
+    /// After how long whoever was rejected for want of room may come back; 1 s by default. See
+    /// [`RejectionResponseLayer::retry_after`].
     pub fn retry_after(mut self, delay: impl Into<Option<Duration>>) -> Self {
         self.respond = self.respond.retry_after(delay);
         self
     }
 
-    /// Answers refusals for this reason with another status. See [`RespondLayer::status`].
+    /// Answers rejections for this reason with another status. See [`RejectionResponseLayer::status`].
     ///
     /// ```
     /// use http::StatusCode;
@@ -257,8 +259,8 @@ impl<R: Mannered, F> ServerBuilder<R, F> {
         Ok(self)
     }
 
-    /// Whether callers of HTTP/1 that are refused while the server drains are told to close their
-    /// connection. They are by default. See [`RespondLayer::close_when_draining`].
+    /// Whether callers of HTTP/1 that are rejected while the server drains are told to close their
+    /// connection. They are by default. See [`RejectionResponseLayer::close_when_draining`].
     pub fn close_when_draining(mut self, closes: bool) -> Self {
         self.respond = self.respond.close_when_draining(closes);
         self
@@ -271,25 +273,25 @@ impl<R: Mannered, F> ServerBuilder<R, F> {
 /// connection anew.
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct ServerLayer<R = Problem, F = AtHead> {
-    respond: RespondLayer<R>,
-    edge: EdgeLayer,
+pub struct ServerLayer<R = ProblemDetails, F = OnResponse> {
+    respond: RejectionResponseLayer<R>,
+    edge: UntrustedHeadersLayer,
     timeout: TimeoutLayer<Fixed, InExtensions>,
     places: BulkheadLayer<F, InExtensions>,
     registry: Option<HealthRegistry>,
     written: Arc<Live<ServerConfig>>,
-    source: Source,
+    origin: Origin,
 }
 
 /// The service that a [`ServerLayer`] makes of another.
-pub type Server<S, R = Problem, F = AtHead> =
-    Respond<Edge<Timeout<Bulkhead<S, F, InExtensions>, Fixed, InExtensions>>, R>;
+pub type Server<S, R = ProblemDetails, F = OnResponse> =
+    Respond<UntrustedHeaders<Timeout<Bulkhead<S, F, InExtensions>, Fixed, InExtensions>>, R>;
 
 impl<R, F: Send + Sync + 'static> ServerLayer<R, F> {
     /// Sees and steers the whole stack: reads and reloads [all its settings](ServerConfig).
     pub fn handle(&self) -> ServerHandle {
         ServerHandle {
-            source: self.source.clone(),
+            origin: self.origin.clone(),
             written: Arc::clone(&self.written),
             timeout: self.timeout.handle(),
             places: self.places.handle(),
@@ -306,7 +308,7 @@ impl<R, F: Send + Sync + 'static> ServerLayer<R, F> {
         self.places.in_flight()
     }
 
-    /// Takes no further requests, and returns when none [holds a place](ServerBuilder::finish): bodies may
+    /// Takes no further requests, and returns when none [holds a place](ServerBuilder::completion): bodies may
     /// still be on their way. There is no way back.
     ///
     /// The [registry](ServerBuilder::registry), if it has one, is not ready from now on. Whoever routes
@@ -328,7 +330,7 @@ impl<R, F: Send + Sync + 'static> ServerLayer<R, F> {
     }
 
     /// Says that it is not ready, serves on for so long that those who route requests here have heard of
-    /// it, and then [drains](Self::drain): how a server behind a load balancer shuts down without refusing
+    /// it, and then [drains](Self::drain): how a server behind a load balancer shuts down without rejecting
     /// anybody. A few seconds, and more than the balancer takes to take it out; in Kubernetes
     /// `terminationGracePeriodSeconds` has to hold this and the longest request.
     ///

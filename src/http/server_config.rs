@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bulkhead::{self, BulkheadHandle};
-use crate::config::{ConfigError, ConfigErrors, Side, Written, agree_strictly};
+use crate::core::config::{ConfigError, ConfigErrors, Side, Written, agree_strictly};
+use crate::core::origin::Origin;
 use crate::shell::live::Live;
-use crate::source::Source;
 use crate::timeout::{self, TimeoutHandle};
 
 /// The settings of the whole [stack of a server](super::server): plain values, for instance from a file,
-/// which can be [turned](super::ServerHandle::reload) together while requests are under way.
+/// which can be [turned](super::ServerHandle::reload) together while requests are in flight.
 ///
 /// ```
 /// use seawall::http::{self, ServerConfig};
@@ -35,7 +35,7 @@ use crate::timeout::{self, TimeoutHandle};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ServerConfig {
     /// How long a request may take until its answer begins, the wait for its turn included;
-    /// `Duration::MAX` is no limit. Left at its default it grows to the wait in line.
+    /// `Duration::MAX` is no limit. Left at its default it grows to the wait in the queue.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub deadline: Duration,
     /// Of the bulkhead. A [`max_wait`](bulkhead::Config::max_wait) must be shorter than the deadline, where
@@ -114,7 +114,7 @@ impl ServerConfig {
 /// ```
 #[derive(Clone)]
 pub struct ServerHandle {
-    pub(super) source: Source,
+    pub(super) origin: Origin,
     pub(super) written: Arc<Live<ServerConfig>>,
     pub(super) timeout: TimeoutHandle,
     pub(super) places: BulkheadHandle,
@@ -122,8 +122,8 @@ pub struct ServerHandle {
 
 impl ServerHandle {
     /// What the stack is called in errors about its settings: `server` and its name.
-    pub fn source(&self) -> &Source {
-        &self.source
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The settings in force, as they were written. What was turned in the [bulkhead](Self::bulkhead)
@@ -139,15 +139,15 @@ impl ServerHandle {
         ServerConfig { deadline: written.deadline, bulkhead: places }
     }
 
-    /// Reloads all settings together. No request under way fails for it: each goes on under the deadline
+    /// Reloads all settings together. No request in flight fails for it: each goes on under the deadline
     /// it began with.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings; then the old ones all stay in force.
     pub fn reload(&self, config: ServerConfig) -> Result<(), ConfigErrors> {
-        let judged = config.in_force(&Written::default());
-        judged.map_err(|wrong| wrong.of_policy(&self.source))?;
+        let classified = config.in_force(&Written::default());
+        classified.map_err(|wrong| wrong.of_policy(&self.origin))?;
         self.written.set(config);
         // Of two who turn at once the last one to write wins everything.
         loop {
@@ -171,7 +171,7 @@ impl ServerHandle {
 impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerHandle")
-            .field("source", &self.source)
+            .field("origin", &self.origin)
             .field("config", &self.config())
             .finish_non_exhaustive()
     }

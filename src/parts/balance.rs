@@ -79,7 +79,7 @@ impl Balance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explore::{LONG, stories};
+    use crate::core::explore::{LONG, stories};
     use proptest::prelude::*;
 
     const TERMS: Terms = Terms { cap: 50_000, deposit: 200, floor_per_second: 1_000 };

@@ -3,9 +3,9 @@
 
 pub(crate) mod backoff;
 pub(crate) mod balance;
+pub(crate) mod break_duration;
 pub(crate) mod evidence;
 pub(crate) mod recent;
-pub(crate) mod rest;
 pub(crate) mod window;
 
 /// A number in `0..=max`, evenly, from a random draw; by multiplication, so that no division is

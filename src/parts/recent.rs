@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::time::Tick;
+use crate::core::time::Tick;
 
 /// When the last `most` events were, at most so long ago.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

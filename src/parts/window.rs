@@ -1,6 +1,6 @@
 //! Sliding windows: the last N calls, exactly, or the last T, in exact slices.
 
-use crate::time::Tick;
+use crate::core::time::Tick;
 
 /// How many of a window's calls were marked (failed, or slow), and how many there were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::config::Config;
-use crate::error::Reason;
+use crate::core::error::Reason;
+use crate::core::sync::atomic::{AtomicUsize, Ordering};
 use crate::shell::keyed::Settings;
 use crate::shell::meter::{Ended, Gauge, Handles, Histogram, Instruments, Labels};
 use crate::shell::reporter::Reporter;
-use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Calls that wait for their turn.
 const QUEUED: &str = "seawall_rate_limit_queued";
@@ -27,7 +27,7 @@ pub(crate) struct RateLimitMeter {
 }
 
 impl Instruments for RateLimitMeter {
-    const OUTCOMES: &'static [Ended] = &Ended::UNJUDGED;
+    const OUTCOMES: &'static [Ended] = &Ended::UNCLASSIFIED;
     const REASONS: &'static [Reason] =
         &[Reason::RateLimited, Reason::CostTooHigh, Reason::Draining];
     const TIMES_CALLS: bool = false;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::machine::Law;
-use crate::config::ConfigErrors;
+use super::machine::Params;
+use crate::core::config::ConfigErrors;
 
 /// The settings of a rate limit: plain values, which can be reloaded while calls are in flight.
 ///
@@ -39,10 +39,10 @@ pub struct Config {
     /// `None`: as many as [`limit`](Self::limit).
     pub burst: Option<u32>,
     /// Calls that may wait for their turn, [reservations](super::RateLimitHandle::reserve) that were not used
-    /// included. Zero: a call that comes too early is refused at once. At most 10,000.
+    /// included. Zero: a call that comes too early is rejected at once. At most 10,000.
     pub queue: u32,
     /// How long a call waits at most: longer than zero, if any may [wait](Self::queue). One whose turn
-    /// comes later is refused at once.
+    /// comes later is rejected at once.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_wait: Duration,
     /// How long the rate takes to grow from a third to all of [`limit`](Self::limit), from when the
@@ -80,6 +80,6 @@ impl Config {
     ///
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        Law::from_config(self).map(|_| ())
+        Params::from_config(self).map(|_| ())
     }
 }

@@ -10,12 +10,12 @@ use tokio::time::{Instant, Sleep};
 
 use super::config::Config;
 use super::limiter::Limiter;
-use crate::config::ConfigErrors;
-use crate::error::Rejected;
-use crate::shell::gated::Entrance;
+use crate::core::config::ConfigErrors;
+use crate::core::error::Rejected;
+use crate::core::origin::Origin;
+use crate::core::time::poll_until;
+use crate::shell::gate::Entrance;
 use crate::shell::slots::{Look, Ticket};
-use crate::source::Source;
-use crate::time::poll_until;
 
 /// Sees and steers one rate limit. Cheap to clone.
 ///
@@ -55,8 +55,8 @@ impl RateLimitHandle {
     }
 
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        &self.limiter().common.reporter.source
+    pub fn origin(&self) -> &Origin {
+        &self.limiter().common.reporter.origin
     }
 
     /// Units of the limit that calls may use up at this moment.
@@ -123,7 +123,7 @@ impl RateLimitHandle {
 impl fmt::Debug for RateLimitHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitHandle")
-            .field("source", self.source())
+            .field("origin", self.origin())
             .field("available", &self.available())
             .field("queued", &self.queued())
             .finish()
@@ -167,7 +167,7 @@ impl Reservation {
     /// When its turn is. It comes earlier if somebody before it gives up.
     pub fn ready_at(&self) -> Instant {
         let at = self.ticket.as_ref().and_then(|ticket| self.entrance.policy().turn_of(ticket));
-        at.unwrap_or_else(crate::time::now)
+        at.unwrap_or_else(crate::core::time::now)
     }
 
     /// Waits for its turn, and uses it. Dropping the future gives the turn back.

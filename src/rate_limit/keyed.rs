@@ -11,27 +11,27 @@ use super::layer::{Builder, LAYER};
 use super::limiter::Limiter;
 use super::overrides::Overrides;
 use super::policy::{Costed, One};
-use crate::config::{ConfigErrors, KeyedConfig, Written};
-use crate::request::NoCarry;
-use crate::shell::gated::{ByKey, GateLayer, Gated, Unjudged};
+use crate::core::config::{ConfigErrors, KeyedConfig, Written};
+use crate::core::origin::Origin;
+use crate::core::request::NoPropagation;
+use crate::shell::gate::{ByKey, Gate, GateLayer, Unclassified};
 use crate::shell::keyed::{self, BuildKeyed, Keyed, KeyedHandle, Settings, Steered, Watched};
 use crate::shell::member::{Member, Stamp};
 use crate::shell::reporter::Reporter;
-use crate::source::Source;
 
 /// Puts one rate limit per key around services; see [`Builder::keyed`].
-pub type KeyedRateLimitLayer<X, W = One, K = NoCarry> =
-    GateLayer<ByKey<Costed<Arc<W>>, X>, Unjudged, K>;
+pub type KeyedRateLimitLayer<X, W = One, K = NoPropagation> =
+    GateLayer<ByKey<Costed<Arc<W>>, X>, Unclassified, K>;
 
 /// The service that a [`KeyedRateLimitLayer`] makes of another.
 ///
 /// It is always ready: which limit decides is not known before the request is. A call that passes waits
 /// for the readiness of a clone of the inner service.
-pub type KeyedRateLimit<S, X, W = One, K = NoCarry> =
-    Gated<S, ByKey<Costed<Arc<W>>, X>, Unjudged, K>;
+pub type KeyedRateLimit<S, X, W = One, K = NoPropagation> =
+    Gate<S, ByKey<Costed<Arc<W>>, X>, Unclassified, K>;
 
 /// Builds a [`KeyedRateLimitLayer`].
-pub type KeyedBuilder<X, W = One, K = NoCarry> = keyed::KeyedBuilder<Builder<W, K>, X>;
+pub type KeyedBuilder<X, W = One, K = NoPropagation> = keyed::KeyedBuilder<Builder<W, K>, X>;
 
 /// Sees and steers the rate limits of a keyed layer.
 ///
@@ -43,7 +43,7 @@ pub type KeyedBuilder<X, W = One, K = NoCarry> = keyed::KeyedBuilder<Builder<W, 
 /// /// What is left of each tenant's quota.
 /// fn left(tenants: &KeyedRateLimitHandle) -> Vec<u32> {
 ///     let keys = tenants.keys().into_iter();
-///     keys.filter_map(|tenant| Some(tenants.key(&tenant)?.available())).collect()
+///     keys.filter_map(|part| Some(tenants.key(&part)?.available())).collect()
 /// }
 ///
 /// let tenants = RateLimitLayer::builder("tenants").limit(5).keyed(|it: &String| Cow::from(it));
@@ -75,22 +75,22 @@ impl<W, K> Builder<W, K> {
     /// use std::{borrow::Cow, convert::Infallible};
     /// use tower::{Service, ServiceBuilder, service_fn};
     ///
-    /// struct Query { tenant: &'static str }
+    /// struct Query { part: &'static str }
     ///
     /// let mut search = ServiceBuilder::new()
     ///     .layer(
     ///         RateLimitLayer::builder("tenants")
     ///             .limit(1)
-    ///             .keyed(|query: &Query| Cow::from(query.tenant))
+    ///             .keyed(|query: &Query| Cow::from(query.part))
     ///             .max_keys(1_000)
     ///             .build()?,
     ///     )
     ///     .service(service_fn(|_: Query| async { Ok::<_, Error<Infallible>>(7) }));
     ///
-    /// assert_eq!(search.call(Query { tenant: "acme" }).await?, 7);
-    /// let Err(Error::Rejected(why)) = search.call(Query { tenant: "acme" }).await else { panic!() };
+    /// assert_eq!(search.call(Query { part: "acme" }).await?, 7);
+    /// let Err(Error::Rejected(why)) = search.call(Query { part: "acme" }).await else { panic!() };
     /// assert_eq!(why.reason(), Reason::RateLimited);
-    /// assert_eq!(search.call(Query { tenant: "initech" }).await?, 7);
+    /// assert_eq!(search.call(Query { part: "initech" }).await?, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn keyed<Req, X>(self, key: X) -> KeyedBuilder<X, W, K>
@@ -129,15 +129,15 @@ where
         max_keys: usize,
         overrides: BTreeMap<String, Overrides>,
     ) -> Result<Self::Layer, ConfigErrors> {
-        let source = Source::new(LAYER, self.name);
+        let origin = Origin::new(LAYER, self.name);
         let config = KeyedConfig { default: self.config, max_keys, overrides };
-        let settings = Settings::new(config, &Written::default(), &source)?;
-        let common = Common::new(Reporter::new(source, self.observers), settings);
+        let settings = Settings::new(config, &Written::default(), &origin)?;
+        let common = Common::new(Reporter::new(origin, self.observers), settings);
         let (for_keys, cost) = (Arc::clone(&common), Arc::new(self.cost));
         let table = Keyed::new(common, max_keys, move |key| {
             Costed::new(Limiter::new(Arc::clone(&for_keys), Some(key)), Arc::clone(&cost))
         });
-        Ok(GateLayer::make(ByKey::new(table, key), Unjudged, self.carry))
+        Ok(GateLayer::make(ByKey::new(table, key), Unclassified, self.propagate))
     }
 }
 

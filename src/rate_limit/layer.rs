@@ -8,13 +8,13 @@ use super::config::Config;
 use super::handle::RateLimitHandle;
 use super::limiter::Limiter;
 use super::policy::{ByRequest, Costed, One};
-use crate::config::{ConfigErrors, Written};
-use crate::event::{Observe, Observers};
-use crate::request::NoCarry;
-use crate::shell::gated::{self, GateLayer, Gated, Unjudged};
+use crate::core::config::{ConfigErrors, Written};
+use crate::core::event::{Observe, Observers};
+use crate::core::origin::Origin;
+use crate::core::request::NoPropagation;
+use crate::shell::gate::{self, Gate, GateLayer, Unclassified};
 use crate::shell::keyed::Settings;
 use crate::shell::reporter::Reporter;
-use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
 pub(super) const LAYER: &str = "rate_limit";
@@ -22,17 +22,17 @@ pub(super) const LAYER: &str = "rate_limit";
 /// Limits how many calls to services begin in a time.
 ///
 /// All services that a layer and its clones make share one limit.
-pub type RateLimitLayer<W = One, K = NoCarry> = GateLayer<Costed<W>, Unjudged, K>;
+pub type RateLimitLayer<W = One, K = NoPropagation> = GateLayer<Costed<W>, Unclassified, K>;
 
 /// The service that a rate limit makes of another.
 ///
-/// It is always ready when the inner service is: a call that comes too early is refused, or waits in its
+/// It is always ready when the inner service is: a call that comes too early is rejected, or waits in its
 /// future.
-pub type RateLimit<S, W = One, K = NoCarry> = Gated<S, Costed<W>, Unjudged, K>;
+pub type RateLimit<S, W = One, K = NoPropagation> = Gate<S, Costed<W>, Unclassified, K>;
 
 /// The future of a call through a rate limit. Dropping it gives its turn back, if that has not come yet.
-pub type ResponseFuture<S, Req, W = One, K = NoCarry> =
-    gated::ResponseFuture<S, Req, Costed<W>, Unjudged, K>;
+pub type ResponseFuture<S, Req, W = One, K = NoPropagation> =
+    gate::ResponseFuture<S, Req, Costed<W>, Unclassified, K>;
 
 impl RateLimitLayer {
     /// `limit` calls in each `period`, as many at once after a pause, and everything else at its
@@ -64,7 +64,7 @@ impl RateLimitLayer {
             name: name.into(),
             config: Config::default(),
             cost: One,
-            carry: NoCarry,
+            propagate: NoPropagation,
             observers: Observers::default(),
         }
     }
@@ -80,11 +80,11 @@ impl<W: Send + Sync + 'static, K> RateLimitLayer<W, K> {
 /// Builds a [`RateLimitLayer`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct Builder<W = One, K = NoCarry> {
+pub struct Builder<W = One, K = NoPropagation> {
     pub(super) name: Arc<str>,
     pub(super) config: Config,
     pub(super) cost: W,
-    pub(super) carry: K,
+    pub(super) propagate: K,
     pub(super) observers: Observers,
 }
 
@@ -154,14 +154,14 @@ impl<W, K> Builder<W, K> {
     ///     .map_err(Error::Inner)
     ///     .service(service_fn(|rows: u32| async move { Ok::<_, Infallible>(rows) }));
     /// assert_eq!(partner.clone().oneshot(70).await?, 70);
-    /// let refused = |answer| match answer {
+    /// let rejected = |answer| match answer {
     ///     Err(Error::Rejected(why)) => Some((why.reason(), why.retry_after())),
     ///     _ => None,
     /// };
-    /// let (reason, after) = refused(partner.clone().oneshot(50).await).unwrap();
+    /// let (reason, after) = rejected(partner.clone().oneshot(50).await).unwrap();
     /// assert_eq!(reason, Reason::RateLimited);
     /// assert_eq!(after.unwrap().as_millis(), 200); // when 20 more have come back
-    /// let (reason, _) = refused(partner.oneshot(101).await).unwrap();
+    /// let (reason, _) = rejected(partner.oneshot(101).await).unwrap();
     /// assert_eq!(reason, Reason::CostTooHigh);
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
@@ -169,15 +169,15 @@ impl<W, K> Builder<W, K> {
     where
         F: Fn(&Req) -> u32 + Send + Sync + 'static,
     {
-        let Self { name, config, carry, observers, .. } = self;
-        Builder { name, config, cost: ByRequest(cost), carry, observers }
+        let Self { name, config, propagate, observers, .. } = self;
+        Builder { name, config, cost: ByRequest(cost), propagate, observers }
     }
 
-    /// Reads the deadline that travels with each request: a call whose turn would come later is refused
+    /// Reads the deadline that travels with each request: a call whose turn would come later is rejected
     /// at once.
-    pub fn carry<K2>(self, carry: K2) -> Builder<W, K2> {
+    pub fn propagate<K2>(self, propagate: K2) -> Builder<W, K2> {
         let Self { name, config, cost, observers, .. } = self;
-        Builder { name, config, cost, carry, observers }
+        Builder { name, config, cost, propagate, observers }
     }
 
     /// Builds the layer.
@@ -189,10 +189,10 @@ impl<W, K> Builder<W, K> {
     where
         W: Send + Sync + 'static,
     {
-        let source = Source::new(LAYER, self.name);
-        let settings = Settings::new(self.config.into(), &Written::default(), &source)?;
-        let common = Common::new(Reporter::new(source, self.observers), settings);
+        let origin = Origin::new(LAYER, self.name);
+        let settings = Settings::new(self.config.into(), &Written::default(), &origin)?;
+        let common = Common::new(Reporter::new(origin, self.observers), settings);
         let limiter = Limiter::new(common, None);
-        Ok(GateLayer::make(Costed::new(limiter, self.cost), Unjudged, self.carry))
+        Ok(GateLayer::make(Costed::new(limiter, self.cost), Unclassified, self.propagate))
     }
 }

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use super::common::{Common, RateLimitMeter};
 use super::config::Config;
-use super::machine::{FINE, Law, MOST_QUEUED, Pace, Turn, fine};
-use crate::error::{Measured, Reason, Rejected};
-use crate::request::Deadline;
+use super::machine::{FINE, MOST_QUEUED, Pace, Params, Turn, fine};
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::request::Deadline;
+use crate::core::sync::atomic::{AtomicU64, Ordering};
+use crate::core::time::Tick;
 use crate::shell::meter::Handles;
-use crate::shell::reporter::Speaker;
+use crate::shell::reporter::EventContext;
 use crate::shell::slots::{Look, Slots, Ticket, Times};
-use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::time::Tick;
 
 /// One rate limit; of one key, or of all calls.
 pub struct Limiter {
@@ -46,7 +46,7 @@ pub struct Waiter {
     /// It does not wait longer, whatever becomes of its turn.
     latest: u64,
     /// Whether that is a deadline, and whose.
-    deadline: Option<Measured>,
+    deadline: Option<Measurement>,
 }
 
 /// The turn of one that was admitted: what comes back if the call does not begin.
@@ -72,24 +72,24 @@ enum Early {
     /// It came this much too early, and may not wait so long, or too many wait already.
     By(u64),
     /// Its turn would come after a deadline, and whose that is.
-    TooLate(Measured),
+    TooLate(Measurement),
 }
 
 impl Limiter {
     pub(super) fn new(common: Arc<Common>, key: Option<Arc<str>>) -> Self {
-        let law = *common.settings.get().params(key.as_deref());
-        let pace = law.pace();
+        let params = *common.settings.get().params(key.as_deref());
+        let pace = params.pace();
         let limiter = Self {
             common,
             full: AtomicU64::new(0),
             warming_since: AtomicU64::new(0),
             step: AtomicU64::new(pace.step),
             room: AtomicU64::new(pace.room),
-            warm_up: AtomicU64::new(law.warm_up),
+            warm_up: AtomicU64::new(params.warm_up),
             slots: Slots::default(),
             key,
         };
-        if limiter.key.is_some() && law.warm_up != 0 {
+        if limiter.key.is_some() && params.warm_up != 0 {
             limiter.warming_since.store(limiter.now(), Ordering::Relaxed); // the others began with the layer
         }
         limiter
@@ -103,7 +103,7 @@ impl Limiter {
         self.common.reporter.clock.instant(Tick(at.div_ceil(1 << FINE)))
     }
 
-    fn law(&self) -> Law {
+    fn params(&self) -> Params {
         *self.common.settings.get().params(self.key.as_deref())
     }
 
@@ -202,21 +202,21 @@ impl Limiter {
     }
 
     #[inline(never)]
-    pub(super) fn wait_or_refuse(
+    pub(super) fn wait_or_reject(
         &self,
         cost: u32,
         now: u64,
-        told: Option<(Deadline, Measured)>,
+        told: Option<(Deadline, Measurement)>,
     ) -> Result<Waiter, Rejected> {
-        let law = self.law();
-        if cost > law.burst {
-            return Err(self.too_costly(cost, &law));
+        let params = self.params();
+        if cost > params.burst {
+            return Err(self.too_costly(cost, &params));
         }
         let until = told.and_then(|(deadline, _)| deadline.instant());
         let until = until.map_or(u64::MAX, |until| fine(self.common.reporter.clock.tick(until).0));
-        let whose = told.map_or(Measured::Nothing, |(_, whose)| whose);
+        let whose = told.map_or(Measurement::Nothing, |(_, whose)| whose);
         let ticket = self.reserve(cost, now, |wait, queued| {
-            if law.queue == 0 || wait > law.max_wait || queued >= law.queue as usize {
+            if params.queue == 0 || wait > params.max_wait || queued >= params.queue as usize {
                 return Some(Early::By(wait));
             }
             (wait > until.saturating_sub(now)).then_some(Early::TooLate(whose))
@@ -224,7 +224,7 @@ impl Limiter {
         match ticket {
             Ok((ticket, at)) => {
                 self.common.joined();
-                let patience = now.saturating_add(law.max_wait);
+                let patience = now.saturating_add(params.max_wait);
                 let deadline = (until < patience).then_some(whose);
                 Ok(Waiter { ticket, began: now, at, latest: patience.min(until), deadline })
             }
@@ -234,9 +234,9 @@ impl Limiter {
 
     /// Takes the next turn, whenever it is.
     pub(super) fn book(&self, cost: u32) -> Result<Ticket, Rejected> {
-        let law = self.law();
-        if cost > law.burst {
-            return Err(self.too_costly(cost, &law));
+        let params = self.params();
+        if cost > params.burst {
+            return Err(self.too_costly(cost, &params));
         }
         let ticket = self.reserve(cost, self.now(), |wait, queued| {
             (queued >= MOST_QUEUED as usize).then_some(Early::By(wait))
@@ -345,18 +345,18 @@ impl Limiter {
         };
         let wait = wait.div_ceil(1 << FINE);
         let queued = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        let rejected = self.reject(Reason::RateLimited, Measured::TooEarly { by: wait, queued });
+        let rejected = self.reject(Reason::RateLimited, Measurement::TooEarly { by: wait, queued });
         rejected.retry_in(Some(Duration::from_nanos(wait)))
     }
 
-    fn too_costly(&self, cost: u32, law: &Law) -> Rejected {
-        self.reject(Reason::CostTooHigh, Measured::Cost { cost, most: law.burst })
+    fn too_costly(&self, cost: u32, params: &Params) -> Rejected {
+        self.reject(Reason::CostTooHigh, Measurement::Cost { cost, most: params.burst })
     }
 
-    pub(super) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        let speaker = Speaker { key: self.key.as_ref(), seq: 0 };
+    pub(super) fn reject(&self, reason: Reason, measurement: Measurement) -> Rejected {
+        let context = EventContext { key: self.key.as_ref(), seq: 0 };
         let levels = |fresh: &_| self.common.set_queued(fresh);
-        self.common.reporter.reject_as(speaker, levels, reason, measured)
+        self.common.reporter.reject_as(context, levels, reason, measurement)
     }
 
     /// Runs `record` with the metric handles, if anybody records.
@@ -369,7 +369,7 @@ impl Limiter {
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Limiter")
-            .field("source", &self.common.reporter.source)
+            .field("origin", &self.common.reporter.origin)
             .field("key", &self.key)
             .field("config", &self.config())
             .finish_non_exhaustive()

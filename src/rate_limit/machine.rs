@@ -5,8 +5,8 @@
 //! then at most a whole burst away.
 
 use super::config::Config;
-use crate::config::{ConfigError, ConfigErrors};
-use crate::time::nanos;
+use crate::core::config::{ConfigError, ConfigErrors};
+use crate::core::time::nanos;
 
 /// Sixteenths of a nanosecond, so that a rate which does not divide a second is still met closely. A
 /// `u64` of them lasts 36 years.
@@ -20,7 +20,7 @@ const LONGEST_BURST: u64 = 30 * DAY;
 
 /// The settings made ready. Times are in [`FINE`] units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Law {
+pub struct Params {
     /// The time from one call to the next of an even flow. Rounded up, to an even number: the limit is
     /// never exceeded.
     pub(crate) step: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Turn {
     pub(crate) full: u64,
 }
 
-impl Law {
+impl Params {
     pub(crate) fn from_config(config: &Config) -> Result<Self, ConfigErrors> {
         let Config { limit, period, burst, queue, max_wait, warm_up } = config;
         let mut problems = Vec::new();

@@ -38,9 +38,9 @@
 //! wait and are polled late, because their task was kept busy, begin late all the same, perhaps together.)
 //! Times are rounded such that the limit is never exceeded: to a sixteenth of a nanosecond.
 //!
-//! A call that comes too early is refused at once, with the exact time to the next; or it waits, if
+//! A call that comes too early is rejected at once, with the exact time to the next; or it waits, if
 //! [`queue`](Config::queue) and [`max_wait`](Config::max_wait) allow it and its turn comes before the
-//! deadline it [carries](Builder::carry). Its turn is known and taken when it comes, so those who wait pass
+//! deadline it [carries](Builder::propagate). Its turn is known and taken when it comes, so those who wait pass
 //! in order, and nobody waits in vain. If one gives up before its turn, those behind it move up; the
 //! [reservations](RateLimitHandle::reserve) that are made by hand do as well. A clock is read for each call;
 //! a timer is made for those that wait, and no task runs.
@@ -84,7 +84,7 @@
 //! # Order
 //!
 //! Around a client: inside retry, so that each attempt counts, and outside the timeout of the attempt, so
-//! that waiting is not taken for a slow dependency. Around a server: outermost, for a refusal should cost as
+//! that waiting is not taken for a slow dependency. Around a server: outermost, for a rejection should cost as
 //! little as possible.
 //!
 //! # Cancellation

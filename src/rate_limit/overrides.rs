@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::config::Config;
-use super::machine::Law;
-use crate::config::{ConfigErrors, PerKey, Written};
+use super::machine::Params;
+use crate::core::config::{ConfigErrors, PerKey, Written};
 
 /// The settings of a [keyed](super::Builder::keyed) rate limit: those of all keys, and what single keys
 /// have of their own.
-pub type KeyedConfig = crate::config::KeyedConfig<Config>;
+pub type KeyedConfig = crate::core::config::KeyedConfig<Config>;
 
 /// What one key has instead of the settings of all; see [`KeyedConfig`]. What is `None`, or is not in
 /// the file, it has from them, also after they were reloaded.
@@ -21,7 +21,7 @@ pub type KeyedConfig = crate::config::KeyedConfig<Config>;
 /// let more = Overrides { limit: Some(500), ..Overrides::default() };
 /// let tenants = RateLimitLayer::builder("tenants")
 ///     .limit(100)
-///     .keyed(|tenant: &String| Cow::from(tenant))
+///     .keyed(|part: &String| Cow::from(part))
 ///     .overrides([("acme", more)])
 ///     .build()?;
 /// let config = tenants.handle().keyed_config();
@@ -72,7 +72,7 @@ impl From<&Config> for Overrides {
 
 impl PerKey for Config {
     type Overrides = Overrides;
-    type Params = Law;
+    type Params = Params;
 
     fn overridden(&self, own: &Overrides) -> Self {
         Self {
@@ -85,10 +85,10 @@ impl PerKey for Config {
         }
     }
 
-    fn params(&self, own: Option<&Overrides>, _: &Written) -> Result<Law, ConfigErrors> {
+    fn params(&self, own: Option<&Overrides>, _: &Written) -> Result<Params, ConfigErrors> {
         match own {
-            Some(own) => Law::from_config(&self.overridden(own)),
-            None => Law::from_config(self),
+            Some(own) => Params::from_config(&self.overridden(own)),
+            None => Params::from_config(self),
         }
     }
 }

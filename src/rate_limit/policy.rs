@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::limiter::{Limiter, Used, Waiter};
 use super::machine::FINE;
-use crate::error::{Measured, Reason, Rejected};
-use crate::outcome::Outcome;
-use crate::request::{Call, Deadline};
-use crate::shell::gated::{Admission, Admit, Keyless, Lost, Now, OverAtHead, Policy};
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::outcome::Outcome;
+use crate::core::request::{CallContext, Deadline};
+use crate::shell::gate::{Admission, Admit, Keyless, Lost, Now, OverAtHead, Policy};
 use crate::shell::meter::Ended;
 
 /// A rate limit, and what its calls cost.
@@ -76,15 +76,15 @@ impl<W> Costed<W> {
 
 impl<W: Send + Sync + 'static> Costed<W> {
     #[inline]
-    fn ask(&self, cost: u32, told: Option<(Deadline, Measured)>) -> Admission<Self> {
+    fn ask(&self, cost: u32, told: Option<(Deadline, Measurement)>) -> Admission<Self> {
         let limiter = &self.limiter;
         let now = limiter.now();
         if let Some(used) = limiter.pass(cost, now) {
             return Admission::Pass(used);
         }
-        match limiter.wait_or_refuse(cost, now, told) {
+        match limiter.wait_or_reject(cost, now, told) {
             Ok(waiter) => Admission::Wait(waiter),
-            Err(rejected) => Admission::Refuse(rejected),
+            Err(rejected) => Admission::Reject(rejected),
         }
     }
 }
@@ -106,7 +106,7 @@ impl<W: Send + Sync + 'static> Keyless for Costed<W> {}
 impl<W: Send + Sync + 'static> Policy for Costed<W> {
     type Permit = Used;
     type Wait = Waiter;
-    type Seat = ();
+    type WakerSlot = ();
 
     fn admit_plain(&self) -> Admission<Self> {
         self.ask(1, None)
@@ -118,7 +118,7 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
     }
 
     fn lose(&self, _: Used, why: Lost) {
-        let how = if why == Lost::Panicked { Ended::Bad } else { Ended::Abandoned };
+        let how = if why == Lost::Panicked { Ended::Failure } else { Ended::Abandoned };
         self.limiter.meter(|handles| handles.counted(how));
     }
 
@@ -127,14 +127,14 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
     }
 
     fn draining(&self) -> Rejected {
-        self.limiter.reject(Reason::Draining, Measured::Nothing)
+        self.limiter.reject(Reason::Draining, Measurement::Nothing)
     }
 
     fn poll_wait(&self, wait: Waiter, cx: &mut Context<'_>, _: &Now) -> Admission<Self> {
         let (now, began) = (self.limiter.now(), wait.began);
         match self.limiter.wait(wait, now, cx) {
             Ok(Some(wait)) => return Admission::Wait(wait),
-            Err(rejected) => return Admission::Refuse(rejected),
+            Err(rejected) => return Admission::Reject(rejected),
             Ok(None) => {}
         }
         let waited = Duration::from_nanos(now.saturating_sub(began) >> FINE);
@@ -166,7 +166,7 @@ impl<W: Send + Sync + 'static> OverAtHead for Costed<W> {}
 
 impl<Req, W: CostOf<Req>> Admit<Req> for Costed<W> {
     #[inline]
-    fn admit(&self, request: &Req, call: Option<&mut Call>) -> Admission<Self> {
+    fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         let told = call.and_then(|call| Some((call.deadline?, call.whose_deadline())));
         self.ask(self.cost.cost_of(request), told)
     }

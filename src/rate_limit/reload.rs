@@ -3,15 +3,15 @@
 use super::common::Common;
 use super::config::Config;
 use super::limiter::{Limiter, PARITY, Terms};
-use super::machine::{Law, even};
-use crate::config::ConfigErrors;
-use crate::sync::atomic::Ordering;
+use super::machine::{Params, even};
+use crate::core::config::ConfigErrors;
+use crate::core::sync::atomic::Ordering;
 
 impl Limiter {
     /// Replaces the settings. What was used up stays used up, and those who wait keep their order.
     pub(super) fn reload(&self, config: &Config) -> Result<(), ConfigErrors> {
         let Common { settings, reporter, .. } = &*self.common;
-        settings.reload_one(&reporter.source, self.key.as_deref(), config)?;
+        settings.reload_one(&reporter.origin, self.key.as_deref(), config)?;
         self.keep_up();
         Ok(())
     }
@@ -20,17 +20,17 @@ impl Limiter {
     pub(super) fn keep_up(&self) {
         let key = self.key.as_deref();
         self.common.settings.bring(|in_force| {
-            let law = in_force.params(key);
-            if law.pace() != self.terms().pace
-                || law.warm_up != self.warm_up.load(Ordering::Relaxed)
+            let params = in_force.params(key);
+            if params.pace() != self.terms().pace
+                || params.warm_up != self.warm_up.load(Ordering::Relaxed)
             {
-                self.put_in_force(law);
+                self.put_in_force(params);
             }
         });
     }
 
-    fn put_in_force(&self, law: &Law) {
-        let (now, pace) = (self.now(), law.pace());
+    fn put_in_force(&self, params: &Params) {
+        let (now, pace) = (self.now(), params.pace());
         self.slots.retime(now, |times| {
             let Terms { pace: before, parity } = self.terms();
             let parity = parity ^ PARITY;
@@ -51,7 +51,7 @@ impl Limiter {
             }
             // Under the lock: whoever reserves next does so at the new pace.
             self.room.store(pace.room, Ordering::Release);
-            self.warm_up.store(law.warm_up, Ordering::Release);
+            self.warm_up.store(params.warm_up, Ordering::Release);
             self.step.store(pace.step | parity, Ordering::Release);
         });
     }

@@ -8,9 +8,9 @@ use reqwest::{Body, Request, Response, ResponseBuilderExt};
 use tower::{BoxError, Service};
 
 use super::upload;
-use crate::finish::{Finish, Settle};
+use crate::core::completion::{CallGuard, Completion};
 use crate::http::body_timeout::{Limits, RequestBodyTimeout, TimeBody};
-use crate::http::{AtEnd, AtFirstByte, AtTrailers, JudgeTrailers};
+use crate::http::{ClassifyTrailers, OnBodyEnd, OnFirstByte, OnTrailers};
 
 /// Wraps the body of an answer, and leaves the rest as it is.
 fn over<B>(
@@ -29,30 +29,30 @@ where
     Response::from(wrap(plain).map(Body::wrap))
 }
 
-impl Finish<Response> for AtEnd {
+impl Completion<Response> for OnBodyEnd {
     type Response = Response;
 
-    fn finish(&self, response: Response, settle: Settle) -> Response {
-        over(response, |plain| self.finish(plain, settle))
+    fn wrap(&self, response: Response, settle: CallGuard) -> Response {
+        over(response, |plain| self.wrap(plain, settle))
     }
 }
 
-impl Finish<Response> for AtFirstByte {
+impl Completion<Response> for OnFirstByte {
     type Response = Response;
 
-    fn finish(&self, response: Response, settle: Settle) -> Response {
-        over(response, |plain| self.finish(plain, settle))
+    fn wrap(&self, response: Response, settle: CallGuard) -> Response {
+        over(response, |plain| self.wrap(plain, settle))
     }
 }
 
-impl<J> Finish<Response> for AtTrailers<J>
+impl<J> Completion<Response> for OnTrailers<J>
 where
-    J: JudgeTrailers + Clone + Send + Sync + 'static,
+    J: ClassifyTrailers + Clone + Send + Sync + 'static,
 {
     type Response = Response;
 
-    fn finish(&self, response: Response, settle: Settle) -> Response {
-        over(response, |plain| self.finish(plain, settle))
+    fn wrap(&self, response: Response, settle: CallGuard) -> Response {
+        over(response, |plain| self.wrap(plain, settle))
     }
 }
 

@@ -5,27 +5,31 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use reqwest::{Error, Response};
 
-use crate::classify::{Classify, Verdict};
-use crate::context::CallContext;
-use crate::error::{CallError, Rejected, causes};
+use crate::core::classify::{Classification, Classify};
+use crate::core::context::ClassifyContext;
+use crate::core::error::{CallError, Rejected, causes};
+use crate::core::outcome::{Outcome, Retryable, Sent};
 use crate::http::proof::{self, UNTOUCHED};
 use crate::http::{self as wire, AsError, HttpClassifier};
-use crate::outcome::{Again, Outcome, Sent};
 
 impl<E> Classify<Response, E> for HttpClassifier
 where
     E: CallError + AsError,
 {
-    fn classify(&self, result: Result<&Response, &E>) -> Verdict {
-        Classify::<Response, E>::classify_call(self, result, &CallContext::default())
+    fn classify(&self, result: Result<&Response, &E>) -> Classification {
+        Classify::<Response, E>::classify_call(self, result, &ClassifyContext::default())
     }
 
-    fn classify_call(&self, result: Result<&Response, &E>, call: &CallContext) -> Verdict {
+    fn classify_call(
+        &self,
+        result: Result<&Response, &E>,
+        call: &ClassifyContext,
+    ) -> Classification {
         let outcome = match result {
             Ok(response) => wire::of_answer(response.status(), response.headers(), call),
             Err(error) => wire::of_call_error(error, call),
         };
-        Verdict::Now(outcome)
+        Classification::Now(outcome)
     }
 }
 
@@ -49,7 +53,7 @@ where
 ///     .build()?;
 /// let layers = web::client("api").classify(WithoutRedirects).build()?;
 /// let api = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(client);
-/// # let _ = seawall::check::<_, reqwest::Request>(api);
+/// # let _ = seawall::check_service::<_, reqwest::Request>(api);
 /// # Ok(()) }
 /// # client().unwrap();
 /// ```
@@ -60,16 +64,20 @@ impl<E> Classify<Response, E> for WithoutRedirects
 where
     E: CallError + AsError,
 {
-    fn classify(&self, result: Result<&Response, &E>) -> Verdict {
-        self.classify_call(result, &CallContext::default())
+    fn classify(&self, result: Result<&Response, &E>) -> Classification {
+        self.classify_call(result, &ClassifyContext::default())
     }
 
-    fn classify_call(&self, result: Result<&Response, &E>, call: &CallContext) -> Verdict {
+    fn classify_call(
+        &self,
+        result: Result<&Response, &E>,
+        call: &ClassifyContext,
+    ) -> Classification {
         let verdict = HttpClassifier.classify_call(result, call);
-        let (Verdict::Now(outcome), Err(error)) = (verdict, result) else { return verdict };
+        let (Classification::Now(outcome), Err(error)) = (verdict, result) else { return verdict };
         let error = error.as_error();
         let of_reqwest = |cause: &reqwest::Error| cause.is_connect();
-        let unsent = outcome.again != Again::Never
+        let unsent = outcome.retryable != Retryable::Never
             && (proof::is_untouched(error)
                 || proof::never_left(error)
                 || causes(error).any(|cause| cause.downcast_ref().is_some_and(of_reqwest)));
@@ -82,7 +90,7 @@ where
 /// | error | means |
 /// | --- | --- |
 /// | no connection came about | [`TRANSIENT`](Outcome::TRANSIENT); [unsent](Outcome::unsent) if it was certainly not that of a redirect |
-/// | a layer of this crate refused the connection | what the [rejection](Outcome::of_rejection) means |
+/// | a layer of this crate rejected the connection | what the [rejection](Outcome::of_rejection) means |
 /// | a server of HTTP/2 promises not to have touched the request | nothing about it; may be asked again |
 /// | of `error_for_status` | what the [status](crate::http::of_status) means |
 /// | the request makes no sense | [`IGNORE`](Outcome::IGNORE), [unsent](Outcome::unsent) |
@@ -94,7 +102,7 @@ where
 /// use seawall::{Error, Outcome, reqwest::of_error};
 ///
 /// /// For calls that end with what the answer says, instead of with the answer.
-/// fn judge(error: &Error<reqwest::Error>) -> Outcome {
+/// fn classify(error: &Error<reqwest::Error>) -> Outcome {
 ///     match error {
 ///         Error::Inner(error) if error.is_decode() => Outcome::FAILURE,
 ///         Error::Inner(error) => of_error(error),
@@ -102,10 +110,10 @@ where
 ///     }
 /// }
 ///
-/// let breaker = CircuitBreakerLayer::builder("api").classify_error(judge).build()?;
+/// let breaker = CircuitBreakerLayer::builder("api").classify_error(classify).build()?;
 /// # drop(breaker);
 /// let nonsense = reqwest::Client::new().get("no address").build().unwrap_err();
-/// assert_eq!(judge(&Error::Inner(nonsense)), Outcome::IGNORE.unsent()); // no fault of the API
+/// assert_eq!(classify(&Error::Inner(nonsense)), Outcome::IGNORE.unsent()); // no fault of the API
 /// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
 ///

@@ -21,12 +21,12 @@ use crate::stack::{self, ClientBuilder};
 /// let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
 /// let layers = seawall::reqwest::client("api").build()?;
 /// let api = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(client);
-/// # let _ = seawall::check::<_, reqwest::Request>(api);
+/// # let _ = seawall::check_service::<_, reqwest::Request>(api);
 /// # Ok(()) }
 /// # client().unwrap();
 /// ```
 pub fn client(
     name: impl Into<Arc<str>>,
 ) -> ClientBuilder<HttpClassifier, Chosen<Replay>, InTimeout> {
-    stack::client(name).classify(HttpClassifier).carry(InTimeout).copy_with(Replay::default())
+    stack::client(name).classify(HttpClassifier).propagate(InTimeout).copy_with(Replay::default())
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use reqwest::Request;
 
+use crate::core::request::ExtractKey;
 use crate::http::{NO_HOST, PerHost, spell};
-use crate::request::ExtractKey;
 
 /// The host a request goes to, with its port if that is not the usual one (`example.com:8080`).
 ///

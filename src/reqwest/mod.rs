@@ -12,24 +12,24 @@
 //! let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
 //! let layers = stack::client("api")
 //!     .classify(HttpClassifier)
-//!     .carry(InTimeout)
+//!     .propagate(InTimeout)
 //!     .copy_with(Replay::default())
 //!     .build()?;
 //! let api = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(client);
-//! # let _ = seawall::check::<_, reqwest::Request>(api);
+//! # let _ = seawall::check_service::<_, reqwest::Request>(api);
 //! # Ok(()) }
 //! # client().unwrap();
 //! ```
 
 mod body;
-mod carry;
 mod classify;
 mod client;
 mod key;
+mod propagate;
 mod replay;
 mod upload;
 
-pub use carry::InTimeout;
 pub use classify::{WithoutRedirects, of_error};
 pub use client::client;
 pub use key::authority;
+pub use propagate::InTimeout;

@@ -3,8 +3,8 @@
 use http::Extensions;
 use reqwest::Request;
 
+use crate::core::request::CloneRequest;
 use crate::http::Replay;
-use crate::request::CloneRequest;
 
 /// By the same rules as any other: what must not be repeated is sent again only where nothing of it was
 /// sent, which reqwest can [rarely prove](crate::reqwest::of_error) where it follows redirects. A body that

@@ -16,7 +16,7 @@ use pin_project::pin_project;
 use reqwest::{Body, Error, Request};
 use tower::BoxError;
 
-use crate::upload::{Courier, Upload};
+use crate::core::upload::{Courier, Upload};
 
 thread_local! {
     static QUESTION: Cell<Question> = const { Cell::new(Question::None) };

@@ -4,12 +4,12 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::terms::{BudgetBuilder, BudgetConfig, Tariff, Told};
-use crate::config::ConfigErrors;
+use super::terms::{BudgetBuilder, BudgetConfig, NamedFields, Tariff};
+use crate::core::config::ConfigErrors;
+use crate::core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::core::time::Clock;
 use crate::parts::balance::{Balance, Terms};
 use crate::shell::live::Live;
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::time::Clock;
 
 /// What retries may cost in all: a balance of tokens that successes fill and retries empty.
 ///
@@ -35,7 +35,7 @@ use crate::time::Clock;
 /// let writes = RetryLayer::builder("orders-write").budget(budget).build()?;
 ///
 /// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
-/// assert!(reads.run(down).await.is_err()); // with two repetitions
+/// assert!(reads.run(down).await.is_err()); // with two retries
 /// assert!(writes.handle().budget().unwrap().balance() < 19.0);
 /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
 /// ```
@@ -118,7 +118,7 @@ impl Budget {
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: BudgetConfig) -> Result<(), ConfigErrors> {
-        let tariff = Tariff::from_config(&config, Told::default())?;
+        let tariff = Tariff::from_config(&config, NamedFields::default())?;
         self.turn(tariff, config);
         Ok(())
     }
@@ -249,7 +249,7 @@ impl fmt::Debug for Budget {
 ///     let price: Withdrawal = budget.withdraw()?;
 ///     let is_sent = send();
 ///     if is_sent {
-///         price.give_back(budget); // a repetition that helps costs nothing
+///         price.give_back(budget); // a retry that helps costs nothing
 ///     }
 ///     Some(is_sent)
 /// }

@@ -6,30 +6,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Budget;
-use super::config::{Backoff, Config, OnRefusal, UNLIMITED};
+use super::config::{Backoff, Config, OnRejection, UNLIMITED};
 use super::copy::{Chosen, Numbered, Unsaid};
 use super::keyed::KeyedBudget;
 use super::layer::{LAYER, RetryLayer};
-use super::machine::Law;
+use super::machine::Params;
 use super::policy::{BackoffBy, Retries};
 use super::purse::{BudgetByKey, Means, OneBudget};
-use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
-use crate::config::{ConfigError, ConfigErrors, Written};
-use crate::event::{Observe, Observers};
-use crate::outcome::Outcome;
-use crate::request::NoCarry;
+use crate::core::classify::{Classification, Classifier, Of, OfError, OfResult};
+use crate::core::config::{ConfigError, ConfigErrors, Written};
+use crate::core::event::{Observe, Observers};
+use crate::core::origin::Origin;
+use crate::core::outcome::Outcome;
+use crate::core::request::NoPropagation;
 use crate::shell::reporter::Reporter;
-use crate::shell::retry::Kit;
-use crate::source::Source;
+use crate::shell::retry::RequestTools;
 
 /// Builds a [`RetryLayer`].
 #[must_use = "call `build`"]
 #[derive(Clone)]
-pub struct Builder<C = Classifier, R = Unsaid, K = NoCarry, B = OneBudget> {
+pub struct Builder<C = Classifier, R = Unsaid, K = NoPropagation, B = OneBudget> {
     name: Arc<str>,
     config: Config,
     classify: C,
-    kit: Kit<R, K>,
+    tools: RequestTools<R, K>,
     means: Means<B>,
     backoff_by: Option<BackoffBy>,
     observers: Observers,
@@ -42,7 +42,7 @@ impl Builder {
             name,
             config: Config::default(),
             classify: Classifier::default(),
-            kit: Kit::default(),
+            tools: RequestTools::default(),
             means: Means::one(Budget::default()),
             backoff_by: None,
             observers: Observers::default(),
@@ -70,36 +70,36 @@ impl<C, R, K, B> Builder<C, R, K, B> {
         self
     }
 
-    /// Asks a closure for the wait before the `n`-th repetition, counted from 1, instead of
+    /// Asks a closure for the wait before the `n`-th retry, counted from 1, instead of
     /// [`Config::backoff`].
     pub fn backoff_by(mut self, wait: impl Fn(u32) -> Duration + Send + Sync + 'static) -> Self {
         self.backoff_by = Some(Arc::new(wait));
         self
     }
 
-    /// Sets [`Config::hint_cap`].
-    pub fn hint_cap(mut self, hint_cap: Duration) -> Self {
-        self.config.hint_cap = hint_cap;
+    /// Sets [`Config::max_retry_after`].
+    pub fn max_retry_after(mut self, max_retry_after: Duration) -> Self {
+        self.config.max_retry_after = max_retry_after;
         self
     }
 
-    /// Sets [`Config::total`].
-    pub fn total(mut self, total: Duration) -> Self {
-        self.config.total = total;
-        self.written.add("total");
+    /// Sets [`Config::max_elapsed`].
+    pub fn max_elapsed(mut self, max_elapsed: Duration) -> Self {
+        self.config.max_elapsed = max_elapsed;
+        self.written.add("max_elapsed");
         self
     }
 
-    /// Sets [`Config::least_time`].
-    pub fn least_time(mut self, least_time: Duration) -> Self {
-        self.config.least_time = least_time;
-        self.written.add("least_time");
+    /// Sets [`Config::min_attempt_time`].
+    pub fn min_attempt_time(mut self, min_attempt_time: Duration) -> Self {
+        self.config.min_attempt_time = min_attempt_time;
+        self.written.add("min_attempt_time");
         self
     }
 
-    /// Sets [`Config::on_refusal`].
-    pub fn on_refusal(mut self, on_refusal: OnRefusal) -> Self {
-        self.config.on_refusal = on_refusal;
+    /// Sets [`Config::on_rejection`].
+    pub fn on_rejection(mut self, on_rejection: OnRejection) -> Self {
+        self.config.on_rejection = on_rejection;
         self
     }
 
@@ -151,36 +151,39 @@ impl<C, R, K, B> Builder<C, R, K, B> {
 
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
     pub fn copy_with<R2>(self, copy: R2) -> Builder<C, Chosen<R2>, K, B> {
-        self.with_kit(|kit| Kit { copy: Chosen(copy), carry: kit.carry })
+        self.with_tools(|tools| RequestTools { copy: Chosen(copy), propagate: tools.propagate })
     }
 
     /// Reads the deadline that travels with each request, and writes the number of each attempt.
-    /// Takes the place of an earlier `carry` or [`number`](Self::number).
-    pub fn carry<K2>(self, carry: K2) -> Builder<C, R, K2, B> {
-        self.with_kit(|kit| Kit { copy: kit.copy, carry })
+    /// Takes the place of an earlier `propagate` or [`number`](Self::number).
+    pub fn propagate<K2>(self, propagate: K2) -> Builder<C, R, K2, B> {
+        self.with_tools(|tools| RequestTools { copy: tools.copy, propagate })
     }
 
     /// Writes the number of each attempt, counted from 1, into its request. If there is also something
-    /// to [carry](Self::carry), say so before.
+    /// to [carry](Self::propagate), say so before.
     pub fn number<Req, F>(self, number: F) -> Builder<C, R, Numbered<F, K>, B>
     where
         F: Fn(&mut Req, u32),
     {
-        self.with_kit(|kit| Kit { copy: kit.copy, carry: Numbered::new(number, kit.carry) })
+        self.with_tools(|tools| RequestTools {
+            copy: tools.copy,
+            propagate: Numbered::new(number, tools.propagate),
+        })
     }
 
     fn with_means<B2>(self, means: Means<B2>) -> Builder<C, R, K, B2> {
-        let Self { name, config, classify, kit, backoff_by, observers, written, .. } = self;
-        Builder { name, config, classify, kit, means, backoff_by, observers, written }
+        let Self { name, config, classify, tools, backoff_by, observers, written, .. } = self;
+        Builder { name, config, classify, tools, means, backoff_by, observers, written }
     }
 
-    fn with_kit<R2, K2>(
+    fn with_tools<R2, K2>(
         self,
-        change: impl FnOnce(Kit<R, K>) -> Kit<R2, K2>,
+        change: impl FnOnce(RequestTools<R, K>) -> RequestTools<R2, K2>,
     ) -> Builder<C, R2, K2, B> {
-        let Self { name, config, classify, kit, means, backoff_by, observers, written } = self;
-        let kit = change(kit);
-        Builder { name, config, classify, kit, means, backoff_by, observers, written }
+        let Self { name, config, classify, tools, means, backoff_by, observers, written } = self;
+        let tools = change(tools);
+        Builder { name, config, classify, tools, means, backoff_by, observers, written }
     }
 
     /// Classifies with a [`Classify`](crate::Classify) of your own.
@@ -188,23 +191,20 @@ impl<C, R, K, B> Builder<C, R, K, B> {
         self.with_classify(|_| classify)
     }
 
-    /// Judges whole results with one closure: responses, and the errors of the innermost service.
+    /// Classifies whole results with one closure: responses, and the errors of the innermost service.
     /// Rejections by layers of this crate never get here.
-    pub fn classify_result<Res, Err, V, J>(
-        self,
-        judge: J,
-    ) -> Builder<OfResult<J, Res, Err>, R, K, B>
+    pub fn classify_result<Res, Err, V, J>(self, rule: J) -> Builder<OfResult<J, Res, Err>, R, K, B>
     where
         J: Fn(Result<&Res, &Err>) -> V,
-        V: Into<Verdict>,
+        V: Into<Classification>,
     {
-        self.classify(OfResult::new(judge))
+        self.classify(OfResult::new(rule))
     }
 
     fn with_classify<C2>(self, change: impl FnOnce(C) -> C2) -> Builder<C2, R, K, B> {
-        let Self { name, config, classify, kit, means, backoff_by, observers, written } = self;
+        let Self { name, config, classify, tools, means, backoff_by, observers, written } = self;
         let classify = change(classify);
-        Builder { name, config, classify, kit, means, backoff_by, observers, written }
+        Builder { name, config, classify, tools, means, backoff_by, observers, written }
     }
 
     /// Builds the layer.
@@ -213,45 +213,47 @@ impl<C, R, K, B> Builder<C, R, K, B> {
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
     pub fn build(self) -> Result<RetryLayer<C, R, K, B>, ConfigErrors> {
-        let (retries, classify, kit, payer) = self.parts()?;
-        Ok(RetryLayer::made(retries, classify, kit, payer))
+        let (retries, classify, tools, payer) = self.parts()?;
+        Ok(RetryLayer::made(retries, classify, tools, payer))
     }
 
     /// The same, for a stack.
-    pub(crate) fn parts(self) -> Result<(Retries, C, Kit<R, K>, B), ConfigErrors> {
-        let Self { name, config, classify, kit, means, backoff_by, observers, written } = self;
-        let source = Source::new(LAYER, name);
-        let law = Law::from_written(&config, &written).map_err(|wrong| wrong.of_policy(&source))?;
-        if config.attempts == UNLIMITED && config.total == Duration::MAX && !means.are_bounded {
+    pub(crate) fn parts(self) -> Result<(Retries, C, RequestTools<R, K>, B), ConfigErrors> {
+        let Self { name, config, classify, tools, means, backoff_by, observers, written } = self;
+        let origin = Origin::new(LAYER, name);
+        let params =
+            Params::from_written(&config, &written).map_err(|wrong| wrong.of_policy(&origin))?;
+        if config.attempts == UNLIMITED && config.max_elapsed == Duration::MAX && !means.are_bounded
+        {
             let accepted = "shorter than for ever, for unlimited attempts without a budget";
-            let problems = vec![ConfigError::new("total", config.total, accepted)];
-            return Err(ConfigErrors::of(problems).of_policy(&source));
+            let problems = vec![ConfigError::new("max_elapsed", config.max_elapsed, accepted)];
+            return Err(ConfigErrors::of(problems).of_policy(&origin));
         }
-        let reporter = Reporter::new(source, observers);
-        let retries = Retries::new(reporter, means.budget, backoff_by, law, config);
-        Ok((retries, classify, kit, means.payer))
+        let reporter = Reporter::new(origin, observers);
+        let retries = Retries::new(reporter, means.budget, backoff_by, params, config);
+        Ok((retries, classify, tools, means.payer))
     }
 }
 
 impl<J1, J2, R, K, B> Builder<Classifier<J1, J2>, R, K, B> {
-    /// Judges responses, for instance by their status.
-    pub fn classify_response<Res, J>(self, judge: J) -> Builder<Classifier<Of<J>, J2>, R, K, B>
+    /// Classifies responses, for instance by their status.
+    pub fn classify_response<Res, J>(self, rule: J) -> Builder<Classifier<Of<J>, J2>, R, K, B>
     where
         J: Fn(&Res) -> Outcome,
     {
-        self.with_classify(|classify| classify.with_response(judge))
+        self.with_classify(|classify| classify.with_response(rule))
     }
 
-    /// Judges errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
+    /// Classifies errors of the innermost service: an [`Error<E>`](crate::Error), or the `E` in it.
     /// Rejections by layers of this crate never get here.
     pub fn classify_error<Err, J>(
         self,
-        judge: J,
+        rule: J,
     ) -> Builder<Classifier<J1, OfError<J, Err>>, R, K, B>
     where
         J: Fn(&Err) -> Outcome,
     {
-        self.with_classify(|classify| classify.with_error(judge))
+        self.with_classify(|classify| classify.with_error(rule))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::factor::Factor;
-use super::machine::Law;
-use crate::config::ConfigErrors;
+use super::machine::Params;
+use crate::core::config::ConfigErrors;
 
 /// The settings of a retry: plain values, which can be turned while calls are flying.
 ///
@@ -12,7 +12,7 @@ use crate::config::ConfigErrors;
 /// them or a running policy is [reloaded](super::RetryHandle::reload).
 ///
 /// ```
-/// use seawall::retry::{Backoff, Config, Jitter, OnRefusal, RetryLayer};
+/// use seawall::retry::{Backoff, Config, Jitter, OnRejection, RetryLayer};
 /// use std::time::Duration;
 ///
 /// // From a file of settings (with the feature `serde`); what it does not name has its default.
@@ -20,12 +20,12 @@ use crate::config::ConfigErrors;
 ///     r#"{
 ///         "attempts": 4,
 ///         "backoff": { "base": "50ms", "cap": "2s", "jitter": "equal" },
-///         "on_refusal": "wait"
+///         "on_rejection": "wait"
 ///     }"#,
 /// )?;
 /// let backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(2));
 /// assert_eq!(config.backoff, backoff.jitter(Jitter::Equal));
-/// assert_eq!(config.on_refusal, OnRefusal::Wait);
+/// assert_eq!(config.on_rejection, OnRejection::Wait);
 ///
 /// let search = RetryLayer::from_config("search", config)?;
 /// assert_eq!(search.handle().config().attempts, 4);
@@ -37,28 +37,28 @@ use crate::config::ConfigErrors;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
     /// Attempts in all, the first included: 1 to 1,000, or [`UNLIMITED`] (in files `"unlimited"`), where
-    /// [`total`](Self::total) and the budget bound them. What was certainly never sent is not counted,
+    /// [`max_elapsed`](Self::max_elapsed) and the budget bound them. What was certainly never sent is not counted,
     /// but is not repeated more often than this either.
     #[cfg_attr(feature = "serde", serde(with = "attempts"))]
     pub attempts: u32,
     /// How long to wait between attempts: each of its fields says what is accepted.
     pub backoff: Backoff,
-    /// A hint of the server ("come back after …") counts for no more than this. The own backoff
+    /// A `Retry-After` of the server ("come back after …") counts for no more than this. The own backoff
     /// comes on top, so that not all come back at once. Any value is accepted.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub hint_cap: Duration,
-    /// No attempt begins later than this after the first. An attempt that is under way is not cut
+    pub max_retry_after: Duration,
+    /// No attempt begins later than this after the first. An attempt that is in flight is not cut
     /// short; put a timeout around for that. Longer than zero, and than
-    /// [`least_time`](Self::least_time): left at its default it is twice that if it has to.
+    /// [`min_attempt_time`](Self::min_attempt_time): left at its default it is twice that if it has to.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub total: Duration,
-    /// No attempt begins that has less time left than this, to [`total`](Self::total) or to the
-    /// deadline of the request. Less than [`total`](Self::total): left at its default it is nothing if
+    pub max_elapsed: Duration,
+    /// No attempt begins that has less time left than this, to [`max_elapsed`](Self::max_elapsed) or to the
+    /// deadline of the request. Less than [`max_elapsed`](Self::max_elapsed): left at its default it is nothing if
     /// it has to.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub least_time: Duration,
-    /// What to do when one of our own layers further in refuses the call: any.
-    pub on_refusal: OnRefusal,
+    pub min_attempt_time: Duration,
+    /// What to do when one of our own layers further in rejects the call: any.
+    pub on_rejection: OnRejection,
 }
 
 /// No limit on the [attempts](Config::attempts), other than time and the budget.
@@ -76,7 +76,7 @@ pub struct Config {
 /// let report = RetryLayer::builder("report")
 ///     .unlimited_attempts()
 ///     .backoff(Backoff::fixed(Duration::from_secs(1)))
-///     .total(Duration::from_secs(600))
+///     .max_elapsed(Duration::from_secs(600))
 ///     .classify_response(|status: &u16| match status {
 ///         202 => Outcome::SUCCESS.after(Duration::ZERO),
 ///         _ => Outcome::SUCCESS,
@@ -100,22 +100,22 @@ pub const BASE: Duration = Duration::from_millis(25);
 pub const FACTOR: Factor = Factor::thousandths(2000);
 /// Default [`Backoff::cap`].
 pub const CAP: Duration = Duration::from_secs(1);
-/// Default [`Config::hint_cap`].
-pub const HINT_CAP: Duration = Duration::from_secs(30);
-/// Default [`Config::total`].
-pub const TOTAL: Duration = Duration::from_secs(30);
-/// Default [`Config::least_time`].
-pub const LEAST_TIME: Duration = Duration::from_millis(1);
+/// Default [`Config::max_retry_after`].
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// Default [`Config::max_elapsed`].
+pub const MAX_ELAPSED: Duration = Duration::from_secs(30);
+/// Default [`Config::min_attempt_time`].
+pub const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(1);
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             attempts: ATTEMPTS,
             backoff: Backoff::default(),
-            hint_cap: HINT_CAP,
-            total: TOTAL,
-            least_time: LEAST_TIME,
-            on_refusal: OnRefusal::Stop,
+            max_retry_after: MAX_RETRY_AFTER,
+            max_elapsed: MAX_ELAPSED,
+            min_attempt_time: MIN_ATTEMPT_TIME,
+            on_rejection: OnRejection::StopReason,
         }
     }
 }
@@ -127,17 +127,17 @@ impl Config {
     ///
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        Law::from_config(self).map(|_| ())
+        Params::from_config(self).map(|_| ())
     }
 }
 
-/// How long to wait before the `n`-th repetition: `base × factor^(n−1)`, at most `cap`, and then
+/// How long to wait before the `n`-th retry: `base × factor^(n−1)`, at most `cap`, and then
 /// jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Backoff {
-    /// Before the first repetition. At most [`cap`](Self::cap), which left at its default follows.
+    /// Before the first retry. At most [`cap`](Self::cap), which left at its default follows.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub base: Duration,
     /// How it grows: 1 (not at all) to 10, in steps of a thousandth.
@@ -227,13 +227,13 @@ pub enum Jitter {
     },
 }
 
-/// What to do when one of our own layers further in refuses the call: an open circuit, a full
+/// What to do when one of our own layers further in rejects the call: an open circuit, a full
 /// bulkhead.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 /// use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
-/// use seawall::retry::{OnRefusal, RetryLayer};
+/// use seawall::retry::{OnRejection, RetryLayer};
 /// use seawall::Error;
 /// use std::io;
 /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -242,7 +242,7 @@ pub enum Jitter {
 /// // A worker that has time: it waits until the circuit lets a probe through.
 /// static DOWN: AtomicBool = AtomicBool::new(true);
 /// let worker = ServiceBuilder::new()
-///     .layer(RetryLayer::builder("store").on_refusal(OnRefusal::Wait).cloned().build()?)
+///     .layer(RetryLayer::builder("store").on_rejection(OnRejection::Wait).cloned().build()?)
 ///     .layer(CircuitBreakerLayer::builder("store").trip(Trip::consecutive(1)).build()?)
 ///     .map_err(Error::Inner)
 ///     .service(service_fn(|_: u32| async {
@@ -255,12 +255,12 @@ pub enum Jitter {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
-pub enum OnRefusal {
-    /// Stop at once: the layer knows better.
+pub enum OnRejection {
+    /// StopReason at once: the layer knows better.
     #[default]
-    Stop,
-    /// Come back after the time that the refusal names, if it names one, and the backoff: again and
-    /// again for as long as [`total`](Config::total) and the deadline of the request allow. Nothing was
+    StopReason,
+    /// Come back after the time that the rejection names, if it names one, and the backoff: again and
+    /// again for as long as [`max_elapsed`](Config::max_elapsed) and the deadline of the request allow. Nothing was
     /// sent, so these waits use up no attempts and cost no budget. One is never shorter than 10 ms.
     Wait,
 }
@@ -293,7 +293,7 @@ pub(crate) mod attempts {
             }
 
             fn visit_u64<E: Error>(self, attempts: u64) -> Result<u32, E> {
-                // What is too large is refused with all else that is wrong, by name.
+                // What is too large is rejected with all else that is wrong, by name.
                 Ok(u32::try_from(attempts).unwrap_or(u32::MAX))
             }
 

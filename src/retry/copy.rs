@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::request::{Call, Carry, CloneRequest};
+use crate::core::request::{CallContext, CloneRequest, Propagate};
 
 /// Nobody has said yet how to copy a request.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,32 +63,32 @@ impl<F> fmt::Debug for CopyBy<F> {
     }
 }
 
-/// Carries what another [`Carry`] does, and hands the number of each attempt to a closure.
+/// Propagates what another [`Propagate`] does, and hands the number of each attempt to a closure.
 #[derive(Clone, Copy)]
 pub struct Numbered<F, K> {
     number: F,
-    carry: K,
+    propagate: K,
 }
 
 impl<F, K> Numbered<F, K> {
-    pub(super) fn new(number: F, carry: K) -> Self {
-        Self { number, carry }
+    pub(super) fn new(number: F, propagate: K) -> Self {
+        Self { number, propagate }
     }
 }
 
-impl<Req, F: Fn(&mut Req, u32), K: Carry<Req>> Carry<Req> for Numbered<F, K> {
-    fn read(&self, request: &Req) -> Call {
-        self.carry.read(request)
+impl<Req, F: Fn(&mut Req, u32), K: Propagate<Req>> Propagate<Req> for Numbered<F, K> {
+    fn extract(&self, request: &Req) -> CallContext {
+        self.propagate.extract(request)
     }
 
-    fn write(&self, request: &mut Req, call: &Call) {
-        self.carry.write(request, call);
+    fn inject(&self, request: &mut Req, call: &CallContext) {
+        self.propagate.inject(request, call);
         (self.number)(request, call.attempt);
     }
 }
 
 impl<F, K: fmt::Debug> fmt::Debug for Numbered<F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Numbered").field(&self.carry).finish()
+        f.debug_tuple("Numbered").field(&self.propagate).finish()
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 /// How a [`Backoff`](super::Backoff) grows from wait to wait: 1 (not at all) to 10, in steps of a
 /// thousandth.
 ///
-/// Made of a whole number or of one with decimals; what is no such factor is refused when the layer is
+/// Made of a whole number or of one with decimals; what is no such factor is rejected when the layer is
 /// built.
 ///
 /// ```

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::budget::Budget;
 use super::config::Config;
-use super::machine::Law;
+use super::machine::Params;
 use super::policy::Retries;
-use crate::config::ConfigErrors;
-use crate::shell::gate::Gate;
+use crate::core::config::ConfigErrors;
+use crate::core::origin::Origin;
+use crate::shell::in_flight::InFlight;
 use crate::shell::retry::Core;
-use crate::source::Source;
 
 /// Sees and steers one retry. Cheap to clone.
 ///
@@ -34,7 +34,7 @@ use crate::source::Source;
 /// stop_retrying(&handle)?;
 /// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
 /// assert!(search.run(down).await.is_err());
-/// assert_eq!(handle.budget().map(|budget| budget.balance()), full); // no repetition was paid for
+/// assert_eq!(handle.budget().map(|budget| budget.balance()), full); // no retry was paid for
 /// assert_eq!(handle.in_flight(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
@@ -45,29 +45,29 @@ pub struct RetryHandle {
 
 /// A retry, whatever the type of its classifier.
 trait Steered: Send + Sync {
-    fn source(&self) -> &Source;
+    fn origin(&self) -> &Origin;
     fn config(&self) -> Config;
-    fn reload(&self, law: Law, config: Config);
+    fn reload(&self, params: Params, config: Config);
     fn budget(&self) -> Option<&Budget>;
     fn in_flight(&self) -> usize;
 }
 
-impl<W, A, C> Steered for Gate<Core<Retries, W, A, C>>
+impl<W, A, C> Steered for InFlight<Core<Retries, W, A, C>>
 where
     W: Send + Sync,
     A: Send + Sync,
     C: Send + Sync,
 {
-    fn source(&self) -> &Source {
-        &self.retry.reporter.source
+    fn origin(&self) -> &Origin {
+        &self.retry.reporter.origin
     }
 
     fn config(&self) -> Config {
         self.retry.config()
     }
 
-    fn reload(&self, law: Law, config: Config) {
-        self.retry.reload(law, config);
+    fn reload(&self, params: Params, config: Config) {
+        self.retry.reload(params, config);
     }
 
     fn budget(&self) -> Option<&Budget> {
@@ -75,12 +75,12 @@ where
     }
 
     fn in_flight(&self) -> usize {
-        Gate::in_flight(self)
+        InFlight::in_flight(self)
     }
 }
 
 impl RetryHandle {
-    pub(crate) fn new<W, A, C>(gate: Arc<Gate<Core<Retries, W, A, C>>>) -> Self
+    pub(crate) fn new<W, A, C>(gate: Arc<InFlight<Core<Retries, W, A, C>>>) -> Self
     where
         W: Send + Sync + 'static,
         A: Send + Sync + 'static,
@@ -90,8 +90,8 @@ impl RetryHandle {
     }
 
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        self.retry.source()
+    pub fn origin(&self) -> &Origin {
+        self.retry.origin()
     }
 
     /// The settings in force.
@@ -105,8 +105,9 @@ impl RetryHandle {
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        let law = Law::from_config(&config).map_err(|wrong| wrong.of_policy(self.source()))?;
-        self.retry.reload(law, config);
+        let params =
+            Params::from_config(&config).map_err(|wrong| wrong.of_policy(self.origin()))?;
+        self.retry.reload(params, config);
         Ok(())
     }
 
@@ -115,7 +116,7 @@ impl RetryHandle {
         self.retry.budget()
     }
 
-    /// The calls that are under way.
+    /// The calls that are in flight.
     pub fn in_flight(&self) -> usize {
         self.retry.in_flight()
     }
@@ -124,7 +125,7 @@ impl RetryHandle {
 impl fmt::Debug for RetryHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryHandle")
-            .field("source", self.source())
+            .field("origin", self.origin())
             .field("budget", &self.budget())
             .finish_non_exhaustive()
     }

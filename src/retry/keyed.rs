@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::layer::LAYER;
 use super::purse::OfKey;
-use super::terms::{BudgetBuilder, BudgetConfig, Tariff, Told};
-use crate::config::{ConfigError, ConfigErrors};
-use crate::event::Observers;
+use super::terms::{BudgetBuilder, BudgetConfig, NamedFields, Tariff};
+use crate::core::config::{ConfigError, ConfigErrors};
+use crate::core::event::Observers;
+use crate::core::origin::Origin;
 use crate::shell::keyed::Keyed;
 use crate::shell::live::Live;
 use crate::shell::member::{Member, Stamp};
 use crate::shell::meter::{Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
-use crate::source::Source;
 
 /// Default of [`KeyedBudgetBuilder::max_keys`].
 pub const MAX_KEYS: usize = 10_000;
@@ -34,15 +34,15 @@ pub const MAX_KEYS: usize = 10_000;
 /// let tenants: KeyedBudget =
 ///     Budget::builder().cap(4.0).per_second(0.0).keyed("tenants").max_keys(1_000).build()?;
 /// let reads = RetryLayer::builder("orders-read")
-///     .keyed_budget(tenants.clone(), |tenant: &String| Cow::from(tenant))
+///     .keyed_budget(tenants.clone(), |part: &String| Cow::from(part))
 ///     .build()?;
 ///
 /// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
 /// for _ in 0..10 {
 ///     assert!(reads.run("acme", down).await.is_err());
 /// }
-/// assert!(reads.run("initech", down).await.is_err()); // with two repetitions
-/// let balance = |tenant| tenants.key(tenant).map(|budget| budget.balance());
+/// assert!(reads.run("initech", down).await.is_err()); // with two retries
+/// let balance = |part| tenants.key(part).map(|budget| budget.balance());
 /// assert_eq!((balance("acme"), balance("initech")), (Some(0.0), Some(2.0)));
 /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
 /// ```
@@ -114,8 +114,8 @@ impl KeyedBudget {
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload(&self, config: BudgetConfig) -> Result<(), ConfigErrors> {
         let common = &self.cells.common;
-        let tariff = Tariff::from_config(&config, Told::default());
-        let tariff = tariff.map_err(|wrong| wrong.of_policy(&common.reporter.source))?;
+        let tariff = Tariff::from_config(&config, NamedFields::default());
+        let tariff = tariff.map_err(|wrong| wrong.of_policy(&common.reporter.origin))?;
         common.settings.set((tariff, config));
         self.cells.each(KeyBudget::keep_up);
         Ok(())
@@ -129,7 +129,7 @@ impl KeyedBudget {
 impl fmt::Debug for KeyedBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedBudget")
-            .field("source", &self.cells.common.reporter.source)
+            .field("origin", &self.cells.common.reporter.origin)
             .field("keys", &self.len())
             .finish()
     }
@@ -225,7 +225,7 @@ impl KeyedBudgetBuilder {
     ///
     /// Everything that is wrong with the settings.
     pub fn build(self) -> Result<KeyedBudget, ConfigErrors> {
-        let source = Source::new(LAYER, self.name);
+        let origin = Origin::new(LAYER, self.name);
         let tariff = self.builder.tariff();
         let mut problems =
             tariff.as_ref().err().cloned().map_or_else(Vec::new, ConfigErrors::into_problems);
@@ -234,10 +234,10 @@ impl KeyedBudgetBuilder {
         }
         let tariff = match tariff {
             Ok(tariff) if problems.is_empty() => tariff,
-            _ => return Err(ConfigErrors::of(problems).of_policy(&source)),
+            _ => return Err(ConfigErrors::of(problems).of_policy(&origin)),
         };
         let settings = Live::new((tariff, self.builder.written()));
-        let reporter = Reporter::new(source, Observers::default());
+        let reporter = Reporter::new(origin, Observers::default());
         let common = Arc::new(Common { reporter, settings });
         let for_cells = Arc::clone(&common);
         let cells = Keyed::new(common, self.max_keys, move |key| {

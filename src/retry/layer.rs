@@ -10,23 +10,23 @@ use super::builder::Builder;
 use super::config::Config;
 use super::copy::{Chosen, CopyBy, CopyIsChosen, Unsaid};
 use super::handle::RetryHandle;
-use super::machine::Law;
+use super::machine::Params;
 use super::policy::{Retries, Retry};
 use super::purse::OneBudget;
-use crate::classify::Classifier;
-use crate::config::ConfigErrors;
-use crate::event::Observers;
-use crate::request::{Cloned, Never, NoCarry};
-use crate::shell::gate::Gate;
+use crate::core::classify::Classifier;
+use crate::core::config::ConfigErrors;
+use crate::core::event::Observers;
+use crate::core::origin::Origin;
+use crate::core::request::{Cloned, Never, NoPropagation};
+use crate::shell::in_flight::InFlight;
 use crate::shell::reporter::Reporter;
-use crate::shell::retry::{Core, Kit};
-use crate::source::Source;
+use crate::shell::retry::{Core, RequestTools};
 
 /// The kind of this layer: the metric label `layer`.
 pub(super) const LAYER: &str = "retry";
 
 /// What the services that a layer makes share.
-pub(super) type Shared<C> = Gate<Core<Retries, (), (), C>>;
+pub(super) type Shared<C> = InFlight<Core<Retries, (), (), C>>;
 
 /// Calls services again where that may help.
 ///
@@ -34,20 +34,20 @@ pub(super) type Shared<C> = Gate<Core<Retries, (), (), C>>;
 /// make: [`cloned`](Self::cloned), [`copy`](Self::copy), [`copy_with`](Self::copy_with), or
 /// [`never`](Self::never) on second thoughts. Until then it is no layer.
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct RetryLayer<C = Classifier, R = Unsaid, K = NoCarry, B = OneBudget> {
+pub struct RetryLayer<C = Classifier, R = Unsaid, K = NoPropagation, B = OneBudget> {
     gate: Arc<Shared<C>>,
-    kit: Kit<R, K>,
+    tools: RequestTools<R, K>,
     payer: B,
 }
 
 impl RetryLayer {
     /// A retry with every setting at its [default](super#defaults) and a budget of its own.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let (law, config) = (Law::of_defaults(), Config::default());
-        let reporter = Reporter::new(Source::new(LAYER, name), Observers::default());
+        let (params, config) = (Params::of_defaults(), Config::default());
+        let reporter = Reporter::new(Origin::new(LAYER, name), Observers::default());
         let budget = Some(Budget::default());
-        let retries = Retries::new(reporter, budget, None, law, config);
-        Self::made(retries, Classifier::default(), Kit::default(), OneBudget)
+        let retries = Retries::new(reporter, budget, None, params, config);
+        Self::made(retries, Classifier::default(), RequestTools::default(), OneBudget)
     }
 
     /// A retry with these settings, for instance from a configuration file.
@@ -94,15 +94,15 @@ copies!(RetryLayer);
 copies!(Builder);
 
 impl<C, R, K, B> RetryLayer<C, R, K, B> {
-    pub(super) fn made(retry: Retries, classify: C, kit: Kit<R, K>, payer: B) -> Self {
+    pub(super) fn made(retry: Retries, classify: C, tools: RequestTools<R, K>, payer: B) -> Self {
         let core = Core { retry, whole: (), each: (), classify };
-        Self { gate: Arc::new(Gate::new(core)), kit, payer }
+        Self { gate: Arc::new(InFlight::new(core)), tools, payer }
     }
 
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
     pub fn copy_with<R2>(self, copy: R2) -> RetryLayer<C, Chosen<R2>, K, B> {
-        let kit = Kit { copy: Chosen(copy), carry: self.kit.carry };
-        RetryLayer { gate: self.gate, kit, payer: self.payer }
+        let tools = RequestTools { copy: Chosen(copy), propagate: self.tools.propagate };
+        RetryLayer { gate: self.gate, tools, payer: self.payer }
     }
 
     pub(super) const fn gate(&self) -> &Arc<Shared<C>> {
@@ -121,18 +121,18 @@ impl<C, R, K, B> RetryLayer<C, R, K, B> {
         RetryHandle::new(Arc::clone(&self.gate))
     }
 
-    /// The calls that are under way.
+    /// The calls that are in flight.
     pub fn in_flight(&self) -> usize {
         self.gate.in_flight()
     }
 
     /// Takes no further calls, ends the waits of those that are between two attempts or wait for the
-    /// inner service to be ready, and returns when those under way are over. An attempt that fails
+    /// inner service to be ready, and returns when those in flight are over. An attempt that fails
     /// from now on is the last one of its call. There is no way back.
     ///
     /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
     /// way from when its future is first polled: one that was made before and never polled is not
-    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
+    /// waited for, and is told the same if it is polled later. The rejecting goes on if the future of
     /// this is dropped.
     ///
     /// ```
@@ -156,7 +156,7 @@ impl<C, R, K, B> RetryLayer<C, R, K, B> {
         self.gate.emptied().await;
     }
 
-    /// Takes no further calls, and returns when those under way are over, with all the attempts they
+    /// Takes no further calls, and returns when those in flight are over, with all the attempts they
     /// would have made anyway. [`drain`](Self::drain) still ends the waits.
     pub async fn drain_to_completion(&self) {
         self.gate.close();
@@ -173,15 +173,18 @@ impl<S, C, R: CopyIsChosen, K: Clone, B: Clone> Layer<S> for RetryLayer<C, R, K,
     type Service = Retry<S, C, R::Strategy, K, B>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let kit = Kit { copy: self.kit.copy.strategy(), carry: self.kit.carry.clone() };
-        Retry::new(inner, Arc::clone(&self.gate), kit, self.payer.clone())
+        let tools = RequestTools {
+            copy: self.tools.copy.strategy(),
+            propagate: self.tools.propagate.clone(),
+        };
+        Retry::new(inner, Arc::clone(&self.gate), tools, self.payer.clone())
     }
 }
 
 impl<C, R: Clone, K: Clone, B: Clone> Clone for RetryLayer<C, R, K, B> {
     fn clone(&self) -> Self {
-        let (kit, payer) = (self.kit.clone(), self.payer.clone());
-        Self { gate: Arc::clone(&self.gate), kit, payer }
+        let (tools, payer) = (self.tools.clone(), self.payer.clone());
+        Self { gate: Arc::clone(&self.gate), tools, payer }
     }
 }
 

@@ -52,45 +52,45 @@
 //!
 //! # How it decides
 //!
-//! An attempt is repeated if its outcome says [`Again::Yes`](crate::Again::Yes), a copy of the
+//! An attempt is repeated if its outcome says [`Retryable::Yes`](crate::Retryable::Yes), a copy of the
 //! request is at hand, attempts are left, the time left is enough for the wait and
-//! [`least_time`](Config::least_time) after it, and the [`Budget`] pays for it. Otherwise the last
+//! [`min_attempt_time`](Config::min_attempt_time) after it, and the [`Budget`] pays for it. Otherwise the last
 //! answer is the answer, at once: it is not wrapped, and an event says why it is the last
-//! ([`Stop`](crate::Stop)).
+//! ([`StopReason`](crate::StopReason)).
 //!
-//! The wait before the *n*-th repetition is `base × factor^(n−1)`, at most `cap`, with jitter after
-//! the cap (Brooker, AWS Architecture Blog, 2015). A hint of the server counts up to
-//! [`hint_cap`](Config::hint_cap), and the own backoff comes on top: never earlier than told, and not
+//! The wait before the *n*-th retry is `base × factor^(n−1)`, at most `cap`, with jitter after
+//! the cap (Brooker, AWS Architecture Blog, 2015). A `Retry-After` of the server counts up to
+//! [`max_retry_after`](Config::max_retry_after), and the own backoff comes on top: never earlier than told, and not
 //! all at once.
 //!
 //! What was certainly never sent ([`Sent::Never`](crate::Sent::Never)) costs no attempt, but is
-//! repeated no more often than [`attempts`](Config::attempts). A refusal by one of our own layers
-//! further in is not hammered: it ends the call, or is waited for ([`OnRefusal`]), which costs time, but no
+//! repeated no more often than [`attempts`](Config::attempts). A rejection by one of our own layers
+//! further in is not hammered: it ends the call, or is waited for ([`OnRejection`]), which costs time, but no
 //! attempt and no budget. Nor does a good answer that says "ask again" (a job that is not ready yet) cost
 //! budget: that is for failures.
 //!
-//! A request that its caller already repeats ([`prior`](crate::Call::prior), which is 0 unless somebody reads it
+//! A request that its caller already repeats ([`prior`](crate::CallContext::prior), which is 0 unless somebody reads it
 //! from the wire and says so) is not repeated here: attempts along a chain add up then, where they
 //! would multiply.
 //!
-//! The copy for a repetition is made before each attempt but the last, and is asked whether it can
-//! still be sent when its turn comes ([`take_over`](crate::CloneRequest::take_over)). Each repetition goes to a
+//! The copy for a retry is made before each attempt but the last, and is asked whether it can
+//! still be sent when its turn comes ([`take_over`](crate::CloneRequest::take_over)). Each retry goes to a
 //! clone of the inner service that is driven to readiness, for no longer than there is time. A
-//! refused response is dropped before the wait.
+//! rejected response is dropped before the wait.
 //!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
 //! | [`attempts`](Config::attempts) | [3](ATTEMPTS) | attempts in all |
-//! | [`backoff.base`](Backoff::base) | [25 ms](BASE) | wait before the first repetition |
+//! | [`backoff.base`](Backoff::base) | [25 ms](BASE) | wait before the first retry |
 //! | [`backoff.factor`](Backoff::factor) | [2](FACTOR) | how it grows |
 //! | [`backoff.cap`](Backoff::cap) | [1 s](CAP) | and at most |
 //! | [`backoff.jitter`](Backoff::jitter) | [`Full`](Jitter::Full) | how chance comes in |
-//! | [`hint_cap`](Config::hint_cap) | [30 s](HINT_CAP) | how much a server's hint counts |
-//! | [`total`](Config::total) | [30 s](TOTAL) | no attempt begins later than this |
-//! | [`least_time`](Config::least_time) | [1 ms](LEAST_TIME) | nor with less time left than this |
-//! | [`on_refusal`](Config::on_refusal) | [`Stop`](OnRefusal::Stop) | what a refusal further in means |
+//! | [`max_retry_after`](Config::max_retry_after) | [30 s](HINT_CAP) | how much a server's `Retry-After` counts |
+//! | [`max_elapsed`](Config::max_elapsed) | [30 s](TOTAL) | no attempt begins later than this |
+//! | [`min_attempt_time`](Config::min_attempt_time) | [1 ms](LEAST_TIME) | nor with less time left than this |
+//! | [`on_rejection`](Config::on_rejection) | [`StopReason`](OnRejection::StopReason) | what a rejection further in means |
 //! | [`max_keys`](KeyedBudgetBuilder::max_keys) | [10,000](MAX_KEYS) | keys that have a budget of their own |
 //! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | what retries may cost: [1](PRICE), after a timeout [2](TIMEOUT_PRICE) |
 //!
@@ -115,8 +115,8 @@
 //!
 //! # Cancellation
 //!
-//! Dropping the future drops the attempt under way or ends the wait; nothing goes on. What was taken out
-//! of the budget for a repetition comes back if that never began, and stays out otherwise.
+//! Dropping the future drops the attempt in flight or ends the wait; nothing goes on. What was taken out
+//! of the budget for a retry comes back if that never began, and stays out otherwise.
 
 mod budget;
 mod builder;
@@ -139,8 +139,8 @@ pub use builder::Builder;
 #[cfg(feature = "serde")]
 pub(crate) use config::attempts;
 pub use config::{
-    ATTEMPTS, BASE, Backoff, CAP, Config, FACTOR, HINT_CAP, Jitter, LEAST_TIME, OnRefusal, TOTAL,
-    UNLIMITED,
+    ATTEMPTS, BASE, Backoff, CAP, Config, FACTOR, Jitter, MAX_ELAPSED, MAX_RETRY_AFTER,
+    MIN_ATTEMPT_TIME, OnRejection, UNLIMITED,
 };
 pub use copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
 pub use factor::Factor;

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use super::budget::{Budget, Withdrawal};
 use super::config::Config;
-use super::machine::{Attempts, Failed, Law, Next};
+use super::machine::{Attempts, Failed, Next, Params};
 use super::purse::{OneBudget, Purse};
-use crate::error::{Measured, Reason, Rejected};
-use crate::event::{EventKind, RetryReason as Kind, Stop};
-use crate::outcome::{Again, Health, Sent};
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::event::{EventKind, RetryReason as Kind, StopReason};
+use crate::core::outcome::{Retryable, Sent, Signal};
+use crate::core::time::nanos;
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels};
-use crate::shell::reporter::{Reporter, Speaker};
+use crate::shell::reporter::{EventContext, Reporter};
 use crate::shell::retry::{self, Begin, Failure, Repeat, Retried, Time};
-use crate::time::nanos;
 
 /// Attempts, the first of each call included.
 const ATTEMPTS: &str = "seawall_retry_attempts_total";
-/// Repetitions, by what the attempt before failed of.
+/// Retries, by what the attempt before failed of.
 const RETRIES: &str = "seawall_retry_retries_total";
 /// Failed calls that were not tried again, by reason.
 const STOPPED: &str = "seawall_retry_stopped_total";
@@ -32,7 +32,7 @@ pub type Retry<S, C, R, K, B = OneBudget> = Retried<S, Retries, (), (), C, R, K,
 
 /// The future of a call through a retry.
 ///
-/// Dropping it drops the attempt under way, or ends the wait for the next; nothing goes on.
+/// Dropping it drops the attempt in flight, or ends the wait for the next; nothing goes on.
 pub type ResponseFuture<S, Req, C, R, K, P = OneBudget> =
     retry::ResponseFuture<S, Req, Retries, (), (), C, R, K, P>;
 
@@ -41,18 +41,18 @@ pub struct Retries {
     pub(super) reporter: Reporter<RetryMeter>,
     pub(super) budget: Option<Budget>,
     pub(super) backoff_by: Option<BackoffBy>,
-    config: Live<(Law, Config)>,
+    config: Live<(Params, Config)>,
     /// Whether a first attempt may be followed by a second, so that a copy is needed.
     copies: AtomicBool,
 }
 
-/// The user's own backoff: the wait before the `n`-th repetition, counted from 1.
+/// The user's own backoff: the wait before the `n`-th retry, counted from 1.
 pub(super) type BackoffBy = Arc<dyn Fn(u32) -> Duration + Send + Sync>;
 
 pub(crate) struct RetryMeter {
     pub(super) attempts: Counter,
     retries: [Counter; Kind::ALL.len()],
-    stopped: [Counter; Stop::ALL.len()],
+    stopped: [Counter; StopReason::ALL.len()],
     budget: Gauge,
 }
 
@@ -60,12 +60,12 @@ impl Instruments for RetryMeter {
     const REASONS: &'static [Reason] = &[Reason::Draining];
 
     fn new(labels: &Labels<'_>) -> Self {
-        let stops = Stop::ALL.map(Stop::as_str);
+        let stops = StopReason::ALL.map(StopReason::as_str);
         Self {
             attempts: labels.counter(ATTEMPTS, "Attempts, the first of each call included."),
             retries: labels.counters(
                 RETRIES,
-                "Repetitions, by what the attempt before failed of.",
+                "Retries, by what the attempt before failed of.",
                 "reason",
                 Kind::ALL.map(Kind::as_str),
             ),
@@ -94,14 +94,14 @@ impl Retries {
         reporter: Reporter<RetryMeter>,
         budget: Option<Budget>,
         backoff_by: Option<BackoffBy>,
-        law: Law,
+        params: Params,
         config: Config,
     ) -> Self {
-        let copies = AtomicBool::new(!Attempts::FIRST.is_last(&law));
-        Self { reporter, budget, backoff_by, config: Live::new((law, config)), copies }
+        let copies = AtomicBool::new(!Attempts::FIRST.is_last(&params));
+        Self { reporter, budget, backoff_by, config: Live::new((params, config)), copies }
     }
 
-    pub(super) fn law(&self) -> Law {
+    pub(super) fn params(&self) -> Params {
         self.config.get().0
     }
 
@@ -109,35 +109,36 @@ impl Retries {
         self.config.get().1.clone()
     }
 
-    pub(super) fn reload(&self, law: Law, config: Config) {
+    pub(super) fn reload(&self, params: Params, config: Config) {
         // Together, so that of two who turn at once the same one wins both.
         self.config.update(|_| {
-            self.copies.store(!Attempts::FIRST.is_last(&law), Ordering::Relaxed);
-            (law, config)
+            self.copies.store(!Attempts::FIRST.is_last(&params), Ordering::Relaxed);
+            (params, config)
         });
     }
 
     /// An attempt failed: whether there is another one, and what it took out of the budget.
     fn next(
         &self,
-        law: &Law,
+        params: &Params,
         attempts: &mut Attempts,
         failed: Failed,
         kind: Kind,
         left: Option<u64>,
         purse: &impl Purse,
     ) -> (Next, Option<Withdrawal>) {
-        if let Some(stop) = attempts.last(law, failed) {
-            return (Next::Stop(stop), None); // before the user's own backoff is asked
+        if let Some(stop) = attempts.last(params, failed) {
+            return (Next::StopReason(stop), None); // before the user's own backoff is asked
         }
         let before = *attempts;
-        let own = self.backoff_by.as_ref().map(|own| crate::time::nanos(own(before.number())));
-        let next = attempts.fail(law, failed, left, own, fastrand::u64(..));
+        let own =
+            self.backoff_by.as_ref().map(|own| crate::core::time::nanos(own(before.number())));
+        let next = attempts.fail(params, failed, left, own, fastrand::u64(..));
         let Next::Wait(wait) = next else { return (next, None) };
         let withdrawal = match purse.budget(self.budget.as_ref()) {
             None => None,
             // The budget is one of failures, and of calls that were made.
-            Some(_) if matches!(kind, Kind::NotReady | Kind::Refused) => None,
+            Some(_) if matches!(kind, Kind::NotReady | Kind::Rejected) => None,
             Some(budget) => {
                 let price = match kind {
                     Kind::Timeout => budget.withdraw_after_timeout(),
@@ -145,7 +146,7 @@ impl Retries {
                 };
                 if price.is_none() {
                     *attempts = before;
-                    return (Next::Stop(Stop::Budget), None);
+                    return (Next::StopReason(StopReason::Budget), None);
                 }
                 price
             }
@@ -155,20 +156,20 @@ impl Retries {
             self.set_budget(handles);
         });
         let (attempt, wait) = (attempts.number(), Duration::from_nanos(wait));
-        let retry_after = failed.hint.map(Duration::from_nanos);
+        let retry_after = failed.retry_after.map(Duration::from_nanos);
         let retrying = EventKind::Retrying { attempt, wait, why: kind, retry_after };
-        self.reporter.tell_now(Speaker { key: purse.key(), seq: 0 }, retrying);
+        self.reporter.tell_now(EventContext { key: purse.key(), seq: 0 }, retrying);
         (next, withdrawal)
     }
 
     /// A call failed, and that is that.
-    fn note_stop(&self, attempts: u32, stop: Stop, purse: &impl Purse) {
+    fn note_stop(&self, attempts: u32, stop: StopReason, purse: &impl Purse) {
         self.meter(|handles| {
             handles.own.stopped[stop as usize].increment(1);
             self.set_budget(handles);
         });
-        let speaker = Speaker { key: purse.key(), seq: 0 };
-        self.reporter.tell_now(speaker, EventKind::Stopped { attempts, stop });
+        let context = EventContext { key: purse.key(), seq: 0 };
+        self.reporter.tell_now(context, EventKind::Stopped { attempts, stop });
     }
 
     /// Runs `record` with the metric handles, if anybody records.
@@ -200,7 +201,7 @@ impl<U: Purse> Repeat<U> for Retries {
         }
         self.meter(|handles| {
             handles.own.attempts.increment(1);
-            handles.ended(Ended::Good, took());
+            handles.ended(Ended::Success, took());
         });
     }
 
@@ -213,26 +214,26 @@ impl<U: Purse> Repeat<U> for Retries {
     ) -> retry::Next<Withdrawal> {
         self.meter(|handles| handles.own.attempts.increment(1));
         let (failed, kind) = Failed::of(&failure);
-        let law = self.law();
-        let left = time.left(law.total);
-        match self.next(&law, attempts, failed, kind, left, purse) {
-            (Next::Wait(wait), price) => retry::Next::Again(wait, price),
-            (Next::Stop(stop), _) => {
+        let params = self.params();
+        let left = time.left(params.max_elapsed);
+        match self.next(&params, attempts, failed, kind, left, purse) {
+            (Next::Wait(wait), price) => retry::Next::Retryable(wait, price),
+            (Next::StopReason(stop), _) => {
                 self.note_stop(attempts.number(), stop, purse);
                 self.meter(|handles| handles.ended(failure.outcome.into(), time.took()));
-                retry::Next::Stop
+                retry::Next::StopReason
             }
         }
     }
 
     fn begins(&self, attempts: &Attempts, mut time: impl Time) -> Option<Begin> {
-        let law = self.law();
+        let params = self.params();
         // It waits for readiness no longer than an attempt can still begin.
-        let patience = match time.left(law.total) {
-            Some(left) => Some(left.checked_sub(law.least_time)?),
+        let patience = match time.left(params.max_elapsed) {
+            Some(left) => Some(left.checked_sub(params.min_attempt_time)?),
             None => None,
         };
-        Some(Begin { patience, is_last: attempts.is_last(&law) })
+        Some(Begin { patience, is_last: attempts.is_last(&params) })
     }
 
     fn give_back(&self, price: Option<Withdrawal>, purse: &U) {
@@ -242,7 +243,7 @@ impl<U: Purse> Repeat<U> for Retries {
         }
     }
 
-    fn gave_up(&self, attempts: &Attempts, stop: Stop, purse: &U) {
+    fn gave_up(&self, attempts: &Attempts, stop: StopReason, purse: &U) {
         let begun = attempts.number().saturating_sub(1);
         if begun > 0 {
             self.note_stop(begun, stop, purse);
@@ -250,19 +251,19 @@ impl<U: Purse> Repeat<U> for Retries {
     }
 
     fn ended_badly(&self, took: Option<u64>) {
-        self.meter(|handles| handles.ended(Ended::Bad, took));
+        self.meter(|handles| handles.ended(Ended::Failure, took));
     }
 
     fn lost(&self) {
         self.meter(|handles| handles.ended(Ended::Abandoned, None));
     }
 
-    fn total(&self) -> u64 {
-        self.law().total
+    fn max_elapsed(&self) -> u64 {
+        self.params().max_elapsed
     }
 
-    fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        self.reporter.reject_with(|fresh| self.set_budget(fresh), reason, measured)
+    fn reject(&self, reason: Reason, measurement: Measurement) -> Rejected {
+        self.reporter.reject_with(|fresh| self.set_budget(fresh), reason, measurement)
     }
 }
 
@@ -283,21 +284,21 @@ impl Failed {
         let Failure { outcome, rejection, copied, repeated, draining } = *failure;
         let timed_out = rejection.is_some_and(|rejected| rejected.reason() == Reason::TimedOut);
         let failed = Self {
-            again: outcome.again != Again::Never,
-            hint: outcome.hint().map(nanos),
+            again: outcome.retryable != Retryable::Never,
+            retry_after: outcome.retry_after().map(nanos),
             unsent: outcome.sent == Sent::Never,
-            refused: outcome.refused || (rejection.is_some() && !timed_out),
+            rejected: outcome.rejected || (rejection.is_some() && !timed_out),
             for_good: rejection.is_some_and(|rejected| rejected.reason() == Reason::Draining),
             copied,
             repeated,
             draining,
         };
-        let kind = match outcome.health {
-            _ if failed.refused => Kind::Refused,
+        let kind = match outcome.signal {
+            _ if failed.rejected => Kind::Rejected,
             _ if timed_out => Kind::Timeout,
             _ if failed.unsent => Kind::Unsent,
-            Health::Pushback => Kind::Pushback,
-            Health::Good => Kind::NotReady,
+            Signal::Pushback => Kind::Pushback,
+            Signal::Success => Kind::NotReady,
             _ => Kind::Failure,
         };
         (failed, kind)

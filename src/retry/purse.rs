@@ -1,11 +1,11 @@
-//! Which budget pays for the repetitions of a call.
+//! Which budget pays for the retries of a call.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::budget::Budget;
 use super::keyed::{KeyBudget, KeyedBudget};
-use crate::request::ExtractKey;
+use crate::core::request::ExtractKey;
 use crate::shell::cell::Cell;
 use crate::shell::retry::Payer;
 
@@ -24,7 +24,7 @@ pub struct BudgetByKey<K> {
 pub(super) struct Means<B> {
     pub(super) budget: Option<Budget>,
     pub(super) payer: B,
-    /// Whether they bound repetitions at all.
+    /// Whether they bound retries at all.
     pub(super) are_bounded: bool,
 }
 

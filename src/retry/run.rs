@@ -7,11 +7,11 @@ use tower::Service;
 use super::layer::RetryLayer;
 use super::policy::Retry;
 use super::purse::{BudgetByKey, Given, OneBudget};
-use crate::classify::Classify;
-use crate::error::CallError;
-use crate::request::{Cloned, NoCarry};
+use crate::core::classify::Classify;
+use crate::core::error::CallError;
+use crate::core::request::{Cloned, NoPropagation};
 use crate::shell::caller::Caller;
-use crate::shell::retry::{Kit, run_with};
+use crate::shell::retry::{RequestTools, run_with};
 
 impl<C, R, K> RetryLayer<C, R, K> {
     /// Runs an async call with retries, for callers without a service.
@@ -31,18 +31,18 @@ impl<C, R, K> RetryLayer<C, R, K> {
     /// assert_eq!(orders, 7);
     /// # Ok::<(), Error<std::io::Error>>(()) }).unwrap();
     /// ```
-    pub fn run<Call, Fut, T, E>(
+    pub fn run<Op, Fut, T, E>(
         &self,
-        call: Call,
-    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, C, R, K>
+        call: Op,
+    ) -> impl Future<Output = Result<T, E>> + use<Op, Fut, T, E, C, R, K>
     where
-        Call: FnOnce() -> Fut + Clone,
+        Op: FnOnce() -> Fut + Clone,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
         C: Classify<T, E> + Send + Sync + 'static,
     {
-        let kit = Kit { copy: Cloned, carry: NoCarry };
-        Retry::new(Caller, Arc::clone(self.gate()), kit, OneBudget).readied().call(call)
+        let tools = RequestTools { copy: Cloned, propagate: NoPropagation };
+        Retry::new(Caller, Arc::clone(self.gate()), tools, OneBudget).readied().call(call)
     }
 
     /// Runs an async call that needs `&mut` to something, such as a connection or a transaction, with
@@ -50,7 +50,7 @@ impl<C, R, K> RetryLayer<C, R, K> {
     ///
     /// Each attempt borrows `state` anew, after the one before it is over and dropped: whatever an
     /// attempt that failed left in it is there for the next. Otherwise it is as
-    /// [`run`](Self::run): dropping the future drops the attempt under way, or ends the wait.
+    /// [`run`](Self::run): dropping the future drops the attempt in flight, or ends the wait.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -110,26 +110,26 @@ impl<C, R, K, Key> RetryLayer<C, R, K, BudgetByKey<Key>> {
     /// # async fn query(_: &str) -> Result<u32, std::io::Error> { Ok(7) }
     /// let tenants = Budget::builder().keyed("tenants").build()?;
     /// let retry = RetryLayer::builder("orders-db")
-    ///     .keyed_budget(tenants, |tenant: &String| Cow::from(tenant))
+    ///     .keyed_budget(tenants, |part: &String| Cow::from(part))
     ///     .build()?;
     /// let count = || async { query("SELECT count(*) FROM orders").await.map_err(Error::Inner) };
     /// assert_eq!(retry.run("acme", count).await?, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
-    pub fn run<Call, Fut, T, E>(
+    pub fn run<Op, Fut, T, E>(
         &self,
         key: &str,
-        call: Call,
-    ) -> impl Future<Output = Result<T, E>> + use<Call, Fut, T, E, C, R, K, Key>
+        call: Op,
+    ) -> impl Future<Output = Result<T, E>> + use<Op, Fut, T, E, C, R, K, Key>
     where
-        Call: FnOnce() -> Fut + Clone,
+        Op: FnOnce() -> Fut + Clone,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
         C: Classify<T, E> + Send + Sync + 'static,
     {
-        let kit = Kit { copy: Cloned, carry: NoCarry };
+        let tools = RequestTools { copy: Cloned, propagate: NoPropagation };
         let payer = Given(self.payer().of(key));
-        Retry::new(Caller, Arc::clone(self.gate()), kit, payer).readied().call(call)
+        Retry::new(Caller, Arc::clone(self.gate()), tools, payer).readied().call(call)
     }
 
     /// Runs an async call that needs `&mut` to something, with retries that the budget of `key` pays

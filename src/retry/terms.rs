@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::budget::Budget;
 use super::keyed::KeyedBudgetBuilder;
-use crate::config::{ConfigError, ConfigErrors};
+use crate::core::config::{ConfigError, ConfigErrors};
 use crate::parts::balance::{Balance, Terms};
 
 /// The settings of a budget, in tokens: plain values, which can be [turned](Budget::reload) while calls
@@ -72,7 +72,7 @@ impl BudgetConfig {
     ///
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        Tariff::from_config(self, Told::default()).map(|_| ())
+        Tariff::from_config(self, NamedFields::default()).map(|_| ())
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Tariff {
 
 /// What a builder was told by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Told {
+pub(super) struct NamedFields {
     cap: bool,
     price: bool,
     timeout_price: bool,
@@ -94,7 +94,10 @@ pub(super) struct Told {
 
 impl Tariff {
     /// Everything that is wrong with the settings, or what they come to.
-    pub(super) fn from_config(config: &BudgetConfig, told: Told) -> Result<Self, ConfigErrors> {
+    pub(super) fn from_config(
+        config: &BudgetConfig,
+        told: NamedFields,
+    ) -> Result<Self, ConfigErrors> {
         let most = f64::from(Balance::MOST / 1000);
         let mut problems = Vec::new();
         let mut milli = |field, tokens: f64, least: f64, most: f64| {
@@ -140,7 +143,7 @@ impl Tariff {
 #[must_use = "call `build`"]
 pub struct BudgetBuilder {
     config: BudgetConfig,
-    told: Told,
+    told: NamedFields,
 }
 
 impl BudgetBuilder {
@@ -179,7 +182,7 @@ impl BudgetBuilder {
 
     /// Sets all settings at once.
     pub fn config(mut self, config: BudgetConfig) -> Self {
-        (self.config, self.told) = (config, Told::default());
+        (self.config, self.told) = (config, NamedFields::default());
         self
     }
 

@@ -2,48 +2,50 @@
 
 use proptest::prelude::*;
 
-use super::machine::{Attempts, Failed, Law, Next};
-use crate::event::Stop;
-use crate::explore::{LONG, stories};
+use super::machine::{Attempts, Failed, Next, Params};
+use crate::core::event::StopReason;
+use crate::core::explore::{LONG, stories};
 use crate::parts::backoff::{Curve, Shape};
 
 const FAILED: Failed = Failed {
     again: true,
-    hint: None,
+    retry_after: None,
     unsent: false,
-    refused: false,
+    rejected: false,
     for_good: false,
     copied: true,
     repeated: false,
     draining: false,
 };
 
-fn law(attempts: u32) -> Law {
+fn params(attempts: u32) -> Params {
     let curve = Curve { base: 10, factor: 2000, cap: 100, shape: Shape::None };
-    Law {
+    Params {
         attempts,
         curve,
-        hint_cap: 1_000,
-        total: u64::MAX,
-        least_time: 5,
-        wait_for_refusals: false,
+        max_retry_after: 1_000,
+        max_elapsed: u64::MAX,
+        min_attempt_time: 5,
+        wait_for_rejections: false,
     }
 }
 
 fn failures() -> impl Strategy<Value = Failed> {
     let often = prop::bool::weighted(0.9);
-    let hint = prop::option::of(prop_oneof![0_u64..2_000, Just(u64::MAX)]);
+    let retry_after = prop::option::of(prop_oneof![0_u64..2_000, Just(u64::MAX)]);
     let rarely = prop::bool::weighted(0.1);
     let flags = (often, any::<bool>(), prop::bool::weighted(0.2), often, rarely);
-    (flags, hint).prop_map(|((again, unsent, refused, copied, repeated), hint)| Failed {
-        again,
-        hint,
-        unsent,
-        refused,
-        for_good: false,
-        copied,
-        repeated,
-        draining: false,
+    (flags, retry_after).prop_map(|((again, unsent, rejected, copied, repeated), retry_after)| {
+        Failed {
+            again,
+            retry_after,
+            unsent,
+            rejected,
+            for_good: false,
+            copied,
+            repeated,
+            draining: false,
+        }
     })
 }
 
@@ -52,13 +54,13 @@ fn failures() -> impl Strategy<Value = Failed> {
 enum Was {
     Sent,
     Unsent,
-    Refused,
+    Rejected,
 }
 
 impl Was {
     fn of(how: Failed) -> Self {
         match how {
-            Failed { refused: true, .. } => Self::Refused,
+            Failed { rejected: true, .. } => Self::Rejected,
             Failed { unsent: true, .. } => Self::Unsent,
             _ => Self::Sent,
         }
@@ -70,25 +72,25 @@ fn count(repeated: &[Was], what: Was) -> u32 {
 }
 
 /// What a retry should say, told from what was repeated so far alone.
-fn model(law: &Law, repeated: &[Was], how: Failed, left: Option<u64>, backoff: u64) -> Next {
+fn model(params: &Params, repeated: &[Was], how: Failed, left: Option<u64>, backoff: u64) -> Next {
     let (alike, sent) = (count(repeated, Was::of(how)), count(repeated, Was::Sent));
-    let mut wait = how.hint.unwrap_or(0).min(law.hint_cap) + backoff;
-    if how.refused {
+    let mut wait = how.retry_after.unwrap_or(0).min(params.max_retry_after) + backoff;
+    if how.rejected {
         wait = wait.max(10_000_000);
     }
     if !how.again {
-        Next::Stop(Stop::Final)
-    } else if how.refused && !law.wait_for_refusals {
-        Next::Stop(Stop::Refused)
+        Next::StopReason(StopReason::Final)
+    } else if how.rejected && !params.wait_for_rejections {
+        Next::StopReason(StopReason::Rejected)
     } else if how.repeated {
-        Next::Stop(Stop::Repeated)
-    } else if !how.refused && alike + 1 >= law.attempts {
-        Next::Stop(Stop::Exhausted)
+        Next::StopReason(StopReason::Repeated)
+    } else if !how.rejected && alike + 1 >= params.attempts {
+        Next::StopReason(StopReason::Exhausted)
     } else if !how.copied {
-        let last = sent + 1 >= law.attempts && !law.wait_for_refusals;
-        Next::Stop(if last { Stop::Exhausted } else { Stop::NoCopy })
-    } else if left.is_some_and(|left| wait + law.least_time > left) {
-        Next::Stop(Stop::Deadline)
+        let last = sent + 1 >= params.attempts && !params.wait_for_rejections;
+        Next::StopReason(if last { StopReason::Exhausted } else { StopReason::NoCopy })
+    } else if left.is_some_and(|left| wait + params.min_attempt_time > left) {
+        Next::StopReason(StopReason::Deadline)
     } else {
         Next::Wait(wait)
     }
@@ -99,10 +101,10 @@ proptest! {
     #[test]
     fn it_agrees_with_a_model_that_remembers_everything(
         attempts in 1_u32..6,
-        wait_for_refusals in any::<bool>(),
+        wait_for_rejections in any::<bool>(),
         steps in prop::collection::vec(step(), 0..30),
     ) {
-        agree(attempts, wait_for_refusals, steps)?;
+        agree(attempts, wait_for_rejections, steps)?;
     }
 }
 
@@ -110,8 +112,8 @@ proptest! {
 #[test]
 fn they_agree_for_as_long_as_a_long_story_is() {
     let story = (any::<bool>(), prop::collection::vec(step(), LONG));
-    for (wait_for_refusals, steps) in stories(2, story) {
-        let attempts = agree(1_000, wait_for_refusals, steps).expect("they agree");
+    for (wait_for_rejections, steps) in stories(2, story) {
+        let attempts = agree(1_000, wait_for_rejections, steps).expect("they agree");
         assert!(attempts >= 1_000, "{attempts} attempts");
     }
 }
@@ -128,24 +130,24 @@ fn step() -> impl Strategy<Value = (Failed, Option<u64>, Option<u64>)> {
 /// Tells both the same story, and returns how many attempts there were.
 fn agree(
     attempts: u32,
-    wait_for_refusals: bool,
+    wait_for_rejections: bool,
     steps: Vec<(Failed, Option<u64>, Option<u64>)>,
 ) -> Result<u32, TestCaseError> {
-    let law = Law { wait_for_refusals, ..law(attempts) };
+    let params = Params { wait_for_rejections, ..params(attempts) };
     let (mut state, mut repeated) = (Attempts::FIRST, Vec::new());
     for (how, left, own) in steps {
         let before = state;
-        let refused = count(&repeated, Was::Refused);
-        let made = repeated.len() as u32 - refused;
-        let nth = if how.refused { refused } else { made };
-        let backoff = own.unwrap_or(law.curve.step(nth + 1));
-        let next = state.fail(&law, how, left, own, 0);
-        prop_assert_eq!(next, model(&law, &repeated, how, left, backoff));
+        let rejected = count(&repeated, Was::Rejected);
+        let made = repeated.len() as u32 - rejected;
+        let nth = if how.rejected { rejected } else { made };
+        let backoff = own.unwrap_or(params.curve.step(nth + 1));
+        let next = state.fail(&params, how, left, own, 0);
+        prop_assert_eq!(next, model(&params, &repeated, how, left, backoff));
         match next {
             Next::Wait(_) => repeated.push(Was::of(how)),
-            Next::Stop(_) => prop_assert_eq!(state, before, "a stop changes nothing"),
+            Next::StopReason(_) => prop_assert_eq!(state, before, "a stop changes nothing"),
         }
-        let made = repeated.len() as u32 - count(&repeated, Was::Refused);
+        let made = repeated.len() as u32 - count(&repeated, Was::Rejected);
         prop_assert_eq!(state.number(), made + 1);
         prop_assert!(made <= 2 * (attempts - 1), "it goes on for ever");
     }
@@ -157,34 +159,43 @@ fn what_was_never_sent_is_bounded_by_itself() {
     let unsent = Failed { unsent: true, ..FAILED };
     let mut state = Attempts::FIRST;
     for how in [unsent, FAILED, unsent] {
-        assert!(matches!(state.fail(&law(3), how, None, None, 0), Next::Wait(_)));
+        assert!(matches!(state.fail(&params(3), how, None, None, 0), Next::Wait(_)));
     }
-    assert_eq!(state.fail(&law(3), unsent, None, None, 0), Next::Stop(Stop::Exhausted));
-    assert!(matches!(state.fail(&law(3), FAILED, None, None, 0), Next::Wait(_)));
-    assert!(state.is_last(&law(3)));
+    assert_eq!(
+        state.fail(&params(3), unsent, None, None, 0),
+        Next::StopReason(StopReason::Exhausted)
+    );
+    assert!(matches!(state.fail(&params(3), FAILED, None, None, 0), Next::Wait(_)));
+    assert!(state.is_last(&params(3)));
     // Of the last attempt there is no copy; that is not what ended it.
     let last = Failed { unsent: true, copied: false, ..FAILED };
-    assert_eq!(state.fail(&law(3), last, None, None, 0), Next::Stop(Stop::Exhausted));
-    assert_eq!(state.fail(&law(4), last, None, None, 0), Next::Stop(Stop::NoCopy));
+    assert_eq!(
+        state.fail(&params(3), last, None, None, 0),
+        Next::StopReason(StopReason::Exhausted)
+    );
+    assert_eq!(state.fail(&params(4), last, None, None, 0), Next::StopReason(StopReason::NoCopy));
 }
 
 // pitfall B13
 #[test]
 fn decorrelated_waits_grow_from_the_backoff_not_from_the_hint() {
     let curve = Curve { base: 10, factor: 2000, cap: 10_000, shape: Shape::Decorrelated };
-    let law = Law { curve, ..law(10) };
+    let params = Params { curve, ..params(10) };
     let mut state = Attempts::FIRST;
-    let hinted = Failed { hint: Some(1_000), ..FAILED };
-    assert_eq!(state.fail(&law, hinted, None, None, u64::MAX), Next::Wait(1_030));
-    assert_eq!(state.fail(&law, FAILED, None, None, u64::MAX), Next::Wait(90));
+    let with_retry_after = Failed { retry_after: Some(1_000), ..FAILED };
+    assert_eq!(state.fail(&params, with_retry_after, None, None, u64::MAX), Next::Wait(1_030));
+    assert_eq!(state.fail(&params, FAILED, None, None, u64::MAX), Next::Wait(90));
 }
 
 // pitfall B13
 #[test]
 fn the_longest_times_do_not_overflow() {
-    let law = Law { hint_cap: u64::MAX, least_time: u64::MAX, ..law(1_000) };
-    let how = Failed { hint: Some(u64::MAX), ..FAILED };
+    let params = Params { max_retry_after: u64::MAX, min_attempt_time: u64::MAX, ..params(1_000) };
+    let how = Failed { retry_after: Some(u64::MAX), ..FAILED };
     let mut state = Attempts::FIRST;
-    assert_eq!(state.fail(&law, how, None, Some(u64::MAX), u64::MAX), Next::Wait(u64::MAX));
-    assert_eq!(state.fail(&law, how, Some(u64::MAX - 1), None, 0), Next::Stop(Stop::Deadline));
+    assert_eq!(state.fail(&params, how, None, Some(u64::MAX), u64::MAX), Next::Wait(u64::MAX));
+    assert_eq!(
+        state.fail(&params, how, Some(u64::MAX - 1), None, 0),
+        Next::StopReason(StopReason::Deadline)
+    );
 }

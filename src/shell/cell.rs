@@ -1,8 +1,8 @@
 //! The policy of one key.
 
-use crate::shell::gate::{Count, Counted};
+use crate::shell::in_flight::{Count, Counted};
 
-/// The policy of one key, and the calls under way in it.
+/// The policy of one key, and the calls in flight in it.
 #[derive(Debug)]
 pub(crate) struct Cell<P> {
     pub(crate) policy: P,

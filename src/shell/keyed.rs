@@ -10,15 +10,15 @@ use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::{Arc, Weak};
 
-use crate::event::EventKind;
+use crate::core::event::EventKind;
+use crate::core::sync::Mutex;
+use crate::core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::shell::cell::Cell;
-use crate::shell::gate::{Count, Roll, Stage};
+use crate::shell::in_flight::{Count, Roll, Stage};
 use crate::shell::lock;
 use crate::shell::member::Member;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels, Meter};
-use crate::shell::reporter::Speaker;
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::shell::reporter::EventContext;
 
 pub use self::builder::{BuildKeyed, KeyedBuilder};
 pub use self::handle::KeyedHandle;
@@ -136,7 +136,7 @@ impl<P: Member> Keyed<P> {
         let overflow = Cell { policy: make(OVERFLOW.into()), count: Count::new(&roll) };
         let shard = |_| Mutex::new(Shard { cells: HashMap::default(), queue: VecDeque::new() });
         Self {
-            meter: Meter::new(P::reporter(&common).source.clone()),
+            meter: Meter::new(P::reporter(&common).origin.clone()),
             common,
             shards: std::array::from_fn(shard),
             hasher: Hasher::default(),
@@ -221,7 +221,7 @@ impl<P: Member> Keyed<P> {
     }
 
     /// The calls that hold a cell, besides the table itself; once it is closed, those of them that are
-    /// under way.
+    /// in flight.
     pub(crate) fn in_flight(&self) -> usize {
         if self.closed.load(Ordering::Acquire) {
             return self.begun();
@@ -268,12 +268,12 @@ impl<P: Member> Keyed<P> {
         cell.count.close();
     }
 
-    /// Returns when no call is under way in a closed policy.
+    /// Returns when no call is in flight in a closed policy.
     pub(crate) async fn emptied(&self) {
         self.roll.emptied(|| self.begun()).await;
     }
 
-    /// The calls that are under way in a closed policy.
+    /// The calls that are in flight in a closed policy.
     fn begun(&self) -> usize {
         self.left_behind().map(|cell| cell.count.begun()).sum()
     }
@@ -296,8 +296,8 @@ impl<P: Member> Keyed<P> {
         if reporter.has_observers() {
             let longest = key.char_indices().map(|(at, _)| at).find(|at| *at >= LONGEST_KEY);
             let key: Arc<str> = key[..longest.unwrap_or(key.len())].into();
-            let speaker = Speaker { key: Some(&key), seq: 0 };
-            reporter.tell(speaker, reporter.clock.now(), EventKind::KeyOverflow);
+            let context = EventContext { key: Some(&key), seq: 0 };
+            reporter.tell(context, reporter.clock.now(), EventKind::KeyOverflow);
         }
         Some(cell)
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::core::sync::Mutex;
 use crate::shell::lock;
-use crate::sync::Mutex;
 
 /// A value that is replaced as a whole. Read off the hot path: it locks for as long as it takes to
 /// clone an `Arc`.

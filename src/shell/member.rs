@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Measured, Reason, Rejected};
+use crate::core::error::{Measurement, Reason, Rejected};
 use crate::shell::meter::Instruments;
 use crate::shell::reporter::Reporter;
 
@@ -18,7 +18,7 @@ pub(crate) trait Member: Send + Sync + 'static {
 
     /// What callers are told once no further calls are taken.
     fn drained(common: &Self::Common) -> Rejected {
-        Self::reporter(common).reject(Reason::Draining, Measured::Nothing)
+        Self::reporter(common).reject(Reason::Draining, Measurement::Nothing)
     }
 
     /// Whose it is.

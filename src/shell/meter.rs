@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use metrics::Unit;
 
-use crate::error::{CallError, Reason};
-use crate::outcome::{Health, Outcome, Sent};
+use crate::core::error::{CallError, Reason};
+use crate::core::origin::Origin;
+use crate::core::outcome::{Outcome, Sent, Signal};
+use crate::core::sync::atomic::{AtomicUsize, Ordering};
 use crate::shell::series::{self, Metric};
 pub(crate) use crate::shell::series::{Counter, Gauge, Histogram};
-use crate::source::Source;
-use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Calls that were let through, by outcome.
 const CALLS: &str = "seawall_calls_total";
@@ -52,34 +52,35 @@ pub(crate) trait Instruments: Send + Sync + 'static {
 /// How a call ended, for the label `outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    Good,
-    Bad,
+    Success,
+    Failure,
     Pushback,
-    Silent,
+    Ignored,
     Abandoned,
-    /// One of our own layers further in refused it, so no call was made: silent, and without duration.
-    Refused,
+    /// One of our own layers further in rejected it, so no call was made: silent, and without duration.
+    Rejected,
 }
 
 impl Ended {
     pub(crate) const ALL: [Self; 5] =
-        [Self::Good, Self::Bad, Self::Pushback, Self::Silent, Self::Abandoned];
+        [Self::Success, Self::Failure, Self::Pushback, Self::Ignored, Self::Abandoned];
     /// Where nothing tells a pushback from an answer.
-    pub(crate) const UNJUDGED: [Self; 4] = [Self::Good, Self::Bad, Self::Silent, Self::Abandoned];
+    pub(crate) const UNCLASSIFIED: [Self; 4] =
+        [Self::Success, Self::Failure, Self::Ignored, Self::Abandoned];
 
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Good => "good",
-            Self::Bad => "bad",
+            Self::Success => "success",
+            Self::Failure => "failure",
             Self::Pushback => "pushback",
-            Self::Silent | Self::Refused => "silent",
+            Self::Ignored | Self::Rejected => "ignored",
             Self::Abandoned => "abandoned",
         }
     }
 
     const fn index(self) -> usize {
         match self {
-            Self::Refused => Self::Silent as usize,
+            Self::Rejected => Self::Ignored as usize,
             other => other as usize,
         }
     }
@@ -87,30 +88,30 @@ impl Ended {
     /// How a call ended in a layer that has no classifier.
     pub(crate) fn of<T, E: CallError>(result: &Result<T, E>) -> Self {
         match result {
-            Ok(_) => Self::Good,
+            Ok(_) => Self::Success,
             Err(error) => match error.rejected() {
                 Some(rejected) => Outcome::of_rejection(rejected).into(),
-                None => Self::Bad,
+                None => Self::Failure,
             },
         }
     }
 }
 
-impl From<Health> for Ended {
-    fn from(health: Health) -> Self {
+impl From<Signal> for Ended {
+    fn from(health: Signal) -> Self {
         match health {
-            Health::Good => Self::Good,
-            Health::Bad => Self::Bad,
-            Health::Pushback => Self::Pushback,
-            Health::Silent => Self::Silent,
+            Signal::Success => Self::Success,
+            Signal::Failure => Self::Failure,
+            Signal::Pushback => Self::Pushback,
+            Signal::Ignored => Self::Ignored,
         }
     }
 }
 
 impl From<Outcome> for Ended {
     fn from(outcome: Outcome) -> Self {
-        match outcome.health {
-            Health::Silent if outcome.sent == Sent::Never => Self::Refused,
+        match outcome.signal {
+            Signal::Ignored if outcome.sent == Sent::Never => Self::Rejected,
             health => health.into(),
         }
     }
@@ -118,7 +119,7 @@ impl From<Outcome> for Ended {
 
 /// The metrics of one policy.
 pub(crate) struct Meter<I> {
-    source: Source,
+    origin: Origin,
     handles: OnceLock<Handles<I>>,
     /// The addresses of the recorders that it has met, zero for none.
     met: [AtomicUsize; MET],
@@ -136,9 +137,9 @@ pub(crate) struct Handles<I> {
 // ===== impl Meter =====
 
 impl<I: Instruments> Meter<I> {
-    pub(crate) fn new(source: Source) -> Self {
+    pub(crate) fn new(origin: Origin) -> Self {
         let met = std::array::from_fn(|_| AtomicUsize::new(0));
-        Self { source, handles: OnceLock::new(), met, meetings: AtomicUsize::new(0) }
+        Self { origin, handles: OnceLock::new(), met, meetings: AtomicUsize::new(0) }
     }
 
     /// Runs `record` with the series, if anybody records. `fresh` is called first where the levels are
@@ -170,7 +171,7 @@ impl<I: Instruments> Meter<I> {
     }
 
     fn labels(&self) -> Labels<'_> {
-        Labels { layer: self.source.layer(), name: self.source.name() }
+        Labels { layer: self.origin.layer(), name: self.origin.name() }
     }
 }
 
@@ -228,7 +229,7 @@ impl<I: Instruments> Handles<I> {
     /// A call that was let through is over. Without a time it was answered at once.
     pub(crate) fn ended(&self, how: Ended, took: Option<u64>) {
         self.counted(how);
-        if !matches!(how, Ended::Abandoned | Ended::Refused) {
+        if !matches!(how, Ended::Abandoned | Ended::Rejected) {
             self.duration.record(Duration::from_nanos(took.unwrap_or(0)));
         }
     }

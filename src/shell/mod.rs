@@ -1,32 +1,32 @@
 //! Machines under traffic: the only rooms with locks in them.
 
-pub(crate) mod again;
 pub(crate) mod caller;
 pub(crate) mod cell;
+pub(crate) mod clone_source;
 pub(crate) mod gate;
-pub(crate) mod gated;
+pub(crate) mod in_flight;
 pub(crate) mod keyed;
 pub(crate) mod live;
 pub(crate) mod member;
 pub(crate) mod meter;
 pub(crate) mod oneshot;
 pub(crate) mod queue;
+pub(crate) mod readiness;
 #[cfg(feature = "http")]
 pub(crate) mod relay;
 pub(crate) mod reporter;
 pub(crate) mod retry;
-pub(crate) mod said;
 pub(crate) mod series;
+pub(crate) mod shared_fn;
 pub(crate) mod slots;
 pub(crate) mod task;
-pub(crate) mod template;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod waiters;
 
 use std::sync::PoisonError;
 
-use crate::sync::{Mutex, MutexGuard};
+use crate::core::sync::{Mutex, MutexGuard};
 
 /// Locks. A step does not panic and user code never runs under a lock, so a poisoned lock guards
 /// nothing worse than a healthy one.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use pin_project::pin_project;
 use tower::Service;
 
-use crate::shell::gate::{Counted, Hold, Parked};
+use crate::shell::in_flight::{Counted, Hold, Parked};
 
 #[pin_project]
 pub struct Oneshot<S: Service<Req>, Req> {

@@ -5,9 +5,9 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
+use crate::core::sync::Mutex;
+use crate::core::time;
 use crate::shell::lock;
-use crate::sync::Mutex;
-use crate::time;
 
 const NONE: u32 = u32::MAX;
 
@@ -48,7 +48,7 @@ enum Fate {
 
 /// A slot in the queue, which its holder must give back.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Number(u32);
+pub(crate) struct Ticket(u32);
 
 /// How the one with a number fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Default for Queue {
 
 impl Queue {
     /// Stands at the end.
-    pub(crate) fn join(&mut self, deadline: Option<Instant>, cost: u32) -> Number {
+    pub(crate) fn join(&mut self, deadline: Option<Instant>, cost: u32) -> Ticket {
         let (fate, before) = (Fate::Waiting(None), self.newest);
         let slot = Slot { fate, next: NONE, before, cost, deadline };
         let index = if self.free == NONE {
@@ -84,12 +84,12 @@ impl Queue {
             newest => self.slots[newest as usize].next = index,
         }
         self.newest = index;
-        Number(index)
+        Ticket(index)
     }
 
     /// Leaves a waker, if there is still something to wait for. The waker it replaces is to be
     /// dropped after the unlock, for dropping a waker runs foreign code.
-    pub(crate) fn look(&mut self, number: &Number, waker: Waker) -> (Standing, Option<Waker>) {
+    pub(crate) fn look(&mut self, number: &Ticket, waker: Waker) -> (Standing, Option<Waker>) {
         let standing = match &mut self.slots[number.0 as usize].fate {
             Fate::Waiting(held) => return (Standing::Waiting, held.replace(waker)),
             Fate::Placed => Standing::Placed,
@@ -101,7 +101,7 @@ impl Queue {
 
     /// Gives a number back, and says how its holder fared. Its waker is to be dropped after the
     /// unlock.
-    pub(crate) fn leave(&mut self, number: &Number) -> (Standing, Option<Waker>) {
+    pub(crate) fn leave(&mut self, number: &Ticket) -> (Standing, Option<Waker>) {
         let fate = std::mem::replace(&mut self.slots[number.0 as usize].fate, Fate::Free);
         let (standing, waker) = match fate {
             Fate::Waiting(waker) => {
@@ -176,21 +176,21 @@ impl Queue {
     }
 }
 
-// ===== impl Line =====
+// ===== impl WaitQueue =====
 
 /// A queue that many threads share, and that changes together with a count that its user keeps.
 /// Each `step` is taken under the lock, so that the two agree; no user code runs in one.
 #[derive(Debug, Default)]
-pub(crate) struct Line(Mutex<Queue>);
+pub(crate) struct WaitQueue(Mutex<Queue>);
 
-impl Line {
+impl WaitQueue {
     /// Stands at the end, if `step` says so.
     pub(crate) fn join(
         &self,
         deadline: Option<Instant>,
         cost: u32,
         step: impl FnOnce() -> bool,
-    ) -> Option<Number> {
+    ) -> Option<Ticket> {
         let mut queue = lock(&self.0);
         step().then(|| queue.join(deadline, cost))
     }
@@ -205,7 +205,7 @@ impl Line {
     }
 
     /// How one who waits fares. Unless it goes on waiting, its number is given back.
-    pub(crate) fn look(&self, number: &Number, waker: &Waker) -> Standing {
+    pub(crate) fn look(&self, number: &Ticket, waker: &Waker) -> Standing {
         let waker = waker.clone(); // foreign code, before the lock
         let mut queue = lock(&self.0);
         let (standing, replaced) = queue.look(number, waker);
@@ -230,7 +230,7 @@ impl Line {
     }
 
     /// Gives a number back, with a `step` if its holder was still waiting.
-    pub(crate) fn leave(&self, number: &Number, step: impl FnOnce()) -> Standing {
+    pub(crate) fn leave(&self, number: &Ticket, step: impl FnOnce()) -> Standing {
         let mut queue = lock(&self.0);
         let (standing, waker) = queue.leave(number);
         if standing == Standing::Waiting {
@@ -322,7 +322,7 @@ mod tests {
                     }
                     2 | 3 => {
                         let next = if op == 3 { oracle.pop_back() } else { oracle.pop_front() };
-                        let called = queue.call_next(op == 3, crate::time::now);
+                        let called = queue.call_next(op == 3, crate::core::time::now);
                         prop_assert_eq!(called.is_some(), next.is_some());
                         if let Some(next) = next {
                             let at = waiting.iter().position(|(id, _)| *id == next).expect("it waits");

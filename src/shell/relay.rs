@@ -7,14 +7,14 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
+use crate::core::sync::Mutex;
 use crate::shell::lock;
-use crate::shell::waiters::{Seat, Waiters};
-use crate::sync::Mutex;
+use crate::shell::waiters::{Waiters, WakerSlot};
 
 /// A source, what it gave, and who waits for more.
 pub(crate) struct Relay<T, S> {
     held: Mutex<Held<T, S>>,
-    bell: Arc<Bell>,
+    task: Arc<CountingWaker>,
 }
 
 struct Held<T, S> {
@@ -50,14 +50,14 @@ pub(crate) struct Loan<'a, T, S> {
 
 /// Wakes all who wait.
 #[derive(Default)]
-struct Bell(Mutex<Waiters>);
+struct CountingWaker(Mutex<Waiters>);
 
 // ===== impl Relay =====
 
 impl<T, S> Relay<T, S> {
     pub(crate) fn new(tape: T, source: S) -> Self {
         let held = Mutex::new(Held { tape, source: Source::Here(source) });
-        Self { held, bell: Arc::default() }
+        Self { held, task: Arc::default() }
     }
 
     /// Looks at the tape. `look` runs under the lock.
@@ -94,27 +94,27 @@ impl<T, S> Relay<T, S> {
 
     /// Leaves a waker, to be woken by the source and by other readers. To be called before the last
     /// look.
-    pub(crate) fn wait(&self, seat: &mut Seat, waker: Waker) {
-        let replaced = lock(&self.bell.0).wait(seat, waker);
+    pub(crate) fn wait(&self, seat: &mut WakerSlot, waker: Waker) {
+        let replaced = lock(&self.task.0).wait(seat, waker);
         drop(replaced); // after the unlock
     }
 
     /// Waits no longer.
-    pub(crate) fn leave(&self, seat: &mut Seat) {
+    pub(crate) fn leave(&self, seat: &mut WakerSlot) {
         if seat.is_taken() {
-            let left = lock(&self.bell.0).leave(seat);
+            let left = lock(&self.task.0).leave(seat);
             drop(left); // after the unlock
         }
     }
 
     /// What the source is to be polled with.
     pub(crate) fn waker(&self) -> Waker {
-        Waker::from(Arc::clone(&self.bell))
+        Waker::from(Arc::clone(&self.task))
     }
 
     /// Makes all who wait look again.
     pub(crate) fn ring(&self) {
-        self.bell.ring();
+        self.task.ring();
     }
 
     fn put(&self, source: Source<S>, note: impl FnOnce(&mut T)) {
@@ -159,16 +159,16 @@ impl<T, S> Drop for Loan<'_, T, S> {
     }
 }
 
-// ===== impl Bell =====
+// ===== impl CountingWaker =====
 
-impl Bell {
+impl CountingWaker {
     fn ring(&self) {
         let wakers = lock(&self.0).take_all();
         wakers.into_iter().for_each(Waker::wake);
     }
 }
 
-impl Wake for Bell {
+impl Wake for CountingWaker {
     fn wake(self: Arc<Self>) {
         self.ring();
     }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Measured, Reason, Rejected};
-use crate::event::{Change, Event, EventKind, Observers, Outage, Turn};
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::event::{Event, EventKind, Observers, Outage, Transition, Turn};
+use crate::core::origin::Origin;
+use crate::core::time::{Clock, Tick};
 use crate::shell::meter::{Handles, Instruments, Meter};
-use crate::source::Source;
-use crate::time::{Clock, Tick};
 
 /// What a policy says, and in whose name.
 #[derive(Debug)]
 pub(crate) struct Reporter<I> {
-    pub(crate) source: Source,
+    pub(crate) origin: Origin,
     pub(crate) clock: Clock,
     pub(crate) meter: Meter<I>,
     observers: Observers,
@@ -20,14 +20,14 @@ pub(crate) struct Reporter<I> {
 
 /// Who speaks within a policy: one of its keys, after so many changes of state.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Speaker<'a> {
+pub(crate) struct EventContext<'a> {
     pub(crate) key: Option<&'a Arc<str>>,
     pub(crate) seq: u64,
 }
 
 impl<I: Instruments> Reporter<I> {
-    pub(crate) fn new(source: Source, observers: Observers) -> Self {
-        Self { meter: Meter::new(source.clone()), source, clock: Clock::start(), observers }
+    pub(crate) fn new(origin: Origin, observers: Observers) -> Self {
+        Self { meter: Meter::new(origin.clone()), origin, clock: Clock::start(), observers }
     }
 
     /// Whether anyone listens to events.
@@ -37,26 +37,26 @@ impl<I: Instruments> Reporter<I> {
     }
 
     /// Tells the observers. Never called with a lock held.
-    pub(crate) fn tell(&self, speaker: Speaker<'_>, at: Tick, kind: EventKind) {
+    pub(crate) fn tell(&self, context: EventContext<'_>, at: Tick, kind: EventKind) {
         if self.observers.is_empty() {
             return;
         }
         self.observers.tell(&Event {
-            source: self.source.clone(),
-            key: speaker.key.cloned(),
-            seq: speaker.seq,
+            origin: self.origin.clone(),
+            key: context.key.cloned(),
+            seq: context.seq,
             at: Duration::from_nanos(at.0),
             kind,
         });
     }
 
     /// Tells those who asked of an outage that begins or is over. Never called with a lock held.
-    pub(crate) fn tell_outage(&self, speaker: Speaker<'_>, change: &Change, turn: Turn) {
+    pub(crate) fn tell_outage(&self, context: EventContext<'_>, change: &Transition, turn: Turn) {
         self.observers.tell_outage(&Outage {
-            source: self.source.clone(),
-            key: speaker.key.cloned(),
+            origin: self.origin.clone(),
+            key: context.key.cloned(),
             cause: change.cause,
-            measured: change.measured,
+            measurement: change.measurement,
             lasted: match turn {
                 Turn::Began => None,
                 Turn::Over { lasted } => Some(lasted),
@@ -66,9 +66,9 @@ impl<I: Instruments> Reporter<I> {
 
     /// Tells the observers of something that happened just now, if there are any.
     #[inline]
-    pub(crate) fn tell_now(&self, speaker: Speaker<'_>, kind: EventKind) {
+    pub(crate) fn tell_now(&self, context: EventContext<'_>, kind: EventKind) {
         if self.has_observers() {
-            self.tell(speaker, self.clock.now(), kind);
+            self.tell(context, self.clock.now(), kind);
         }
     }
 
@@ -79,31 +79,31 @@ impl<I: Instruments> Reporter<I> {
     }
 
     /// A call is ended here: counts it, tells of it, and gives what the caller is told.
-    pub(crate) fn reject(&self, reason: Reason, measured: Measured) -> Rejected {
-        self.reject_with(|_| (), reason, measured)
+    pub(crate) fn reject(&self, reason: Reason, measurement: Measurement) -> Rejected {
+        self.reject_with(|_| (), reason, measurement)
     }
 
-    /// The same for a policy with levels, which are set first if these handles are fresh: a refusal
+    /// The same for a policy with levels, which are set first if these handles are fresh: a rejection
     /// may be the first that a recorder hears of it.
     pub(crate) fn reject_with(
         &self,
         levels: impl FnOnce(&Handles<I>),
         reason: Reason,
-        measured: Measured,
+        measurement: Measurement,
     ) -> Rejected {
-        self.reject_as(Speaker::default(), levels, reason, measured)
+        self.reject_as(EventContext::default(), levels, reason, measurement)
     }
 
     /// The same, in the name of a key.
     pub(crate) fn reject_as(
         &self,
-        speaker: Speaker<'_>,
+        context: EventContext<'_>,
         levels: impl FnOnce(&Handles<I>),
         reason: Reason,
-        measured: Measured,
+        measurement: Measurement,
     ) -> Rejected {
         self.meter.with(levels, |handles| handles.rejected(reason));
-        self.tell_now(speaker, EventKind::Rejected { reason });
-        Rejected::new(self.source.clone(), reason, measured)
+        self.tell_now(context, EventKind::Rejected { reason });
+        Rejected::new(self.origin.clone(), reason, measurement)
     }
 }

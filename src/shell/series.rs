@@ -12,8 +12,8 @@ use std::sync::{Arc, OnceLock};
 
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 
+use crate::core::sync::Mutex;
 use crate::shell::lock;
-use crate::sync::Mutex;
 
 /// Registrations that are kept beside the first: recorders that are scoped to a thread, and what was
 /// gone once.

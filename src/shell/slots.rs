@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::task::Waker;
 
+use crate::core::sync::{Mutex, MutexGuard};
 use crate::shell::lock;
-use crate::sync::{Mutex, MutexGuard};
 
 /// Room for so many is kept when nobody waits.
 const KEPT: usize = 64;
@@ -227,9 +227,9 @@ mod tests {
     use std::task::Wake;
 
     #[derive(Default)]
-    struct Bell(AtomicU32);
+    struct CountingWaker(AtomicU32);
 
-    impl Wake for Bell {
+    impl Wake for CountingWaker {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
@@ -255,16 +255,16 @@ mod tests {
     #[test]
     fn whoever_is_behind_one_that_gives_up_moves_up_and_each_wakes_the_next() {
         let (slots, tickets) = queue_of(&[10, 20, 30, 40]);
-        let bells: Vec<Arc<Bell>> = tickets.iter().map(|_| Arc::default()).collect();
-        for (ticket, bell) in tickets.iter().zip(&bells) {
-            assert_ne!(slots.poll(ticket, 0, &Waker::from(Arc::clone(bell))), Look::Come);
+        let bells: Vec<Arc<CountingWaker>> = tickets.iter().map(|_| Arc::default()).collect();
+        for (ticket, task) in tickets.iter().zip(&bells) {
+            assert_ne!(slots.poll(ticket, 0, &Waker::from(Arc::clone(task))), Look::Come);
         }
         slots.leave(&tickets[1], |times| {
             assert_eq!((times.at(), times.width), (20, 10));
             times.width
         });
         assert_eq!([0, 2, 3].map(|nth| slots.at(&tickets[nth])), [10, 20, 30]);
-        let rung = |bells: &[Arc<Bell>]| {
+        let rung = |bells: &[Arc<CountingWaker>]| {
             bells.iter().map(|b| b.0.load(Ordering::Relaxed)).collect::<Vec<_>>()
         };
         assert_eq!(rung(&bells), [0, 0, 1, 0]);

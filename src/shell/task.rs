@@ -6,9 +6,9 @@ use std::fmt;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use crate::core::sync::Mutex;
+use crate::core::sync::atomic::{AtomicU64, Ordering};
 use crate::shell::lock;
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// No task runs.
 const IDLE: u64 = 0;

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::task::Waker;
 
+use crate::core::sync::Mutex;
 use crate::shell::lock;
-use crate::sync::Mutex;
 
 /// So many slots are kept when nobody waits any more.
 const KEPT: usize = 64;
@@ -27,12 +27,12 @@ struct Slot {
 
 /// The slot of one handle. Whoever holds it must give it back.
 #[derive(Debug, Default)]
-pub struct Seat {
+pub struct WakerSlot {
     index: Option<u32>,
     watches: bool,
 }
 
-impl Seat {
+impl WakerSlot {
     /// The seat of one who waits for changes only. Each belongs to an object of a user's, so their
     /// number has no other bound.
     pub(crate) const fn of_watch() -> Self {
@@ -48,7 +48,7 @@ impl Seat {
 impl Waiters {
     /// Leaves a waker; only the latest of a seat counts. Returns the one it replaces, to be
     /// dropped after the unlock, for dropping a waker runs foreign code.
-    pub(crate) fn wait(&mut self, seat: &mut Seat, waker: Waker) -> Option<Waker> {
+    pub(crate) fn wait(&mut self, seat: &mut WakerSlot, waker: Waker) -> Option<Waker> {
         let index = match seat.index {
             Some(index) => index,
             None => match self.free.pop() {
@@ -66,7 +66,7 @@ impl Waiters {
         slot.waker.replace(waker)
     }
 
-    pub(crate) fn leave(&mut self, seat: &mut Seat) -> Option<Waker> {
+    pub(crate) fn leave(&mut self, seat: &mut WakerSlot) -> Option<Waker> {
         let index = seat.index.take()?;
         self.free.push(index);
         let waker = self.slots[index as usize].waker.take();
@@ -104,15 +104,15 @@ impl Waiters {
 
 /// A slab of wakers for a policy whose state needs no lock.
 #[derive(Default)]
-pub(crate) struct Lobby(Mutex<Waiters>);
+pub(crate) struct Wakers(Mutex<Waiters>);
 
-impl Lobby {
+impl Wakers {
     /// Leaves a waker. Returns `false` if `worthwhile` says that there is nothing to wait for any
     /// more: look again instead. Who changes that calls [`wake`](Self::wake) afterwards, so that no
     /// wake falls in between.
     pub(crate) fn wait(
         &self,
-        seat: &mut Seat,
+        seat: &mut WakerSlot,
         waker: &Waker,
         worthwhile: impl FnOnce() -> bool,
     ) -> bool {
@@ -128,7 +128,7 @@ impl Lobby {
     }
 
     /// Gives the slot of a waiter back.
-    pub(crate) fn leave(&self, seat: &mut Seat) {
+    pub(crate) fn leave(&self, seat: &mut WakerSlot) {
         if seat.is_taken() {
             let waker = lock(&self.0).leave(seat);
             drop(waker); // after the unlock
@@ -142,9 +142,9 @@ impl Lobby {
     }
 }
 
-impl fmt::Debug for Lobby {
+impl fmt::Debug for Wakers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lobby").finish_non_exhaustive()
+        f.debug_struct("Wakers").finish_non_exhaustive()
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn only_the_latest_waker_of_a_seat_counts_and_a_seat_is_given_back() {
         let mut waiters = Waiters::default();
-        let mut seats: Vec<_> = (0..3).map(|_| Seat::default()).collect();
+        let mut seats: Vec<_> = (0..3).map(|_| WakerSlot::default()).collect();
         for seat in &mut seats {
             assert!(waiters.wait(seat, Waker::noop().clone()).is_none());
             assert!(waiters.wait(seat, Waker::noop().clone()).is_some());
@@ -175,7 +175,7 @@ mod tests {
     fn the_slab_is_as_large_as_the_number_of_those_who_wait() {
         let mut waiters = Waiters::default();
         for _ in 0..3 {
-            let mut seats: Vec<_> = (0..10_000).map(|_| Seat::default()).collect();
+            let mut seats: Vec<_> = (0..10_000).map(|_| WakerSlot::default()).collect();
             for seat in &mut seats {
                 assert!(waiters.wait(seat, Waker::noop().clone()).is_none());
             }

@@ -11,13 +11,13 @@ use super::keyed_config::KeyedClientConfig;
 use super::keyed_layer::KeyedClientLayer;
 use crate::bulkhead::{self, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreakerLayer};
-use crate::config::ConfigErrors;
-use crate::event::{Event, Observe, Observers};
+use crate::core::config::ConfigErrors;
+use crate::core::event::{Event, Observe, Observers};
+use crate::core::origin::Origin;
 use crate::retry::{self, Budget, Chosen, CopyIsChosen, OneBudget, RetryLayer};
-use crate::shell::gate::Gate;
+use crate::shell::in_flight::InFlight;
 use crate::shell::live::Live;
-use crate::shell::retry::{Core, Kit};
-use crate::source::Source;
+use crate::shell::retry::{Core, RequestTools};
 use crate::timeout::{self, Fixed, TimeoutLayer};
 
 /// Events that nobody hears are not made, so nobody is told of them either.
@@ -41,7 +41,7 @@ struct Parts<C, R, K, F, H, A, Q> {
     retry: retry::Builder<C, Chosen<R>, K>,
     attempt: timeout::Builder<Fixed, K>,
     budget: Budget,
-    source: Source,
+    origin: Origin,
     breaker: circuit_breaker::Builder<C, F, K>,
     bulkhead: bulkhead::Builder<H, K>,
     tell: A,
@@ -49,8 +49,8 @@ struct Parts<C, R, K, F, H, A, Q> {
 }
 
 impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
-    fn source(&self) -> Source {
-        Source::new("client", Arc::clone(&self.name))
+    fn origin(&self) -> Origin {
+        Origin::new("client", Arc::clone(&self.name))
     }
 
     /// The settings as they were written; of a budget that others share, its own.
@@ -67,7 +67,7 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, 
         self,
         force: ClientConfig,
     ) -> Result<Parts<C, R::Strategy, K, F, H, A, Q>, ConfigErrors> {
-        let source = self.source();
+        let origin = self.origin();
         let budget = match self.budget {
             Some(shared) => shared,
             None => Budget::from_config(force.budget.unwrap_or_default())?,
@@ -78,25 +78,25 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, 
             .config(force.retry)
             .budget(budget.clone())
             .classify(self.classify.clone())
-            .carry(self.carry.clone())
+            .propagate(self.propagate.clone())
             .copy_with(self.copy.strategy());
         let breaker = CircuitBreakerLayer::builder(name())
             .config(force.breaker)
             .classify(self.classify)
-            .carry(self.carry.clone())
-            .finish(self.finish);
+            .propagate(self.propagate.clone())
+            .completion(self.completion);
         let bulkhead = BulkheadLayer::builder(name())
             .config(force.bulkhead)
-            .carry(self.carry.clone())
-            .finish(self.hold);
+            .propagate(self.propagate.clone())
+            .completion(self.permit_completion);
         // The metrics of the two timeouts must not run into one.
         let whole = TimeoutLayer::builder(format!("{} deadline", self.name))
             .limit(force.deadline)
-            .carry(self.carry.clone())
+            .propagate(self.propagate.clone())
             .of_whole_call();
         let attempt = TimeoutLayer::builder(name())
             .limit(force.attempt_timeout)
-            .carry(self.carry)
+            .propagate(self.propagate)
             .per_attempt();
         let observers = &self.observers;
         Ok(Parts {
@@ -104,7 +104,7 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, 
             retry: observed!(observers, retry),
             attempt: observed!(observers, attempt),
             budget,
-            source,
+            origin,
             breaker: observed!(observers, breaker),
             bulkhead: observed!(observers, bulkhead),
             tell: self.tell,
@@ -130,22 +130,22 @@ where
     /// that no second attempt could ever follow one that hangs.
     #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
     pub fn build(self) -> Result<ClientLayer<C, R::Strategy, K, F, H, A>, ConfigErrors> {
-        let source = self.source();
+        let origin = self.origin();
         let written = self.written();
         let made = || {
             let force = written.in_force(&self.written)?;
-            let Parts { whole, retry, attempt, breaker, bulkhead, budget, source, tell, .. } =
+            let Parts { whole, retry, attempt, breaker, bulkhead, budget, origin, tell, .. } =
                 self.parts(force)?;
-            let (retry, classify, kit, OneBudget) = retry.parts()?;
+            let (retry, classify, tools, OneBudget) = retry.parts()?;
             let ((whole, _), (attempt, _)) = (whole.parts(), attempt.parts());
             let ((breaker, ..), (bulkhead, _)) = (breaker.parts()?, bulkhead.parts()?);
             let each = (breaker, (bulkhead, attempt));
-            let kit = Kit { copy: kit.copy.strategy(), carry: kit.carry };
-            let gate = Arc::new(Gate::new(Core { retry, whole, each, classify }));
+            let tools = RequestTools { copy: tools.copy.strategy(), propagate: tools.propagate };
+            let gate = Arc::new(InFlight::new(Core { retry, whole, each, classify }));
             let written = Arc::new(Live::new(written));
-            Ok(ClientLayer { gate, kit, budget, source, tell, written })
+            Ok(ClientLayer { gate, tools, budget, origin, tell, written })
         };
-        made().map_err(|wrong: ConfigErrors| wrong.of_policy(&source))
+        made().map_err(|wrong: ConfigErrors| wrong.of_policy(&origin))
     }
 }
 
@@ -164,7 +164,7 @@ where
     /// [path](crate::ConfigError::path); a key with settings of its own that no request can have.
     #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
     pub fn build(self) -> Result<KeyedClientLayer<X, C, R::Strategy, K, F, H, A>, ConfigErrors> {
-        let source = self.source();
+        let origin = self.origin();
         let written = KeyedClientConfig {
             default: self.written(),
             max_keys: self.division.max_keys,
@@ -179,7 +179,7 @@ where
                 retry: parts.retry.build()?,
                 attempt: parts.attempt.build()?,
                 budget: parts.budget,
-                source: parts.source,
+                origin: parts.origin,
             };
             let Parts { breaker, bulkhead, tell, division, .. } = parts;
             let key = Arc::new(division.key);
@@ -188,6 +188,6 @@ where
             let written = Arc::new(Live::new(written));
             Ok(KeyedClientLayer { frame, breaker, bulkhead, tell, written, spelling })
         };
-        made().map_err(|wrong: ConfigErrors| wrong.of_policy(&source))
+        made().map_err(|wrong: ConfigErrors| wrong.of_policy(&origin))
     }
 }

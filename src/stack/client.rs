@@ -9,12 +9,12 @@ use super::division::{PerKey, Undivided};
 use super::tell::AsErrors;
 use crate::bulkhead;
 use crate::circuit_breaker;
-use crate::classify::{Classifier, Of, OfError, OfResult, Verdict};
-use crate::config::Written;
-use crate::event::{Observe, Observers};
-use crate::finish::AtHead;
-use crate::outcome::Outcome;
-use crate::request::{Cloned, NoCarry};
+use crate::core::classify::{Classification, Classifier, Of, OfError, OfResult};
+use crate::core::completion::OnResponse;
+use crate::core::config::Written;
+use crate::core::event::{Observe, Observers};
+use crate::core::outcome::Outcome;
+use crate::core::request::{Cloned, NoPropagation};
 use crate::retry::{self, Budget, Chosen, CopyBy, Unsaid};
 
 /// Starts to build the stack around a client. The name labels all its layers.
@@ -26,9 +26,9 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
         budget: None,
         classify: Classifier::default(),
         copy: Unsaid,
-        carry: NoCarry,
-        finish: AtHead,
-        hold: AtHead,
+        propagate: NoPropagation,
+        completion: OnResponse,
+        permit_completion: OnResponse,
         tell: AsErrors,
         observers: Observers::default(),
         division: Undivided,
@@ -41,9 +41,9 @@ pub fn client(name: impl Into<Arc<str>>) -> ClientBuilder {
 pub struct ClientBuilder<
     C = Classifier,
     R = Unsaid,
-    K = NoCarry,
-    F = AtHead,
-    H = AtHead,
+    K = NoPropagation,
+    F = OnResponse,
+    H = OnResponse,
     A = AsErrors,
     Q = Undivided,
 > {
@@ -54,9 +54,9 @@ pub struct ClientBuilder<
     pub(super) budget: Option<Budget>,
     pub(super) classify: C,
     pub(super) copy: R,
-    pub(super) carry: K,
-    pub(super) finish: F,
-    pub(super) hold: H,
+    pub(super) propagate: K,
+    pub(super) completion: F,
+    pub(super) permit_completion: H,
     pub(super) tell: A,
     pub(super) observers: Observers,
     pub(super) division: Q,
@@ -115,21 +115,28 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
     }
 
     /// Reads the deadline that travels with each request, and writes what is left for each layer.
-    pub fn carry<K2>(self, carry: K2) -> ClientBuilder<C, R, K2, F, H, A, Q> {
-        self.with(|classify, copy, _| (classify, copy, carry))
+    pub fn propagate<K2>(self, propagate: K2) -> ClientBuilder<C, R, K2, F, H, A, Q> {
+        self.with(|classify, copy, _| (classify, copy, propagate))
     }
 
-    /// Says when the breaker judges an attempt: when its answer [arrives](AtHead), by default. A retry,
+    /// Says when the breaker classifies an attempt: when its answer [arrives](OnResponse), by default. A retry,
     /// and both timeouts, look at heads alone.
-    pub fn finish<F2>(self, finish: F2) -> ClientBuilder<C, R, K, F2, H, A, Q> {
-        self.with_all(|classify, copy, carry, _, hold| (classify, copy, carry, finish, hold))
+    pub fn completion<F2>(self, completion: F2) -> ClientBuilder<C, R, K, F2, H, A, Q> {
+        self.with_all(|classify, copy, propagate, _, permit_completion| {
+            (classify, copy, propagate, completion, permit_completion)
+        })
     }
 
-    /// Says how long an attempt holds its place in the bulkhead: until its answer [arrives](AtHead), by
+    /// Says how long an attempt holds its place in the bulkhead: until its answer [arrives](OnResponse), by
     /// default. Streams that go on for hours would leave no place for others if they held theirs to
     /// the end.
-    pub fn hold<H2>(self, hold: H2) -> ClientBuilder<C, R, K, F, H2, A, Q> {
-        self.with_all(|classify, copy, carry, finish, _| (classify, copy, carry, finish, hold))
+    pub fn permit_completion<H2>(
+        self,
+        permit_completion: H2,
+    ) -> ClientBuilder<C, R, K, F, H2, A, Q> {
+        self.with_all(|classify, copy, propagate, completion, _| {
+            (classify, copy, propagate, completion, permit_completion)
+        })
     }
 
     /// Tells `observer` of the events of every layer. May be called more than once.
@@ -140,20 +147,20 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
 
     /// Classifies with a [`Classify`](crate::Classify) of your own, the same for retry and breaker.
     pub fn classify<C2>(self, classify: C2) -> ClientBuilder<C2, R, K, F, H, A, Q> {
-        self.with(|_, copy, carry| (classify, copy, carry))
+        self.with(|_, copy, propagate| (classify, copy, propagate))
     }
 
-    /// Judges whole results with one closure, responses and the errors of the innermost service; the
+    /// Classifies whole results with one closure, responses and the errors of the innermost service; the
     /// same for retry and breaker. Rejections by layers of this crate never get here.
     pub fn classify_result<Res, Err, V, J>(
         self,
-        judge: J,
+        rule: J,
     ) -> ClientBuilder<OfResult<J, Res, Err>, R, K, F, H, A, Q>
     where
         J: Fn(Result<&Res, &Err>) -> V,
-        V: Into<Verdict>,
+        V: Into<Classification>,
     {
-        self.classify(OfResult::new(judge))
+        self.classify(OfResult::new(rule))
     }
 
     /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
@@ -171,7 +178,7 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
 
     /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
     pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F, H, A, Q> {
-        self.with(|classify, _, carry| (classify, Chosen::new(copy), carry))
+        self.with(|classify, _, propagate| (classify, Chosen::new(copy), propagate))
     }
 
     /// One circuit breaker and one bulkhead for each key of a request, for instance for each tenant, where
@@ -213,9 +220,9 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
         self,
         change: impl FnOnce(C, R, K) -> (C2, R2, K2),
     ) -> ClientBuilder<C2, R2, K2, F, H, A, Q> {
-        self.with_all(|classify, copy, carry, finish, hold| {
-            let (classify, copy, carry) = change(classify, copy, carry);
-            (classify, copy, carry, finish, hold)
+        self.with_all(|classify, copy, propagate, completion, permit_completion| {
+            let (classify, copy, propagate) = change(classify, copy, propagate);
+            (classify, copy, propagate, completion, permit_completion)
         })
     }
 
@@ -223,8 +230,13 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
         self,
         change: impl FnOnce(C, R, K, F, H) -> (C2, R2, K2, F2, H2),
     ) -> ClientBuilder<C2, R2, K2, F2, H2, A, Q> {
-        let (classify, copy, carry, finish, hold) =
-            change(self.classify, self.copy, self.carry, self.finish, self.hold);
+        let (classify, copy, propagate, completion, permit_completion) = change(
+            self.classify,
+            self.copy,
+            self.propagate,
+            self.completion,
+            self.permit_completion,
+        );
         ClientBuilder {
             name: self.name,
             config: self.config,
@@ -232,9 +244,9 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
             budget: self.budget,
             classify,
             copy,
-            carry,
-            finish,
-            hold,
+            propagate,
+            completion,
+            permit_completion,
             tell: self.tell,
             observers: self.observers,
             division: self.division,
@@ -243,27 +255,27 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
 }
 
 impl<J1, J2, R, K, F, H, A, Q> ClientBuilder<Classifier<J1, J2>, R, K, F, H, A, Q> {
-    /// Judges responses, for instance by their status; the same for retry and breaker.
+    /// Classifies responses, for instance by their status; the same for retry and breaker.
     pub fn classify_response<Res, J>(
         self,
-        judge: J,
+        rule: J,
     ) -> ClientBuilder<Classifier<Of<J>, J2>, R, K, F, H, A, Q>
     where
         J: Fn(&Res) -> Outcome,
     {
-        self.with(|classify, copy, carry| (classify.with_response(judge), copy, carry))
+        self.with(|classify, copy, propagate| (classify.with_response(rule), copy, propagate))
     }
 
-    /// Judges errors of the innermost service, an [`Error<E>`](crate::Error) or the `E` in it; the
+    /// Classifies errors of the innermost service, an [`Error<E>`](crate::Error) or the `E` in it; the
     /// same for retry and breaker. Rejections by layers of this crate never get here.
     #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
     pub fn classify_error<Err, J>(
         self,
-        judge: J,
+        rule: J,
     ) -> ClientBuilder<Classifier<J1, OfError<J, Err>>, R, K, F, H, A, Q>
     where
         J: Fn(&Err) -> Outcome,
     {
-        self.with(|classify, copy, carry| (classify.with_error(judge), copy, carry))
+        self.with(|classify, copy, propagate| (classify.with_error(rule), copy, propagate))
     }
 }

@@ -11,18 +11,18 @@ use super::handle::ClientHandle;
 use super::tell::{AsErrors, Tell};
 use crate::bulkhead::{Bounded, BulkheadHandle, One};
 use crate::circuit_breaker::{BreakerPolicy, CircuitBreakerHandle};
-use crate::classify::Classify;
-use crate::error::CallError;
-use crate::finish::{AtHead, Finish};
-use crate::request::{Cloned, NoCarry};
+use crate::core::classify::Classify;
+use crate::core::completion::{Completion, OnResponse};
+use crate::core::error::CallError;
+use crate::core::origin::Origin;
+use crate::core::request::{Cloned, NoPropagation};
 use crate::retry::{Budget, OneBudget, Retries, RetryHandle};
-use crate::shell::again::Again;
 use crate::shell::caller::Caller;
-use crate::shell::gate::Gate;
-use crate::shell::gated::Policy;
+use crate::shell::gate::Policy;
+use crate::shell::in_flight::InFlight;
 use crate::shell::live::Live;
-use crate::shell::retry::{Core, Kit, Retried};
-use crate::source::Source;
+use crate::shell::retry::{Core, RequestTools, Retried};
+use crate::shell::shared_fn::SharedFn;
 use crate::timeout::{Fixed, Limited, TimeoutHandle};
 
 /// The recommended stack around a client; see [`client`](super::client()).
@@ -30,11 +30,11 @@ use crate::timeout::{Fixed, Limited, TimeoutHandle};
 /// All services that it and its clones make share one state.
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct ClientLayer<C, R, K, F = AtHead, H = AtHead, A = AsErrors> {
-    pub(super) gate: Arc<Gate<Shared<C, F, H>>>,
-    pub(super) kit: Kit<R, K>,
+pub struct ClientLayer<C, R, K, F = OnResponse, H = OnResponse, A = AsErrors> {
+    pub(super) gate: Arc<InFlight<Shared<C, F, H>>>,
+    pub(super) tools: RequestTools<R, K>,
     pub(super) budget: Budget,
-    pub(super) source: Source,
+    pub(super) origin: Origin,
     pub(super) tell: A,
     pub(super) written: Arc<Live<ClientConfig>>,
 }
@@ -46,7 +46,7 @@ type Attempt<F, H> = (BreakerPolicy<F>, (Bounded<H, One>, Limited<Fixed>));
 pub(super) type Shared<C, F, H> = Core<Retries, Limited<Fixed>, Attempt<F, H>, C>;
 
 /// The service that a [`ClientLayer`] makes of another: all of its layers in one.
-pub type Client<S, C, R, K, F = AtHead, H = AtHead> =
+pub type Client<S, C, R, K, F = OnResponse, H = OnResponse> =
     Retried<S, Retries, Limited<Fixed>, Attempt<F, H>, C, R, K, OneBudget>;
 
 impl<C, R, K, F, H, A> ClientLayer<C, R, K, F, H, A>
@@ -58,7 +58,7 @@ where
     /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).
     pub fn handle(&self) -> ClientHandle {
         let frame = FrameHandle {
-            source: self.source.clone(),
+            origin: self.origin.clone(),
             whole: TimeoutHandle::new(Part::of(&self.gate, |shared| shared.whole.borrow())),
             retry: self.retry(),
             budget: self.budget.clone(),
@@ -83,7 +83,7 @@ where
         BulkheadHandle::new(Part::of(&self.gate, |shared| shared.each.1.0.borrow()))
     }
 
-    /// The calls that are under way.
+    /// The calls that are in flight.
     pub fn in_flight(&self) -> usize {
         self.gate.in_flight()
     }
@@ -92,7 +92,7 @@ where
     /// timed like a request.
     ///
     /// The closure is called for each attempt. What the stack was told of copying requests and of what
-    /// travels with them does not matter here. Dropping the future drops the attempt that is under way,
+    /// travels with them does not matter here. Dropping the future drops the attempt that is in flight,
     /// and no other follows.
     ///
     /// ```
@@ -113,31 +113,32 @@ where
     /// assert_eq!((orders, attempts), (7, 2));
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
-    pub fn run<Call, Fut, T, E>(
+    pub fn run<Op, Fut, T, E>(
         &self,
-        call: Call,
-    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, C, R, K, F, H, A>
+        call: Op,
+    ) -> impl Future<Output = Result<F::Response, E>> + use<Op, Fut, T, E, C, R, K, F, H, A>
     where
-        Call: FnMut() -> Fut,
+        Op: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
         C: Classify<T, E>,
-        H: Finish<T>,
-        F: Finish<H::Response>,
+        H: Completion<T>,
+        F: Completion<H::Response>,
     {
-        let (call, kit) = (Again::new(call), Kit { copy: Cloned, carry: NoCarry });
-        Retried::new(Caller, Arc::clone(&self.gate), kit, OneBudget)
+        let (call, tools) =
+            (SharedFn::new(call), RequestTools { copy: Cloned, propagate: NoPropagation });
+        Retried::new(Caller, Arc::clone(&self.gate), tools, OneBudget)
             .readied()
             .call(move || call.call())
     }
 
-    /// Takes no further calls, ends all waits that have no attempt under way (between two attempts,
-    /// for a place, for the client to be ready), and returns when the attempts under way are over: no
+    /// Takes no further calls, ends all waits that have no attempt in flight (between two attempts,
+    /// for a place, for the client to be ready), and returns when the attempts in flight are over: no
     /// call makes another. There is no way back.
     ///
     /// Who is sent away or comes later is told [`Draining`](crate::Reason::Draining). A call is under
     /// way from when its future is first polled: one that was made before and never polled is not
-    /// waited for, and is told the same if it is polled later. The refusing goes on if the future of
+    /// waited for, and is told the same if it is polled later. The rejecting goes on if the future of
     /// this is dropped.
     pub async fn drain(&self) {
         self.gate.stop();
@@ -145,7 +146,7 @@ where
         self.gate.emptied().await;
     }
 
-    /// Takes no further calls, and returns when those under way are over, with all the waits and
+    /// Takes no further calls, and returns when those in flight are over, with all the waits and
     /// attempts they would have made anyway. [`drain`](Self::drain) still ends these.
     pub async fn drain_to_completion(&self) {
         self.gate.close();
@@ -165,7 +166,8 @@ where
     type Service = A::Service;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let kit = Kit { copy: self.kit.copy.clone(), carry: self.kit.carry.clone() };
-        self.tell.tell(Retried::new(inner, Arc::clone(&self.gate), kit, OneBudget))
+        let tools =
+            RequestTools { copy: self.tools.copy.clone(), propagate: self.tools.propagate.clone() };
+        self.tell.tell(Retried::new(inner, Arc::clone(&self.gate), tools, OneBudget))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{ConfigError, ConfigErrors, Side, Written, agree_strictly};
+use crate::core::config::{ConfigError, ConfigErrors, Side, Written, agree_strictly};
 use crate::retry::BudgetConfig;
 use crate::{bulkhead, circuit_breaker, retry};
 
@@ -20,7 +20,7 @@ use crate::{bulkhead, circuit_breaker, retry};
 ///         "attempt_timeout": "300ms",
 ///         "retry": { "backoff": { "base": "50ms" } },
 ///         "budget": { "cap": 20 },
-///         "breaker": { "rest": "1s", "rest_cap": "30s" },
+///         "breaker": { "break_duration": "1s", "max_break_duration": "30s" },
 ///         "bulkhead": { "limit": 100 }
 ///     }"#,
 /// )?;
@@ -48,7 +48,7 @@ pub struct ClientConfig {
     /// limit but that. Left at its default it is cut to the deadline.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub attempt_timeout: Duration,
-    /// Of the retry. Its [`total`](retry::Config::total) is cut to the deadline. Here
+    /// Of the retry. Its [`max_elapsed`](retry::Config::max_elapsed) is cut to the deadline. Here
     /// [5](super::ATTEMPTS) attempts are the default, in files as in
     /// [`ClientConfig::default`](Self::default); `retry::Config::default()` has fewer.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "Retry::deserialize"))]
@@ -134,8 +134,8 @@ impl ClientConfig {
             ("breaker", self.breaker.validate()),
             ("bulkhead", self.bulkhead.validate()),
         ];
-        for (outer, judged) in others {
-            let wrong = judged.err().into_iter();
+        for (outer, classified) in others {
+            let wrong = classified.err().into_iter();
             problems.extend(wrong.flat_map(|wrong| wrong.within(outer).into_problems()));
         }
         ConfigErrors::none_of(problems)?;
@@ -145,19 +145,19 @@ impl ClientConfig {
     /// Without this a retry whose requests carry no deadline would begin waits that lead beyond it.
     fn cut_retry(&mut self) -> Result<(), ConfigErrors> {
         let retry = &mut self.retry;
-        if self.deadline.is_zero() || retry.total <= self.deadline {
+        if self.deadline.is_zero() || retry.max_elapsed <= self.deadline {
             return Ok(());
         }
-        if retry.least_time < self.deadline {
-            retry.total = self.deadline;
+        if retry.min_attempt_time < self.deadline {
+            retry.max_elapsed = self.deadline;
             return Ok(());
         }
-        if retry.least_time == retry::LEAST_TIME {
-            (retry.total, retry.least_time) = (self.deadline, Duration::ZERO);
+        if retry.min_attempt_time == retry::MIN_ATTEMPT_TIME {
+            (retry.max_elapsed, retry.min_attempt_time) = (self.deadline, Duration::ZERO);
             return Ok(());
         }
         let accepted = format!("less than deadline = {:?}", self.deadline);
-        let wrong = ConfigError::new("least_time", retry.least_time, accepted);
+        let wrong = ConfigError::new("min_attempt_time", retry.min_attempt_time, accepted);
         Err(ConfigErrors::of(vec![wrong]))
     }
 }
@@ -183,10 +183,10 @@ struct Retry {
     attempts: u32,
     backoff: retry::Backoff,
     #[serde(with = "humantime_serde")]
-    hint_cap: Duration,
+    max_retry_after: Duration,
     #[serde(with = "humantime_serde")]
-    total: Duration,
+    max_elapsed: Duration,
     #[serde(with = "humantime_serde")]
-    least_time: Duration,
-    on_refusal: retry::OnRefusal,
+    min_attempt_time: Duration,
+    on_rejection: retry::OnRejection,
 }

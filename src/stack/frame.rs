@@ -1,12 +1,12 @@
 //! What every stack around a client has, whether or not it is divided.
 
 use super::config::ClientConfig;
-use crate::config::{ConfigErrors, Written};
+use crate::core::config::{ConfigErrors, Written};
+use crate::core::origin::Origin;
 use crate::retry::{Budget, Chosen, RetryHandle, RetryLayer};
-use crate::shell::gate::Gate;
-use crate::shell::gated::Entrance;
+use crate::shell::gate::Entrance;
+use crate::shell::in_flight::InFlight;
 use crate::shell::live::Live;
-use crate::source::Source;
 use crate::timeout::{self, Fixed, TimeoutHandle, TimeoutLayer};
 use crate::{bulkhead, circuit_breaker};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct Frame<C, R, K> {
     pub(super) retry: RetryLayer<C, Chosen<R>, K>,
     pub(super) attempt: TimeoutLayer<Fixed, K>,
     pub(super) budget: Budget,
-    pub(super) source: Source,
+    pub(super) origin: Origin,
 }
 
 impl<C, R, K> Frame<C, R, K> {
@@ -27,7 +27,7 @@ impl<C, R, K> Frame<C, R, K> {
         C: Send + Sync + 'static,
     {
         FrameHandle {
-            source: self.source.clone(),
+            origin: self.origin.clone(),
             whole: self.whole.handle(),
             retry: self.retry.handle(),
             budget: self.budget.clone(),
@@ -45,12 +45,12 @@ impl<C, R, K> Frame<C, R, K> {
 
 /// A part of what the services of a stack share, as a handle sees it.
 pub(super) struct Part<X, T> {
-    gate: Arc<Gate<X>>,
+    gate: Arc<InFlight<X>>,
     part: fn(&X) -> &T,
 }
 
 impl<X: Send + Sync + 'static, T: 'static> Part<X, T> {
-    pub(super) fn of(gate: &Arc<Gate<X>>, part: fn(&X) -> &T) -> Arc<dyn Entrance<T>> {
+    pub(super) fn of(gate: &Arc<InFlight<X>>, part: fn(&X) -> &T) -> Arc<dyn Entrance<T>> {
         Arc::new(Self { gate: Arc::clone(gate), part })
     }
 }
@@ -68,7 +68,7 @@ impl<X: Send + Sync, T> Entrance<T> for Part<X, T> {
 /// Sees and steers them.
 #[derive(Clone)]
 pub(super) struct FrameHandle {
-    pub(super) source: Source,
+    pub(super) origin: Origin,
     pub(super) whole: TimeoutHandle,
     pub(super) retry: RetryHandle,
     pub(super) budget: Budget,

@@ -7,10 +7,10 @@ use super::config::ClientConfig;
 use super::frame::{self, FrameHandle};
 use crate::bulkhead::BulkheadHandle;
 use crate::circuit_breaker::CircuitBreakerHandle;
-use crate::config::{ConfigErrors, Written};
+use crate::core::config::{ConfigErrors, Written};
+use crate::core::origin::Origin;
 use crate::retry::{Budget, RetryHandle};
 use crate::shell::live::Live;
-use crate::source::Source;
 
 /// Sees and steers the whole stack around a client. Cheap to clone.
 ///
@@ -48,8 +48,8 @@ pub struct ClientHandle {
 
 impl ClientHandle {
     /// What the stack is called in errors about its settings: `client` and its name.
-    pub fn source(&self) -> &Source {
-        &self.frame.source
+    pub fn origin(&self) -> &Origin {
+        &self.frame.origin
     }
 
     /// The settings in force, as they were written. What was turned in one [layer](Self::breaker) alone
@@ -60,15 +60,15 @@ impl ClientHandle {
     }
 
     /// Reloads all settings together, those of both timeouts and of the [budget](Self::budget) too
-    /// (for all who share it). No call under way fails for it: each goes on under the limits it began
+    /// (for all who share it). No call in flight fails for it: each goes on under the limits it began
     /// with, and an open circuit stays open.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings; then the old ones all stay in force.
     pub fn reload(&self, config: ClientConfig) -> Result<(), ConfigErrors> {
-        let judged = config.in_force(&Written::default());
-        judged.map_err(|wrong| wrong.of_policy(self.source()))?;
+        let classified = config.in_force(&Written::default());
+        classified.map_err(|wrong| wrong.of_policy(self.origin()))?;
         frame::turn(&self.written, config, |config| {
             let force = config.in_force(&Written::default())?;
             self.frame.put_in_force(&force)?;
@@ -97,7 +97,7 @@ impl ClientHandle {
         &self.bulkhead
     }
 
-    /// The calls that are under way.
+    /// The calls that are in flight.
     pub fn in_flight(&self) -> usize {
         self.frame.whole.in_flight()
     }
@@ -106,7 +106,7 @@ impl ClientHandle {
 impl fmt::Debug for ClientHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientHandle")
-            .field("source", self.source())
+            .field("origin", self.origin())
             .field("config", &self.config())
             .finish_non_exhaustive()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::config::ClientConfig;
 use crate::bulkhead;
 use crate::circuit_breaker::{self, MAX_KEYS};
-use crate::config::{ConfigError, ConfigErrors, Written};
+use crate::core::config::{ConfigError, ConfigErrors, Written};
 
 /// The settings of a whole stack with a circuit breaker and a bulkhead for each key: those of all, and what single keys
 /// have of their own. Plain values, for instance from a file, which can be
@@ -19,7 +19,7 @@ use crate::config::{ConfigError, ConfigErrors, Written};
 /// // With the feature `serde`; what the file does not name has its default.
 /// let config: KeyedClientConfig = serde_json::from_str(
 ///     r#"{
-///         "default": { "deadline": "2s", "breaker": { "rest": "1s", "rest_cap": "30s" } },
+///         "default": { "deadline": "2s", "breaker": { "rest": "1s", "max_break_duration": "30s" } },
 ///         "max_keys": 500,
 ///         "overrides": {
 ///             "reports.example:443": { "breaker": { "rest": "10s" }, "bulkhead": { "limit": 4 } }
@@ -109,12 +109,12 @@ impl KeyedClientConfig {
             if let Some(accepted) = spelling.objects(key) {
                 problems.push(ConfigError::new("overrides", key, accepted));
             }
-            let judged = [
+            let classified = [
                 ("breaker", own.breaker.validate_over(&self.default.breaker)),
                 ("bulkhead", own.bulkhead.over(&self.default.bulkhead).validate()),
             ];
             for (layer, wrong) in
-                judged.into_iter().filter_map(|(layer, it)| Some((layer, it.err()?)))
+                classified.into_iter().filter_map(|(layer, it)| Some((layer, it.err()?)))
             {
                 let mut wrong = wrong.into_problems();
                 wrong.retain(|problem| !of_default.contains(problem));

@@ -8,10 +8,10 @@ use super::frame::{self, FrameHandle};
 use super::keyed_config::{KeyOverrides, KeyedClientConfig, Spelling};
 use crate::bulkhead::KeyedBulkheadHandle;
 use crate::circuit_breaker::KeyedCircuitBreakerHandle;
-use crate::config::{ConfigErrors, Written};
+use crate::core::config::{ConfigErrors, Written};
+use crate::core::origin::Origin;
 use crate::retry::{Budget, RetryHandle};
 use crate::shell::live::Live;
-use crate::source::Source;
 
 /// Sees and steers a stack with a circuit breaker and a bulkhead for each key. Cheap to clone.
 ///
@@ -43,8 +43,8 @@ pub struct KeyedClientHandle {
 
 impl KeyedClientHandle {
     /// What the stack is called in errors about its settings: `client` and its name.
-    pub fn source(&self) -> &Source {
-        &self.frame.source
+    pub fn origin(&self) -> &Origin {
+        &self.frame.origin
     }
 
     /// The settings in force, as they were written. What was turned in one [layer](Self::breakers) alone
@@ -66,15 +66,15 @@ impl KeyedClientHandle {
         }
     }
 
-    /// Reloads all settings together, those of single keys too. No call under way fails for it: each
+    /// Reloads all settings together, those of single keys too. No call in flight fails for it: each
     /// goes on under the limits it began with, and an open circuit stays open.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings; then the old ones all stay in force.
     pub fn reload(&self, config: KeyedClientConfig) -> Result<(), ConfigErrors> {
-        let judged = config.in_force(&Written::default(), self.spelling, Some("default"));
-        judged.map_err(|wrong| wrong.of_policy(self.source()))?;
+        let classified = config.in_force(&Written::default(), self.spelling, Some("default"));
+        classified.map_err(|wrong| wrong.of_policy(self.origin()))?;
         frame::turn(&self.written, config, |config| {
             let force = config.default.in_force(&Written::default())?;
             self.frame.put_in_force(&force)?;
@@ -103,7 +103,7 @@ impl KeyedClientHandle {
         &self.bulkheads
     }
 
-    /// The calls that are under way, of all keys.
+    /// The calls that are in flight, of all keys.
     pub fn in_flight(&self) -> usize {
         self.frame.whole.in_flight()
     }
@@ -112,7 +112,7 @@ impl KeyedClientHandle {
 impl fmt::Debug for KeyedClientHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedClientHandle")
-            .field("source", self.source())
+            .field("origin", self.origin())
             .field("keys", &self.breakers.len())
             .finish_non_exhaustive()
     }

@@ -10,12 +10,12 @@ use super::keyed_handle::KeyedClientHandle;
 use super::tell::{AsErrors, Tell};
 use crate::bulkhead::{KeyedBulkhead, KeyedBulkheadLayer};
 use crate::circuit_breaker::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer};
-use crate::classify::Classify;
-use crate::error::CallError;
-use crate::finish::{AtHead, Finish};
+use crate::core::classify::Classify;
+use crate::core::completion::{Completion, OnResponse};
+use crate::core::error::CallError;
 use crate::retry::Retry;
-use crate::shell::again::Again;
 use crate::shell::live::Live;
+use crate::shell::shared_fn::SharedFn;
 use crate::timeout::{Fixed, Timeout};
 
 /// The recommended stack around a client, with a circuit breaker and a bulkhead for each key `X`; see
@@ -24,7 +24,7 @@ use crate::timeout::{Fixed, Timeout};
 /// All services that it and its clones make share one state.
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until it is applied to a service"]
-pub struct KeyedClientLayer<X, C, R, K, F = AtHead, H = AtHead, A = AsErrors>
+pub struct KeyedClientLayer<X, C, R, K, F = OnResponse, H = OnResponse, A = AsErrors>
 where
     C: Send + Sync + 'static,
     F: Send + Sync + 'static,
@@ -38,7 +38,7 @@ where
 }
 
 /// The service that a [`KeyedClientLayer`] makes of another.
-pub type KeyedClient<S, X, C, R, K, F = AtHead, H = AtHead> = Timeout<
+pub type KeyedClient<S, X, C, R, K, F = OnResponse, H = OnResponse> = Timeout<
     Retry<KeyedCircuitBreaker<KeyedBulkhead<Timeout<S, Fixed, K>, H, X, K>, C, F, X, K>, C, R, K>,
     Fixed,
     K,
@@ -61,7 +61,7 @@ where
         }
     }
 
-    /// The calls that are under way, of all keys.
+    /// The calls that are in flight, of all keys.
     pub fn in_flight(&self) -> usize {
         self.frame.whole.in_flight()
     }
@@ -82,22 +82,22 @@ where
     /// assert_eq!(orders, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
-    pub fn run<Call, Fut, T, E>(
+    pub fn run<Op, Fut, T, E>(
         &self,
         key: &str,
-        call: Call,
-    ) -> impl Future<Output = Result<F::Response, E>> + use<Call, Fut, T, E, X, C, R, K, F, H, A>
+        call: Op,
+    ) -> impl Future<Output = Result<F::Response, E>> + use<Op, Fut, T, E, X, C, R, K, F, H, A>
     where
-        Call: FnMut() -> Fut,
+        Op: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: CallError,
         C: Classify<F::Response, E> + Classify<H::Response, E>,
         R: Clone,
         K: Clone,
-        H: Finish<T> + Clone,
-        F: Finish<H::Response> + Clone,
+        H: Completion<T> + Clone,
+        F: Completion<H::Response> + Clone,
     {
-        let (call, key) = (Again::new(call), Arc::<str>::from(key));
+        let (call, key) = (SharedFn::new(call), Arc::<str>::from(key));
         let Self { frame: Frame { whole, retry, attempt, .. }, breaker, bulkhead, .. } = self;
         let (breaker, bulkhead, attempt) = (breaker.clone(), bulkhead.clone(), attempt.clone());
         let guarded = move || {
@@ -109,8 +109,8 @@ where
         whole.run(move || retry.run(guarded))
     }
 
-    /// Takes no further calls, ends all waits that have no attempt under way, and returns when the
-    /// attempts under way are over; as [`ClientLayer::drain`](super::ClientLayer::drain) does.
+    /// Takes no further calls, ends all waits that have no attempt in flight, and returns when the
+    /// attempts in flight are over; as [`ClientLayer::drain`](super::ClientLayer::drain) does.
     pub async fn drain(&self) {
         self.frame.stop();
         self.breaker.stop();
@@ -118,7 +118,7 @@ where
         self.frame.whole.drain().await;
     }
 
-    /// Takes no further calls, and returns when those under way are over, with all the waits and
+    /// Takes no further calls, and returns when those in flight are over, with all the waits and
     /// attempts they would have made anyway. [`drain`](Self::drain) still ends these.
     pub async fn drain_to_completion(&self) {
         self.frame.whole.drain_to_completion().await;

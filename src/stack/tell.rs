@@ -1,9 +1,9 @@
-//! How the refusals of a stack reach its caller.
+//! How the rejections of a stack reach its caller.
 
 #[cfg(feature = "grpc")]
 use super::client::ClientBuilder;
 
-/// Puts around a stack what makes its refusals what its callers understand. For the stacks of protocols.
+/// Puts around a stack what makes its rejections what its callers understand. For the stacks of protocols.
 pub trait Tell<S> {
     /// The stack as its callers see it.
     type Service;
@@ -12,7 +12,7 @@ pub trait Tell<S> {
     fn tell(&self, stack: S) -> Self::Service;
 }
 
-/// Refusals are errors, which hold a [`Rejected`](crate::Rejected).
+/// HandleError are errors, which hold a [`Rejected`](crate::Rejected).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AsErrors;
 
@@ -26,7 +26,7 @@ impl<S> Tell<S> for AsErrors {
 
 #[cfg(feature = "grpc")]
 impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
-    /// Says how refusals reach the caller.
+    /// Says how rejections reach the caller.
     pub(crate) fn telling<A2>(self, tell: A2) -> ClientBuilder<C, R, K, F, H, A2, Q> {
         ClientBuilder {
             name: self.name,
@@ -35,9 +35,9 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
             budget: self.budget,
             classify: self.classify,
             copy: self.copy,
-            carry: self.carry,
-            finish: self.finish,
-            hold: self.hold,
+            propagate: self.propagate,
+            completion: self.completion,
+            permit_completion: self.permit_completion,
             tell,
             observers: self.observers,
             division: self.division,

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// Where a future was dropped.
 ///
 /// ```
-/// use seawall::testing::{Dropped, Endless, drop_at_every_poll};
+/// use seawall::testing::{Dropped, NeverEnds, drop_at_every_poll};
 /// use tokio::task::yield_now;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// assert_eq!(ended, [(0, false), (1, false), (2, true)]);
 ///
 /// let hangs = drop_at_every_poll(async || (), |()| std::future::pending::<()>(), async |(), _| {});
-/// assert_eq!(hangs.await, Err(Endless::NeverWoken(1)));
+/// assert_eq!(hangs.await, Err(NeverEnds::NeverWoken(1)));
 /// # });
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Dropped {
 /// Why a future could not be dropped at each of its polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Endless {
+pub enum NeverEnds {
     /// It is not over after so many polls.
     #[error("it is not over after {0} polls")]
     Polls(u32),
@@ -63,20 +63,20 @@ pub enum Endless {
 /// takes no time.
 ///
 /// ```
-/// use seawall::testing::{Broken, Exchange, Probe, Reply, Steps, drop_at_every_poll};
+/// use seawall::testing::{Broken, Scenario, MockService, Reply, Steps, drop_at_every_poll};
 /// use tower::{Layer, limit::ConcurrencyLimitLayer};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 /// #     .block_on(async {
 /// let polls = drop_at_every_poll(
 ///     async || {
-///         let (ledger, probe) = Probe::new(Exchange::echo(|| Broken));
-///         ledger.set_reply(Reply::After(2));
-///         (ledger, ConcurrencyLimitLayer::new(1).layer(probe))
+///         let (handle, probe) = MockService::new(Scenario::echo(|| Broken));
+///         handle.set_reply(Reply::After(2));
+///         (handle, ConcurrencyLimitLayer::new(1).layer(probe))
 ///     },
 ///     |(_, service)| Steps::new(service.clone(), 7),
-///     async |(ledger, mut service), dropped| {
-///         ledger.assert_at_rest();
+///     async |(handle, mut service), dropped| {
+///         handle.assert_at_rest();
 ///         let again = Steps::new(&mut service, 7).await;
 ///         assert_eq!(again, Ok(7), "{dropped:?}");
 ///     },
@@ -92,7 +92,7 @@ pub async fn drop_at_every_poll<T, F: Future>(
     mut make: impl AsyncFnMut() -> T,
     mut run: impl FnMut(&mut T) -> F,
     mut check: impl AsyncFnMut(T, Dropped),
-) -> Result<u32, Endless> {
+) -> Result<u32, NeverEnds> {
     for polls in 0..=MOST_POLLS {
         let mut world = make().await;
         let over = {
@@ -104,7 +104,7 @@ pub async fn drop_at_every_poll<T, F: Future>(
             return Ok(polls);
         }
     }
-    Err(Endless::Polls(MOST_POLLS))
+    Err(NeverEnds::Polls(MOST_POLLS))
 }
 
 /// Polls as often as it is woken, but no more than `polls` times, and drops it.
@@ -112,7 +112,7 @@ pub(super) async fn poll_at_most<F: Future>(
     polls: u32,
     patience: Duration,
     future: F,
-) -> Result<Option<F::Output>, Endless> {
+) -> Result<Option<F::Output>, NeverEnds> {
     let mut left = polls;
     let (mut future, mut impatience) = (pin!(future), pin!(sleep(patience)));
     let driven = poll_fn(|cx| {
@@ -121,7 +121,7 @@ pub(super) async fn poll_at_most<F: Future>(
         }
         // Asked first: that this timer woke the task is no reason to poll the future.
         if impatience.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(Endless::NeverWoken(polls - left)));
+            return Poll::Ready(Err(NeverEnds::NeverWoken(polls - left)));
         }
         left -= 1;
         match future.as_mut().poll(cx) {

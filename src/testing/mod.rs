@@ -2,18 +2,18 @@
 //!
 //! For any tower layer, yours and other crates' as well as these. [`Contract`] runs the checks and
 //! returns what it found; [`drop_at_every_poll`] ends a future at each point where it can end;
-//! [`Probe`] is the inner service under both, with a script and books; [`Bell`] polls by hand. Run
+//! [`MockService`] is the inner service under both, with a script and books; [`CountingWaker`] polls by hand. Run
 //! them under paused time (tokio's `test-util`), where waiting takes no time:
 //!
 //! ```
-//! use seawall::testing::{Broken, Contract, Exchange};
+//! use seawall::testing::{Broken, Contract, Scenario};
 //! use std::time::Duration;
 //! use tower::{buffer::BufferLayer, limit::ConcurrencyLimitLayer, timeout::TimeoutLayer};
 //!
 //! // In your crate: #[tokio::test(start_paused = true)] async fn …
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 //! #     .block_on(async {
-//! let echo = || Exchange::echo(|| Broken);
+//! let echo = || Scenario::echo(|| Broken);
 //! Contract::new(echo(), || ConcurrencyLimitLayer::new(8)).check().await?;
 //! Contract::new(echo(), || TimeoutLayer::new(Duration::from_secs(60))).check().await?;
 //! Contract::new(echo(), || BufferLayer::<u32>::new(8)).check().await?;
@@ -25,7 +25,7 @@
 //! which nobody has polled ready. It works in every test with a service that is always ready.
 //!
 //! ```
-//! # use seawall::testing::{Broken, Check, Contract, Exchange};
+//! # use seawall::testing::{Broken, Check, Contract, Scenario};
 //! # use std::{future::Future, pin::Pin, task::{Context, Poll}};
 //! use tower::{Service, layer::layer_fn};
 //!
@@ -52,7 +52,7 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 //! #     .block_on(async {
-//! let contract = Contract::new(Exchange::echo(|| Broken), || layer_fn(Logged));
+//! let contract = Contract::new(Scenario::echo(|| Broken), || layer_fn(Logged));
 //! let found = contract.check().await.unwrap_err();
 //! assert!(found.of(Check::OnlyReadyIsCalled).is_some(), "{found}");
 //! # });
@@ -73,15 +73,15 @@
 //! One thread at a time, and one request and answer of each kind: neither races nor what a layer
 //! makes of a request is looked at.
 
-mod bell;
 mod contract;
+mod counting_waker;
 mod drops;
-mod exchange;
+mod mock_service;
 mod past;
-mod probe;
+mod scenario;
 
-pub use bell::Bell;
 pub use contract::{Check, Contract, Violation, Violations};
-pub use drops::{Dropped, Endless, Steps, drop_at_every_poll};
-pub use exchange::{Broken, Exchange};
-pub use probe::{Breach, Ledger, Probe, ProbeFuture, Ready, Reply};
+pub use counting_waker::CountingWaker;
+pub use drops::{Dropped, NeverEnds, Steps, drop_at_every_poll};
+pub use mock_service::{Breach, MockFuture, MockHandle, MockService, Ready, Reply};
+pub use scenario::{Broken, Scenario};

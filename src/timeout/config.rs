@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::ConfigErrors;
+use crate::core::config::ConfigErrors;
 
 /// The settings of a timeout: plain values, which can be turned while calls are flying.
 ///

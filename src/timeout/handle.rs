@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::policy::Timeouts;
-use crate::config::ConfigErrors;
-use crate::shell::gated::Entrance;
-use crate::source::Source;
+use crate::core::config::ConfigErrors;
+use crate::core::origin::Origin;
+use crate::shell::gate::Entrance;
 
 /// Sees and steers one timeout. Cheap to clone.
 ///
@@ -47,8 +47,8 @@ impl TimeoutHandle {
     }
 
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        &self.entrance.policy().reporter.source
+    pub fn origin(&self) -> &Origin {
+        &self.entrance.policy().reporter.origin
     }
 
     /// The settings in force.
@@ -67,7 +67,7 @@ impl TimeoutHandle {
         Ok(())
     }
 
-    /// The calls that are under way.
+    /// The calls that are in flight.
     pub fn in_flight(&self) -> usize {
         self.entrance.in_flight()
     }

@@ -6,29 +6,29 @@ use std::time::Duration;
 use super::config::Config;
 use super::handle::TimeoutHandle;
 use super::policy::{ByRequest, Fixed, LimitOn, Limited, Timeouts};
-use crate::config::ConfigErrors;
-use crate::event::{Observe, Observers};
-use crate::request::NoCarry;
-use crate::shell::gated::{self, GateLayer, Gated, Unjudged};
+use crate::core::config::ConfigErrors;
+use crate::core::event::{Observe, Observers};
+use crate::core::origin::Origin;
+use crate::core::request::NoPropagation;
+use crate::shell::gate::{self, Gate, GateLayer, Unclassified};
 use crate::shell::reporter::Reporter;
-use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
 const LAYER: &str = "timeout";
 
 /// Puts a time limit on the calls of services.
-pub type TimeoutLayer<L = Fixed, K = NoCarry> = GateLayer<Limited<L>, Unjudged, K>;
+pub type TimeoutLayer<L = Fixed, K = NoPropagation> = GateLayer<Limited<L>, Unclassified, K>;
 
 /// The service that a timeout makes of another: it ends calls that take too long.
-pub type Timeout<S, L = Fixed, K = NoCarry> = Gated<S, Limited<L>, Unjudged, K>;
+pub type Timeout<S, L = Fixed, K = NoPropagation> = Gate<S, Limited<L>, Unclassified, K>;
 
 /// The future of a call through a timeout.
 ///
 /// The inner service is asked first: an answer that is there at the moment the time is up wins.
 /// When the time is up, the inner future is dropped before the caller is told. Dropping this future
 /// drops the inner one.
-pub type ResponseFuture<S, Req, L = Fixed, K = NoCarry> =
-    gated::ResponseFuture<S, Req, Limited<L>, Unjudged, K>;
+pub type ResponseFuture<S, Req, L = Fixed, K = NoPropagation> =
+    gate::ResponseFuture<S, Req, Limited<L>, Unclassified, K>;
 
 impl TimeoutLayer {
     /// Every call may take `limit`, and everything else is at its [default](crate::timeout#defaults).
@@ -52,7 +52,7 @@ impl TimeoutLayer {
             config: Config::default(),
             by: Fixed,
             of: LimitOn::default(),
-            carry: NoCarry,
+            propagate: NoPropagation,
             observers: Observers::default(),
         }
     }
@@ -70,12 +70,12 @@ impl<L: Send + Sync + 'static, K> TimeoutLayer<L, K> {
 /// Builds a [`TimeoutLayer`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct Builder<L = Fixed, K = NoCarry> {
+pub struct Builder<L = Fixed, K = NoPropagation> {
     name: Arc<str>,
     config: Config,
     by: L,
     of: LimitOn,
-    carry: K,
+    propagate: K,
     observers: Observers,
 }
 
@@ -139,16 +139,16 @@ impl<L, K> Builder<L, K> {
     where
         F: Fn(&Req) -> Option<Duration> + Send + Sync + 'static,
     {
-        let Self { name, config, of, carry, observers, .. } = self;
-        Builder { name, config, by: ByRequest(limit), of, carry, observers }
+        let Self { name, config, of, propagate, observers, .. } = self;
+        Builder { name, config, by: ByRequest(limit), of, propagate, observers }
     }
 
     /// Reads the deadline that travels with each request, ends the call when it has passed, and
     /// writes what is left for those further in. A deadline only ever moves closer: to the limit of this
     /// layer, unless that is the limit of [one attempt](Self::per_attempt).
-    pub fn carry<K2>(self, carry: K2) -> Builder<L, K2> {
+    pub fn propagate<K2>(self, propagate: K2) -> Builder<L, K2> {
         let Self { name, config, by, of, observers, .. } = self;
-        Builder { name, config, by, of, carry, observers }
+        Builder { name, config, by, of, propagate, observers }
     }
 
     /// The limit is that of one attempt, and is not written into the deadline that those further in are
@@ -156,24 +156,24 @@ impl<L, K> Builder<L, K> {
     /// attempt ends with the head.
     ///
     /// A timeout inside a [retry](crate::retry) knows by itself that it is one, if both
-    /// [carry](Self::carry) the number of the attempt. Say it where the retry does not carry, and
+    /// [carry](Self::propagate) the number of the attempt. Say it where the retry does not carry, and
     /// where there is none.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::{Carried, Error, InCarried, timeout::TimeoutLayer};
+    /// use seawall::{WithContext, Error, FromWithContext, timeout::TimeoutLayer};
     /// use std::convert::Infallible;
     /// use std::time::Duration;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};
     ///
     /// let limit = TimeoutLayer::builder("feed").limit(Duration::from_millis(300));
     /// let feed = ServiceBuilder::new()
-    ///     .layer(limit.carry(InCarried).per_attempt().build()?)
+    ///     .layer(limit.propagate(FromWithContext).per_attempt().build()?)
     ///     .map_err(Error::Inner)
-    ///     .service(service_fn(|request: Carried<&'static str>| async move {
+    ///     .service(service_fn(|request: WithContext<&'static str>| async move {
     ///         Ok::<_, Infallible>(request.call.deadline) // what a server would be told
     ///     }));
-    /// assert_eq!(feed.oneshot(Carried::from("news")).await?, None);
+    /// assert_eq!(feed.oneshot(WithContext::from("news")).await?, None);
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn per_attempt(mut self) -> Self {
@@ -203,14 +203,14 @@ impl<L, K> Builder<L, K> {
     where
         L: Send + Sync + 'static,
     {
-        let (limited, carry) = self.parts();
-        GateLayer::make(limited, Unjudged, carry)
+        let (limited, propagate) = self.parts();
+        GateLayer::make(limited, Unclassified, propagate)
     }
 
     /// The same, for a stack.
     pub(crate) fn parts(self) -> (Limited<L>, K) {
-        let reporter = Reporter::new(Source::new(LAYER, self.name), self.observers);
+        let reporter = Reporter::new(Origin::new(LAYER, self.name), self.observers);
         let timeout = Timeouts::new(reporter, &self.config);
-        (Limited { timeout, by: self.by, of: self.of }, self.carry)
+        (Limited { timeout, by: self.by, of: self.of }, self.propagate)
     }
 }

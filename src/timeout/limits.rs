@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Measured, Reason, Rejected, SetBy};
-use crate::request::{Deadline, is_no_later};
-use crate::time;
+use crate::core::error::{Measurement, Reason, Rejected, SetBy};
+use crate::core::request::{Deadline, is_no_later};
+use crate::core::time;
 
 /// Until when an answer is of use.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub(super) struct Limits {
     /// What came with the request, until it is known that the limit comes first.
     pub(super) deadline: Option<Deadline>,
     /// Who set that.
-    pub(super) told: Measured,
+    pub(super) told: Measurement,
     /// Whether a call that is not over by the deadline has hung: a layer further out had set it, and
     /// gave all of its time to this attempt.
     pub(super) hangs: bool,
@@ -25,7 +25,7 @@ pub(super) struct Limits {
 impl Limits {
     /// The limit of this layer, and no deadline.
     pub(super) const fn of(limit: u64) -> Self {
-        Self { limit, deadline: None, told: Measured::CALLERS_DEADLINE, hangs: false }
+        Self { limit, deadline: None, told: Measurement::CALLERS_DEADLINE, hangs: false }
     }
 
     pub(super) const fn are_endless(&self) -> bool {
@@ -73,27 +73,27 @@ impl Limits {
             (None, Some(deadline)) => !self.hangs && deadline.is_past(),
             (Some(rejected), deadline) if rejected.is_of_own_deadline() => {
                 deadline.is_some_and(|deadline| deadline.is_past())
-                    || self.are_over(started, rejected.measured())
+                    || self.are_over(started, rejected.measurement())
             }
             _ => false,
         }
     }
 
     /// Whether the limit has passed, or was the deadline that has passed further in.
-    fn are_over(&self, started: Option<Instant>, measured: Measured) -> bool {
+    fn are_over(&self, started: Option<Instant>, measurement: Measurement) -> bool {
         let limit = Duration::from_nanos(self.limit);
         let passed = |at| time::now().saturating_duration_since(at) >= limit;
         self.deadline.is_none()
-            && (measured == Measured::Deadline { set_by: SetBy::Layer, limit: self.limit }
+            && (measurement == Measurement::Deadline { set_by: SetBy::Layer, limit: self.limit }
                 || started.is_some_and(passed))
     }
 
     /// What there is to say when the time is up.
-    pub(super) const fn word(&self) -> (Reason, Measured) {
+    pub(super) const fn word(&self) -> (Reason, Measurement) {
         match self.deadline {
             Some(_) if self.hangs => (Reason::TimedOut, self.told),
             Some(_) => (Reason::DeadlineExceeded, self.told),
-            None => (Reason::TimedOut, Measured::Elapsed { limit: self.limit }),
+            None => (Reason::TimedOut, Measurement::Elapsed { limit: self.limit }),
         }
     }
 }

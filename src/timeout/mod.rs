@@ -21,7 +21,7 @@
 //! # When, and when not
 //!
 //! Around every call that leaves the process: without a limit a dependency that hangs takes its
-//! callers with it. Where the caller brings a deadline, let it travel ([`Builder::carry`]). Not
+//! callers with it. Where the caller brings a deadline, let it travel ([`Builder::propagate`]). Not
 //! around streams whose head comes soon and whose body takes long: the limit ends at the head.
 //!
 //! # How it decides
@@ -31,13 +31,13 @@
 //! read. When the time is up the inner future is dropped, then the caller is told.
 //!
 //! The limit is [`Config::limit`], or what [`Builder::limit_by`] says of the request. With
-//! [`Builder::carry`] the deadline that came with the request counts too: whichever is earlier ends
+//! [`Builder::propagate`] the deadline that came with the request counts too: whichever is earlier ends
 //! the call, and the earlier one is written into the request for those further in. A request whose
-//! deadline has passed is refused without a call. With [`Config::cover_readiness`] waiting for the
+//! deadline has passed is rejected without a call. With [`Config::cover_readiness`] waiting for the
 //! inner service to become ready is part of the call; by default it happens in `poll_ready`, where
 //! no request is known and no clock runs.
 //!
-//! With [`Builder::carry`] a request whose body is still being sent has the limit from its end on, or from
+//! With [`Builder::propagate`] a request whose body is still being sent has the limit from its end on, or from
 //! the last part that was taken: while the caller keeps others waiting no limit of ours runs. Only the
 //! outermost timeout ends a body of which nothing comes for all of its limit, with
 //! [`RequestTimeout`](crate::Reason::RequestTimeout). The feature `http` has the layers that tell of bodies,

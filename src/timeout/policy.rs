@@ -12,23 +12,23 @@ use tokio::time::Instant;
 use super::config::Config;
 use super::limits::Limits;
 use super::uploading::{Uploading, Word};
-use crate::error::{Measured, Reason, Rejected};
-use crate::outcome::Outcome;
-use crate::request::{Call, Deadline};
-use crate::shell::gated::{
-    Admission, Admit, Due, Keyless, Lost, Now, OverAtHead, Policy, Stage, Told,
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::outcome::Outcome;
+use crate::core::request::{CallContext, Deadline};
+use crate::core::time::{self, nanos};
+use crate::core::upload::Upload;
+use crate::shell::gate::{
+    Admission, Admit, CallEnd, Due, Keyless, Lost, Now, OverAtHead, Policy, Stage,
 };
 use crate::shell::meter::{self, Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
-use crate::time::{self, nanos};
-use crate::upload::Upload;
 
 /// What a timeout measures: calls, rejections and durations.
 #[derive(Debug)]
 pub(super) struct TimeoutMeter;
 
 impl Instruments for TimeoutMeter {
-    const OUTCOMES: &'static [Ended] = &Ended::UNJUDGED;
+    const OUTCOMES: &'static [Ended] = &Ended::UNCLASSIFIED;
     const REASONS: &'static [Reason] = &[Reason::TimedOut, Reason::Draining];
 
     fn new(_: &Labels<'_>) -> Self {
@@ -159,7 +159,7 @@ impl<L> Limited<L> {
     ///
     /// The limit of a whole call goes in as its deadline. That of an attempt does not: it ends with the
     /// head of the answer, and whoever is told a deadline ends the body by it too.
-    fn limits(&self, call: &mut Call, own: u64) -> (Limits, Option<Box<Uploading>>) {
+    fn limits(&self, call: &mut CallContext, own: u64) -> (Limits, Option<Box<Uploading>>) {
         let mut limits = Limits::of(own);
         if self.of == LimitOn::Whole {
             call.unsigned = false; // nobody of ours was there before
@@ -170,7 +170,7 @@ impl<L> Limited<L> {
         let uploading = Uploading::of(upload, told);
         if uploading.is_some() {
             // Whoever set a limit of ours further out waits for the body too, and sees to it.
-            (limits.deadline, limits.told) = (told, Measured::CALLERS_DEADLINE);
+            (limits.deadline, limits.told) = (told, Measurement::CALLERS_DEADLINE);
         } else if let (Some(ours), 0 | 1) = (call.own_deadline(), call.attempt) {
             // The limit of a layer further out: a first attempt that hangs until then has hung, if it
             // had most of that time and not what somebody else had left of it.
@@ -190,8 +190,8 @@ impl<L> Limited<L> {
         (limits, uploading.map(Box::new))
     }
 
-    fn reject(&self, (reason, measured): (Reason, Measured)) -> Rejected {
-        self.timeout.reporter.reject(reason, measured)
+    fn reject(&self, (reason, measurement): (Reason, Measurement)) -> Rejected {
+        self.timeout.reporter.reject(reason, measurement)
     }
 }
 
@@ -200,7 +200,7 @@ impl<L: Send + Sync + 'static> Keyless for Limited<L> {}
 impl<L: Send + Sync + 'static> Policy for Limited<L> {
     type Permit = Timed;
     type Wait = Infallible;
-    type Seat = ();
+    type WakerSlot = ();
     const WRITES: bool = true;
     const OVERRULES: bool = true;
 
@@ -220,10 +220,10 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
         timed.uploading.is_some()
     }
 
-    fn overrule(&self, timed: &mut Timed, told: &Told<'_>) -> Option<Rejected> {
+    fn overrule(&self, timed: &mut Timed, told: &CallEnd<'_>) -> Option<Rejected> {
         let failure = told.failure;
         if let Some(reason) = timed.uploading.as_ref().and_then(|body| body.blame(failure)) {
-            return Some(self.reject((reason, Measured::Nothing)));
+            return Some(self.reject((reason, Measurement::Nothing)));
         }
         let is_over = timed.limits.overrule(failure.err()?, timed.started);
         is_over.then(|| self.reject(timed.limits.word()))
@@ -238,7 +238,7 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
         self.timeout.reporter.meter(|handles| {
             let took = timed.took();
             let how = match Ended::from(*outcome) {
-                Ended::Silent if took.is_none() => Ended::Refused, // too late on arrival, further in
+                Ended::Ignored if took.is_none() => Ended::Rejected, // too late on arrival, further in
                 how => how,
             };
             handles.ended(how, took);
@@ -251,14 +251,14 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
 
     fn give_back(&self, _: Timed) {}
 
-    fn expire(&self, timed: Timed, _: u8, _: Option<&Told<'_>>) -> Rejected {
+    fn expire(&self, timed: Timed, _: u8, _: Option<&CallEnd<'_>>) -> Rejected {
         let has_stalled = timed.uploading.as_ref().is_some_and(|body| body.has_stalled());
-        let stalled = (Reason::RequestTimeout, Measured::Nothing);
+        let stalled = (Reason::RequestTimeout, Measurement::Nothing);
         self.reject(if has_stalled { stalled } else { timed.limits.word() })
     }
 
     fn draining(&self) -> Rejected {
-        self.reject((Reason::Draining, Measured::Nothing))
+        self.reject((Reason::Draining, Measurement::Nothing))
     }
 
     fn pending(&self, timed: &mut Timed, _: Stage, now: &Now) -> Option<Instant> {
@@ -302,7 +302,7 @@ impl<L: Send + Sync + 'static> OverAtHead for Limited<L> {}
 impl<Req, L: LimitOf<Req>> Admit<Req> for Limited<L> {
     #[allow(clippy::inline_always, reason = "it is on the way of every call")]
     #[inline(always)]
-    fn admit(&self, request: &Req, call: Option<&mut Call>) -> Admission<Self> {
+    fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         let own = self.by.limit_of(request).map_or(self.timeout.limit(), nanos);
         match call {
             None => Admission::Pass(Timed::of(Limits::of(own), None)),
@@ -313,10 +313,10 @@ impl<Req, L: LimitOf<Req>> Admit<Req> for Limited<L> {
 
 impl<L: Send + Sync + 'static> Limited<L> {
     #[inline(never)]
-    fn admit_carried(&self, call: &mut Call, own: u64) -> Admission<Self> {
+    fn admit_carried(&self, call: &mut CallContext, own: u64) -> Admission<Self> {
         let (limits, uploading) = self.limits(call, own);
         if limits.deadline.is_some_and(|deadline| deadline.is_past()) {
-            return Admission::Refuse(self.reject((Reason::DeadlineExceeded, limits.told)));
+            return Admission::Reject(self.reject((Reason::DeadlineExceeded, limits.told)));
         }
         Admission::Pass(Timed::of(limits, uploading))
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::limits::Limits;
-use crate::error::{Measured, Reason, Rejected};
-use crate::request::Deadline;
-use crate::upload::{Due, Upload};
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::request::Deadline;
+use crate::core::upload::{Due, Upload};
 
 /// The body of a request that was on its way when the call began.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Uploading {
         };
         match self.told.and_then(|told| told.instant()) {
             Some(told) if told < at => {
-                (limits.deadline, limits.told) = (self.told, Measured::CALLERS_DEADLINE);
+                (limits.deadline, limits.told) = (self.told, Measurement::CALLERS_DEADLINE);
                 Word::Wait(told)
             }
             _ => Word::Wait(at),

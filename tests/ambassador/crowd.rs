@@ -4,14 +4,14 @@ use hyper::StatusCode;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::support::{Ambassador, Gated, SOON, Upstream, answer, get, say, status_heard};
+use crate::support::{Ambassador, Gate, SOON, Upstream, answer, get, say, status_heard};
 
 /// How many may wait.
 const QUEUE: u32 = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_fit_is_told_so_while_the_others_are_still_under_way() {
-    let gated = Gated::answering("").await;
+    let gated = Gate::answering("").await;
     // Who waits may do so for a quarter of the timeout: longer than this takes.
     let patient = ["--limit", "1", "--timeout", "120s", "--deadline", "300s", "--explain"];
     let ambassador = Ambassador::of(gated.upstream.address, &patient);
@@ -31,14 +31,17 @@ async fn what_does_not_fit_is_told_so_while_the_others_are_still_under_way() {
     let all_wait = async { while queued().await < f64::from(QUEUE) {} };
     timeout(SOON, all_wait).await.expect("they do not wait");
 
-    let refusal = timeout(SOON, get(&url)).await.expect("it waits for the others");
+    let rejection = timeout(SOON, get(&url)).await.expect("it waits for the others");
 
-    assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(refusal.header("proxy-status"), Some("ambassador; error=connection_limit_reached"));
-    assert_eq!(refusal.header("retry-after"), None, "nobody knows when there will be room");
-    assert!(refusal.text.contains("1 of 1 in flight, 16 waiting"), "{}", refusal.text);
+    assert_eq!(rejection.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        rejection.header("proxy-status"),
+        Some("ambassador; error=connection_limit_reached")
+    );
+    assert_eq!(rejection.header("retry-after"), None, "nobody knows when there will be room");
+    assert!(rejection.text.contains("1 of 1 in flight, 16 waiting"), "{}", rejection.text);
     assert_eq!(gated.upstream.asked(), 1);
-    let retried = ["seawall_retry_stopped_total", "reason=\"refused\""];
+    let retried = ["seawall_retry_stopped_total", "reason=\"rejected\""];
     assert_eq!(ambassador.metric(&retried).await, 1.0, "and is not tried again");
 
     gated.let_go(1_000);

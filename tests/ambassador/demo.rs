@@ -1,4 +1,4 @@
-//! The show: its manners. Its numbers are the machine's, so nobody judges them here.
+//! The show: its manners. Its numbers are the machine's, so nobody classifies them here.
 
 use std::process::Command;
 use std::thread::sleep;

@@ -27,7 +27,7 @@ async fn an_upstream_that_fails_is_left_alone_until_it_is_well_again() {
     assert_eq!(failure.header("proxy-status"), None);
 
     let mut calls = 1;
-    let refusal = loop {
+    let rejection = loop {
         let answer = post(&ambassador.url("/")).await;
         calls += 1;
         if answer.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -35,12 +35,12 @@ async fn an_upstream_that_fails_is_left_alone_until_it_is_well_again() {
         }
         assert!(calls < 100, "the circuit does not open");
     };
-    assert_eq!(upstream.asked(), calls - 1, "a refusal does not reach the upstream");
-    assert_eq!(refusal.header("retry-after"), Some("1"));
-    assert_eq!(refusal.header("content-type"), Some("text/plain; charset=utf-8"));
-    assert_eq!(refusal.header("proxy-status"), Some("ambassador; error=destination_unavailable"));
-    assert!(refusal.text.contains("circuit is open"), "{}", refusal.text);
-    assert_eq!(refusal.text.lines().count(), 1);
+    assert_eq!(upstream.asked(), calls - 1, "a rejection does not reach the upstream");
+    assert_eq!(rejection.header("retry-after"), Some("1"));
+    assert_eq!(rejection.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(rejection.header("proxy-status"), Some("ambassador; error=destination_unavailable"));
+    assert!(rejection.text.contains("circuit is open"), "{}", rejection.text);
+    assert_eq!(rejection.text.lines().count(), 1);
 
     let name = format!("name=\"{}\"", upstream.address);
     let of_breaker = [
@@ -75,7 +75,7 @@ async fn an_upstream_that_hangs_is_a_gateway_timeout() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_is_not_there_yet_is_a_warning_and_a_bad_gateway() {
-    // Bound and not listening: connections are refused, and nobody else gets the port.
+    // Bound and not listening: connections are rejected, and nobody else gets the port.
     let held = TcpSocket::new_v4().unwrap();
     held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let unchecked = ["--check-every", "60s"];
@@ -83,11 +83,11 @@ async fn an_upstream_that_is_not_there_yet_is_a_warning_and_a_bad_gateway() {
 
     let warning = ambassador.says();
     assert!(warning.starts_with("warning: no answer from http://127.0.0.1:"), "{warning}");
-    assert!(warning.contains("refused"), "{warning}");
-    let refused = post(&ambassador.url("/")).await;
-    assert_eq!(refused.status, StatusCode::BAD_GATEWAY);
-    assert_eq!(refused.header("proxy-status"), Some("ambassador; error=connection_refused"));
-    assert_eq!(refused.text, "cannot connect to the upstream\n");
+    assert!(warning.contains("rejected"), "{warning}");
+    let rejected = post(&ambassador.url("/")).await;
+    assert_eq!(rejected.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(rejected.header("proxy-status"), Some("ambassador; error=connection_refused"));
+    assert_eq!(rejected.text, "cannot connect to the upstream\n");
 
     // It comes at last, and nobody has to restart anything.
     let listener = held.listen(8).unwrap();
@@ -102,7 +102,7 @@ async fn why_there_is_no_answer_is_explained_only_if_asked_for() {
     let address = held.local_addr().unwrap();
     // One attempt finds nobody; the check then holds the circuit open.
     let cases = [
-        (&["--check-every", "60s"][..], "cannot connect to the upstream", "refused".to_owned()),
+        (&["--check-every", "60s"][..], "cannot connect to the upstream", "rejected".to_owned()),
         (&["--check-every", "10ms"], "the circuit is open", address.to_string()),
     ];
     for (options, words, why) in cases {

@@ -92,15 +92,15 @@ async fn unavailable_is_repeated_with_the_message_if_all_calls_may_be() {
 async fn a_failure_in_the_trailers_is_evidence_and_an_open_circuit_answers_in_grpc() {
     let greeter = Greeter::default();
     let ambassador = Ambassador::of(greeter.serve().await, &["--repeat-grpc"]);
-    let refusal = loop {
+    let rejection = loop {
         match stream(ambassador.address, "broken").await {
             Ok(items) => assert!(items.take(4).collect::<Vec<_>>().await[3].is_err()),
-            Err(refusal) => break refusal,
+            Err(rejection) => break rejection,
         }
         assert!(greeter.seen.lock().unwrap().len() < 100, "the circuit does not open");
     };
-    assert_eq!((refusal.code(), refusal.message()), (Code::Unavailable, "circuit_open"));
-    assert!(refusal.metadata().get("grpc-retry-pushback-ms").is_some());
+    assert_eq!((rejection.code(), rejection.message()), (Code::Unavailable, "circuit_open"));
+    assert!(rejection.metadata().get("grpc-retry-pushback-ms").is_some());
     let bad = ["seawall_calls_total", "layer=\"circuit_breaker\"", "outcome=\"bad\""];
     let asked = greeter.seen.lock().unwrap().len();
     assert_eq!(ambassador.metric(&bad).await, f64::from(u32::try_from(asked).unwrap()));
@@ -142,7 +142,7 @@ async fn the_upstream_is_told_what_is_left_and_callers_are_believed_if_trusted()
 
 // pitfall B18
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_comes_too_late_is_refused_and_what_takes_too_long_is_ended() {
+async fn what_comes_too_late_is_rejected_and_what_takes_too_long_is_ended() {
     let greeter = Greeter::default();
     let ambassador = Ambassador::of(greeter.serve().await, &["--trust"]);
     // By hand: what tonic's own client is told it heeds itself.
@@ -179,7 +179,7 @@ async fn the_upstream_is_told_of_attempts_before_if_asked_for() {
         told.push(greeter.saw(ATTEMPTS));
     }
     assert_eq!(told[0], [None, Some("1".to_owned())], "a stranger's word is not passed on");
-    assert_eq!(told[1], [Some("3".to_owned())], "a repetition is left to whoever repeats it");
+    assert_eq!(told[1], [Some("3".to_owned())], "a retry is left to whoever repeats it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

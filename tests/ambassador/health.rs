@@ -44,7 +44,7 @@ async fn an_upstream_that_dies_opens_the_circuit_before_a_caller_finds_out() {
     assert_eq!(report["status"], "down");
     assert_eq!(report["checks"][0]["status"], "down");
     let error = report["checks"][0]["error"].as_str().unwrap();
-    assert!(error.contains("refused"), "{error}");
+    assert!(error.contains("rejected"), "{error}");
     assert_eq!(get(&ready).await.status, StatusCode::SERVICE_UNAVAILABLE);
     let report = get(&alive).await;
     assert_eq!(report.status, StatusCode::OK, "a restart would not help");
@@ -55,11 +55,11 @@ async fn an_upstream_that_dies_opens_the_circuit_before_a_caller_finds_out() {
     assert!(log.iter().any(|line| line.contains("health") && line.ends_with("down")), "{log:?}");
     let forced = "closed → forced_open (switch)";
     assert!(log.iter().any(|line| line.contains(forced)), "{log:?}");
-    let refusal = get(&ambassador.url("/")).await;
-    assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(refusal.header("proxy-status"), Some("ambassador; error=destination_unavailable"));
-    assert_eq!(refusal.header("retry-after"), None, "nobody knows when it is back");
-    assert!(refusal.text.contains("circuit is open"), "{}", refusal.text);
+    let rejection = get(&ambassador.url("/")).await;
+    assert_eq!(rejection.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(rejection.header("proxy-status"), Some("ambassador; error=destination_unavailable"));
+    assert_eq!(rejection.header("retry-after"), None, "nobody knows when it is back");
+    assert!(rejection.text.contains("circuit is open"), "{}", rejection.text);
 
     let upstream = Upstream::on(port.listen(), well);
     ask_until(&health, |answer| answer.status == StatusCode::OK).await;
@@ -83,13 +83,13 @@ async fn an_upstream_that_says_that_it_is_not_well_is_believed() {
     let check = ["--check", "/how-are-you"];
     let ambassador = Ambassador::of_url(&below, &[&OFTEN[..], &check].concat());
 
-    let refused = |answer: &Answer| answer.status == StatusCode::SERVICE_UNAVAILABLE;
+    let rejected = |answer: &Answer| answer.status == StatusCode::SERVICE_UNAVAILABLE;
     let health = format!("{}/healthz", ambassador.admin);
     // It is not ready before the first check has spoken, either, and then there is no error yet.
-    let why = |answer: &Answer| refused(answer) && answer.text.contains("answered");
+    let why = |answer: &Answer| rejected(answer) && answer.text.contains("answered");
     let report = read(&ask_until(&health, why).await);
     assert_eq!(report["checks"][0]["error"], "answered 404 Not Found");
-    ask_until(&ambassador.url("/"), refused).await;
+    ask_until(&ambassador.url("/"), rejected).await;
 
     ill.store(false, Ordering::Relaxed);
     ask_until(&ambassador.url("/"), |answer| answer.status == StatusCode::OK).await;

@@ -177,7 +177,7 @@ async fn the_upstream_is_checked_in_its_own_language() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_was_refused_was_never_sent() {
+async fn a_stream_that_was_rejected_was_never_sent() {
     let cases = [
         (Method::GET, REFUSED_STREAM, Some("unsent")),
         (Method::POST, REFUSED_STREAM, Some("unsent")),
@@ -229,7 +229,7 @@ async fn no_more_streams_are_opened_than_the_upstream_takes() {
     }
     assert!(calls.join_all().await.iter().all(StatusCode::is_success));
     let unsent = ["seawall_retry_retries_total", "reason=\"unsent\""];
-    assert_eq!(ambassador.metric(&unsent).await, 0.0, "some were refused");
+    assert_eq!(ambassador.metric(&unsent).await, 0.0, "some were rejected");
 }
 
 /// A field of a head, in literal letters (RFC 7541 §6.2.2).

@@ -4,7 +4,7 @@ use hyper::{Request, StatusCode};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{Ambassador, Gated, SOON, ask_over, full, get, run};
+use crate::support::{Ambassador, Gate, SOON, ask_over, full, get, run};
 
 #[test]
 fn arguments_that_make_no_sense_are_named() {
@@ -112,7 +112,7 @@ async fn ctrl_c_lets_the_calls_under_way_finish() {
 }
 
 async fn finishes_what_is_under_way(http2: bool) {
-    let gated = Gated::answering("after all").await;
+    let gated = Gate::answering("after all").await;
     let ambassador =
         Ambassador::of(gated.upstream.address, &["--timeout", "10s", "--deadline", "30s"]);
 
@@ -121,8 +121,8 @@ async fn finishes_what_is_under_way(http2: bool) {
     gated.arrive(1).await;
     ambassador.interrupt();
     assert!(ambassador.says().starts_with("stopping"));
-    let refused = async { while TcpStream::connect(ambassador.address).await.is_ok() {} };
-    timeout(SOON, refused).await.expect("it still takes calls");
+    let rejected = async { while TcpStream::connect(ambassador.address).await.is_ok() {} };
+    timeout(SOON, rejected).await.expect("it still takes calls");
     gated.let_go(1);
 
     let answer = call.await.unwrap();
@@ -134,7 +134,7 @@ async fn finishes_what_is_under_way(http2: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_ctrl_c_does_not_wait() {
-    let gated = Gated::answering("").await;
+    let gated = Gate::answering("").await;
     let ambassador =
         Ambassador::of(gated.upstream.address, &["--timeout", "60s", "--deadline", "180s"]);
 

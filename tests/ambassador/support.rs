@@ -231,13 +231,13 @@ impl Upstream {
 }
 
 /// An upstream that keeps each call waiting until it is let go.
-pub(crate) struct Gated {
+pub(crate) struct Gate {
     pub(crate) upstream: Upstream,
     arrived: Arc<Semaphore>,
     go_on: Arc<Semaphore>,
 }
 
-impl Gated {
+impl Gate {
     pub(crate) async fn answering(text: &'static str) -> Self {
         let (arrived, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let gates = (Arc::clone(&arrived), Arc::clone(&go_on));
@@ -333,7 +333,7 @@ pub(crate) async fn post(url: &str) -> Answer {
     ask(Request::post(url).body(full("")).unwrap()).await
 }
 
-/// Asks until an answer is as it should be, with a pause that lets a rest or a check go by.
+/// Asks until an answer is as it should be, with a pause that lets a break or a check go by.
 pub(crate) async fn ask_until(url: &str, is_right: impl Fn(&Answer) -> bool) -> Answer {
     let patiently = async {
         loop {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{
-    Ambassador, Body, Gated, SOON, Upstream, answer, ask_over, full, get, say, status_heard,
+    Ambassador, Body, Gate, SOON, Upstream, answer, ask_over, full, get, say, status_heard,
 };
 
 /// What is gathered before it is sent on, and what streams.
@@ -123,10 +123,10 @@ async fn an_upload_that_flows_is_waited_for_however_slow_it_is() {
 
 // By the defaults, but for the time: a busy machine is no fault of anybody.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_at_a_time_are_not_refused() {
+async fn a_hundred_at_a_time_are_not_rejected() {
     const CALLS: usize = 100;
     for http2 in [false, true] {
-        let gated = Gated::answering("").await;
+        let gated = Gate::answering("").await;
         let ambassador = Ambassador::of(gated.upstream.address, &[]);
         let mut calls = JoinSet::new();
         for _ in 0..CALLS {

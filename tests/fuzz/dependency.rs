@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use seawall::{Carried, Error};
+use seawall::{Error, WithContext};
 use tokio::time::{Sleep, sleep};
 use tower::Service;
 
 use crate::script::{Answers, Readiness};
 
-pub(crate) type Request = Carried<u32>;
+pub(crate) type Request = WithContext<u32>;
 pub(crate) type Fail = Error<Down>;
 
 /// How the dependency fails.
@@ -59,7 +59,7 @@ pub(crate) struct Books {
     pub(crate) calls: u64,
     pub(crate) good: u64,
     pub(crate) readiness_failed: bool,
-    /// How often readiness failed: whoever judges the dependency counts that as a call.
+    /// How often readiness failed: whoever classifies the dependency counts that as a call.
     pub(crate) unready: u64,
     pub(crate) facts: Vec<Facts>,
     pub(crate) breaches: Vec<String>,

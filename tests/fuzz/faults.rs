@@ -21,8 +21,8 @@ pub(crate) enum Fault {
     // outermost
     AnswersAnother,
     AnswersByItself,
-    AsksTheDependencyWhenRefused,
-    HangsWhenRefused,
+    AsksTheDependencyWhenRejected,
+    HangsWhenRejected,
     WakesNobodyWhenReady,
 }
 
@@ -35,8 +35,8 @@ impl Fault {
         Self::WakesTheFirst,
         Self::AnswersAnother,
         Self::AnswersByItself,
-        Self::AsksTheDependencyWhenRefused,
-        Self::HangsWhenRefused,
+        Self::AsksTheDependencyWhenRejected,
+        Self::HangsWhenRejected,
         Self::WakesNobodyWhenReady,
     ];
 
@@ -102,13 +102,13 @@ impl Service<Request> for Faulty {
                 }))
             }
             Fault::AnswersAnother => Box::pin(async { future.await.map(|number| number + 1) }),
-            Fault::AsksTheDependencyWhenRefused => Box::pin(async {
+            Fault::AsksTheDependencyWhenRejected => Box::pin(async {
                 match future.await {
                     Err(Error::Rejected(_)) => dependency.oneshot(again).await,
                     answer => answer,
                 }
             }),
-            Fault::HangsWhenRefused => Box::pin(async {
+            Fault::HangsWhenRejected => Box::pin(async {
                 match future.await {
                     Err(Error::Rejected(_)) => pending().await,
                     answer => answer,

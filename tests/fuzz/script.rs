@@ -22,12 +22,12 @@ pub(crate) struct Plan {
     pub(crate) max_wait: Duration,
     pub(crate) attempts: u32,
     pub(crate) backoff: Duration,
-    pub(crate) waits_for_refusals: bool,
+    pub(crate) waits_for_rejections: bool,
     pub(crate) trip: u8,
     pub(crate) abandonment: u8,
     pub(crate) time_limit: Duration,
     pub(crate) covers_readiness: bool,
-    pub(crate) carries: bool,
+    pub(crate) propagates: bool,
     pub(crate) recorded: bool,
     pub(crate) seed: u64,
 }
@@ -116,12 +116,12 @@ impl Plan {
             max_wait: [ms(5), ms(50), ms(200), ms(1)][usize::from(places / 16 % 4)],
             attempts: 1 + u32::from(repeats % 4),
             backoff: [ms(0), ms(1), ms(10), ms(40)][usize::from(repeats / 4 % 4)],
-            waits_for_refusals: flag(1),
+            waits_for_rejections: flag(1),
             trip: breaker % 4,
             abandonment: breaker / 4 % 4,
             time_limit: time_limit(time),
             covers_readiness: flag(2),
-            carries: flag(3),
+            propagates: flag(3),
             recorded: flag(4),
             seed: u64::from(seed),
         }
@@ -135,9 +135,10 @@ pub(crate) fn time_limit(byte: u8) -> Duration {
 /// Bytes that are missing are zero.
 pub(crate) fn read(bytes: &[u8]) -> (Plan, Vec<Op>) {
     let mut head = [0; HEAD];
-    let (first, rest) = bytes.split_at(bytes.len().min(HEAD));
+    let (first, break_duration) = bytes.split_at(bytes.len().min(HEAD));
     head[..first.len()].copy_from_slice(first);
-    let ops = rest.chunks(2).map(|pair| Op::of(pair[0], pair.get(1).copied().unwrap_or(0)));
+    let ops =
+        break_duration.chunks(2).map(|pair| Op::of(pair[0], pair.get(1).copied().unwrap_or(0)));
     (Plan::of(head), ops.collect())
 }
 

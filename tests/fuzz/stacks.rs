@@ -10,9 +10,12 @@ use seawall::circuit_breaker::{
     KeyedCircuitBreakerHandle, Trip,
 };
 use seawall::health::{HealthHandle, HealthLayer};
-use seawall::retry::{self, Backoff, OnRefusal, RetryHandle, RetryLayer};
+use seawall::retry::{self, Backoff, OnRejection, RetryHandle, RetryLayer};
 use seawall::timeout::{TimeoutHandle, TimeoutLayer};
-use seawall::{Call, Carry, Classifier, Classify, Error, InCarried, Outcome, Verdict, stack};
+use seawall::{
+    CallContext, Classification, Classifier, Classify, Error, FromWithContext, Outcome, Propagate,
+    stack,
+};
 use tower::Layer;
 use tower::util::BoxCloneService;
 
@@ -74,12 +77,12 @@ impl BreakerHandle {
     }
 }
 
-/// Judges failures by what they say of themselves.
+/// Classifies failures by what they say of themselves.
 #[derive(Debug, Clone, Copy)]
 struct ByWord;
 
 impl Classify<u32, Fail> for ByWord {
-    fn classify(&self, result: Result<&u32, &Fail>) -> Verdict {
+    fn classify(&self, result: Result<&u32, &Fail>) -> Classification {
         match result {
             Err(Error::Inner(Down::ForGood)) => Outcome::FAILURE.into(),
             Err(Error::Inner(Down::TooMany)) => Outcome::PUSHBACK.after(HINT).into(),
@@ -88,22 +91,22 @@ impl Classify<u32, Fail> for ByWord {
     }
 }
 
-/// Carries deadlines, or does not.
+/// Propagates deadlines, or does not.
 #[derive(Debug, Clone, Copy)]
 struct Maybe(bool);
 
-impl Carry<Request> for Maybe {
-    fn carries(&self) -> bool {
+impl Propagate<Request> for Maybe {
+    fn propagates(&self) -> bool {
         self.0
     }
 
-    fn read(&self, request: &Request) -> Call {
-        if self.0 { InCarried.read(request) } else { Call::default() }
+    fn extract(&self, request: &Request) -> CallContext {
+        if self.0 { FromWithContext.extract(request) } else { CallContext::default() }
     }
 
-    fn write(&self, request: &mut Request, call: &Call) {
+    fn inject(&self, request: &mut Request, call: &CallContext) {
         if self.0 {
-            InCarried.write(request, call);
+            FromWithContext.inject(request, call);
         }
     }
 }
@@ -112,11 +115,11 @@ pub(crate) fn retry_config(plan: &Plan) -> retry::Config {
     let mut config = retry::Config {
         attempts: plan.attempts,
         backoff: Backoff::exponential(plan.backoff, 4 * plan.backoff),
-        total: ms(1000),
+        max_elapsed: ms(1000),
         ..retry::Config::default()
     };
-    if plan.waits_for_refusals {
-        config.on_refusal = OnRefusal::Wait;
+    if plan.waits_for_rejections {
+        config.on_rejection = OnRejection::Wait;
     }
     config
 }
@@ -201,17 +204,18 @@ fn order(nth: u8) -> Vec<&'static str> {
 }
 
 fn five(plan: &Plan) -> Stack {
-    let carry = Maybe(plan.carries);
-    let retry = RetryLayer::builder(NAME).config(retry_config(plan)).classify(ByWord).carry(carry);
+    let propagate = Maybe(plan.propagates);
+    let retry =
+        RetryLayer::builder(NAME).config(retry_config(plan)).classify(ByWord).propagate(propagate);
     let retry = retry.cloned().build().unwrap();
-    let bulkhead = BulkheadLayer::builder(NAME).config(bulkhead_config(plan)).carry(carry);
+    let bulkhead = BulkheadLayer::builder(NAME).config(bulkhead_config(plan)).propagate(propagate);
     let bulkhead = bulkhead.build().unwrap();
     let breaker = CircuitBreakerLayer::builder(NAME)
         .config(breaker_config(plan.trip, plan.abandonment))
         .classify(ByWord);
-    let timeout = TimeoutLayer::builder(NAME).limit(plan.time_limit).carry(carry);
+    let timeout = TimeoutLayer::builder(NAME).limit(plan.time_limit).propagate(propagate);
     let timeout = timeout.cover_readiness(plan.covers_readiness).build().unwrap();
-    let health = HealthLayer::builder(NAME).learn(true).let_through(3).classify(ByWord);
+    let health = HealthLayer::builder(NAME).passive(true).probe_one_in(3).classify(ByWord);
     let health = health.build().unwrap();
 
     let order = order(plan.order);
@@ -274,7 +278,7 @@ fn client(plan: &Plan) -> Stack {
         .breaker(breaker_config(plan.trip, plan.abandonment))
         .bulkhead(bulkhead_config(plan))
         .classify(ByWord)
-        .carry(Maybe(plan.carries))
+        .propagate(Maybe(plan.propagates))
         .cloned()
         .build()
         .unwrap();

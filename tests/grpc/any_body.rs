@@ -2,7 +2,7 @@
 
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::grpc::{self, GrpcClassifier, at_trailers};
-use seawall::http::AtEnd;
+use seawall::http::OnBodyEnd;
 use seawall::http::body_timeout::BodyTimeoutLayer;
 use seawall::{Error, Reason};
 use tonic::service::InterceptorLayer;
@@ -34,12 +34,12 @@ async fn a_server_over_interceptors_with_each_option() {
     }
     let breaker = || {
         let breaker = CircuitBreakerLayer::builder("x").classify(GrpcClassifier);
-        breaker.finish(at_trailers()).build().unwrap()
+        breaker.completion(at_trailers()).build().unwrap()
     };
     over![
         grpc::server("x").build().unwrap(),
-        grpc::server("x").finish(AtEnd).build().unwrap(),
-        grpc::server("x").finish(at_trailers()).build().unwrap(),
+        grpc::server("x").completion(OnBodyEnd).build().unwrap(),
+        grpc::server("x").completion(at_trailers()).build().unwrap(),
         grpc::server("x")
             .status(Reason::Full, http::StatusCode::TOO_MANY_REQUESTS)
             .unwrap()
@@ -48,7 +48,7 @@ async fn a_server_over_interceptors_with_each_option() {
             .unwrap(),
         tower::layer::util::Stack::new(breaker(), grpc::respond()),
         tower::layer::util::Stack::new(BodyTimeoutLayer::new("x"), {
-            let inside = grpc::server("x").finish(AtEnd).build().unwrap();
+            let inside = grpc::server("x").completion(OnBodyEnd).build().unwrap();
             tower::layer::util::Stack::new(inside, tower::layer::util::Identity::new())
         }),
     ];

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use seawall::circuit_breaker::{Abandonment, CircuitBreakerHandle, CircuitBreakerLayer, Trip};
 use seawall::grpc::{GrpcClassifier, at_trailers};
-use seawall::{Error, Event, EventKind, Measured, Reason, Rejected, State};
+use seawall::{Error, Event, EventKind, Measurement, Reason, Rejected, State};
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -25,7 +25,7 @@ impl Books {
     /// Failures in a row.
     fn failures(&self) -> u32 {
         match self.breaker.snapshot().gathered {
-            Measured::Count { observed, .. } => observed,
+            Measurement::Count { observed, .. } => observed,
             other => panic!("a count, not {other:?}"),
         }
     }
@@ -40,7 +40,7 @@ fn guard(channel: Channel) -> (impl Client, Books) {
     let counter = Arc::clone(&abandoned);
     let layer = CircuitBreakerLayer::builder("peer")
         .classify(GrpcClassifier)
-        .finish(at_trailers())
+        .completion(at_trailers())
         .trip(Trip::consecutive(FAILURES))
         .abandonment(Abandonment::Ignore) // so that the count shows failures alone
         .observe(move |event: &Event| {
@@ -55,7 +55,7 @@ fn guard(channel: Channel) -> (impl Client, Books) {
 }
 
 #[tokio::test]
-async fn unavailable_in_the_headers_trips_and_the_refusal_is_found_behind_the_status() {
+async fn unavailable_in_the_headers_trips_and_the_rejection_is_found_behind_the_status() {
     let (peer, _bell) = Peer::new();
     let (client, books) = guard(serve(peer.service()).await);
     for failure in 1..=FAILURES {
@@ -64,8 +64,8 @@ async fn unavailable_in_the_headers_trips_and_the_refusal_is_found_behind_the_st
     }
     assert_eq!(books.breaker.state(), State::Open);
     let status = unary(&client, say("hello")).await.unwrap_err();
-    let refused = Rejected::find(&status).map(Rejected::reason);
-    assert_eq!(refused, Some(Reason::CircuitOpen), "{status:?}");
+    let rejected = Rejected::find(&status).map(Rejected::reason);
+    assert_eq!(rejected, Some(Reason::CircuitOpen), "{status:?}");
     assert_eq!(peer.seen().len(), FAILURES as usize);
 }
 
@@ -136,7 +136,8 @@ async fn a_stream_that_its_reader_drops_was_answered() {
 #[tokio::test]
 async fn watchers_who_hang_up_do_not_open_the_circuit() {
     let (peer, _bell) = Peer::new();
-    let layer = CircuitBreakerLayer::builder("peer").classify(GrpcClassifier).finish(at_trailers());
+    let layer =
+        CircuitBreakerLayer::builder("peer").classify(GrpcClassifier).completion(at_trailers());
     let layer = layer.build().unwrap();
     let channel = serve(peer.service()).await;
     let client = ServiceBuilder::new().layer(layer.clone()).map_err(Error::Inner).service(channel);

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::Method;
 use http::uri::PathAndQuery;
 use seawall::circuit_breaker::Trip;
-use seawall::grpc::{self, Refusal};
+use seawall::grpc::{self, Rejection};
 use seawall::http::{RecordBodyLayer, Replay, ReplayBody};
 use seawall::stack::KeyOverrides;
-use seawall::{Call, Deadline, Error, Reason, Rejected, State, circuit_breaker};
+use seawall::{CallContext, Deadline, Error, Reason, Rejected, State, circuit_breaker};
 use tokio_stream::StreamExt;
 use tonic::body::Body;
 use tonic::transport::Channel;
@@ -21,11 +21,11 @@ use super::{Peer, STREAM, UNARY, say, serve, unary};
 
 /// One failure opens it.
 fn touchy() -> circuit_breaker::Config {
-    let rest = Duration::from_secs(600);
+    let break_duration = Duration::from_secs(600);
     circuit_breaker::Config {
         trip: Trip::consecutive(1),
-        rest,
-        rest_cap: rest,
+        break_duration,
+        max_break_duration: break_duration,
         ..Default::default()
     }
 }
@@ -35,9 +35,9 @@ struct Shop {
     peer: grpc::Client<Channel, Body>,
 }
 
-// field "gRPC": refusals of a client's own stack are codes, and need no layer of their own.
+// field "gRPC": rejections of a client's own stack are codes, and need no layer of their own.
 #[tokio::test]
-async fn a_refusal_is_unavailable_to_a_generated_client() {
+async fn a_rejection_is_unavailable_to_a_generated_client() {
     let (peer, _bell) = Peer::new();
     let channel = serve(peer.service()).await;
     let built = grpc::client("peer").breaker(touchy()).build_on(channel.clone(), Body::new);
@@ -46,7 +46,7 @@ async fn a_refusal_is_unavailable_to_a_generated_client() {
     assert_eq!(shop.peer.handle().breaker().state(), State::Open);
     let status = unary(&shop.peer, say("hello")).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "circuit_open"));
-    assert!(status.metadata().contains_key("grpc-retry-pushback-ms"), "the rest is known");
+    assert!(status.metadata().contains_key("grpc-retry-pushback-ms"), "the break is known");
 
     let layers = grpc::client("peer").breaker(touchy()).build().unwrap();
     let by_hand = ServiceBuilder::new()
@@ -90,9 +90,9 @@ async fn each_method_has_a_breaker_of_its_own() {
     assert!(wrong.build().unwrap_err().to_string().contains("as in \"/shop.Orders/Count\""));
 }
 
-// field "gRPC": a caller can tell who refused, and that it was no server.
+// field "gRPC": a caller can tell who rejected, and that it was no server.
 #[tokio::test]
-async fn a_generated_client_can_tell_a_refusal_from_a_failure() {
+async fn a_generated_client_can_tell_a_rejection_from_a_failure() {
     let (peer, _bell) = Peer::new();
     let full = grpc::server("busy").limit(1).build().unwrap();
     full.drain().await;
@@ -103,14 +103,14 @@ async fn a_generated_client_can_tell_a_refusal_from_a_failure() {
         .build_on(serve(peer.service()).await, Body::new)
         .unwrap();
     let failed = unary(&client, say("unavailable")).await.unwrap_err();
-    assert_eq!(Refusal::from_details(failed.details()), None);
+    assert_eq!(Rejection::from_details(failed.details()), None);
     assert_eq!(failed.code(), Code::Unavailable);
 
     client.handle().breaker().force_open();
     let status = unary(&client, say("hello")).await.unwrap_err();
-    let refusal = Refusal::from_details(status.details()).unwrap();
-    assert_eq!(refusal.reason(), Some(Reason::CircuitOpen));
-    assert_eq!((refusal.layer(), refusal.name()), ("circuit_breaker", "peer"));
+    let rejection = Rejection::from_details(status.details()).unwrap();
+    assert_eq!(rejection.reason(), Some(Reason::CircuitOpen));
+    assert_eq!((rejection.layer(), rejection.name()), ("circuit_breaker", "peer"));
 
     // Layers around the stack see all of it.
     let mut around = client.clone();
@@ -118,7 +118,7 @@ async fn a_generated_client_can_tell_a_refusal_from_a_failure() {
     let rejected: Option<Rejected> = answer.unwrap().extensions().get().cloned();
     assert_eq!(rejected.unwrap().reason(), Reason::CircuitOpen);
 
-    // A server that refuses tells no peer the names of its inside.
+    // A server that rejects tells no peer the names of its inside.
     let stack = ServiceBuilder::new().layer(full).map_err(Error::<std::io::Error>::Inner);
     let inside =
         stack.service_fn(|_: http::Request<Body>| async { Ok(http::Response::new(Body::empty())) });
@@ -128,7 +128,7 @@ async fn a_generated_client_can_tell_a_refusal_from_a_failure() {
 }
 
 #[test]
-fn details_of_others_and_garbage_tell_of_no_refusal() {
+fn details_of_others_and_garbage_tell_of_no_rejection() {
     let info = |domain: &str| {
         let field =
             |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
@@ -136,14 +136,14 @@ fn details_of_others_and_garbage_tell_of_no_refusal() {
         let any = field(1, b"type.googleapis.com/google.rpc.ErrorInfo");
         field(3, &[any, field(2, &info)].concat())
     };
-    let ours = Refusal::from_details(&info("seawall")).unwrap();
+    let ours = Rejection::from_details(&info("seawall")).unwrap();
     assert_eq!((ours.reason(), ours.layer()), (Some(Reason::Full), ""));
-    assert_eq!(Refusal::from_details(&info("googleapis.com")), None);
+    assert_eq!(Rejection::from_details(&info("googleapis.com")), None);
     let ours = info("seawall");
     for cut in 0..ours.len() {
-        assert_eq!(Refusal::from_details(&ours[..cut]), None, "{cut}");
+        assert_eq!(Rejection::from_details(&ours[..cut]), None, "{cut}");
     }
-    assert_eq!(Refusal::from_details(&[0xff; 64]), None);
+    assert_eq!(Rejection::from_details(&[0xff; 64]), None);
 }
 
 // field "gRPC": the message is recorded and sent again.
@@ -187,7 +187,7 @@ async fn a_deadline_bounds_the_stream() {
     let mut by_header = say("hang");
     by_header.set_timeout(limit);
     let mut by_call = say("hang");
-    let mut call = Call::default();
+    let mut call = CallContext::default();
     call.deadline = Some(Deadline::after(limit));
     by_call.extensions_mut().insert(call);
     for request in [by_header, by_call] {

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use seawall::grpc::{self, parse_timeout};
 use seawall::http::{InExtensions, ReadDeadlineLayer, TimeoutHeader, WriteDeadlineLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Call, Deadline, Error};
+use seawall::{CallContext, Deadline, Error};
 use tonic::body::Body;
 use tonic::{Code, Request};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -28,7 +28,8 @@ fn server(
 + Send
 + 'static
 + use<> {
-    let limit = TimeoutLayer::builder("orders").limit(MINUTE).carry(InExtensions).build().unwrap();
+    let limit =
+        TimeoutLayer::builder("orders").limit(MINUTE).propagate(InExtensions).build().unwrap();
     ServiceBuilder::new()
         .layer(grpc::respond())
         .layer(ReadDeadlineLayer::new(TimeoutHeader::Grpc))
@@ -49,17 +50,17 @@ async fn the_timeout_of_a_tonic_client_is_the_deadline_of_the_server() {
     let client = serve(server(&peer)).await;
     unary(&client, with_timeout(MINUTE / 2)).await.unwrap();
     unary(&client, say("hello")).await.unwrap();
-    let [told, untold] = &peer.seen()[..] else { panic!("two calls: {:?}", peer.seen()) };
+    let [told, pending_events] = &peer.seen()[..] else { panic!("two calls: {:?}", peer.seen()) };
     let remaining = told.deadline.expect("a deadline").remaining();
     assert!(remaining > Duration::ZERO && remaining <= MINUTE / 2, "{remaining:?}");
     assert!(!told.headers.contains_key("grpc-timeout"), "it does not go on further in");
-    let remaining = untold.deadline.map(|deadline| deadline.remaining());
+    let remaining = pending_events.deadline.map(|deadline| deadline.remaining());
     assert!(remaining.is_none_or(|remaining| remaining > MINUTE / 2), "{remaining:?}");
 }
 
 // Not over a socket: there tonic's own client gives up first.
 #[tokio::test]
-async fn a_call_that_comes_too_late_is_refused_before_any_work() {
+async fn a_call_that_comes_too_late_is_rejected_before_any_work() {
     let (peer, _bell) = Peer::new();
     let status = unary(&server(&peer), with_timeout(Duration::ZERO)).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "deadline_exceeded"));
@@ -102,8 +103,8 @@ async fn a_deadline_passes_through_a_server_to_the_next() {
     assert!(remaining <= (MINUTE / 2).saturating_sub(Duration::from_secs(1)), "{remaining:?}");
 }
 
-fn carried(deadline: Deadline) -> Call {
-    let mut call = Call::default();
+fn carried(deadline: Deadline) -> CallContext {
+    let mut call = CallContext::default();
     call.deadline = Some(deadline);
     call
 }

@@ -13,8 +13,8 @@ use seawall::http::{
 };
 use seawall::retry::{self, Backoff};
 use seawall::{
-    CallContext, Classify, Deadline, Error, Event, EventKind, Measured, Outcome, State, Stop,
-    Verdict,
+    Classification, Classify, ClassifyContext, Deadline, Error, Event, EventKind, Measurement,
+    Outcome, State, StopReason,
 };
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
@@ -44,7 +44,7 @@ where
         .unwrap();
     let breaker = layers.breaker();
     let client = ServiceBuilder::new()
-        .layer(grpc::refusals())
+        .layer(grpc::rejections())
         .layer(RecordBodyLayer::default())
         .layer(layers)
         .map_err(Error::Inner)
@@ -127,7 +127,7 @@ async fn a_server_that_was_told_the_deadline_and_says_so_is_no_failure() {
         let breaker = CircuitBreakerLayer::builder("peer")
             .trip(Trip::consecutive(3))
             .classify(GrpcClassifier)
-            .carry(InTimeoutHeader::new(TimeoutHeader::Grpc))
+            .propagate(InTimeoutHeader::new(TimeoutHeader::Grpc))
             .build()
             .unwrap();
         let margin = Duration::from_millis(margin);
@@ -136,19 +136,19 @@ async fn a_server_that_was_told_the_deadline_and_says_so_is_no_failure() {
             .map_err(Error::<Infallible>::Inner)
             .layer(WriteDeadlineLayer::new(TimeoutHeader::Grpc).margin(margin))
             .service(server.clone());
-        let mut call = seawall::Call::default();
+        let mut call = seawall::CallContext::default();
         call.deadline = Some(Deadline::after(Duration::from_millis(millis)));
         let request = http::Request::post("/").extension(call).body(String::new()).unwrap();
         let answer = client.oneshot(request).await.unwrap();
         assert_eq!(answer.headers()["grpc-status"], "4");
-        let Measured::Count { observed, .. } = breaker.handle().snapshot().gathered else {
+        let Measurement::Count { observed, .. } = breaker.handle().snapshot().gathered else {
             panic!("a count")
         };
         assert_eq!(observed, failures, "{millis} ms less {margin:?}");
     }
 }
 
-fn verdict(status: u16, headers: &[(&'static str, &'static str)]) -> Verdict {
+fn verdict(status: u16, headers: &[(&'static str, &'static str)]) -> Classification {
     let mut response = http::Response::builder().status(status).body(()).unwrap();
     for (name, value) in headers {
         response.headers_mut().insert(*name, HeaderValue::from_static(value));
@@ -161,7 +161,7 @@ fn verdict(status: u16, headers: &[(&'static str, &'static str)]) -> Verdict {
 fn the_grpc_status_wins_and_http_is_mapped_where_there_is_none() {
     assert_eq!(verdict(503, &[("grpc-status", "5")]), Outcome::SUCCESS.into());
     assert_eq!(verdict(404, &[("grpc-status", "14")]), Outcome::TRANSIENT.into());
-    assert_eq!(verdict(200, &[]), Verdict::AtEnd);
+    assert_eq!(verdict(200, &[]), Classification::AtEnd);
     for failure in [400, 405, 408, 409, 418, 500, 501, 505, 302, 204] {
         assert_eq!(verdict(failure, &[]), Outcome::FAILURE.into(), "{failure}");
     }
@@ -170,8 +170,8 @@ fn the_grpc_status_wins_and_http_is_mapped_where_there_is_none() {
     }
     for gone in [429, 502, 503, 504] {
         assert_eq!(verdict(gone, &[]), Outcome::TRANSIENT.into(), "{gone}");
-        let hinted = Outcome::TRANSIENT.after(Duration::from_secs(7));
-        assert_eq!(verdict(gone, &[("retry-after", "7")]), hinted.into(), "{gone}");
+        let with_retry_after = Outcome::TRANSIENT.after(Duration::from_secs(7));
+        assert_eq!(verdict(gone, &[("retry-after", "7")]), with_retry_after.into(), "{gone}");
     }
     assert_eq!(verdict(200, &[("grpc-status", "10")]), Outcome::SUCCESS.into());
 }
@@ -179,7 +179,7 @@ fn the_grpc_status_wins_and_http_is_mapped_where_there_is_none() {
 // field F3, field F20
 #[tokio::test(start_paused = true)]
 async fn a_code_that_tells_of_the_callers_deadline_is_silent() {
-    let context = CallContext::new(Deadline::after(Duration::from_millis(200)));
+    let context = ClassifyContext::new(Deadline::after(Duration::from_millis(200)));
     let of = |status: u16, code: Option<&'static str>| {
         let mut response = http::Response::builder().status(status).body(()).unwrap();
         if let Some(code) = code {
@@ -198,7 +198,7 @@ async fn a_code_that_tells_of_the_callers_deadline_is_silent() {
     // tonic's own timer.
     let expired: Result<http::Response<()>, _> = Err(Error::Inner(tonic::TimeoutExpired(())));
     assert_eq!(GrpcClassifier.classify_call(expired.as_ref(), &context), Outcome::IGNORE.into());
-    let early = CallContext::new(Deadline::after(Duration::from_secs(10)));
+    let early = ClassifyContext::new(Deadline::after(Duration::from_secs(10)));
     assert_eq!(GrpcClassifier.classify_call(expired.as_ref(), &early), Outcome::TRANSIENT.into());
 }
 
@@ -209,8 +209,8 @@ async fn trailers_that_tell_of_the_callers_deadline_are_silent() {
         let breaker = CircuitBreakerLayer::builder("peer")
             .trip(Trip::consecutive(3))
             .classify(GrpcClassifier)
-            .finish(at_trailers())
-            .carry(InTimeoutHeader::new(TimeoutHeader::Grpc))
+            .completion(at_trailers())
+            .propagate(InTimeoutHeader::new(TimeoutHeader::Grpc))
             .build()
             .unwrap();
         let service = ServiceBuilder::new()
@@ -229,7 +229,7 @@ async fn trailers_that_tell_of_the_callers_deadline_are_silent() {
         let answer = service.oneshot(request.body(String::new()).unwrap()).await.unwrap();
         let body = http_body_util::BodyExt::collect(Box::pin(answer.into_body())).await.unwrap();
         assert!(body.trailers().is_some());
-        let Measured::Count { observed, .. } = breaker.handle().snapshot().gathered else {
+        let Measurement::Count { observed, .. } = breaker.handle().snapshot().gathered else {
             panic!("a count")
         };
         assert_eq!(observed, failures, "{millis} ms");
@@ -237,7 +237,7 @@ async fn trailers_that_tell_of_the_callers_deadline_are_silent() {
 }
 
 /// How a retry that may repeat what was never sent ends over this channel.
-async fn stop_of(channel: Channel) -> (u32, Stop, Status) {
+async fn stop_of(channel: Channel) -> (u32, StopReason, Status) {
     let stops = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&stops);
     let layers = grpc::client("peer")
@@ -266,30 +266,30 @@ async fn a_call_for_which_no_connection_came_about_is_repeated() {
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let endpoint = Endpoint::from_shared(format!("http://{gone}")).unwrap();
     let (attempts, stop, status) = stop_of(endpoint.connect_lazy()).await;
-    assert_eq!((attempts, stop), (3, Stop::Exhausted), "{status:?}");
+    assert_eq!((attempts, stop), (3, StopReason::Exhausted), "{status:?}");
     let untrusted = service_fn(|_: http::Uri| async {
         let error = io::Error::other("the certificate is not to be trusted");
         Err::<hyper_util::rt::TokioIo<tokio::net::TcpStream>, _>(error)
     });
     let endpoint = Endpoint::from_static("http://orders.example");
     let (attempts, stop, status) = stop_of(endpoint.connect_with_connector_lazy(untrusted)).await;
-    assert_eq!((attempts, stop), (3, Stop::Exhausted), "{status:?}");
+    assert_eq!((attempts, stop), (3, StopReason::Exhausted), "{status:?}");
 }
 
 // field F5: a full bulkhead around the connections of a channel.
 #[tokio::test]
-async fn a_connection_that_a_layer_refused_ends_the_retry() {
+async fn a_connection_that_a_layer_rejected_ends_the_retry() {
     let full = seawall::bulkhead::BulkheadLayer::builder("x").limit(1).queue(0).build().unwrap();
     let _held = full.run(std::future::pending::<Result<(), tower::BoxError>>);
-    let refused =
+    let rejected =
         tower::ServiceBuilder::new().layer(full).service(service_fn(|_: http::Uri| async {
             Err::<hyper_util::rt::TokioIo<tokio::net::TcpStream>, tower::BoxError>(
                 "unreached".into(),
             )
         }));
     let endpoint = Endpoint::from_static("http://orders.example");
-    let (attempts, stop, status) = stop_of(endpoint.connect_with_connector_lazy(refused)).await;
-    assert_eq!((attempts, stop), (1, Stop::Refused), "{status:?}");
+    let (attempts, stop, status) = stop_of(endpoint.connect_with_connector_lazy(rejected)).await;
+    assert_eq!((attempts, stop), (1, StopReason::Rejected), "{status:?}");
 }
 
 // field F10
@@ -327,7 +327,7 @@ async fn trailers_in_the_body_decide_too() {
         let breaker = CircuitBreakerLayer::builder("peer")
             .trip(Trip::consecutive(3))
             .classify(GrpcClassifier)
-            .finish(at_trailers())
+            .completion(at_trailers())
             .build()
             .unwrap();
         let service = ServiceBuilder::new()
@@ -339,7 +339,7 @@ async fn trailers_in_the_body_decide_too() {
             }));
         let answer = service.oneshot(http::Request::new(())).await.unwrap();
         http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
-        let Measured::Count { observed, .. } = breaker.handle().snapshot().gathered else {
+        let Measurement::Count { observed, .. } = breaker.handle().snapshot().gathered else {
             panic!("a count")
         };
         assert_eq!(observed, failures, "{kind}");

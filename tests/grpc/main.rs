@@ -11,7 +11,7 @@ mod letter;
 #[path = "../it/port.rs"]
 mod port;
 mod raw;
-mod refusals;
+mod rejections;
 mod retry;
 
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::StreamBody;
-use seawall::{Call, Deadline};
+use seawall::{CallContext, Deadline};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -86,7 +86,7 @@ impl Peer {
 
     fn note(&self, request: &Request<Bytes>) {
         let headers = request.metadata().clone().into_headers();
-        let deadline = request.extensions().get::<Call>().and_then(|call| call.deadline);
+        let deadline = request.extensions().get::<CallContext>().and_then(|call| call.deadline);
         let message = request.get_ref().clone();
         self.seen.lock().unwrap().push(Seen { message, headers, deadline });
         let _ = self.arrivals.send(()); // nobody has to listen

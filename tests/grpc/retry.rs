@@ -25,9 +25,9 @@ fn guard_with(
 ) -> (impl Client, CircuitBreakerHandle, BulkheadHandle) {
     let client = stack::client("peer")
         .classify(GrpcClassifier)
-        .carry(InExtensions)
-        .finish(at_trailers())
-        .hold(at_trailers())
+        .propagate(InExtensions)
+        .completion(at_trailers())
+        .permit_completion(at_trailers())
         .copy_with(replay)
         .build()
         .unwrap();
@@ -42,7 +42,7 @@ fn guard_with(
 }
 
 // pitfall B29: streams that fail in their trailers trip the breaker of the stack, and those that are
-// under way hold a place in its bulkhead if that was asked for.
+// in flight hold a place in its bulkhead if that was asked for.
 #[tokio::test]
 async fn a_stream_is_over_at_its_trailers_to_the_whole_stack() {
     let (peer, _bell) = Peer::new();

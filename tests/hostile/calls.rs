@@ -12,11 +12,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use seawall::circuit_breaker::{self, Trip};
 use seawall::http::drain::{Drain, DrainLayer, Retried};
-use seawall::http::{AtEnd, HttpClassifier, InExtensions, Replay};
+use seawall::http::{HttpClassifier, InExtensions, OnBodyEnd, Replay};
 use seawall::reqwest::InTimeout;
 use seawall::retry::{self, Backoff, Chosen};
 use seawall::stack::{self, ClientBuilder};
-use seawall::{Error, Event, EventKind, Measured, Reason, Stop};
+use seawall::{Error, Event, EventKind, Measurement, Reason, StopReason};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::clock::given_up;
@@ -50,7 +50,7 @@ pub(crate) enum Rest {
     Whole(usize),
     Broken,
     /// More than anybody wants.
-    Endless,
+    NeverEnds,
 }
 
 /// What came of a call.
@@ -59,7 +59,7 @@ pub(crate) struct Seen {
     pub(crate) answer: Answer,
     /// The waits before the attempts that followed the first.
     pub(crate) waits: Vec<Duration>,
-    pub(crate) stop: Option<Stop>,
+    pub(crate) stop: Option<StopReason>,
     /// Failures that the breaker has counted since the last success.
     pub(crate) bad: u32,
     /// Attempts that were given up.
@@ -71,7 +71,7 @@ pub(crate) struct Seen {
 pub(crate) struct Told(Arc<Mutex<Vec<EventKind>>>);
 
 impl Told {
-    pub(crate) fn seen(&self, answer: Answer, breaker: Measured) -> Seen {
+    pub(crate) fn seen(&self, answer: Answer, breaker: Measurement) -> Seen {
         let events = self.0.lock().unwrap();
         let waits = events.iter().filter_map(|event| match event {
             EventKind::Retrying { wait, .. } => Some(*wait),
@@ -84,7 +84,7 @@ impl Told {
         let ended = |event: &&EventKind| matches!(event, EventKind::Rejected { reason } if *reason == Reason::TimedOut);
         let timed_out = events.iter().filter(ended).count();
         let bad = match breaker {
-            Measured::Count { observed, .. } => observed,
+            Measurement::Count { observed, .. } => observed,
             other => panic!("the breaker counts failures in a row, not {other:?}"),
         };
         Seen { answer, waits: waits.collect(), stop, bad, timed_out }
@@ -103,7 +103,7 @@ pub(crate) fn layers<C>(
     let retry = retry::Config {
         attempts: ATTEMPTS,
         backoff: Backoff::none(),
-        hint_cap: HINT_CAP,
+        max_retry_after: MAX_RETRY_AFTER,
         ..retry::Config::default()
     };
     let breaker = circuit_breaker::Config {
@@ -128,8 +128,8 @@ pub(crate) fn layers<C>(
 /// What hangs on purpose may take so long.
 pub(crate) const SHORT: Duration = Duration::from_millis(150);
 
-/// A hint of the server counts for no more than this here.
-pub(crate) const HINT_CAP: Duration = Duration::from_millis(20);
+/// A `Retry-After` of the server counts for no more than this here.
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// Awaits the answer, and its body as far as anybody would read.
 pub(crate) async fn answer<S, Req, B, E>(stack: S, request: Req) -> Answer
@@ -156,7 +156,7 @@ where
             },
         }
         if read > 1 << 20 {
-            break Rest::Endless;
+            break Rest::NeverEnds;
         }
     };
     match code {
@@ -210,11 +210,11 @@ async fn call_once(kind: Kind, server: &Server, method: &Method, patience: Patie
             let client = client.build().unwrap();
             let request = client.request(method.clone(), server.url()).body("order");
             let request = request.build().unwrap();
-            send!(server, (layers.carry(InTimeout), told), client, request)
+            send!(server, (layers.propagate(InTimeout), told), client, request)
         }
         hyper => {
             let client = drained(pooled(matches!(hyper, Kind::Hyper2)));
-            send!(server, (layers.carry(InExtensions), told), client, request(server, method))
+            send!(server, (layers.propagate(InExtensions), told), client, request(server, method))
         }
     }
 }
@@ -223,7 +223,12 @@ async fn call_once(kind: Kind, server: &Server, method: &Method, patience: Patie
 pub(crate) async fn call_at_end(server: &Server, method: &Method, patience: Patience) -> Seen {
     let (layers, told) = layers(HttpClassifier, Replay::default(), patience);
     let client = drained(pooled(false));
-    send!(server, (layers.finish(AtEnd).hold(AtEnd), told), client, request(server, method))
+    send!(
+        server,
+        (layers.completion(OnBodyEnd).permit_completion(OnBodyEnd), told),
+        client,
+        request(server, method)
+    )
 }
 
 pub(crate) type Pooled = Client<HttpConnector, Full<Bytes>>;

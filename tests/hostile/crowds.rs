@@ -7,7 +7,7 @@ use http::Method;
 use seawall::bulkhead;
 use seawall::circuit_breaker::{self, Trip};
 use seawall::http::body_timeout::BodyTimeoutLayer;
-use seawall::http::{AtEnd, HttpClassifier, Replay};
+use seawall::http::{HttpClassifier, OnBodyEnd, Replay};
 use seawall::{Error, Reason, State};
 use tower::{Layer, ServiceBuilder};
 
@@ -30,8 +30,8 @@ async fn calls(server: &Server, method: &Method, config: circuit_breaker::Config
     }
     let reached = server.books().accepted;
     for _ in 0..20 {
-        let refused = answer(stack.clone(), request(server, method)).await;
-        assert_eq!(refused, Rejected(Reason::CircuitOpen));
+        let rejected = answer(stack.clone(), request(server, method)).await;
+        assert_eq!(rejected, Rejected(Reason::CircuitOpen));
     }
     assert_eq!(server.books().accepted, reached, "an open circuit reaches nobody");
     answers
@@ -42,10 +42,10 @@ async fn calls(server: &Server, method: &Method, config: circuit_breaker::Config
 async fn a_server_that_breaks_every_answer_is_left_alone() {
     for script in [vec![], vec![Act::Reset], vec![Act::Read, say("no HTTP\r\n\r\n")]] {
         let mut config = circuit_breaker::Config {
-            rest_cap: Duration::from_secs(60),
+            max_break_duration: Duration::from_secs(60),
             ..circuit_breaker::Config::default()
         };
-        config.rest = config.rest_cap; // no probe comes into it
+        config.break_duration = config.max_break_duration; // no probe comes into it
         for (method, calls_made) in [(Method::POST, 17), (Method::GET, 6)] {
             let server = Server::start(vec![script.clone()]).await;
             let answers = calls(&server, &method, config.clone()).await;
@@ -89,7 +89,12 @@ async fn a_body_that_stops_is_ended_by_its_own_limit() {
     let client = limit.build().unwrap().layer(pooled(false));
     let (layers, told) = layers(HttpClassifier, Replay::default(), Long);
     let request = request(&server, &Method::GET);
-    let seen = send!(server, (layers.finish(AtEnd).hold(AtEnd), told), client, request);
+    let seen = send!(
+        server,
+        (layers.completion(OnBodyEnd).permit_completion(OnBodyEnd), told),
+        client,
+        request
+    );
     assert_eq!((seen.answer, seen.bad), (Status(200, Broken), 1));
     assert_eq!(server.books().requests, 1);
 }
@@ -97,15 +102,16 @@ async fn a_body_that_stops_is_ended_by_its_own_limit() {
 // A circuit that was opened by all this closes again when the server comes to its senses.
 #[tokio::test]
 async fn a_server_that_comes_to_its_senses_is_called_again() {
-    let well = vec![Act::Read, say("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwell"), Act::Again];
+    let well =
+        vec![Act::Read, say("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwell"), Act::Retryable];
     let mut scripts = vec![vec![Act::Read, Act::Reset]; 3];
     scripts.push(well);
     let server = Server::start(scripts).await;
     let (layers, _) = layers(HttpClassifier, Replay::default(), Long);
     let config = circuit_breaker::Config {
         trip: Trip::consecutive(3),
-        rest: Duration::from_millis(5),
-        rest_cap: Duration::from_millis(5),
+        break_duration: Duration::from_millis(5),
+        max_break_duration: Duration::from_millis(5),
         ..circuit_breaker::Config::default()
     };
     let layers = layers.breaker(config).build().unwrap();

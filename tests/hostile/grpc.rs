@@ -8,7 +8,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 use seawall::grpc::{GrpcClassifier, at_trailers};
 use seawall::http::{InExtensions, RecordBodyLayer, Replay, ReplayBody};
-use seawall::{Reason, Stop};
+use seawall::{Reason, StopReason};
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 use tower::ServiceExt;
@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use crate::calls::Answer::{Code, Failed, Rejected, Status};
 use crate::calls::Patience::{Long, Short};
 use crate::calls::Rest::{Broken, Whole};
-use crate::calls::{ATTEMPTS, Answer, HINT_CAP, Patience, Seen, layers, send};
+use crate::calls::{ATTEMPTS, Answer, MAX_RETRY_AFTER, Patience, Seen, layers, send};
 use crate::clock::given_up;
 use crate::server::Server;
 use crate::streams::{Frame, serve};
@@ -39,7 +39,8 @@ async fn call(server: &Server, replay: Replay, patience: Patience) -> Seen {
 /// How a user would call: see the guide to gRPC.
 async fn call_once(server: &Server, replay: Replay, patience: Patience) -> Seen {
     let (layers, told) = layers(GrpcClassifier, replay, patience);
-    let layers = layers.carry(InExtensions).finish(at_trailers()).hold(at_trailers());
+    let layers =
+        layers.propagate(InExtensions).completion(at_trailers()).permit_completion(at_trailers());
     let channel: Channel = Endpoint::from_shared(server.url()).unwrap().connect_lazy();
     let channel = channel.map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new));
     let request = Request::post(format!("{}peer.Peer/Unary", server.url()))
@@ -122,7 +123,7 @@ const CASES: &[(&str, &[Frame], Answer, u32, u32)] = &[
     ),
     // No answer at all.
     // field F19: what it promises not to have touched is no failure.
-    ("refused", &[Frame::Reset(Reset::REFUSED_STREAM)], Failed, 3, 0),
+    ("rejected", &[Frame::Reset(Reset::REFUSED_STREAM)], Failed, 3, 0),
     ("cancelled", &[Frame::Reset(Reset::CANCEL)], Failed, 3, 3),
     ("broken", &[Frame::Reset(Reset::INTERNAL_ERROR)], Failed, 3, 3),
     ("gone", &[Frame::GoAway(Reset::NO_ERROR)], Failed, 3, 3),
@@ -175,8 +176,8 @@ async fn pushback_in_every_form() {
     let cases = cases![
         ("0", again(Duration::ZERO)),
         ("3", again(Duration::from_millis(3))),
-        ("86400000", again(HINT_CAP)),
-        ("18446744073709551615", again(HINT_CAP)),
+        ("86400000", again(MAX_RETRY_AFTER)),
+        ("18446744073709551615", again(MAX_RETRY_AFTER)),
         // Negative, or no number: not at all (gRFC A6).
         ("-1", None),
         ("-99999999999999999999999", None),
@@ -190,7 +191,7 @@ async fn pushback_in_every_form() {
         let seen = call(&server, repeating(), Long).await;
         assert_eq!(seen.answer, Code(14, Whole(0)), "{pushback:?}");
         assert_eq!(seen.waits, waits.map(Vec::from).unwrap_or_default(), "{pushback:?}");
-        let stop = if waits.is_some() { Stop::Exhausted } else { Stop::Final };
+        let stop = if waits.is_some() { StopReason::Exhausted } else { StopReason::Final };
         assert_eq!(seen.stop, Some(stop), "{pushback:?}");
         assert_eq!(server.books().requests, seen.waits.len() + 1, "{pushback:?}");
     }

@@ -4,7 +4,7 @@ use http::Method;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use seawall::http::{HttpClassifier, Replay};
-use seawall::{Reason, Stop};
+use seawall::{Reason, StopReason};
 
 use crate::calls::Answer::{Failed, Rejected, Status};
 use crate::calls::Patience::{Long, Short};
@@ -30,7 +30,7 @@ async fn check(kind: Kind, case: &Case, method: Method) {
         assert_eq!(seen.timed_out, if given_up { attempts as usize } else { 0 }, "{what}");
     }
     assert_eq!(seen.waits.len() + 1, attempts as usize, "{what}");
-    let stop = if method == Method::POST { Stop::NoCopy } else { Stop::Exhausted };
+    let stop = if method == Method::POST { StopReason::NoCopy } else { StopReason::Exhausted };
     assert_eq!(seen.stop, (!case.is_good()).then_some(stop), "{what}");
     assert_eq!(seen.bad, if case.is_good() { 0 } else { attempts }, "{what}");
     let books = server.books();
@@ -121,7 +121,7 @@ async fn a_connection_that_ends_under_a_second_request_does_not_repeat_it() {
         let well = say(whole("200 OK", "well"));
         let server = Server::start(vec![
             vec![Act::Read, well.clone(), Act::Read],
-            vec![Act::Read, well, Act::Again],
+            vec![Act::Read, well, Act::Retryable],
         ])
         .await;
         let client = pooled(false);
@@ -147,13 +147,13 @@ async fn nobody_listens() {
         *request.uri_mut() = nobody.url().parse().unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
         let seen = send!(server, (layers, told), client, request);
-        assert_eq!((seen.answer, seen.stop), (Failed, Some(Stop::Exhausted)), "{method}");
-        // What was never sent is counted by itself: so many repetitions, after the first attempt.
+        assert_eq!((seen.answer, seen.stop), (Failed, Some(StopReason::Exhausted)), "{method}");
+        // What was never sent is counted by itself: so many retries, after the first attempt.
         assert_eq!((seen.waits.len(), seen.bad), (ATTEMPTS as usize - 1, ATTEMPTS), "{method}");
     }
 }
 
-// What hangs is given up, and its connection with it: as many are open at a time as calls are under way.
+// What hangs is given up, and its connection with it: as many are open at a time as calls are in flight.
 #[tokio::test]
 async fn connections_that_hang_do_not_pile_up() {
     for kind in [Kind::Hyper, Kind::Reqwest] {

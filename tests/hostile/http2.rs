@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use h2::Reason as Code;
 use http::Method;
-use seawall::http::{HttpClassifier, OverHttp2, Replay};
-use seawall::{Reason, Stop};
+use seawall::http::{Http2Classifier, HttpClassifier, Replay};
+use seawall::{Reason, StopReason};
 
 use crate::calls::Answer::{Failed, Rejected, Status};
 use crate::calls::Patience::{Long, Short};
-use crate::calls::Rest::{Broken, Endless, Whole};
+use crate::calls::Rest::{Broken, NeverEnds, Whole};
 use crate::calls::{ATTEMPTS, Answer, Kind, Seen, call, layers, pooled, request, send};
 use crate::server::{Act, Server};
 use crate::streams::{Frame, serve};
@@ -43,8 +43,8 @@ const CASES: &[(&str, &[Frame], Answer, Connections)] = &[
         Status(200, Broken),
         One,
     ),
-    ("a stream without an end", &[OK, FOREVER], Status(200, Endless), One),
-    ("refuses the stream", &[Frame::Reset(Code::REFUSED_STREAM)], Failed, One),
+    ("a stream without an end", &[OK, FOREVER], Status(200, NeverEnds), One),
+    ("rejects the stream", &[Frame::Reset(Code::REFUSED_STREAM)], Failed, One),
     ("cancels", &[Frame::Reset(Code::CANCEL)], Failed, One),
     ("breaks", &[Frame::Reset(Code::INTERNAL_ERROR)], Failed, One),
     ("asks for calm", &[Frame::Reset(Code::ENHANCE_YOUR_CALM)], Failed, One),
@@ -60,7 +60,7 @@ const CASES: &[(&str, &[Frame], Answer, Connections)] = &[
         Status(503, Broken),
         One,
     ),
-    ("is busy for ever", &[BUSY, FOREVER], Status(503, Endless), One),
+    ("is busy for ever", &[BUSY, FOREVER], Status(503, NeverEnds), One),
 ];
 
 // pitfall B29, field F19: REFUSED_STREAM says that nobody acted on the request, so a POST is repeated too,
@@ -71,14 +71,14 @@ async fn hyper_before_servers_that_break_streams() {
         for method in [Method::GET, Method::POST] {
             let what = format!("{name}, {method}");
             let good = matches!(answer, Status(200, _));
-            let refused = matches!(script[0], Frame::Reset(Code::REFUSED_STREAM));
-            let once = good || (method == Method::POST && !refused);
+            let rejected = matches!(script[0], Frame::Reset(Code::REFUSED_STREAM));
+            let once = good || (method == Method::POST && !rejected);
             let attempts = if once { 1 } else { ATTEMPTS };
             let server = serve(script).await;
             let seen = call(Kind::Hyper2, &server, &method, Long).await;
             assert_eq!(seen.answer, *answer, "{what}");
             assert_eq!(seen.waits.len() + 1, attempts as usize, "{what}");
-            assert_eq!(seen.bad, if good || refused { 0 } else { attempts }, "{what}");
+            assert_eq!(seen.bad, if good || rejected { 0 } else { attempts }, "{what}");
             let books = server.books();
             assert_eq!(books.requests, attempts as usize, "{what}");
             let accepted = if *connections == One { 1 } else { attempts as usize };
@@ -131,7 +131,7 @@ async fn connections_that_never_get_to_a_stream() {
             let what = format!("{name}, {method}");
             let bad = if untouched { 0 } else { attempts };
             assert_eq!((seen.answer, seen.bad), (Failed, bad), "{what}");
-            let stop = if once { Stop::NoCopy } else { Stop::Exhausted };
+            let stop = if once { StopReason::NoCopy } else { StopReason::Exhausted };
             assert_eq!(seen.stop, Some(stop), "{what}");
             assert_eq!(server.books().accepted, attempts as usize, "{what}");
         }
@@ -140,7 +140,7 @@ async fn connections_that_never_get_to_a_stream() {
 
 /// The same, where what a server promises not to have touched is read.
 async fn call_over_http2(server: &Server, method: &Method) -> Seen {
-    let (layers, told) = layers(OverHttp2(HttpClassifier), Replay::default(), Long);
+    let (layers, told) = layers(Http2Classifier(HttpClassifier), Replay::default(), Long);
     send!(server, (layers, told), pooled(true), request(server, method))
 }
 
@@ -149,8 +149,8 @@ async fn call_over_http2(server: &Server, method: &Method) -> Seen {
 #[tokio::test]
 async fn a_post_is_repeated_only_if_the_server_promises_not_to_have_touched_it() {
     for (name, script, answer, _) in CASES {
-        let refused = matches!(script[0], Frame::Reset(Code::REFUSED_STREAM));
-        let attempts = if refused { ATTEMPTS } else { 1 };
+        let rejected = matches!(script[0], Frame::Reset(Code::REFUSED_STREAM));
+        let attempts = if rejected { ATTEMPTS } else { 1 };
         let server = serve(script).await;
         let seen = call_over_http2(&server, &Method::POST).await;
         assert_eq!(seen.answer, *answer, "{name}");

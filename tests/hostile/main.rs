@@ -9,11 +9,11 @@ mod calls;
 mod clock;
 mod crowds;
 mod grpc;
-mod hints;
 mod http1;
 mod http2;
 #[path = "../it/port.rs"]
 mod port;
+mod retry_afters;
 mod scripts;
 mod server;
 mod streams;

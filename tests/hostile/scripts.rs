@@ -5,7 +5,7 @@ use seawall::Reason;
 
 use crate::calls::Answer::{Failed, Rejected, Status};
 use crate::calls::Patience::{Long, Short};
-use crate::calls::Rest::{Broken, Endless, Whole};
+use crate::calls::Rest::{Broken, NeverEnds, Whole};
 use crate::calls::{ATTEMPTS, Answer, Patience, Rest};
 use crate::server::{Act, say};
 
@@ -35,14 +35,14 @@ impl Case {
         Self { patience: Short, answer: Rejected(Reason::TimedOut), ..case }
     }
 
-    /// Each attempt is refused with a status, and costs a connection.
-    fn refuses(name: &'static str, rest: Rest, script: impl Into<Vec<Act>>) -> Self {
+    /// Each attempt is rejected with a status, and costs a connection.
+    fn rejects(name: &'static str, rest: Rest, script: impl Into<Vec<Act>>) -> Self {
         Self { answer: Status(503, rest), ..Self::fails(name, script) }
     }
 
     /// The same, and the connection is used again.
-    fn refuses_politely(name: &'static str, script: impl Into<Vec<Act>>) -> Self {
-        let case = Self::refuses(name, Whole(4), script);
+    fn rejects_politely(name: &'static str, script: impl Into<Vec<Act>>) -> Self {
+        let case = Self::rejects(name, Whole(4), script);
         Self { reached: (1, ATTEMPTS as usize), ..case }
     }
 
@@ -78,7 +78,7 @@ fn trickle(text: impl Into<Bytes>) -> Act {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let groups = [that_fail(), that_hang(), that_refuse(), that_stand()];
+    let groups = [that_fail(), that_hang(), that_reject(), that_stand()];
     groups.into_iter().flatten().collect()
 }
 
@@ -123,33 +123,38 @@ fn that_hang() -> Vec<Case> {
     ]
 }
 
-fn that_refuse() -> Vec<Case> {
+fn that_reject() -> Vec<Case> {
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096));
     vec![
-        Case::refuses_politely("is busy", [Act::Read, say(whole(BUSY, "busy")), Act::Again]),
-        Case::refuses_politely(
+        Case::rejects_politely("is busy", [Act::Read, say(whole(BUSY, "busy")), Act::Retryable]),
+        Case::rejects_politely(
             "is busy in chunks",
-            [Act::Read, say(head(BUSY, CHUNKED)), trickle("4\r\nbusy\r\n0\r\n\r\n"), Act::Again],
+            [
+                Act::Read,
+                say(head(BUSY, CHUNKED)),
+                trickle("4\r\nbusy\r\n0\r\n\r\n"),
+                Act::Retryable,
+            ],
         ),
-        Case::refuses("is busy and closes", Whole(4), [Act::Read, say(whole(BUSY, "busy"))]),
-        Case::refuses(
+        Case::rejects("is busy and closes", Whole(4), [Act::Read, say(whole(BUSY, "busy"))]),
+        Case::rejects(
             "is busy until it closes",
             Whole(4),
             [Act::Read, say(head(BUSY, "x: y") + "busy")],
         ),
-        Case::refuses(
+        Case::rejects(
             "is busy and cut",
             Broken,
             [Act::Read, say(head(BUSY, "content-length: 9") + "busy")],
         ),
-        Case::refuses(
+        Case::rejects(
             "is busy at length",
-            Endless,
+            NeverEnds,
             [Act::Read, say(head(BUSY, ENDLESS)), forever([b'x'; 4096].to_vec())],
         ),
-        Case::refuses(
+        Case::rejects(
             "is busy in chunks for ever",
-            Endless,
+            NeverEnds,
             [Act::Read, say(head(BUSY, CHUNKED)), forever(chunk)],
         ),
     ]
@@ -186,7 +191,7 @@ fn that_stand() -> Vec<Case> {
         ),
         Case::stands(
             "a body without an end",
-            Endless,
+            NeverEnds,
             [Act::Read, say(head(OK, ENDLESS)), forever([b'x'; 4096].to_vec())],
         ),
     ]

@@ -28,7 +28,7 @@ pub(crate) enum Act {
     /// Ends the connection with an RST.
     Reset,
     /// Begins anew, on the same connection.
-    Again,
+    Retryable,
 }
 
 pub(crate) fn say(text: impl Into<String>) -> Act {
@@ -68,15 +68,15 @@ impl Server {
 
     /// Connections are served by `serve`, which is told how many there were before.
     pub(crate) async fn with<F>(
-        serve: impl Fn(usize, TcpStream, Ledger) -> F + Send + 'static,
+        serve: impl Fn(usize, TcpStream, MockHandle) -> F + Send + 'static,
     ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (ledger, books) = watch::channel(Books::default());
-        let ledger = Arc::new(ledger);
+        let (handle, books) = watch::channel(Books::default());
+        let handle = Arc::new(handle);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -86,7 +86,7 @@ impl Server {
                     accepted = listener.accept() => {
                         let (socket, _) = accepted.unwrap();
                         socket.set_nodelay(true).unwrap();
-                        connections.spawn(serve(nth, socket, Ledger::open(&ledger)));
+                        connections.spawn(serve(nth, socket, MockHandle::open(&handle)));
                         nth += 1;
                     }
                     Some(_) = connections.join_next() => {} // what ended takes memory until then
@@ -114,9 +114,9 @@ impl Server {
 
 /// Notes one connection in the books, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Ledger(Arc<watch::Sender<Books>>);
+pub(crate) struct MockHandle(Arc<watch::Sender<Books>>);
 
-impl Ledger {
+impl MockHandle {
     fn open(books: &Arc<watch::Sender<Books>>) -> Self {
         books.send_modify(|books| {
             books.accepted += 1;
@@ -135,17 +135,17 @@ impl Ledger {
     }
 }
 
-impl Drop for Ledger {
+impl Drop for MockHandle {
     fn drop(&mut self) {
         self.0.send_modify(|books| books.open -= 1);
     }
 }
 
-async fn play(mut socket: TcpStream, script: Vec<Act>, ledger: Ledger) {
+async fn play(mut socket: TcpStream, script: Vec<Act>, handle: MockHandle) {
     let mut buffer = Vec::new();
     loop {
-        match follow(&mut socket, &script, &ledger, &mut buffer).await {
-            Some(Act::Again) => {}
+        match follow(&mut socket, &script, &handle, &mut buffer).await {
+            Some(Act::Retryable) => {}
             Some(Act::Reset) => {
                 let _ = socket.set_zero_linger();
                 return;
@@ -162,14 +162,14 @@ async fn play(mut socket: TcpStream, script: Vec<Act>, ledger: Ledger) {
 async fn follow(
     socket: &mut TcpStream,
     script: &[Act],
-    ledger: &Ledger,
+    handle: &MockHandle,
     buffer: &mut Vec<u8>,
 ) -> Option<Act> {
     for act in script {
         match act {
             Act::Read => {
                 request(socket, buffer).await?;
-                ledger.request();
+                handle.request();
             }
             Act::ReadSome => {
                 socket.read_buf(buffer).await.ok().filter(|read| *read > 0)?;
@@ -182,17 +182,17 @@ async fn follow(
                 }
             }
             Act::Forever(text) => {
-                ledger.silent();
+                handle.silent();
                 loop {
                     socket.write_all(text).await.ok()?;
                 }
             }
             Act::Hang => {
-                ledger.silent();
+                handle.silent();
                 hear_out(socket).await;
                 return None;
             }
-            Act::Reset | Act::Again => return Some(act.clone()),
+            Act::Reset | Act::Retryable => return Some(act.clone()),
         }
     }
     None

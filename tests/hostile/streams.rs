@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinSet;
 
-use crate::server::{Ledger, Server};
+use crate::server::{MockHandle, Server};
 
 /// What a server does next on a stream, when it has read the request. After the last it is silent.
 #[derive(Debug, Clone, Copy)]
@@ -31,22 +31,22 @@ pub(crate) enum Frame {
 /// Every stream of every connection goes by the script.
 pub(crate) async fn serve(script: &[Frame]) -> Server {
     let script: Arc<[Frame]> = script.into();
-    Server::with(move |_, socket, ledger| connection(socket, ledger, Arc::clone(&script))).await
+    Server::with(move |_, socket, handle| connection(socket, handle, Arc::clone(&script))).await
 }
 
-async fn connection(socket: TcpStream, ledger: Ledger, script: Arc<[Frame]>) {
+async fn connection(socket: TcpStream, handle: MockHandle, script: Arc<[Frame]>) {
     let Ok(mut connection) = h2::server::handshake(socket).await else { return };
     let (end, mut ends) = mpsc::unbounded_channel();
     let ping = Arc::new(Mutex::new(connection.ping_pong().expect("the first to ask")));
-    let (ledger, mut streams) = (Arc::new(ledger), JoinSet::new());
+    let (handle, mut streams) = (Arc::new(handle), JoinSet::new());
     loop {
         tokio::select! {
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
                     let (script, end, ping) = (Arc::clone(&script), end.clone(), Arc::clone(&ping));
-                    let ledger = Arc::clone(&ledger);
+                    let handle = Arc::clone(&handle);
                     streams.spawn(async move {
-                        stream(request, respond, &script, &ledger, end, &ping).await;
+                        stream(request, respond, &script, &handle, end, &ping).await;
                     });
                 }
                 _ => return,
@@ -63,13 +63,13 @@ async fn stream(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     script: &[Frame],
-    ledger: &Ledger,
+    handle: &MockHandle,
     end: mpsc::UnboundedSender<Option<Reason>>,
     ping: &Mutex<PingPong>,
 ) {
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.data().await {} // what is sent here fits into the window
-    ledger.request();
+    handle.request();
     let mut sending: Option<SendStream<Bytes>> = None;
     for frame in script {
         if sending.is_some()
@@ -100,7 +100,7 @@ async fn stream(
             Frame::Cut => end.send(None).unwrap_or_default(),
         }
     }
-    ledger.silent();
+    handle.silent();
     // To drop a stream that is not over would reset it.
     Notify::new().notified().await;
 }

@@ -14,8 +14,8 @@ use http_body_util::{BodyExt, Empty, Full};
 use seawall::bulkhead::BulkheadLayer;
 use seawall::http::body_timeout::BodyTimeoutLayer;
 use seawall::http::{
-    AtEnd, AtFirstByte, AtTrailers, HeadKnows, RefusalsLayer, RespondLayer, SettleBody, server,
-    status_of,
+    GuardedBody, HandleErrorLayer, HeadKnows, OnBodyEnd, OnFirstByte, OnTrailers,
+    RejectionResponseLayer, server, status_of,
 };
 use seawall::{Error, Reason};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -82,16 +82,16 @@ async fn a_server_over_a_boxed_body_of_hyper_with_each_option() {
     let boxed = |_: Option<&Fail>| Response::new(Boxed::default());
     over![
         server("x"),
-        server("x").finish(AtEnd),
-        server("x").finish(AtFirstByte),
-        server("x").finish(AtTrailers::new(HeadKnows)),
-        server("x").respond(RespondLayer::new().retry_after(None)),
-        server("x").respond(RespondLayer::render(words)).finish(AtEnd),
-        server("x").respond(RespondLayer::with(boxed)),
+        server("x").completion(OnBodyEnd),
+        server("x").completion(OnFirstByte),
+        server("x").completion(OnTrailers::new(HeadKnows)),
+        server("x").respond(RejectionResponseLayer::new().retry_after(None)),
+        server("x").respond(RejectionResponseLayer::render(words)).completion(OnBodyEnd),
+        server("x").respond(RejectionResponseLayer::with(boxed)),
         server("x").retry_after(Duration::from_secs(3)).close_when_draining(false),
         server("x").status(Reason::Full, StatusCode::TOO_MANY_REQUESTS).unwrap(),
     ];
-    let stack = server("x").finish(AtEnd).build().unwrap();
+    let stack = server("x").completion(OnBodyEnd).build().unwrap();
     let stack = ServiceBuilder::new().layer(stack).map_err(Error::Inner);
     serve_once(stack.service(service_fn(|_: Request<hyper::body::Incoming>| {
         hello(Request::new(Empty::new()))
@@ -108,10 +108,10 @@ async fn a_server_over_compression_and_with_limits_on_bodies_inside() {
             .layer(BodyTimeoutLayer::new("x"))
             .service(service_fn(hello))
     };
-    for finish in [false, true] {
+    for completion in [false, true] {
         let stack = ServiceBuilder::new();
-        let answered = if finish {
-            let layer = server("x").finish(AtEnd).build().unwrap();
+        let answered = if completion {
+            let layer = server("x").completion(OnBodyEnd).build().unwrap();
             ask(stack.layer(layer).map_err(Error::Inner).service(inside())).await
         } else {
             let layer = server("x").build().unwrap();
@@ -123,7 +123,7 @@ async fn a_server_over_compression_and_with_limits_on_bodies_inside() {
     let stack = ServiceBuilder::new()
         .layer(CompressionLayer::new())
         .layer(BodyTimeoutLayer::new("x"))
-        .layer(server("x").finish(AtEnd).build().unwrap())
+        .layer(server("x").completion(OnBodyEnd).build().unwrap())
         .map_err(Error::Inner)
         .service(service_fn(hello));
     assert_eq!(ask(stack).await, WELL);
@@ -157,31 +157,38 @@ async fn a_server_on_axum_with_each_option() {
     }
     let uploads = || BodyTimeoutLayer::new("x").requests();
     on_axum(stack!(server("x").build().unwrap())).await;
-    on_axum(stack!(server("x").finish(AtEnd).build().unwrap())).await;
-    on_axum(stack!(server("x").finish(AtFirstByte).build().unwrap(), BodyTimeoutLayer::new("x")))
-        .await;
-    on_axum(stack!(uploads(), server("x").finish(AtEnd).build().unwrap(), CompressionLayer::new()))
-        .await;
+    on_axum(stack!(server("x").completion(OnBodyEnd).build().unwrap())).await;
     on_axum(stack!(
-        RespondLayer::new(),
-        BulkheadLayer::builder("x").finish(AtEnd).build().unwrap()
+        server("x").completion(OnFirstByte).build().unwrap(),
+        BodyTimeoutLayer::new("x")
+    ))
+    .await;
+    on_axum(stack!(
+        uploads(),
+        server("x").completion(OnBodyEnd).build().unwrap(),
+        CompressionLayer::new()
+    ))
+    .await;
+    on_axum(stack!(
+        RejectionResponseLayer::new(),
+        BulkheadLayer::builder("x").completion(OnBodyEnd).build().unwrap()
     ))
     .await;
     let words = |_: Option<&Fail>| Response::new("come back later");
-    on_axum(stack!(RespondLayer::render(words), BulkheadLayer::new("x"))).await;
+    on_axum(stack!(RejectionResponseLayer::render(words), BulkheadLayer::new("x"))).await;
 }
 
 // field S2
 #[tokio::test]
-async fn refusals_of_a_client_have_a_body_whatever_the_client() {
-    let bulkhead = BulkheadLayer::builder("x").finish(AtEnd).build().unwrap();
+async fn rejections_of_a_client_have_a_body_whatever_the_client() {
+    let bulkhead = BulkheadLayer::builder("x").completion(OnBodyEnd).build().unwrap();
     let client = ServiceBuilder::new()
-        .layer(RefusalsLayer::new())
+        .layer(HandleErrorLayer::new())
         .layer(bulkhead.clone())
         .map_err(Error::Inner)
         .service(service_fn(hello));
     let answer = client.clone().oneshot(Request::new(Empty::new())).await.unwrap();
-    let _: &SettleBody<Boxed> = answer.body().inner().unwrap();
+    let _: &GuardedBody<Boxed> = answer.body().inner().unwrap();
     drop(answer); // or the drain would wait for its body
     bulkhead.drain().await;
     let answer = client.oneshot(Request::new(Empty::new())).await.unwrap();
@@ -212,9 +219,9 @@ async fn answers_of_reqwest_can_be_finished_and_timed() {
     let plain = reqwest::Client::builder().retry(reqwest::retry::never()).build().unwrap();
 
     macro_rules! with {
-        ($($finish:expr),*) => {
+        ($($completion:expr),*) => {
             $({
-                let layer = seawall::reqwest::client("x").finish($finish).hold($finish).build().unwrap();
+                let layer = seawall::reqwest::client("x").completion($completion).permit_completion($completion).build().unwrap();
                 let api = ServiceBuilder::new()
                     .layer(layer.clone())
                     .layer(BodyTimeoutLayer::builder("x").idle(Duration::from_millis(50)).build().unwrap())
@@ -238,5 +245,5 @@ async fn answers_of_reqwest_can_be_finished_and_timed() {
             })*
         };
     }
-    with!(AtEnd, AtFirstByte, AtTrailers::new(HeadKnows));
+    with!(OnBodyEnd, OnFirstByte, OnTrailers::new(HeadKnows));
 }

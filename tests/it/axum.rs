@@ -8,7 +8,7 @@ use axum::routing::get;
 use http::StatusCode;
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
-use seawall::http::{HttpClassifier, RespondLayer};
+use seawall::http::{HttpClassifier, RejectionResponseLayer};
 use seawall::{Error, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -64,20 +64,22 @@ async fn until_free(bulkhead: &BulkheadHandle) {
     tokio::time::timeout(Duration::from_secs(30), free).await.unwrap();
 }
 
-// pitfall B30: whoever is refused learns when to come back, on whichever connection it asks.
+// pitfall B30: whoever is rejected learns when to come back, on whichever connection it asks.
 #[tokio::test]
-async fn five_connections_trip_one_breaker_and_the_refusal_says_when_to_come_back() {
+async fn five_connections_trip_one_breaker_and_the_rejection_says_when_to_come_back() {
     let rest = Duration::from_secs(600);
     let breaker = CircuitBreakerLayer::builder("x")
         .classify(HttpClassifier)
         .trip(Trip::consecutive(5))
-        .rest(rest)
-        .rest_cap(rest)
+        .break_duration(rest)
+        .max_break_duration(rest)
         .build()
         .unwrap();
     let handle = breaker.handle();
-    let stack =
-        ServiceBuilder::new().layer(RespondLayer::new()).layer(breaker).map_err(Error::Inner);
+    let stack = ServiceBuilder::new()
+        .layer(RejectionResponseLayer::new())
+        .layer(breaker)
+        .map_err(Error::Inner);
     let fails = get(|| async { StatusCode::INTERNAL_SERVER_ERROR });
     let address = serve(Router::new().route("/", fails).layer(stack)).await;
     let mut connections = Vec::new();
@@ -91,7 +93,7 @@ async fn five_connections_trip_one_breaker_and_the_refusal_says_when_to_come_bac
         let head = connection.ask("/").await;
         assert!(head.starts_with("http/1.1 503"), "{head}");
         let told = head.lines().find_map(|line| line.strip_prefix("retry-after: "));
-        let told: u64 = told.expect("a hint").parse().unwrap();
+        let told: u64 = told.expect("a `Retry-After`").parse().unwrap();
         assert!(told > 0 && told <= rest.as_secs(), "{told}");
     }
 }
@@ -106,8 +108,10 @@ async fn one_bulkhead_for_all_connections_and_no_place_for_idle_ones() {
         arrive.send(()).unwrap();
         std::future::pending::<()>().await;
     });
-    let stack =
-        ServiceBuilder::new().layer(RespondLayer::new()).layer(bulkhead).map_err(Error::Inner);
+    let stack = ServiceBuilder::new()
+        .layer(RejectionResponseLayer::new())
+        .layer(bulkhead)
+        .map_err(Error::Inner);
     let router = Router::new().route("/", get(|| async { "hello" })).route("/hang", hang);
     let address = serve(router.layer(stack)).await;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use seawall::retry::{Backoff, Budget, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, EventKind, Stop};
+use seawall::{Error, EventKind, StopReason};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -43,7 +43,7 @@ async fn it_begins_full_and_when_it_is_empty_there_are_no_retries() {
     let (calls, inner) = answering(|_| Err(broken("no")));
     fails(&Boxed::new(layer.layer(inner)), 100).await;
     assert_eq!((calls.count(), budget.balance()), (110, 0.0));
-    let dry = EventKind::Stopped { attempts: 1, stop: Stop::Budget };
+    let dry = EventKind::Stopped { attempts: 1, stop: StopReason::Budget };
     assert_eq!(log.all().iter().filter(|kind| **kind == dry).count(), 95);
     assert_eq!(layer.handle().budget().map(Budget::balance), Some(0.0));
 }
@@ -188,7 +188,8 @@ async fn it_lasts_while_retries_succeed() {
         failed += u32::from(service.clone().oneshot(n).await.is_err());
         least = least.min(budget.balance());
     }
-    let dry = |kind: &EventKind| matches!(kind, EventKind::Stopped { stop: Stop::Budget, .. });
+    let dry =
+        |kind: &EventKind| matches!(kind, EventKind::Stopped { stop: StopReason::Budget, .. });
     assert!(!log.all().iter().any(dry), "the budget ran out");
     assert!(least > 20.0, "down to {least}");
     // 0.3⁵ of 10,000 is 24.
@@ -282,7 +283,7 @@ async fn three_hops_that_retry_do_not_multiply_what_the_bottom_gets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repetition_that_does_not_begin_costs_nothing() {
+async fn a_retry_that_does_not_begin_costs_nothing() {
     // The first attempt fails, and the second hangs.
     let calls = Arc::new(AtomicU32::new(0));
     let inner = |calls: Arc<AtomicU32>| {
@@ -294,7 +295,7 @@ async fn a_repetition_that_does_not_begin_costs_nothing() {
         })
     };
     let wait = Backoff::fixed(ms(100));
-    // The caller hangs up during the wait, or when the second attempt is under way.
+    // The caller hangs up during the wait, or when the second attempt is in flight.
     for (patience, attempts, balance) in [(0, 1, 10.0), (500, 2, 9.0)] {
         calls.store(0, Ordering::Relaxed);
         let budget = Budget::builder().cap(10.0).per_second(0.0).build().unwrap();
@@ -310,14 +311,14 @@ async fn a_repetition_that_does_not_begin_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repetition_that_never_gets_ready_costs_nothing() {
+async fn a_retry_that_never_gets_ready_costs_nothing() {
     let budget = Budget::builder().cap(10.0).per_second(0.0).build().unwrap();
-    let layer = RetryLayer::builder("x").backoff(Backoff::none()).total(ms(1000));
+    let layer = RetryLayer::builder("x").backoff(Backoff::none()).max_elapsed(ms(1000));
     let layer = layer.budget(budget.clone()).cloned().build().unwrap();
-    let (ledger, probe) = scripted(Ready::Yes, Reply::Fails);
+    let (handle, probe) = scripted(Ready::Yes, Reply::Fails);
     let mut service = layer.layer(probe);
     let call = service.ready().await.unwrap().call(7);
-    ledger.set_ready(Ready::No);
+    handle.set_ready(Ready::No);
     assert_eq!(call.await, Err(Error::Inner(crate::support::Broken)));
     assert!(near(budget.balance(), 10.0), "{}", budget.balance());
 }

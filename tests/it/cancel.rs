@@ -8,11 +8,11 @@ use tower::Service;
 
 use crate::subjects::{Kind, Subject, each};
 use crate::support::{
-    Answering, Bell, Boxed, Ledger, Ready, Reply, caught, now, poll_once, probe, ready_once,
-    scripted,
+    Answering, Boxed, CountingWaker, MockHandle, Ready, Reply, caught, now, poll_once, probe,
+    ready_once, scripted,
 };
 
-/// Longer than any breaker of these tests rests.
+/// Longer than any breaker of these tests breaks.
 const A_REST: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, Copy)]
@@ -59,70 +59,70 @@ async fn a_call_that_is_dropped_at_any_poll_leaves_nothing_behind() {
 
 /// Polls so often, drops everything, and looks at what is left. Says whether the call was over.
 async fn is_over_after(polls: u32, kind: Kind, case: Case) -> bool {
-    let (ledger, probe) = probe();
+    let (handle, probe) = probe();
     let subject = kind.make();
     let mut service = subject.wrap(probe);
     let later = service.clone();
     if case.after_a_storm {
-        storm(&ledger, &mut service);
+        storm(&handle, &mut service);
         tokio::time::advance(A_REST).await;
         subject.forgive();
     }
-    ledger.set_ready(case.ready);
-    ledger.set_reply(case.reply);
+    handle.set_ready(case.ready);
+    handle.set_reply(case.reply);
 
-    let (bell, mut left) = (Bell::new(), polls);
+    let (task, mut left) = (CountingWaker::new(), polls);
     let mut ready = !case.polite;
     while !ready && left > 0 {
         left -= 1;
-        ready = ready_once(&mut service, &bell).is_ready();
+        ready = ready_once(&mut service, &task).is_ready();
     }
     let mut over = false;
     if ready {
         let mut future = service.call(7);
         while !over && left > 0 {
             left -= 1;
-            over = poll_once(&mut future, &bell).is_ready();
+            over = poll_once(&mut future, &task).is_ready();
         }
         if case.service_first {
             drop(service);
             drop(future);
         } else {
             drop(future);
-            check(&ledger, &subject, &format!("{polls} polls of {case:?}, the service alive"));
+            check(&handle, &subject, &format!("{polls} polls of {case:?}, the service alive"));
             drop(service);
         }
     } else {
         drop(service);
     }
-    check(&ledger, &subject, &format!("{polls} polls of {case:?}"));
-    works(&ledger, later);
-    check(&ledger, &subject, &format!("{polls} polls of {case:?}, and a call"));
+    check(&handle, &subject, &format!("{polls} polls of {case:?}"));
+    works(&handle, later);
+    check(&handle, &subject, &format!("{polls} polls of {case:?}, and a call"));
     over
 }
 
 /// Fails until every breaker is open.
-fn storm(ledger: &Ledger, service: &mut Boxed) {
-    ledger.set_reply(Reply::Fails);
+fn storm(handle: &MockHandle, service: &mut Boxed) {
+    handle.set_reply(Reply::Fails);
     for _ in 0..40 {
-        assert!(now(poll_once(&mut service.call(7), &Bell::new())).is_err());
+        assert!(now(poll_once(&mut service.call(7), &CountingWaker::new())).is_err());
     }
 }
 
 #[track_caller]
-fn check(ledger: &Ledger, subject: &Subject, when: &str) {
-    assert_eq!((ledger.reserved(), ledger.in_flight(), subject.in_flight()), (0, 0, 0), "{when}");
-    ledger.assert_at_rest();
+fn check(handle: &MockHandle, subject: &Subject, when: &str) {
+    assert_eq!((handle.reserved(), handle.in_flight(), subject.in_flight()), (0, 0, 0), "{when}");
+    handle.assert_at_rest();
 }
 
 /// The dependency is well: so is every call.
 #[track_caller]
-fn works(ledger: &Ledger, mut service: Boxed) {
-    ledger.set_ready(Ready::Yes);
-    ledger.set_reply(Reply::Answers);
+fn works(handle: &MockHandle, mut service: Boxed) {
+    handle.set_ready(Ready::Yes);
+    handle.set_reply(Reply::Answers);
     for nth in 0..10 {
-        assert_eq!(now(ready_once(&mut service, &Bell::new())), Ok(()));
-        assert_eq!(now(poll_once(&mut service.call(nth), &Bell::new())), Ok(nth));
+        assert_eq!(now(ready_once(&mut service, &CountingWaker::new())), Ok(()));
+        assert_eq!(now(poll_once(&mut service.call(nth), &CountingWaker::new())), Ok(nth));
     }
 }
 
@@ -141,27 +141,27 @@ async fn a_panic_of_the_inner_service_leaves_nothing_behind() {
             for (polite, after_a_storm) in
                 [(true, false), (false, false), (true, true), (false, true)]
             {
-                let (ledger, probe) = probe();
+                let (handle, probe) = probe();
                 let subject = kind.make();
                 let mut service = subject.wrap(probe);
                 let later = service.clone();
                 if after_a_storm {
-                    storm(&ledger, &mut service);
+                    storm(&handle, &mut service);
                     tokio::time::advance(A_REST).await;
                     subject.forgive();
                 }
-                ledger.set_ready(ready);
-                ledger.set_reply(reply);
+                handle.set_ready(ready);
+                handle.set_reply(reply);
                 let panicked = caught(|| run(&mut service, polite)).is_none();
                 assert!(panicked, "{ready:?}, {reply:?}");
                 drop(service);
                 let when =
                     format!("{ready:?}, {reply:?}, polite: {polite}, storm: {after_a_storm}");
-                check(&ledger, &subject, &when);
-                // Longer than a breaker rests whose first probe panicked.
+                check(&handle, &subject, &when);
+                // Longer than a breaker breaks whose first probe panicked.
                 tokio::time::advance(A_REST).await;
-                works(&ledger, later);
-                check(&ledger, &subject, &when);
+                works(&handle, later);
+                check(&handle, &subject, &when);
             }
         }
     })
@@ -191,11 +191,11 @@ async fn a_panic_of_the_inner_service_is_counted_as_one_call() {
 
 /// One call, to its end.
 fn run(service: &mut Boxed, polite: bool) {
-    let bell = Bell::new();
-    while polite && ready_once(service, &bell).is_pending() {}
+    let task = CountingWaker::new();
+    while polite && ready_once(service, &task).is_pending() {}
     let mut future = service.call(7);
     for _ in 0..20 {
-        if poll_once(&mut future, &bell).is_ready() {
+        if poll_once(&mut future, &task).is_ready() {
             return;
         }
     }
@@ -204,27 +204,27 @@ fn run(service: &mut Boxed, polite: bool) {
 /// Enough calls to fill every layer here that has a limit and lets others wait.
 const A_FEW: usize = 3;
 
-/// That many calls under way, and two more, which may have to wait.
-fn crowd(ledger: &Ledger, service: &Boxed, bell: &Bell) -> Vec<Answering> {
-    ledger.set_reply(Reply::Never);
+/// That many calls in flight, and two more, which may have to wait.
+fn crowd(handle: &MockHandle, service: &Boxed, task: &CountingWaker) -> Vec<Answering> {
+    handle.set_reply(Reply::Never);
     let mut crowd: Vec<_> = (0..A_FEW + 2).map(|_| service.clone().call(7)).collect();
-    assert!(crowd.iter_mut().all(|call| poll_once(call, bell).is_pending()));
+    assert!(crowd.iter_mut().all(|call| poll_once(call, task).is_pending()));
     crowd
 }
 
-// pitfall B33: nobody waits in line with a reservation in hand
+// pitfall B33: nobody waits in the queue with a reservation in hand
 #[tokio::test(start_paused = true)]
 async fn a_call_that_has_begun_holds_no_reservation() {
     each(async |kind| {
-        let (ledger, probe) = probe();
-        let (bell, mut service) = (Bell::new(), kind.make().wrap(probe));
-        assert_eq!(now(ready_once(&mut service, &bell)), Ok(()));
-        let others = crowd(&ledger, &service, &bell);
+        let (handle, probe) = probe();
+        let (task, mut service) = (CountingWaker::new(), kind.make().wrap(probe));
+        assert_eq!(now(ready_once(&mut service, &task)), Ok(()));
+        let others = crowd(&handle, &service, &task);
         let mut call = service.call(7);
-        assert!(poll_once(&mut call, &bell).is_pending());
-        assert_eq!(ledger.reserved(), 0, "it waits, and keeps others from the inner service");
+        assert!(poll_once(&mut call, &task).is_pending());
+        assert_eq!(handle.reserved(), 0, "it waits, and keeps others from the inner service");
         drop((others, call, service));
-        ledger.assert_at_rest();
+        handle.assert_at_rest();
     })
     .await;
 }
@@ -233,18 +233,18 @@ async fn a_call_that_has_begun_holds_no_reservation() {
 #[tokio::test(start_paused = true)]
 async fn one_who_gets_a_place_and_goes_hands_it_on() {
     each(async |kind| {
-        let (ledger, probe) = probe();
-        let (bell, subject) = (Bell::new(), kind.make());
+        let (handle, probe) = probe();
+        let (task, subject) = (CountingWaker::new(), kind.make());
         let service = subject.wrap(probe);
-        let mut crowd = crowd(&ledger, &service, &bell);
+        let mut crowd = crowd(&handle, &service, &task);
         let mut last = crowd.pop().unwrap();
         let lucky = crowd.pop();
         drop(crowd.pop()); // its place goes to the one who has waited longest
         drop(lucky); // who never looks
-        assert!(poll_once(&mut last, &bell).is_pending());
-        assert_eq!(ledger.in_flight(), A_FEW, "the last is under way like the others");
+        assert!(poll_once(&mut last, &task).is_pending());
+        assert_eq!(handle.in_flight(), A_FEW, "the last is in flight like the others");
         drop((crowd, last, service));
-        check(&ledger, &subject, "after a crowd");
+        check(&handle, &subject, "after a crowd");
     })
     .await;
 }
@@ -253,10 +253,10 @@ async fn one_who_gets_a_place_and_goes_hands_it_on() {
 #[tokio::test(start_paused = true)]
 async fn after_any_mix_of_endings_nothing_is_left() {
     each(async |kind| {
-        let (ledger, probe) = probe();
+        let (handle, probe) = probe();
         let subject = kind.make();
         let service = subject.wrap(probe);
-        let (bell, mut draws) = (Bell::new(), Draws(0x5EA_7A11));
+        let (task, mut draws) = (CountingWaker::new(), Draws(0x5EA_7A11));
         let mut flying = Vec::new();
         for _ in 0..400 {
             let ready = [Ready::Yes, Ready::After(1), Ready::No, Ready::Fails];
@@ -268,10 +268,10 @@ async fn after_any_mix_of_endings_nothing_is_left() {
                 Reply::PanicsInCall,
                 Reply::PanicsInFuture,
             ];
-            ledger.set_ready(ready[draws.below(ready.len())]);
-            ledger.set_reply(reply[draws.below(reply.len())]);
+            handle.set_ready(ready[draws.below(ready.len())]);
+            handle.set_reply(reply[draws.below(reply.len())]);
             let mut caller = service.clone();
-            let readied = caught(|| ready_once(&mut caller, &bell));
+            let readied = caught(|| ready_once(&mut caller, &task));
             if readied.is_some_and(|readied| readied == std::task::Poll::Ready(Ok(()))) {
                 flying.extend(caught(|| caller.call(7)));
             }
@@ -279,16 +279,16 @@ async fn after_any_mix_of_endings_nothing_is_left() {
                 drop(flying.swap_remove(draws.below(flying.len())));
             }
             flying.retain_mut(|future| {
-                caught(|| poll_once(future, &bell)).is_some_and(|polled| polled.is_pending())
+                caught(|| poll_once(future, &task)).is_some_and(|polled| polled.is_pending())
             });
             tokio::time::advance(Duration::from_millis(draws.below(20) as u64)).await;
         }
         drop(flying);
-        check(&ledger, &subject, "after the mix");
+        check(&handle, &subject, "after the mix");
         tokio::time::advance(A_REST).await;
         subject.forgive();
-        works(&ledger, service);
-        check(&ledger, &subject, "after the mix, and a call");
+        works(&handle, service);
+        check(&handle, &subject, "after the mix, and a call");
     })
     .await;
 }

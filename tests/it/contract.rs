@@ -4,7 +4,7 @@ use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::retry::{self, Backoff};
 use seawall::stack;
-use seawall::testing::{Check, Contract, Exchange};
+use seawall::testing::{Check, Contract, Scenario};
 use tokio::time::timeout;
 use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
@@ -59,13 +59,14 @@ async fn the_layers_of_http_keep_the_contract() {
     use seawall::http::body_timeout::BodyTimeoutLayer;
     use seawall::http::drain::DrainLayer;
     use seawall::http::{
-        ReadDeadlineLayer, RefusalsLayer, RespondLayer, TimeoutHeader, WriteDeadlineLayer,
+        HandleErrorLayer, ReadDeadlineLayer, RejectionResponseLayer, TimeoutHeader,
+        WriteDeadlineLayer,
     };
 
     let full = || Full::<Bytes>::from("a body");
     let exchange = || {
         let request = move || Request::new(full());
-        Exchange::new(request, move |_| Response::new(full()), || Fail::Inner(Broken))
+        Scenario::new(request, move |_| Response::new(full()), || Fail::Inner(Broken))
     };
     let read = || ReadDeadlineLayer::new(TimeoutHeader::Grpc);
     Contract::new(exchange(), read).check().await.unwrap();
@@ -74,8 +75,8 @@ async fn the_layers_of_http_keep_the_contract() {
     Contract::new(exchange(), || BodyTimeoutLayer::new("kit")).check().await.unwrap();
     Contract::new(exchange(), DrainLayer::new).check().await.unwrap();
     // It answers where the others fail.
-    Contract::new(exchange(), RefusalsLayer::new).check().await.unwrap();
-    let respond = Contract::new(exchange(), RespondLayer::new);
+    Contract::new(exchange(), HandleErrorLayer::new).check().await.unwrap();
+    let respond = Contract::new(exchange(), RejectionResponseLayer::new);
     let respond = respond.without(Check::AnswersArePassedOn).without(Check::ReadyErrorIsTold);
     respond.check().await.unwrap();
 }
@@ -115,7 +116,7 @@ async fn within_limit(what: impl Future<Output = ()>) {
 #[tokio::test(start_paused = true)]
 async fn it_works_over_a_concurrency_limit_of_one() {
     each(async |kind| {
-        let (ledger, probe) = scripted(Ready::Yes, Reply::After(2));
+        let (handle, probe) = scripted(Ready::Yes, Reply::After(2));
         let limited = Boxed::new(ConcurrencyLimit::new(probe, 1));
         within_limit(async {
             one_after_the_other(kind.make().wrap(limited.clone()), 3).await;
@@ -123,7 +124,7 @@ async fn it_works_over_a_concurrency_limit_of_one() {
         })
         .await;
         drop(limited);
-        ledger.assert_at_rest();
+        handle.assert_at_rest();
     })
     .await;
 }
@@ -131,7 +132,7 @@ async fn it_works_over_a_concurrency_limit_of_one() {
 #[tokio::test(start_paused = true)]
 async fn it_works_over_a_buffer() {
     each(async |kind| {
-        let (ledger, probe) = scripted(Ready::Yes, Reply::After(2));
+        let (handle, probe) = scripted(Ready::Yes, Reply::After(2));
         let limited = ConcurrencyLimit::new(probe, 1);
         let buffered = Buffer::new(limited, 1).map_err(|error| match error.downcast::<Fail>() {
             Ok(fail) => *fail,
@@ -143,7 +144,7 @@ async fn it_works_over_a_buffer() {
             all_at_once(kind.make().wrap(buffered.clone()), 20).await;
         })
         .await;
-        ledger.assert_no_breach();
+        handle.assert_no_breach();
     })
     .await;
 }

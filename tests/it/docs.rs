@@ -142,7 +142,7 @@ fn the_defaults_in_the_readme_are_the_defaults() {
         format!("fit a {} error rate better than {}", percent(broken), percent(tolerated)),
     );
     let millis = |time: std::time::Duration| format!("{} ms", time.as_millis());
-    let (rest, cap) = (circuit_breaker::REST, circuit_breaker::REST_CAP);
+    let (rest, cap) = (circuit_breaker::BREAK_DURATION, circuit_breaker::MAX_BREAK_DURATION);
     says("circuit_breaker", format!("stays open {} to {}", millis(rest), millis(cap)));
     says("bulkhead", format!("{} calls, and no queue", bulkhead::LIMIT));
     assert_eq!(bulkhead::QUEUE, 0);

@@ -10,13 +10,15 @@ use seawall::health::HealthLayer;
 use seawall::retry::{self, Backoff, RetryLayer};
 use seawall::stack;
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, EventKind, Reason, Stop};
+use seawall::{Error, EventKind, Reason, StopReason};
 use tower::util::BoxService;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::scene::{Log, answering, broken, in_time, is_ready, ms, now, reason, settle, taking};
 use crate::subjects::each;
-use crate::support::{Bell, Boxed, Broken, Ready, Reply, poll_once, probe, ready_once, scripted};
+use crate::support::{
+    Boxed, Broken, CountingWaker, Ready, Reply, poll_once, probe, ready_once, scripted,
+};
 
 /// Longer than anything here waits for.
 const LONG: Duration = Duration::from_secs(3600);
@@ -27,18 +29,18 @@ const LONG: Duration = Duration::from_secs(3600);
 #[tokio::test(start_paused = true)]
 async fn a_future_that_nobody_polls_holds_up_no_drain_and_does_not_begin_later() {
     each(async |kind| {
-        let (subject, (ledger, probe)) = (kind.make(), probe());
+        let (subject, (handle, probe)) = (kind.make(), probe());
         let mut service = subject.wrap(probe);
         let readied = service.ready().await.unwrap().call(1);
         let unready = service.clone().call(2);
         in_time(subject.drain()).await;
-        assert_eq!(subject.in_flight(), 0, "of those under way");
+        assert_eq!(subject.in_flight(), 0, "of those in flight");
         for late in [readied, unready] {
             assert_eq!(reason(&late.await), Some(Reason::Draining));
         }
-        assert_eq!(ledger.answered(), 0);
+        assert_eq!(handle.answered(), 0);
         drop(service);
-        ledger.assert_at_rest();
+        handle.assert_at_rest();
     })
     .await;
 }
@@ -46,7 +48,7 @@ async fn a_future_that_nobody_polls_holds_up_no_drain_and_does_not_begin_later()
 // field F7
 #[tokio::test(start_paused = true)]
 async fn neither_does_one_for_a_balancer() {
-    let (ledger, probe) = probe();
+    let (handle, probe) = probe();
     let breaker = CircuitBreakerLayer::new("x");
     let mut service = breaker.backpressure().layer(probe.clone());
     let call = service.ready().await.unwrap().call(1);
@@ -58,7 +60,7 @@ async fn neither_does_one_for_a_balancer() {
     let call = service.ready().await.unwrap().call(1);
     in_time(bulkhead.drain()).await;
     assert_eq!(reason(&call.await), Some(Reason::Draining));
-    assert_eq!((bulkhead.handle().in_flight(), ledger.answered()), (0, 0));
+    assert_eq!((bulkhead.handle().in_flight(), handle.answered()), (0, 0));
 }
 
 // field F7
@@ -68,7 +70,7 @@ async fn what_was_polled_is_waited_for() {
         let (subject, (_, inner)) = (kind.make(), taking(ms(100)));
         let service = subject.wrap(inner.map_err(|_| Error::Inner(Broken)));
         let mut call = Box::pin(service.oneshot(1));
-        assert!(Bell::new().poll(&mut call).is_pending());
+        assert!(CountingWaker::new().poll(&mut call).is_pending());
         let began = now();
         let (answer, ()) = tokio::join!(call, subject.drain());
         assert_eq!((answer, began.elapsed()), (Ok(1), ms(100)));
@@ -83,14 +85,14 @@ async fn what_was_polled_is_waited_for() {
 async fn a_drain_wakes_whoever_waits_in_poll_ready() {
     each(async |kind| {
         let (subject, (_ledger, probe)) = (kind.make(), scripted(Ready::No, Reply::Answers));
-        let (mut service, bell) = (subject.wrap(probe), Bell::new());
-        if ready_once(&mut service, &bell).is_ready() {
+        let (mut service, task) = (subject.wrap(probe), CountingWaker::new());
+        if ready_once(&mut service, &task).is_ready() {
             return; // it waits in the call
         }
-        let rings = bell.rings();
+        let wakes = task.wakes();
         in_time(subject.drain()).await;
-        assert!(bell.rings() > rings, "nobody was told");
-        assert!(ready_once(&mut service, &bell).is_ready());
+        assert!(task.wakes() > wakes, "nobody was told");
+        assert!(ready_once(&mut service, &task).is_ready());
         assert_eq!(reason(&service.call(1).await), Some(Reason::Draining));
     })
     .await;
@@ -100,12 +102,12 @@ async fn a_drain_wakes_whoever_waits_in_poll_ready() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_wakes_a_balancer_that_waits_in_poll_ready() {
     let wakes = async |mut service: Balanced, drain: Draining| {
-        let bell = Bell::new();
-        assert!(ready_once(&mut service, &bell).is_pending());
-        let rings = bell.rings();
+        let task = CountingWaker::new();
+        assert!(ready_once(&mut service, &task).is_pending());
+        let wakes = task.wakes();
         in_time(drain).await;
-        assert!(bell.rings() > rings, "nobody was told");
-        assert!(ready_once(&mut service, &bell).is_ready());
+        assert!(task.wakes() > wakes, "nobody was told");
+        assert!(ready_once(&mut service, &task).is_ready());
         assert_eq!(reason(&service.call(1).await), Some(Reason::Draining));
     };
     let (_ledger, probe) = scripted(Ready::No, Reply::Answers);
@@ -139,19 +141,19 @@ async fn a_call_that_waits_for_readiness_has_not_begun() {
         if kind.layers() != 1 || kind.is("fallback") {
             return; // one further in has begun by the word of one further out
         }
-        let (subject, (ledger, probe)) = (kind.make(), scripted(Ready::No, Reply::Answers));
+        let (subject, (handle, probe)) = (kind.make(), scripted(Ready::No, Reply::Answers));
         let mut service = subject.wrap(probe);
-        let (mut call, bell) = (service.call(1), Bell::new()); // nobody readied it
-        assert!(poll_once(&mut call, &bell).is_pending());
-        let (rings, mut drain) = (bell.rings(), subject.drain());
-        assert!(Bell::new().poll(&mut drain).is_pending());
-        assert!(bell.rings() > rings, "nobody was told");
-        let Poll::Ready(answer) = poll_once(&mut call, &bell) else { panic!("it still waits") };
+        let (mut call, task) = (service.call(1), CountingWaker::new()); // nobody readied it
+        assert!(poll_once(&mut call, &task).is_pending());
+        let (wakes, mut drain) = (task.wakes(), subject.drain());
+        assert!(CountingWaker::new().poll(&mut drain).is_pending());
+        assert!(task.wakes() > wakes, "nobody was told");
+        let Poll::Ready(answer) = poll_once(&mut call, &task) else { panic!("it still waits") };
         assert_eq!(reason(&answer), Some(Reason::Draining));
         in_time(drain).await;
-        assert_eq!((ledger.calls(), subject.in_flight()), (0, 0));
+        assert_eq!((handle.calls(), subject.in_flight()), (0, 0));
         drop((call, service));
-        ledger.assert_at_rest();
+        handle.assert_at_rest();
     })
     .await;
 }
@@ -161,7 +163,7 @@ async fn a_call_that_waits_for_readiness_has_not_begun() {
 /// A retry that waits long between its attempts.
 fn patient(log: &Log) -> retry::Builder {
     let wait = Backoff::fixed(Duration::from_secs(20));
-    RetryLayer::builder("x").attempts(3).backoff(wait).total(LONG).observe(log.observer())
+    RetryLayer::builder("x").attempts(3).backoff(wait).max_elapsed(LONG).observe(log.observer())
 }
 
 // field F7
@@ -176,7 +178,7 @@ async fn a_backoff_ends_at_once() {
     in_time(layer.drain()).await;
     assert_eq!(reason(&call.await.unwrap()), Some(Reason::Draining));
     assert_eq!((calls.count(), began.elapsed(), layer.in_flight()), (1, ms(0), 0));
-    assert!(log.all().contains(&EventKind::Stopped { attempts: 1, stop: Stop::Draining }));
+    assert!(log.all().contains(&EventKind::Stopped { attempts: 1, stop: StopReason::Draining }));
     assert_eq!(layer.handle().budget().unwrap().balance(), full, "what was paid came back");
 }
 
@@ -193,7 +195,7 @@ async fn an_attempt_that_fails_during_a_drain_is_the_last() {
     let (answer, ()) = tokio::join!(layer.run(attempt), layer.drain());
     // It has an answer of its own, and that is told.
     assert_eq!((answer, began.elapsed()), (Err(Error::Inner(broken("no"))), ms(100)));
-    assert_eq!(log.all(), [EventKind::Stopped { attempts: 1, stop: Stop::Draining }]);
+    assert_eq!(log.all(), [EventKind::Stopped { attempts: 1, stop: StopReason::Draining }]);
 }
 
 // field F7
@@ -280,13 +282,13 @@ async fn the_other_layers_can_be_drained_with_those_that_wait_too() {
     let tenants = BulkheadLayer::builder("x").keyed(|_: &u32| "k".into()).build().unwrap();
     macro_rules! waits_too {
         ($layer:expr) => {{
-            let (ledger, probe) = scripted(Ready::After(3), Reply::Answers);
+            let (handle, probe) = scripted(Ready::After(3), Reply::Answers);
             let mut service = $layer.layer(Boxed::new(probe));
             let mut call = Box::pin(service.call(1));
-            let bell = Bell::new();
-            assert!(poll_once(&mut call, &bell).is_pending());
+            let task = CountingWaker::new();
+            assert!(poll_once(&mut call, &task).is_pending());
             let (answer, ()) = tokio::join!(call, in_time($layer.drain_to_completion()));
-            assert_eq!((answer, ledger.calls()), (Ok(1), 1));
+            assert_eq!((answer, handle.calls()), (Ok(1), 1));
             assert_eq!(reason(&service.call(2).await), Some(Reason::Draining));
         }};
     }
@@ -299,11 +301,11 @@ async fn the_other_layers_can_be_drained_with_those_that_wait_too() {
 
 // ===== the ready-made stacks =====
 
-type Stack = stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoCarry>;
+type Stack = stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoPropagation>;
 
 fn client(limit: u32) -> Stack {
     let wait = Backoff::fixed(Duration::from_secs(20));
-    let retry = retry::Config { backoff: wait, total: LONG, ..Default::default() };
+    let retry = retry::Config { backoff: wait, max_elapsed: LONG, ..Default::default() };
     let places = bulkhead::Config { limit, queue: 100, max_wait: LONG, ..Default::default() };
     stack::client("x")
         .deadline(LONG)
@@ -346,8 +348,8 @@ async fn the_waits_in_a_client_stack_end_at_once() {
     let layer = client(64);
     let (_ledger, probe) = scripted(Ready::No, Reply::Answers);
     let mut service = layer.layer(probe);
-    let (mut call, bell) = (Box::pin(service.clone().call(1)), Bell::new());
-    assert!(poll_once(&mut call, &bell).is_pending());
+    let (mut call, task) = (Box::pin(service.clone().call(1)), CountingWaker::new());
+    assert!(poll_once(&mut call, &task).is_pending());
     assert!(!is_ready(&mut service));
     let (answer, ()) = in_time(async { tokio::join!(call, layer.drain()) }).await;
     assert_eq!(reason(&answer), Some(Reason::Draining));

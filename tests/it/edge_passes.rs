@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderValue, Request, Response};
 use seawall::Error;
-use seawall::http::{EdgeLayer, HttpClassifier, Replay};
+use seawall::http::{HttpClassifier, Replay, UntrustedHeadersLayer};
 use seawall::retry::{Backoff, RetryLayer};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
@@ -25,13 +25,14 @@ async fn what_passes_through_is_believed_by_no_layer() {
         let sent = sent.iter();
         sent.map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
     };
-    let (left, call) = behind(&EdgeLayer::pass_through(), sent());
+    let (left, call) = behind(&UntrustedHeadersLayer::pass_through(), sent());
     assert_eq!(left, sent());
     assert!(call.deadline.is_none() && call.prior == 0);
-    let (left, _) = behind(&EdgeLayer::pass_through().strip(Replay::IDEMPOTENCY_KEY), sent());
+    let (left, _) =
+        behind(&UntrustedHeadersLayer::pass_through().strip(Replay::IDEMPOTENCY_KEY), sent());
     assert_eq!(left.len(), 4);
 
-    let attempts = async |edge: EdgeLayer| {
+    let attempts = async |edge: UntrustedHeadersLayer| {
         let tried = Arc::new(Mutex::new(0));
         let count = Arc::clone(&tried);
         let retry = RetryLayer::builder("x")
@@ -51,7 +52,10 @@ async fn what_passes_through_is_believed_by_no_layer() {
         stack.oneshot(request).await.unwrap();
         *tried.lock().unwrap()
     };
-    assert_eq!(attempts(EdgeLayer::pass_through()).await, 1);
-    assert_eq!(attempts(EdgeLayer::pass_through().key(Replay::IDEMPOTENCY_KEY)).await, 3);
-    assert_eq!(attempts(EdgeLayer::new().key(Replay::IDEMPOTENCY_KEY)).await, 3);
+    assert_eq!(attempts(UntrustedHeadersLayer::pass_through()).await, 1);
+    assert_eq!(
+        attempts(UntrustedHeadersLayer::pass_through().key(Replay::IDEMPOTENCY_KEY)).await,
+        3
+    );
+    assert_eq!(attempts(UntrustedHeadersLayer::new().key(Replay::IDEMPOTENCY_KEY)).await, 3);
 }

@@ -7,7 +7,7 @@ use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
 use seawall::health::{Criticality, HealthHandle, HealthLayer, HealthRegistry, Probe};
 use seawall::retry::{Backoff, Budget, RetryHandle, RetryLayer};
 use seawall::timeout::{TimeoutHandle, TimeoutLayer};
-use seawall::{Error, Event, EventKind, Reason, Status, Stop};
+use seawall::{Error, Event, EventKind, Reason, Status, StopReason};
 use tower::{Layer, ServiceExt};
 
 use crate::scene::{Log, answering, broken, in_time, ms, poll_once, reason, settle, taking};
@@ -34,7 +34,7 @@ async fn an_observer_that_panics_harms_nobody() {
     let (calls, inner) = answering(|_| Err(broken("no")));
     let ended = in_time(layer.layer(inner).oneshot(7)).await;
     assert_eq!((ended, calls.count()), (Err(Error::Inner(broken("no"))), 3));
-    let exhausted = EventKind::Stopped { attempts: 3, stop: Stop::Exhausted };
+    let exhausted = EventKind::Stopped { attempts: 3, stop: StopReason::Exhausted };
     assert_eq!((log.all().len(), log.all()[3]), (4, exhausted));
 
     let layer = BulkheadLayer::builder("x").limit(1).queue(1).max_wait(ms(5));
@@ -58,8 +58,8 @@ async fn an_observer_that_panics_harms_nobody() {
     let layer = HealthLayer::builder("x").check(|| async { Err::<(), _>("no") }).fall(2);
     let layer = layer.observe(panics).observe(log.observer()).interval(ms(10)).build().unwrap();
     assert_eq!(in_time(layer.handle().watch().changed()).await, Some(Status::Down));
-    let refused = layer.layer(answering(Ok).1).oneshot(7).await;
-    assert_eq!(reason(&refused), Some(Reason::Unhealthy));
+    let rejected = layer.layer(answering(Ok).1).oneshot(7).await;
+    assert_eq!(reason(&rejected), Some(Reason::Unhealthy));
     let down = EventKind::Health { status: Status::Down };
     let unhealthy = EventKind::Rejected { reason: Reason::Unhealthy };
     assert_eq!(log.all()[6..], [down, unhealthy]);
@@ -154,7 +154,7 @@ async fn an_observer_of_a_bulkhead_may_raise_its_limit() {
     let call = |n| Box::pin(service.clone().oneshot(n));
     let (mut inside, mut waits) = (call(1), call(2));
     assert!(poll_once(&mut inside).is_pending() && poll_once(&mut waits).is_pending());
-    // The refusal of a third lets the second in.
+    // The rejection of a third lets the second in.
     assert_eq!(reason(&in_time(call(3)).await), Some(Reason::Full));
     assert_eq!(*seen.lock().unwrap(), [(2, 0)]);
     let (inside, waits) = in_time(async { tokio::join!(inside, waits) }).await;

@@ -19,7 +19,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use crate::scene::{
     Boxed, Broken, Calls, Fail, Log, answering, broken, fields, ms, poll_once, reason,
 };
-use crate::support::{self, Bell, Ready, Reply, echo, now, probe, scripted};
+use crate::support::{self, CountingWaker, Ready, Reply, echo, now, probe, scripted};
 
 const DOWN: Broken = broken("down");
 
@@ -81,11 +81,11 @@ async fn a_predicate_and_a_classifier_say_which_failures() {
     assert_eq!(reason(&call(&mut service, 0).await), Some(Reason::Draining));
 
     // A response can be a failure, and an error an answer.
-    let judge = |result: Result<&u32, &Fail>| match result {
+    let classify = |result: Result<&u32, &Fail>| match result {
         Ok(500) => Outcome::FAILURE,
         Ok(_) | Err(_) => Outcome::SUCCESS,
     };
-    let layer = FallbackLayer::builder("x").value(7).classify_result(judge).build().unwrap();
+    let layer = FallbackLayer::builder("x").value(7).classify_result(classify).build().unwrap();
     let (_, inner) = script([Ok(500), Err(DOWN), Ok(200)]);
     let mut service = layer.layer(inner).boxed_clone();
     assert_eq!(call(&mut service, 0).await, Ok(7));
@@ -141,21 +141,21 @@ async fn another_service_is_asked_only_when_it_is_needed_and_its_word_is_the_ans
 #[tokio::test(start_paused = true)]
 async fn the_readiness_of_the_other_service_holds_up_no_call_that_is_well() {
     let (never, other) = scripted(Ready::No, Reply::Answers);
-    let (ledger, inner) = probe();
+    let (handle, inner) = probe();
     let mut service = FallbackLayer::builder("x").service(other).build().unwrap().layer(inner);
-    let bell = Bell::new();
+    let task = CountingWaker::new();
     for reply in [Reply::Answers, Reply::Fails] {
-        ledger.set_reply(reply);
-        assert_eq!(now(support::ready_once(&mut service, &bell)), Ok(()));
+        handle.set_reply(reply);
+        assert_eq!(now(support::ready_once(&mut service, &task)), Ok(()));
         let mut call = Box::pin(service.call(1));
-        let told = support::poll_once(&mut call, &bell);
+        let told = support::poll_once(&mut call, &task);
         assert_eq!(told.is_pending(), matches!(reply, Reply::Fails));
-        assert_eq!(ledger.in_flight(), 0, "the failed call is over before the other begins");
+        assert_eq!(handle.in_flight(), 0, "the failed call is over before the other begins");
     }
     drop(service);
     assert_eq!((never.calls(), never.reserved()), (0, 0));
     never.assert_at_rest();
-    ledger.assert_at_rest();
+    handle.assert_at_rest();
 }
 
 // ===== answers that are kept =====
@@ -242,12 +242,12 @@ async fn dropping_the_call_drops_what_is_under_way_and_nothing_is_left() {
     let log = Log::default();
     let layer = FallbackLayer::builder("x").service(other).observe(log.observer()).build().unwrap();
     let mut service = layer.layer(inner);
-    let bell = Bell::new();
+    let task = CountingWaker::new();
     for fails in [false, true] {
         first.set_reply(if fails { Reply::Fails } else { Reply::Never });
-        assert_eq!(now(support::ready_once(&mut service, &bell)), Ok(()));
+        assert_eq!(now(support::ready_once(&mut service, &task)), Ok(()));
         let mut call = Box::pin(service.call(1));
-        assert!(support::poll_once(&mut call, &bell).is_pending());
+        assert!(support::poll_once(&mut call, &task).is_pending());
         assert_eq!(
             (first.in_flight(), second.in_flight()),
             (usize::from(!fails), usize::from(fails))
@@ -338,7 +338,7 @@ async fn every_setting_can_be_read_back_and_a_wrong_one_is_named() {
     assert_eq!(call(&mut service, 0).await, down());
     handle.reload(Config::default()).unwrap();
     assert_eq!(call(&mut service, 0).await, Ok(7));
-    assert_eq!(handle.source().to_string(), "fallback `x`");
+    assert_eq!(handle.origin().to_string(), "fallback `x`");
 }
 
 // pitfall B26
@@ -360,11 +360,11 @@ async fn a_reload_counts_for_what_was_kept_before() {
 #[tokio::test(start_paused = true)]
 async fn only_good_answers_are_kept_also_while_it_is_off() {
     let (_, inner) = script([Ok(1), Ok(503), Err(DOWN)]);
-    let judge = |result: Result<&u32, &Broken>| match result {
+    let classify = |result: Result<&u32, &Broken>| match result {
         Ok(503) | Err(_) => Outcome::FAILURE,
         Ok(_) => Outcome::SUCCESS,
     };
-    let layer = keeping().classify_result(judge).build().unwrap();
+    let layer = keeping().classify_result(classify).build().unwrap();
     let (mut service, handle) = (layer.layer(inner).boxed_clone(), layer.handle());
     assert_eq!(call(&mut service, 1).await, Ok(1));
     handle.reload(Config { enabled: false, ..handle.config() }).unwrap();
@@ -376,7 +376,7 @@ async fn only_good_answers_are_kept_also_while_it_is_off() {
 #[tokio::test(start_paused = true)]
 async fn a_mark_tells_readers_of_the_response() {
     let mark = |response: &mut u32, told: &FellBack| {
-        assert_eq!((told.source.layer(), told.reason, told.age), ("fallback", None, None));
+        assert_eq!((told.origin.layer(), told.reason, told.age), ("fallback", None, None));
         *response += 1_000;
     };
     let layer = FallbackLayer::builder("x").value(7).mark(mark).build().unwrap();

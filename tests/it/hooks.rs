@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Config, Position, Trip};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Event, EventKind, Finish, Outcome, Reason, Settle, State};
+use seawall::{CallGuard, Completion, Event, EventKind, Outcome, Reason, State};
 use tower::{Layer, Service};
 
 use crate::support::{
-    Bell, Broken, Fail, Ready, Reply, caught, now, poll_once, probe, ready_once, scripted,
+    Broken, CountingWaker, Fail, Ready, Reply, caught, now, poll_once, probe, ready_once, scripted,
 };
 
 /// One call, and what comes of it.
@@ -20,10 +20,10 @@ where
     S: Service<u32, Response = u32, Error = Fail>,
 {
     caught(|| {
-        let bell = Bell::new();
-        now(ready_once(service, &bell))?;
+        let task = CountingWaker::new();
+        now(ready_once(service, &task))?;
         let mut future = Box::pin(service.call(7));
-        now(poll_once(&mut future, &bell))
+        now(poll_once(&mut future, &task))
     })
 }
 
@@ -50,7 +50,7 @@ async fn a_panic_in_the_call_or_its_future_is_a_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_classifier_that_panics_fails_the_call_and_nothing_else() {
-    let (ledger, probe) = probe();
+    let (handle, probe) = probe();
     let layer = CircuitBreakerLayer::builder("hooks")
         .classify_response(|_: &u32| -> Outcome { panic!("scripted: response") })
         .classify_error(|_: &Fail| -> Outcome { panic!("scripted: error") })
@@ -58,9 +58,9 @@ async fn a_classifier_that_panics_fails_the_call_and_nothing_else() {
         .unwrap();
     let mut service = layer.layer(probe);
     for nth in 0..FAILURES {
-        ledger.set_reply(if nth % 2 == 0 { Reply::Answers } else { Reply::Fails });
+        handle.set_reply(if nth % 2 == 0 { Reply::Answers } else { Reply::Fails });
         assert_eq!(ask(&mut service), None);
-        ledger.assert_at_rest();
+        handle.assert_at_rest();
         assert_eq!(layer.in_flight(), 0);
     }
     assert_eq!(layer.handle().state(), State::Open);
@@ -69,29 +69,29 @@ async fn a_classifier_that_panics_fails_the_call_and_nothing_else() {
 #[derive(Debug, Clone)]
 struct Panics;
 
-impl Finish<u32> for Panics {
+impl Completion<u32> for Panics {
     type Response = u32;
 
-    fn finish(&self, _: u32, _settle: Settle) -> u32 {
+    fn wrap(&self, _: u32, _settle: CallGuard) -> u32 {
         panic!("scripted: finish")
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_finish_that_panics_ends_the_call() {
-    let (ledger, probe) = probe();
-    let layer = CircuitBreakerLayer::builder("hooks").finish(Panics).build().unwrap();
+    let (handle, probe) = probe();
+    let layer = CircuitBreakerLayer::builder("hooks").completion(Panics).build().unwrap();
     let mut service = layer.layer(probe);
     for _ in 0..3 {
         assert_eq!(ask(&mut service), None);
-        ledger.assert_at_rest();
+        handle.assert_at_rest();
         assert_eq!(layer.in_flight(), 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_panics_fails_the_call_and_nothing_else() {
-    let (ledger, probe) = probe();
+    let (handle, probe) = probe();
     let layer = TimeoutLayer::builder("hooks")
         .limit_by(|request: &u32| {
             assert_ne!(*request, 7, "scripted: limit");
@@ -102,9 +102,9 @@ async fn a_limit_that_panics_fails_the_call_and_nothing_else() {
     let mut service = layer.layer(probe);
     assert_eq!(ask(&mut service), None);
     assert_eq!(layer.in_flight(), 0);
-    assert_eq!(now(poll_once(&mut Box::pin(service.call(8)), &Bell::new())), Ok(8));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(8)), &CountingWaker::new())), Ok(8));
     drop(service);
-    ledger.assert_at_rest();
+    handle.assert_at_rest();
 }
 
 // ===== observers =====
@@ -119,7 +119,7 @@ async fn an_observer_that_panics_harms_neither_the_call_nor_the_next_observer() 
         .observe(move |event: &Event| told.lock().unwrap().push(event.kind))
         .build()
         .unwrap();
-    let (ledger, probe) = scripted(Ready::Yes, Reply::Fails);
+    let (handle, probe) = scripted(Ready::Yes, Reply::Fails);
     let mut service = layer.layer(probe);
     for _ in 0..FAILURES {
         assert_eq!(ask(&mut service), Some(Err(Fail::Inner(Broken))));
@@ -127,7 +127,7 @@ async fn an_observer_that_panics_harms_neither_the_call_nor_the_next_observer() 
     assert!(matches!(ask(&mut service), Some(Err(Fail::Rejected(_)))));
     // While the call itself is panicking, too: two panics at once must not end the process.
     layer.handle().reset();
-    ledger.set_reply(Reply::PanicsInFuture);
+    handle.set_reply(Reply::PanicsInFuture);
     for _ in 0..FAILURES {
         assert_eq!(ask(&mut service), None);
     }
@@ -176,16 +176,16 @@ fn call_back() -> usize {
         .build()
         .unwrap();
     steered.set(layer.handle()).unwrap();
-    let (ledger, probe) = probe();
+    let (handle, probe) = probe();
     let mut service = layer.layer(probe);
     for nth in 0..200 {
-        ledger.set_reply(
+        handle.set_reply(
             [Reply::Answers, Reply::Fails, Reply::Fails, Reply::PanicsInFuture][nth % 4],
         );
         let _ = ask(&mut service);
         let mut abandoned = Box::pin(service.call(7));
-        ledger.set_reply(Reply::Never);
-        let _: Poll<_> = poll_once(&mut abandoned, &Bell::new());
+        handle.set_reply(Reply::Never);
+        let _: Poll<_> = poll_once(&mut abandoned, &CountingWaker::new());
     }
     assert_eq!(layer.in_flight(), 0);
     told.load(Ordering::Relaxed)
@@ -203,16 +203,16 @@ async fn an_observer_that_calls_the_service_is_told_of_that_call_too() {
         .observe(move |event: &Event| {
             if matches!(event.kind, EventKind::Changed(_)) {
                 let service: &Mutex<Box<dyn FnMut() -> bool + Send>> = caller.get().unwrap();
-                let refused = service.lock().unwrap()();
-                answers.lock().unwrap().push(refused);
+                let rejected = service.lock().unwrap()();
+                answers.lock().unwrap().push(rejected);
             }
         })
         .build()
         .unwrap();
     let mut service = layer.layer(probe);
     let mut clone = service.clone();
-    let refused = move || matches!(ask(&mut clone), Some(Err(Fail::Rejected(_))));
-    inside.set(Mutex::new(Box::new(refused) as Box<dyn FnMut() -> bool + Send>)).ok().unwrap();
+    let rejected = move || matches!(ask(&mut clone), Some(Err(Fail::Rejected(_))));
+    inside.set(Mutex::new(Box::new(rejected) as Box<dyn FnMut() -> bool + Send>)).ok().unwrap();
     assert_eq!(ask(&mut service), Some(Err(Fail::Inner(Broken))));
     assert_eq!(*nested.lock().unwrap(), [true]);
 }

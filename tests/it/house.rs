@@ -3,12 +3,24 @@
 
 use std::collections::BTreeSet;
 
-use crate::source::{File, source};
+use crate::origin::{File, origin};
 
 /// The shared words. A new file beside `lib.rs` belongs here.
 const GROUND: [&str; 14] = [
-    "config", "classify", "context", "error", "event", "explore", "finish", "outcome", "request",
-    "rng", "source", "sync", "time", "upload",
+    "config",
+    "classify",
+    "context",
+    "error",
+    "event",
+    "explore",
+    "completion",
+    "outcome",
+    "request",
+    "rng",
+    "origin",
+    "sync",
+    "time",
+    "upload",
 ];
 /// What `parts` and the machines of the layers may know of the ground.
 const PURE_WORDS: [&str; 5] = ["config", "error", "event", "outcome", "time"];
@@ -17,7 +29,7 @@ const WINGS: [&str; 6] = ["stack", "http", "grpc", "reqwest", "observe", "testin
 
 /// What every layer's folder has.
 const LAYER_FILES: [&str; 3] = ["mod.rs", "config.rs", "layer.rs"];
-/// What it has besides: a law for the one shell, or a shell of its own.
+/// What it has besides: a algorithm for the one shell, or a shell of its own.
 const IN_THE_SHELL: &[&str] = &["policy.rs"];
 const OWN_SHELL: &[&str] = &["service.rs", "future.rs"];
 /// The headings of every layer's guide, in order.
@@ -233,23 +245,23 @@ fn assert_none(breaches: &[String]) {
 
 #[test]
 fn imports_point_down() {
-    assert_none(&broken_arrows(&source()));
+    assert_none(&broken_arrows(&origin()));
 }
 
-// pitfall B6, and the laws of machines and locks
+// pitfall B6, and the parameters of machines and locks
 #[test]
 fn some_words_are_said_in_one_room_only() {
-    assert_none(&forbidden_words(&source()));
+    assert_none(&forbidden_words(&origin()));
 }
 
 #[test]
 fn no_file_is_too_long() {
-    assert_none(&long_files(&source()));
+    assert_none(&long_files(&origin()));
 }
 
 #[test]
 fn every_layer_is_a_folder_with_the_same_files_and_headings() {
-    let files = source();
+    let files = origin();
     assert!(layers(&files).contains("circuit_breaker") && layers(&files).contains("timeout"));
     assert_none(&odd_layers(&files));
 }
@@ -269,14 +281,14 @@ fn a_house_that_breaks_a_rule_is_found_out() {
         ("timeout/layer.rs", "use crate::http::Replay;"),
         ("timeout/layer.rs", "    let x: crate::Outcome = todo;"),
         ("timeout/machine.rs", "use crate::shell::keyed::Forgettable;"),
-        ("timeout/machine.rs", "use crate::source::Source;"),
+        ("timeout/machine.rs", "use crate::source::Origin;"),
     ];
     for (path, line) in arrows {
         assert_eq!(broken_arrows(&[File::new(path, line)]).len(), 1, "{path}: {line}");
     }
     let below = [
-        File::new("x/machine.rs", "use super::law::Law;"),
-        File::new("x/law.rs", "use crate::rng;"),
+        File::new("x/machine.rs", "use super::law::Params;"),
+        File::new("x/params.rs", "use crate::rng;"),
     ];
     assert_eq!(broken_arrows(&below).len(), 1);
     let further_below = [
@@ -311,7 +323,7 @@ fn a_house_that_breaks_a_rule_is_found_out() {
     assert_eq!(odd_layers(&folder).len(), 2);
 
     let innocent = [
-        ("timeout/layer.rs", "use super::config::Config;\nuse crate::shell::gate::Gate;"),
+        ("timeout/layer.rs", "use super::config::Config;\nuse crate::shell::gate::InFlight;"),
         (
             "timeout/layer.rs",
             "/// See [`Trip`](crate::circuit_breaker::Trip).\nmod tests {\n x.unwrap()",

@@ -12,11 +12,12 @@ use http_body_util::Full;
 use proptest::prelude::*;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::http::{
-    ATTEMPTS_CAP, EdgeConfig, EdgeLayer, HttpClassifier, InExtensions, KEY_CAP, ReadDeadlineLayer,
-    RecordBodyLayer, Replay, ReplayBody, TimeoutHeader, WriteAttemptLayer,
+    ATTEMPTS_CAP, HttpClassifier, InExtensions, KEY_CAP, ReadDeadlineLayer, RecordBodyLayer,
+    Replay, ReplayBody, TimeoutHeader, UntrustedHeadersConfig, UntrustedHeadersLayer,
+    WriteAttemptLayer,
 };
 use seawall::retry::{Backoff, Chosen, RetryLayer};
-use seawall::{Call, Error, Event, EventKind, Stop};
+use seawall::{CallContext, Error, Event, EventKind, StopReason};
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -26,12 +27,12 @@ const FLOOR: Duration = Duration::from_millis(50);
 const CAP: Duration = Duration::from_secs(10);
 
 /// What is left of these headers behind `edge`, and what was read from them.
-pub(crate) fn behind(edge: &EdgeLayer, headers: HeaderMap) -> (HeaderMap, Call) {
+pub(crate) fn behind(edge: &UntrustedHeadersLayer, headers: HeaderMap) -> (HeaderMap, CallContext) {
     let mut request = Request::new(());
     *request.headers_mut() = headers;
     let see = service_fn(|request: Request<()>| async move {
         let (head, ()) = request.into_parts();
-        let call = head.extensions.get::<Call>().cloned().unwrap_or_default();
+        let call = head.extensions.get::<CallContext>().cloned().unwrap_or_default();
         Ok::<_, Infallible>((head.headers, call))
     });
     edge.layer(see).oneshot(request).now_or_never().expect("it waits for nothing").unwrap()
@@ -41,8 +42,8 @@ fn reading() -> ReadDeadlineLayer {
     ReadDeadlineLayer::new(TimeoutHeader::Millis(TIMEOUT)).bounds(FLOOR, CAP).unwrap()
 }
 
-fn trusting() -> EdgeLayer {
-    EdgeLayer::new()
+fn trusting() -> UntrustedHeadersLayer {
+    UntrustedHeadersLayer::new()
         .deadline(reading())
         .attempts(AGAIN)
         .key(Replay::IDEMPOTENCY_KEY)
@@ -63,26 +64,26 @@ fn headers<const N: usize>(pairs: [(&'static str, &[u8]); N]) -> HeaderMap {
 #[tokio::test]
 async fn nothing_is_believed_unless_it_was_switched_on() {
     let mut sent = headers([("x-timeout-ms", b"1"), ("x-previous-attempts", b"3"), ("x", b"y")]);
-    for name in EdgeLayer::stripped() {
+    for name in UntrustedHeadersLayer::stripped() {
         sent.append(name.clone(), HeaderValue::from_static("1"));
         sent.append(name, HeaderValue::from_static("2"));
     }
-    let (left, call) = behind(&EdgeLayer::new().strip(TIMEOUT).strip(AGAIN), sent);
+    let (left, call) = behind(&UntrustedHeadersLayer::new().strip(TIMEOUT).strip(AGAIN), sent);
     assert_eq!(left, headers([("x", b"y")]));
     assert_eq!((call.deadline, call.prior, call.attempt), (None, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_edge_from_a_file_believes_what_the_file_says() {
-    let config = EdgeConfig {
+    let config = UntrustedHeadersConfig {
         deadline_header: Some("x-timeout-ms".into()),
         deadline_cap: Duration::from_secs(10),
         attempts_header: Some("x-attempts".into()),
         key_header: Some("idempotency-key".into()),
         strip: vec!["x-secret".into()],
-        ..EdgeConfig::default()
+        ..UntrustedHeadersConfig::default()
     };
-    let edge = EdgeLayer::from_config(&config).unwrap();
+    let edge = UntrustedHeadersLayer::from_config(&config).unwrap();
     let told = [
         ("x-timeout-ms", &b"3600000"[..]),
         ("x-attempts", b"3"),
@@ -98,14 +99,14 @@ async fn an_edge_from_a_file_believes_what_the_file_says() {
     assert_eq!(call.prior, 3);
     assert!(call.deadline.unwrap().remaining() <= Duration::from_secs(10));
 
-    let wrong = EdgeConfig {
+    let wrong = UntrustedHeadersConfig {
         strip: vec!["not a name".into()],
         deadline_header: Some("x-timeout-ms".into()),
         deadline_floor: Duration::from_secs(5),
         deadline_cap: Duration::from_secs(1),
         attempts_header: Some(String::new()),
         priority: Some(8),
-        ..EdgeConfig::default()
+        ..UntrustedHeadersConfig::default()
     };
     let fields = ["strip", "attempts_header", "deadline_cap", "priority"];
     assert_eq!(crate::scene::fields(wrong.validate()), fields);
@@ -198,11 +199,11 @@ async fn a_priority_that_is_believed_is_no_more_urgent_than_allowed() {
     assert_eq!(behind(&trusting(), lines).0["priority"], "u=4, i");
 
     // Silence is usual urgency, and no way past the limit.
-    let low = EdgeLayer::new().priority(6).unwrap();
+    let low = UntrustedHeadersLayer::new().priority(6).unwrap();
     for sent in [headers([("priority", b"u=0")]), headers([("priority", b"\xff")]), headers([])] {
         assert_eq!(behind(&low, sent).0["priority"], "u=6");
     }
-    assert!(EdgeLayer::new().priority(8).unwrap_err().to_string().contains("priority"));
+    assert!(UntrustedHeadersLayer::new().priority(8).unwrap_err().to_string().contains("priority"));
 }
 
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
@@ -216,13 +217,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn whatever_a_caller_sends_it_stays_within_bounds(
-        sent in prop::collection::vec((0..EdgeLayer::stripped().count() + 3, hostile()), 0..30),
+        sent in prop::collection::vec((0..UntrustedHeadersLayer::stripped().count() + 3, hostile()), 0..30),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _guard = runtime.enter();
         let mut headers = HeaderMap::new();
         let ours = [TIMEOUT, AGAIN, HeaderName::from_static("x-ours")];
-        let names: Vec<_> = EdgeLayer::stripped().chain(ours).collect();
+        let names: Vec<_> = UntrustedHeadersLayer::stripped().chain(ours).collect();
         for (name, value) in sent {
             let name = &names[name];
             // What no HTTP parser lets in does not get here.
@@ -238,8 +239,8 @@ proptest! {
             prop_assert!(passes && value.len() <= KEY_CAP && value.to_str().is_ok(), "{name}");
         }
         prop_assert!(left.len() <= 2);
-        let (left, call) = behind(&EdgeLayer::new(), headers);
-        prop_assert!(EdgeLayer::stripped().all(|name| !left.contains_key(name)));
+        let (left, call) = behind(&UntrustedHeadersLayer::new(), headers);
+        prop_assert!(UntrustedHeadersLayer::stripped().all(|name| !left.contains_key(name)));
         prop_assert!(call.prior == 0 && call.deadline.is_none());
     }
 }
@@ -256,7 +257,7 @@ fn retry_with(
     RetryLayer::builder("x")
         .classify(HttpClassifier)
         .copy_with(Replay::default())
-        .carry(InExtensions)
+        .propagate(InExtensions)
         .backoff(Backoff::none())
         .no_budget()
         .observe(observer)
@@ -307,15 +308,15 @@ async fn each_attempt_says_how_many_there_were_before_and_extensions_survive() {
 async fn an_attempt_that_was_never_sent_is_none_to_whoever_is_called() {
     let saw = Saw::default();
     let books = Arc::clone(&saw);
-    let refused_once = service_fn(move |request: Request<Body>| {
+    let rejected_once = service_fn(move |request: Request<Body>| {
         let said = request.headers().get(AGAIN).map(|said| said.to_str().unwrap().to_owned());
         books.lock().unwrap().push((said, None));
-        let refused = books.lock().unwrap().len() == 1;
+        let rejected = books.lock().unwrap().len() == 1;
         let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
         async move {
-            if refused {
-                let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-                return Err(Error::Inner(refused));
+            if rejected {
+                let rejected = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+                return Err(Error::Inner(rejected));
             }
             Ok(answer.body(String::new()).unwrap())
         }
@@ -324,7 +325,7 @@ async fn an_attempt_that_was_never_sent_is_none_to_whoever_is_called() {
         .layer(RecordBodyLayer::default())
         .layer(retry())
         .layer(WriteAttemptLayer::new(AGAIN))
-        .service(refused_once);
+        .service(rejected_once);
     client.oneshot(ask()).await.unwrap();
     let said: Vec<_> = saw.lock().unwrap().iter().map(|(said, _)| said.clone()).collect();
     assert_eq!(said, [None, None, Some("1".to_owned()), Some("2".to_owned())]);
@@ -341,7 +342,7 @@ async fn nobody_who_retries_means_no_header() {
 
 // pitfall B21
 #[tokio::test]
-async fn a_repetition_is_left_to_whoever_repeats_it() {
+async fn a_retry_is_left_to_whoever_repeats_it() {
     let saw = Saw::default();
     let stops = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&stops);
@@ -351,7 +352,7 @@ async fn a_repetition_is_left_to_whoever_repeats_it() {
         }
     });
     let server = ServiceBuilder::new()
-        .layer(EdgeLayer::new().attempts(AGAIN))
+        .layer(UntrustedHeadersLayer::new().attempts(AGAIN))
         .layer(RecordBodyLayer::default())
         .layer(retry)
         .layer(WriteAttemptLayer::new(AGAIN))
@@ -359,19 +360,19 @@ async fn a_repetition_is_left_to_whoever_repeats_it() {
     let mut repeated = ask();
     repeated.headers_mut().insert(AGAIN, HeaderValue::from_static("2"));
     server.clone().oneshot(repeated).await.unwrap();
-    assert_eq!(*stops.lock().unwrap(), [(1, Stop::Repeated)]);
+    assert_eq!(*stops.lock().unwrap(), [(1, StopReason::Repeated)]);
     let said: Vec<_> = saw.lock().unwrap().iter().map(|(said, _)| said.clone()).collect();
     assert_eq!(said, [Some("2".to_owned())], "the next hop hears of it too");
 
     // A first attempt is repeated as ever.
     server.oneshot(ask()).await.unwrap();
     assert_eq!(saw.lock().unwrap().len(), 1 + 3);
-    assert_eq!(stops.lock().unwrap()[1], (3, Stop::Exhausted));
+    assert_eq!(stops.lock().unwrap()[1], (3, StopReason::Exhausted));
 }
 
 /// So many calls arrive at the bottom of three hops, each with three attempts and no budget, for one
 /// call from outside.
-async fn at_the_bottom(edge: EdgeLayer) -> usize {
+async fn at_the_bottom(edge: UntrustedHeadersLayer) -> usize {
     let saw = Saw::default();
     let mut stack = failing(&saw);
     for _ in 0..3 {
@@ -396,14 +397,14 @@ async fn at_the_bottom(edge: EdgeLayer) -> usize {
 // pitfall B21
 #[tokio::test]
 async fn along_a_chain_that_tells_attempts_add_up_and_do_not_multiply() {
-    assert_eq!(at_the_bottom(EdgeLayer::new().attempts(AGAIN)).await, 1 + 3 * 2);
-    assert_eq!(at_the_bottom(EdgeLayer::new().strip(AGAIN)).await, 3 * 3 * 3);
+    assert_eq!(at_the_bottom(UntrustedHeadersLayer::new().attempts(AGAIN)).await, 1 + 3 * 2);
+    assert_eq!(at_the_bottom(UntrustedHeadersLayer::new().strip(AGAIN)).await, 3 * 3 * 3);
 }
 
 // ===== what a client is shown =====
 
 /// Everything that a client sees of a full bulkhead with a telling name.
-async fn shown<R>(respond: seawall::http::RespondLayer<R>) -> String
+async fn shown<R>(respond: seawall::http::RejectionResponseLayer<R>) -> String
 where
     R: seawall::http::Render<String, Error<std::io::Error>, Body: std::fmt::Debug> + Clone,
 {
@@ -415,16 +416,16 @@ where
         let path = request.uri().path().to_owned();
         Err::<Response<String>, _>(std::io::Error::other(format!("db-7.internal {path}")))
     });
-    let refusing = ServiceBuilder::new().layer(bulkhead).map_err(Error::Inner).service(leaky);
+    let rejecting = ServiceBuilder::new().layer(bulkhead).map_err(Error::Inner).service(leaky);
     let failing = ServiceBuilder::new().map_err(Error::Inner).service(leaky);
-    let refused = respond.layer(refusing).oneshot(Request::new(())).await.unwrap();
+    let rejected = respond.layer(rejecting).oneshot(Request::new(())).await.unwrap();
     let failed = respond.layer(failing).oneshot(Request::new(())).await.unwrap();
-    format!("{refused:?} {failed:?}")
+    format!("{rejected:?} {failed:?}")
 }
 
 #[tokio::test]
 async fn a_rejection_names_nothing_of_our_inside_unless_that_is_asked_for() {
-    let problem = shown(seawall::http::RespondLayer::new()).await;
+    let problem = shown(seawall::http::RejectionResponseLayer::new()).await;
     assert!(problem.contains("full") && problem.contains("internal_error"), "{problem}");
     assert!(!problem.contains("db-7"), "{problem}");
     #[cfg(feature = "grpc")]
@@ -435,6 +436,6 @@ async fn a_rejection_names_nothing_of_our_inside_unless_that_is_asked_for() {
     let asked = |error: Option<&Error<std::io::Error>>| {
         Response::new(error.map(ToString::to_string).unwrap_or_default())
     };
-    let asked = shown(seawall::http::RespondLayer::with(asked)).await;
+    let asked = shown(seawall::http::RejectionResponseLayer::with(asked)).await;
     assert_eq!(asked.matches("db-7").count(), 2, "{asked}");
 }

@@ -12,6 +12,7 @@ mod cancel;
 mod circuit_breaker;
 mod classify;
 mod compile;
+mod completion;
 mod contract;
 mod coop;
 mod day;
@@ -22,7 +23,6 @@ mod edge_passes;
 mod events;
 mod exposition;
 mod fallback;
-mod finish;
 mod health;
 mod hooks;
 mod house;
@@ -37,6 +37,7 @@ mod links;
 mod manifest;
 mod metrics;
 mod ordering;
+mod origin;
 mod pairs;
 #[cfg(feature = "http")]
 mod per_host;
@@ -47,9 +48,9 @@ mod rate_limit;
 mod readiness;
 #[cfg(feature = "http")]
 mod ready_made;
-mod refusals;
 #[cfg(feature = "http")]
-mod refused_answers;
+mod rejected_answers;
+mod rejections;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 #[cfg(feature = "reqwest")]
@@ -61,7 +62,6 @@ mod scene;
 mod security;
 #[cfg(feature = "http")]
 mod settings;
-mod source;
 mod stack;
 mod subjects;
 mod support;

@@ -8,7 +8,9 @@ use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::timeout::TimeoutLayer;
-use seawall::{Carried, Deadline, Error, Finish, InCarried, Outcome, Reason, Settle, State};
+use seawall::{
+    CallGuard, Completion, Deadline, Error, FromWithContext, Outcome, Reason, State, WithContext,
+};
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -51,15 +53,15 @@ async fn a_limit_further_in_does_not_count_the_wait_further_out() {
 
 // A stack of layers cannot do this: the outer one has let the call pass before the inner one is asked.
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_further_in_costs_nothing_further_out() {
+async fn what_is_rejected_further_in_costs_nothing_further_out() {
     let outer = RateLimitLayer::builder("outer").limit(10).burst(5).build().unwrap();
     let inner = RateLimitLayer::builder("inner").limit(10).burst(1).build().unwrap();
     let (all, one) = (outer.handle(), inner.handle());
     let both = outer.and(inner);
     assert_eq!(both.run(pass).await, Ok(()));
     assert_eq!((all.available(), one.available()), (4, 0));
-    let refused = both.run(pass).await;
-    assert_eq!(reason(&refused), Some(Reason::RateLimited));
+    let rejected = both.run(pass).await;
+    assert_eq!(reason(&rejected), Some(Reason::RateLimited));
     assert_eq!(all.available(), 4);
 }
 
@@ -69,8 +71,8 @@ async fn one_who_has_waited_for_one_is_asked_by_the_other() {
     let outer = RateLimitLayer::builder("outer").limit(100).burst(1).queue(9).build().unwrap();
     let both = outer.and(inner);
     assert_eq!(both.run(pass).await, Ok(()));
-    let refused = both.run(pass).await; // it has waited 10 ms outside, and 90 too few inside
-    assert_eq!(reason(&refused), Some(Reason::RateLimited));
+    let rejected = both.run(pass).await; // it has waited 10 ms outside, and 90 too few inside
+    assert_eq!(reason(&rejected), Some(Reason::RateLimited));
     let waits = RateLimitLayer::builder("inner").limit(10).burst(1).queue(9).build().unwrap();
     let outer = RateLimitLayer::builder("outer").limit(100).burst(1).queue(9).build().unwrap();
     let both = outer.and(waits);
@@ -83,15 +85,16 @@ async fn one_who_has_waited_for_one_is_asked_by_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_told_further_in_after_a_wait_too() {
     let told = |both| {
-        let seen = |request: Carried<()>| async move {
+        let seen = |request: WithContext<()>| async move {
             let left = request.call.deadline.map(|deadline: Deadline| deadline.remaining());
             Ok::<_, Fail>(left)
         };
         ServiceBuilder::new().layer(both).service(service_fn(seen))
     };
-    let limit = || TimeoutLayer::builder("x").limit(ms(50)).carry(InCarried).build().unwrap();
+    let limit =
+        || TimeoutLayer::builder("x").limit(ms(50)).propagate(FromWithContext).build().unwrap();
     let service = told(quota().and(limit()));
-    let ask = || service.clone().oneshot(Carried::from(()));
+    let ask = || service.clone().oneshot(WithContext::from(()));
     assert_eq!(ask().await, Ok(Some(ms(50))));
     assert_eq!(ask().await, Ok(Some(ms(50)))); // of its own time, which began after the wait
 }
@@ -141,16 +144,16 @@ async fn a_breaker_hears_what_a_limit_further_in_said() {
     assert_eq!(reason(&both.run(pass).await), Some(Reason::CircuitOpen));
 }
 
-// A probe that is refused further in was none: another may try.
+// A probe that is rejected further in was none: another may try.
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_refused_further_in_gives_its_slot_back() {
+async fn a_probe_that_is_rejected_further_in_gives_its_slot_back() {
     let breaker = CircuitBreakerLayer::builder("x").trip(Trip::consecutive(1)).build().unwrap();
     let handle = breaker.handle();
     let quota = RateLimitLayer::builder("x").limit(1).burst(1).build().unwrap();
     let both = breaker.and(quota);
     let fails = || std::future::ready(Answer::Err(Error::Inner(broken("no"))));
     assert!(both.run(fails).await.is_err());
-    sleep(ms(150)).await; // its rest is over
+    sleep(ms(150)).await; // its break is over
     for _ in 0..3 {
         assert_eq!(reason(&both.run(pass).await), Some(Reason::RateLimited));
     }
@@ -165,10 +168,10 @@ async fn a_probe_that_is_refused_further_in_gives_its_slot_back() {
 #[derive(Clone)]
 struct Later;
 
-impl Finish<()> for Later {
-    type Response = Settle;
+impl Completion<()> for Later {
+    type Response = CallGuard;
 
-    fn finish(&self, (): (), call: Settle) -> Settle {
+    fn wrap(&self, (): (), call: CallGuard) -> CallGuard {
         call
     }
 }
@@ -176,7 +179,7 @@ impl Finish<()> for Later {
 #[tokio::test(start_paused = true)]
 async fn a_part_that_is_over_later_is_told_then_and_the_other_at_once() {
     let once = || CircuitBreakerLayer::builder("x").trip(Trip::consecutive(1));
-    let (outer, inner) = (once().build().unwrap(), once().finish(Later).build().unwrap());
+    let (outer, inner) = (once().build().unwrap(), once().completion(Later).build().unwrap());
     let (at_once, later) = (outer.handle(), inner.handle());
     let both = outer.and(inner);
     let call = both.run(pass).await.unwrap();

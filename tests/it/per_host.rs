@@ -27,11 +27,11 @@ use crate::scene::{Log, fields, reason};
 
 /// One failure opens it, for as long as a test lasts.
 fn touchy() -> circuit_breaker::Config {
-    let rest = Duration::from_secs(600);
+    let break_duration = Duration::from_secs(600);
     circuit_breaker::Config {
         trip: Trip::consecutive(1),
-        rest,
-        rest_cap: rest,
+        break_duration,
+        max_break_duration: break_duration,
         ..Default::default()
     }
 }
@@ -89,8 +89,8 @@ async fn a_host_that_is_down_leaves_the_others_alone() {
     for down in [&failing, &closed] {
         let _ = ask(down).await;
         assert_eq!(state(&hosts, down), Some(State::Open), "{down}");
-        let refused = ask(down).await;
-        assert_eq!(reason(&refused), Some(Reason::CircuitOpen), "{down}");
+        let rejected = ask(down).await;
+        assert_eq!(reason(&rejected), Some(Reason::CircuitOpen), "{down}");
         assert_eq!(ask(&well).await.unwrap().status(), StatusCode::OK);
     }
     assert_eq!(state(&hosts, &well), Some(State::Closed));
@@ -109,7 +109,7 @@ async fn a_host_that_is_down_leaves_the_others_alone() {
 async fn hung() -> (String, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = listener.local_addr().unwrap().to_string();
-    let (ring, bell) = mpsc::unbounded_channel();
+    let (ring, task) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let ring = ring.clone();
@@ -121,13 +121,13 @@ async fn hung() -> (String, mpsc::UnboundedReceiver<()>) {
             tokio::spawn(http1.serve_connection(TokioIo::new(socket), service));
         }
     });
-    (authority, bell)
+    (authority, task)
 }
 
 // field S3: a host that hangs takes nobody else's place.
 #[tokio::test]
 async fn a_host_that_hangs_takes_only_its_own_places() {
-    let (well, (hung, mut bell)) = (server(200).await, hung().await);
+    let (well, (hung, mut task)) = (server(200).await, hung().await);
     let two = bulkhead::Config { limit: 2, queue: 0, ..bulkhead::Config::default() };
     let layer = ready::client("web")
         .per_host()
@@ -143,7 +143,7 @@ async fn a_host_that_hangs_takes_only_its_own_places() {
     let mut waiting = Vec::new();
     for _ in 0..2 {
         waiting.push(tokio::spawn(ask(&hung)));
-        bell.recv().await.unwrap();
+        task.recv().await.unwrap();
     }
     assert_eq!(reason(&ask(&hung).await), Some(Reason::Full));
     for _ in 0..10 {
@@ -160,7 +160,7 @@ async fn a_host_that_hangs_takes_only_its_own_places() {
     hosts.reload(config.clone()).unwrap();
     assert_eq!(hosts.config(), config);
     waiting.push(tokio::spawn(ask(&hung)));
-    bell.recv().await.unwrap();
+    task.recv().await.unwrap();
     assert_eq!(reason(&ask(&hung).await), Some(Reason::Full));
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
@@ -224,8 +224,8 @@ type Builder = seawall::stack::ClientBuilder<
     ready::HttpClassifier,
     seawall::retry::Chosen<ready::Replay>,
     ready::InExtensions,
-    seawall::AtHead,
-    seawall::AtHead,
+    seawall::OnResponse,
+    seawall::OnResponse,
     seawall::stack::AsErrors,
     seawall::stack::PerKey<ready::PerHost>,
 >;
@@ -305,7 +305,7 @@ fn a_recorder_sees_keys_by_state() {
 #[tokio::test(start_paused = true)]
 async fn one_file_has_it_all_and_a_reload_is_all_or_nothing() {
     let file = r#"{
-        "default": { "deadline": "2s", "budget": null, "breaker": { "rest": "1s" } },
+        "default": { "deadline": "2s", "budget": null, "breaker": { "break_duration": "1s" } },
         "max_keys": 50,
         "overrides": {
             "down.example:80": { "breaker": { "trip": [{ "consecutive": { "failures": 1 } }] } }
@@ -325,16 +325,16 @@ async fn one_file_has_it_all_and_a_reload_is_all_or_nothing() {
     assert_eq!(state(&hosts, "down.example:80"), Some(State::Open));
     assert_eq!(state(&hosts, "down2.example:80"), Some(State::Closed));
     let own = |host: &str| hosts.breakers().key(host).unwrap().config();
-    assert_eq!(own("down.example:80").rest, Duration::from_secs(1));
+    assert_eq!(own("down.example:80").break_duration, Duration::from_secs(1));
 
     // What all have is turned, and what one has of its own stays.
     let mut new = hosts.config();
-    new.default.breaker.rest = Duration::from_secs(3);
+    new.default.breaker.break_duration = Duration::from_secs(3);
     new.default.deadline = Duration::from_secs(1);
     new.overrides.insert("down2.example:80".into(), trips_at(2));
     hosts.reload(new.clone()).unwrap();
     assert_eq!(hosts.config(), new);
-    assert_eq!(own("down.example:80").rest, Duration::from_secs(3));
+    assert_eq!(own("down.example:80").break_duration, Duration::from_secs(3));
     assert_eq!(own("down.example:80").trip, Trip::consecutive(1));
     assert_eq!(own("down2.example:80").trip, Trip::consecutive(2));
     assert_eq!(state(&hosts, "down.example:80"), Some(State::Open), "as it was");
@@ -388,6 +388,6 @@ async fn it_drains_as_one_and_runs_calls_without_a_service() {
     assert_eq!(keys(&layer.handle()), ["a.example:80"]);
     assert_eq!(layer.in_flight(), 0);
     layer.drain().await;
-    let refused = layer.run("a.example:80", call).await;
-    assert_eq!(reason(&refused), Some(Reason::Draining));
+    let rejected = layer.run("a.example:80", call).await;
+    assert_eq!(reason(&rejected), Some(Reason::Draining));
 }

@@ -5,18 +5,18 @@ use std::time::Duration;
 use seawall::bulkhead::{self, BulkheadLayer, Order};
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::health::{self, HealthLayer};
-use seawall::retry::{self, Backoff, Budget, Jitter, OnRefusal, RetryLayer};
+use seawall::retry::{self, Backoff, Budget, Jitter, OnRejection, RetryLayer};
 use seawall::timeout::{self, TimeoutLayer};
 use seawall::{Reason, Status};
 use tokio::time::sleep;
 
 use crate::scene::{Fail, fields, ms, now, poll_once, reason};
 
-// ----- what is refused -----
+// ----- what is rejected -----
 
 // pitfall B27
 #[test]
-fn a_retry_refuses_what_makes_no_sense_all_at_once() {
+fn a_retry_rejects_what_makes_no_sense_all_at_once() {
     let build = |change: fn(retry::Builder) -> retry::Builder| {
         fields(change(RetryLayer::builder("x")).build())
     };
@@ -30,22 +30,25 @@ fn a_retry_refuses_what_makes_no_sense_all_at_once() {
     assert_eq!(build(|b| b.backoff(Backoff::none().factor(11))), ["backoff.factor"]);
     assert_eq!(build(|b| b.backoff(Backoff::exponential(ms(2), ms(1)))), ["backoff.cap"]);
     assert_eq!(build(|b| b.backoff(Backoff::exponential(ms(1), Duration::MAX))), [""; 0]);
-    assert_eq!(build(|b| b.total(Duration::ZERO)), ["total"]);
-    assert_eq!(build(|b| b.total(ms(1)).least_time(ms(1))), ["least_time"]);
-    assert_eq!(build(|b| b.least_time(Duration::ZERO).hint_cap(Duration::ZERO)), [""; 0]);
-    assert_eq!(build(|b| b.total(Duration::MAX).hint_cap(Duration::MAX)), [""; 0]);
+    assert_eq!(build(|b| b.max_elapsed(Duration::ZERO)), ["max_elapsed"]);
+    assert_eq!(build(|b| b.max_elapsed(ms(1)).min_attempt_time(ms(1))), ["min_attempt_time"]);
+    assert_eq!(
+        build(|b| b.min_attempt_time(Duration::ZERO).max_retry_after(Duration::ZERO)),
+        [""; 0]
+    );
+    assert_eq!(build(|b| b.max_elapsed(Duration::MAX).max_retry_after(Duration::MAX)), [""; 0]);
     let all = RetryLayer::builder("x")
-        .least_time(second)
-        .total(ms(1))
+        .min_attempt_time(second)
+        .max_elapsed(ms(1))
         .backoff(Backoff::exponential(second, ms(1)).factor(0))
         .attempts(0)
         .build();
-    assert_eq!(fields(all), ["attempts", "backoff.factor", "backoff.cap", "least_time"]);
+    assert_eq!(fields(all), ["attempts", "backoff.factor", "backoff.cap", "min_attempt_time"]);
 }
 
 // pitfall B27
 #[test]
-fn a_budget_refuses_what_makes_no_sense_all_at_once() {
+fn a_budget_rejects_what_makes_no_sense_all_at_once() {
     let build = |change: fn(retry::BudgetBuilder) -> retry::BudgetBuilder| {
         fields(change(Budget::builder()).build())
     };
@@ -72,7 +75,7 @@ fn a_budget_refuses_what_makes_no_sense_all_at_once() {
 
 // pitfall B27
 #[test]
-fn a_bulkhead_refuses_what_makes_no_sense_all_at_once() {
+fn a_bulkhead_rejects_what_makes_no_sense_all_at_once() {
     let build = |change: fn(bulkhead::Builder) -> bulkhead::Builder| {
         fields(change(BulkheadLayer::builder("x")).build())
     };
@@ -90,16 +93,16 @@ fn a_bulkhead_refuses_what_makes_no_sense_all_at_once() {
 
 // pitfall B27
 #[test]
-fn a_health_check_refuses_what_makes_no_sense_all_at_once() {
+fn a_health_check_rejects_what_makes_no_sense_all_at_once() {
     let build = |change: fn(health::Builder) -> health::Builder| {
-        fields(change(HealthLayer::builder("x").learn(true).let_through(1)).build())
+        fields(change(HealthLayer::builder("x").passive(true).probe_one_in(1)).build())
     };
     assert_eq!(build(|b| b), [""; 0]);
     assert_eq!(build(|b| b.interval(Duration::ZERO)), ["interval"]);
     assert_eq!(build(|b| b.interval(Duration::MAX).timeout(Duration::MAX)), [""; 0]);
     assert_eq!(build(|b| b.timeout(Duration::ZERO)), ["timeout"]);
     for bad in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
-        let builder = HealthLayer::builder("x").learn(true).let_through(1).jitter(bad);
+        let builder = HealthLayer::builder("x").passive(true).probe_one_in(1).jitter(bad);
         assert_eq!(fields(builder.build()), ["jitter"]);
     }
     assert_eq!(build(|b| b.jitter(0.0)), [""; 0]);
@@ -111,7 +114,7 @@ fn a_health_check_refuses_what_makes_no_sense_all_at_once() {
         b.interval(Duration::ZERO).jitter(2.0).timeout(Duration::ZERO).rise(0).fall(0)
     };
     let all = all(HealthLayer::builder("x")).initial(Status::Degraded).build();
-    let wrong = ["interval", "jitter", "timeout", "rise", "fall", "initial", "learn"];
+    let wrong = ["interval", "jitter", "timeout", "rise", "fall", "initial", "passive"];
     assert_eq!(fields(all), wrong);
 }
 
@@ -128,14 +131,14 @@ fn every_setter_is_read_back() {
     let layer = RetryLayer::builder("x")
         .attempts(7)
         .backoff(backoff)
-        .hint_cap(ms(11))
-        .total(ms(1_300))
-        .least_time(ms(17))
-        .on_refusal(OnRefusal::Wait);
+        .max_retry_after(ms(11))
+        .max_elapsed(ms(1_300))
+        .min_attempt_time(ms(17))
+        .on_rejection(OnRejection::Wait);
     let config = layer.build().unwrap().handle().config();
-    assert_eq!((config.attempts, config.backoff, config.hint_cap), (7, backoff, ms(11)));
-    assert_eq!((config.total, config.least_time), (ms(1_300), ms(17)));
-    assert_eq!(config.on_refusal, OnRefusal::Wait);
+    assert_eq!((config.attempts, config.backoff, config.max_retry_after), (7, backoff, ms(11)));
+    assert_eq!((config.max_elapsed, config.min_attempt_time), (ms(1_300), ms(17)));
+    assert_eq!(config.on_rejection, OnRejection::Wait);
 
     let layer = BulkheadLayer::builder("x").limit(3).queue(5).max_wait(ms(7));
     let config = layer.order(Order::NewestFirst).build().unwrap().handle().config();
@@ -149,12 +152,12 @@ fn every_setter_is_read_back() {
         .rise(11)
         .fall(13)
         .initial(Status::Down)
-        .let_through(17)
-        .learn(true);
+        .probe_one_in(17)
+        .passive(true);
     let config = layer.build().unwrap().handle().config();
     assert_eq!((config.interval, config.jitter, config.timeout), (ms(3), 0.5, ms(7)));
     assert_eq!((config.rise, config.fall, config.initial), (11, 13, Status::Down));
-    assert_eq!((config.let_through, config.learn), (17, true));
+    assert_eq!((config.probe_one_in, config.passive), (17, true));
 
     // A whole set of settings is taken as it is, and what is set after it counts.
     let layer = BulkheadLayer::builder("x").limit(3).config(bulkhead::Config::default()).queue(9);
@@ -172,15 +175,15 @@ fn the_defaults_are_what_the_tables_say() {
     assert_eq!(config, RetryLayer::from_config("x", config.clone()).unwrap().handle().config());
     let (base, cap) = (ms(25), Duration::from_secs(1));
     assert_eq!((config.attempts, config.backoff), (3, Backoff::exponential(base, cap).factor(2)));
-    assert_eq!((config.hint_cap, config.total), (cap * 30, cap * 30));
-    assert_eq!((config.least_time, config.on_refusal), (ms(1), OnRefusal::Stop));
+    assert_eq!((config.max_retry_after, config.max_elapsed), (cap * 30, cap * 30));
+    assert_eq!((config.min_attempt_time, config.on_rejection), (ms(1), OnRejection::StopReason));
     assert_eq!(RetryLayer::new("x").handle().budget().map(Budget::balance), Some(50.0));
     let config = BulkheadLayer::new("x").handle().config();
     assert_eq!(config, BulkheadLayer::from_config("x", config.clone()).unwrap().handle().config());
     assert_eq!((config.limit, config.queue, config.max_wait), (64, 0, cap));
     let config = health::Config::default();
     assert_eq!((config.interval, config.jitter, config.timeout), (cap * 5, 0.1, cap));
-    assert_eq!((config.rise, config.fall, config.let_through, config.learn), (2, 3, 0, false));
+    assert_eq!((config.rise, config.fall, config.probe_one_in, config.passive), (2, 3, 0, false));
 }
 
 #[cfg(feature = "serde")]
@@ -192,7 +195,7 @@ mod files {
 
     use super::*;
 
-    /// Written and read again it is the same; a field that nobody knows is refused.
+    /// Written and read again it is the same; a field that nobody knows is rejected.
     #[track_caller]
     fn round_trip<D: Serialize + DeserializeOwned + PartialEq + Debug>(config: &D) {
         let json = serde_json::to_string(config).unwrap();
@@ -210,8 +213,8 @@ mod files {
         round_trip(&retry::Config::default());
         let config = retry::Config {
             backoff: Backoff::fixed(ms(70)).jitter(Jitter::Decorrelated),
-            on_refusal: OnRefusal::Wait,
-            total: Duration::from_secs(90_061),
+            on_rejection: OnRejection::Wait,
+            max_elapsed: Duration::from_secs(90_061),
             ..retry::Config::default()
         };
         round_trip(&config);
@@ -224,14 +227,14 @@ mod files {
     #[test]
     fn a_file_says_what_differs_in_words_that_people_use() {
         let config: retry::Config = serde_json::from_str(
-            r#"{"attempts": 5, "total": "2m 30s", "backoff": {"base": "5ms", "jitter": "none"},
-                "on_refusal": "wait"}"#,
+            r#"{"attempts": 5, "max_elapsed": "2m 30s", "backoff": {"base": "5ms", "jitter": "none"},
+                "on_rejection": "wait"}"#,
         )
         .unwrap();
-        assert_eq!((config.attempts, config.total), (5, Duration::from_secs(150)));
+        assert_eq!((config.attempts, config.max_elapsed), (5, Duration::from_secs(150)));
         let backoff = Backoff::exponential(ms(5), retry::CAP).jitter(Jitter::None);
-        assert_eq!((config.backoff, config.on_refusal), (backoff, OnRefusal::Wait));
-        assert_eq!(config.hint_cap, retry::HINT_CAP);
+        assert_eq!((config.backoff, config.on_rejection), (backoff, OnRejection::Wait));
+        assert_eq!(config.max_retry_after, retry::MAX_RETRY_AFTER);
         let nested = serde_json::from_str::<retry::Config>(r#"{"backoff": {"bas": "5ms"}}"#);
         assert!(nested.unwrap_err().to_string().contains("unknown field `bas`"));
         let config: health::Config = serde_json::from_str(r#"{"initial": "down"}"#).unwrap();
@@ -239,7 +242,7 @@ mod files {
         let config: bulkhead::Config =
             serde_json::from_str(r#"{"order": "newest_first"}"#).unwrap();
         assert_eq!(config.order, Order::NewestFirst);
-        // What can be written down and makes no sense is refused when it is used.
+        // What can be written down and makes no sense is rejected when it is used.
         let config: bulkhead::Config = serde_json::from_str(r#"{"limit": 0}"#).unwrap();
         assert_eq!(fields(BulkheadLayer::from_config("x", config)), ["limit"]);
     }
@@ -273,8 +276,8 @@ async fn every_policy_runs_calls_without_a_service_and_can_be_drained() {
             assert_eq!(layer.in_flight(), 1, "{layer:?}");
             let mut draining = Box::pin(layer.drain());
             assert!(poll_once(&mut draining).is_pending(), "{layer:?}");
-            let refused = layer.run(call).await;
-            assert_eq!(reason(&refused), Some(Reason::Draining), "{layer:?}");
+            let rejected = layer.run(call).await;
+            assert_eq!(reason(&rejected), Some(Reason::Draining), "{layer:?}");
             // Whoever drains it twice waits as well, and another clone is drained too.
             let again = layer.clone();
             let mut draining_again = Box::pin(again.drain());

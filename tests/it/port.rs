@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Bound for as long as this lives. Connections to it are refused, but for while somebody [listens].
+/// Bound for as long as this lives. Connections to it are rejected, but for while somebody [listens].
 ///
 /// To close a listener and bind its port again is a race with everybody who asks for any port.
 ///

@@ -1,5 +1,5 @@
 //! A service that said it is ready says so until it is called, as tower asks, also where it was ready
-//! only to refuse, and would not refuse any more. Found by tests/fuzz.
+//! only to reject, and would not reject any more. Found by tests/fuzz.
 
 use std::task::Poll;
 
@@ -8,24 +8,26 @@ use seawall::timeout::TimeoutLayer;
 use tower::{Layer, Service};
 
 use crate::subjects::{Kind, LIMIT};
-use crate::support::{Bell, Fail, Ready, Reply, now, poll_once, probe, ready_once, scripted};
+use crate::support::{
+    CountingWaker, Fail, Ready, Reply, now, poll_once, probe, ready_once, scripted,
+};
 
 /// It is ready still, and a call waits for the inner service by itself.
-fn keeps_its_word<S>(service: &mut S, ledger: &crate::support::Ledger, what: &str)
+fn keeps_its_word<S>(service: &mut S, handle: &crate::support::MockHandle, what: &str)
 where
     S: Service<u32, Response = u32, Error = Fail, Future: Unpin>,
 {
-    let bell = Bell::new();
-    assert_eq!(ready_once(service, &bell), Poll::Ready(Ok(())), "{what}");
+    let task = CountingWaker::new();
+    assert_eq!(ready_once(service, &task), Poll::Ready(Ok(())), "{what}");
     let mut call = service.call(7);
-    assert!(poll_once(&mut call, &bell).is_pending(), "{what}");
-    ledger.set_ready(Ready::Yes);
-    assert_eq!((bell.rings(), now(poll_once(&mut call, &bell))), (1, Ok(7)), "{what}");
+    assert!(poll_once(&mut call, &task).is_pending(), "{what}");
+    handle.set_ready(Ready::Yes);
+    assert_eq!((task.wakes(), now(poll_once(&mut call, &task))), (1, Ok(7)), "{what}");
     drop(call);
     // The word was for one call.
-    ledger.set_ready(Ready::No);
-    assert!(ready_once(service, &bell).is_pending(), "{what}");
-    ledger.assert_at_rest();
+    handle.set_ready(Ready::No);
+    assert!(ready_once(service, &task).is_pending(), "{what}");
+    handle.assert_at_rest();
 }
 
 // pitfall B33
@@ -35,16 +37,16 @@ async fn what_was_shut_and_opens_again_keeps_its_word() {
     for kind in Kind::all().filter(|kind| kind.layers() == 1) {
         let subject = kind.make();
         for shut in subject.shutters() {
-            let (ledger, probe) = probe();
-            let (bell, mut service) = (Bell::new(), subject.wrap(probe));
-            ledger.set_ready(Ready::No);
-            if ready_once(&mut service, &bell).is_ready() {
+            let (handle, probe) = probe();
+            let (task, mut service) = (CountingWaker::new(), subject.wrap(probe));
+            handle.set_ready(Ready::No);
+            if ready_once(&mut service, &task).is_ready() {
                 continue; // it waits for the inner service in the call
             }
             let held = shut();
-            assert_eq!(now(ready_once(&mut service, &bell)), Ok(()), "{kind}");
+            assert_eq!(now(ready_once(&mut service, &task)), Ok(()), "{kind}");
             drop(held);
-            keeps_its_word(&mut service, &ledger, &kind.to_string());
+            keeps_its_word(&mut service, &handle, &kind.to_string());
             kept.push(kind);
         }
     }
@@ -55,28 +57,28 @@ async fn what_was_shut_and_opens_again_keeps_its_word() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_full_and_has_room_again_keeps_its_word() {
-    let (ledger, probe) = scripted(Ready::Yes, Reply::Never);
+    let (handle, probe) = scripted(Ready::Yes, Reply::Never);
     let bulkhead = BulkheadLayer::builder("kit").limit(1).build().unwrap();
     let mut service = bulkhead.layer(probe);
     let mut inside = Box::pin(service.call(1));
-    assert!(poll_once(&mut inside, &Bell::new()).is_pending());
-    assert_eq!(now(ready_once(&mut service, &Bell::new())), Ok(()));
+    assert!(poll_once(&mut inside, &CountingWaker::new()).is_pending());
+    assert_eq!(now(ready_once(&mut service, &CountingWaker::new())), Ok(()));
     drop(inside);
-    ledger.set_ready(Ready::No);
-    ledger.set_reply(Reply::Answers);
+    handle.set_ready(Ready::No);
+    handle.set_reply(Reply::Answers);
     let mut boxed = tower::util::BoxService::new(service);
-    keeps_its_word(&mut boxed, &ledger, "bulkhead");
+    keeps_its_word(&mut boxed, &handle, "bulkhead");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_that_covers_readiness_no_longer_keeps_its_word() {
-    let (ledger, probe) = scripted(Ready::No, Reply::Answers);
+    let (handle, probe) = scripted(Ready::No, Reply::Answers);
     let timeout = TimeoutLayer::builder("kit").limit(LIMIT).cover_readiness(true).build().unwrap();
     let mut service = timeout.layer(probe);
-    assert_eq!(now(ready_once(&mut service, &Bell::new())), Ok(()));
+    assert_eq!(now(ready_once(&mut service, &CountingWaker::new())), Ok(()));
     let mut config = timeout.handle().config();
     config.cover_readiness = false;
     timeout.handle().reload(config).unwrap();
     let mut boxed = tower::util::BoxService::new(service);
-    keeps_its_word(&mut boxed, &ledger, "timeout");
+    keeps_its_word(&mut boxed, &handle, "timeout");
 }

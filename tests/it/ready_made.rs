@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderName, Method, Request, Response, StatusCode};
-use seawall::http::{self as ready, EdgeLayer, ReadDeadlineLayer, Replay, TimeoutHeader};
+use seawall::http::{
+    self as ready, ReadDeadlineLayer, Replay, TimeoutHeader, UntrustedHeadersLayer,
+};
 use seawall::{Error, bulkhead};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
@@ -100,8 +102,9 @@ async fn a_server_answers_for_what_it_does_not_take_and_for_what_takes_too_long(
 #[tokio::test(start_paused = true)]
 async fn a_server_believes_nobody_unless_told_to() {
     let said = [("idempotency-key", "k"), ("priority", "u=0"), ("grpc-timeout", "1n"), ("a", "b")];
-    let believing = EdgeLayer::new().key(Replay::IDEMPOTENCY_KEY);
-    for (edge, passed) in [(None, 4), (Some(EdgeLayer::new()), 1), (Some(believing), 2)] {
+    let believing = UntrustedHeadersLayer::new().key(Replay::IDEMPOTENCY_KEY);
+    for (edge, passed) in [(None, 4), (Some(UntrustedHeadersLayer::new()), 1), (Some(believing), 2)]
+    {
         let layer = ready::server("x");
         let layer = match edge {
             Some(edge) => layer.edge(edge).build().unwrap(),
@@ -109,7 +112,7 @@ async fn a_server_believes_nobody_unless_told_to() {
         };
         let server = ServiceBuilder::new().layer(layer).map_err(Error::Inner).service(service_fn(
             |request: Request<String>| async move {
-                let call = request.extensions().get::<seawall::Call>();
+                let call = request.extensions().get::<seawall::CallContext>();
                 assert!(call.is_some_and(|call| call.deadline.is_some()), "of the server itself");
                 Ok::<_, Infallible>(Response::new(request.headers().len().to_string()))
             },
@@ -134,14 +137,14 @@ fn what_is_wrong_with_a_server_is_told_all_at_once() {
     assert!(ready::server("x").bulkhead(config).build().is_ok());
 
     let header = |name| TimeoutHeader::Millis(HeaderName::from_static(name));
-    let edge = EdgeLayer::new().deadline(ReadDeadlineLayer::new(header("x-a")));
+    let edge = UntrustedHeadersLayer::new().deadline(ReadDeadlineLayer::new(header("x-a")));
     let twofold = ready::server("x").edge(edge).deadline_from(header("x-b")).build().unwrap_err();
     assert_eq!(twofold.iter().next().unwrap().field, "deadline_from");
 }
 
 #[cfg(feature = "grpc")]
 #[tokio::test(start_paused = true)]
-async fn a_server_of_grpc_refuses_so_that_every_client_understands() {
+async fn a_server_of_grpc_rejects_so_that_every_client_understands() {
     let layer = seawall::grpc::server("x").deadline_from(TimeoutHeader::Grpc).build().unwrap();
     let server = ServiceBuilder::new().layer(layer).map_err(Error::Inner).service(service_fn(hang));
     let began = now();

@@ -75,7 +75,7 @@ async fn send(request: Request) -> Result<Response, Error<reqwest::Error>> {
         .deadline(Duration::from_secs(120)) // a busy machine is no fault of anybody
         .attempt_timeout(Duration::from_secs(60))
         .classify(HttpClassifier)
-        .carry(InTimeout)
+        .propagate(InTimeout)
         .copy_with(Replay::default())
         .build()
         .unwrap();
@@ -176,7 +176,7 @@ async fn the_deadline_is_reqwests_own_timeout_and_only_gets_shorter() {
         .attempts(4)
         .backoff(Backoff::fixed(ms(50)))
         .classify(HttpClassifier)
-        .carry(InTimeout)
+        .propagate(InTimeout)
         .copy_with(Replay::default())
         .build()
         .unwrap();

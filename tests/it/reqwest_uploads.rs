@@ -199,11 +199,12 @@ async fn callers_who_leave_in_the_middle_of_a_stream_harm_nobody() {
 #[tokio::test(start_paused = true)]
 async fn any_timeout_that_carries_waits_for_a_stream() {
     for per_attempt in [false, true] {
-        let limit = |limit| TimeoutLayer::builder("x").limit(limit).carry(InTimeout);
+        let limit = |limit| TimeoutLayer::builder("x").limit(limit).propagate(InTimeout);
         let inner = limit(SECOND).build().unwrap();
         let outer = limit(SECOND * 5);
         let outer = if per_attempt { outer.per_attempt() } else { outer }.build().unwrap();
-        let breaker = CircuitBreakerLayer::builder("x").config(trips_at_once()).carry(InTimeout);
+        let breaker =
+            CircuitBreakerLayer::builder("x").config(trips_at_once()).propagate(InTimeout);
         let breaker = breaker.build().unwrap();
         let state = breaker.handle();
         let client = ServiceBuilder::new()

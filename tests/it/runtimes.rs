@@ -17,7 +17,9 @@ use seawall::http::drain::DrainLayer;
 use seawall::http::{self as web, ResponseBody};
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{CallError, Carried, Deadline, Error, InCarried, Outcome, Reason, State, stack};
+use seawall::{
+    CallError, Deadline, Error, FromWithContext, Outcome, Reason, State, WithContext, stack,
+};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -83,12 +85,13 @@ fn what_needs_no_waiting_needs_no_runtime() {
     assert_eq!(reason(&ended), Some(Reason::TimedOut));
 
     // A deadline that is no more, and one that never comes.
-    let carried = TimeoutLayer::builder("x").limit(Duration::MAX).carry(InCarried).build().unwrap();
-    let inner = service_fn(|_: Carried<()>| async {
+    let carried =
+        TimeoutLayer::builder("x").limit(Duration::MAX).propagate(FromWithContext).build().unwrap();
+    let inner = service_fn(|_: WithContext<()>| async {
         pause().await;
         Ok::<_, Fail>(())
     });
-    let call = |deadline| alone(carried.layer(inner).oneshot(Carried::new((), deadline)));
+    let call = |deadline| alone(carried.layer(inner).oneshot(WithContext::new((), deadline)));
     assert_eq!(call(Deadline::NEVER), Ok(()));
     assert_eq!(reason(&call(Deadline::at(now()))), Some(Reason::DeadlineExceeded));
 
@@ -210,9 +213,11 @@ fn waiting() -> Vec<(&'static str, Waiting, Option<Reason>)> {
     };
     waiting.push(("bulkhead", Box::pin(queued), Some(Reason::QueueTimeout)));
 
-    let rests =
-        CircuitBreakerLayer::builder("x").trip(Trip::consecutive(1)).rest(second).rest_cap(second);
-    let breaker = rests.build().unwrap();
+    let breaks = CircuitBreakerLayer::builder("x")
+        .trip(Trip::consecutive(1))
+        .break_duration(second)
+        .max_break_duration(second);
+    let breaker = breaks.build().unwrap();
     let mut balanced = breaker.backpressure().layer(pausing());
     let balanced = async move {
         assert!(breaker.layer(pausing()).oneshot(0).await.is_err());
@@ -288,9 +293,11 @@ fn a_wait_outlives_the_runtime_it_began_on() {
 #[test]
 fn a_service_that_waited_on_one_runtime_is_used_on_the_next() {
     let second = ms(1_000);
-    let rests =
-        CircuitBreakerLayer::builder("x").trip(Trip::consecutive(1)).rest(second).rest_cap(second);
-    let breaker = rests.build().unwrap();
+    let breaks = CircuitBreakerLayer::builder("x")
+        .trip(Trip::consecutive(1))
+        .break_duration(second)
+        .max_break_duration(second);
+    let breaker = breaks.build().unwrap();
     let mut balanced = breaker.backpressure().layer(pausing());
     for round in 0..3 {
         let runtime = runtime();
@@ -312,7 +319,7 @@ fn a_service_that_waited_on_one_runtime_is_used_on_the_next() {
 // field F6: however many wait, a trip wakes them all.
 #[test]
 fn a_trip_wakes_more_than_a_few_thousand_services() {
-    use crate::support::{Bell, ready_once};
+    use crate::support::{CountingWaker, ready_once};
     const MANY: usize = 10_000;
     let breaker = CircuitBreakerLayer::builder("x")
         .trip(Trip::consecutive(1))
@@ -320,12 +327,13 @@ fn a_trip_wakes_more_than_a_few_thousand_services() {
         .build()
         .unwrap();
     let never = || ServiceBuilder::new().concurrency_limit(0).service(hanging());
-    let mut parked: Vec<_> = (0..MANY).map(|_| (breaker.layer(never()), Bell::default())).collect();
-    for (service, bell) in &mut parked {
-        assert!(ready_once(service, bell).is_pending());
+    let mut parked: Vec<_> =
+        (0..MANY).map(|_| (breaker.layer(never()), CountingWaker::default())).collect();
+    for (service, task) in &mut parked {
+        assert!(ready_once(service, task).is_pending());
     }
     let hand = breaker.handle().switch(Position::Open);
-    let woken = parked.iter().filter(|(_, bell)| bell.rings() > 0).count();
+    let woken = parked.iter().filter(|(_, task)| task.wakes() > 0).count();
     assert_eq!(woken, MANY);
     drop(hand);
 }

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seawall::{
-    CallError, Classifier, Classify, ConfigErrors, Error, Event, EventKind, Measured, Outcome,
-    Reason, Verdict,
+    CallError, Classification, Classifier, Classify, ConfigErrors, Error, Event, EventKind,
+    Measurement, Outcome, Reason,
 };
 use tokio::time::Instant;
 use tower::util::BoxCloneService;
@@ -33,12 +33,12 @@ pub(crate) const fn broken(what: &'static str) -> Broken {
     Broken { what, outcome: Outcome::TRANSIENT }
 }
 
-/// Judges failures by what they say of themselves.
+/// Classifies failures by what they say of themselves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ByWord;
 
 impl<T> Classify<T, Fail> for ByWord {
-    fn classify(&self, result: Result<&T, &Fail>) -> Verdict {
+    fn classify(&self, result: Result<&T, &Fail>) -> Classification {
         match result {
             Err(Error::Inner(broken)) => broken.outcome.into(),
             other => <Classifier>::default().classify(other),
@@ -62,8 +62,8 @@ pub(crate) fn reason<T, E: CallError>(result: &Result<T, E>) -> Option<Reason> {
 }
 
 /// What a layer measured when it ended a call itself.
-pub(crate) fn measured<T, E: CallError>(result: &Result<T, E>) -> Option<Measured> {
-    result.as_ref().err().and_then(CallError::rejected).map(seawall::Rejected::measured)
+pub(crate) fn measurement<T, E: CallError>(result: &Result<T, E>) -> Option<Measurement> {
+    result.as_ref().err().and_then(CallError::rejected).map(seawall::Rejected::measurement)
 }
 
 /// Polls once, with a waker that does nothing.

@@ -19,7 +19,7 @@ use crate::scene::ms;
 
 const SECRET: &str = "hunter2";
 
-/// Everything that four layers tell while they retry, trip, refuse and end calls that hold a secret.
+/// Everything that four layers tell while they retry, trip, reject and end calls that hold a secret.
 fn told() -> (String, Vec<Reason>) {
     let (told, reasons) = (Arc::new(Mutex::new(String::new())), Mutex::new(Vec::new()));
     let recorder = recorder();
@@ -61,7 +61,7 @@ fn told() -> (String, Vec<Reason>) {
             assert!(held.as_mut().now_or_never().is_none());
             call("full").await;
             drop(held);
-            for request in ["hang", "fails", "refused"] {
+            for request in ["hang", "fails", "rejected"] {
                 call(request).await;
             }
         });
@@ -105,13 +105,13 @@ fn a_thousand_keys_make_no_more_series_than_one() {
             let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
             runtime.block_on(async {
                 for key in 0..keys {
-                    service.clone().oneshot(format!("tenant-{key}")).await.unwrap_err();
-                    service.clone().oneshot(format!("tenant-{key}")).await.unwrap_err();
+                    service.clone().oneshot(format!("part-{key}")).await.unwrap_err();
+                    service.clone().oneshot(format!("part-{key}")).await.unwrap_err();
                 }
             });
         });
         let told = recorder.handle().render();
-        assert!(!told.contains("tenant"), "{told}");
+        assert!(!told.contains("part"), "{told}");
         let series = told.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         series.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<BTreeSet<_>>()
     };

@@ -10,7 +10,9 @@ use seawall::{Error, Event, EventKind, Reason, State, bulkhead, stack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::scene::{Log, answering, broken, now, reason, settle, taking};
-use crate::support::{Bell, Broken, Fail, Ready, now as now_of, poll_once, probe, ready_once};
+use crate::support::{
+    Broken, CountingWaker, Fail, Ready, now as now_of, poll_once, probe, ready_once,
+};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -33,7 +35,7 @@ async fn attempts_that_hang_are_ended_and_made_again_within_the_deadline() {
             }
         }),
     );
-    assert_eq!(seawall::check(service).oneshot(7).await, Ok(7));
+    assert_eq!(seawall::check_service(service).oneshot(7).await, Ok(7));
     assert_eq!((calls.load(Ordering::Relaxed), client.in_flight()), (2, 0));
 
     let hanging = ServiceBuilder::new()
@@ -62,8 +64,8 @@ async fn five_attempts_then_the_circuit_opens_and_all_services_share_it() {
     while client.breaker().state() == State::Closed {
         other.ready().await.unwrap().call(1).await.unwrap_err();
     }
-    let refused = one.ready().await.unwrap().call(1).await;
-    assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
+    let rejected = one.ready().await.unwrap().call(1).await;
+    assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
     assert_eq!(client.retry().config().attempts, stack::ATTEMPTS);
     client.drain().await;
 }
@@ -81,16 +83,16 @@ fn what_contradicts_itself_is_told_all_at_once() {
 
 // pitfall B33
 #[tokio::test(start_paused = true)]
-async fn a_drained_stack_refuses_over_a_service_that_is_never_ready() {
+async fn a_drained_stack_rejects_over_a_service_that_is_never_ready() {
     let client = stack::client("x").cloned().build().unwrap();
     client.drain().await;
-    let (ledger, probe) = probe();
-    ledger.set_ready(Ready::No);
+    let (handle, probe) = probe();
+    handle.set_ready(Ready::No);
     let mut service = client.layer(probe);
-    let (bell, mut one) = (Bell::new(), &mut service);
-    assert_eq!(now_of(ready_once(&mut one, &bell)), Ok(()));
-    let refused = now_of(poll_once(&mut Box::pin(one.call(7)), &bell));
-    assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
+    let (task, mut one) = (CountingWaker::new(), &mut service);
+    assert_eq!(now_of(ready_once(&mut one, &task)), Ok(()));
+    let rejected = now_of(poll_once(&mut Box::pin(one.call(7)), &task));
+    assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,7 +108,7 @@ async fn one_observer_hears_every_layer() {
         .retry(retry)
         .bulkhead(config)
         .observe(move |event: &Event| {
-            let name = event.source.to_string();
+            let name = event.origin.to_string();
             heard.lock().unwrap().insert((name, kind(event.kind)));
         })
         .cloned()
@@ -187,10 +189,10 @@ async fn an_attempt_that_failed_holds_no_place_while_the_call_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_asked_for_again_holds_no_place_either() {
-    let judge = |nth: &u32| {
+    let classify = |nth: &u32| {
         if *nth == 1 { seawall::Outcome::TRANSIENT } else { seawall::Outcome::SUCCESS }
     };
-    let client = narrow(&Log::default()).classify_response(judge).cloned().build().unwrap();
+    let client = narrow(&Log::default()).classify_response(classify).cloned().build().unwrap();
     let (_, inner) = answering(Ok);
     let service = client.layer(inner);
     let first = tokio::spawn(service.clone().oneshot(1));
@@ -215,10 +217,10 @@ async fn a_call_that_is_dropped_between_two_attempts_pays_for_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_further_in_may_be_waited_for_and_costs_no_budget() {
+async fn a_rejection_further_in_may_be_waited_for_and_costs_no_budget() {
     let log = Log::default();
     let config = retry::Config {
-        on_refusal: retry::OnRefusal::Wait,
+        on_rejection: retry::OnRejection::Wait,
         backoff: Backoff::fixed(ms(50)),
         ..retry::Config::default()
     };

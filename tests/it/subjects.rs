@@ -14,12 +14,12 @@ use seawall::health::HealthLayer;
 use seawall::rate_limit::{KeyedRateLimitLayer, RateLimitLayer};
 use seawall::retry::{Backoff, Budget, BudgetByKey, Chosen, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{AtHead, Classifier, Cloned, Error, NoCarry};
+use seawall::{Classifier, Cloned, Error, NoPropagation, OnResponse};
 use tokio::task::unconstrained;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service};
 
-use crate::support::{Bell, Boxed, Broken, Fail, Probe, now, poll_once};
+use crate::support::{Boxed, Broken, CountingWaker, Fail, MockService, now, poll_once};
 
 /// Longer than anything in these tests takes, unless it hangs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3600);
@@ -106,7 +106,7 @@ fn impatient_retry() -> RetryLayer<Classifier, Chosen<Cloned>> {
 }
 
 /// The same with a budget for each key, of which there is one.
-fn keyed_retry() -> RetryLayer<Classifier, Chosen<Cloned>, NoCarry, BudgetByKey<Key>> {
+fn keyed_retry() -> RetryLayer<Classifier, Chosen<Cloned>, NoPropagation, BudgetByKey<Key>> {
     let budgets = Budget::builder().keyed("kit").build().unwrap();
     let retry = RetryLayer::builder("kit").backoff(Backoff::none());
     retry.keyed_budget(budgets, (|_| Cow::Borrowed("k")) as Key).cloned().build().unwrap()
@@ -114,13 +114,13 @@ fn keyed_retry() -> RetryLayer<Classifier, Chosen<Cloned>, NoCarry, BudgetByKey<
 
 type Key = fn(&u32) -> Cow<'_, str>;
 
-/// As many places as a check has calls under way that must have one.
+/// As many places as a check has calls in flight that must have one.
 fn queueing_bulkhead() -> BulkheadLayer {
     BulkheadLayer::builder("kit").limit(3).queue(1000).max_wait(LIMIT).build().unwrap()
 }
 
 /// The same with calls that take two places.
-fn costly_bulkhead() -> BulkheadLayer<AtHead, NoCarry, bulkhead::ByRequest<Cost>> {
+fn costly_bulkhead() -> BulkheadLayer<OnResponse, NoPropagation, bulkhead::ByRequest<Cost>> {
     let builder = BulkheadLayer::builder("kit").limit(7).queue(1000).max_wait(LIMIT);
     builder.cost((|_| 2) as Cost).build().unwrap()
 }
@@ -128,28 +128,28 @@ fn costly_bulkhead() -> BulkheadLayer<AtHead, NoCarry, bulkhead::ByRequest<Cost>
 type Cost = fn(&u32) -> u32;
 
 /// The same for each key, of which there is one.
-fn keyed_bulkhead() -> KeyedBulkheadLayer<AtHead, Key> {
+fn keyed_bulkhead() -> KeyedBulkheadLayer<OnResponse, Key> {
     let builder = BulkheadLayer::builder("kit").limit(3).queue(1000).max_wait(LIMIT);
     builder.keyed((|_| Cow::Borrowed("k")) as Key).build().unwrap()
 }
 
 /// It goes down when three live calls fail, and has to be told to look again.
 fn health() -> Subject {
-    let layer = HealthLayer::builder("kit").learn(true).let_through(u32::MAX).build().unwrap();
+    let layer = HealthLayer::builder("kit").passive(true).probe_one_in(u32::MAX).build().unwrap();
     let (down, up) = (layer.clone(), layer.clone());
     let fail = |layer: &HealthLayer| {
         let call = layer.run(|| async { Err::<(), Fail>(Error::Inner(Broken)) });
-        assert!(now(poll_once(&mut Box::pin(call), &Bell::new())).is_err());
+        assert!(now(poll_once(&mut Box::pin(call), &CountingWaker::new())).is_err());
     };
     let look_again = move || {
         let (handle, mut config) = (up.handle(), up.handle().config());
-        config.let_through = 1;
+        config.probe_one_in = 1;
         handle.reload(config.clone()).unwrap();
         for _ in 0..config.rise {
             let call = up.run(|| async { Ok::<(), Fail>(()) });
-            assert_eq!(now(poll_once(&mut Box::pin(call), &Bell::new())), Ok(()));
+            assert_eq!(now(poll_once(&mut Box::pin(call), &CountingWaker::new())), Ok(()));
         }
-        config.let_through = u32::MAX;
+        config.probe_one_in = u32::MAX;
         handle.reload(config).unwrap();
     };
     let undo = look_again.clone();
@@ -221,7 +221,7 @@ impl Subject {
         }
     }
 
-    /// The layer can be made to refuse everything, until what `shut` returns is dropped.
+    /// The layer can be made to reject everything, until what `shut` returns is dropped.
     fn shut_by(mut self, shut: impl Fn() -> Box<dyn Any> + 'static) -> Self {
         self.shut.push(Box::new(shut));
         self
@@ -258,7 +258,7 @@ impl Subject {
         (self.wrap)(Boxed::new(inner))
     }
 
-    /// The calls under way, by the count of all layers in it.
+    /// The calls in flight, by the count of all layers in it.
     pub(crate) fn in_flight(&self) -> usize {
         (self.in_flight)()
     }
@@ -277,16 +277,16 @@ impl Subject {
         self.forgive.iter().for_each(|forgive| forgive());
     }
 
-    /// The ways to make it refuse everything, one for each of its layers that can.
+    /// The ways to make it reject everything, one for each of its layers that can.
     pub(crate) fn shutters(&self) -> &[Box<dyn Fn() -> Box<dyn Any>>] {
         &self.shut
     }
 }
 
-impl Layer<Probe> for Subject {
+impl Layer<MockService> for Subject {
     type Service = Boxed;
 
-    fn layer(&self, probe: Probe) -> Boxed {
+    fn layer(&self, probe: MockService) -> Boxed {
         self.wrap(probe)
     }
 }

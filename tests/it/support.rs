@@ -4,11 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use seawall::Error;
-use seawall::testing::{self, Exchange};
+use seawall::testing::{self, Scenario};
 use tower::Service;
 use tower::util::BoxCloneService;
 
-pub(crate) use seawall::testing::{Bell, Broken, Ledger, Ready, Reply};
+pub(crate) use seawall::testing::{Broken, CountingWaker, MockHandle, Ready, Reply};
 
 /// The error of every stack in these tests.
 pub(crate) type Fail = Error<Broken>;
@@ -20,36 +20,39 @@ pub(crate) type Boxed = BoxCloneService<u32, u32, Fail>;
 pub(crate) type Answering = <Boxed as Service<u32>>::Future;
 
 /// The innermost service of a test.
-pub(crate) type Probe = testing::Probe<u32, u32, Fail>;
+pub(crate) type MockService = testing::MockService<u32, u32, Fail>;
 
 /// Numbers, given back as they came.
-pub(crate) fn echo() -> Exchange<u32, u32, Fail> {
-    Exchange::echo(|| Error::Inner(Broken))
+pub(crate) fn echo() -> Scenario<u32, u32, Fail> {
+    Scenario::echo(|| Error::Inner(Broken))
 }
 
 /// A probe that is ready and echoes, and its books.
-pub(crate) fn probe() -> (Ledger, Probe) {
-    Probe::new(echo())
+pub(crate) fn probe() -> (MockHandle, MockService) {
+    MockService::new(echo())
 }
 
-pub(crate) fn scripted(ready: Ready, reply: Reply) -> (Ledger, Probe) {
-    let (ledger, probe) = probe();
-    ledger.set_ready(ready);
-    ledger.set_reply(reply);
-    (ledger, probe)
+pub(crate) fn scripted(ready: Ready, reply: Reply) -> (MockHandle, MockService) {
+    let (handle, probe) = probe();
+    handle.set_ready(ready);
+    handle.set_reply(reply);
+    (handle, probe)
 }
 
 // ===== polling by hand =====
 
-pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F, bell: &Bell) -> Poll<F::Output> {
-    bell.poll(future)
+pub(crate) fn poll_once<F: Future + Unpin>(
+    future: &mut F,
+    task: &CountingWaker,
+) -> Poll<F::Output> {
+    task.poll(future)
 }
 
 pub(crate) fn ready_once<Req, S: Service<Req>>(
     service: &mut S,
-    bell: &Bell,
+    task: &CountingWaker,
 ) -> Poll<Result<(), S::Error>> {
-    bell.poll_ready(service)
+    task.poll_ready(service)
 }
 
 /// What an answer that must be there says.

@@ -6,12 +6,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use seawall::timeout::{Config, TimeoutLayer};
-use seawall::{Carried, Deadline, Error, EventKind, InCarried, Measured, Reason};
+use seawall::{Deadline, Error, EventKind, FromWithContext, Measurement, Reason, WithContext};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::scene::{
-    Boxed, Calls, Fail, Log, is_ready, measured, ms, now, poll_once, reason, taking,
+    Boxed, Calls, Fail, Log, is_ready, measurement, ms, now, poll_once, reason, taking,
 };
 
 const REJECTED: EventKind = EventKind::Rejected { reason: Reason::TimedOut };
@@ -54,7 +54,7 @@ async fn a_call_that_ran_out_of_time_is_told_of_once_with_the_limit() {
     let mut call = Box::pin(layer.layer(inner).oneshot(7));
     let ended = call.as_mut().await;
     assert_eq!(reason(&ended), Some(Reason::TimedOut));
-    assert_eq!(measured(&ended), Some(Measured::Elapsed { limit: 100_000_000 }));
+    assert_eq!(measurement(&ended), Some(Measurement::Elapsed { limit: 100_000_000 }));
     assert_eq!(began.elapsed(), ms(100));
     drop(call);
     assert_eq!(log.all(), [REJECTED]);
@@ -151,7 +151,7 @@ async fn each_request_may_have_a_limit_of_its_own() {
         let began = now();
         let ended = layer.layer(inner).oneshot(request).await;
         assert_eq!(reason(&ended), Some(Reason::TimedOut));
-        assert_eq!(measured(&ended), Some(Measured::Elapsed { limit: limit * 1_000_000 }));
+        assert_eq!(measurement(&ended), Some(Measurement::Elapsed { limit: limit * 1_000_000 }));
         assert_eq!(began.elapsed(), ms(limit));
     }
 }
@@ -161,15 +161,19 @@ async fn each_request_may_have_a_limit_of_its_own() {
 /// A stack of timeouts that carry deadlines, outermost first; answers with what was left at the
 /// bottom.
 async fn left_beyond(limits: &[u64], came: Option<Deadline>) -> Option<Duration> {
-    let bottom = service_fn(|request: Carried<()>| async move {
+    let bottom = service_fn(|request: WithContext<()>| async move {
         Ok::<_, Fail>(request.call.deadline.map(|deadline| deadline.remaining()))
     });
     let mut stack = tower::util::BoxCloneService::new(bottom);
     for limit in limits.iter().rev() {
-        let layer = TimeoutLayer::builder("x").limit(ms(*limit)).carry(InCarried).build().unwrap();
+        let layer = TimeoutLayer::builder("x")
+            .limit(ms(*limit))
+            .propagate(FromWithContext)
+            .build()
+            .unwrap();
         stack = tower::util::BoxCloneService::new(layer.layer(stack));
     }
-    let mut request = Carried::from(());
+    let mut request = WithContext::from(());
     request.call.deadline = came;
     stack.oneshot(request).await.unwrap()
 }
@@ -194,34 +198,37 @@ async fn whichever_limit_comes_first_ends_the_call_and_says_so() {
         (Duration::MAX, Some(50), 50, Reason::DeadlineExceeded),
         (Duration::ZERO, Some(50), 0, Reason::TimedOut),
     ] {
-        let layer = TimeoutLayer::builder("x").limit(own).carry(InCarried).build().unwrap();
-        let inner = service_fn(|_: Carried<()>| std::future::pending::<Result<(), Fail>>());
+        let layer =
+            TimeoutLayer::builder("x").limit(own).propagate(FromWithContext).build().unwrap();
+        let inner = service_fn(|_: WithContext<()>| std::future::pending::<Result<(), Fail>>());
         let began = now();
         let told = told.map_or(Deadline::NEVER, |told| Deadline::after(ms(told)));
-        let ended = layer.layer(inner).oneshot(Carried::new((), told)).await;
+        let ended = layer.layer(inner).oneshot(WithContext::new((), told)).await;
         assert_eq!((reason(&ended), began.elapsed()), (Some(why), ms(at)), "{own:?} {told:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_whose_time_is_over_is_refused_on_arrival_and_its_reservation_released() {
+async fn work_whose_time_is_over_is_rejected_on_arrival_and_its_reservation_released() {
     let calls = Calls::default();
     let seen = calls.clone();
-    let inner = service_fn(move |_: Carried<()>| {
+    let inner = service_fn(move |_: WithContext<()>| {
         seen.note();
         async { Ok::<_, Fail>(()) }
     });
     let inner = ServiceBuilder::new().concurrency_limit(1).service(inner);
-    let layer = TimeoutLayer::builder("x").carry(InCarried).build().unwrap();
+    let layer = TimeoutLayer::builder("x").propagate(FromWithContext).build().unwrap();
     let mut service = layer.layer(inner);
     let mut other = service.clone();
     service.ready().await.unwrap();
     assert!(!is_ready(&mut other), "the one reservation is taken");
     // Asking at the very instant of a deadline is too late.
-    let mut call = Box::pin(service.call(Carried::new((), Deadline::at(now()))));
+    let mut call = Box::pin(service.call(WithContext::new((), Deadline::at(now()))));
     assert!(is_ready(&mut other), "the reservation was not released");
-    let Poll::Ready(refused) = poll_once(&mut call) else { panic!("a refusal waits for nobody") };
-    assert_eq!(reason(&refused), Some(Reason::DeadlineExceeded));
+    let Poll::Ready(rejected) = poll_once(&mut call) else {
+        panic!("a rejection waits for nobody")
+    };
+    assert_eq!(reason(&rejected), Some(Reason::DeadlineExceeded));
     assert_eq!(calls.count(), 0);
 }
 
@@ -268,7 +275,7 @@ async fn a_reload_counts_for_new_calls_and_leaves_those_under_way_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_refuses_the_new_and_awaits_those_under_way() {
+async fn draining_rejects_the_new_and_awaits_those_under_way() {
     let layer = TimeoutLayer::new("x", ms(100));
     let (_, inner) = taking(ms(50));
     let service: Boxed = Boxed::new(layer.layer(inner));

@@ -19,8 +19,8 @@ use seawall::{Error, Rejected};
 use tower::util::ServiceFn;
 use tower::{Layer, Service, service_fn};
 
-use crate::source::source;
-use crate::support::{Bell, Fail, now, poll_once};
+use crate::origin::origin;
+use crate::support::{CountingWaker, Fail, now, poll_once};
 
 /// A row for each type: it is `Send + Sync + 'static + Debug`, and what else is named.
 macro_rules! table {
@@ -48,14 +48,15 @@ type Around<L> = <L as Layer<Inner>>::Service;
 type Calling<L> = <Around<L> as Service<u32>>::Future;
 
 type Keyed = fn(&u32) -> Cow<'_, str>;
-type KeyedLayer = breaker::KeyedCircuitBreakerLayer<seawall::Classifier, seawall::AtHead, Keyed>;
-type KeyedBuilder = breaker::KeyedBuilder<seawall::Classifier, seawall::AtHead, Keyed>;
-type KeyedBulkheadLayer = bulkhead::KeyedBulkheadLayer<seawall::AtHead, Keyed>;
-type BackpressureLayer = breaker::BackpressureLayer<seawall::Classifier, seawall::AtHead>;
+type KeyedLayer =
+    breaker::KeyedCircuitBreakerLayer<seawall::Classifier, seawall::OnResponse, Keyed>;
+type KeyedBuilder = breaker::KeyedBuilder<seawall::Classifier, seawall::OnResponse, Keyed>;
+type KeyedBulkheadLayer = bulkhead::KeyedBulkheadLayer<seawall::OnResponse, Keyed>;
+type BackpressureLayer = breaker::BackpressureLayer<seawall::Classifier, seawall::OnResponse>;
 
 type Copied = retry::Chosen<seawall::Cloned>;
 type KeyedRetry =
-    RetryLayer<seawall::Classifier, Copied, seawall::NoCarry, retry::BudgetByKey<Keyed>>;
+    RetryLayer<seawall::Classifier, Copied, seawall::NoPropagation, retry::BudgetByKey<Keyed>>;
 type RepeatingLayer = RetryLayer<seawall::Classifier, Copied>;
 
 #[test]
@@ -67,36 +68,36 @@ fn public_types_can_be_sent_shared_and_printed() {
         Error<std::io::Error>: ;
         Fail: Clone;
         seawall::Reason: Copy;
-        seawall::Measured: Copy;
+        seawall::Measurement: Copy;
         seawall::SetBy: Copy;
         seawall::ConfigError: Clone;
         seawall::ConfigErrors: Clone;
         seawall::Classifier: Copy;
-        seawall::Verdict: Copy;
+        seawall::Classification: Copy;
         seawall::Outcome: Copy;
-        seawall::Health: Copy;
-        seawall::Again: Copy;
+        seawall::Signal: Copy;
+        seawall::Retryable: Copy;
         seawall::Sent: Copy;
         seawall::Event: Clone;
         seawall::EventKind: Copy;
-        seawall::Change: Copy;
+        seawall::Transition: Copy;
         seawall::State: Copy;
-        seawall::Cause: Copy;
-        seawall::AtHead: Copy;
-        seawall::Settle: ;
-        seawall::Source: Clone;
-        seawall::Call: Clone;
-        seawall::Carried<u32>: Clone;
+        seawall::TransitionCause: Copy;
+        seawall::OnResponse: Copy;
+        seawall::CallGuard: ;
+        seawall::Origin: Clone;
+        seawall::CallContext: Clone;
+        seawall::WithContext<u32>: Clone;
         seawall::Deadline: Copy;
         seawall::Cloned: Copy;
         seawall::Never: Copy;
-        seawall::NoCarry: Copy;
-        seawall::InCarried: Copy;
+        seawall::NoPropagation: Copy;
+        seawall::FromWithContext: Copy;
 
         // circuit breaker
         CircuitBreakerLayer: Clone;
         breaker::Builder: Clone;
-        breaker::CircuitBreaker<Inner, seawall::Classifier, seawall::AtHead>: Clone;
+        breaker::CircuitBreaker<Inner, seawall::Classifier, seawall::OnResponse>: Clone;
         Calling<CircuitBreakerLayer>: ; // ResponseFuture
         breaker::CircuitBreakerHandle: Clone;
         breaker::Config: Clone;
@@ -112,26 +113,26 @@ fn public_types_can_be_sent_shared_and_printed() {
         breaker::Watch: ;
         KeyedLayer: Clone;
         KeyedBuilder: Clone;
-        breaker::KeyedCircuitBreaker<Inner, seawall::Classifier, seawall::AtHead, Keyed>: Clone;
+        breaker::KeyedCircuitBreaker<Inner, seawall::Classifier, seawall::OnResponse, Keyed>: Clone;
         Calling<KeyedLayer>: ;
         breaker::KeyedCircuitBreakerHandle: Clone;
         breaker::KeyedConfig: Clone;
         breaker::Overrides: Clone;
         BackpressureLayer: Clone;
-        breaker::Backpressure<Inner, seawall::Classifier, seawall::AtHead>: Clone;
+        breaker::Backpressure<Inner, seawall::Classifier, seawall::OnResponse>: Clone;
         Calling<BackpressureLayer>: ;
 
         // retry
         RetryLayer: Clone;
         RepeatingLayer: Clone;
         retry::Builder: Clone;
-        retry::Retry<Inner, seawall::Classifier, Copied, seawall::NoCarry>: Clone;
+        retry::Retry<Inner, seawall::Classifier, Copied, seawall::NoPropagation>: Clone;
         Calling<RepeatingLayer>: ; // ResponseFuture
         retry::RetryHandle: Clone;
         retry::Config: Clone;
         retry::Backoff: Copy;
         retry::Jitter: Copy;
-        retry::OnRefusal: Copy;
+        retry::OnRejection: Copy;
         retry::Budget: Clone;
         retry::BudgetBuilder: Clone;
         retry::BudgetConfig: Copy;
@@ -140,23 +141,23 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::OneBudget: Copy;
         retry::BudgetByKey<Keyed>: Clone;
         KeyedRetry: Clone;
-        retry::Retry<Inner, seawall::Classifier, Copied, seawall::NoCarry, retry::BudgetByKey<Keyed>>: Clone;
+        retry::Retry<Inner, seawall::Classifier, Copied, seawall::NoPropagation, retry::BudgetByKey<Keyed>>: Clone;
         Calling<KeyedRetry>: ;
         retry::Factor: Copy;
         retry::Withdrawal: ;
         Copied: Copy;
         retry::CopyBy<fn(&u32) -> Option<u32>>: Copy;
         retry::Unsaid: Copy;
-        retry::Numbered<fn(&mut u32, u32), seawall::NoCarry>: Copy;
-        seawall::Stop: Copy;
+        retry::Numbered<fn(&mut u32, u32), seawall::NoPropagation>: Copy;
+        seawall::StopReason: Copy;
         seawall::RetryReason: Copy;
-        seawall::Measure: Clone;
-        seawall::CallContext: Copy;
+        seawall::AttemptTimes: Clone;
+        seawall::ClassifyContext: Copy;
 
         // bulkhead
         BulkheadLayer: Clone;
         bulkhead::Builder: Clone;
-        bulkhead::Bulkhead<Inner, seawall::AtHead, seawall::NoCarry>: Clone;
+        bulkhead::Bulkhead<Inner, seawall::OnResponse, seawall::NoPropagation>: Clone;
         Calling<BulkheadLayer>: ; // ResponseFuture
         bulkhead::BulkheadHandle: Clone;
         bulkhead::Config: Clone;
@@ -165,21 +166,21 @@ fn public_types_can_be_sent_shared_and_printed() {
         bulkhead::KeyedConfig: Clone;
         bulkhead::Overrides: Clone;
         KeyedBulkheadLayer: Clone;
-        bulkhead::KeyedBuilder<seawall::AtHead, Keyed>: Clone;
-        bulkhead::KeyedBulkhead<Inner, seawall::AtHead, Keyed>: Clone;
+        bulkhead::KeyedBuilder<seawall::OnResponse, Keyed>: Clone;
+        bulkhead::KeyedBulkhead<Inner, seawall::OnResponse, Keyed>: Clone;
         Calling<KeyedBulkheadLayer>: ;
         bulkhead::KeyedBulkheadHandle: Clone;
         bulkhead::Order: Copy;
-        bulkhead::BackpressureLayer<seawall::AtHead>: Clone;
-        bulkhead::Backpressure<Inner, seawall::AtHead>: Clone;
-        Calling<bulkhead::BackpressureLayer<seawall::AtHead>>: ;
+        bulkhead::BackpressureLayer<seawall::OnResponse>: Clone;
+        bulkhead::Backpressure<Inner, seawall::OnResponse>: Clone;
+        Calling<bulkhead::BackpressureLayer<seawall::OnResponse>>: ;
 
 
 
         // rate limit
         RateLimitLayer: Clone; // a GateLayer
         rate_limit::Builder: Clone;
-        rate_limit::RateLimit<Inner>: Clone; // a Gated
+        rate_limit::RateLimit<Inner>: Clone; // a Gate
         Calling<RateLimitLayer>: ; // ResponseFuture
         rate_limit::RateLimitHandle: Clone;
         rate_limit::Reservation: ;
@@ -219,13 +220,13 @@ fn public_types_can_be_sent_shared_and_printed() {
         health::CheckReport: Clone;
         health::RegistryWatch: ;
         health::CheckWatch: Clone;
-        health::Told: Clone;
+        health::HealthUpdate: Clone;
         seawall::Status: Copy;
 
         // timeout
         TimeoutLayer: Clone;
         timeout::Builder: Clone;
-        timeout::Timeout<Inner, timeout::Fixed, seawall::NoCarry>: Clone;
+        timeout::Timeout<Inner, timeout::Fixed, seawall::NoPropagation>: Clone;
         Calling<TimeoutLayer>: ; // ResponseFuture
         timeout::TimeoutHandle: Clone;
         timeout::Config: Clone;
@@ -237,18 +238,18 @@ fn public_types_can_be_sent_shared_and_printed() {
         stack::ClientBuilder: Clone;
         stack::ClientConfig: Clone;
         stack::ClientHandle: Clone;
-        stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
-        stack::Client<Inner, seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
+        stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoPropagation>: Clone;
+        stack::Client<Inner, seawall::Classifier, seawall::Cloned, seawall::NoPropagation>: Clone;
         stack::KeyedClientConfig: Clone;
         stack::KeyOverrides: Clone;
         stack::KeyedClientHandle: Clone;
-        stack::KeyedClientLayer<Keyed, seawall::Classifier, seawall::Cloned, seawall::NoCarry>: Clone;
+        stack::KeyedClientLayer<Keyed, seawall::Classifier, seawall::Cloned, seawall::NoPropagation>: Clone;
         stack::KeyedClient<
             Inner,
             Keyed,
             seawall::Classifier,
             seawall::Cloned,
-            seawall::NoCarry
+            seawall::NoPropagation
         >: Clone;
         stack::PerKey<Keyed>: Clone;
         stack::Undivided: Copy;
@@ -258,18 +259,18 @@ fn public_types_can_be_sent_shared_and_printed() {
         testing::Check: Copy;
         testing::Violation: Clone;
         testing::Violations: Clone;
-        testing::Exchange<u32, u32, Fail>: Clone;
+        testing::Scenario<u32, u32, Fail>: Clone;
         testing::Broken: Copy;
-        testing::Probe<u32, u32, Fail>: Clone;
-        testing::ProbeFuture<u32, u32, Fail>: ;
-        testing::Ledger: Clone;
+        testing::MockService<u32, u32, Fail>: Clone;
+        testing::MockFuture<u32, u32, Fail>: ;
+        testing::MockHandle: Clone;
         testing::Ready: Copy;
         testing::Reply: Copy;
         testing::Breach: Copy;
         testing::Steps<Inner, u32>: ;
         testing::Dropped: Copy;
-        testing::Endless: Copy;
-        testing::Bell: Clone;
+        testing::NeverEnds: Copy;
+        testing::CountingWaker: Clone;
     }
 }
 
@@ -284,7 +285,7 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::PerHost: Copy;
         seawall::http::InTimeoutHeader: Clone;
         seawall::http::TrailersInBody: Clone;
-        seawall::http::OverHttp2<seawall::http::HttpClassifier>: Copy;
+        seawall::http::Http2Classifier<seawall::http::HttpClassifier>: Copy;
         seawall::http::HttpClassifier: Copy;
         seawall::http::Replay: Clone;
         seawall::http::TimeoutHeader: Clone;
@@ -294,21 +295,21 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::WriteDeadline<Inner>: Clone;
         seawall::http::WriteAttemptLayer: Clone;
         seawall::http::WriteAttempt<Inner>: Clone;
-        seawall::http::Amended<Inner, seawall::http::EdgeLayer>: Clone;
-        seawall::http::EdgeLayer: Clone;
-        seawall::http::EdgeConfig: Clone;
-        seawall::http::Edge<Inner>: Clone;
+        seawall::http::Amended<Inner, seawall::http::UntrustedHeadersLayer>: Clone;
+        seawall::http::UntrustedHeadersLayer: Clone;
+        seawall::http::UntrustedHeadersConfig: Clone;
+        seawall::http::UntrustedHeaders<Inner>: Clone;
         seawall::http::HealthEndpoint: Clone;
-        seawall::http::Problem: Copy;
+        seawall::http::ProblemDetails: Copy;
         seawall::http::RenderBy<fn(&Rejected) -> http::Response<String>>: Copy;
         seawall::http::RenderBytes<fn(&Rejected) -> http::Response<String>>: Copy;
         seawall::http::Asked: Copy;
         seawall::http::ResponseBody<Body>: Unpinned;
-        seawall::http::RespondLayer: Clone;
-        seawall::http::Respond<Inner, seawall::http::Problem>: Clone;
-        seawall::http::RefusalsLayer: Copy;
-        seawall::http::Refusals<Inner>: Clone;
-        seawall::http::RefusalsFuture<std::future::Ready<u32>, seawall::http::Problem>: ;
+        seawall::http::RejectionResponseLayer: Clone;
+        seawall::http::Respond<Inner, seawall::http::ProblemDetails>: Clone;
+        seawall::http::HandleErrorLayer: Copy;
+        seawall::http::HandleError<Inner>: Clone;
+        seawall::http::HandleErrorFuture<std::future::Ready<u32>, seawall::http::ProblemDetails>: ;
         seawall::http::ServerBuilder: Clone;
         seawall::http::ServerConfig: Clone;
         seawall::http::ServerHandle: Clone;
@@ -318,11 +319,11 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::ReplayError: Copy;
         seawall::http::RecordBodyLayer: Copy;
         seawall::http::RecordBody<Inner>: Clone;
-        seawall::http::AtEnd: Copy;
-        seawall::http::AtFirstByte: Copy;
-        seawall::http::AtTrailers<seawall::http::HeadKnows>: Copy;
+        seawall::http::OnBodyEnd: Copy;
+        seawall::http::OnFirstByte: Copy;
+        seawall::http::OnTrailers<seawall::http::HeadKnows>: Copy;
         seawall::http::HeadKnows: Copy;
-        seawall::http::SettleBody<Body>: Unpinned;
+        seawall::http::GuardedBody<Body>: Unpinned;
 
         seawall::http::body_timeout::BodyTimeoutLayer: Clone;
         seawall::http::body_timeout::Builder: Clone;
@@ -357,7 +358,7 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
         seawall::grpc::KeyedClient<Inner, Body>: ;
         seawall::grpc::OnChannel<Inner, ()>: Clone;
         seawall::grpc::PerMethod: Copy;
-        seawall::grpc::Refusal: Clone;
+        seawall::grpc::Rejection: Clone;
         seawall::grpc::Sender<Inner, Body>: Clone;
         seawall::grpc::SenderFuture<Ready<()>>: ;
         seawall::grpc::StreamDeadlineLayer: Copy;
@@ -392,7 +393,7 @@ fn two_layers_as_one_can_be_sent_shared_and_printed() {
 #[test]
 fn the_table_is_complete() {
     let table = include_str!("types.rs");
-    let files = source();
+    let files = origin();
     let is_trait = |name: &str| {
         let trait_of = [
             format!("pub trait {name}<"),
@@ -439,20 +440,20 @@ fn echo(request: Local<'_>) -> Ready<Result<Local<'_>, Error<Rc<()>>>> {
 fn requests_may_be_local_and_borrowed() {
     let text = String::from("borrowed");
     let local = || Local(&text, Rc::new(()));
-    let bell = Bell::new();
+    let task = CountingWaker::new();
 
     let mut service = TimeoutLayer::new("local", Duration::from_secs(1)).layer(service_fn(echo));
-    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &task)), Ok(local()));
 
     let mut service = CircuitBreakerLayer::new("local").layer(service_fn(echo));
-    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &task)), Ok(local()));
 
     let mut service = BulkheadLayer::new("local").layer(service_fn(echo));
-    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &task)), Ok(local()));
 
     let mut service = HealthLayer::new("local").layer(service_fn(echo));
-    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &task)), Ok(local()));
 
     let mut service = RetryLayer::new("local").never().layer(service_fn(echo));
-    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &bell)), Ok(local()));
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(local())), &task)), Ok(local()));
 }

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use seawall::circuit_breaker::{CircuitBreakerHandle, Trip};
 use seawall::http::body_timeout::BodyTimeoutLayer;
 use seawall::http::{RecordBodyLayer, ReplayBody, status_of};
-use seawall::{Call, Deadline, Error, Reason, State, circuit_breaker};
+use seawall::{CallContext, Deadline, Error, Reason, State, circuit_breaker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -196,7 +196,7 @@ async fn a_deadline_that_the_caller_told_holds_whatever_it_sends() {
     let (upload, body) = Channel::new(1);
     flow(upload, 30, SECOND);
     let mut request = posted(body);
-    let mut call = Call::default();
+    let mut call = CallContext::default();
     call.deadline = Some(Deadline::after(7 * SECOND));
     request.extensions_mut().insert(call);
     let outcome = client.oneshot(request).await;

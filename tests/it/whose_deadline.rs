@@ -14,50 +14,53 @@ use seawall::http::{
 };
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Call, Carried, Deadline, Error, InCarried, Measured, Outcome, Reason, SetBy};
+use seawall::{
+    CallContext, Deadline, Error, FromWithContext, Measurement, Outcome, Reason, SetBy, WithContext,
+};
 use tokio::time::{advance, sleep};
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::scene::{Fail, broken, measured, ms, now, poll_once, reason};
+use crate::scene::{Fail, broken, measurement, ms, now, poll_once, reason};
 
-type Stack = BoxCloneService<Carried<()>, (), Fail>;
+type Stack = BoxCloneService<WithContext<()>, (), Fail>;
 
 fn hanging() -> Stack {
-    Stack::new(service_fn(|_: Carried<()>| std::future::pending::<Result<(), Fail>>()))
+    Stack::new(service_fn(|_: WithContext<()>| std::future::pending::<Result<(), Fail>>()))
 }
 
 fn whole(limit: u64, inner: Stack) -> Stack {
-    let layer = TimeoutLayer::builder("whole").limit(ms(limit)).carry(InCarried).build().unwrap();
+    let layer =
+        TimeoutLayer::builder("whole").limit(ms(limit)).propagate(FromWithContext).build().unwrap();
     Stack::new(layer.layer(inner))
 }
 
 fn attempt(limit: u64, inner: Stack) -> Stack {
-    let layer = TimeoutLayer::builder("attempt").limit(ms(limit)).carry(InCarried);
+    let layer = TimeoutLayer::builder("attempt").limit(ms(limit)).propagate(FromWithContext);
     Stack::new(layer.per_attempt().build().unwrap().layer(inner))
 }
 
 fn retry(attempts: u32, inner: Stack) -> Stack {
-    let layer = RetryLayer::builder("retry").cloned().carry(InCarried).attempts(attempts);
+    let layer = RetryLayer::builder("retry").cloned().propagate(FromWithContext).attempts(attempts);
     Stack::new(layer.backoff(Backoff::none()).build().unwrap().layer(inner))
 }
 
 /// A bulkhead whose only place is taken, for ever.
 async fn full(inner: Stack) -> Stack {
     let layer = BulkheadLayer::builder("places").limit(1).queue(8).max_wait(Duration::MAX);
-    let service = layer.carry(InCarried).build().unwrap().layer(inner);
-    tokio::spawn(service.clone().oneshot(Carried::from(())));
+    let service = layer.propagate(FromWithContext).build().unwrap().layer(inner);
+    tokio::spawn(service.clone().oneshot(WithContext::from(())));
     crate::scene::settle().await;
     Stack::new(service)
 }
 
 /// What the caller is told who waits for so long.
-async fn told(stack: Stack, deadline: Option<u64>) -> (String, Option<Measured>, Duration) {
+async fn told(stack: Stack, deadline: Option<u64>) -> (String, Option<Measurement>, Duration) {
     let deadline = deadline.map_or(Deadline::NEVER, |after| Deadline::after(ms(after)));
     let began = now();
-    let ended = stack.oneshot(Carried::new((), deadline)).await;
+    let ended = stack.oneshot(WithContext::new((), deadline)).await;
     let told = ended.as_ref().unwrap_err().to_string();
-    (told, measured(&ended), began.elapsed())
+    (told, measurement(&ended), began.elapsed())
 }
 
 /// That `told` speaks of the first of these limits, and of no other: 0 is the caller's, the others are
@@ -98,11 +101,11 @@ async fn a_hang_is_put_down_to_the_limit_that_passed_first() {
             let below = whole(inner, if retries { retry(1, below) } else { below });
             let stack = whole(outer, if retries { retry(1, below) } else { below });
             let limits = [caller, outer, inner, each];
-            let (told, measured, took) = told(stack, Some(caller)).await;
+            let (told, measurement, took) = told(stack, Some(caller)).await;
             assert_whose(&told, &limits);
             assert_eq!(took, ms(*limits.iter().min().unwrap()), "{told}");
             let by_caller =
-                matches!(measured, Some(Measured::Deadline { set_by: SetBy::Caller, .. }));
+                matches!(measurement, Some(Measurement::Deadline { set_by: SetBy::Caller, .. }));
             assert_eq!(by_caller, caller == 200, "{told}");
         }
         // Nobody told of a deadline.
@@ -123,7 +126,7 @@ async fn who_waits_in_line_is_told_whose_time_was_up() {
         assert_eq!(took, ms(*limits.iter().min().unwrap()), "{told}");
     }
     // The bulkhead itself is outermost.
-    let carried = |deadline| Carried::new((), Deadline::after(ms(deadline)));
+    let carried = |deadline| WithContext::new((), Deadline::after(ms(deadline)));
     let ended = full(hanging()).await.oneshot(carried(200)).await;
     assert_eq!(reason(&ended), Some(Reason::DeadlineExceeded));
     assert_eq!(
@@ -132,19 +135,20 @@ async fn who_waits_in_line_is_told_whose_time_was_up() {
     );
 }
 
-// field F16: what a layer says whose refusal nobody overrules, as events and breakers hear it.
+// field F16: what a layer says whose rejection nobody overrules, as events and breakers hear it.
 #[tokio::test(start_paused = true)]
 async fn further_in_it_is_said_too() {
     // A future that was made long before it is polled.
     let service = whole(200, full(hanging()).await);
-    let mut call = Box::pin(service.oneshot(Carried::from(())));
+    let mut call = Box::pin(service.oneshot(WithContext::from(())));
     assert!(poll_once(&mut call).is_pending());
     let ended = call.await;
-    assert_eq!(measured(&ended), Some(Measured::Elapsed { limit: 200_000_000 }));
+    assert_eq!(measurement(&ended), Some(Measurement::Elapsed { limit: 200_000_000 }));
 
-    let layer = TimeoutLayer::builder("whole").limit(ms(200)).carry(InCarried).build().unwrap();
+    let layer =
+        TimeoutLayer::builder("whole").limit(ms(200)).propagate(FromWithContext).build().unwrap();
     let mut service = layer.layer(full(hanging()).await);
-    let mut call = Box::pin(service.ready().await.unwrap().call(Carried::from(())));
+    let mut call = Box::pin(service.ready().await.unwrap().call(WithContext::from(())));
     advance(ms(150)).await; // the deadline was told when it was called
     assert!(poll_once(&mut call).is_pending());
     let ended = call.await;
@@ -154,13 +158,13 @@ async fn further_in_it_is_said_too() {
 // field F16: a retry that gives up when all it had was an answer, which is gone.
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_ran_out_of_time_says_of_whose() {
-    for (total, caller, outer, whose) in [
+    for (max_elapsed, caller, outer, whose) in [
         (ms(300), Some(500), None, "retry `retry`: timed out (the limit is 300ms)"),
         (ms(500), Some(300), None, "retry `retry`: the caller's deadline has passed"),
         (ms(500), None, Some(300), "timeout `whole`: timed out (the limit is 300ms)"),
         (ms(500), Some(300), Some(400), "retry `retry`: the caller's deadline has passed"),
     ] {
-        let busy = service_fn(|request: Carried<()>| async move {
+        let busy = service_fn(|request: WithContext<()>| async move {
             if request.call.attempt == 1 {
                 Ok::<_, Fail>(())
             } else {
@@ -173,9 +177,9 @@ async fn a_retry_that_ran_out_of_time_says_of_whose() {
         let held = busy.clone();
         let layer = RetryLayer::builder("retry")
             .cloned()
-            .carry(InCarried)
-            .total(total)
-            .least_time(Duration::ZERO)
+            .propagate(FromWithContext)
+            .max_elapsed(max_elapsed)
+            .min_attempt_time(Duration::ZERO)
             .backoff(Backoff::fixed(ms(100)))
             .classify_response(|(): &()| Outcome::TRANSIENT)
             .build()
@@ -185,7 +189,7 @@ async fn a_retry_that_ran_out_of_time_says_of_whose() {
             stack = whole(outer, stack);
         }
         let deadline = caller.map_or(Deadline::NEVER, |after| Deadline::after(ms(after)));
-        let call = tokio::spawn(stack.oneshot(Carried::new((), deadline)));
+        let call = tokio::spawn(stack.oneshot(WithContext::new((), deadline)));
         sleep(ms(50)).await;
         let mut held = held;
         held.ready().await.unwrap(); // the only place
@@ -223,7 +227,7 @@ async fn at_a_tie_it_was_the_limit_and_a_hang() {
         ] {
             let began = now();
             let deadline = Deadline::after(ms(caller));
-            let ended = stack.oneshot(Carried::new((), deadline)).await;
+            let ended = stack.oneshot(WithContext::new((), deadline)).await;
             let told = ended.as_ref().unwrap_err().to_string();
             assert_eq!(reason(&ended), Some(why), "{told}: {limit} {caller}");
             assert_eq!(told.contains(&format!("{:?}", ms(limit))), tie, "{told}: {limit} {caller}");
@@ -237,13 +241,13 @@ async fn at_a_tie_it_was_the_limit_and_a_hang() {
 async fn a_hang_that_gets_exactly_the_deadline_is_evidence_at_both_nestings() {
     for whole_is_tied in [false, true] {
         let breaker = CircuitBreakerLayer::builder("x").trip(Trip::consecutive(3));
-        let breaker = breaker.carry(InCarried).build().unwrap();
+        let breaker = breaker.propagate(FromWithContext).build().unwrap();
         let inner = Stack::new(breaker.layer(attempt(1000, hanging())));
         let limit = if whole_is_tied { 1000 } else { 60_000 };
         let stack = whole(limit, retry(1, inner));
         for _ in 0..3 {
             let deadline = Deadline::after(ms(1000));
-            stack.clone().oneshot(Carried::new((), deadline)).await.unwrap_err();
+            stack.clone().oneshot(WithContext::new((), deadline)).await.unwrap_err();
         }
         assert_eq!(breaker.handle().state(), seawall::State::Open, "{whole_is_tied}");
     }
@@ -301,7 +305,7 @@ async fn the_most_that_a_server_believes_is_its_own_limit() {
         ("500", "timeout `orders`: the caller's deadline has passed"),
         ("1", "timeout `orders`: the caller's deadline has passed"), // raised to the floor
     ] {
-        let limit = TimeoutLayer::builder("orders").limit(ms(30_000)).carry(InExtensions);
+        let limit = TimeoutLayer::builder("orders").limit(ms(30_000)).propagate(InExtensions);
         let service = ServiceBuilder::new()
             .layer(read())
             .layer(limit.build().unwrap())
@@ -345,7 +349,7 @@ async fn our_limit_is_the_callers_deadline_to_the_next_process() {
             .service(there);
         let mut request = Request::new(String::new());
         if let Some(caller) = caller {
-            let mut call = Call::default();
+            let mut call = CallContext::default();
             call.deadline = Some(Deadline::after(ms(caller)));
             request.extensions_mut().insert(call);
         }
@@ -361,16 +365,16 @@ async fn our_limit_is_the_callers_deadline_to_the_next_process() {
 async fn a_call_that_had_little_of_a_limit_is_no_evidence_when_it_ends() {
     for (spent, is_evidence) in [(0, true), (1_000, true), (4_900, false)] {
         let breaker = CircuitBreakerLayer::builder("stock").trip(Trip::consecutive(1));
-        let breaker = breaker.carry(InCarried).build().unwrap();
+        let breaker = breaker.propagate(FromWithContext).build().unwrap();
         let stock = Stack::new(breaker.layer(attempt(20_000, hanging())));
-        let handler = Stack::new(service_fn(move |request: Carried<()>| {
+        let handler = Stack::new(service_fn(move |request: WithContext<()>| {
             let stock = stock.clone();
             async move {
                 sleep(ms(spent)).await;
                 stock.oneshot(request).await
             }
         }));
-        let ended = whole(5_000, handler).oneshot(Carried::from(())).await;
+        let ended = whole(5_000, handler).oneshot(WithContext::from(())).await;
         assert!(ended.is_err());
         let opened = breaker.handle().state() == seawall::State::Open;
         assert_eq!(opened, is_evidence, "after {spent} ms");

@@ -28,7 +28,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::http::drain::DrainLayer;
-use seawall::http::{AtEnd, HttpClassifier, InExtensions, RecordBodyLayer, Replay};
+use seawall::http::{HttpClassifier, InExtensions, OnBodyEnd, RecordBodyLayer, Replay};
 use seawall::stack::ClientBuilder;
 use seawall::{Error, Event, EventKind, Reason, State, bulkhead, retry, stack};
 use tokio::net::TcpSocket;
@@ -99,7 +99,7 @@ async fn at_rest(server: &Server, tasks: usize) -> i64 {
 // ===== calling =====
 
 const CALLERS: usize = 8;
-/// Fewer than callers, so that some wait and some are refused.
+/// Fewer than callers, so that some wait and some are rejected.
 const PLACES: u32 = 5;
 const DEADLINE: Duration = Duration::from_millis(500);
 /// No call takes longer than its deadline, but for a machine that is busy with other things.
@@ -108,7 +108,7 @@ const AT_MOST: Duration = Duration::from_secs(5);
 /// What may be more at the end than after the warm-up: slots of slabs and of tables. A leak of one byte
 /// for ten calls would be more within two minutes.
 const TOLERANCE: i64 = 32 * 1024;
-/// Those under way, those in the pool, and those that were given up and are not closed yet.
+/// Those in flight, those in the pool, and those that were given up and are not closed yet.
 const MOST_SOCKETS: usize = 6 * CALLERS;
 
 /// What came of the calls.
@@ -153,8 +153,8 @@ impl fmt::Display for Tally {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         write!(
             f,
-            "{} calls: {well} well, {cut} cut, {status} refused by status, {failed} failed, \
-             {timed_out} timed out, {circuit_open} refused by the circuit, {full} by the bulkhead, \
+            "{} calls: {well} well, {cut} cut, {status} rejected by status, {failed} failed, \
+             {timed_out} timed out, {circuit_open} rejected by the circuit, {full} by the bulkhead, \
              {given_up} given up; {} retries, {} trips",
             of(&self.calls),
             of(&self.retries),
@@ -165,8 +165,9 @@ impl fmt::Display for Tally {
 
 fn layers(
     tally: &Arc<Tally>,
-) -> ClientBuilder<HttpClassifier, retry::Chosen<Replay>, InExtensions, AtEnd, AtEnd> {
-    let retry = retry::Config { hint_cap: Duration::from_millis(50), ..retry::Config::default() };
+) -> ClientBuilder<HttpClassifier, retry::Chosen<Replay>, InExtensions, OnBodyEnd, OnBodyEnd> {
+    let retry =
+        retry::Config { max_retry_after: Duration::from_millis(50), ..retry::Config::default() };
     let bulkhead = bulkhead::Config { limit: PLACES, queue: 2, ..bulkhead::Config::default() };
     let tally = Arc::clone(tally);
     stack::client("upstream")
@@ -175,10 +176,10 @@ fn layers(
         .retry(retry)
         .bulkhead(bulkhead)
         .classify(HttpClassifier)
-        .carry(InExtensions)
+        .propagate(InExtensions)
         .copy_with(Replay::default())
-        .finish(AtEnd)
-        .hold(AtEnd)
+        .completion(OnBodyEnd)
+        .permit_completion(OnBodyEnd)
         .observe(move |event: &Event| match event.kind {
             EventKind::Retrying { .. } => add(&tally.retries),
             EventKind::Changed(change) if change.to == State::Open => add(&tally.trips),
@@ -202,7 +203,7 @@ where
         _ => request.body(Full::default()),
     };
     let call = async {
-        let Ok(ready) = service.ready().await else { panic!("a refusal out of poll_ready") };
+        let Ok(ready) = service.ready().await else { panic!("a rejection out of poll_ready") };
         match ready.call(request.unwrap()).await {
             Ok(response) => {
                 let good = response.status().is_success();
@@ -234,7 +235,7 @@ where
             add(&tally.given_up);
         }
     } else if timeout(AT_MOST, call).await.expect("every call ends") {
-        sleep(Duration::from_millis(2)).await; // or it would be refused a million times a second
+        sleep(Duration::from_millis(2)).await; // or it would be rejected a million times a second
     }
 }
 
@@ -311,7 +312,7 @@ async fn nothing_is_left_of_many_calls_in_bad_weather() {
             .layer(DrainLayer::new())
             .map_err(Error::Inner)
             .map_request(move |mut request: Request<_>| {
-                if sky.weather() == Weather::Refused {
+                if sky.weather() == Weather::Rejected {
                     let mut parts = request.uri().clone().into_parts();
                     parts.authority = Some(nobody.clone());
                     *request.uri_mut() = http::Uri::from_parts(parts).unwrap();

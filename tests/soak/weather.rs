@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::server::{Ledger, hear_out, request};
+use crate::server::{MockHandle, hear_out, request};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Weather {
@@ -19,18 +19,18 @@ pub(crate) enum Weather {
     Cut,
     Hangs,
     /// Nobody listens. The client goes to where that is so.
-    Refused,
+    Rejected,
     /// Asks for less, and to come back in an hour.
     Busy,
     /// Each request meets another one.
     Mixed,
 }
 
-use Weather::{Busy, Cut, Fails, Fair, Hangs, Mixed, Refused, Slow};
+use Weather::{Busy, Cut, Fails, Fair, Hangs, Mixed, Rejected, Slow};
 
 /// One after the other, with time to recover between them.
 const YEAR: [Weather; 14] =
-    [Fair, Slow, Fair, Fails, Fair, Cut, Fair, Hangs, Fair, Refused, Fair, Busy, Fair, Mixed];
+    [Fair, Slow, Fair, Fails, Fair, Cut, Fair, Hangs, Fair, Rejected, Fair, Busy, Fair, Mixed];
 const SEASON: Duration = Duration::from_millis(100);
 pub(crate) const WHOLE_YEAR: Duration = Duration::from_millis(1400);
 
@@ -55,10 +55,10 @@ impl Sky {
         }
     }
 
-    pub(crate) async fn serve(self, mut socket: TcpStream, ledger: Ledger) {
+    pub(crate) async fn serve(self, mut socket: TcpStream, handle: MockHandle) {
         let mut buffer = Vec::new();
         while request(&mut socket, &mut buffer).await.is_some() {
-            ledger.request();
+            handle.request();
             let weather = match self.weather() {
                 // Seven in ten are well.
                 Mixed => [Fair, Slow, Fails, Cut, Hangs, Busy]

@@ -16,5 +16,5 @@ fn main() {
     let service = ServiceBuilder::new()
         .layer(CircuitBreakerLayer::new("payments"))
         .service(service_fn(|_amount: u32| async { Err::<u32, _>(PaymentError::Declined) }));
-    let _ = seawall::check(service);
+    let _ = seawall::check_service(service);
 }

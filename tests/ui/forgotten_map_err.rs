@@ -10,5 +10,5 @@ fn main() {
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new("payments", Duration::from_secs(1)))
         .service(service_fn(|amount: u32| async move { Ok::<_, io::Error>(amount) }));
-    let _ = seawall::check(service);
+    let _ = seawall::check_service(service);
 }

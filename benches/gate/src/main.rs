@@ -50,17 +50,17 @@ fn all(cases: &mut Cases) {
     cases.answers("breaker, pending once", || breaker().layer(service_fn(echo_later)));
     cases.answers("breaker, cloned per call", || Cloned(breaker().layer(service_fn(echo))));
     cases.answers("breaker of a key", keyed);
-    cases.refuses("breaker, open", tripped);
+    cases.rejects("breaker, open", tripped);
 
     let bulkhead = || BulkheadLayer::new("gate");
     cases.answers("bulkhead", || bulkhead().layer(service_fn(echo)));
     cases.answers("bulkhead, pending once", || bulkhead().layer(service_fn(echo_later)));
-    cases.refuses("bulkhead, full", filled);
+    cases.rejects("bulkhead, full", filled);
 
     let limit = |limit| RateLimitLayer::new("gate", limit, Duration::from_secs(1)).expect("it is valid");
     cases.answers("rate limit", || limit(1_000_000).layer(service_fn(echo)));
     cases.answers("rate limit, pending once", || limit(1_000_000).layer(service_fn(echo_later)));
-    cases.refuses("rate limit, too early", || {
+    cases.rejects("rate limit, too early", || {
         let mut service = limit(1).layer(service_fn(hung));
         let mut first = Box::pin(service.call(0));
         assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -69,18 +69,18 @@ fn all(cases: &mut Cases) {
 
     let fallback = || FallbackLayer::new("gate", 0);
     cases.answers("fallback, unused", || fallback().layer(service_fn(echo)));
-    cases.refuses("fallback", || fallback().layer(service_fn(fail)));
+    cases.rejects("fallback", || fallback().layer(service_fn(fail)));
 
     let health = || HealthLayer::new("gate");
     cases.answers("health", || health().layer(service_fn(echo)));
     cases.answers("health, pending once", || health().layer(service_fn(echo_later)));
-    cases.refuses("health, down", down);
+    cases.rejects("health, down", down);
 
     let client = || stack::client("gate").cloned().build().expect("it is valid");
     cases.answers("client stack", || client().layer(service_fn(echo)));
     cases.answers("client stack, pending once", || client().layer(service_fn(echo_later)));
-    cases.refuses("client stack, full", || {
-        // Without the queue that a stack has by default: whoever waits is not refused yet.
+    cases.rejects("client stack, full", || {
+        // Without the queue that a stack has by default: whoever waits is not rejected yet.
         let config = bulkhead::Config { queue: 0, ..bulkhead::Config::default() };
         let layer = stack::client("gate").bulkhead(config).cloned().build().expect("it is valid");
         let mut service = layer.layer(service_fn(hung));
@@ -103,7 +103,7 @@ impl Cases {
         self.case(name, make, |calls| calls * (calls + 1) / 2);
     }
 
-    fn refuses<S: Service<u64, Response = u64>>(&mut self, name: &str, make: impl Fn() -> S) {
+    fn rejects<S: Service<u64, Response = u64>>(&mut self, name: &str, make: impl Fn() -> S) {
         self.case(name, make, |_| 0);
     }
 
@@ -119,7 +119,7 @@ impl Cases {
                 self.found = true;
                 let mut service = make();
                 assert_eq!(counted(&mut service, WARM_UP), sum(WARM_UP), "the work was done");
-                assert_eq!(measured(&mut service), sum(CALLS), "the work was done");
+                assert_eq!(measurement(&mut service), sum(CALLS), "the work was done");
             }
             Some(_) => {}
         }
@@ -128,7 +128,7 @@ impl Cases {
 
 /// callgrind counts in here, and nowhere else.
 #[inline(never)]
-fn measured<S: Service<u64, Response = u64>>(service: &mut S) -> u64 {
+fn measurement<S: Service<u64, Response = u64>>(service: &mut S) -> u64 {
     counted(service, CALLS)
 }
 
@@ -136,7 +136,7 @@ fn counted<S: Service<u64, Response = u64>>(service: &mut S, calls: u64) -> u64 
     (0..calls).map(|request| call(service, request)).sum()
 }
 
-/// The answer; zero if it was refused.
+/// The answer; zero if it was rejected.
 fn call<S: Service<u64, Response = u64>>(service: &mut S, request: u64) -> u64 {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready(), "always ready");
@@ -201,13 +201,13 @@ fn keyed() -> impl Service<u64, Response = u64> {
 /// A breaker that its failures opened.
 fn tripped() -> impl Service<u64, Response = u64> {
     let hour = Duration::from_secs(3_600);
-    let breaker = CircuitBreakerLayer::builder("gate").rest(hour).rest_cap(hour);
+    let breaker = CircuitBreakerLayer::builder("gate").break_duration(hour).max_break_duration(hour);
     broken(breaker.build().expect("it is valid").layer(service_fn(fail)), 17)
 }
 
 /// A dependency whose failures were noticed.
 fn down() -> impl Service<u64, Response = u64> {
-    let health = HealthLayer::builder("gate").learn(true).let_through(1_000_000);
+    let health = HealthLayer::builder("gate").passive(true).probe_one_in(1_000_000);
     broken(health.build().expect("it is valid").layer(service_fn(fail)), 3)
 }
 

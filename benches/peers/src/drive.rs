@@ -29,7 +29,7 @@ pub type Fork = Box<dyn Fn(Holding) -> Batch>;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     pub answered: u64,
-    pub refused: u64,
+    pub rejected: u64,
     /// The sum of all answers.
     pub sum: u64,
 }
@@ -39,8 +39,8 @@ pub struct Tally {
 pub enum Expect {
     /// Every call reached the inner service once and was answered.
     Answers,
-    /// No call reached the inner service, and every one was refused.
-    Refusals,
+    /// No call reached the inner service, and every one was rejected.
+    HandleError,
 }
 
 impl Expect {
@@ -52,9 +52,9 @@ impl Expect {
         let expected = match self {
             // Requests are 0, 1, 2, …, and each is answered with the number after it.
             Self::Answers => {
-                (calls, Tally { answered: calls, refused: 0, sum: calls * (calls + 1) / 2 })
+                (calls, Tally { answered: calls, rejected: 0, sum: calls * (calls + 1) / 2 })
             }
-            Self::Refusals => (0, Tally { answered: 0, refused: calls, sum: 0 }),
+            Self::HandleError => (0, Tally { answered: 0, rejected: calls, sum: 0 }),
         };
         assert_eq!((reached, tally), expected, "the work was not done");
     }
@@ -118,7 +118,7 @@ where
                 ready(&mut service, cx);
                 match runtime().block_on(service.call(request)) {
                     Ok(answer) => tally.answer(answer),
-                    Err(_) => tally.refused += 1,
+                    Err(_) => tally.rejected += 1,
                 }
             })
         })
@@ -188,7 +188,7 @@ fn finish<E>(
             Poll::Ready(Ok(answer)) => return tally.answer(answer),
             Poll::Ready(Err(error)) => {
                 black_box(&error);
-                tally.refused += 1;
+                tally.rejected += 1;
                 return;
             }
             Poll::Pending => {}

@@ -102,7 +102,7 @@ impl Drop for Upstream {
     }
 }
 
-/// A socket that has the address but does not listen: connections to it are refused, and nobody
+/// A socket that has the address but does not listen: connections to it are rejected, and nobody
 /// else can get the address meanwhile. One that listens may stand beside it.
 fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;

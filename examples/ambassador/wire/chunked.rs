@@ -75,6 +75,6 @@ fn size(line: &[u8]) -> Option<u64> {
     if !extends || rest.contains(&b'\r') {
         return None;
     }
-    // More than fit into 64 bits are refused, and so is no digit at all.
+    // More than fit into 64 bits are rejected, and so is no digit at all.
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::KeyedBulkheadLayer;
-use super::tenant::Common;
+use super::part::Common;
 use crate::bulkhead::cost::One;
 use crate::bulkhead::layer::{Builder, LAYER};
 use crate::bulkhead::overrides::{KeyedConfig, MAX_KEYS, Overrides};
-use crate::config::ConfigErrors;
-use crate::request::NoCarry;
+use crate::core::config::ConfigErrors;
+use crate::core::origin::Origin;
+use crate::core::request::NoPropagation;
 use crate::shell::keyed::Keyed;
 use crate::shell::reporter::Reporter;
-use crate::source::Source;
 
 /// Builds a [`KeyedBulkheadLayer`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct KeyedBuilder<F, K, Y = NoCarry, W = One> {
+pub struct KeyedBuilder<F, K, Y = NoPropagation, W = One> {
     builder: Builder<F, Y, W>,
     key: Arc<K>,
     max_keys: usize,
@@ -52,12 +52,12 @@ impl<F, K, Y, W> KeyedBuilder<F, K, Y, W> {
     /// let more = Overrides { limit: Some(50), ..Overrides::default() };
     /// let tenants = BulkheadLayer::builder("tenants")
     ///     .limit(10)
-    ///     .keyed(|tenant: &String| Cow::from(tenant))
+    ///     .keyed(|part: &String| Cow::from(part))
     ///     .overrides([("acme", more)])
     ///     .build()?;
-    /// let call = |tenant| tenants.run(tenant, pending::<Result<(), Error<Infallible>>>);
+    /// let call = |part| tenants.run(part, pending::<Result<(), Error<Infallible>>>);
     /// let _under_way = (call("acme"), call("initech"));
-    /// let available = |tenant| tenants.handle().key(tenant).map(|bulkhead| bulkhead.available());
+    /// let available = |part| tenants.handle().key(part).map(|bulkhead| bulkhead.available());
     /// assert_eq!((available("acme"), available("initech")), (Some(49), Some(9)));
     /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
     /// ```
@@ -84,14 +84,14 @@ impl<F, K, Y, W> KeyedBuilder<F, K, Y, W> {
     /// Everything that is wrong with the settings; those of a single key by their
     /// [path](crate::ConfigError::path), such as `overrides["acme"].limit`.
     pub fn build(self) -> Result<KeyedBulkheadLayer<F, K, Y, W>, ConfigErrors> {
-        let Builder { name, config, finish, carry, cost, observers } = self.builder;
-        let source = Source::new(LAYER, name);
+        let Builder { name, config, completion, propagate, cost, observers } = self.builder;
+        let origin = Origin::new(LAYER, name);
         let (max_keys, overrides) = (self.max_keys, self.overrides);
         let config = KeyedConfig { default: config, max_keys, overrides };
-        let laws = config.laws(None).map_err(|wrong| wrong.of_policy(&source))?;
-        let common = Common::new(Reporter::new(source, observers), laws, config);
+        let all_params = config.all_params(None).map_err(|wrong| wrong.of_policy(&origin))?;
+        let common = Common::new(Reporter::new(origin, observers), all_params, config);
         let for_cells = Arc::clone(&common);
-        let cells = Arc::new(Keyed::new(common, max_keys, move |key| for_cells.tenant(key)));
-        Ok(KeyedBulkheadLayer { cells, key: self.key, finish, carry, cost })
+        let cells = Arc::new(Keyed::new(common, max_keys, move |key| for_cells.part(key)));
+        Ok(KeyedBulkheadLayer { cells, key: self.key, completion, propagate, cost })
     }
 }

@@ -9,20 +9,20 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
-use super::Tenant;
+use super::KeyedPart;
 use super::permit::Permit;
 use crate::bulkhead::limiter::Limiter;
-use crate::classify::Verdict;
-use crate::error::{CallError, Measured, Reason, Rejected};
-use crate::finish::{Finish, Settle};
-use crate::outcome::Outcome;
-use crate::request::Call;
+use crate::core::classify::Classification;
+use crate::core::completion::{CallGuard, Completion};
+use crate::core::error::{CallError, Measurement, Reason, Rejected};
+use crate::core::outcome::Outcome;
+use crate::core::request::CallContext;
+use crate::core::time;
 use crate::shell::cell::Cell;
-use crate::shell::gate::Hold;
+use crate::shell::in_flight::Hold;
 use crate::shell::meter::Ended;
 use crate::shell::oneshot::Oneshot;
-use crate::shell::queue::{Number, Standing};
-use crate::time;
+use crate::shell::queue::{Standing, Ticket};
 
 /// The future of a call through the bulkhead of its key.
 ///
@@ -38,13 +38,13 @@ where
     #[pin]
     timer: Option<Sleep>,
     stage: Stage,
-    finish: F,
+    completion: F,
 }
 
 /// Each is empty once its end was told.
 #[derive(Debug)]
 enum Stage {
-    Refused(Option<Rejected>),
+    Rejected(Option<Rejected>),
     Queued(Waiter),
     Inside(Permit),
 }
@@ -52,34 +52,34 @@ enum Stage {
 /// One who waits for a place; gives up when dropped.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    places: u32,
-    place: Option<(Hold<Cell<Tenant>>, Number)>,
+    permits: u32,
+    permit: Option<(Hold<Cell<KeyedPart>>, Ticket)>,
     began: Instant,
     /// When its patience ends, if ever.
     until: Option<Instant>,
     /// Whether that is the deadline of its caller, or the bulkhead's own limit.
-    told: Option<Measured>,
+    told: Option<Measurement>,
 }
 
 impl<S, Req, F> ResponseFuture<S, Req, F>
 where
     S: Service<Req>,
 {
-    fn new(stage: Stage, attempt: Oneshot<S, Req>, finish: F) -> Self {
-        Self { attempt, timer: None, stage, finish }
+    fn new(stage: Stage, attempt: Oneshot<S, Req>, completion: F) -> Self {
+        Self { attempt, timer: None, stage, completion }
     }
 
-    pub(super) fn refused(rejected: Rejected, finish: F) -> Self {
-        Self::new(Stage::Refused(Some(rejected)), Oneshot::over(), finish)
+    pub(super) fn rejected(rejected: Rejected, completion: F) -> Self {
+        Self::new(Stage::Rejected(Some(rejected)), Oneshot::over(), completion)
     }
 
     #[inline]
-    pub(super) fn inside(permit: Permit, attempt: Oneshot<S, Req>, finish: F) -> Self {
-        Self::new(Stage::Inside(permit), attempt, finish)
+    pub(super) fn inside(permit: Permit, attempt: Oneshot<S, Req>, completion: F) -> Self {
+        Self::new(Stage::Inside(permit), attempt, completion)
     }
 
-    pub(super) fn queued(waiter: Waiter, service: S, request: Req, finish: F) -> Self {
-        Self::new(Stage::Queued(waiter), Oneshot::waiting(service, request), finish)
+    pub(super) fn queued(waiter: Waiter, service: S, request: Req, completion: F) -> Self {
+        Self::new(Stage::Queued(waiter), Oneshot::waiting(service, request), completion)
     }
 }
 
@@ -87,7 +87,7 @@ impl<S, Req, F> Future for ResponseFuture<S, Req, F>
 where
     S: Service<Req>,
     S::Error: CallError,
-    F: Finish<S::Response>,
+    F: Completion<S::Response>,
 {
     type Output = Result<F::Response, S::Error>;
 
@@ -108,7 +108,7 @@ where
                         return Poll::Pending;
                     };
                     return Poll::Ready(match result {
-                        Ok(response) => Ok(settle(permit, response, this.finish)),
+                        Ok(response) => Ok(settle(permit, response, this.completion)),
                         Err(error) => {
                             let result = Err(error);
                             permit.end(Ended::of(&result));
@@ -118,9 +118,9 @@ where
                 }
                 Stage::Queued(waiter) => match waiter.poll_place(cx, this.timer.as_mut()) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(place) => {
+                    Poll::Ready(permit) => {
                         this.timer.set(None);
-                        match place {
+                        match permit {
                             Ok(permit) => *this.stage = Stage::Inside(permit),
                             Err(rejected) => {
                                 this.attempt.end();
@@ -129,7 +129,7 @@ where
                         }
                     }
                 },
-                Stage::Refused(rejected) => {
+                Stage::Rejected(rejected) => {
                     return match rejected.take() {
                         Some(rejected) => Poll::Ready(Err(rejected.into())),
                         None => Poll::Pending, // polled after it was ready
@@ -159,28 +159,32 @@ where
 
 /// Hands the place over to whoever decides when the call is over.
 #[inline]
-fn settle<Res, F: Finish<Res>>(permit: &mut Permit, response: Res, finish: &F) -> F::Response {
-    let response = match finish.at_head(response) {
+fn settle<Res, F: Completion<Res>>(
+    permit: &mut Permit,
+    response: Res,
+    completion: &F,
+) -> F::Response {
+    let response = match completion.at_head(response) {
         Ok(response) => {
-            permit.end(Ended::Good);
+            permit.end(Ended::Success);
             return response;
         }
         Err(response) => response,
     };
-    let head = Verdict::Now(Outcome::SUCCESS);
+    let head = Classification::Now(Outcome::SUCCESS);
     let (ending, pass) = permit.take_ending();
-    finish.finish(response, Settle::of(ending, head, pass))
+    completion.wrap(response, CallGuard::of(ending, head, pass))
 }
 
 impl Waiter {
     pub(super) fn new(
-        berth: Arc<Cell<Tenant>>,
-        places: u32,
-        number: Number,
+        berth: Arc<Cell<KeyedPart>>,
+        permits: u32,
+        number: Ticket,
         patience: &Patience,
     ) -> Self {
         let Patience { began, until, told } = *patience;
-        Self { places, place: Some((Hold::new(berth), number)), began, until, told }
+        Self { permits, permit: Some((Hold::new(berth), number)), began, until, told }
     }
 
     fn poll_place(
@@ -188,13 +192,13 @@ impl Waiter {
         cx: &mut Context<'_>,
         timer: Pin<&mut Option<Sleep>>,
     ) -> Poll<Result<Permit, Rejected>> {
-        let Some((hold, number)) = &mut self.place else { return Poll::Pending };
+        let Some((hold, number)) = &mut self.permit else { return Poll::Pending };
         let goes_on = hold.begin(|| true) && !hold.is_stopped();
         let Some(policy) = hold.get().map(|cell| cell.policy.bulkhead()) else {
             return Poll::Pending;
         };
         if !goes_on {
-            let rejected = policy.reject(Reason::Draining, Measured::Nothing);
+            let rejected = policy.reject(Reason::Draining, Measurement::Nothing);
             self.leave();
             return Poll::Ready(Err(rejected));
         }
@@ -207,31 +211,31 @@ impl Waiter {
         }
         // What is not waiting any more has given its number back.
         if standing != Standing::Placed {
-            let cost = self.places;
+            let cost = self.permits;
             let rejected = match standing {
                 Standing::Barred => policy.reject(Reason::CostTooHigh, policy.dearness(cost)),
                 _ => rejected(policy, self.told),
             };
             drop(hold.lose());
-            self.place = None;
+            self.permit = None;
             return Poll::Ready(Err(rejected));
         }
         policy.note_wait(time::now().saturating_duration_since(self.began));
-        let Some((hold, _)) = self.place.take() else { return Poll::Pending };
-        Poll::Ready(Ok(Permit::new(hold, self.places)))
+        let Some((hold, _)) = self.permit.take() else { return Poll::Pending };
+        Poll::Ready(Ok(Permit::new(hold, self.permits)))
     }
 
     fn leave(&mut self) {
-        if let Some((mut hold, number)) = self.place.take()
+        if let Some((mut hold, number)) = self.permit.take()
             && let Some(berth) = hold.lose()
         {
-            berth.policy.bulkhead().give_up(&number, self.places);
+            berth.policy.bulkhead().give_up(&number, self.permits);
         }
     }
 }
 
 /// It waited in vain: as long as the bulkhead allows, or until the deadline of the call.
-fn rejected(policy: &Limiter, told: Option<Measured>) -> Rejected {
+fn rejected(policy: &Limiter, told: Option<Measurement>) -> Rejected {
     if let Some(whose) = told {
         return policy.reject(Reason::DeadlineExceeded, whose);
     }
@@ -240,7 +244,7 @@ fn rejected(policy: &Limiter, told: Option<Measured>) -> Rejected {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if let Some((hold, _)) = &self.place
+        if let Some((hold, _)) = &self.permit
             && let Some(berth) = hold.get()
         {
             berth.policy.bulkhead().note_abandoned();
@@ -254,12 +258,12 @@ pub(super) struct Patience {
     began: Instant,
     pub(super) until: Option<Instant>,
     /// Who set the deadline, if it comes first.
-    told: Option<Measured>,
+    told: Option<Measurement>,
 }
 
 impl Patience {
     /// No longer than `max_wait` nanoseconds from now, nor than the deadline of the call.
-    pub(super) fn new(max_wait: u64, call: Option<Call>) -> Self {
+    pub(super) fn new(max_wait: u64, call: Option<CallContext>) -> Self {
         let began = time::now();
         let own = (max_wait != u64::MAX)
             .then(|| began.checked_add(std::time::Duration::from_nanos(max_wait)))
@@ -280,7 +284,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.stage {
-            Stage::Refused(_) => "ResponseFuture(refused)",
+            Stage::Rejected(_) => "ResponseFuture(rejected)",
             Stage::Queued(_) => "ResponseFuture(queued)",
             Stage::Inside(_) => "ResponseFuture(inside)",
         })

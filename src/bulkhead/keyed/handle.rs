@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::tenant::{Tenant, reload, reload_all};
+use super::part::{KeyedPart, reload, reload_all};
 use crate::bulkhead::config::Config;
 use crate::bulkhead::handle::BulkheadHandle;
 use crate::bulkhead::overrides::KeyedConfig;
-use crate::config::ConfigErrors;
+use crate::core::config::ConfigErrors;
+use crate::core::origin::Origin;
 use crate::shell::keyed::Keyed;
-use crate::source::Source;
 
 /// Sees and steers the bulkheads of a keyed layer. Cheap to clone.
 ///
@@ -22,14 +22,14 @@ use crate::source::Source;
 ///
 /// /// The tenants that take all they may.
 /// fn busy(tenants: &KeyedBulkheadHandle) -> Vec<String> {
-///     let is_full = |tenant: &str| tenants.key(tenant).is_some_and(|it| it.available() == 0);
-///     let busy = tenants.keys().into_iter().filter(|tenant| is_full(tenant));
-///     busy.map(|tenant| tenant.to_string()).collect()
+///     let is_full = |part: &str| tenants.key(part).is_some_and(|it| it.available() == 0);
+///     let busy = tenants.keys().into_iter().filter(|part| is_full(part));
+///     busy.map(|part| part.to_string()).collect()
 /// }
 ///
 /// let layer = BulkheadLayer::builder("tenants")
 ///     .limit(1)
-///     .keyed(|tenant: &String| Cow::from(tenant))
+///     .keyed(|part: &String| Cow::from(part))
 ///     .build()?;
 /// let tenants = layer.handle();
 /// let under_way = layer.run("acme", pending::<Result<(), Error<Infallible>>>);
@@ -40,17 +40,17 @@ use crate::source::Source;
 /// ```
 #[derive(Clone)]
 pub struct KeyedBulkheadHandle {
-    cells: Arc<Keyed<Tenant>>,
+    cells: Arc<Keyed<KeyedPart>>,
 }
 
 impl KeyedBulkheadHandle {
-    pub(super) const fn new(cells: Arc<Keyed<Tenant>>) -> Self {
+    pub(super) const fn new(cells: Arc<Keyed<KeyedPart>>) -> Self {
         Self { cells }
     }
 
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        &self.cells.common.reporter.source
+    pub fn origin(&self) -> &Origin {
+        &self.cells.common.reporter.origin
     }
 
     /// The bulkhead of a key, if it has one of its own. It is not evicted while the handle lives.
@@ -110,7 +110,7 @@ impl KeyedBulkheadHandle {
 impl fmt::Debug for KeyedBulkheadHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedBulkheadHandle")
-            .field("source", self.source())
+            .field("origin", self.origin())
             .field("keys", &self.len())
             .finish()
     }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tower::Service;
 
-use super::Tenant;
+use super::KeyedPart;
 use super::future::{Patience, ResponseFuture, Waiter};
 use super::permit::Permit;
 use crate::bulkhead::limiter::Entry;
-use crate::error::Reason;
-use crate::request::Carry;
+use crate::core::error::Reason;
+use crate::core::request::Propagate;
 use crate::shell::cell::Cell;
-use crate::shell::gate::Hold;
+use crate::shell::in_flight::Hold;
 use crate::shell::oneshot::Oneshot;
 
 /// How a call gets at an inner service that may or may not have been readied for it.
@@ -21,66 +21,66 @@ pub(super) struct Instance<'a, S> {
 }
 
 impl<S: Clone> Instance<'_, S> {
-    /// The call itself: inside, in line, or refused.
+    /// The call itself: inside, in line, or rejected.
     #[inline]
     pub(super) fn call<Req, F, K>(
         self,
-        berth: Arc<Cell<Tenant>>,
-        places: u32,
-        finish: &F,
-        carry: &K,
+        berth: Arc<Cell<KeyedPart>>,
+        permits: u32,
+        completion: &F,
+        propagate: &K,
         request: Req,
     ) -> ResponseFuture<S, Req, F>
     where
         S: Service<Req>,
         F: Clone,
-        K: Carry<Req>,
+        K: Propagate<Req>,
     {
-        if berth.policy.bulkhead().enter(places) {
-            let permit = Permit::new(Hold::new(berth), places);
+        if berth.policy.bulkhead().enter(permits) {
+            let permit = Permit::new(Hold::new(berth), permits);
             // Each branch makes its own future, so that it is made in its place.
             return if self.readied {
                 let attempt = Oneshot::called(self.inner.call(request));
-                ResponseFuture::inside(permit, attempt, finish.clone())
+                ResponseFuture::inside(permit, attempt, completion.clone())
             } else {
                 let attempt = Oneshot::waiting(self.inner.clone(), request);
-                ResponseFuture::inside(permit, attempt, finish.clone())
+                ResponseFuture::inside(permit, attempt, completion.clone())
             };
         }
         // Nobody waits with a reservation of the inner service in hand.
         let service = self.release();
         let policy = berth.policy.bulkhead();
-        if policy.is_too_dear(places) {
-            let rejected = policy.reject(Reason::CostTooHigh, policy.dearness(places));
-            return ResponseFuture::refused(rejected, finish.clone());
+        if policy.is_too_dear(permits) {
+            let rejected = policy.reject(Reason::CostTooHigh, policy.dearness(permits));
+            return ResponseFuture::rejected(rejected, completion.clone());
         }
         if !policy.may_wait() {
             let rejected = policy.reject(Reason::Full, policy.fullness());
-            return ResponseFuture::refused(rejected, finish.clone());
+            return ResponseFuture::rejected(rejected, completion.clone());
         }
-        let law = policy.law();
-        let call = carry.carries().then(|| carry.read(&request));
-        let patience = Patience::new(law.max_wait, call);
-        match policy.ask(patience.until, places) {
+        let params = policy.params();
+        let call = propagate.propagates().then(|| propagate.extract(&request));
+        let patience = Patience::new(params.max_wait, call);
+        match policy.ask(patience.until, permits) {
             Entry::Inside => {
                 let attempt = Oneshot::waiting(service.clone(), request);
                 ResponseFuture::inside(
-                    Permit::new(Hold::new(berth), places),
+                    Permit::new(Hold::new(berth), permits),
                     attempt,
-                    finish.clone(),
+                    completion.clone(),
                 )
             }
             Entry::Queued(number) => {
-                let waiter = Waiter::new(berth, places, number, &patience);
-                ResponseFuture::queued(waiter, service.clone(), request, finish.clone())
+                let waiter = Waiter::new(berth, permits, number, &patience);
+                ResponseFuture::queued(waiter, service.clone(), request, completion.clone())
             }
-            Entry::TooDear(measured) => {
-                let rejected = policy.reject(Reason::CostTooHigh, measured);
-                ResponseFuture::refused(rejected, finish.clone())
+            Entry::TooDear(measurement) => {
+                let rejected = policy.reject(Reason::CostTooHigh, measurement);
+                ResponseFuture::rejected(rejected, completion.clone())
             }
-            Entry::Full(measured) => {
-                let rejected = policy.reject(Reason::Full, measured);
-                ResponseFuture::refused(rejected, finish.clone())
+            Entry::Full(measurement) => {
+                let rejected = policy.reject(Reason::Full, measurement);
+                ResponseFuture::rejected(rejected, completion.clone())
             }
         }
     }

@@ -2,26 +2,26 @@
 
 use std::sync::Arc;
 
-use super::Tenant;
-use crate::error::{Measured, Reason, Rejected};
-use crate::finish::{Ending, Tail};
-use crate::outcome::Outcome;
+use super::KeyedPart;
+use crate::core::completion::{Ending, Tail};
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::outcome::Outcome;
 use crate::shell::cell::Cell;
-use crate::shell::gate::{Counted, Hold};
+use crate::shell::in_flight::{Counted, Hold};
 use crate::shell::meter::Ended;
 
 /// A place, taken until it is over.
 #[derive(Debug)]
 pub(super) struct Permit {
-    pub(super) hold: Hold<Cell<Tenant>>,
-    places: u32,
+    pub(super) hold: Hold<Cell<KeyedPart>>,
+    permits: u32,
     pending: bool,
 }
 
 impl Permit {
     #[inline]
-    pub(super) fn new(hold: Hold<Cell<Tenant>>, places: u32) -> Self {
-        Self { hold, places, pending: false }
+    pub(super) fn new(hold: Hold<Cell<KeyedPart>>, permits: u32) -> Self {
+        Self { hold, permits, pending: false }
     }
 
     /// The inner service has not answered yet.
@@ -29,7 +29,7 @@ impl Permit {
         if let Some(berth) = self.hold.get()
             && !std::mem::replace(&mut self.pending, true)
         {
-            berth.policy.bulkhead().count_seen(self.places.into());
+            berth.policy.bulkhead().count_seen(self.permits.into());
             berth.policy.bulkhead().note_levels();
         }
     }
@@ -38,14 +38,14 @@ impl Permit {
     pub(super) fn turn_away(&mut self) -> Option<Rejected> {
         let berth = self.hold.lose()?;
         self.unsee(&berth);
-        berth.policy.bulkhead().leave(self.places);
-        Some(berth.policy.bulkhead().reject(Reason::Draining, Measured::Nothing))
+        berth.policy.bulkhead().leave(self.permits);
+        Some(berth.policy.bulkhead().reject(Reason::Draining, Measurement::Nothing))
     }
 
     /// The call was answered; whoever takes this says when it is over.
-    pub(super) fn take_ending(&mut self) -> (Option<Arc<Cell<Tenant>>>, Tail) {
+    pub(super) fn take_ending(&mut self) -> (Option<Arc<Cell<KeyedPart>>>, Tail) {
         self.note_pending(); // it goes on, even if its head was there at once
-        (self.hold.defer(), Tail { word: self.places.into(), ..Tail::default() })
+        (self.hold.defer(), Tail { word: self.permits.into(), ..Tail::default() })
     }
 
     /// The call is over.
@@ -53,14 +53,14 @@ impl Permit {
     pub(super) fn end(&mut self, how: Ended) {
         if let Some(berth) = self.hold.end() {
             self.unsee(&berth);
-            berth.policy.bulkhead().end(how, self.places);
+            berth.policy.bulkhead().end(how, self.permits);
         }
     }
 
     #[inline]
-    fn unsee(&self, berth: &Cell<Tenant>) {
+    fn unsee(&self, berth: &Cell<KeyedPart>) {
         if self.pending {
-            berth.policy.bulkhead().count_seen(-i64::from(self.places));
+            berth.policy.bulkhead().count_seen(-i64::from(self.permits));
         }
     }
 
@@ -69,7 +69,7 @@ impl Permit {
     fn be_lost(&mut self) {
         if let Some(berth) = self.hold.lose() {
             self.unsee(&berth);
-            berth.policy.bulkhead().end(Ended::Abandoned, self.places);
+            berth.policy.bulkhead().end(Ended::Abandoned, self.permits);
         }
     }
 }
@@ -84,21 +84,21 @@ impl Drop for Permit {
 }
 
 /// What a call took.
-const fn places(tail: Tail) -> u32 {
+const fn permits(tail: Tail) -> u32 {
     tail.word as u32
 }
 
-impl Ending for Cell<Tenant> {
+impl Ending for Cell<KeyedPart> {
     fn settle(&self, _: u8, tail: Tail, outcome: &Outcome) {
         let limiter = self.policy.bulkhead();
-        limiter.count_seen(-i64::from(places(tail)));
-        limiter.end(outcome.health.into(), places(tail));
+        limiter.count_seen(-i64::from(permits(tail)));
+        limiter.end(outcome.signal.into(), permits(tail));
     }
 
     fn abandon(&self, _: u8, tail: Tail) {
         let limiter = self.policy.bulkhead();
-        limiter.count_seen(-i64::from(places(tail)));
-        limiter.end(Ended::Abandoned, places(tail));
+        limiter.count_seen(-i64::from(permits(tail)));
+        limiter.end(Ended::Abandoned, permits(tail));
     }
 
     fn no_longer_in_flight(&self, _: bool) {

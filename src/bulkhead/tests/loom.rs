@@ -9,26 +9,26 @@ use ::loom::thread;
 
 use super::super::config::Config;
 use super::super::limiter::{Entry, Limiter as Policy};
-use super::super::machine::{Law, Occupancy};
-use crate::event::Observers;
-use crate::shell::queue::{Number, Standing};
+use super::super::machine::{Occupancy, Params};
+use crate::core::event::Observers;
+use crate::core::origin::Origin;
+use crate::shell::queue::{Standing, Ticket};
 use crate::shell::reporter::Reporter;
 use crate::shell::tests::loom::check;
-use crate::source::Source;
 
 fn bulkhead(limit: u32, queue: u32) -> Arc<Policy> {
-    let (law, config) = config(limit, queue);
-    let reporter = Reporter::new(Source::new("bulkhead", "test"), Observers::default());
-    Arc::new(Policy::new(reporter, law, config))
+    let (params, config) = config(limit, queue);
+    let reporter = Reporter::new(Origin::new("bulkhead", "test"), Observers::default());
+    Arc::new(Policy::new(reporter, params, config))
 }
 
-fn config(limit: u32, queue: u32) -> (Law, Config) {
+fn config(limit: u32, queue: u32) -> (Params, Config) {
     let config = Config { limit, queue, ..Config::default() };
-    (Law::from_config(&config).unwrap(), config)
+    (Params::from_config(&config).unwrap(), config)
 }
 
 /// Waits until it is inside. Loom finds out if that never comes.
-fn arrive(policy: &Policy, number: &Number) {
+fn arrive(policy: &Policy, number: &Ticket) {
     let standing = block_on(poll_fn(|cx| match policy.look(number, cx.waker()) {
         Standing::Waiting => Poll::Pending,
         standing => Poll::Ready(standing),
@@ -41,8 +41,8 @@ fn call(policy: &Policy) {
     match policy.stand() {
         Entry::Inside => {}
         Entry::Queued(number) => arrive(policy, &number),
-        Entry::Full(measured) | Entry::TooDear(measured) => {
-            panic!("who stands is never refused: {measured:?}")
+        Entry::Full(measurement) | Entry::TooDear(measurement) => {
+            panic!("who stands is never rejected: {measurement:?}")
         }
     }
     let Occupancy { inside, .. } = policy.occupancy();
@@ -97,8 +97,8 @@ fn more_room_lets_those_in_who_wait() {
         assert!(policy.enter(1)); // and stays
         let other = Arc::clone(&policy);
         let caller = thread::spawn(move || call(&other));
-        let (law, config) = config(2, 1);
-        policy.reload(law, config);
+        let (params, config) = config(2, 1);
+        policy.reload(params, config);
         caller.join().unwrap();
         policy.leave(1);
         is_empty(&policy);
@@ -139,8 +139,8 @@ fn one_who_needs_more_than_a_lower_limit_is_sent_away() {
             Entry::TooDear(_) => {}
             _ => panic!("there is one place, or one at all"),
         });
-        let (law, config) = config(1, 2);
-        policy.reload(law, config);
+        let (params, config) = config(1, 2);
+        policy.reload(params, config);
         heavy.join().unwrap();
         policy.leave(1);
         is_empty(&policy);

@@ -6,24 +6,24 @@ use std::sync::Arc;
 use metrics::Unit;
 
 use super::step::Vigil;
-use crate::circuit_breaker::law::Law;
 use crate::circuit_breaker::machine::Breaker;
 use crate::circuit_breaker::overrides::KeyedConfig;
-use crate::error::Reason;
-use crate::event::{Change, Observers, State};
+use crate::circuit_breaker::params::Params;
+use crate::core::error::Reason;
+use crate::core::event::{Observers, State, Transition};
+use crate::core::origin::Origin;
+use crate::core::sync::Mutex;
+use crate::core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::shell::lock;
 use crate::shell::meter::{self, Counter, Gauge, Handles, Instruments, Labels};
 use crate::shell::reporter::Reporter;
-use crate::source::Source;
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// One series per state: 1 or 0, or the number of keys in it.
 const STATE: &str = "seawall_circuit_breaker_state";
 /// Changes of state.
 const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
 /// Calls that flew only because the policy is in shadow.
-const SHADOW: &str = "seawall_circuit_breaker_shadow_refusals_total";
+const SHADOW: &str = "seawall_circuit_breaker_shadow_rejections_total";
 /// Answers that came after the state they were asked in was over.
 const LATE: &str = "seawall_late_answers_total";
 
@@ -43,10 +43,10 @@ pub(crate) struct Common {
 
 /// The settings in force, made ready for the machine and as their user wrote them.
 pub(crate) struct Settings {
-    law: Arc<Law>,
+    params: Arc<Params>,
     written: Arc<KeyedConfig>,
     /// Of keys that have their own.
-    own: BTreeMap<Arc<str>, Arc<Law>>,
+    own: BTreeMap<Arc<str>, Arc<Params>>,
 }
 
 /// What a policy with states measures.
@@ -86,24 +86,24 @@ impl Instruments for StateMeter {
 // ===== impl Common =====
 
 impl Settings {
-    pub(crate) fn new(law: Law, written: KeyedConfig) -> Self {
-        Self { law: Arc::new(law), written: Arc::new(written), own: BTreeMap::new() }
+    pub(crate) fn new(params: Params, written: KeyedConfig) -> Self {
+        Self { params: Arc::new(params), written: Arc::new(written), own: BTreeMap::new() }
     }
 
-    /// The same, with laws of single keys.
-    pub(crate) fn with_own(mut self, own: BTreeMap<String, Law>) -> Self {
-        self.own = own.into_iter().map(|(key, law)| (key.into(), Arc::new(law))).collect();
+    /// The same, with parameters of single keys.
+    pub(crate) fn with_own(mut self, own: BTreeMap<String, Params>) -> Self {
+        self.own = own.into_iter().map(|(key, params)| (key.into(), Arc::new(params))).collect();
         self
     }
 
-    fn of(&self, key: Option<&str>) -> &Arc<Law> {
-        key.and_then(|key| self.own.get(key)).unwrap_or(&self.law)
+    fn of(&self, key: Option<&str>) -> &Arc<Params> {
+        key.and_then(|key| self.own.get(key)).unwrap_or(&self.params)
     }
 
     /// What has to be measured for any of them.
     fn vigil(&self) -> Vigil {
-        let vigils = self.own.values().map(|law| Breaker::vigil(law));
-        vigils.fold(Breaker::vigil(&self.law), |all, one| Vigil {
+        let vigils = self.own.values().map(|params| Breaker::vigil(params));
+        vigils.fold(Breaker::vigil(&self.params), |all, one| Vigil {
             durations: all.durations || one.durations,
             waits: all.waits || one.waits,
             ..all
@@ -113,14 +113,14 @@ impl Settings {
 
 impl Common {
     pub(crate) fn new(
-        source: Source,
+        origin: Origin,
         observers: Observers,
         settings: Settings,
         seed: u64,
     ) -> Arc<Self> {
         let vigil = settings.vigil();
         let common = Self {
-            reporter: Reporter::new(source, observers),
+            reporter: Reporter::new(origin, observers),
             settings: Mutex::new(settings),
             version: AtomicU64::new(0),
             durations: AtomicU64::new(0),
@@ -133,7 +133,7 @@ impl Common {
     }
 
     /// What governs the cell of this key.
-    pub(crate) fn config(&self, key: Option<&str>) -> Arc<Law> {
+    pub(crate) fn config(&self, key: Option<&str>) -> Arc<Params> {
         Arc::clone(lock(&self.settings).of(key))
     }
 
@@ -199,20 +199,20 @@ impl Common {
     }
 
     /// A cell changed its state.
-    pub(crate) fn count_change(&self, change: &Change) {
+    pub(crate) fn count_change(&self, change: &Transition) {
         self.census[change.from.index()].fetch_sub(1, Ordering::Relaxed);
         self.census[change.to.index()].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Publishes a change that was counted. Rare, so its handle is not kept.
-    pub(crate) fn meter_change(&self, change: &Change) {
+    pub(crate) fn meter_change(&self, change: &Transition) {
         self.meter(|handles| {
             self.set_levels(handles);
             metrics::describe_counter!(TRANSITIONS, Unit::Count, "Changes of state, by cause.");
             metrics::counter!(
                 TRANSITIONS,
-                "layer" => self.reporter.source.layer(),
-                "name" => self.reporter.source.name().to_owned(),
+                "layer" => self.reporter.origin.layer(),
+                "name" => self.reporter.origin.name().to_owned(),
                 "from" => change.from.as_str(),
                 "to" => change.to.as_str(),
                 "reason" => change.cause.as_str(),

@@ -9,28 +9,28 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::common::{Common, usual_after};
-use super::step::{Effect, Input, Pass, PassKind, Verdict, Wake};
-use super::untold::Untold;
-use crate::circuit_breaker::law::Law;
+use super::pending_events::PendingEvents;
+use super::step::{Decision, Effect, Input, Pass, PassKind, Wake};
 use crate::circuit_breaker::machine::Breaker;
-use crate::error::{Measured, Reason, Rejected};
-use crate::event::{EventKind, Turn};
-use crate::outcome::{Health, Outcome};
+use crate::circuit_breaker::params::Params;
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::event::{EventKind, Turn};
+use crate::core::outcome::{Outcome, Signal};
+use crate::core::sync::atomic::{AtomicU64, Ordering};
+use crate::core::sync::{Mutex, MutexGuard};
+use crate::core::time::Tick;
 use crate::shell::lock;
 use crate::shell::meter::Ended;
-use crate::shell::reporter::Speaker;
+use crate::shell::reporter::EventContext;
 use crate::shell::waiters::Waiters;
-use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard};
-use crate::time::Tick;
 
 /// One machine under traffic.
 pub(crate) struct Shared {
     pub(crate) common: Arc<Common>,
     key: Option<Arc<str>>,
     digest: AtomicU64,
-    refuse_until: AtomicU64,
-    measured: AtomicU64,
+    reject_until: AtomicU64,
+    measurement: AtomicU64,
     /// A call in flight for so long is reported once as overdue; by the settings of this cell.
     overdue_after: AtomicU64,
     /// Nanoseconds that an answer usually takes; 0 as long as none was measured. It tells leaving early
@@ -42,7 +42,7 @@ pub(crate) struct Shared {
 
 struct Core {
     machine: Breaker,
-    config: Arc<Law>,
+    config: Arc<Params>,
     version: u64,
     rng: fastrand::Rng,
     /// Steps see time that never runs backwards.
@@ -51,22 +51,22 @@ struct Core {
     /// When calls began to be kept away, while they are.
     outage: Option<u64>,
     waiters: Option<Box<Waiters>>,
-    untold: Option<Box<Untold>>,
+    pending_events: Option<Box<PendingEvents>>,
 }
 
 /// The answer to one who asks to pass.
 pub(crate) enum Admission {
     Pass(Pass),
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
 /// Asking again makes sense at `until`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Refusal {
+pub(crate) struct Rejection {
     now: Tick,
     pub(crate) until: Tick,
     reason: Reason,
-    measured: Measured,
+    measurement: Measurement,
 }
 
 impl Shared {
@@ -79,8 +79,8 @@ impl Shared {
             common,
             key,
             digest: AtomicU64::new(0),
-            refuse_until: AtomicU64::new(0),
-            measured: AtomicU64::new(0),
+            reject_until: AtomicU64::new(0),
+            measurement: AtomicU64::new(0),
             overdue_after: AtomicU64::new(0),
             usual: AtomicU64::new(0),
             core: OnceLock::new(),
@@ -95,25 +95,25 @@ impl Shared {
     /// Asks to pass. This is the linearisation point of a call: what the digest says at this
     /// moment holds for it.
     pub(crate) fn admit(&self) -> Admission {
-        match self.quiet_era() {
-            Some(era) => Admission::Pass(Pass::new(era, PassKind::Free)),
-            None => self.admit_by_law(),
+        match self.quiet_epoch() {
+            Some(epoch) => Admission::Pass(Pass::new(epoch, PassKind::Free)),
+            None => self.admit_by_params(),
         }
     }
 
-    /// The same, if the digest alone can let a call through: the era of its pass, which is free.
+    /// The same, if the digest alone can let a call through: the epoch of its pass, which is free.
     #[inline]
-    pub(crate) fn quiet_era(&self) -> Option<u64> {
+    pub(crate) fn quiet_epoch(&self) -> Option<u64> {
         let word = self.word();
-        (word.is_quiet() && self.is_current(word)).then(|| word.era())
+        (word.is_quiet() && self.is_current(word)).then(|| word.epoch())
     }
 
     /// The same, if it cannot.
     #[inline]
-    pub(crate) fn admit_by_law(&self) -> Admission {
+    pub(crate) fn admit_by_params(&self) -> Admission {
         let word = self.word();
-        match self.refuse_by_digest(word) {
-            Some(refusal) => Admission::Refused(refusal),
+        match self.reject_by_digest(word) {
+            Some(rejection) => Admission::Rejected(rejection),
             None => self.admit_by_step(),
         }
     }
@@ -122,61 +122,61 @@ impl Shared {
     fn admit_by_step(&self) -> Admission {
         let (verdict, now) = self.step(Input::Admit);
         match verdict {
-            Verdict::Admit(pass) => {
+            Decision::Admit(pass) => {
                 if pass.kind == PassKind::Ghost {
                     self.common.meter(|handles| handles.own.shadow.increment(1));
-                    self.tell(now, EventKind::ShadowRefused);
+                    self.tell(now, EventKind::ShadowRejected);
                 }
                 Admission::Pass(pass)
             }
-            Verdict::Refuse { until, reason, measured } => {
-                Admission::Refused(Refusal { now, until, reason, measured })
+            Decision::Reject { until, reason, measurement } => {
+                Admission::Rejected(Rejection { now, until, reason, measurement })
             }
             // A machine answers an Admit with one of the two; were it silent, the call may fly.
-            Verdict::Done | Verdict::Late => {
-                Admission::Pass(Pass::new(self.word().era(), PassKind::Ghost))
+            Decision::Done | Decision::Late => {
+                Admission::Pass(Pass::new(self.word().epoch(), PassKind::Ghost))
             }
         }
     }
 
-    /// Counts a refusal, tells of it, and gives what the caller is told.
+    /// Counts a rejection, tells of it, and gives what the caller is told.
     #[inline]
-    pub(crate) fn reject(&self, refusal: Refusal) -> Rejected {
-        let Refusal { now, until, reason, measured } = refusal;
+    pub(crate) fn reject(&self, rejection: Rejection) -> Rejected {
+        let Rejection { now, until, reason, measurement } = rejection;
         self.common.meter(|handles| handles.rejected(reason));
         self.tell(now, EventKind::Rejected { reason });
         let delay = (until != Tick::NEVER).then(|| Duration::from_nanos(until.since(now)));
-        Rejected::new(self.common.reporter.source.clone(), reason, measured).retry_in(delay)
+        Rejected::new(self.common.reporter.origin.clone(), reason, measurement).retry_in(delay)
     }
 
     /// A call that was let through is over.
     pub(crate) fn settle(&self, pass: &Pass, outcome: &Outcome) {
-        if pass.started.is_some() || !self.settle_quietly(pass.era, pass.kind, outcome) {
-            self.settle_by_law(*pass, *outcome);
+        if pass.started.is_some() || !self.settle_quietly(pass.epoch, pass.kind, outcome) {
+            self.settle_by_params(*pass, *outcome);
         }
     }
 
     /// The same of one whose time nobody wants to know, if that changes nothing: `false` if it may.
     #[inline]
-    pub(crate) fn settle_quietly(&self, era: u64, kind: PassKind, outcome: &Outcome) -> bool {
-        let harmless = outcome.health == Health::Good && kind == PassKind::Free;
-        let changes_nothing = harmless && self.word().is_quiet_in(era);
+    pub(crate) fn settle_quietly(&self, epoch: u64, kind: PassKind, outcome: &Outcome) -> bool {
+        let harmless = outcome.signal == Signal::Success && kind == PassKind::Free;
+        let changes_nothing = harmless && self.word().is_quiet_in(epoch);
         if changes_nothing {
-            self.common.meter(|handles| handles.ended(Ended::Good, None));
+            self.common.meter(|handles| handles.ended(Ended::Success, None));
         }
         changes_nothing
     }
 
     #[inline(never)]
-    fn settle_by_law(&self, pass: Pass, outcome: Outcome) {
+    fn settle_by_params(&self, pass: Pass, outcome: Outcome) {
         let word = self.word();
         let now = pass.started.map(|_| self.common.reporter.clock.now());
         let sample = pass.sample(outcome, now);
         let slow = sample.took.is_some_and(|took| self.is_overdue(took));
-        let quiet = word.is_quiet() && word.era() == pass.era && !slow && !pass.overdue;
-        let harmless = outcome.health == Health::Good && pass.kind == PassKind::Free;
+        let quiet = word.is_quiet() && word.epoch() == pass.epoch && !slow && !pass.overdue;
+        let harmless = outcome.signal == Signal::Success && pass.kind == PassKind::Free;
         if !(quiet && harmless) {
-            let (verdict, now) = self.step(Input::Settle { pass, sample });
+            let (verdict, now) = self.step(Input::CallGuard { pass, sample });
             self.note_late(verdict, now);
         }
         self.common.meter(|handles| handles.ended(outcome.into(), sample.took));
@@ -223,8 +223,8 @@ impl Shared {
         self.common.needs_durations() || self.common.needs_waits() && !is_known()
     }
 
-    fn note_late(&self, verdict: Verdict, now: Tick) {
-        if verdict == Verdict::Late {
+    fn note_late(&self, verdict: Decision, now: Tick) {
+        if verdict == Decision::Late {
             self.common.meter(|handles| handles.own.late.increment(1));
             self.tell(now, EventKind::Late);
         }
@@ -254,7 +254,7 @@ impl Shared {
             changes: 0,
             outage: None,
             waiters: None,
-            untold: None,
+            pending_events: None,
         };
         // Made beforehand, so that nobody waits for another here.
         let core = Box::new(Mutex::new(core));
@@ -262,11 +262,11 @@ impl Shared {
     }
 
     /// Knocks at the machine's door, and carries out what it says after the unlock.
-    pub(crate) fn step(&self, input: Input) -> (Verdict, Tick) {
+    pub(crate) fn step(&self, input: Input) -> (Decision, Tick) {
         self.step_locked(self.catch_up(), input)
     }
 
-    fn step_locked(&self, mut core: MutexGuard<'_, Core>, input: Input) -> (Verdict, Tick) {
+    fn step_locked(&self, mut core: MutexGuard<'_, Core>, input: Input) -> (Decision, Tick) {
         // Read under the lock, so that inputs are in the order of their times.
         let now = core.tick(self.common.reporter.clock.now());
         let draw = core.rng.u64(..);
@@ -314,8 +314,8 @@ impl Shared {
             self.common.count_change(change);
             if self.common.reporter.has_observers() {
                 let seq = core.changes;
-                let untold = core.untold.get_or_insert_default();
-                duty |= untold.add((seq, now, *change, turn));
+                let pending_events = core.pending_events.get_or_insert_default();
+                duty |= pending_events.add((seq, now, *change, turn));
             }
         }
         drop(core);
@@ -333,13 +333,14 @@ impl Shared {
     fn tell_changes(&self) {
         loop {
             let mut core = lock(self.core());
-            let next = core.untold.as_mut().and_then(|untold| untold.next());
+            let next =
+                core.pending_events.as_mut().and_then(|pending_events| pending_events.next());
             drop(core);
             let Some((seq, at, change, turn)) = next else { return };
-            let speaker = Speaker { key: self.key.as_ref(), seq };
-            self.common.reporter.tell(speaker, at, EventKind::Changed(change));
+            let context = EventContext { key: self.key.as_ref(), seq };
+            self.common.reporter.tell(context, at, EventKind::Changed(change));
             if let Some(turn) = turn {
-                self.common.reporter.tell_outage(speaker, &change, turn);
+                self.common.reporter.tell_outage(context, &change, turn);
             }
         }
     }
@@ -354,7 +355,7 @@ impl Shared {
     #[inline(never)]
     fn tell_observers(&self, at: Tick, kind: EventKind) {
         let seq = self.core.get().map_or(0, |core| lock(core).changes);
-        self.common.reporter.tell(Speaker { key: self.key.as_ref(), seq }, at, kind);
+        self.common.reporter.tell(EventContext { key: self.key.as_ref(), seq }, at, kind);
     }
 }
 
@@ -367,7 +368,7 @@ impl Drop for Shared {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
-            .field("source", &self.common.reporter.source)
+            .field("origin", &self.common.reporter.origin)
             .field("state", &self.state())
             .finish_non_exhaustive()
     }

@@ -1,13 +1,13 @@
 //! The one door of the machine, and what goes through it.
 //!
-//! The machine is the law of the breaker: pure, without clock, lock, waker, task or user code. The
+//! The machine is the algorithm of the breaker: pure, without clock, lock, waker, task or user code. The
 //! engine knocks with an [`Input`] and carries out the [`Effect`]. This is what makes replay,
 //! simulation and model checking possible.
 
-use crate::error::{Measured, Reason};
-use crate::event::{Change, State};
-use crate::outcome::{Outcome, Sample};
-use crate::time::{Tick, nanos};
+use crate::core::error::{Measurement, Reason};
+use crate::core::event::{State, Transition};
+use crate::core::outcome::{Outcome, Sample};
+use crate::core::time::{Tick, nanos};
 
 /// What the engine has to measure for the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub(crate) enum Input {
     /// A call asks to pass.
     Admit,
     /// A call is over.
-    Settle { pass: Pass, sample: Sample },
+    CallGuard { pass: Pass, sample: Sample },
     /// A call is still in flight, and slow by now.
     Overdue { pass: Pass },
     /// A call ended without an answer. `waited` is the time since its first `Pending`, if known.
@@ -55,23 +55,23 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub(crate) struct Effect {
-    pub(crate) verdict: Verdict,
-    pub(crate) changes: [Option<Change>; 2],
+    pub(crate) verdict: Decision,
+    pub(crate) changes: [Option<Transition>; 2],
     pub(crate) wake: Wake,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Verdict {
+pub(crate) enum Decision {
     /// Nothing was asked, or the answer counted.
     Done,
-    /// The answer came from an earlier era and counted for nothing.
+    /// The answer came from an earlier epoch and counted for nothing.
     Late,
     Admit(Pass),
-    /// Refused; asking again makes sense at `until`.
-    Refuse {
+    /// Rejected; asking again makes sense at `until`.
+    Reject {
         until: Tick,
         reason: Reason,
-        measured: Measured,
+        measurement: Measurement,
     },
 }
 
@@ -85,9 +85,9 @@ pub(crate) enum Wake {
 
 impl Effect {
     pub(crate) const NONE: Self =
-        Self { verdict: Verdict::Done, changes: [None, None], wake: Wake::None };
+        Self { verdict: Decision::Done, changes: [None, None], wake: Wake::None };
 
-    pub(crate) const fn of(verdict: Verdict) -> Self {
+    pub(crate) const fn of(verdict: Decision) -> Self {
         Self { verdict, ..Self::NONE }
     }
 
@@ -102,7 +102,7 @@ impl Effect {
         self
     }
 
-    pub(crate) fn and(mut self, change: Change) -> Self {
+    pub(crate) fn and(mut self, change: Transition) -> Self {
         debug_assert!(self.changes[1].is_none(), "a step changes at most twice");
         let free = usize::from(self.changes[0].is_some());
         self.changes[free] = Some(change);
@@ -115,13 +115,13 @@ impl Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Digest {
     pub(crate) state: State,
-    pub(crate) era: u64,
+    pub(crate) epoch: u64,
     /// Admitting a call and then hearing of its fast success would change nothing.
     pub(crate) quiet: bool,
-    /// Every call before this tick is refused.
-    pub(crate) refuse_until: Tick,
+    /// Every call before this tick is rejected.
+    pub(crate) reject_until: Tick,
     /// The reason for that.
-    pub(crate) measured: Measured,
+    pub(crate) measurement: Measurement,
 }
 
 // ===== the pass =====
@@ -129,8 +129,8 @@ pub(crate) struct Digest {
 /// What an admitted call carries until it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Pass {
-    /// The era it was admitted in. An answer from an earlier era is late and decides nothing.
-    pub(crate) era: u64,
+    /// The epoch it was admitted in. An answer from an earlier epoch is late and decides nothing.
+    pub(crate) epoch: u64,
     pub(crate) kind: PassKind,
     /// Whether the machine was told that this call is slow.
     pub(crate) overdue: bool,
@@ -138,7 +138,7 @@ pub(crate) struct Pass {
     pub(crate) pending: bool,
     /// When it first did, if anyone needs to know.
     pub(crate) started: Option<Tick>,
-    /// For the machine, which tells older calls of an era from newer ones by it.
+    /// For the machine, which tells older calls of an epoch from newer ones by it.
     pub(crate) roll: u8,
 }
 
@@ -148,24 +148,24 @@ pub(crate) enum PassKind {
     Free,
     /// It holds one of a limited number of slots.
     Slot,
-    /// It would have been refused; it flies only because the policy is in shadow, and decides
+    /// It would have been rejected; it flies only because the policy is in shadow, and decides
     /// nothing.
     Ghost,
 }
 
 impl Pass {
-    pub(crate) const fn new(era: u64, kind: PassKind) -> Self {
-        Self { era, kind, overdue: false, pending: false, started: None, roll: 0 }
+    pub(crate) const fn new(epoch: u64, kind: PassKind) -> Self {
+        Self { epoch, kind, overdue: false, pending: false, started: None, roll: 0 }
     }
 
     pub(crate) fn sample(&self, outcome: Outcome, now: Option<Tick>) -> Sample {
         Sample {
-            health: outcome.health,
+            signal: outcome.signal,
             took: match (self.started, now) {
                 (Some(started), Some(now)) => Some(now.since(started)),
                 _ => None,
             },
-            hint: outcome.hint().map(nanos),
+            retry_after: outcome.retry_after().map(nanos),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is kept of a pass when its call was answered and is not over.
 
 use super::step::{Pass, PassKind};
-use crate::finish::Tail;
+use crate::core::completion::Tail;
 
 impl From<Pass> for Tail {
     fn from(pass: Pass) -> Self {
@@ -11,7 +11,7 @@ impl From<Pass> for Tail {
             PassKind::Ghost => 2,
         };
         let small = [kind, u8::from(pass.overdue), pass.roll, 0];
-        Self { word: pass.era, small, pending: pass.pending, started: pass.started }
+        Self { word: pass.epoch, small, pending: pass.pending, started: pass.started }
     }
 }
 
@@ -23,7 +23,7 @@ impl From<Tail> for Pass {
             1 => PassKind::Slot,
             _ => PassKind::Ghost,
         };
-        let Tail { word: era, pending, started, .. } = tail;
-        Self { era, kind, overdue: overdue != 0, pending, started, roll }
+        let Tail { word: epoch, pending, started, .. } = tail;
+        Self { epoch, kind, overdue: overdue != 0, pending, started, roll }
     }
 }

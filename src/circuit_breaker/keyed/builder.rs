@@ -8,16 +8,16 @@ use crate::circuit_breaker::engine::common::{Common, Settings};
 use crate::circuit_breaker::layer::Builder;
 use crate::circuit_breaker::overrides::{KeyedConfig, MAX_KEYS, Overrides};
 use crate::circuit_breaker::policy::BreakerPolicy;
-use crate::config::ConfigErrors;
-use crate::request::NoCarry;
-use crate::rng;
-use crate::shell::gated::{ByKey, GateLayer};
+use crate::core::config::ConfigErrors;
+use crate::core::request::NoPropagation;
+use crate::core::rng;
+use crate::shell::gate::{ByKey, GateLayer};
 use crate::shell::keyed::Keyed;
 
 /// Builds a [`KeyedCircuitBreakerLayer`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct KeyedBuilder<C, F, K, Y = NoCarry> {
+pub struct KeyedBuilder<C, F, K, Y = NoPropagation> {
     builder: Builder<C, F, Y>,
     key: Arc<K>,
     max_keys: usize,
@@ -84,24 +84,24 @@ impl<C, F, K, Y> KeyedBuilder<C, F, K, Y> {
     /// # Errors
     ///
     /// Everything that is wrong with the settings; those of a single key by their
-    /// [path](crate::ConfigError::path), such as `overrides["legacy.example"].rest`.
+    /// [path](crate::ConfigError::path), such as `overrides["legacy.example"].break_duration`.
     pub fn build(self) -> Result<KeyedCircuitBreakerLayer<C, F, K, Y>, ConfigErrors>
     where
         F: Send + Sync + 'static,
     {
-        let Builder { source, config, written, classify, finish, carry, observers, seed } =
+        let Builder { origin, config, written, classify, completion, propagate, observers, seed } =
             self.builder;
         let (max_keys, overrides) = (self.max_keys, self.overrides);
         let config = KeyedConfig { default: config, max_keys, overrides };
-        let laws = config.laws(&written, None);
-        let (law, own) = laws.map_err(|wrong| wrong.of_policy(&source))?;
-        let settings = Settings::new(law, config).with_own(own);
+        let all_params = config.all_params(&written, None);
+        let (params, own) = all_params.map_err(|wrong| wrong.of_policy(&origin))?;
+        let settings = Settings::new(params, config).with_own(own);
         let seed = seed.unwrap_or_else(rng::seed);
-        let common = Common::new(source, observers, settings, seed);
-        let (for_keys, finish) = (Arc::clone(&common), Arc::new(finish));
+        let common = Common::new(origin, observers, settings, seed);
+        let (for_keys, completion) = (Arc::clone(&common), Arc::new(completion));
         let table = Keyed::new(common, max_keys, move |key| {
-            BreakerPolicy::new(Arc::clone(&for_keys), Arc::clone(&finish), Some(key))
+            BreakerPolicy::new(Arc::clone(&for_keys), Arc::clone(&completion), Some(key))
         });
-        Ok(GateLayer::make(ByKey::new(table, self.key), classify, carry))
+        Ok(GateLayer::make(ByKey::new(table, self.key), classify, propagate))
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::circuit_breaker::config::Config;
 use crate::circuit_breaker::engine::common::Common;
 use crate::circuit_breaker::engine::shared::Shared;
-use crate::circuit_breaker::handle::{CircuitBreakerHandle, judged, reload};
+use crate::circuit_breaker::handle::{CircuitBreakerHandle, classified, reload};
 use crate::circuit_breaker::overrides::KeyedConfig;
 use crate::circuit_breaker::policy::BreakerPolicy;
-use crate::config::ConfigErrors;
+use crate::core::config::ConfigErrors;
+use crate::core::origin::Origin;
 use crate::shell::keyed::Keyed;
-use crate::source::Source;
 
 /// Sees and steers the breakers of a keyed layer.
 ///
@@ -108,8 +108,8 @@ impl KeyedCircuitBreakerHandle {
     }
 
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        &self.cells.common().reporter.source
+    pub fn origin(&self) -> &Origin {
+        &self.cells.common().reporter.origin
     }
 
     /// The settings in force of all keys, as far as they have none [of their
@@ -145,8 +145,8 @@ impl KeyedCircuitBreakerHandle {
     /// Everything that is wrong with the settings; then the old ones stay in force.
     pub fn reload_keyed(&self, config: KeyedConfig) -> Result<(), ConfigErrors> {
         let common = self.cells.common();
-        let settings = judged(config, Some("default"));
-        common.reload(settings.map_err(|wrong| wrong.of_policy(self.source()))?);
+        let settings = classified(config, Some("default"));
+        common.reload(settings.map_err(|wrong| wrong.of_policy(self.origin()))?);
         // Of two who turn at once the last one to write wins everything.
         self.cells.set_most(common.written().max_keys);
         Ok(())

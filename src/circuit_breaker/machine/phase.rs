@@ -1,28 +1,28 @@
 //! The states of a breaker.
 
-use crate::error::Measured;
-use crate::event::{Cause, State};
-use crate::time::Tick;
+use crate::core::error::Measurement;
+use crate::core::event::{State, TransitionCause};
+use crate::core::time::Tick;
 
 /// Why and when the breaker last opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Trip {
     pub(crate) at: Tick,
-    pub(crate) cause: Cause,
-    pub(crate) measured: Measured,
+    pub(crate) cause: TransitionCause,
+    pub(crate) measurement: Measurement,
 }
 
 /// The states, and what they hold.
 ///
 /// ```text
-///              evidence                    rest over
+///              evidence                    break_duration over
 ///  ┌────────┐ ──────────▶ ┌──────┐ ─────────────────────▶ ┌───────────┐
 ///  │ Closed │             │ Open │                        │ Half-open │
 ///  └────────┘             └──────┘ ◀───────────────────── └───────────┘
-///       ▲                            first Bad, or net −3,       │
+///       ▲                            first Failure, or net −3,       │
 ///       │                            or 3 given up unanswered    │
 ///       └────────────────────────────────────────────────────────┘
-///                net +7, or half a rest without a bad answer
+///                net +7, or half a break_duration without a bad answer
 ///  Forced open, forced closed: from anywhere while held; released to Closed, with a ramp.
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,9 +51,9 @@ pub(super) struct Ramp {
 
 impl Ramp {
     /// Where it stands, with this share of all draws admitted.
-    pub(super) fn measured(&self, share: u64) -> Measured {
+    pub(super) fn measurement(&self, share: u64) -> Measurement {
         let share = u128::from(share) * 1_000_000 / u128::from(u64::MAX);
-        Measured::Recovering {
+        Measurement::Recovering {
             in_flight: self.in_flight,
             limit: self.allowed,
             share: share as u32, // at most a million
@@ -102,7 +102,7 @@ impl Probing {
         self.in_flight < self.allowed || now >= self.next_at
     }
 
-    /// Until when every call is refused.
+    /// Until when every call is rejected.
     pub(super) fn full_until(&self) -> Tick {
         if self.in_flight < self.allowed { Tick::ZERO } else { self.next_at }
     }

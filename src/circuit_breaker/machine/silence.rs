@@ -16,10 +16,10 @@
 use super::phase::Phase;
 use super::{Breaker, Marks};
 use crate::circuit_breaker::config::Abandonment;
-use crate::circuit_breaker::engine::step::{Effect, Pass, PassKind, Verdict, Wake};
-use crate::circuit_breaker::law::Law;
-use crate::event::Cause;
-use crate::time::{Tick, nanos};
+use crate::circuit_breaker::engine::step::{Decision, Effect, Pass, PassKind, Wake};
+use crate::circuit_breaker::params::Params;
+use crate::core::event::TransitionCause;
+use crate::core::time::{Tick, nanos};
 
 /// Calls given up within this time of each other count once: it is one event, seen many times.
 const SAME_MOMENT: u64 = 1_000_000;
@@ -43,17 +43,17 @@ impl Silence {
     }
 
     /// Failures that the next answer of any kind takes away.
-    pub(super) const fn failures(&self, law: &Law) -> u32 {
-        self.weight / law.long_wait
+    pub(super) const fn failures(&self, params: &Params) -> u32 {
+        self.weight / params.long_wait
     }
 
     /// One more call was given up.
-    fn hear(&mut self, law: &Law, now: Tick, call: &GivenUp) {
+    fn hear(&mut self, params: &Params, now: Tick, call: &GivenUp) {
         self.since = self.since.min(now);
         let since = self.since;
         // Who was let through while all was well has no clock: it waited at least since then.
         let silent_for = now.since(since);
-        let weight = law.weight(call.waited.unwrap_or(silent_for), call.usual, silent_for);
+        let weight = params.weight(call.waited.unwrap_or(silent_for), call.usual, silent_for);
         let began_in_it = call.waited.is_some_and(|waited| waited <= silent_for);
         if weight > 1 && began_in_it {
             self.weight = self.weight.saturating_add(weight);
@@ -77,61 +77,67 @@ pub(super) struct GivenUp {
 }
 
 impl Breaker {
-    pub(super) fn abandon(&mut self, law: &Law, now: Tick, draw: u64, call: GivenUp) -> Effect {
+    pub(super) fn abandon(
+        &mut self,
+        params: &Params,
+        now: Tick,
+        draw: u64,
+        call: GivenUp,
+    ) -> Effect {
         let GivenUp { pass, waited, .. } = call;
         if pass.kind == PassKind::Ghost {
             return Effect::NONE;
         }
-        if pass.era != self.era {
-            return Effect::of(Verdict::Late);
+        if pass.epoch != self.epoch {
+            return Effect::of(Decision::Late);
         }
         let free = self.give_back(pass);
         if !pass.pending {
             // It was never asked long enough to answer.
-            return self.settle_down(law, now).with(free);
+            return self.settle_down(params, now).with(free);
         }
-        let slow = !pass.overdue && law.is_slow(waited);
-        let failed = match law.abandonment {
+        let slow = !pass.overdue && params.is_slow(waited);
+        let failed = match params.abandonment {
             Abandonment::Ignore | Abandonment::Silence => false,
             Abandonment::Failure => true,
             Abandonment::After(least) => waited.is_some_and(|waited| waited >= nanos(least)),
         };
         if let Phase::HalfOpen(_) = self.phase {
             if failed || slow {
-                return self.weigh(law, now, draw, false, None).with(free);
+                return self.weigh(params, now, draw, false, None).with(free);
             }
-            return self.abandon_probe(law, now, draw, call).with(free);
+            return self.abandon_probe(params, now, draw, call).with(free);
         }
-        if law.abandonment == Abandonment::Silence {
-            self.forget(law, now);
-            self.silence.hear(law, now, &call);
+        if params.abandonment == Abandonment::Silence {
+            self.forget(params, now);
+            self.silence.hear(params, now, &call);
         }
         if failed || slow {
             let marks = Marks { failed: failed.then_some(true), slow: slow.then_some(true) };
-            return self.mark(law, now, draw, marks, None).with(free);
+            return self.mark(params, now, draw, marks, None).with(free);
         }
-        self.judge(law, now, draw, None).with(free)
+        self.rule(params, now, draw, None).with(free)
     }
 
     /// A probe was given up. As long as nothing was answered this may be silence; afterwards it is
     /// the caller's affair.
-    fn abandon_probe(&mut self, law: &Law, now: Tick, draw: u64, call: GivenUp) -> Effect {
+    fn abandon_probe(&mut self, params: &Params, now: Tick, draw: u64, call: GivenUp) -> Effect {
         let Phase::HalfOpen(probing) = &mut self.phase else { return Effect::NONE };
-        let counts = law.abandonment == Abandonment::Silence && !call.pass.overdue;
+        let counts = params.abandonment == Abandonment::Silence && !call.pass.overdue;
         if probing.answered || !counts {
-            return self.settle_down(law, now);
+            return self.settle_down(params, now);
         }
         self.silence.since = self.silence.since.min(now); // until one is answered, or it closes
         let silent_for = now.since(self.silence.since);
-        let weight = law.weight_of_probe(call.waited, call.usual, silent_for);
+        let weight = params.weight_of_probe(call.waited, call.usual, silent_for);
         probing.unanswered = probing.unanswered.saturating_add(weight);
         if weight <= 1 {
             // Nothing was learnt from it, so twice as many may try at the same time: the answer that
             // decides must not wait for callers of more patience to come one after the other.
-            probing.allowed = probing.allowed.saturating_mul(2).min(law.probes);
+            probing.allowed = probing.allowed.saturating_mul(2).min(params.probes);
         }
-        if probing.unanswered >= law.reopen_after.saturating_mul(law.long_wait) {
-            return self.reopen(law, now, draw, Cause::ProbesAbandoned, None);
+        if probing.unanswered >= params.reopen_after.saturating_mul(params.long_wait) {
+            return self.reopen(params, now, draw, TransitionCause::ProbesAbandoned, None);
         }
         Effect { wake: Wake::Some(2), ..Effect::NONE }
     }

@@ -3,10 +3,10 @@
 use super::Breaker;
 use super::phase::{Phase, Ramp};
 use crate::circuit_breaker::engine::step::{Command, Effect, Wake};
-use crate::circuit_breaker::law::Law;
-use crate::error::Measured;
-use crate::event::Cause;
-use crate::time::Tick;
+use crate::circuit_breaker::params::Params;
+use crate::core::error::Measurement;
+use crate::core::event::TransitionCause;
+use crate::core::time::Tick;
 
 /// Who holds a breaker open or closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -41,9 +41,9 @@ impl Holds {
 }
 
 impl Breaker {
-    pub(super) fn command(&mut self, law: &Law, now: Tick, command: Command) -> Effect {
+    pub(super) fn command(&mut self, params: &Params, now: Tick, command: Command) -> Effect {
         if command == Command::Reset {
-            return self.reset(law, now);
+            return self.reset(params, now);
         }
         self.holds.take(command);
         let phase = match (self.phase, self.holds.are_open(), self.holds.are_closed()) {
@@ -59,34 +59,34 @@ impl Breaker {
                 };
                 Phase::ForcedClosed { flowing_since }
             }
-            (Phase::ForcedOpen, false, false) => Self::closed_by_hand(law, now, Some(now)),
+            (Phase::ForcedOpen, false, false) => Self::closed_by_hand(params, now, Some(now)),
             (Phase::ForcedClosed { flowing_since }, false, false) => {
-                Self::closed_by_hand(law, now, flowing_since)
+                Self::closed_by_hand(params, now, flowing_since)
             }
             _ => return Effect::NONE,
         };
         self.start_afresh(now);
-        Effect::NONE.and(self.enter(phase, Cause::Switch, Measured::Nothing))
+        Effect::NONE.and(self.enter(phase, TransitionCause::Switch, Measurement::Nothing))
     }
 
-    fn reset(&mut self, law: &Law, now: Tick) -> Effect {
+    fn reset(&mut self, params: &Params, now: Tick) -> Effect {
         self.start_afresh(now);
         self.last_trip = None;
         match self.phase {
             Phase::Open { .. } | Phase::HalfOpen(_) => {
-                let closed = Self::closed_by_hand(law, now, Some(now));
-                Effect::NONE.and(self.enter(closed, Cause::Reset, Measured::Nothing))
+                let closed = Self::closed_by_hand(params, now, Some(now));
+                Effect::NONE.and(self.enter(closed, TransitionCause::Reset, Measurement::Nothing))
             }
             Phase::Closed { ramp } => {
                 // No change of state, but what is in flight belongs to the past. A dependency that
                 // is warming up goes on doing so.
                 let ramp = ramp.map(|ramp| Ramp { in_flight: 0, ..ramp });
                 self.phase = Phase::Closed { ramp };
-                self.era += 1;
+                self.epoch += 1;
                 Effect { wake: Wake::All, ..Effect::NONE }
             }
             Phase::ForcedOpen | Phase::ForcedClosed { .. } => {
-                self.era += 1;
+                self.epoch += 1;
                 Effect::NONE
             }
         }
@@ -95,15 +95,15 @@ impl Breaker {
     fn start_afresh(&mut self, now: Tick) {
         self.clear_evidence();
         self.level = 0;
-        self.last_rest = 0;
+        self.last_break = 0;
         self.closed_since = now;
     }
 
-    pub(super) fn configure(&mut self, law: &Law, now: Tick) -> Effect {
-        if !law.matches(&self.rules) {
-            self.rules = law.rule_states_after(std::mem::take(&mut self.rules));
+    pub(super) fn configure(&mut self, params: &Params, now: Tick) -> Effect {
+        if !params.matches(&self.rules) {
+            self.rules = params.rule_states_after(std::mem::take(&mut self.rules));
         }
-        self.settle_in(law, now);
+        self.settle_in(params, now);
         Effect { wake: Wake::All, ..Effect::NONE }
     }
 }

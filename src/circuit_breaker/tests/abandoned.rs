@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::circuit_breaker::Abandonment;
-use crate::event::Cause;
+use crate::core::event::TransitionCause;
 
 fn under(abandonment: Abandonment) -> Lab {
     Lab::with(|config| config.abandonment = abandonment)
@@ -25,19 +25,19 @@ fn give_up(lab: &mut Lab, most: usize) -> usize {
 #[test]
 fn seventeen_calls_given_up_at_distinct_moments_open_it() {
     let mut lab = Lab::with(|_| ());
-    lab.calls(Health::Good, 1_000);
+    lab.calls(Signal::Success, 1_000);
     assert_eq!(give_up(&mut lab, 100), 17);
-    assert_eq!(lab.changes[0].cause, Cause::Evidence);
+    assert_eq!(lab.changes[0].cause, TransitionCause::Evidence);
 }
 
 #[test]
 fn one_answer_of_any_kind_takes_their_evidence_away() {
-    for answer in [Health::Good, Health::Bad, Health::Pushback] {
+    for answer in [Signal::Success, Signal::Failure, Signal::Pushback] {
         let mut lab = Lab::with(|_| ());
         for _ in 0..10 {
             give_up(&mut lab, 15);
             let _ = lab.call(answer);
-            let _ = lab.call(Health::Good);
+            let _ = lab.call(Signal::Success);
         }
         assert_eq!(lab.state(), State::Closed, "{answer:?}");
         assert_eq!(give_up(&mut lab, 100), 17, "{answer:?}");
@@ -45,10 +45,10 @@ fn one_answer_of_any_kind_takes_their_evidence_away() {
 }
 
 #[test]
-fn a_refusal_by_a_layer_further_in_is_no_answer() {
+fn a_rejection_by_a_layer_further_in_is_no_answer() {
     let mut lab = Lab::with(|_| ());
     give_up(&mut lab, 16);
-    let _ = lab.call(Health::Silent);
+    let _ = lab.call(Signal::Ignored);
     assert_eq!(give_up(&mut lab, 100), 1);
 }
 
@@ -82,7 +82,7 @@ fn a_call_that_never_got_as_far_as_pending_says_nothing_under_any_policy() {
             let _ = lab.abandon(pass);
             lab.wait(MS);
         }
-        assert!(lab.machine.digest(&lab.law).quiet, "{policy:?}");
+        assert!(lab.machine.digest(&lab.params).quiet, "{policy:?}");
     }
 }
 
@@ -90,19 +90,19 @@ fn a_call_that_never_got_as_far_as_pending_says_nothing_under_any_policy() {
 fn three_probes_without_an_answer_open_it_again() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    lab.rest();
+    lab.break_duration();
     assert_eq!(give_up(&mut lab, 3), 3);
-    assert_eq!(lab.changes.last().unwrap().cause, Cause::ProbesAbandoned);
-    assert_eq!(lab.rest_left(), 100 * MS, "it counts as a failed round of probes");
+    assert_eq!(lab.changes.last().unwrap().cause, TransitionCause::ProbesAbandoned);
+    assert_eq!(lab.break_left(), 100 * MS, "it counts as a failed round of probes");
 }
 
 // field F11
 #[test]
 fn once_a_probe_was_answered_those_that_are_given_up_decide_nothing() {
-    for answer in [Health::Good, Health::Pushback] {
+    for answer in [Signal::Success, Signal::Pushback] {
         let mut lab = Lab::with(|_| ());
         lab.trip();
-        lab.rest();
+        lab.break_duration();
         let _ = lab.call(answer);
         for _ in 0..1_000 {
             let pass = lab.admit();
@@ -118,7 +118,7 @@ fn a_probe_given_up_before_it_could_be_answered_lets_one_more_try_and_decides_ne
     let mut lab = Lab::with(|_| ());
     lab.usual = Some(20 * MS);
     lab.trip();
-    lab.rest();
+    lab.break_duration();
     for most in [1, 2, 4, 8, 16, 32, 64] {
         let passes: Vec<_> = std::iter::from_fn(|| lab.try_admit()).collect();
         assert_eq!(passes.len(), most);
@@ -178,7 +178,7 @@ fn a_wait_shorter_than_answers_take_says_next_to_nothing() {
 #[test]
 fn waves_of_hung_calls_open_it_in_the_second() {
     let mut lab = Lab::with(|_| ());
-    lab.calls(Health::Good, 100);
+    lab.calls(Signal::Success, 100);
     for wave in 1..=2 {
         assert_eq!(lab.state(), State::Closed, "wave {wave}");
         let passes: Vec<_> = (0..64).map(|_| lab.admit()).collect();
@@ -202,7 +202,7 @@ fn what_ends_a_hundred_calls_at_once_is_one_event_however_long_they_waited() {
             lab.wait(MS / 100 - 1);
         }
         assert_eq!(lab.state(), State::Closed);
-        let _ = lab.call(Health::Good);
+        let _ = lab.call(Signal::Success);
     }
 }
 
@@ -229,7 +229,7 @@ fn the_slot_of_a_probe_that_was_given_up_comes_back_at_once() {
     for policy in [Abandonment::Silence, Abandonment::Ignore] {
         let mut lab = under(policy);
         lab.trip();
-        lab.rest();
+        lab.break_duration();
         for _ in 0..2 {
             let pass = lab.admit();
             assert!(lab.try_admit().is_none());
@@ -243,7 +243,7 @@ fn the_slot_of_a_probe_that_was_given_up_comes_back_at_once() {
 fn probes_given_up_reopen_nothing_where_they_are_ignored() {
     let mut lab = under(Abandonment::Ignore);
     lab.trip();
-    lab.rest();
+    lab.break_duration();
     give_up(&mut lab, 100);
     assert_eq!(lab.state(), State::HalfOpen);
 }
@@ -258,7 +258,7 @@ fn ignored_they_never_open_it_and_as_failures_they_do_at_once() {
         let _ = lab.abandon(pass);
     }
     assert_eq!(lab.state(), State::Open);
-    lab.rest();
+    lab.break_duration();
     let pass = lab.admit();
     let _ = lab.abandon(pass);
     assert_eq!(lab.state(), State::Open, "a probe given up is a failed probe");
@@ -281,9 +281,9 @@ fn a_caller_who_waited_long_enough_saw_a_failure_and_an_impatient_one_did_not() 
 #[test]
 fn provisional_evidence_joins_the_real_one_and_leaves_it_when_forgiven() {
     let mut lab = Lab::with(|_| ());
-    lab.calls(Health::Bad, 10);
+    lab.calls(Signal::Failure, 10);
     give_up(&mut lab, 6);
-    let _ = lab.call(Health::Bad);
+    let _ = lab.call(Signal::Failure);
     assert_eq!(lab.state(), State::Closed, "eleven failures, six calls forgiven");
     assert_eq!(give_up(&mut lab, 100), 6);
 }

@@ -3,14 +3,14 @@
 use super::model::{Flying, Model, Phase};
 use super::*;
 use crate::circuit_breaker::Trip;
-use crate::explore::{LONG, stories};
+use crate::core::explore::{LONG, stories};
 
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Op {
     Admit,
-    Answer { whose: prop::sample::Index, health: Health, hint: Option<u64>, longest: bool },
+    Answer { whose: prop::sample::Index, signal: Signal, retry_after: Option<u64>, longest: bool },
     GiveUp { whose: prop::sample::Index, asked: bool, waited: Option<u64>, longest: bool },
     Wait(u64),
     Order(Command),
@@ -47,13 +47,13 @@ fn op_of_a_long_story() -> impl Strategy<Value = Op> {
 
 fn of_a_call() -> impl Strategy<Value = Op> {
     let index = any::<prop::sample::Index>;
-    let health = prop_oneof![
-        4 => Just(Health::Good),
-        6 => Just(Health::Bad),
-        1 => Just(Health::Pushback),
-        1 => Just(Health::Silent),
+    let signal = prop_oneof![
+        4 => Just(Signal::Success),
+        6 => Just(Signal::Failure),
+        1 => Just(Signal::Pushback),
+        1 => Just(Signal::Ignored),
     ];
-    let hint = prop_oneof![8 => Just(None), 1 => (0..60 * SECOND).prop_map(Some)];
+    let retry_after = prop_oneof![8 => Just(None), 1 => (0..60 * SECOND).prop_map(Some)];
     let wait = prop_oneof![
         4 => 0..2 * MS,
         4 => 0..60 * MS,
@@ -70,8 +70,8 @@ fn of_a_call() -> impl Strategy<Value = Op> {
     ];
     prop_oneof![
         40 => Just(Op::Admit),
-        30 => (index(), health, hint, any::<bool>()).prop_map(|(whose, health, hint, longest)| {
-            Op::Answer { whose, health, hint, longest }
+        30 => (index(), signal, retry_after, any::<bool>()).prop_map(|(whose, signal, retry_after, longest)| {
+            Op::Answer { whose, signal, retry_after, longest }
         }),
         8 => (index(), any::<bool>(), waited, any::<bool>()).prop_map(
             |(whose, asked, waited, longest)| Op::GiveUp { whose, asked, waited, longest }
@@ -88,13 +88,15 @@ fn any_config() -> impl Strategy<Value = Config> {
         1 => Just(Trip::failure_rate(0.6).over_calls(20)),
         1 => Just(Trip::default().or(Trip::consecutive(6)).or(Trip::failure_rate(0.9).over_calls(12))),
     ];
-    (trip, 1_u32..20, 1_u32..8, 1_u32..5).prop_map(|(trip, probes, close_at, reopen_at)| Config {
-        trip,
-        probes,
-        close_at,
-        reopen_at,
-        ..Config::default()
-    })
+    (trip, 1_u32..20, 1_u32..8, 1_u32..5).prop_map(
+        |(trip, probes, close_threshold, reopen_threshold)| Config {
+            trip,
+            probes,
+            close_threshold,
+            reopen_threshold,
+            ..Config::default()
+        },
+    )
 }
 
 proptest! {
@@ -116,10 +118,10 @@ fn they_agree_for_as_long_as_a_long_story_is() {
         stories(8, (any_config(), prop::collection::vec(op_of_a_long_story(), LONG)))
             .map(|(config, ops)| agree(config, ops).expect("they agree"))
             .collect();
-    assert!(seen.iter().sum::<u64>() > 500, "they saw little: {seen:?} eras");
+    assert!(seen.iter().sum::<u64>() > 500, "they saw little: {seen:?} epochs");
 }
 
-/// Tells both the same story, and returns how many eras it had.
+/// Tells both the same story, and returns how many epochs it had.
 fn agree(config: Config, ops: Vec<Op>) -> Result<u64, TestCaseError> {
     let mut lab = Lab::new(&config);
     // It depends on nothing, and must be the same in every run of a story.
@@ -140,12 +142,12 @@ fn agree(config: Config, ops: Vec<Op>) -> Result<u64, TestCaseError> {
                 prop_assert_eq!(pass.is_some(), expected.is_some(), "{}: {:?}", nth, model);
                 flying.extend(pass.zip(expected));
             }
-            Op::Answer { whose, health, hint, longest } if !flying.is_empty() => {
+            Op::Answer { whose, signal, retry_after, longest } if !flying.is_empty() => {
                 let (pass, flying) = flying.swap_remove(whose.index(flying.len()));
                 lab.draw = if longest { u64::MAX } else { 0 };
-                let sample = Sample { hint, ..sample(health) };
-                let _ = lab.step(Input::Settle { pass, sample });
-                model.answer(now, flying, health, hint, longest);
+                let sample = Sample { retry_after, ..sample(signal) };
+                let _ = lab.step(Input::CallGuard { pass, sample });
+                model.answer(now, flying, signal, retry_after, longest);
             }
             Op::GiveUp { whose, asked, waited, longest } if !flying.is_empty() => {
                 let (mut pass, flying) = flying.swap_remove(whose.index(flying.len()));
@@ -157,12 +159,12 @@ fn agree(config: Config, ops: Vec<Op>) -> Result<u64, TestCaseError> {
             Op::Answer { .. } | Op::GiveUp { .. } => {}
         }
         prop_assert_eq!(lab.state(), model.state(), "{}: {:?}", nth, model);
-        prop_assert_eq!(lab.era(), model.era as u64);
+        prop_assert_eq!(lab.epoch(), model.epoch as u64);
         let until = match model.phase {
             Phase::Open { until } => Some(Tick(until)),
             _ => None,
         };
         prop_assert_eq!(lab.machine.probes_at(), until);
     }
-    Ok(lab.era())
+    Ok(lab.epoch())
 }

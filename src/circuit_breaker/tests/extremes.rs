@@ -21,17 +21,18 @@ fn wander(
             0..8 => passes.extend(lab.try_admit()),
             8..14 if !passes.is_empty() => {
                 let pass = passes.swap_remove(rng.usize(..passes.len()));
-                let health = rng.choice([
-                    Health::Good,
-                    Health::Bad,
-                    Health::Bad,
-                    Health::Pushback,
-                    Health::Silent,
+                let signal = rng.choice([
+                    Signal::Success,
+                    Signal::Failure,
+                    Signal::Failure,
+                    Signal::Pushback,
+                    Signal::Ignored,
                 ]);
                 let took = rng.bool().then(|| rng.u64(..));
-                let hint = rng.bool().then(|| rng.u64(..));
-                let sample = Sample { health: health.unwrap_or(Health::Bad), took, hint };
-                let _ = lab.step(Input::Settle { pass, sample });
+                let retry_after = rng.bool().then(|| rng.u64(..));
+                let sample =
+                    Sample { signal: signal.unwrap_or(Signal::Failure), took, retry_after };
+                let _ = lab.step(Input::CallGuard { pass, sample });
             }
             14..16 if !passes.is_empty() => {
                 let mut pass = passes.swap_remove(rng.usize(..passes.len()));
@@ -59,7 +60,7 @@ fn wander(
                 lab.command(orders[rng.usize(..orders.len())]);
             }
             _ => {
-                let _ = lab.machine.gathered(&lab.law, lab.now);
+                let _ = lab.machine.gathered(&lab.params, lab.now);
             }
         }
     }
@@ -76,7 +77,7 @@ fn finds_its_way_out(lab: &mut Lab) {
         if lab.state() == State::Closed {
             return;
         }
-        let _ = lab.call(Health::Good);
+        let _ = lab.call(Signal::Success);
     }
     panic!("stuck: {lab:?}");
 }
@@ -129,21 +130,21 @@ fn any_config() -> impl Strategy<Value = Config> {
         .prop_map(
             |(
                 rules,
-                (a, b, memory, hint_cap),
-                (probes, close_at, reopen_at),
+                (a, b, evidence_ttl, max_retry_after),
+                (probes, close_threshold, reopen_threshold),
                 more,
                 abandonment,
             )| {
                 Config {
                     trip: Trip { rules, misplaced: Vec::new() },
-                    memory,
+                    evidence_ttl,
                     abandonment,
-                    rest: a.min(b),
-                    rest_cap: a.max(b),
-                    hint_cap,
+                    break_duration: a.min(b),
+                    max_break_duration: a.max(b),
+                    max_retry_after,
                     probes,
-                    close_at,
-                    reopen_at,
+                    close_threshold,
+                    reopen_threshold,
                     ramp: more.0,
                     slow_start: more.1,
                     shadow: more.2,
@@ -183,9 +184,9 @@ proptest! {
 fn a_clock_that_runs_backwards_neither_opens_nor_closes_nor_probes() {
     let mut lab = Lab::with(|_| ());
     lab.now = Tick(10 * SECOND);
-    lab.calls(Health::Bad, 16);
+    lab.calls(Signal::Failure, 16);
     lab.now = Tick(SECOND);
-    let _ = lab.call(Health::Bad);
+    let _ = lab.call(Signal::Failure);
     assert_eq!(lab.state(), State::Open);
     let until = lab.machine.probes_at().unwrap();
     lab.now = Tick::ZERO;
@@ -202,15 +203,15 @@ fn a_gap_of_a_year_in_one_step_ends_every_rest_and_every_ramp() {
     let mut lab = Lab::with(|config| {
         config.trip = Trip::failure_rate(0.5).over_time(Duration::from_secs(10));
     });
-    lab.calls(Health::Bad, 9);
+    lab.calls(Signal::Failure, 9);
     lab.wait(YEAR);
     assert_eq!(lab.trip(), 10, "the window is empty after a year");
     lab.wait(YEAR);
     lab.admit();
     assert_eq!(lab.state(), State::HalfOpen);
     lab.wait(YEAR);
-    let _ = lab.call(Health::Good);
-    lab.calls(Health::Good, 6);
+    let _ = lab.call(Signal::Success);
+    lab.calls(Signal::Success, 6);
     assert_eq!(lab.state(), State::Closed);
     lab.wait(YEAR);
     for _ in 0..1_000 {
@@ -220,8 +221,9 @@ fn a_gap_of_a_year_in_one_step_ends_every_rest_and_every_ramp() {
 
 #[test]
 fn the_longest_rest_ends_at_the_end_of_time() {
-    let mut lab =
-        Lab::with(|config| (config.rest, config.rest_cap) = (Duration::MAX, Duration::MAX));
+    let mut lab = Lab::with(|config| {
+        (config.break_duration, config.max_break_duration) = (Duration::MAX, Duration::MAX)
+    });
     lab.now = Tick(u64::MAX - 5);
     lab.trip();
     assert!(lab.try_admit().is_none());

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::circuit_breaker::Trip;
-use crate::{Health::Bad, Health::Good, Measured};
+use crate::{Measurement, Signal::Failure, Signal::Success};
 
 /// The median over `runs` of the calls it takes to open, when calls fail in this ratio.
 fn median_to_trip(trip: &Trip, healthy: usize, ratio: f64, runs: u64) -> usize {
     let mut lab = Lab::with(|config| config.trip = trip.clone());
-    lab.calls(Good, healthy);
+    lab.calls(Success, healthy);
     let mut counts: Vec<_> = (0..runs).map(|seed| calls_to_trip(&lab, ratio, seed)).collect();
     counts.sort_unstable();
     counts[counts.len() / 2]
@@ -17,7 +17,7 @@ fn calls_to_trip(lab: &Lab, ratio: f64, seed: u64) -> usize {
     let mut lab = lab.clone();
     let mut rng = fastrand::Rng::with_seed(seed);
     for nth in 1.. {
-        let _ = lab.call(if rng.f64() < ratio { Bad } else { Good });
+        let _ = lab.call(if rng.f64() < ratio { Failure } else { Success });
         if lab.state() == State::Open {
             return nth;
         }
@@ -77,18 +77,18 @@ fn rungs() -> usize {
     let mut heights = vec![height(&mut lab)];
     while lab.state() == State::Closed {
         let mut down = lab.clone();
-        let _ = down.call(Good);
+        let _ = down.call(Success);
         let below = heights[heights.len().saturating_sub(2)];
         assert!(height(&mut down).abs_diff(below) <= 1, "a success takes what a failure gave");
-        let _ = lab.call(Bad);
+        let _ = lab.call(Failure);
         heights.push(height(&mut lab));
     }
     heights.len() - 1
 }
 
 fn height(lab: &mut Lab) -> u32 {
-    match lab.machine.gathered(&lab.law, lab.now) {
-        Measured::Evidence { observed, .. } => observed,
+    match lab.machine.gathered(&lab.params, lab.now) {
+        Measurement::Evidence { observed, .. } => observed,
         other => panic!("{other:?}"),
     }
 }
@@ -116,7 +116,7 @@ fn classic_rules_trip_falsely_far_sooner() {
     let mut half = Lab::with(|config| config.trip = Trip::failure_rate(0.5).at_least(100));
     let mut rng = fastrand::Rng::with_seed(5);
     for _ in 0..100_000 {
-        let _ = half.call(if rng.f64() < 0.3 { Bad } else { Good });
+        let _ = half.call(if rng.f64() < 0.3 { Failure } else { Success });
     }
     assert_eq!(half.state(), State::Closed);
 }
@@ -125,7 +125,7 @@ fn classic_rules_trip_falsely_far_sooner() {
 fn half_open_it_closes_as_often_as_wald_says() {
     let mut half_open = Lab::with(|_| ());
     half_open.trip();
-    half_open.rest();
+    half_open.break_duration();
     for (ratio, promised) in [(0.0, 1.0), (0.1, 0.90), (0.3, 0.65), (0.7, 0.002), (1.0, 0.0)] {
         let mut rng = fastrand::Rng::with_seed(11);
         let runs = 20_000;
@@ -133,7 +133,7 @@ fn half_open_it_closes_as_often_as_wald_says() {
             .filter(|_| {
                 let mut lab = half_open.clone();
                 loop {
-                    let _ = lab.call(if rng.f64() < ratio { Bad } else { Good });
+                    let _ = lab.call(if rng.f64() < ratio { Failure } else { Success });
                     match lab.state() {
                         State::HalfOpen => {}
                         state => return state == State::Closed,

@@ -3,15 +3,15 @@
 use super::*;
 use crate::circuit_breaker::Trip;
 
-const MEMORY: u64 = 300 * SECOND;
+const EVIDENCE_TTL: u64 = 300 * SECOND;
 
 impl Lab {
     fn is_at_rest(&self) -> bool {
-        self.machine.clone().is_at_rest(&self.law, self.now)
+        self.machine.clone().is_at_rest(&self.params, self.now)
     }
 
     /// Holds it to be at rest once so long has passed, and not before.
-    fn rests_after(mut self, nanos: u64, why: &str) {
+    fn breaks_after(mut self, nanos: u64, why: &str) {
         assert!(!self.is_at_rest(), "{why}: at once");
         self.wait(nanos - 1);
         assert!(!self.is_at_rest(), "{why}: early");
@@ -28,10 +28,10 @@ fn closed_it_may_go_if_it_holds_nothing_against_its_dependency() {
     for trip in [Trip::default(), Trip::consecutive(5), rate, slow] {
         let mut lab = Lab::with(|config| config.trip = trip.clone());
         assert!(lab.is_at_rest(), "{trip:?}");
-        lab.calls(Health::Good, 3);
+        lab.calls(Signal::Success, 3);
         assert!(lab.is_at_rest(), "successes are nothing against it: {trip:?}");
-        let _ = lab.call(Health::Bad);
-        lab.rests_after(MEMORY + 1, &format!("{trip:?}"));
+        let _ = lab.call(Signal::Failure);
+        lab.breaks_after(EVIDENCE_TTL + 1, &format!("{trip:?}"));
     }
 }
 
@@ -40,28 +40,31 @@ fn calls_given_up_are_held_against_it_as_long_as_failures() {
     let mut lab = Lab::with(|_| ());
     let pass = lab.admit();
     let _ = lab.abandon(pass);
-    lab.rests_after(MEMORY + 1, "given up");
+    lab.breaks_after(EVIDENCE_TTL + 1, "given up");
 }
 
 #[test]
 fn open_it_may_go_when_nobody_asked_for_the_memory_after_its_rest() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    let rest = lab.rest_left();
-    lab.rests_after(rest + MEMORY + 1, "open");
+    let break_duration = lab.break_left();
+    lab.breaks_after(break_duration + EVIDENCE_TTL + 1, "open");
 }
 
 #[test]
 fn half_open_it_may_go_as_late_but_not_while_a_probe_is_out() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    lab.rest();
+    lab.break_duration();
     let probe = lab.admit();
     let mut hangs = lab.clone();
     hangs.wait(YEAR);
     assert!(!hangs.is_at_rest(), "its answer would be lost");
     let _ = lab.abandon(probe);
-    lab.rests_after(50 * MS + MEMORY + 1, "half open, and the next probe may go after 50 ms");
+    lab.breaks_after(
+        50 * MS + EVIDENCE_TTL + 1,
+        "half open, and the next probe may go after 50 ms",
+    );
 }
 
 #[test]
@@ -69,7 +72,7 @@ fn while_the_load_comes_back_it_stays() {
     let mut lab = Lab::with(|config| config.ramp = Duration::from_secs(1));
     lab.trip();
     lab.recover();
-    lab.rests_after(SECOND, "ramp");
+    lab.breaks_after(SECOND, "ramp");
 }
 
 #[test]
@@ -83,7 +86,7 @@ fn while_a_hand_holds_it_it_stays() {
         assert!(!lab.is_at_rest(), "{hold:?}");
         lab.command(release);
         if release == Command::ReleaseOpen {
-            lab.rests_after(SECOND, "it was kept away, so it has its ramp"); // field F9
+            lab.breaks_after(SECOND, "it was kept away, so it has its ramp"); // field F9
         } else {
             assert!(lab.is_at_rest(), "calls have passed all the time");
         }

@@ -1,4 +1,4 @@
-//! Callers who leave before they can have been answered, by the thousand: the law alone, so that whole
+//! Callers who leave before they can have been answered, by the thousand: the algorithm alone, so that whole
 //! tables of rates and latencies are run in seconds.
 
 use std::cmp::Reverse;
@@ -19,10 +19,10 @@ struct Scene {
     every: u64,
 }
 
-/// How a call that is under way will end.
+/// How a call that is in flight will end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
-    Good,
+    Success,
     Left,
 }
 
@@ -59,10 +59,10 @@ impl Town {
         if stays {
             self.first_stayer.get_or_insert(at);
         }
-        let quiet = self.lab.machine.digest(&self.lab.law).quiet;
+        let quiet = self.lab.machine.digest(&self.lab.params).quiet;
         let timed = !quiet || self.lab.usual.is_none();
         let (took, end) = if stays || scene.leave_after >= scene.answers_in {
-            (scene.answers_in, End::Good)
+            (scene.answers_in, End::Success)
         } else {
             (scene.leave_after, End::Left)
         };
@@ -80,12 +80,12 @@ impl Town {
         self.lab.draw = self.rng.u64(..);
         let waited = timed.then(|| at.since(began));
         match end {
-            End::Good => {
+            End::Success => {
                 if let Some(took) = waited {
                     self.learn(took);
                 }
-                let sample = Sample { health: Health::Good, took: waited, hint: None };
-                let _ = self.lab.step(Input::Settle { pass, sample });
+                let sample = Sample { signal: Signal::Success, took: waited, retry_after: None };
+                let _ = self.lab.step(Input::CallGuard { pass, sample });
             }
             End::Left => {
                 let usual = self.lab.usual;
@@ -122,7 +122,7 @@ impl Town {
         while self.lab.now < end {
             self.lab.draw = self.rng.u64(..);
             if let Some(pass) = self.lab.try_admit() {
-                let _ = self.lab.settle(pass, Health::Bad);
+                let _ = self.lab.settle(pass, Signal::Failure);
             }
             self.lab.wait(scene.every);
         }

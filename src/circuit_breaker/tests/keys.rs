@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use crate::circuit_breaker::KeyedConfig;
 use crate::circuit_breaker::engine::common::{Common, Settings};
-use crate::circuit_breaker::law::Law;
 use crate::circuit_breaker::layer::LAYER;
+use crate::circuit_breaker::params::Params;
 use crate::circuit_breaker::policy::BreakerPolicy;
-use crate::event::Observers;
+use crate::core::event::Observers;
+use crate::core::origin::Origin;
 use crate::shell::keyed::Keyed;
-use crate::source::Source;
 
 fn table() -> Keyed<BreakerPolicy<()>> {
     let observers = Observers::default();
-    let settings = Settings::new(Law::of_defaults(), KeyedConfig::default());
-    let common = Common::new(Source::new(LAYER, "test"), observers, settings, 1);
+    let settings = Settings::new(Params::of_defaults(), KeyedConfig::default());
+    let common = Common::new(Origin::new(LAYER, "test"), observers, settings, 1);
     let shared = Arc::clone(&common);
     let make = move |key| BreakerPolicy::new(Arc::clone(&shared), (), Some(key));
     Keyed::new(common, 10, make)

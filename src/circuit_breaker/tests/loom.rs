@@ -12,24 +12,24 @@ use crate::circuit_breaker::Trip;
 use crate::circuit_breaker::engine::common::{Common, Settings};
 use crate::circuit_breaker::engine::shared::{Admission, Shared};
 use crate::circuit_breaker::policy::BreakerPolicy;
-use crate::error::Measured;
-use crate::event::Observers;
-use crate::outcome::Outcome;
-use crate::shell::gate::Stage;
+use crate::core::error::Measurement;
+use crate::core::event::Observers;
+use crate::core::origin::Origin;
+use crate::core::outcome::Outcome;
+use crate::core::time::still;
+use crate::shell::in_flight::Stage;
 use crate::shell::keyed::Keyed;
 use crate::shell::tests::loom::check;
-use crate::shell::waiters::Seat;
-use crate::source::Source;
-use crate::time::still;
+use crate::shell::waiters::WakerSlot;
 
 fn settings(trip: Trip) -> Settings {
     let config = Config { trip, ..Config::default() };
-    Settings::new(Law::from_config(&config).unwrap(), config.into())
+    Settings::new(Params::from_config(&config).unwrap(), config.into())
 }
 
 fn common(trip: Trip) -> Arc<Common> {
-    let source = Source::new("circuit_breaker", "test");
-    Common::new(source, Observers::default(), settings(trip), 1)
+    let origin = Origin::new("circuit_breaker", "test");
+    Common::new(origin, Observers::default(), settings(trip), 1)
 }
 
 fn breaker(trip: Trip) -> Arc<Shared> {
@@ -39,7 +39,7 @@ fn breaker(trip: Trip) -> Arc<Shared> {
 fn pass(shared: &Shared) -> Pass {
     match shared.admit() {
         Admission::Pass(pass) => pass,
-        Admission::Refused(refusal) => panic!("refused until {:?}", refusal.until),
+        Admission::Rejected(rejection) => panic!("rejected until {:?}", rejection.until),
     }
 }
 
@@ -51,40 +51,40 @@ fn fail(shared: &Shared) {
 /// One call trips the circuit while another passes. The read of the digest is the moment at which
 /// that one passes or not: if it passed, it passed before the trip, whenever it ends.
 #[test]
-fn a_call_passes_before_a_trip_or_is_refused_after_it() {
+fn a_call_passes_before_a_trip_or_is_rejected_after_it() {
     check(|| {
         let shared = breaker(Trip::consecutive(1));
         let other = Arc::clone(&shared);
         let caller = thread::spawn(move || match other.admit() {
             Admission::Pass(pass) => {
-                assert_eq!(pass.era, 0);
+                assert_eq!(pass.epoch, 0);
                 other.settle(&pass, &Outcome::SUCCESS);
             }
-            Admission::Refused(_) => {
+            Admission::Rejected(_) => {
                 // `Open` may be published a moment later, but is decided.
                 assert_eq!(other.changes().1, State::Open);
             }
         });
         fail(&shared);
         assert_eq!(shared.state(), State::Open);
-        assert!(matches!(shared.admit(), Admission::Refused(_)), "who tripped it knows");
+        assert!(matches!(shared.admit(), Admission::Rejected(_)), "who tripped it knows");
         caller.join().unwrap();
         assert_eq!(shared.changes(), (1, State::Open, 1));
     });
 }
 
-/// A refusal without the lock says what the state that refused was opened by, and nothing torn.
+/// A rejection without the lock says what the state that rejected was opened by, and nothing torn.
 #[test]
-fn a_refusal_tells_the_numbers_of_one_state() {
+fn a_rejection_tells_the_numbers_of_one_state() {
     check(|| {
         let shared = breaker(Trip::consecutive(1));
         fail(&shared);
         let other = Arc::clone(&shared);
         let caller = thread::spawn(move || {
-            let Admission::Refused(refusal) = other.admit() else { panic!("it is open") };
-            let measured = other.reject(refusal).measured();
-            let tripped = Measured::Count { observed: 1, threshold: 1 };
-            assert!([Measured::Nothing, tripped].contains(&measured), "{measured:?}");
+            let Admission::Rejected(rejection) = other.admit() else { panic!("it is open") };
+            let measurement = other.reject(rejection).measurement();
+            let tripped = Measurement::Count { observed: 1, threshold: 1 };
+            assert!([Measurement::Nothing, tripped].contains(&measurement), "{measurement:?}");
         });
         let _ = shared.step(Input::Command(Command::HoldOpen));
         caller.join().unwrap();
@@ -100,7 +100,7 @@ fn of_two_who_come_when_the_rest_is_over_one_probes() {
         still::set(Duration::from_millis(100));
         let probes = |shared: &Shared| match shared.admit() {
             Admission::Pass(pass) => Some(pass),
-            Admission::Refused(_) => None,
+            Admission::Rejected(_) => None,
         };
         let other = Arc::clone(&shared);
         let caller = thread::spawn(move || probes(&other));
@@ -123,8 +123,8 @@ fn a_slot_is_never_lost() {
         let early = shared.admit();
         caller.join().unwrap();
         match (early, shared.admit()) {
-            (Admission::Pass(_), Admission::Refused(_)) => {}
-            (Admission::Refused(_), Admission::Pass(_)) => {}
+            (Admission::Pass(_), Admission::Rejected(_)) => {}
+            (Admission::Rejected(_), Admission::Pass(_)) => {}
             _ => panic!("one slot, one call"),
         }
     });
@@ -137,11 +137,11 @@ fn no_trip_is_slept_through() {
         let shared = breaker(Trip::consecutive(1));
         let other = Arc::clone(&shared);
         let caller = thread::spawn(move || fail(&other));
-        let mut seat = Seat::default();
+        let mut seat = WakerSlot::default();
         block_on(poll_fn(|cx| {
             loop {
-                let Some(era) = shared.passing_era() else { return Poll::Ready(()) };
-                if shared.wait(&mut seat, era, cx.waker()) {
+                let Some(epoch) = shared.passing_epoch() else { return Poll::Ready(()) };
+                if shared.wait(&mut seat, epoch, cx.waker()) {
                     return Poll::Pending;
                 }
             }
@@ -163,8 +163,8 @@ fn an_older_reload_does_not_come_after_a_newer_one() {
         shared.common.reload(settings(Trip::consecutive(5)));
         fail(&shared);
         slow.join().unwrap();
-        let gathered = shared.inspect(|breaker, law, now| breaker.gathered(law, now));
-        assert_eq!(gathered, Measured::Count { observed: 1, threshold: 5 });
+        let gathered = shared.inspect(|breaker, params, now| breaker.gathered(params, now));
+        assert_eq!(gathered, Measurement::Count { observed: 1, threshold: 5 });
     });
 }
 

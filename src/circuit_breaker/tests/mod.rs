@@ -9,6 +9,7 @@
 
 mod abandoned;
 mod agreement;
+mod breaks;
 mod explore;
 mod extremes;
 mod figures;
@@ -18,7 +19,6 @@ mod keys;
 #[cfg(seawall_loom)]
 mod loom;
 mod model;
-mod rests;
 mod rules;
 mod states;
 mod steering;
@@ -26,36 +26,43 @@ mod steering;
 use std::time::Duration;
 
 use super::config::Config;
-use super::law::Law;
 use super::machine::Breaker;
-use crate::circuit_breaker::engine::step::{Command, Effect, Input, Pass, Verdict};
-use crate::event::{Change, State};
-use crate::outcome::{Health, Sample};
-use crate::time::{Tick, nanos};
+use super::params::Params;
+use crate::circuit_breaker::engine::step::{Command, Decision, Effect, Input, Pass};
+use crate::core::event::{State, Transition};
+use crate::core::outcome::{Sample, Signal};
+use crate::core::time::{Tick, nanos};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 const YEAR: u64 = 365 * 24 * 3600 * SECOND;
 
-/// One machine, and the time and chance it is told of. Every step is held to the laws that hold for
+/// One machine, and the time and chance it is told of. Every step is held to the parameters that hold for
 /// all of them.
 #[derive(Debug, Clone)]
 struct Lab {
-    law: Law,
+    params: Params,
     machine: Breaker,
     now: Tick,
     /// What an answer usually takes, if that was measured.
     usual: Option<u64>,
-    /// What the machine draws next; the highest makes a rest its longest.
+    /// What the machine draws next; the highest makes a break its longest.
     draw: u64,
-    changes: Vec<Change>,
+    changes: Vec<Transition>,
 }
 
 impl Lab {
     fn new(config: &Config) -> Self {
-        let law = Law::from_config(config).unwrap();
-        let machine = Breaker::new(&law);
-        Self { law, machine, now: Tick::ZERO, usual: Some(MS), draw: u64::MAX, changes: Vec::new() }
+        let params = Params::from_config(config).unwrap();
+        let machine = Breaker::new(&params);
+        Self {
+            params,
+            machine,
+            now: Tick::ZERO,
+            usual: Some(MS),
+            draw: u64::MAX,
+            changes: Vec::new(),
+        }
     }
 
     fn with(turn: impl FnOnce(&mut Config)) -> Self {
@@ -65,8 +72,8 @@ impl Lab {
     }
 
     fn step(&mut self, input: Input) -> Effect {
-        let (state, era) = (self.machine.state(), self.era());
-        let effect = self.machine.step(&self.law, self.now, self.draw, input);
+        let (state, epoch) = (self.machine.state(), self.epoch());
+        let effect = self.machine.step(&self.params, self.now, self.draw, input);
         let mut path = state;
         for change in effect.changes.iter().flatten() {
             assert_eq!(change.from, path, "a change starts where the last one ended");
@@ -75,8 +82,8 @@ impl Lab {
             self.changes.push(*change);
         }
         assert_eq!(path, self.machine.state(), "no change goes unreported");
-        assert!(self.era() >= era, "eras only grow");
-        assert!(path == state || self.era() > era, "each state is an era of its own");
+        assert!(self.epoch() >= epoch, "epochs only grow");
+        assert!(path == state || self.epoch() > epoch, "each state is an epoch of its own");
         effect
     }
 
@@ -84,8 +91,8 @@ impl Lab {
         self.machine.state()
     }
 
-    fn era(&self) -> u64 {
-        self.machine.digest(&self.law).era
+    fn epoch(&self) -> u64 {
+        self.machine.digest(&self.params).epoch
     }
 
     fn wait(&mut self, nanos: u64) {
@@ -94,8 +101,8 @@ impl Lab {
 
     fn try_admit(&mut self) -> Option<Pass> {
         match self.step(Input::Admit).verdict {
-            Verdict::Admit(pass) => Some(pass),
-            Verdict::Refuse { .. } => None,
+            Decision::Admit(pass) => Some(pass),
+            Decision::Reject { .. } => None,
             other => panic!("not an answer to an Admit: {other:?}"),
         }
     }
@@ -107,8 +114,8 @@ impl Lab {
         pass
     }
 
-    fn settle(&mut self, pass: Pass, health: Health) -> Effect {
-        self.step(Input::Settle { pass, sample: sample(health) })
+    fn settle(&mut self, pass: Pass, signal: Signal) -> Effect {
+        self.step(Input::CallGuard { pass, sample: sample(signal) })
     }
 
     /// A call is given up that has waited in vain for longer than answers take.
@@ -126,14 +133,14 @@ impl Lab {
     }
 
     /// A call, at once answered so.
-    fn call(&mut self, health: Health) -> Effect {
+    fn call(&mut self, signal: Signal) -> Effect {
         let pass = self.admit();
-        self.settle(pass, health)
+        self.settle(pass, signal)
     }
 
-    fn calls(&mut self, health: Health, times: usize) {
+    fn calls(&mut self, signal: Signal, times: usize) {
         for _ in 0..times {
-            let _ = self.call(health);
+            let _ = self.call(signal);
         }
     }
 
@@ -141,7 +148,7 @@ impl Lab {
     fn trip(&mut self) -> usize {
         assert_eq!(self.state(), State::Closed);
         for nth in 1..100_000 {
-            let _ = self.call(Health::Bad);
+            let _ = self.call(Signal::Failure);
             if self.state() == State::Open {
                 return nth;
             }
@@ -150,20 +157,20 @@ impl Lab {
     }
 
     /// Waits for the rest to end.
-    fn rest(&mut self) {
+    fn break_duration(&mut self) {
         self.now = self.machine.probes_at().expect("open");
     }
 
-    /// How long the rest lasts from now.
-    fn rest_left(&self) -> u64 {
+    /// How long the break lasts from now.
+    fn break_left(&self) -> u64 {
         self.machine.probes_at().expect("open").since(self.now)
     }
 
     /// Succeeds until the circuit closes, and says how many probes that took.
     fn recover(&mut self) -> usize {
-        self.rest();
+        self.break_duration();
         for nth in 1..100 {
-            let _ = self.call(Health::Good);
+            let _ = self.call(Signal::Success);
             if self.state() == State::Closed {
                 return nth;
             }
@@ -172,12 +179,12 @@ impl Lab {
     }
 }
 
-fn sample(health: Health) -> Sample {
-    Sample { health, took: None, hint: None }
+fn sample(signal: Signal) -> Sample {
+    Sample { signal, took: None, retry_after: None }
 }
 
-fn hint(health: Health, hint: Duration) -> Sample {
-    Sample { hint: Some(nanos(hint)), ..sample(health) }
+fn requested_delay(signal: Signal, retry_after: Duration) -> Sample {
+    Sample { retry_after: Some(nanos(retry_after)), ..sample(signal) }
 }
 
 fn config(cases: u32) -> proptest::test_runner::Config {

@@ -4,13 +4,13 @@ mod hands;
 mod silence;
 
 use super::*;
-use crate::circuit_breaker::{MEMORY, RAMP, Span, TripRule};
+use crate::circuit_breaker::{EVIDENCE_TTL, RAMP, Span, TripRule};
 
-/// What happened in this era, in order. Calls bear the number of their admission.
+/// What happened in this epoch, in order. Calls bear the number of their admission.
 #[derive(Debug, Clone, Copy)]
 enum Note {
     Admitted { at: u64, call: usize },
-    Answered { at: u64, health: Health, slot: bool, call: usize },
+    Answered { at: u64, signal: Signal, slot: bool, call: usize },
     GivenUp { at: u64, asked: bool, slot: bool, call: usize, waited: Option<u64> },
 }
 
@@ -24,7 +24,7 @@ impl Note {
     }
 }
 
-/// Half of a first rest.
+/// Half of a first break.
 const STEADY: u64 = 25 * MS;
 
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,7 @@ pub(super) enum Phase {
 /// A call in the air, as the model knows it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flying {
-    era: usize,
+    epoch: usize,
     slot: bool,
     call: usize,
 }
@@ -56,13 +56,13 @@ pub(super) struct Flying {
 pub(super) struct Model {
     config: Config,
     pub(super) phase: Phase,
-    pub(super) era: usize,
+    pub(super) epoch: usize,
     notes: Vec<Note>,
     calls: usize,
     /// What an answer usually takes, if anyone knows.
     pub(super) usual: Option<u64>,
     failed_rounds: u32,
-    last_rest: u64,
+    last_break: u64,
     closed_since: u64,
     open_holds: u32,
     closed_holds: u32,
@@ -74,12 +74,12 @@ impl Model {
         Self {
             config,
             phase: Phase::Closed { ramp_from: None },
-            era: 0,
+            epoch: 0,
             notes: Vec::new(),
             calls: 0,
             usual: None,
             failed_rounds: 0,
-            last_rest: 0,
+            last_break: 0,
             closed_since: 0,
             open_holds: 0,
             closed_holds: 0,
@@ -99,19 +99,19 @@ impl Model {
 
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
-        self.era += 1;
+        self.epoch += 1;
         self.notes.clear();
     }
 
     /// 50 ms, twice as long for each failed round of probes, at most 250 ms.
-    fn longest_rest(&self) -> u64 {
+    fn longest_break(&self) -> u64 {
         ((50 * MS) << self.failed_rounds.min(10)).min(250 * MS)
     }
 
-    fn open(&mut self, now: u64, longest: bool, hint: Option<u64>) {
-        let rest = if longest { self.longest_rest() } else { self.longest_rest() / 2 };
-        self.last_rest = rest + hint.unwrap_or(0).min(30 * SECOND);
-        self.enter(Phase::Open { until: now + self.last_rest });
+    fn open(&mut self, now: u64, longest: bool, retry_after: Option<u64>) {
+        let break_duration = if longest { self.longest_break() } else { self.longest_break() / 2 };
+        self.last_break = break_duration + retry_after.unwrap_or(0).min(30 * SECOND);
+        self.enter(Phase::Open { until: now + self.last_break });
     }
 
     // ----- who may pass -----
@@ -137,14 +137,14 @@ impl Model {
                     Note::Admitted { at, .. } => Some(*at),
                     _ => None,
                 });
-                let overdue = last.is_some_and(|at| now >= at + self.longest_rest());
+                let overdue = last.is_some_and(|at| now >= at + self.longest_break());
                 (self.slots_taken() < self.allowed() || overdue, true)
             }
         };
         passes.then(|| {
             self.calls += 1;
             self.notes.push(Note::Admitted { at: now, call: self.calls });
-            Flying { era: self.era, slot, call: self.calls }
+            Flying { epoch: self.epoch, slot, call: self.calls }
         })
     }
 
@@ -164,8 +164,8 @@ impl Model {
         let is_half_open = matches!(self.phase, Phase::HalfOpen);
         for (nth, note) in self.notes.iter().enumerate() {
             match note {
-                Note::Answered { health: Health::Good, .. } => allowed = (allowed * 2).min(most),
-                Note::Answered { health: Health::Bad, .. } => allowed = (allowed / 2).max(1),
+                Note::Answered { signal: Signal::Success, .. } => allowed = (allowed * 2).min(most),
+                Note::Answered { signal: Signal::Failure, .. } => allowed = (allowed / 2).max(1),
                 Note::GivenUp { asked: true, waited, .. }
                     if is_half_open
                         && !Self::is_answered(&self.notes[..nth])
@@ -185,17 +185,17 @@ impl Model {
         &mut self,
         now: u64,
         flying: Flying,
-        health: Health,
-        hint: Option<u64>,
+        signal: Signal,
+        retry_after: Option<u64>,
         longest: bool,
     ) {
-        if flying.era != self.era {
+        if flying.epoch != self.epoch {
             return;
         }
         let Flying { slot, call, .. } = flying;
-        self.notes.push(Note::Answered { at: now, health, slot, call });
-        if matches!(health, Health::Good | Health::Bad) {
-            self.decide(now, longest, hint);
+        self.notes.push(Note::Answered { at: now, signal, slot, call });
+        if matches!(signal, Signal::Success | Signal::Failure) {
+            self.decide(now, longest, retry_after);
         }
         self.settle_down(now);
     }
@@ -208,7 +208,7 @@ impl Model {
         waited: Option<u64>,
         longest: bool,
     ) {
-        if flying.era != self.era {
+        if flying.epoch != self.epoch {
             return;
         }
         let Flying { slot, call, .. } = flying;
@@ -219,24 +219,24 @@ impl Model {
         self.settle_down(now);
     }
 
-    fn decide(&mut self, now: u64, longest: bool, hint: Option<u64>) {
+    fn decide(&mut self, now: u64, longest: bool, retry_after: Option<u64>) {
         match self.phase {
             Phase::Closed { .. } if self.has_tripped() => {
-                if now - self.closed_since >= 10 * self.last_rest {
+                if now - self.closed_since >= 10 * self.last_break {
                     self.failed_rounds = 0;
                 }
-                self.open(now, longest, hint);
+                self.open(now, longest, retry_after);
             }
             Phase::HalfOpen => {
                 let (first, lead) = Self::lead(&self.notes);
-                let failed =
-                    first == Some(Health::Bad) || lead <= -i64::from(self.config.reopen_at);
-                if failed || self.unanswered() >= f64::from(self.config.reopen_at) {
-                    if self.longest_rest() < 250 * MS {
+                let failed = first == Some(Signal::Failure)
+                    || lead <= -i64::from(self.config.reopen_threshold);
+                if failed || self.unanswered() >= f64::from(self.config.reopen_threshold) {
+                    if self.longest_break() < 250 * MS {
                         self.failed_rounds += 1;
                     }
-                    self.open(now, longest, hint);
-                } else if first.is_some() && lead + 1 >= i64::from(self.config.close_at) {
+                    self.open(now, longest, retry_after);
+                } else if first.is_some() && lead + 1 >= i64::from(self.config.close_threshold) {
                     self.close(now, now);
                 }
             }
@@ -254,13 +254,13 @@ impl Model {
     /// Since when no answer was bad, if there was a good one first and as many since as bad ones.
     fn steady_since(&self) -> Option<u64> {
         let mut answers = self.notes.iter().filter_map(|note| match note {
-            Note::Answered { at, health: health @ (Health::Good | Health::Bad), .. } => {
-                Some((*at, *health))
+            Note::Answered { at, signal: signal @ (Signal::Success | Signal::Failure), .. } => {
+                Some((*at, *signal))
             }
             _ => None,
         });
-        let (first, _) = answers.next().filter(|(_, health)| *health == Health::Good)?;
-        let bad = answers.rfind(|(_, health)| *health == Health::Bad).map(|(at, _)| at);
+        let (first, _) = answers.next().filter(|(_, signal)| *signal == Signal::Success)?;
+        let bad = answers.rfind(|(_, signal)| *signal == Signal::Failure).map(|(at, _)| at);
         (Self::lead(&self.notes).1 >= 0).then_some(bad.unwrap_or(first))
     }
 
@@ -270,7 +270,7 @@ impl Model {
         let last_bad = self
             .notes
             .iter()
-            .rposition(|note| matches!(note, Note::Answered { health: Health::Bad, .. }));
+            .rposition(|note| matches!(note, Note::Answered { signal: Signal::Failure, .. }));
         let ended = |note: &Note| note.ended().map(|(call, _)| call);
         let is_late = |nth: &usize| {
             let ended = self.notes[*nth].ended();
@@ -292,17 +292,19 @@ impl Model {
     }
 
     /// The first answer, and by how many successes lead among those after it.
-    fn lead(notes: &[Note]) -> (Option<Health>, i64) {
+    fn lead(notes: &[Note]) -> (Option<Signal>, i64) {
         let mut answers = notes.iter().filter_map(|note| match note {
-            Note::Answered { health: health @ (Health::Good | Health::Bad), .. } => Some(*health),
+            Note::Answered { signal: signal @ (Signal::Success | Signal::Failure), .. } => {
+                Some(*signal)
+            }
             _ => None,
         });
         let first = answers.next();
-        (first, answers.map(|health| if health == Health::Good { 1 } else { -1 }).sum())
+        (first, answers.map(|signal| if signal == Signal::Success { 1 } else { -1 }).sum())
     }
 
     fn is_answered(notes: &[Note]) -> bool {
-        let answers = |note: &Note| matches!(note, Note::Answered { health, .. } if *health != Health::Silent);
+        let answers = |note: &Note| matches!(note, Note::Answered { signal, .. } if *signal != Signal::Ignored);
         notes.iter().any(answers)
     }
 
@@ -340,13 +342,13 @@ impl Model {
         let (mut seen, mut moment, mut silent_since) = (None, None, None);
         for note in &self.notes {
             let (at, counts, waited) = match *note {
-                Note::Answered { at, health, .. } => {
-                    if health != Health::Silent {
+                Note::Answered { at, signal, .. } => {
+                    if signal != Signal::Ignored {
                         (provisional, moment, silent_since) = (0.0, None, None);
                     }
-                    let counts = match health {
-                        Health::Good => Some(false),
-                        Health::Bad => Some(true),
+                    let counts = match signal {
+                        Signal::Success => Some(false),
+                        Signal::Failure => Some(true),
                         _ => continue,
                     };
                     (at, counts, None)
@@ -354,7 +356,7 @@ impl Model {
                 Note::GivenUp { at, asked: true, waited, .. } => (at, None, waited),
                 _ => continue,
             };
-            let forgotten = seen.is_some_and(|seen| at - seen > nanos(MEMORY));
+            let forgotten = seen.is_some_and(|seen| at - seen > nanos(EVIDENCE_TTL));
             if forgotten && counts != Some(false) {
                 weighed.clear();
                 (provisional, moment, silent_since) = (0.0, None, None);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::circuit_breaker::Trip;
-use crate::event::Cause;
-use crate::{Health::Bad, Health::Good, Measured};
+use crate::core::event::TransitionCause;
+use crate::{Measurement, Signal::Failure, Signal::Success};
 
 fn by(trip: Trip) -> Lab {
     Lab::with(|config| config.trip = trip)
@@ -11,12 +11,12 @@ fn by(trip: Trip) -> Lab {
 
 impl Lab {
     /// A call that took so long before it was answered.
-    fn took(&mut self, nanos: u64, health: Health) {
+    fn took(&mut self, nanos: u64, signal: Signal) {
         let mut pass = self.admit();
         pass.started = Some(self.now);
         self.wait(nanos);
-        let sample = Sample { took: Some(nanos), ..sample(health) };
-        let _ = self.step(Input::Settle { pass, sample });
+        let sample = Sample { took: Some(nanos), ..sample(signal) };
+        let _ = self.step(Input::CallGuard { pass, sample });
     }
 
     /// A call that is still in flight when it grows slow.
@@ -31,7 +31,7 @@ impl Lab {
         pass
     }
 
-    fn opened_by(&self) -> Option<Cause> {
+    fn opened_by(&self) -> Option<TransitionCause> {
         (self.state() == State::Open).then(|| self.changes.last().unwrap().cause)
     }
 }
@@ -61,19 +61,19 @@ fn the_boundary_belongs_to_the_threshold_in_every_rule() {
     ];
     for (trip, good, bad, opens) in table {
         let mut lab = by(trip.clone());
-        lab.calls(Good, good);
+        lab.calls(Success, good);
         for _ in 0..bad {
             assert_eq!(lab.state(), State::Closed, "early: {trip:?}");
-            let _ = lab.call(Bad);
+            let _ = lab.call(Failure);
         }
         assert_eq!(lab.state() == State::Open, opens, "{trip:?} on {bad} after {good} good ones");
     }
     for (nanos, opens) in [(SECOND - 1, false), (SECOND, true)] {
         let mut lab = by(slow(1.0));
         for _ in 0..10 {
-            lab.took(nanos, Good);
+            lab.took(nanos, Success);
         }
-        assert_eq!(lab.opened_by(), opens.then_some(Cause::SlowRate), "{nanos} ns");
+        assert_eq!(lab.opened_by(), opens.then_some(TransitionCause::SlowRate), "{nanos} ns");
     }
 }
 
@@ -81,7 +81,7 @@ fn the_boundary_belongs_to_the_threshold_in_every_rule() {
 fn a_window_over_calls_slides() {
     // class (i): a lifetime average would need thousands of failures here
     let mut lab = by(Trip::failure_rate(0.5));
-    lab.calls(Good, 10_000);
+    lab.calls(Success, 10_000);
     assert_eq!(lab.trip(), 50);
 }
 
@@ -89,27 +89,27 @@ fn a_window_over_calls_slides() {
 #[test]
 fn a_window_over_time_forgets_what_is_older() {
     let mut lab = by(Trip::failure_rate(0.5).over_time(Duration::from_secs(10)));
-    lab.calls(Bad, 9);
+    lab.calls(Failure, 9);
     lab.wait(10 * SECOND);
-    lab.calls(Bad, 9);
+    lab.calls(Failure, 9);
     assert_eq!(lab.state(), State::Closed, "never ten calls within ten seconds");
-    let _ = lab.call(Bad);
-    assert_eq!(lab.opened_by(), Some(Cause::FailureRate));
+    let _ = lab.call(Failure);
+    assert_eq!(lab.opened_by(), Some(TransitionCause::FailureRate));
 }
 
 #[test]
 fn evidence_is_dropped_when_no_call_was_seen_for_the_memory() {
     for trip in [Trip::default(), Trip::consecutive(17), Trip::failure_rate(1.0).at_least(17)] {
         let mut lab = by(trip.clone());
-        lab.calls(Bad, 16);
+        lab.calls(Failure, 16);
         let mut remembers = lab.clone();
         remembers.wait(300 * SECOND);
-        let _ = remembers.call(Bad);
+        let _ = remembers.call(Failure);
         assert_eq!(remembers.state(), State::Open, "{trip:?}");
         lab.wait(300 * SECOND + 1);
-        lab.calls(Bad, 16);
+        lab.calls(Failure, 16);
         assert_eq!(lab.state(), State::Closed, "{trip:?}");
-        let _ = lab.call(Bad);
+        let _ = lab.call(Failure);
         assert_eq!(lab.state(), State::Open, "{trip:?}");
     }
 }
@@ -118,10 +118,10 @@ fn evidence_is_dropped_when_no_call_was_seen_for_the_memory() {
 fn calls_in_between_keep_old_evidence_alive() {
     let mut lab = by(Trip::default());
     for _ in 0..16 {
-        let _ = lab.call(Bad);
+        let _ = lab.call(Failure);
         lab.wait(299 * SECOND);
     }
-    let _ = lab.call(Bad);
+    let _ = lab.call(Failure);
     assert_eq!(lab.state(), State::Open);
 }
 
@@ -132,7 +132,7 @@ fn calls_that_hang_are_slow_before_anything_returns() {
         assert_eq!(lab.state(), State::Closed, "before the {nth}th");
         lab.grows_slow();
     }
-    assert_eq!(lab.opened_by(), Some(Cause::SlowRate));
+    assert_eq!(lab.opened_by(), Some(TransitionCause::SlowRate));
 }
 
 #[test]
@@ -140,18 +140,18 @@ fn a_call_that_grew_slow_is_counted_once_however_it_ends() {
     let mut lab = by(Trip::slow_rate(0.5, Duration::from_secs(1)).over_calls(20).at_least(20));
     for _ in 0..3 {
         let pass = lab.grows_slow();
-        let slow = Sample { took: Some(2 * SECOND), ..sample(Good) };
-        let _ = lab.step(Input::Settle { pass, sample: slow });
+        let slow = Sample { took: Some(2 * SECOND), ..sample(Success) };
+        let _ = lab.step(Input::CallGuard { pass, sample: slow });
         let pass = lab.grows_slow();
-        let _ = lab.settle(pass, Bad);
+        let _ = lab.settle(pass, Failure);
         let pass = lab.grows_slow();
         let _ = lab.leave(pass, 2 * SECOND);
     }
     for _ in 0..11 {
-        lab.took(SECOND - 1, Good);
+        lab.took(SECOND - 1, Success);
     }
-    let expected = Measured::SlowRate { observed: 450_000, threshold: 500_000 };
-    assert_eq!(lab.machine.gathered(&lab.law, lab.now), expected, "nine of twenty");
+    let expected = Measurement::SlowRate { observed: 450_000, threshold: 500_000 };
+    assert_eq!(lab.machine.gathered(&lab.params, lab.now), expected, "nine of twenty");
 }
 
 #[test]
@@ -163,21 +163,21 @@ fn a_call_of_an_earlier_era_that_grows_slow_says_nothing() {
     lab.overdue(pass);
     assert_eq!(lab.state(), State::Closed);
     lab.grows_slow();
-    assert_eq!(lab.opened_by(), Some(Cause::SlowRate));
+    assert_eq!(lab.opened_by(), Some(TransitionCause::SlowRate));
 }
 
 #[test]
 fn a_slow_probe_is_a_failed_one_and_counts_once() {
     let mut lab = by(Trip::slow_rate(1.0, Duration::from_secs(1)).or(Trip::consecutive(5)));
     lab.trip();
-    lab.rest();
-    lab.took(SECOND, Good);
+    lab.break_duration();
+    lab.took(SECOND, Success);
     assert_eq!(lab.state(), State::Open);
-    lab.rest();
-    lab.calls(Good, 1);
+    lab.break_duration();
+    lab.calls(Success, 1);
     let flying = [lab.admit(), lab.admit()];
     for pass in flying.map(|pass| lab.overdue(pass)) {
-        let _ = lab.settle(pass, Good);
+        let _ = lab.settle(pass, Success);
     }
     assert_eq!(lab.state(), State::HalfOpen, "two slow ones are a lead of two");
     lab.grows_slow();
@@ -190,27 +190,27 @@ fn any_of_several_rules_suffices_and_the_one_that_tripped_is_named() {
         .or(Trip::failure_rate(0.5).over_calls(20).at_least(20))
         .or(Trip::slow_rate(0.8, Duration::from_secs(1)).over_calls(10).at_least(10));
     let mut in_a_row = by(trip.clone());
-    in_a_row.calls(Bad, 5);
-    assert_eq!(in_a_row.opened_by(), Some(Cause::Consecutive));
-    let measured = in_a_row.changes[0].measured;
-    assert_eq!(measured, Measured::Count { observed: 5, threshold: 5 });
+    in_a_row.calls(Failure, 5);
+    assert_eq!(in_a_row.opened_by(), Some(TransitionCause::Consecutive));
+    let measurement = in_a_row.changes[0].measurement;
+    assert_eq!(measurement, Measurement::Count { observed: 5, threshold: 5 });
 
     let mut half = by(trip.clone());
     for _ in 0..10 {
-        let _ = half.call(Good);
-        let _ = half.call(Bad);
+        let _ = half.call(Success);
+        let _ = half.call(Failure);
     }
-    assert_eq!(half.opened_by(), Some(Cause::FailureRate));
-    let measured = half.changes[0].measured;
-    assert_eq!(measured, Measured::FailureRate { observed: 500_000, threshold: 500_000 });
+    assert_eq!(half.opened_by(), Some(TransitionCause::FailureRate));
+    let measurement = half.changes[0].measurement;
+    assert_eq!(measurement, Measurement::FailureRate { observed: 500_000, threshold: 500_000 });
 
     let mut slow = by(trip);
     for nth in 0..10 {
-        slow.took(if nth < 2 { 0 } else { SECOND }, Good);
+        slow.took(if nth < 2 { 0 } else { SECOND }, Success);
     }
-    assert_eq!(slow.opened_by(), Some(Cause::SlowRate));
-    let measured = slow.changes[0].measured;
-    assert_eq!(measured, Measured::SlowRate { observed: 800_000, threshold: 800_000 });
+    assert_eq!(slow.opened_by(), Some(TransitionCause::SlowRate));
+    let measurement = slow.changes[0].measurement;
+    assert_eq!(measurement, Measurement::SlowRate { observed: 800_000, threshold: 800_000 });
 }
 
 #[test]
@@ -229,19 +229,19 @@ fn a_quiet_breaker_is_one_that_a_fast_success_would_not_change() {
             let mut lab = by(trip.clone());
             lab.wait(YEAR);
             for _ in 0..rng.usize(0..40) {
-                let health = if rng.u8(..) < 40 { Bad } else { Good };
-                let _ = lab.call(health);
+                let signal = if rng.u8(..) < 40 { Failure } else { Success };
+                let _ = lab.call(signal);
                 if lab.state() != State::Closed {
                     break;
                 }
-                if lab.machine.digest(&lab.law).quiet {
+                if lab.machine.digest(&lab.params).quiet {
                     quiet_seen += 1;
                     let mut after = lab.clone();
-                    let _ = after.call(Good);
-                    assert_eq!(after.machine.gathered(&after.law, after.now), {
-                        lab.machine.gathered(&lab.law, lab.now)
+                    let _ = after.call(Success);
+                    assert_eq!(after.machine.gathered(&after.params, after.now), {
+                        lab.machine.gathered(&lab.params, lab.now)
                     });
-                    assert!(after.machine.digest(&after.law).quiet, "{trip:?}");
+                    assert!(after.machine.digest(&after.params).quiet, "{trip:?}");
                 }
             }
         }

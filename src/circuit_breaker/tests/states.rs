@@ -1,31 +1,31 @@
-//! Every state, what it refuses, and the ways out of it.
+//! Every state, what it rejects, and the ways out of it.
 
 use super::*;
 use crate::circuit_breaker::engine::step::Wake;
-use crate::event::Cause;
+use crate::core::event::TransitionCause;
 
 #[test]
 fn seventeen_failures_open_it_cold_or_after_a_healthy_year() {
     assert_eq!(Lab::with(|_| ()).trip(), 17);
     let mut lab = Lab::with(|_| ());
-    lab.calls(Health::Good, 10_000);
+    lab.calls(Signal::Success, 10_000);
     lab.wait(YEAR);
     assert_eq!(lab.trip(), 17);
 }
 
 #[test]
-fn an_open_circuit_refuses_every_call_until_its_rest_is_over() {
+fn an_open_circuit_rejects_every_call_until_its_rest_is_over() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    let rest = lab.rest_left();
+    let break_duration = lab.break_left();
     for _ in 0..100 {
-        let Verdict::Refuse { until, .. } = lab.step(Input::Admit).verdict else {
+        let Decision::Reject { until, .. } = lab.step(Input::Admit).verdict else {
             panic!("let through at {:?}", lab.now);
         };
-        assert_eq!(until.since(lab.now), lab.rest_left());
-        lab.wait(rest / 101);
+        assert_eq!(until.since(lab.now), lab.break_left());
+        lab.wait(break_duration / 101);
     }
-    lab.rest();
+    lab.break_duration();
     lab.now = Tick(lab.now.0 - 1);
     assert!(lab.try_admit().is_none());
     lab.wait(1);
@@ -40,9 +40,9 @@ fn seven_good_answers_in_a_row_close_it_and_the_first_is_not_counted_twice() {
     assert_eq!(lab.recover(), 7);
     let path: Vec<_> = lab.changes.iter().map(|change| (change.to, change.cause)).collect();
     let expected = [
-        (State::Open, Cause::Evidence),
-        (State::HalfOpen, Cause::RestOver),
-        (State::Closed, Cause::ProbesSucceeded),
+        (State::Open, TransitionCause::Evidence),
+        (State::HalfOpen, TransitionCause::BreakOver),
+        (State::Closed, TransitionCause::ProbesSucceeded),
     ];
     assert_eq!(path, expected);
 }
@@ -51,8 +51,8 @@ fn seven_good_answers_in_a_row_close_it_and_the_first_is_not_counted_twice() {
 fn the_first_answer_decides_alone_if_it_is_bad() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    lab.rest();
-    let _ = lab.call(Health::Bad);
+    lab.break_duration();
+    let _ = lab.call(Signal::Failure);
     assert_eq!(lab.state(), State::Open);
 }
 
@@ -60,47 +60,48 @@ fn the_first_answer_decides_alone_if_it_is_bad() {
 fn after_the_first_answer_a_lead_of_three_failures_opens_it_again() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    lab.rest();
-    let answers = [Health::Good, Health::Good, Health::Bad, Health::Bad, Health::Bad];
-    for health in answers {
-        let _ = lab.call(health);
-        assert_eq!(lab.state(), State::HalfOpen, "{health:?}");
+    lab.break_duration();
+    let answers =
+        [Signal::Success, Signal::Success, Signal::Failure, Signal::Failure, Signal::Failure];
+    for signal in answers {
+        let _ = lab.call(signal);
+        assert_eq!(lab.state(), State::HalfOpen, "{signal:?}");
     }
-    let _ = lab.call(Health::Bad);
+    let _ = lab.call(Signal::Failure);
     assert_eq!(lab.state(), State::Open);
 }
 
 // pitfalls B1, (c)
 #[test]
 fn probes_at_a_time_double_with_each_good_answer_halve_with_each_bad_one_and_are_capped() {
-    let mut lab = Lab::with(|config| (config.probes, config.close_at) = (4, 100));
+    let mut lab = Lab::with(|config| (config.probes, config.close_threshold) = (4, 100));
     lab.trip();
-    lab.rest();
+    lab.break_duration();
     let mut flying = Vec::new();
     let plan = [
-        (Health::Good, 2),
-        (Health::Good, 4),
-        (Health::Good, 4),
-        (Health::Bad, 2),
-        (Health::Bad, 1),
-        (Health::Bad, 1),
-        (Health::Good, 2),
+        (Signal::Success, 2),
+        (Signal::Success, 4),
+        (Signal::Success, 4),
+        (Signal::Failure, 2),
+        (Signal::Failure, 1),
+        (Signal::Failure, 1),
+        (Signal::Success, 2),
     ];
     flying.push(lab.admit());
     assert!(lab.try_admit().is_none());
-    for (health, allowed) in plan {
+    for (signal, allowed) in plan {
         let pass = flying.pop().unwrap();
-        let _ = lab.settle(pass, health);
+        let _ = lab.settle(pass, signal);
         while let Some(pass) = lab.try_admit() {
             flying.push(pass);
         }
         // Those that were let through before a bad answer fly on, but nobody joins them.
-        assert!(flying.len() >= allowed, "after {health:?}: {} fly", flying.len());
+        assert!(flying.len() >= allowed, "after {signal:?}: {} fly", flying.len());
         while flying.len() > allowed {
             let pass = flying.pop().unwrap();
-            let _ = lab.settle(pass, Health::Silent);
+            let _ = lab.settle(pass, Signal::Ignored);
         }
-        assert!(lab.try_admit().is_none(), "more than {allowed} at a time after {health:?}");
+        assert!(lab.try_admit().is_none(), "more than {allowed} at a time after {signal:?}");
     }
 }
 
@@ -109,16 +110,16 @@ fn probes_at_a_time_double_with_each_good_answer_halve_with_each_bad_one_and_are
 fn an_answer_that_says_nothing_gives_its_slot_back_and_decides_nothing() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    lab.rest();
-    for health in [Health::Silent, Health::Pushback].repeat(1_000) {
-        let _ = lab.call(health);
+    lab.break_duration();
+    for signal in [Signal::Ignored, Signal::Pushback].repeat(1_000) {
+        let _ = lab.call(signal);
         assert_eq!(lab.state(), State::HalfOpen);
     }
     let mut lab = Lab::with(|_| ());
-    for health in [Health::Silent, Health::Pushback].repeat(1_000) {
-        let _ = lab.call(health);
+    for signal in [Signal::Ignored, Signal::Pushback].repeat(1_000) {
+        let _ = lab.call(signal);
     }
-    assert!(lab.machine.digest(&lab.law).quiet);
+    assert!(lab.machine.digest(&lab.params).quiet);
 }
 
 // pitfall B2
@@ -126,7 +127,7 @@ fn an_answer_that_says_nothing_gives_its_slot_back_and_decides_nothing() {
 fn a_probe_that_never_comes_back_holds_up_the_next_for_one_rest_only() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    lab.rest();
+    lab.break_duration();
     lab.admit();
     for _ in 0..50 {
         assert!(lab.try_admit().is_none());
@@ -140,25 +141,25 @@ fn a_probe_that_never_comes_back_holds_up_the_next_for_one_rest_only() {
 // pitfall B4
 #[test]
 fn an_answer_from_an_earlier_era_is_late_and_decides_nothing() {
-    for old in [Health::Good, Health::Bad, Health::Pushback, Health::Silent] {
+    for old in [Signal::Success, Signal::Failure, Signal::Pushback, Signal::Ignored] {
         let mut lab = Lab::with(|_| ());
         let before: Vec<_> = (0..200).map(|_| lab.admit()).collect();
         let (in_half_open, in_next_epoch) = before.split_at(100);
         lab.trip();
-        lab.rest();
+        lab.break_duration();
         let probe = lab.admit();
         for pass in in_half_open {
-            assert_eq!(lab.settle(*pass, old).verdict, Verdict::Late);
+            assert_eq!(lab.settle(*pass, old).verdict, Decision::Late);
             assert_eq!(lab.state(), State::HalfOpen);
             assert!(lab.try_admit().is_none(), "{old:?} of the past made room for a probe");
         }
-        let _ = lab.settle(probe, Health::Good);
-        lab.calls(Health::Good, 6);
+        let _ = lab.settle(probe, Signal::Success);
+        lab.calls(Signal::Success, 6);
         assert_eq!(lab.state(), State::Closed);
         let untouched = lab.machine.clone();
         for pass in in_next_epoch {
-            assert_eq!(lab.settle(*pass, old).verdict, Verdict::Late);
-            assert_eq!(lab.abandon(*pass).verdict, Verdict::Late);
+            assert_eq!(lab.settle(*pass, old).verdict, Decision::Late);
+            assert_eq!(lab.abandon(*pass).verdict, Decision::Late);
         }
         assert_eq!(lab.machine, untouched, "{old:?} of the past left a trace");
     }
@@ -166,10 +167,11 @@ fn an_answer_from_an_earlier_era_is_late_and_decides_nothing() {
 
 #[test]
 fn every_slot_comes_back_whichever_way_its_call_ends() {
-    let mut lab = Lab::with(|config| (config.close_at, config.reopen_at) = (10_000, 10_000));
+    let mut lab =
+        Lab::with(|config| (config.close_threshold, config.reopen_threshold) = (10_000, 10_000));
     lab.trip();
-    lab.rest();
-    lab.calls(Health::Good, 10);
+    lab.break_duration();
+    lab.calls(Signal::Success, 10);
     for round in 0..100 {
         let passes: Vec<_> = std::iter::from_fn(|| lab.try_admit()).collect();
         assert_eq!(passes.len(), 64, "round {round}");
@@ -177,9 +179,9 @@ fn every_slot_comes_back_whichever_way_its_call_ends() {
             pass.pending = nth % 2 == 0;
             let _ = match nth % 5 {
                 0 | 1 => lab.abandon(pass),
-                2 => lab.settle(pass, Health::Silent),
-                3 => lab.settle(pass, Health::Pushback),
-                _ => lab.settle(pass, Health::Good),
+                2 => lab.settle(pass, Signal::Ignored),
+                3 => lab.settle(pass, Signal::Pushback),
+                _ => lab.settle(pass, Signal::Success),
             };
         }
     }
@@ -192,7 +194,7 @@ fn after_closing_calls_at_a_time_are_limited_for_no_longer_than_the_ramp() {
     lab.recover();
     let hanging: Vec<_> = std::iter::from_fn(|| lab.try_admit()).collect();
     assert_eq!(hanging.len(), 2, "goes on from the one probe it had");
-    let _ = lab.settle(hanging[0], Health::Good);
+    let _ = lab.settle(hanging[0], Signal::Success);
     let more = std::iter::from_fn(|| lab.try_admit()).count();
     assert_eq!(more, 3, "twice two, of which one still flies");
     lab.wait(SECOND - 1);
@@ -201,7 +203,7 @@ fn after_closing_calls_at_a_time_are_limited_for_no_longer_than_the_ramp() {
     for _ in 0..1_000 {
         lab.admit();
     }
-    assert!(lab.machine.digest(&lab.law).quiet);
+    assert!(lab.machine.digest(&lab.params).quiet);
 }
 
 #[test]
@@ -209,7 +211,7 @@ fn a_failure_after_closing_halves_how_many_may_call_at_a_time() {
     let mut lab = Lab::with(|config| config.probes = 4);
     lab.trip();
     lab.recover();
-    let _ = lab.call(Health::Bad);
+    let _ = lab.call(Signal::Failure);
     let hanging = std::iter::from_fn(|| lab.try_admit()).count();
     assert_eq!(hanging, 4, "half of twice four");
 }
@@ -226,7 +228,7 @@ fn a_slow_start_doubles_the_admitted_share_from_a_sixteenth() {
             lab.draw = rng.u64(..);
             if let Some(pass) = lab.try_admit() {
                 admitted += 1;
-                let _ = lab.settle(pass, Health::Good);
+                let _ = lab.settle(pass, Signal::Success);
             }
         }
         let seen = f64::from(admitted) / 10_000.0;
@@ -240,7 +242,7 @@ fn without_a_ramp_it_is_closed_for_good_at_once() {
     let mut lab = Lab::with(|config| config.ramp = Duration::ZERO);
     lab.trip();
     lab.recover();
-    assert!(lab.machine.digest(&lab.law).quiet, "nothing is left that a success would change");
+    assert!(lab.machine.digest(&lab.params).quiet, "nothing is left that a success would change");
 }
 
 /// Whoever waits for a place hears of each one that comes free.
@@ -248,29 +250,29 @@ fn without_a_ramp_it_is_closed_for_good_at_once() {
 fn as_many_look_again_as_may_go() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    lab.rest();
+    lab.break_duration();
     let probe = lab.admit();
-    assert_eq!(lab.settle(probe, Health::Pushback).wake, Wake::Some(1), "its slot is free");
+    assert_eq!(lab.settle(probe, Signal::Pushback).wake, Wake::Some(1), "its slot is free");
     for allowed in [2, 4, 8] {
-        assert_eq!(lab.call(Health::Good).wake, Wake::Some(allowed));
+        assert_eq!(lab.call(Signal::Success).wake, Wake::Some(allowed));
     }
-    assert_eq!(lab.call(Health::Bad).wake, Wake::Some(4));
+    assert_eq!(lab.call(Signal::Failure).wake, Wake::Some(4));
 }
 
 #[test]
-fn its_digest_says_until_when_it_refuses_every_call() {
+fn its_digest_says_until_when_it_rejects_every_call() {
     let mut lab = Lab::with(|_| ());
-    let until = |lab: &Lab| lab.machine.digest(&lab.law).refuse_until;
+    let until = |lab: &Lab| lab.machine.digest(&lab.params).reject_until;
     assert_eq!(until(&lab), Tick::ZERO);
     lab.trip();
     assert_eq!(Some(until(&lab)), lab.machine.probes_at());
     let mut shadow = lab.clone();
-    shadow.law.shadow = true;
-    assert_eq!(until(&shadow), Tick::ZERO, "in shadow it refuses none");
-    lab.rest();
+    shadow.params.shadow = true;
+    assert_eq!(until(&shadow), Tick::ZERO, "in shadow it rejects none");
+    lab.break_duration();
     let probe = lab.admit();
     assert_eq!(until(&lab), lab.now.plus(50 * MS), "then the next probe may go");
-    let _ = lab.settle(probe, Health::Good);
+    let _ = lab.settle(probe, Signal::Success);
     assert_eq!(until(&lab), Tick::ZERO, "there is room for a second");
     lab.command(Command::HoldOpen);
     assert_eq!(until(&lab), Tick::NEVER);

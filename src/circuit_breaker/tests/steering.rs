@@ -4,7 +4,7 @@ use super::*;
 use crate::Reason;
 use crate::circuit_breaker::Trip;
 use crate::circuit_breaker::engine::step::{PassKind, Wake};
-use crate::event::Cause;
+use crate::core::event::TransitionCause;
 
 const HOLDS: [Command; 2] = [Command::HoldOpen, Command::HoldClosed];
 
@@ -14,7 +14,7 @@ fn in_each_state() -> Vec<Lab> {
     let mut open = closed.clone();
     open.trip();
     let mut half_open = open.clone();
-    half_open.rest();
+    half_open.break_duration();
     half_open.admit();
     let mut ramp = open.clone();
     ramp.recover();
@@ -33,13 +33,13 @@ fn every_state_can_be_forced_and_let_go_of() {
             assert_eq!(lab.state(), forced);
             assert_eq!(lab.try_admit().is_some(), forced == State::ForcedClosed);
             lab.wait(YEAR);
-            lab.calls(Health::Good, if forced == State::ForcedClosed { 100 } else { 0 });
+            lab.calls(Signal::Success, if forced == State::ForcedClosed { 100 } else { 0 });
             assert_eq!(lab.state(), forced, "only an order ends it (pitfall B5)");
             lab.command(release);
             assert_eq!(lab.state(), State::Closed);
-            assert_eq!(lab.changes.last().unwrap().cause, Cause::Switch);
+            assert_eq!(lab.changes.last().unwrap().cause, TransitionCause::Switch);
             assert_eq!(lab.trip(), 17, "it starts without evidence");
-            assert_eq!(lab.rest_left(), 50 * MS, "and at the foot of the ladder");
+            assert_eq!(lab.break_left(), 50 * MS, "and at the foot of the ladder");
         }
     }
 }
@@ -85,17 +85,18 @@ fn as_many_holds_are_counted_as_there_are() {
 fn forced_closed_it_weighs_and_does_not_act() {
     let mut lab = Lab::with(|config| config.trip = Trip::consecutive(1_000).or(Trip::default()));
     lab.command(Command::HoldClosed);
-    lab.calls(Health::Bad, 100);
+    lab.calls(Signal::Failure, 100);
     assert_eq!(lab.state(), State::ForcedClosed);
-    let crate::Measured::Evidence { observed, threshold } = lab.machine.gathered(&lab.law, lab.now)
+    let crate::Measurement::Evidence { observed, threshold } =
+        lab.machine.gathered(&lab.params, lab.now)
     else {
         panic!("not the nearest rule");
     };
     assert_eq!(observed, threshold, "it knows what it would do");
     let before = lab.admit();
     lab.command(Command::ReleaseClosed);
-    assert_eq!(lab.settle(before, Health::Bad).verdict, Verdict::Late);
-    lab.calls(Health::Bad, 16);
+    assert_eq!(lab.settle(before, Signal::Failure).verdict, Decision::Late);
+    lab.calls(Signal::Failure, 16);
     assert_eq!(lab.state(), State::Closed, "what was weighed under the hold is forgotten");
 }
 
@@ -107,10 +108,10 @@ fn a_reset_closes_it_and_forgets_everything_but_the_holds() {
         assert_eq!(lab.state(), State::Closed);
         assert!(lab.machine.last_trip().is_none());
         if let Some(pass) = flying {
-            assert_eq!(lab.settle(pass, Health::Bad).verdict, Verdict::Late);
+            assert_eq!(lab.settle(pass, Signal::Failure).verdict, Decision::Late);
         }
         assert_eq!(lab.trip(), 17);
-        assert_eq!(lab.rest_left(), 50 * MS);
+        assert_eq!(lab.break_left(), 50 * MS);
     }
     for hold in HOLDS {
         let mut lab = Lab::with(|_| ());
@@ -134,13 +135,13 @@ fn a_reset_wakes_all_who_wait_for_a_place_in_the_ramp() {
 fn what_tripped_it_is_not_why_a_hand_holds_it_open() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    assert_ne!(lab.machine.digest(&lab.law).measured, crate::Measured::Nothing);
+    assert_ne!(lab.machine.digest(&lab.params).measurement, crate::Measurement::Nothing);
     lab.command(Command::HoldOpen);
     let verdict = lab.step(Input::Admit).verdict;
-    let measured = crate::Measured::Nothing;
+    let measurement = crate::Measurement::Nothing;
     let reason = Reason::CircuitOpen;
-    assert_eq!(verdict, Verdict::Refuse { until: Tick::NEVER, reason, measured });
-    assert_eq!(lab.machine.digest(&lab.law).measured, measured);
+    assert_eq!(verdict, Decision::Reject { until: Tick::NEVER, reason, measurement });
+    assert_eq!(lab.machine.digest(&lab.params).measurement, measurement);
 }
 
 // pitfall B26
@@ -148,17 +149,17 @@ fn what_tripped_it_is_not_why_a_hand_holds_it_open() {
 fn new_config_leave_the_state_alone_in_every_state() {
     let others = Config {
         trip: Trip::failure_rate(0.5),
-        rest: Duration::from_secs(3),
-        rest_cap: Duration::from_secs(4),
+        break_duration: Duration::from_secs(3),
+        max_break_duration: Duration::from_secs(4),
         probes: 1,
         ..Config::default()
     };
-    let others = Law::from_config(&others).unwrap();
+    let others = Params::from_config(&others).unwrap();
     for mut lab in in_each_state() {
-        let (state, era) = (lab.state(), lab.era());
-        lab.law = others.clone();
+        let (state, epoch) = (lab.state(), lab.epoch());
+        lab.params = others.clone();
         let _ = lab.step(Input::Configure);
-        assert_eq!((lab.state(), lab.era()), (state, era));
+        assert_eq!((lab.state(), lab.epoch()), (state, epoch));
     }
 }
 
@@ -166,14 +167,14 @@ fn new_config_leave_the_state_alone_in_every_state() {
 #[test]
 fn a_rule_that_is_there_before_and_after_keeps_its_evidence() {
     let mut lab = Lab::with(|_| ());
-    lab.calls(Health::Bad, 10);
+    lab.calls(Signal::Failure, 10);
     let trip = Trip::slow_rate(0.5, Duration::from_secs(1)).or(Trip::default());
     let config = Config { trip, ..Config::default() };
-    lab.law = Law::from_config(&config).unwrap();
+    lab.params = Params::from_config(&config).unwrap();
     let _ = lab.step(Input::Configure);
-    lab.calls(Health::Bad, 6);
+    lab.calls(Signal::Failure, 6);
     assert_eq!(lab.state(), State::Closed);
-    let _ = lab.call(Health::Bad);
+    let _ = lab.call(Signal::Failure);
     assert_eq!(lab.state(), State::Open, "ten failures before and seven after");
 }
 
@@ -181,16 +182,16 @@ fn a_rule_that_is_there_before_and_after_keeps_its_evidence() {
 fn two_rules_of_a_kind_keep_each_its_own_evidence() {
     let two = Trip::failure_rate(0.5).over_calls(20).or(Trip::failure_rate(0.9).over_calls(100));
     let mut lab = Lab::with(|config| config.trip = two.clone());
-    lab.calls(Health::Good, 50);
-    lab.calls(Health::Bad, 5);
-    let before = lab.machine.gathered(&lab.law, lab.now);
+    lab.calls(Signal::Success, 50);
+    lab.calls(Signal::Failure, 5);
+    let before = lab.machine.gathered(&lab.params, lab.now);
     let config = Config { trip: two.or(Trip::consecutive(50)), ..Config::default() };
-    lab.law = Law::from_config(&config).unwrap();
+    lab.params = Params::from_config(&config).unwrap();
     let _ = lab.step(Input::Configure);
-    assert_eq!(lab.machine.gathered(&lab.law, lab.now), before);
-    lab.calls(Health::Bad, 4);
+    assert_eq!(lab.machine.gathered(&lab.params, lab.now), before);
+    lab.calls(Signal::Failure, 4);
     assert_eq!(lab.state(), State::Closed, "nine of the last twenty");
-    let _ = lab.call(Health::Bad);
+    let _ = lab.call(Signal::Failure);
     assert_eq!(lab.state(), State::Open);
 }
 
@@ -200,29 +201,29 @@ fn a_rule_that_is_added_counts_and_one_that_is_taken_away_does_not() {
     let (few, more) = (Trip::default(), Trip::default().or(Trip::consecutive(3)));
     let mut lab = Lab::with(|config| config.trip = few.clone());
     for (trip, opens) in [(more, true), (few, false)] {
-        lab.law = Law::from_config(&Config { trip, ..Config::default() }).unwrap();
+        lab.params = Params::from_config(&Config { trip, ..Config::default() }).unwrap();
         let _ = lab.step(Input::Configure);
-        lab.calls(Health::Bad, 3);
+        lab.calls(Signal::Failure, 3);
         assert_eq!(lab.state() == State::Open, opens);
         lab.command(Command::Reset);
     }
 }
 
 #[test]
-fn in_shadow_it_refuses_nothing_and_ghosts_decide_nothing() {
+fn in_shadow_it_rejects_nothing_and_ghosts_decide_nothing() {
     let mut lab = Lab::with(|config| config.shadow = true);
     lab.trip();
     let open = lab.machine.clone();
-    for health in [Health::Good, Health::Bad, Health::Pushback, Health::Silent] {
+    for signal in [Signal::Success, Signal::Failure, Signal::Pushback, Signal::Ignored] {
         let pass = lab.admit();
         assert_eq!(pass.kind, PassKind::Ghost);
-        let _ = lab.settle(pass, health);
+        let _ = lab.settle(pass, signal);
         let pass = lab.admit();
         let _ = lab.abandon(pass);
         let _ = lab.step(Input::Overdue { pass });
     }
     assert_eq!(lab.machine, open);
-    lab.rest();
+    lab.break_duration();
     let kinds: Vec<_> = (0..3).map(|_| lab.admit().kind).collect();
     assert_eq!(kinds, [PassKind::Slot, PassKind::Ghost, PassKind::Ghost], "it probes as ever");
     lab.command(Command::HoldOpen);

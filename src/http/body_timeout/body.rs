@@ -13,9 +13,9 @@ use tower::BoxError;
 
 use super::config::Config;
 use super::layer::Policy;
-use crate::error::{Measured, Reason};
-use crate::time::{self, nanos};
-use crate::upload::Courier;
+use crate::core::error::{Measurement, Reason};
+use crate::core::time::{self, nanos};
+use crate::core::upload::Courier;
 
 /// A response body that ends with an error when it keeps its reader waiting for too long.
 #[pin_project]
@@ -36,9 +36,9 @@ pub struct TimedBody<B> {
 #[derive(Debug)]
 struct Waits {
     config: Config,
-    /// In all, without the wait under way.
+    /// In all, without the wait in flight.
     before: Duration,
-    /// The wait under way: since when.
+    /// The wait in flight: since when.
     since: Option<Instant>,
 }
 
@@ -73,9 +73,9 @@ where
         let limit = ready!(this.waits.poll_end(this.timer, cx));
         this.body.set(None); // before the reader is told
         *this.timer = None;
-        let measured = Measured::Elapsed { limit: nanos(limit) };
+        let measurement = Measurement::Elapsed { limit: nanos(limit) };
         let reason = if this.courier.stall() { Reason::RequestTimeout } else { Reason::TimedOut };
-        Poll::Ready(Some(Err(this.policy.reporter.reject(reason, measured).into())))
+        Poll::Ready(Some(Err(this.policy.reporter.reject(reason, measurement).into())))
     }
 
     fn is_end_stream(&self) -> bool {

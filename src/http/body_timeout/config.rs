@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{ConfigError, ConfigErrors, Side, Written, agree};
+use crate::core::config::{ConfigError, ConfigErrors, Side, Written, agree};
 
 /// The settings of a body timeout: plain values, which can be turned while bodies are flowing.
 ///

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::config::Config;
 use super::layer::Policy;
 use super::layer::Settings;
-use crate::config::{ConfigErrors, Written};
-use crate::source::Source;
+use crate::core::config::{ConfigErrors, Written};
+use crate::core::origin::Origin;
 
 /// Sees and steers one body timeout. Cheap to clone.
 ///
@@ -42,8 +42,8 @@ impl BodyTimeoutHandle {
     }
 
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        &self.policy.reporter.source
+    pub fn origin(&self) -> &Origin {
+        &self.policy.reporter.origin
     }
 
     /// The settings in force.
@@ -51,14 +51,14 @@ impl BodyTimeoutHandle {
         self.policy.config.get().written
     }
 
-    /// Reloads the settings. Bodies that are under way keep the limits they began with.
+    /// Reloads the settings. Bodies that are in flight keep the limits they began with.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the settings; the old ones stay in force.
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
         let in_force = config.in_force(&Written::default());
-        let in_force = in_force.map_err(|wrong| wrong.of_policy(self.source()))?;
+        let in_force = in_force.map_err(|wrong| wrong.of_policy(self.origin()))?;
         self.policy.config.set(Settings { written: config, in_force });
         Ok(())
     }

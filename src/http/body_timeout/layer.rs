@@ -9,13 +9,13 @@ use super::config::Config;
 use super::handle::BodyTimeoutHandle;
 use super::request::RequestBodyTimeoutLayer;
 use super::service::BodyTimeout;
-use crate::config::{ConfigErrors, Written};
-use crate::error::Reason;
-use crate::event::{Observe, Observers};
+use crate::core::config::{ConfigErrors, Written};
+use crate::core::error::Reason;
+use crate::core::event::{Observe, Observers};
+use crate::core::origin::Origin;
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
-use crate::source::Source;
 
 /// The kind of this layer: the metric label `layer`.
 const LAYER: &str = "body_timeout";
@@ -60,7 +60,7 @@ impl BodyTimeoutLayer {
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         let config = Config::default(); // of which a test says that they agree
         let settings = Settings { written: config, in_force: config };
-        Self::make(Source::new(LAYER, name), settings, Observers::default())
+        Self::make(Origin::new(LAYER, name), settings, Observers::default())
     }
 
     /// A body timeout with these settings, for instance from a configuration file.
@@ -82,8 +82,8 @@ impl BodyTimeoutLayer {
         }
     }
 
-    fn make(source: Source, settings: Settings, observers: Observers) -> Self {
-        let reporter = Reporter::new(source, observers);
+    fn make(origin: Origin, settings: Settings, observers: Observers) -> Self {
+        let reporter = Reporter::new(origin, observers);
         Self { policy: Arc::new(Policy { reporter, config: Live::new(settings) }) }
     }
 
@@ -153,10 +153,10 @@ impl Builder {
     ///
     /// A limit of nothing, and an idle limit above the total, which would never be reached.
     pub fn build(self) -> Result<BodyTimeoutLayer, ConfigErrors> {
-        let source = Source::new(LAYER, self.name);
+        let origin = Origin::new(LAYER, self.name);
         let in_force = self.config.in_force(&self.written);
-        let in_force = in_force.map_err(|wrong| wrong.of_policy(&source))?;
+        let in_force = in_force.map_err(|wrong| wrong.of_policy(&origin))?;
         let settings = Settings { written: self.config, in_force };
-        Ok(BodyTimeoutLayer::make(source, settings, self.observers))
+        Ok(BodyTimeoutLayer::make(origin, settings, self.observers))
     }
 }

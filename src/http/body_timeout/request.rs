@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 use super::body::TimedBody;
 use super::handle::BodyTimeoutHandle;
 use super::layer::Policy;
-use crate::upload::{Courier, Upload};
+use crate::core::upload::{Courier, Upload};
 
 /// Puts time limits on the bodies of requests: one that stalls is ended, one that flows is not, however
 /// slow it is. Made by [`BodyTimeoutLayer::requests`](super::BodyTimeoutLayer::requests).
@@ -22,7 +22,7 @@ use crate::upload::{Courier, Upload};
 /// whose body stalls, for the idle limit of this layer or for all of the time that the outermost timeout
 /// gives, is rejected with [`RequestTimeout`](crate::Reason::RequestTimeout), a `408`; one whose body breaks
 /// off with [`RequestBroken`](crate::Reason::RequestBroken), a `400`, if it fails. Neither is evidence
-/// against anybody. A [deadline](crate::Call::deadline) that the caller told holds as ever.
+/// against anybody. A [deadline](crate::CallContext::deadline) that the caller told holds as ever.
 ///
 /// The service inside gets a [`TimedBody`], which ends with a [`BoxError`](https://docs.rs/tower/0.5/tower/type.BoxError.html). A body that is
 /// [recorded](crate::http::RecordBodyLayer) is measured too, and needs this only for an idle limit of its

@@ -11,7 +11,7 @@ use tower::Service;
 
 use super::body::TimedBody;
 use super::layer::Policy;
-use crate::upload::Courier;
+use crate::core::upload::Courier;
 
 /// A response whose body can have time limits: those of `http`, and with the feature `reqwest` its own.
 pub trait TimeBody {

@@ -14,10 +14,10 @@ use tower::BoxError;
 
 pub use self::layer::{REPLAY_CAP, RecordBody, RecordBodyLayer};
 use self::tape::{Head, Read, Tape};
-use crate::error::{Reason, Rejected};
+use crate::core::error::{Reason, Rejected};
+use crate::core::upload::Courier;
 use crate::shell::relay::{Loan, Relay, Visit};
-use crate::shell::waiters::Seat;
-use crate::upload::Courier;
+use crate::shell::waiters::WakerSlot;
 
 /// A request body that records itself while it is read, so that it can be sent again.
 ///
@@ -51,7 +51,7 @@ pub struct ReplayBody<B> {
     /// `None` if there is nothing to read, now or ever.
     relay: Option<Arc<Relay<Tape, Pin<Box<B>>>>>,
     head: Head,
-    seat: Seat,
+    seat: WakerSlot,
     /// Tells those who measure the time of the request.
     courier: Courier,
 }
@@ -98,7 +98,7 @@ impl<B: Body> ReplayBody<B> {
     fn told(body: B, cap: usize, courier: Courier) -> Self {
         let relay = (!body.is_end_stream())
             .then(|| Arc::new(Relay::new(Tape::new(cap, body.size_hint()), Box::pin(body))));
-        Self { relay, head: Head::default(), seat: Seat::default(), courier }
+        Self { relay, head: Head::default(), seat: WakerSlot::default(), courier }
     }
 }
 
@@ -110,7 +110,7 @@ impl<B> ReplayBody<B> {
         let relay = self.relay.clone();
         let is_whole = relay.as_ref().is_none_or(|relay| relay.with(|tape| tape.is_whole()));
         let courier = self.courier.copy();
-        is_whole.then(|| Self { relay, head: Head::default(), seat: Seat::default(), courier })
+        is_whole.then(|| Self { relay, head: Head::default(), seat: WakerSlot::default(), courier })
     }
 
     /// Makes sure that this clone can be read to its end, whatever others go on to read meanwhile;

@@ -1,7 +1,7 @@
 //! Every state that a balance of tokens can reach, within bounds.
 
 use super::super::balance::{Balance, Terms};
-use crate::explore::{Model, explore, holds, scale};
+use crate::core::explore::{Model, explore, holds, scale};
 
 struct Case {
     terms: Terms,

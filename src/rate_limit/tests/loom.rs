@@ -11,17 +11,17 @@ use ::loom::thread;
 use super::super::common::Common;
 use super::super::config::Config;
 use super::super::limiter::{Limiter, Waiter};
-use crate::config::Written;
-use crate::event::Observers;
+use crate::core::config::Written;
+use crate::core::event::Observers;
+use crate::core::origin::Origin;
 use crate::shell::keyed::Settings;
 use crate::shell::reporter::Reporter;
 use crate::shell::tests::loom::check;
-use crate::source::Source;
 
 fn limiter(burst: u32, queue: u32) -> Arc<Limiter> {
-    let source = Source::new("rate_limit", "test");
-    let settings = Settings::new(config(10, burst, queue).into(), &Written::default(), &source);
-    let common = Common::new(Reporter::new(source, Observers::default()), settings.unwrap());
+    let origin = Origin::new("rate_limit", "test");
+    let settings = Settings::new(config(10, burst, queue).into(), &Written::default(), &origin);
+    let common = Common::new(Reporter::new(origin, Observers::default()), settings.unwrap());
     Arc::new(Limiter::new(common, None))
 }
 
@@ -35,7 +35,7 @@ fn ask(limiter: &Limiter) -> Result<(), Waiter> {
     let now = limiter.now();
     match limiter.pass(1, now) {
         Some(_) => Ok(()),
-        None => Err(limiter.wait_or_refuse(1, now, None).expect("there is room in the queue")),
+        None => Err(limiter.wait_or_reject(1, now, None).expect("there is room in the queue")),
     }
 }
 

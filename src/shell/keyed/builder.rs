@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::{ConfigErrors, KeyedConfig, MAX_KEYS, PerKey};
+use crate::core::config::{ConfigErrors, KeyedConfig, MAX_KEYS, PerKey};
 
 /// The builder of a layer of which there can be one policy for each key that an `X` finds.
 ///
@@ -36,7 +36,7 @@ pub trait BuildKeyed<X>: Sized {
 /// let more = Overrides { limit: Some(500), ..Overrides::default() };
 /// let tenants = RateLimitLayer::builder("tenants")
 ///     .limit(10)
-///     .keyed(|tenant: &String| Cow::from(tenant))
+///     .keyed(|part: &String| Cow::from(part))
 ///     .max_keys(1_000)
 ///     .overrides([("acme", more)])
 ///     .build()?;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::Keyed;
 use super::settings::{Changed, Settings};
 use super::watch::Watched;
-use crate::config::{ConfigErrors, KeyedConfig, PerKey};
+use crate::core::config::{ConfigErrors, KeyedConfig, PerKey};
+use crate::core::origin::Origin;
 use crate::shell::member::Member;
-use crate::source::Source;
 
 /// A member whose settings may differ from key to key, and that can be seen and steered.
 pub(crate) trait Steered: Member + Sized {
@@ -30,7 +30,7 @@ pub(crate) trait Steered: Member + Sized {
 
 /// The table, whatever the type of what is in it.
 trait Table<H, C: PerKey>: Send + Sync {
-    fn source(&self) -> &Source;
+    fn origin(&self) -> &Origin;
     fn handle(&self, key: &str) -> Option<H>;
     fn keys(&self) -> Vec<Arc<str>>;
     fn len(&self) -> usize;
@@ -39,8 +39,8 @@ trait Table<H, C: PerKey>: Send + Sync {
 }
 
 impl<M: Steered> Table<M::Handle, M::Config> for Keyed<M> {
-    fn source(&self) -> &Source {
-        &M::reporter(&self.common).source
+    fn origin(&self) -> &Origin {
+        &M::reporter(&self.common).origin
     }
 
     fn handle(&self, key: &str) -> Option<M::Handle> {
@@ -64,7 +64,7 @@ impl<M: Steered> Table<M::Handle, M::Config> for Keyed<M> {
         change: &dyn Fn(&KeyedConfig<M::Config>) -> Changed<M::Config>,
     ) -> Result<(), ConfigErrors> {
         let settings = M::settings(&self.common);
-        settings.reload(self.source(), change)?;
+        settings.reload(self.origin(), change)?;
         settings.bring(|in_force| self.set_most(in_force.written.max_keys));
         M::reloaded(&self.common);
         self.each(M::keep_up);
@@ -83,17 +83,17 @@ impl<M: Steered> Table<M::Handle, M::Config> for Keyed<M> {
 ///
 /// /// The tenants that have used up what they may.
 /// fn greedy(tenants: &KeyedHandle<RateLimitHandle, Config>) -> Vec<String> {
-///     let is_greedy = |tenant: &str| tenants.key(tenant).is_some_and(|it| it.available() == 0);
+///     let is_greedy = |part: &str| tenants.key(part).is_some_and(|it| it.available() == 0);
 ///     let keys = tenants.keys().into_iter();
-///     keys.filter(|tenant| is_greedy(tenant)).map(|tenant| tenant.to_string()).collect()
+///     keys.filter(|part| is_greedy(part)).map(|part| part.to_string()).collect()
 /// }
 ///
 /// let layer = RateLimitLayer::builder("tenants")
 ///     .limit(2)
-///     .keyed(|tenant: &String| Cow::from(tenant))
+///     .keyed(|part: &String| Cow::from(part))
 ///     .build()?;
-/// for tenant in ["acme", "acme", "initech"] {
-///     layer.run(tenant, || async { Ok::<_, Error<Infallible>>(()) }).await?;
+/// for part in ["acme", "acme", "initech"] {
+///     layer.run(part, || async { Ok::<_, Error<Infallible>>(()) }).await?;
 /// }
 /// assert_eq!(layer.handle().len(), 2);
 /// assert_eq!(greedy(&layer.handle()), ["acme"]);
@@ -112,8 +112,8 @@ impl<H, C: PerKey> KeyedHandle<H, C> {
     }
 
     /// The layer and the name.
-    pub fn source(&self) -> &Source {
-        self.table.source()
+    pub fn origin(&self) -> &Origin {
+        self.table.origin()
     }
 
     /// The policy of a key, if it has one of its own. It is not evicted while the handle lives.
@@ -179,7 +179,7 @@ impl<H, C: PerKey> Clone for KeyedHandle<H, C> {
 impl<H, C: PerKey> fmt::Debug for KeyedHandle<H, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedHandle")
-            .field("source", self.source())
+            .field("origin", self.origin())
             .field("keys", &self.len())
             .finish()
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::config::{ConfigErrors, KeyedConfig, KeyedParams, PerKey, Written};
+use crate::core::config::{ConfigErrors, KeyedConfig, KeyedParams, PerKey, Written};
+use crate::core::origin::Origin;
 use crate::shell::live::Live;
-use crate::source::Source;
 
 /// What is in force: made ready for each key, and as its user wrote it.
 pub(crate) struct InForce<C: PerKey> {
@@ -45,10 +45,10 @@ impl<C: PerKey> Settings<C> {
     pub(crate) fn new(
         config: KeyedConfig<C>,
         written: &Written,
-        source: &Source,
+        origin: &Origin,
     ) -> Result<Self, ConfigErrors> {
         let in_force = InForce::new(config, written, None);
-        Ok(Self(Live::new(in_force.map_err(|wrong| wrong.of_policy(source))?)))
+        Ok(Self(Live::new(in_force.map_err(|wrong| wrong.of_policy(origin))?)))
     }
 
     pub(crate) fn get(&self) -> Arc<InForce<C>> {
@@ -59,14 +59,14 @@ impl<C: PerKey> Settings<C> {
     /// what the other wrote.
     pub(crate) fn reload(
         &self,
-        source: &Source,
+        origin: &Origin,
         change: impl Fn(&KeyedConfig<C>) -> Changed<C>,
     ) -> Result<(), ConfigErrors> {
         loop {
             let old = self.get();
             let (config, within) = change(&old.written);
             let new = InForce::new(config, &Written::default(), within);
-            if self.0.replace(&old, new.map_err(|wrong| wrong.of_policy(source))?) {
+            if self.0.replace(&old, new.map_err(|wrong| wrong.of_policy(origin))?) {
                 return Ok(());
             }
         }
@@ -75,11 +75,11 @@ impl<C: PerKey> Settings<C> {
     /// Replaces those of one key, or of all if there is none, but for what single keys have of their own.
     pub(crate) fn reload_one(
         &self,
-        source: &Source,
+        origin: &Origin,
         key: Option<&str>,
         config: &C,
     ) -> Result<(), ConfigErrors> {
-        self.reload(source, |old| match key {
+        self.reload(origin, |old| match key {
             Some(key) => (old.with_own(key, config), None),
             None => (KeyedConfig { default: config.clone(), ..old.clone() }, None),
         })

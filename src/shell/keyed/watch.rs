@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::sync::{Arc, Weak};
 
 use crate::shell::cell::Cell;
-use crate::shell::gated::Entrance;
+use crate::shell::gate::Entrance;
 use crate::shell::member::Member;
 
 /// A key's policy in somebody's hands: it is not forgotten meanwhile.

@@ -9,10 +9,10 @@ use super::attempts::{Step, Stepped};
 use super::future::{RareProj, ResponseFuture, context};
 use super::guard::Each;
 use super::repeat::Repeat;
-use crate::classify::Classify;
-use crate::error::{CallError, Rejected};
-use crate::request::{Carry, CloneRequest};
-use crate::shell::gated::{Admission, Admit, Complete, Now, Policy};
+use crate::core::classify::Classify;
+use crate::core::error::{CallError, Rejected};
+use crate::core::request::{CloneRequest, Propagate};
+use crate::shell::gate::{Admission, Admit, Complete, Now, Policy};
 
 impl<S, Req, T, W, A, C, R, K, U> ResponseFuture<S, Req, T, W, A, C, R, K, U>
 where
@@ -23,14 +23,14 @@ where
     A: Admit<Req> + Complete<S::Response>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
-    K: Carry<Req>,
+    K: Propagate<Req>,
 {
     /// Waits until the inner service is ready, while the policy of the attempts is open.
     pub(super) fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Stepped<S, Req> {
         let mut this = self.as_mut().project();
         loop {
             if !this.call.core().is_some_and(|core| core.each.is_open()) {
-                return self.ask(cx); // it is refused, or waits for a permit first
+                return self.ask(cx); // it is rejected, or waits for a permit first
             }
             this.call.enter();
             let ready = this.attempt.as_mut().poll_ready(cx);
@@ -39,8 +39,10 @@ where
                 Poll::Ready(Ok(())) => return self.ask(cx),
                 Poll::Ready(Err(error)) => {
                     this.attempt.as_mut().end();
-                    this.call
-                        .fail_unready::<S::Response, _>(&error, &context(this.travels.as_ref()));
+                    this.call.fail_unready::<S::Response, _>(
+                        &error,
+                        &context(this.attempt_context.as_ref()),
+                    );
                     return Step::Answered(Err(error));
                 }
                 Poll::Pending => {
@@ -62,14 +64,15 @@ where
     /// The attempt asks for a permit.
     pub(super) fn ask(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Stepped<S, Req> {
         let this = self.as_mut().project();
-        let mut own = this.travels.as_ref().map(|travels| travels.call.clone());
+        let mut own =
+            this.attempt_context.as_ref().map(|attempt_context| attempt_context.call.clone());
         this.call.let_go();
         let (Some(core), Some(request)) = (this.call.core(), this.attempt.request()) else {
             return Step::Late; // unreachable: it was not called yet
         };
         let admission = core.each.admit(request, own.as_mut());
         if let Some(call) = &own {
-            this.kit.carry.write(request, call);
+            this.tools.propagate.inject(request, call);
         }
         match admission {
             Admission::Pass(permit) => {
@@ -82,9 +85,9 @@ where
                 if let RareProj::Busy(_, busy) = this.rare.project() {
                     busy.until = None; // its policy says how long it waits
                 }
-                Step::Again
+                Step::Retryable
             }
-            Admission::Refuse(rejected) => self.refuse(rejected),
+            Admission::Reject(rejected) => self.reject(rejected),
         }
     }
 
@@ -104,7 +107,7 @@ where
         match core.each.resume(request, own.as_deref_mut(), wait, cx, now) {
             Admission::Pass(permit) => {
                 if let Some(call) = &own {
-                    this.kit.carry.write(request, call);
+                    this.tools.propagate.inject(request, call);
                 }
                 this.call.each = Each::Inside(permit);
                 self.poll_attempt(cx)
@@ -117,11 +120,11 @@ where
                 }
                 Step::Pending
             }
-            Admission::Refuse(rejected) => self.refuse(rejected),
+            Admission::Reject(rejected) => self.reject(rejected),
         }
     }
 
-    pub(super) fn refuse(self: Pin<&mut Self>, rejected: Rejected) -> Stepped<S, Req> {
+    pub(super) fn reject(self: Pin<&mut Self>, rejected: Rejected) -> Stepped<S, Req> {
         let this = self.project();
         this.attempt.end();
         Step::Answered(Err(rejected.into()))
@@ -138,7 +141,7 @@ where
         this.call.leave();
         match poll {
             Poll::Ready(result) => Step::Answered(result),
-            Poll::Pending => Step::Again,
+            Poll::Pending => Step::Retryable,
         }
     }
 }

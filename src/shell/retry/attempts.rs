@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use tower::Service;
 
+use super::attempt_context::{AttemptContext, RetryCopy};
 use super::future::{Busy, Rare, RareProj, ResponseFuture, context, drop_attempt, is_last_word};
 use super::guard::Each;
 use super::repeat::{Attempts, Failure, Next, Repeat, Time};
 use super::timing::TimeLeft;
-use super::travels::{Spare, Travels};
-use crate::classify::{Classify, Verdict};
-use crate::error::{CallError, Measured, Reason};
-use crate::event::Stop;
-use crate::outcome::{Again, Health};
-use crate::request::{Carry, CloneRequest};
-use crate::shell::gated::{Admit, Complete, Now, Policy, Stage};
+use crate::core::classify::{Classification, Classify};
+use crate::core::error::{CallError, Measurement, Reason};
+use crate::core::event::StopReason;
+use crate::core::outcome::{Retryable, Signal};
+use crate::core::request::{CloneRequest, Propagate};
+use crate::core::time;
+use crate::shell::gate::{Admit, Complete, Now, Policy, Stage};
 use crate::shell::oneshot::Oneshot;
-use crate::time;
 
 /// What an attempt was answered with, and what the classifier says of that, if it was asked.
 type Answer<S, Req> =
-    (Result<<S as Service<Req>>::Response, <S as Service<Req>>::Error>, Option<Verdict>);
+    (Result<<S as Service<Req>>::Response, <S as Service<Req>>::Error>, Option<Classification>);
 
 /// Everything but a first attempt that was admitted at once and answered well at once.
 #[inline(never)]
@@ -40,10 +40,10 @@ where
     A: Admit<Req> + Complete<S::Response>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
-    K: Carry<Req>,
+    K: Propagate<Req>,
 {
     let mut this = future.as_mut().project();
-    if let RareProj::Refused(rejected) = this.rare.as_mut().project() {
+    if let RareProj::Rejected(rejected) = this.rare.as_mut().project() {
         let Some(rejected) = rejected.take() else { return Poll::Pending }; // polled after it was ready
         if this.call.is_over() {
             return Poll::Ready(Err(rejected.into()));
@@ -74,17 +74,17 @@ where
                 answer = Some((result, None));
                 continue;
             }
-            Step::Again => continue,
-            Step::Late => return Poll::Ready(Err(future.break_off(Stop::Deadline))),
+            Step::Retryable => continue,
+            Step::Late => return Poll::Ready(Err(future.break_off(StopReason::Deadline))),
             Step::Drained => return turn_away(future),
             Step::Expired(by) => return Poll::Ready(Err(future.expire(by))),
         }
-        let Some(at) = future.as_mut().rings(cx, &mut now) else { return Poll::Pending };
+        let Some(at) = future.as_mut().wakes(cx, &mut now) else { return Poll::Pending };
         match future.as_mut().due(at, &now) {
             Step::Answered(result) => answer = Some((result, None)),
-            Step::Late => return Poll::Ready(Err(future.break_off(Stop::Deadline))),
+            Step::Late => return Poll::Ready(Err(future.break_off(StopReason::Deadline))),
             Step::Expired(by) => return Poll::Ready(Err(future.expire(by))),
-            Step::Pending | Step::Again | Step::Drained => {}
+            Step::Pending | Step::Retryable | Step::Drained => {}
         }
     }
 }
@@ -102,9 +102,9 @@ where
     A: Admit<Req> + Complete<S::Response>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
-    K: Carry<Req>,
+    K: Propagate<Req>,
 {
-    Poll::Ready(Err(future.break_off(Stop::Draining)))
+    Poll::Ready(Err(future.break_off(StopReason::Draining)))
 }
 
 /// How a call got on.
@@ -112,12 +112,12 @@ pub(super) enum Step<T> {
     /// It waits.
     Pending,
     /// It does not: look again.
-    Again,
+    Retryable,
     /// An attempt is over.
     Answered(T),
     /// There is no time left for the attempt that was to come.
     Late,
-    /// The retry is drained, and no attempt is under way.
+    /// The retry is drained, and no attempt is in flight.
     Drained,
     /// The policy of the whole ends it, by the word of this part.
     Expired(u8),
@@ -135,51 +135,52 @@ where
     A: Admit<Req> + Complete<S::Response>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
-    K: Carry<Req>,
+    K: Propagate<Req>,
 {
     /// An attempt is over: whether its answer is that of the call.
     fn ended(
         self: Pin<&mut Self>,
         mut result: Result<S::Response, S::Error>,
-        mut head: Option<Verdict>,
+        mut head: Option<Classification>,
     ) -> Option<Result<A::Response, S::Error>> {
         let mut this = self.project();
         let RareProj::Busy(mut timer, busy) = this.rare.as_mut().project() else { return None };
-        if let Some(travels) = this.travels {
-            travels.note_attempt();
+        if let Some(attempt_context) = this.attempt_context {
+            attempt_context.note_attempt();
         }
-        let context = context(this.travels.as_ref());
+        let context = context(this.attempt_context.as_ref());
         this.call.enter();
         if this.call.may_overrule_attempt(&result)
             && let Some(rejected) = this.call.overrule_attempt(&result, &context)
         {
             (result, head) = (Err(rejected.into()), None);
         }
-        let judge = |core: &super::service::Core<T, W, A, C>| {
+        let classify = |core: &super::service::Core<T, W, A, C>| {
             core.classify.classify_call(result.as_ref(), &context)
         };
-        let head = head.or_else(|| this.call.core().map(judge))?;
+        let head = head.or_else(|| this.call.core().map(classify))?;
         this.call.leave();
         let outcome = if result.is_ok() { head.of_head() } else { head.of_error() };
         if result.is_err() {
             this.call.settle_attempt(&outcome);
         }
-        let mut time = TimeLeft { started: this.started, travels: this.travels.as_ref() };
-        if outcome.health == Health::Good {
+        let mut time =
+            TimeLeft { started: this.started, attempt_context: this.attempt_context.as_ref() };
+        if outcome.signal == Signal::Success {
             this.call.refund();
         }
         if is_last_word(&outcome) {
             this.call.core()?.retry.answered(&this.call.purse, || time.took());
         } else {
             let draining = this.call.hold().is_stopped();
-            let repeated = this.travels.as_ref().is_some_and(Travels::is_repetition);
-            let copied = outcome.again != Again::Never
-                && this.copy.as_mut().is_some_and(|copy| this.kit.take_over(copy, outcome.sent));
+            let repeated = this.attempt_context.as_ref().is_some_and(AttemptContext::is_retry);
+            let copied = outcome.retryable != Retryable::Never
+                && this.copy.as_mut().is_some_and(|copy| this.tools.take_over(copy, outcome.sent));
             let rejection = result.as_ref().err().and_then(CallError::rejected);
             let failure = Failure { outcome, rejection, copied, repeated, draining };
             let (core, purse) = (this.call.core()?, &this.call.purse);
             let next = core.retry.failed(&mut busy.attempts, failure, &mut time, purse);
-            if let Next::Again(wait, price) = next {
+            if let Next::Retryable(wait, price) = next {
                 this.call.settle_attempt(&outcome);
                 this.call.pay(price);
                 // A response that is not the last word is dropped here, before the wait (pitfall B15).
@@ -259,27 +260,28 @@ where
         if this.call.hold().is_stopped() {
             return Step::Drained;
         }
-        let time = TimeLeft { started: this.started, travels: this.travels.as_ref() };
+        let time =
+            TimeLeft { started: this.started, attempt_context: this.attempt_context.as_ref() };
         let begin = this.call.core().and_then(|core| core.retry.begins(&busy.attempts, time));
         let Some(begin) = begin else { return Step::Late };
-        let (Some(Spare { request, .. }), Some(spare)) = (this.copy.take(), &this.spare) else {
+        let (Some(RetryCopy { request, .. }), Some(spare)) = (this.copy.take(), &this.spare) else {
             return Step::Late; // unreachable: a wait begins with a copy at hand
         };
         if !begin.is_last {
-            *this.copy = this.kit.copy(&request);
+            *this.copy = this.tools.copy(&request);
         }
         this.attempt.set(Oneshot::waiting(spare.make(), request));
         if this.copy.is_none() {
             *this.spare = None;
         }
-        if let Some(travels) = this.travels.as_mut() {
-            travels.begin(&busy.attempts);
+        if let Some(attempt_context) = this.attempt_context.as_mut() {
+            attempt_context.begin(&busy.attempts);
         }
         let patience = begin.patience.map(Duration::from_nanos);
         busy.until = patience.and_then(|patience| time::now().checked_add(patience));
         busy.has_waited = false;
-        this.call.each = Each::Readying(A::Seat::default());
-        Step::Again
+        this.call.each = Each::Readying(A::WakerSlot::default());
+        Step::Retryable
     }
 
     /// The policy of the whole ends the call, by the word of this part.
@@ -288,7 +290,7 @@ where
         let why = drop_attempt(this.call, this.attempt);
         this.call.lose_attempt(why);
         this.rare.set(Rare::Nothing);
-        let context = context(this.travels.as_ref());
+        let context = context(this.attempt_context.as_ref());
         match this.call.expire::<S::Response, S::Error>(by, &context) {
             Some(rejected) => rejected.into(),
             None => unreachable!("a call has its permit until it is over"),
@@ -296,7 +298,7 @@ where
     }
 
     /// The call ends, and the attempt that was to come has not begun.
-    fn break_off(self: Pin<&mut Self>, stop: Stop) -> S::Error {
+    fn break_off(self: Pin<&mut Self>, stop: StopReason) -> S::Error {
         let mut this = self.project();
         this.attempt.as_mut().end();
         this.call.let_go();
@@ -311,13 +313,14 @@ where
         };
         core.retry.give_back(unspent, &this.call.purse);
         core.retry.gave_up(&busy.attempts, stop, &this.call.purse);
-        let time = TimeLeft { started: this.started, travels: this.travels.as_ref() };
-        let has_begun = stop != Stop::Draining || busy.attempts.number() > 1;
+        let time =
+            TimeLeft { started: this.started, attempt_context: this.attempt_context.as_ref() };
+        let has_begun = stop != StopReason::Draining || busy.attempts.number() > 1;
         let error: S::Error = match busy.last_error.take() {
-            // Told by the outermost: its permit was not used.
+            // CallEnd by the outermost: its permit was not used.
             _ if W::PARTS > 0 && !has_begun => core.whole.draining().into(),
-            _ if stop == Stop::Draining => {
-                core.retry.reject(Reason::Draining, Measured::Nothing).into()
+            _ if stop == StopReason::Draining => {
+                core.retry.reject(Reason::Draining, Measurement::Nothing).into()
             }
             Some(error) => {
                 core.retry.ended_badly(time.took());
@@ -325,11 +328,15 @@ where
             }
             // The last answer was a response, which is gone: say what ended the call.
             None => {
-                let (reason, measured) = time.ran_out_of(core.retry.total());
-                core.retry.reject(reason, measured).into()
+                let (reason, measurement) = time.ran_out_of(core.retry.max_elapsed());
+                core.retry.reject(reason, measurement).into()
             }
         };
         this.rare.set(Rare::Nothing);
-        this.call.give_up::<S::Response, _>(error, has_begun, context(this.travels.as_ref()))
+        this.call.give_up::<S::Response, _>(
+            error,
+            has_begun,
+            context(this.attempt_context.as_ref()),
+        )
     }
 }

@@ -10,26 +10,26 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
+use super::attempt_context::{AttemptContext, RequestTools, RetryCopy};
 use super::attempts::go_on;
-use super::guard::CallGuard;
+use super::guard::RetryGuard;
 use super::repeat::{Attempts, Repeat};
 use super::timing::took;
-use super::travels::{Kit, Spare, Travels};
-use crate::classify::Classify;
-use crate::context::CallContext;
-use crate::error::{CallError, Rejected};
-use crate::outcome::{Again, Health, Outcome};
-use crate::request::{Carry, CloneRequest};
-use crate::shell::gate::Parked;
-use crate::shell::gated::{Admit, Complete, Lost, Policy, Stage};
+use crate::core::classify::Classify;
+use crate::core::context::ClassifyContext;
+use crate::core::error::{CallError, Rejected};
+use crate::core::outcome::{Outcome, Retryable, Signal};
+use crate::core::request::{CloneRequest, Propagate};
+use crate::core::time;
+use crate::core::upload::{excuse, excused};
+use crate::shell::clone_source::CloneSource;
+use crate::shell::gate::{Admit, Complete, Lost, Policy, Stage};
+use crate::shell::in_flight::Parked;
 use crate::shell::oneshot::Oneshot;
-use crate::shell::template::Template;
-use crate::time;
-use crate::upload::{excuse, excused};
 
 /// The future of a call through a retry.
 ///
-/// Dropping it drops the attempt under way, or ends the wait for the next; nothing goes on.
+/// Dropping it drops the attempt in flight, or ends the wait for the next; nothing goes on.
 #[pin_project(PinnedDrop)]
 pub struct ResponseFuture<S, Req, T, W, A, C, R, K, U>
 where
@@ -40,11 +40,11 @@ where
 {
     #[pin]
     pub(super) attempt: Oneshot<S, Req>,
-    pub(super) call: CallGuard<T, W, A, C, U>,
-    pub(super) kit: Kit<R, K>,
-    pub(super) copy: Option<Spare<Req>>,
+    pub(super) call: RetryGuard<T, W, A, C, U>,
+    pub(super) tools: RequestTools<R, K>,
+    pub(super) copy: Option<RetryCopy<Req>>,
     pub(super) spare: Option<Source<S>>,
-    pub(super) travels: Option<Travels>,
+    pub(super) attempt_context: Option<AttemptContext>,
     /// When the first attempt was first found pending, or failed.
     pub(super) started: Option<Instant>,
     #[pin]
@@ -58,8 +58,8 @@ pub(super) enum Rare<E, N> {
     /// It was pending, or an attempt failed. The one timer of the call is made when there is something to
     /// wait for.
     Busy(#[pin] Option<Sleep>, Busy<E, N>),
-    /// The call was refused, or, where it is not over, its first attempt. `None` once that was told.
-    Refused(Option<Rejected>),
+    /// The call was rejected, or, where it is not over, its first attempt. `None` once that was told.
+    Rejected(Option<Rejected>),
 }
 
 /// What a call has been through, and what it waits for.
@@ -81,14 +81,14 @@ pub(super) struct Busy<E, N> {
 /// Where the service for a further attempt comes from.
 pub(super) enum Source<S> {
     Clone(S),
-    Template(Arc<Template<S>>),
+    CloneSource(Arc<CloneSource<S>>),
 }
 
 impl<S: Clone> Source<S> {
     pub(super) fn make(&self) -> S {
         match self {
             Self::Clone(service) => service.clone(),
-            Self::Template(template) => template.make(),
+            Self::CloneSource(clone_source) => clone_source.make(),
         }
     }
 }
@@ -117,28 +117,28 @@ where
     W: Policy,
     A: Policy,
 {
-    pub(super) fn refused(rejected: Rejected, kit: Kit<R, K>, purse: U) -> Self {
-        let call = CallGuard::over(purse);
-        Self::new(Oneshot::over(), call, kit, None, None, None).refused_at_first(rejected)
+    pub(super) fn rejected(rejected: Rejected, tools: RequestTools<R, K>, purse: U) -> Self {
+        let call = RetryGuard::over(purse);
+        Self::new(Oneshot::over(), call, tools, None, None, None).rejected_at_first(rejected)
     }
 
-    /// The first attempt was refused.
-    pub(super) fn refused_at_first(mut self, rejected: Rejected) -> Self {
-        self.rare = Rare::Refused(Some(rejected));
+    /// The first attempt was rejected.
+    pub(super) fn rejected_at_first(mut self, rejected: Rejected) -> Self {
+        self.rare = Rare::Rejected(Some(rejected));
         self
     }
 
     #[inline]
     pub(super) fn new(
         attempt: Oneshot<S, Req>,
-        call: CallGuard<T, W, A, C, U>,
-        kit: Kit<R, K>,
-        copy: Option<Spare<Req>>,
+        call: RetryGuard<T, W, A, C, U>,
+        tools: RequestTools<R, K>,
+        copy: Option<RetryCopy<Req>>,
         spare: Option<Source<S>>,
-        travels: Option<Travels>,
+        attempt_context: Option<AttemptContext>,
     ) -> Self {
         let (started, rare) = (None, Rare::Nothing);
-        Self { attempt, call, kit, copy, spare, travels, started, rare }
+        Self { attempt, call, tools, copy, spare, attempt_context, started, rare }
     }
 }
 
@@ -151,7 +151,7 @@ where
     A: Admit<Req> + Complete<S::Response>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
-    K: Carry<Req>,
+    K: Propagate<Req>,
 {
     type Output = Result<A::Response, S::Error>;
 
@@ -165,14 +165,14 @@ where
             }
             this.call.enter(); // the inner future, the classifier and the completion are user code
             if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
-                let context = context(this.travels.as_ref());
+                let context = context(this.attempt_context.as_ref());
                 match result {
                     Ok(response) if !this.call.watches() => {
                         let Some(core) = this.call.core() else { return Poll::Pending };
                         let head = core.classify.classify_call(Ok(&response), &context);
                         if is_last_word(&head.of_head()) {
-                            if let Some(travels) = this.travels {
-                                travels.note_attempt();
+                            if let Some(attempt_context) = this.attempt_context {
+                                attempt_context.note_attempt();
                             }
                             if !matches!(*this.rare, Rare::Nothing) {
                                 this.rare.set(Rare::Nothing);
@@ -203,16 +203,16 @@ where
     }
 }
 
-/// What an answer is judged by.
+/// What an answer is classified by.
 #[inline]
-pub(super) fn context(travels: Option<&Travels>) -> CallContext {
-    travels.map_or_else(CallContext::default, Travels::context)
+pub(super) fn context(attempt_context: Option<&AttemptContext>) -> ClassifyContext {
+    attempt_context.map_or_else(ClassifyContext::default, AttemptContext::context)
 }
 
 /// Whether an answer ends the call, whatever the retry is set to.
 #[inline]
 pub(super) const fn is_last_word(outcome: &Outcome) -> bool {
-    matches!(outcome.health, Health::Good) && matches!(outcome.again, Again::Never)
+    matches!(outcome.signal, Signal::Success) && matches!(outcome.retryable, Retryable::Never)
 }
 
 /// Only a further attempt waits for readiness no longer than there is time. A service that is ready when
@@ -248,7 +248,7 @@ where
 
 /// Drops what is left of an attempt, and says what those hear of it who admitted it.
 pub(super) fn drop_attempt<S, Req, T, W, A, C, U>(
-    call: &CallGuard<T, W, A, C, U>,
+    call: &RetryGuard<T, W, A, C, U>,
     attempt: Pin<&mut Oneshot<S, Req>>,
 ) -> Lost
 where

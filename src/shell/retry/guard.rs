@@ -1,4 +1,4 @@
-//! What a call holds: of the policy of the whole, of that of the attempt under way, and of what pays.
+//! What a call holds: of the policy of the whole, of that of the attempt in flight, and of what pays.
 
 mod attempt;
 
@@ -9,24 +9,24 @@ use tokio::time::Instant;
 
 use super::repeat::Repeat;
 use super::service::Core;
-use crate::classify::{Classify, Verdict};
-use crate::context::CallContext;
-use crate::error::{CallError, Rejected};
-use crate::outcome::Outcome;
-use crate::request::Call;
-use crate::shell::gate::{Hold, Lane};
-use crate::shell::gated::{
-    Complete, Due, End, Lost, Now, Policy, Stage, Told, judge_rejection, judge_result,
+use crate::core::classify::{Classification, Classify};
+use crate::core::context::ClassifyContext;
+use crate::core::error::{CallError, Rejected};
+use crate::core::outcome::Outcome;
+use crate::core::request::CallContext;
+use crate::shell::gate::{
+    CallEnd, Complete, Due, End, Lost, Now, Policy, Stage, classify_rejection, classify_result,
 };
+use crate::shell::in_flight::{Hold, Stripe};
 
 /// A call: its one reference to what is shared, and its permits. Ended once.
-pub(crate) struct CallGuard<T: Repeat<U>, W: Policy, A: Policy, C, U> {
-    hold: Hold<Lane<Core<T, W, A, C>>>,
+pub(crate) struct RetryGuard<T: Repeat<U>, W: Policy, A: Policy, C, U> {
+    hold: Hold<Stripe<Core<T, W, A, C>>>,
     /// `None` once the call is over.
     whole: Option<W::Permit>,
     pub(super) each: Each<A>,
     pub(super) purse: U,
-    /// The price of the attempt to come or under way; it comes back if that is answered well, or never
+    /// The price of the attempt to come or in flight; it comes back if that is answered well, or never
     /// begins.
     price: Option<T::Price>,
     /// User code is running: if this is dropped now, that code panicked.
@@ -39,22 +39,22 @@ pub(super) enum Each<A: Policy> {
     /// There is none: the call waits between two of them, or is over.
     None,
     /// It waits for the inner service, and will ask for a permit then. Whoever closes its policy wakes it.
-    Readying(A::Seat),
+    Readying(A::WakerSlot),
     /// It waits for a permit. What travels with it is kept for a policy that may still change that.
-    Waiting(A::Wait, Option<Box<Call>>),
+    Waiting(A::Wait, Option<Box<CallContext>>),
     /// It was admitted.
     Inside(A::Permit),
 }
 
-impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
+impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     #[inline]
     pub(super) fn new(
-        lane: Arc<Lane<Core<T, W, A, C>>>,
+        stripe: Arc<Stripe<Core<T, W, A, C>>>,
         whole: W::Permit,
         each: Each<A>,
         purse: U,
     ) -> Self {
-        let (hold, whole) = (Hold::new(lane), Some(whole));
+        let (hold, whole) = (Hold::new(stripe), Some(whole));
         Self { hold, whole, each, purse, price: None, risky: false, seen: Stage::Fresh }
     }
 
@@ -77,18 +77,18 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
 
     #[inline]
     pub(super) fn core(&self) -> Option<&Core<T, W, A, C>> {
-        self.hold.get().map(|lane| &**lane)
+        self.hold.get().map(|stripe| &**stripe)
     }
 
     /// The future is polled. `false` if the layer was drained before the call began, or while it `waits`
-    /// without an attempt under way: then it must not go on.
+    /// without an attempt in flight: then it must not go on.
     #[inline]
     pub(super) fn begin(&mut self, waits: impl FnOnce() -> bool) -> bool {
         self.hold.begin(waits)
     }
 
     /// What holds the call.
-    pub(super) const fn hold(&self) -> &Hold<Lane<Core<T, W, A, C>>> {
+    pub(super) const fn hold(&self) -> &Hold<Stripe<Core<T, W, A, C>>> {
         &self.hold
     }
 
@@ -114,8 +114,8 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
     /// The attempt was answered well, though the call goes on: its price comes back.
     pub(super) fn refund(&mut self) {
         let price = self.price.take();
-        if let Some(lane) = self.hold.get() {
-            lane.retry.give_back(price, &self.purse);
+        if let Some(stripe) = self.hold.get() {
+            stripe.retry.give_back(price, &self.purse);
         }
     }
 
@@ -138,8 +138,8 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
     pub(super) fn succeed<Res>(
         &mut self,
         response: Res,
-        head: Verdict,
-        context: CallContext,
+        head: Classification,
+        context: ClassifyContext,
         took: impl FnOnce() -> Option<u64>,
     ) -> Option<A::Response>
     where
@@ -166,29 +166,29 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
     fn complete<Res>(
         &mut self,
         response: Res,
-        head: Verdict,
-        context: &CallContext,
+        head: Classification,
+        context: &ClassifyContext,
     ) -> Option<A::Response>
     where
         A: Complete<Res>,
         T: Send + Sync + 'static,
         C: Send + Sync + 'static,
     {
-        let lane = self.hold.lane()?;
+        let stripe = self.hold.stripe()?;
         let Each::Inside(permit) = std::mem::replace(&mut self.each, Each::None) else {
             return None;
         };
         let deferred = Cell::new(false);
-        let end = End::new(lane, &deferred, context);
-        Some(lane.each.complete(permit, response, head, end))
+        let end = End::new(stripe, &deferred, context);
+        Some(stripe.each.complete(permit, response, head, end))
     }
 
     /// The call ends with this result.
     pub(super) fn end<Res, E: CallError>(
         &mut self,
         result: Result<Res, E>,
-        head: Verdict,
-        context: CallContext,
+        head: Classification,
+        context: ClassifyContext,
     ) -> Result<Option<A::Response>, E>
     where
         A: Complete<Res>,
@@ -218,7 +218,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
     fn overrule<Res, E: CallError>(
         &mut self,
         result: &Result<Res, E>,
-        context: &CallContext,
+        context: &ClassifyContext,
     ) -> Option<Rejected>
     where
         C: Classify<Res, E>,
@@ -238,7 +238,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
         &mut self,
         error: E,
         has_begun: bool,
-        context: CallContext,
+        context: ClassifyContext,
     ) -> E
     where
         A: Complete<Res>,
@@ -262,11 +262,11 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
     }
 
     /// The call ends because [`due`](Policy::due) said so of this part of the policy of the whole. The
-    /// attempt under way is gone, and so is its permit.
+    /// attempt in flight is gone, and so is its permit.
     pub(super) fn expire<Res, E: CallError>(
         &mut self,
         by: u8,
-        context: &CallContext,
+        context: &ClassifyContext,
     ) -> Option<Rejected>
     where
         C: Classify<Res, E>,
@@ -275,11 +275,11 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
         let (whole, over) = (self.whole.take()?, self.hold.lose()?);
         over.retry.give_back(unspent, &self.purse);
         over.retry.lost();
-        let judge = |rejected: Option<&Rejected>| match rejected {
-            Some(rejected) => judge_rejection::<Res, E, C>(&over.classify, rejected, context),
+        let classify = |rejected: Option<&Rejected>| match rejected {
+            Some(rejected) => classify_rejection::<Res, E, C>(&over.classify, rejected, context),
             None => Outcome::IGNORE,
         };
-        Some(over.whole.expire(whole, by, Some(&Told::new(Err(None), &judge))))
+        Some(over.whole.expire(whole, by, Some(&CallEnd::new(Err(None), &classify))))
     }
 
     // ----- time -----
@@ -330,19 +330,19 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
 /// Tells of a result somebody who may say something else.
 fn told<Res, E: CallError, C: Classify<Res, E>>(
     result: &Result<Res, E>,
-    context: &CallContext,
+    context: &ClassifyContext,
     classify: &C,
-    tell: impl FnOnce(&Told<'_>) -> Option<Rejected>,
+    tell: impl FnOnce(&CallEnd<'_>) -> Option<Rejected>,
 ) -> Option<Rejected> {
     let failure = result.as_ref().map(|_| ()).map_err(CallError::rejected);
-    let judge = |rejected: Option<&Rejected>| match rejected {
-        Some(rejected) => judge_rejection::<Res, E, C>(classify, rejected, context),
-        None => judge_result(classify, result.as_ref(), context),
+    let classify = |rejected: Option<&Rejected>| match rejected {
+        Some(rejected) => classify_rejection::<Res, E, C>(classify, rejected, context),
+        None => classify_result(classify, result.as_ref(), context),
     };
-    tell(&Told::new(failure, &judge))
+    tell(&CallEnd::new(failure, &classify))
 }
 
-impl<T: Repeat<U>, W: Policy, A: Policy, C, U> Drop for CallGuard<T, W, A, C, U> {
+impl<T: Repeat<U>, W: Policy, A: Policy, C, U> Drop for RetryGuard<T, W, A, C, U> {
     #[inline]
     fn drop(&mut self) {
         if !self.is_over() {

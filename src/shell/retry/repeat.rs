@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::error::{Measured, Reason, Rejected};
-use crate::event::Stop;
-use crate::outcome::Outcome;
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::event::StopReason;
+use crate::core::outcome::Outcome;
 
-/// Decides whether a call is attempted again, and when. `U` is what pays for its repetitions.
+/// Decides whether a call is attempted again, and when. `U` is what pays for its retries.
 pub trait Repeat<U>: Send + Sync + 'static {
     /// The attempts of one call.
     type Attempts: Attempts;
@@ -36,7 +36,7 @@ pub trait Repeat<U>: Send + Sync + 'static {
     fn give_back(&self, price: Option<Self::Price>, purse: &U);
 
     /// The call ends before another attempt could begin.
-    fn gave_up(&self, attempts: &Self::Attempts, stop: Stop, purse: &U);
+    fn gave_up(&self, attempts: &Self::Attempts, stop: StopReason, purse: &U);
 
     /// The call ends with the error of an attempt, for another could not begin.
     fn ended_badly(&self, took: Option<u64>);
@@ -45,25 +45,25 @@ pub trait Repeat<U>: Send + Sync + 'static {
     fn lost(&self);
 
     /// How long a call may begin attempts for, in nanoseconds; `u64::MAX` is no limit.
-    fn total(&self) -> u64;
+    fn max_elapsed(&self) -> u64;
 
     /// The retry ends a call itself.
-    fn reject(&self, reason: Reason, measured: Measured) -> Rejected;
+    fn reject(&self, reason: Reason, measurement: Measurement) -> Rejected;
 }
 
-/// The attempts of one call, the one under way included.
+/// The attempts of one call, the one in flight included.
 pub trait Attempts: Copy + fmt::Debug {
-    /// The first is under way.
+    /// The first is in flight.
     const FIRST: Self;
 
-    /// The one under way, counted from 1.
+    /// The one in flight, counted from 1.
     fn number(&self) -> u32;
 
     /// Those before it of which nothing was ever sent.
     fn unsent(&self) -> u32;
 }
 
-/// Finds what pays for the repetitions of a call.
+/// Finds what pays for the retries of a call.
 pub trait Payer<Req> {
     /// What the call holds of it.
     #[doc(hidden)]
@@ -75,8 +75,8 @@ pub trait Payer<Req> {
 
 /// The time that a call has.
 pub trait Time {
-    /// Nanoseconds left for further attempts of one that may last `total` in all, if there is a limit.
-    fn left(&mut self, total: u64) -> Option<u64>;
+    /// Nanoseconds left for further attempts of one that may last `max_elapsed` in all, if there is a limit.
+    fn left(&mut self, max_elapsed: u64) -> Option<u64>;
 
     /// Nanoseconds since it was first found pending.
     fn took(&self) -> Option<u64>;
@@ -90,7 +90,7 @@ pub struct Failure<'a> {
     pub(crate) rejection: Option<&'a Rejected>,
     /// A copy of the request is at hand.
     pub(crate) copied: bool,
-    /// The request is a repetition by its caller.
+    /// The request is a retry by its caller.
     pub(crate) repeated: bool,
     /// The retry is being drained.
     pub(crate) draining: bool,
@@ -100,9 +100,9 @@ pub struct Failure<'a> {
 #[derive(Debug)]
 pub enum Next<Price> {
     /// Another one, after so many nanoseconds, and what was paid for it.
-    Again(u64, Option<Price>),
+    Retryable(u64, Option<Price>),
     /// Nothing.
-    Stop,
+    StopReason,
 }
 
 /// What an attempt needs to know that is about to begin.
@@ -115,8 +115,8 @@ pub struct Begin {
 }
 
 impl<T: Time> Time for &mut T {
-    fn left(&mut self, total: u64) -> Option<u64> {
-        (**self).left(total)
+    fn left(&mut self, max_elapsed: u64) -> Option<u64> {
+        (**self).left(max_elapsed)
     }
 
     fn took(&self) -> Option<u64> {

@@ -8,24 +8,24 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::future::is_last_word;
-use super::guard::{CallGuard, Each};
+use super::guard::{Each, RetryGuard};
 use super::repeat::{Attempts, Failure, Next, Repeat, Time};
 use super::service::Core;
 use super::timing::TimeLeft;
-use crate::classify::Classify;
-use crate::error::{CallError, Measured, Reason};
-use crate::event::Stop;
-use crate::outcome::Health;
-use crate::shell::gate::{Gate, Parked};
-use crate::shell::gated::Stage;
-use crate::time;
+use crate::core::classify::Classify;
+use crate::core::error::{CallError, Measurement, Reason};
+use crate::core::event::StopReason;
+use crate::core::outcome::Signal;
+use crate::core::time;
+use crate::shell::gate::Stage;
+use crate::shell::in_flight::{InFlight, Parked};
 
-/// A call without a policy but that of its repetitions.
-type Call<T, C, U> = CallGuard<T, (), (), C, U>;
+/// A call without a policy but that of its retries.
+type RunGuard<T, C, U> = RetryGuard<T, (), (), C, U>;
 
 /// Runs an async call, each attempt of which borrows `state` anew.
 pub(crate) async fn run_with<T, C, U, State, Res, E>(
-    gate: &Gate<Core<T, (), (), C>>,
+    gate: &InFlight<Core<T, (), (), C>>,
     purse: U,
     state: &mut State,
     mut run: impl AsyncFnMut(&mut State) -> Result<Res, E>,
@@ -36,9 +36,9 @@ where
     State: ?Sized,
     E: CallError,
 {
-    let draining = || gate.retry.reject(Reason::Draining, Measured::Nothing).into();
-    let Some(lane) = gate.enter() else { return Err(draining()) };
-    let mut call = Call::new(lane, (), Each::None, purse);
+    let draining = || gate.retry.reject(Reason::Draining, Measurement::Nothing).into();
+    let Some(stripe) = gate.enter() else { return Err(draining()) };
+    let mut call = RunGuard::new(stripe, (), Each::None, purse);
     let begins = call.begin(|| false);
     let (mut attempts, mut started) = (T::Attempts::FIRST, None::<Instant>);
     loop {
@@ -57,10 +57,10 @@ where
             })
             .await
         };
-        let mut time = TimeLeft { started: &mut started, travels: None };
+        let mut time = TimeLeft { started: &mut started, attempt_context: None };
         let verdict = gate.classify.classify(result.as_ref());
         let outcome = if result.is_ok() { verdict.of_head() } else { verdict.of_error() };
-        if outcome.health == Health::Good {
+        if outcome.signal == Signal::Success {
             call.refund();
         }
         if is_last_word(&outcome) {
@@ -72,11 +72,11 @@ where
         let draining = call.hold().is_stopped();
         let failure = Failure { outcome, rejection, copied: true, repeated: false, draining };
         let wait = match gate.retry.failed(&mut attempts, failure, &mut time, &call.purse) {
-            Next::Stop => {
+            Next::StopReason => {
                 call.close();
                 return result;
             }
-            Next::Again(wait, price) => {
+            Next::Retryable(wait, price) => {
                 call.pay(price);
                 wait
             }
@@ -85,13 +85,13 @@ where
         if !wait_for(&call, wait).await {
             let unspent = call.take_unspent();
             gate.retry.give_back(unspent, &call.purse);
-            gate.retry.gave_up(&attempts, Stop::Draining, &call.purse);
+            gate.retry.gave_up(&attempts, StopReason::Draining, &call.purse);
         }
     }
 }
 
 /// Waits so many nanoseconds. `false` if a drain ended that.
-async fn wait_for<T, C, U>(call: &Call<T, C, U>, nanos: u64) -> bool
+async fn wait_for<T, C, U>(call: &RunGuard<T, C, U>, nanos: u64) -> bool
 where
     T: Repeat<U>,
 {

@@ -7,21 +7,21 @@ use std::task::{Context, Poll};
 
 use tower::Service;
 
+use super::attempt_context::{AttemptContext, RequestTools, RetryCopy};
 use super::future::{ResponseFuture, Source};
-use super::guard::{CallGuard, Each};
+use super::guard::{Each, RetryGuard};
 use super::repeat::{Attempts, Payer, Repeat};
-use super::travels::{Kit, Spare, Travels};
-use crate::classify::Classify;
-use crate::context::CallContext;
-use crate::error::{CallError, Measured, Reason, Rejected};
-use crate::finish::{Ending, Tail};
-use crate::outcome::Outcome;
-use crate::request::{Carry, CloneRequest};
-use crate::shell::gate::{Gate, Lane, Parked};
-use crate::shell::gated::{Admission, Admit, Complete, Policy};
+use crate::core::classify::Classify;
+use crate::core::completion::{Ending, Tail};
+use crate::core::context::ClassifyContext;
+use crate::core::error::{CallError, Measurement, Reason, Rejected};
+use crate::core::outcome::Outcome;
+use crate::core::request::{CloneRequest, Propagate};
+use crate::shell::clone_source::CloneSource;
+use crate::shell::gate::{Admission, Admit, Complete, Policy};
+use crate::shell::in_flight::{InFlight, Parked, Stripe};
 use crate::shell::oneshot::Oneshot;
-use crate::shell::said::Said;
-use crate::shell::template::Template;
+use crate::shell::readiness::Readiness;
 
 /// What all calls through a layer share. A call holds one reference to it, and nothing else.
 pub(crate) struct Core<T, W, A, C> {
@@ -35,7 +35,7 @@ pub(crate) struct Core<T, W, A, C> {
 }
 
 /// The policy of the attempts hears of a call that is over later than its answer.
-impl<T, W, A, C> Ending for Lane<Core<T, W, A, C>>
+impl<T, W, A, C> Ending for Stripe<Core<T, W, A, C>>
 where
     T: Send + Sync + 'static,
     W: Send + Sync + 'static,
@@ -62,13 +62,13 @@ where
 /// Calls the inner service again where that may help.
 pub struct Retried<S, T, W: Policy, A: Policy, C, R, K, B> {
     inner: S,
-    gate: Arc<Gate<Core<T, W, A, C>>>,
-    kit: Kit<R, K>,
+    gate: Arc<InFlight<Core<T, W, A, C>>>,
+    tools: RequestTools<R, K>,
     payer: B,
-    said: Said,
+    readiness: Readiness,
     spare: Templates<S>,
     /// Where the caller waits for the inner service, to be told when a policy closes...
-    seats: (W::Seat, A::Seat),
+    seats: (W::WakerSlot, A::WakerSlot),
     /// ...and of a drain. This waker stays until the next wait: taking it away would cost every call,
     /// and it rings but once.
     parked: Parked,
@@ -80,7 +80,7 @@ pub struct Retried<S, T, W: Policy, A: Policy, C, R, K, B> {
 enum Templates<S> {
     Unused,
     CalledOnce,
-    Made(Arc<Template<S>>),
+    Made(Arc<CloneSource<S>>),
 }
 
 impl<S: Clone> Templates<S> {
@@ -91,11 +91,11 @@ impl<S: Clone> Templates<S> {
                 Source::Clone(inner.clone())
             }
             Self::CalledOnce => {
-                let template = Arc::new(Template::new(inner.clone()));
-                *self = Self::Made(Arc::clone(&template));
-                Source::Template(template)
+                let clone_source = Arc::new(CloneSource::new(inner.clone()));
+                *self = Self::Made(Arc::clone(&clone_source));
+                Source::CloneSource(clone_source)
             }
-            Self::Made(template) => Source::Template(Arc::clone(template)),
+            Self::Made(clone_source) => Source::CloneSource(Arc::clone(clone_source)),
         }
     }
 }
@@ -103,18 +103,18 @@ impl<S: Clone> Templates<S> {
 impl<S, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
     pub(crate) fn new(
         inner: S,
-        gate: Arc<Gate<Core<T, W, A, C>>>,
-        kit: Kit<R, K>,
+        gate: Arc<InFlight<Core<T, W, A, C>>>,
+        tools: RequestTools<R, K>,
         payer: B,
     ) -> Self {
-        let (said, spare) = (Said::default(), Templates::Unused);
+        let (readiness, spare) = (Readiness::default(), Templates::Unused);
         let (seats, parked) = (Default::default(), Parked::new());
-        Self { inner, gate, kit, payer, said, spare, seats, parked }
+        Self { inner, gate, tools, payer, readiness, spare, seats, parked }
     }
 
     /// The same of a service that is always ready, and is called at once.
     pub(crate) fn readied(mut self) -> Self {
-        self.said = Said::WithInner;
+        self.readiness = Readiness::WithInner;
         self
     }
 
@@ -134,7 +134,7 @@ impl<S, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
         C: Classify<S::Response, S::Error>,
     {
         if W::PARTS + A::PARTS > 0 {
-            let verdict = self.gate.classify.classify_call(Err(error), &CallContext::default());
+            let verdict = self.gate.classify.classify_call(Err(error), &ClassifyContext::default());
             self.gate.each.unready(&verdict.of_error());
             self.gate.whole.unready(&verdict.of_error());
         }
@@ -156,7 +156,7 @@ where
     A: Admit<Req> + Complete<S::Response>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req> + Clone,
-    K: Carry<Req> + Clone,
+    K: Propagate<Req> + Clone,
     B: Payer<Req>,
 {
     type Response = A::Response;
@@ -165,20 +165,20 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if self.said == Said::Alone {
+        if self.readiness == Readiness::Alone {
             return Poll::Ready(Ok(()));
         }
         loop {
             if !self.is_open() {
-                return self.said.alone(); // the call will say so, or waits by itself
+                return self.readiness.alone(); // the call will say so, or waits by itself
             }
             match self.inner.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
-                    self.said = Said::WithInner;
+                    self.readiness = Readiness::WithInner;
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Err(error)) => {
-                    self.said = Said::Nothing;
+                    self.readiness = Readiness::Nothing;
                     self.fail::<Req>(&error);
                     return Poll::Ready(Err(error));
                 }
@@ -197,73 +197,75 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         self.unpark();
-        let readied = self.said.take();
+        let readied = self.readiness.take();
         let purse = self.payer.purse(&request);
-        let Some(lane) = self.gate.enter() else {
+        let Some(stripe) = self.gate.enter() else {
             let rejected = match W::PARTS {
-                0 => self.gate.retry.reject(Reason::Draining, Measured::Nothing),
+                0 => self.gate.retry.reject(Reason::Draining, Measurement::Nothing),
                 _ => self.gate.whole.draining(), // told by the outermost
             };
-            return self.refuse(readied, rejected, purse);
+            return self.reject(readied, rejected, purse);
         };
-        let core = &**lane;
-        let mut travels = self.kit.read(&request);
-        let call = travels.as_mut().map(|travels| &mut travels.call);
+        let core = &**stripe;
+        let mut attempt_context = self.tools.read(&request);
+        let call = attempt_context.as_mut().map(|attempt_context| &mut attempt_context.call);
         let whole = match core.whole.admit(&request, call) {
             Admission::Pass(permit) => permit,
-            Admission::Refuse(rejected) => return self.refuse(readied, rejected, purse),
+            Admission::Reject(rejected) => return self.reject(readied, rejected, purse),
             Admission::Wait(wait) => match wait {},
         };
-        let copies = !travels.as_ref().is_some_and(Travels::is_repetition) && core.retry.copies();
-        let copy = if copies { self.kit.copy(&request) } else { None };
-        if let Some(travels) = &mut travels {
-            travels.begin(&T::Attempts::FIRST);
+        let copies =
+            !attempt_context.as_ref().is_some_and(AttemptContext::is_retry) && core.retry.copies();
+        let copy = if copies { self.tools.copy(&request) } else { None };
+        if let Some(attempt_context) = &mut attempt_context {
+            attempt_context.begin(&T::Attempts::FIRST);
         }
         if !readied && core.each.is_open() {
-            let call = CallGuard::new(lane, whole, Each::Readying(A::Seat::default()), purse);
-            return self.begin(call, Some(request), copy, travels);
+            let call =
+                RetryGuard::new(stripe, whole, Each::Readying(A::WakerSlot::default()), purse);
+            return self.begin(call, Some(request), copy, attempt_context);
         }
-        let mut own = travels.as_ref().map(|travels| travels.call.clone());
+        let mut own = attempt_context.as_ref().map(|attempt_context| attempt_context.call.clone());
         let admission = core.each.admit(&request, own.as_mut());
         if let Some(call) = &own {
-            self.kit.carry.write(&mut request, call);
+            self.tools.propagate.inject(&mut request, call);
         }
         let permit = match admission {
             Admission::Pass(permit) => permit,
             Admission::Wait(wait) => {
                 let each = Each::Waiting(wait, own.filter(|_| A::RESUMES).map(Box::new));
                 self.release(readied); // nobody waits with a reservation in hand
-                let call = CallGuard::new(lane, whole, each, purse);
-                return self.begin(call, Some(request), copy, travels);
+                let call = RetryGuard::new(stripe, whole, each, purse);
+                return self.begin(call, Some(request), copy, attempt_context);
             }
-            Admission::Refuse(rejected) => {
+            Admission::Reject(rejected) => {
                 self.release(readied);
-                let call = CallGuard::new(lane, whole, Each::None, purse);
-                return self.begin(call, None, copy, travels).refused_at_first(rejected);
+                let call = RetryGuard::new(stripe, whole, Each::None, purse);
+                return self.begin(call, None, copy, attempt_context).rejected_at_first(rejected);
             }
         };
-        let mut call = CallGuard::new(lane, whole, Each::Inside(permit), purse);
+        let mut call = RetryGuard::new(stripe, whole, Each::Inside(permit), purse);
         if !readied {
-            return self.begin(call, Some(request), copy, travels);
+            return self.begin(call, Some(request), copy, attempt_context);
         }
         let spare = copy.is_some().then(|| self.spare.source(&self.inner));
-        let kit = self.kit.clone();
+        let tools = self.tools.clone();
         call.enter();
         let inner = self.inner.call(request);
         call.leave();
-        ResponseFuture::new(Oneshot::called(inner), call, kit, copy, spare, travels)
+        ResponseFuture::new(Oneshot::called(inner), call, tools, copy, spare, attempt_context)
     }
 }
 
 impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
-    /// A call whose first attempt has to wait, or is refused.
+    /// A call whose first attempt has to wait, or is rejected.
     #[inline(never)]
     fn begin<Req>(
         &mut self,
-        call: CallGuard<T, W, A, C, B::Purse>,
+        call: RetryGuard<T, W, A, C, B::Purse>,
         request: Option<Req>,
-        copy: Option<Spare<Req>>,
-        travels: Option<Travels>,
+        copy: Option<RetryCopy<Req>>,
+        attempt_context: Option<AttemptContext>,
     ) -> ResponseFuture<S, Req, T, W, A, C, R, K, B::Purse>
     where
         S: Service<Req>,
@@ -277,11 +279,11 @@ impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K,
             Some(request) => Oneshot::waiting(self.inner.clone(), request),
             None => Oneshot::over(),
         };
-        ResponseFuture::new(attempt, call, self.kit.clone(), copy, spare, travels)
+        ResponseFuture::new(attempt, call, self.tools.clone(), copy, spare, attempt_context)
     }
 
     #[inline(never)]
-    fn refuse<Req>(
+    fn reject<Req>(
         &mut self,
         readied: bool,
         rejected: Rejected,
@@ -295,7 +297,7 @@ impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K,
         B: Payer<Req>,
     {
         self.release(readied);
-        ResponseFuture::refused(rejected, self.kit.clone(), purse)
+        ResponseFuture::rejected(rejected, self.tools.clone(), purse)
     }
 
     /// Gives back what the inner service reserved for a call that does not come now.
@@ -317,8 +319,8 @@ where
 {
     fn clone(&self) -> Self {
         // Readiness is not cloned.
-        let (kit, payer) = (self.kit.clone(), self.payer.clone());
-        Self::new(self.inner.clone(), Arc::clone(&self.gate), kit, payer)
+        let (tools, payer) = (self.tools.clone(), self.payer.clone());
+        Self::new(self.inner.clone(), Arc::clone(&self.gate), tools, payer)
     }
 }
 

@@ -7,16 +7,16 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
+use super::attempt_context::AttemptContext;
 use super::attempts::{Step, Stepped};
 use super::future::{RareProj, ResponseFuture, context};
 use super::guard::Each;
 use super::repeat::{Repeat, Time};
-use super::travels::Travels;
-use crate::classify::Classify;
-use crate::error::{CallError, Measured, Reason};
-use crate::request::{Carry, CloneRequest};
-use crate::shell::gated::{Admit, Complete, Due, Now, Policy, Stage, earliest};
-use crate::time::{self, nanos, poll_timer};
+use crate::core::classify::Classify;
+use crate::core::error::{CallError, Measurement, Reason};
+use crate::core::request::{CloneRequest, Propagate};
+use crate::core::time::{self, nanos, poll_timer};
+use crate::shell::gate::{Admit, Complete, Due, Now, Policy, Stage, earliest};
 
 impl<S, Req, T, W, A, C, R, K, U> ResponseFuture<S, Req, T, W, A, C, R, K, U>
 where
@@ -27,7 +27,7 @@ where
     A: Admit<Req> + Complete<S::Response>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
-    K: Carry<Req>,
+    K: Propagate<Req>,
 {
     /// The clock of the whole call starts when it is pending for the first time.
     pub(super) fn note_pending(self: Pin<&mut Self>, now: &Now) {
@@ -40,7 +40,7 @@ where
     }
 
     /// When the earliest time comes at which somebody wants to look again, if it has come.
-    pub(super) fn rings(
+    pub(super) fn wakes(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         now: &mut Now,
@@ -76,18 +76,18 @@ where
                 Ok(Due::Later(next)) => {
                     busy.each_at = next;
                     if matches!(this.call.each, Each::Waiting(..)) {
-                        return Step::Again; // it asks once more
+                        return Step::Retryable; // it asks once more
                     }
                 }
                 Ok(Due::End(by)) => {
                     this.attempt.end(); // before anybody is told
-                    let context = context(this.travels.as_ref());
+                    let context = context(this.attempt_context.as_ref());
                     let rejected = this.call.expire_attempt::<S::Response, S::Error>(by, &context);
                     if let Some(rejected) = rejected {
                         return Step::Answered(Err(rejected.into()));
                     }
                 }
-                Err(rejected) => return self.refuse(rejected),
+                Err(rejected) => return self.reject(rejected),
             }
         }
         if has_come(busy.until) {
@@ -109,20 +109,21 @@ where
 /// The time that a call has left, by the limit of the retry and by what travels with the request.
 pub(super) struct TimeLeft<'a> {
     pub(super) started: &'a mut Option<Instant>,
-    pub(super) travels: Option<&'a Travels>,
+    pub(super) attempt_context: Option<&'a AttemptContext>,
 }
 
 impl Time for TimeLeft<'_> {
-    fn left(&mut self, total: u64) -> Option<u64> {
+    fn left(&mut self, max_elapsed: u64) -> Option<u64> {
         let now = time::now();
         let started = *self.started.get_or_insert(now);
         let elapsed = nanos(now.saturating_duration_since(started));
-        let total = (total != u64::MAX).then(|| total.saturating_sub(elapsed));
-        let deadline = self.travels.and_then(|travels| travels.call.deadline);
+        let max_elapsed = (max_elapsed != u64::MAX).then(|| max_elapsed.saturating_sub(elapsed));
+        let deadline =
+            self.attempt_context.and_then(|attempt_context| attempt_context.call.deadline);
         let told = deadline.map(|deadline| nanos(deadline.remaining()));
-        match (total, told) {
-            (Some(total), Some(told)) => Some(total.min(told)),
-            (total, told) => total.or(told),
+        match (max_elapsed, told) {
+            (Some(max_elapsed), Some(told)) => Some(max_elapsed.min(told)),
+            (max_elapsed, told) => max_elapsed.or(told),
         }
     }
 
@@ -133,16 +134,16 @@ impl Time for TimeLeft<'_> {
 
 impl TimeLeft<'_> {
     /// Which of its limits left it too little time: the one that comes first.
-    pub(super) fn ran_out_of(&self, total: u64) -> (Reason, Measured) {
-        let call = self.travels.map(|travels| &travels.call);
+    pub(super) fn ran_out_of(&self, max_elapsed: u64) -> (Reason, Measurement) {
+        let call = self.attempt_context.map(|attempt_context| &attempt_context.call);
         let told = call.and_then(|call| Some((call.deadline?.instant()?, call.whose_deadline())));
-        let own = self.started.filter(|_| total != u64::MAX);
-        let own = own.and_then(|started| started.checked_add(Duration::from_nanos(total)));
+        let own = self.started.filter(|_| max_elapsed != u64::MAX);
+        let own = own.and_then(|started| started.checked_add(Duration::from_nanos(max_elapsed)));
         match told {
             Some((told, whose)) if own.is_none_or(|own| told < own) => {
                 (Reason::DeadlineExceeded, whose)
             }
-            _ => (Reason::TimedOut, Measured::Elapsed { limit: total }),
+            _ => (Reason::TimedOut, Measurement::Elapsed { limit: max_elapsed }),
         }
     }
 }

@@ -12,10 +12,10 @@ use ::loom::sync::Mutex;
 use ::loom::sync::atomic::{AtomicBool, Ordering};
 use ::loom::thread;
 
-use crate::shell::gate::{Gate, Hold};
+use crate::shell::in_flight::{Hold, InFlight};
 use crate::shell::lock;
-use crate::shell::queue::{Line, Standing};
-use crate::shell::waiters::{Lobby, Seat};
+use crate::shell::queue::{Standing, WaitQueue};
+use crate::shell::waiters::{WakerSlot, Wakers};
 
 ::loom::thread_local!(static LANE: Cell<usize> = Cell::new(0));
 
@@ -37,7 +37,7 @@ pub(crate) fn check(model: impl Fn() + Send + Sync + 'static) {
     let count = Arc::clone(&runs);
     builder.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
-        crate::time::still::set(std::time::Duration::ZERO);
+        crate::core::time::still::set(std::time::Duration::ZERO);
         model();
     });
     println!("{} interleavings", runs.load(Ordering::Relaxed));
@@ -93,13 +93,13 @@ impl Future for Notified<'_> {
 #[test]
 fn a_closed_gate_empties_for_good() {
     check(|| {
-        let gate = Arc::new(Gate::new(()));
+        let gate = Arc::new(InFlight::new(()));
         // Not loom's: the order in which a lane is left is that of its `Arc`, which loom does not see.
         let inside = Arc::new(Count::new(0));
-        let callers = [0, 1].map(|lane| {
+        let callers = [0, 1].map(|stripe| {
             let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
             thread::spawn(move || {
-                LANE.with(|number| number.set(lane));
+                LANE.with(|number| number.set(stripe));
                 let Some(mut call) = gate.enter().map(Hold::new) else { return };
                 if call.begin(|| false) {
                     inside.fetch_add(1, Ordering::Relaxed);
@@ -122,7 +122,7 @@ fn a_closed_gate_empties_for_good() {
 #[test]
 fn nobody_joins_a_call_that_outlives_the_closing() {
     check(|| {
-        let gate = Arc::new(Gate::new(()));
+        let gate = Arc::new(InFlight::new(()));
         let mut call = Hold::new(gate.enter().unwrap());
         assert!(call.begin(|| false));
         let other = Arc::clone(&gate);
@@ -145,7 +145,7 @@ fn nobody_joins_a_call_that_outlives_the_closing() {
 #[test]
 fn a_drain_is_heard_in_a_line() {
     check(|| {
-        let (gate, line) = (Arc::new(Gate::new(())), Arc::new(Line::default()));
+        let (gate, line) = (Arc::new(InFlight::new(())), Arc::new(WaitQueue::default()));
         let mut call = Hold::new(gate.enter().unwrap());
         let number = line.join(None, 1, || true).unwrap();
         let other = (Arc::clone(&gate), Arc::clone(&line));
@@ -172,26 +172,26 @@ fn a_drain_is_heard_in_a_line() {
 #[test]
 fn a_lobby_loses_no_wake() {
     check(|| {
-        let lobby = Arc::new(Lobby::default());
+        let wakers = Arc::new(Wakers::default());
         let changed = Arc::new(AtomicBool::new(false));
-        let other = (Arc::clone(&lobby), Arc::clone(&changed));
+        let other = (Arc::clone(&wakers), Arc::clone(&changed));
         let changer = thread::spawn(move || {
             other.1.store(true, Ordering::Relaxed);
             other.0.wake();
         });
-        let mut seat = Seat::default();
+        let mut seat = WakerSlot::default();
         block_on(poll_fn(|cx| {
             loop {
                 if changed.load(Ordering::Relaxed) {
                     return Poll::Ready(());
                 }
                 let worthwhile = || !changed.load(Ordering::Relaxed);
-                if lobby.wait(&mut seat, cx.waker(), worthwhile) {
+                if wakers.wait(&mut seat, cx.waker(), worthwhile) {
                     return Poll::Pending;
                 }
             }
         }));
-        lobby.leave(&mut seat);
+        wakers.leave(&mut seat);
         changer.join().unwrap();
     });
 }
@@ -204,7 +204,7 @@ mod relay {
     use crate::shell::relay::{Relay, Visit};
 
     /// Waits for the next of three items, as a body does for its next frame.
-    fn next(relay: &Relay<Vec<u32>, u32>, seat: &mut Seat, at: usize) -> Option<u32> {
+    fn next(relay: &Relay<Vec<u32>, u32>, seat: &mut WakerSlot, at: usize) -> Option<u32> {
         block_on(poll_fn(|cx| {
             relay.wait(seat, cx.waker().clone());
             let visit = relay.visit(cx.waker(), |tape| tape.get(at).copied());
@@ -250,14 +250,18 @@ mod relay {
         }
     }
 
-    fn draw(relay: &Relay<Vec<u32>, Arc<Spring>>, seat: &mut Seat, waker: &Waker) -> Poll<u32> {
+    fn draw(
+        relay: &Relay<Vec<u32>, Arc<Spring>>,
+        seat: &mut WakerSlot,
+        waker: &Waker,
+    ) -> Poll<u32> {
         relay.wait(seat, waker.clone());
         match relay.visit(waker, |tape| tape.first().copied()) {
             Visit::Found(item) => Poll::Ready(item),
             Visit::Gone => panic!("it does not end"),
             Visit::Lent => Poll::Pending,
             Visit::Loan(mut loan) => {
-                let polled = loan.source().unwrap().poll(relay.waker());
+                let polled = loan.origin().unwrap().poll(relay.waker());
                 match polled {
                     Poll::Ready(item) => {
                         loan.give_back(|tape| tape.push(item));
@@ -278,14 +282,14 @@ mod relay {
             let relay = Arc::new(Relay::new(Vec::new(), Arc::clone(&spring)));
             let other = Arc::clone(&relay);
             let glance = thread::spawn(move || {
-                let mut seat = Seat::default();
+                let mut seat = WakerSlot::default();
                 let _ = draw(&other, &mut seat, Waker::noop());
             });
-            let source = thread::spawn(move || spring.flow());
-            let mut seat = Seat::default();
+            let origin = thread::spawn(move || spring.flow());
+            let mut seat = WakerSlot::default();
             assert_eq!(block_on(poll_fn(|cx| draw(&relay, &mut seat, cx.waker()))), 7);
             glance.join().unwrap();
-            source.join().unwrap();
+            origin.join().unwrap();
         });
     }
 
@@ -296,7 +300,7 @@ mod relay {
             let relay = Arc::new(Relay::new(Vec::new(), 0));
             let other = Arc::clone(&relay);
             let read = |relay: &Relay<Vec<u32>, u32>| {
-                let mut seat = Seat::default();
+                let mut seat = WakerSlot::default();
                 let items: Vec<_> = (0..3).map_while(|at| next(relay, &mut seat, at)).collect();
                 relay.leave(&mut seat);
                 items

@@ -3,18 +3,18 @@
 use std::convert::Infallible;
 use std::task::Context;
 
-use crate::error::{Measured, Reason, Rejected};
-use crate::event::Observers;
-use crate::outcome::Outcome;
-use crate::request::{Call, NoCarry};
-use crate::shell::gated::{
-    Admission, Admit, GateLayer, Keyless, Lost, Now, OverAtHead, Policy, Unjudged,
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::event::Observers;
+use crate::core::origin::Origin;
+use crate::core::outcome::Outcome;
+use crate::core::request::{CallContext, NoPropagation};
+use crate::core::sync::atomic::{AtomicI64, Ordering};
+use crate::shell::gate::{
+    Admission, Admit, GateLayer, Keyless, Lost, Now, OverAtHead, Policy, Unclassified,
 };
 use crate::shell::meter::{Instruments, Labels};
 use crate::shell::reporter::Reporter;
-use crate::source::Source;
-use crate::sync::atomic::{AtomicI64, Ordering};
-use crate::testing::{Broken, Check, Contract, Exchange};
+use crate::testing::{Broken, Check, Contract, Scenario};
 
 /// Lets so many calls pass, until somebody gives it more.
 struct Coins {
@@ -37,14 +37,14 @@ impl Instruments for NoSeries {
 impl Policy for Coins {
     type Permit = ();
     type Wait = Infallible;
-    type Seat = ();
+    type WakerSlot = ();
 
     fn admit_plain(&self) -> Admission<Self> {
         if self.left.fetch_sub(1, Ordering::Relaxed) > 0 {
             return Admission::Pass(());
         }
         self.give_back(());
-        Admission::Refuse(self.reporter.reject(Reason::RateLimited, Measured::Nothing))
+        Admission::Reject(self.reporter.reject(Reason::RateLimited, Measurement::Nothing))
     }
 
     fn settle(&self, (): &mut (), outcome: &Outcome) {
@@ -58,7 +58,7 @@ impl Policy for Coins {
     }
 
     fn draining(&self) -> Rejected {
-        self.reporter.reject(Reason::Draining, Measured::Nothing)
+        self.reporter.reject(Reason::Draining, Measurement::Nothing)
     }
 
     fn wake_waiting(&self) {}
@@ -73,7 +73,7 @@ impl Policy for Coins {
 }
 
 impl<Req> Admit<Req> for Coins {
-    fn admit(&self, _: &Req, _: Option<&mut Call>) -> Admission<Self> {
+    fn admit(&self, _: &Req, _: Option<&mut CallContext>) -> Admission<Self> {
         self.admit_plain()
     }
 }
@@ -81,15 +81,15 @@ impl<Req> Admit<Req> for Coins {
 impl OverAtHead for Coins {}
 impl Keyless for Coins {}
 
-fn coins(left: i64) -> GateLayer<Coins, Unjudged> {
-    let reporter = Reporter::new(Source::new("coins", "toy"), Observers::default());
+fn coins(left: i64) -> GateLayer<Coins, Unclassified> {
+    let reporter = Reporter::new(Origin::new("coins", "toy"), Observers::default());
     let policy = Coins { reporter, left: AtomicI64::new(left) };
-    GateLayer::make(policy, Unjudged, NoCarry)
+    GateLayer::make(policy, Unclassified, NoPropagation)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_toy_gate_keeps_the_contract() {
-    let exchange = Exchange::<u32, u32, crate::Error<Broken>>::echo(|| crate::Error::Inner(Broken));
+    let exchange = Scenario::<u32, u32, crate::Error<Broken>>::echo(|| crate::Error::Inner(Broken));
     let contract = Contract::new(exchange, || coins(i64::MAX)).with(Check::BEYOND.iter().copied());
     contract.in_flight(GateLayer::in_flight).check().await.unwrap();
 }
@@ -101,7 +101,7 @@ async fn a_toy_gate_lets_as_many_pass_as_it_has_coins() {
         layer.run(call).await.unwrap();
     }
     assert!(layer.run(call).await.is_err());
-    drop(layer.run(call)); // a refusal costs nothing
+    drop(layer.run(call)); // a rejection costs nothing
     assert_eq!(layer.policy().left.load(Ordering::Relaxed), 0);
     layer.policy().give_back(()); // somebody gives it one more
     layer.run(call).await.unwrap();

@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 use tower::{Layer, Service, ServiceExt};
 
 use super::{Check, Contract};
-use crate::testing::bell::Bell;
-use crate::testing::probe::{Breach, Ledger, Probe, Ready, Reply};
+use crate::testing::counting_waker::CountingWaker;
+use crate::testing::mock_service::{Breach, MockHandle, MockService, Ready, Reply};
 
 /// So many calls at a time are counted as any number.
 const MOST_ROOM: usize = 128;
@@ -35,24 +35,24 @@ pub(super) type Calling<S, Req> = Pin<Box<<S as Service<Req>>::Future>>;
 pub(super) struct Bench<'a, L, Req, Res, E, S> {
     pub(super) contract: &'a Contract<L, Req, Res, E>,
     pub(super) clone: Option<fn(&S) -> S>,
-    ledgers: RefCell<Vec<Ledger>>,
+    handles: RefCell<Vec<MockHandle>>,
 }
 
 /// One layer around one probe.
 pub(super) struct Trial<L, S, Req, Res, E> {
     pub(super) layer: L,
-    pub(super) probe: Probe<Req, Res, E>,
-    pub(super) ledger: Ledger,
+    pub(super) probe: MockService<Req, Res, E>,
+    pub(super) handle: MockHandle,
     pub(super) service: S,
 }
 
 impl<'a, L, Req, Res, E, S> Bench<'a, L, Req, Res, E, S>
 where
-    L: Layer<Probe<Req, Res, E>, Service = S>,
+    L: Layer<MockService<Req, Res, E>, Service = S>,
     S: Service<Req>,
 {
     pub(super) fn new(contract: &'a Contract<L, Req, Res, E>, clone: Option<fn(&S) -> S>) -> Self {
-        Self { contract, clone, ledgers: RefCell::default() }
+        Self { contract, clone, handles: RefCell::default() }
     }
 
     pub(super) async fn run(&self, check: Check) -> Checked {
@@ -83,17 +83,17 @@ where
 
     /// What was done to all probes so far, and how that came about.
     pub(super) fn breaches(&self) -> Vec<(Breach, &'static str)> {
-        let ledgers = self.ledgers.borrow();
-        let all = ledgers.iter().flat_map(|ledger| {
+        let handles = self.handles.borrow();
+        let all = handles.iter().flat_map(|handle| {
             let told = |breach| match breach {
                 Breach::CalledUnready => {
-                    ledger.unready().unwrap_or("an inner instance was called unready")
+                    handle.unready().unwrap_or("an inner instance was called unready")
                 }
                 Breach::PolledAfterReady => {
                     "the future of an inner call was polled after it had answered"
                 }
             };
-            ledger.breaches().into_iter().map(move |breach| (breach, told(breach)))
+            handle.breaches().into_iter().map(move |breach| (breach, told(breach)))
         });
         all.collect()
     }
@@ -113,17 +113,17 @@ where
     }
 
     pub(super) fn trial(&self) -> Trial<L, S, Req, Res, E> {
-        let (ledger, probe) = Probe::new(self.contract.exchange.clone());
-        self.ledgers.borrow_mut().push(ledger.clone());
+        let (handle, probe) = MockService::new(self.contract.exchange.clone());
+        self.handles.borrow_mut().push(handle.clone());
         let layer = (self.contract.make)();
         let service = layer.layer(probe.clone());
-        Trial { layer, probe, ledger, service }
+        Trial { layer, probe, handle, service }
     }
 
     pub(super) fn scripted(&self, ready: Ready, reply: Reply) -> Trial<L, S, Req, Res, E> {
         let trial = self.trial();
-        trial.ledger.set_ready(ready);
-        trial.ledger.set_reply(reply);
+        trial.handle.set_ready(ready);
+        trial.handle.set_reply(reply);
         trial
     }
 
@@ -178,16 +178,20 @@ where
     }
 
     /// Polls, lets everybody else have a turn, and polls again.
-    pub(super) async fn poll_twice(&self, future: &mut Calling<S, Req>, bell: &Bell) -> bool {
-        let over = bell.poll(future).is_ready();
+    pub(super) async fn poll_twice(
+        &self,
+        future: &mut Calling<S, Req>,
+        task: &CountingWaker,
+    ) -> bool {
+        let over = task.poll(future).is_ready();
         turns().await;
-        over || (bell.rings() > 0 && bell.poll(future).is_ready())
+        over || (task.wakes() > 0 && task.poll(future).is_ready())
     }
 
     /// Polls a few times, with turns for everybody else in between. Whether it is over by then.
     pub(super) async fn gets_on<F: Future + Unpin>(&self, call: &mut F) -> bool {
         for _ in 0..A_FEW {
-            if Bell::new().poll(call).is_ready() {
+            if CountingWaker::new().poll(call).is_ready() {
                 return true;
             }
             turns().await;
@@ -196,14 +200,14 @@ where
     }
 
     /// Whether the bell is rung before the patience ends.
-    pub(super) async fn is_rung(&self, bell: &Bell) -> bool {
-        self.is_one_rung(&[bell]).await
+    pub(super) async fn is_rung(&self, task: &CountingWaker) -> bool {
+        self.is_one_rung(&[task]).await
     }
 
     /// Whether one of them is.
-    pub(super) async fn is_one_rung(&self, bells: &[&Bell]) -> bool {
+    pub(super) async fn is_one_rung(&self, bells: &[&CountingWaker]) -> bool {
         turns().await;
-        let rung = || bells.iter().any(|bell| bell.rings() > 0);
+        let rung = || bells.iter().any(|task| task.wakes() > 0);
         let mut naps = 0;
         while !rung() && naps < NAPS {
             sleep(self.patience_of(1) / NAPS).await;
@@ -212,34 +216,34 @@ where
         rung()
     }
 
-    /// Nothing is held and nothing is under way.
-    pub(super) async fn at_rest(&self, layer: &L, ledger: &Ledger, kept: usize) -> Checked {
+    /// Nothing is held and nothing is in flight.
+    pub(super) async fn at_rest(&self, layer: &L, handle: &MockHandle, kept: usize) -> Checked {
         turns().await;
-        holds(ledger.in_flight() == 0, || RUNS_ON.into())?;
-        holds(ledger.reserved() <= kept, || "an inner reservation is held by nobody".into())?;
+        holds(handle.in_flight() == 0, || RUNS_ON.into())?;
+        holds(handle.reserved() <= kept, || "an inner reservation is held by nobody".into())?;
         let in_flight = (self.contract.in_flight)(layer);
         holds(in_flight == 0, || format!("{in_flight} calls are in flight by its own count"))
     }
 
     /// How many calls the inner service has at a time before the layer lets no more through.
-    pub(super) async fn room(&self, service: &mut S, ledger: &Ledger) -> usize {
-        let flying = self.fill(service, ledger).await;
-        let room = ledger.in_flight();
+    pub(super) async fn room(&self, service: &mut S, handle: &MockHandle) -> usize {
+        let flying = self.fill(service, handle).await;
+        let room = handle.in_flight();
         drop(flying);
         room
     }
 
-    /// Calls that are under way, until the layer lets no more through.
-    pub(super) async fn fill(&self, service: &mut S, ledger: &Ledger) -> Vec<Calling<S, Req>> {
+    /// Calls that are in flight, until the layer lets no more through.
+    pub(super) async fn fill(&self, service: &mut S, handle: &MockHandle) -> Vec<Calling<S, Req>> {
         self.refill().await;
-        ledger.set_ready(Ready::Yes);
-        ledger.set_reply(Reply::Never);
-        let (mut flying, bell) = (Vec::new(), Bell::new());
+        handle.set_ready(Ready::Yes);
+        handle.set_reply(Reply::Never);
+        let (mut flying, task) = (Vec::new(), CountingWaker::new());
         while flying.len() < MOST_ROOM && self.is_ready_now(service).await {
             let mut future = self.call(service);
-            let over = self.poll_twice(&mut future, &bell).await;
+            let over = self.poll_twice(&mut future, &task).await;
             flying.push(future);
-            if over || ledger.in_flight() < flying.len() {
+            if over || handle.in_flight() < flying.len() {
                 break;
             }
         }
@@ -248,12 +252,12 @@ where
 
     /// Whether it is ready now, or after everybody had a turn.
     pub(super) async fn is_ready_now(&self, service: &mut S) -> bool {
-        let bell = Bell::new();
-        if let Poll::Ready(ready) = bell.poll_ready(service) {
+        let task = CountingWaker::new();
+        if let Poll::Ready(ready) = task.poll_ready(service) {
             return ready.is_ok();
         }
         turns().await;
-        matches!(bell.poll_ready(service), Poll::Ready(Ok(())))
+        matches!(task.poll_ready(service), Poll::Ready(Ok(())))
     }
 
     pub(super) async fn patience(&self) {

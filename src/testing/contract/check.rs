@@ -90,13 +90,13 @@ impl Check {
 /// What one check found.
 ///
 /// ```
-/// use seawall::testing::{Broken, Contract, Exchange, Violation};
+/// use seawall::testing::{Broken, Contract, Scenario, Violation};
 /// use tower::layer::util::Identity;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 /// #     .block_on(async {
 /// // It passes calls on, which we do not allow here.
-/// let contract = Contract::new(Exchange::echo(|| Broken), Identity::new).inner_calls(0);
+/// let contract = Contract::new(Scenario::echo(|| Broken), Identity::new).inner_calls(0);
 /// let found = contract.check().await.unwrap_err();
 /// let told: Vec<&Violation> = found.iter().collect();
 /// assert_eq!(told.len(), 1, "{:?}: {}", told[0].check, told[0].what);

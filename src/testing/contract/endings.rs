@@ -7,9 +7,9 @@ use futures::future::join_all;
 use tower::{Layer, Service, ServiceExt};
 
 use super::bench::{Bench, Checked, Trial, holds, turns};
-use crate::testing::bell::Bell;
+use crate::testing::counting_waker::CountingWaker;
 use crate::testing::drops::{Steps, poll_at_most};
-use crate::testing::probe::{Ledger, Probe, Ready, Reply};
+use crate::testing::mock_service::{MockHandle, MockService, Ready, Reply};
 
 /// A call over an inner service that answers takes fewer polls than this.
 const MOST_POLLS: u32 = 200;
@@ -43,7 +43,7 @@ enum Looks {
 
 impl<L, Req, Res, E, S> Bench<'_, L, Req, Res, E, S>
 where
-    L: Layer<Probe<Req, Res, E>, Service = S>,
+    L: Layer<MockService<Req, Res, E>, Service = S>,
     S: Service<Req>,
 {
     /// One layer and one service see all drops, so that what leaks a little adds up.
@@ -58,28 +58,28 @@ where
                         break;
                     }
                     holds(polls < MOST_POLLS, || format!("it is not over after {polls} polls"))?;
-                    trial.ledger.set_ready(Ready::After(ready));
-                    trial.ledger.set_reply(Reply::After(reply));
+                    trial.handle.set_ready(Ready::After(ready));
+                    trial.handle.set_reply(Reply::After(reply));
                     let blame = |what| format!("after {polls} polls: {what}");
                     self.refill().await;
                     over = self.drops_after(polls, lets_go, &mut trial).await.map_err(blame)?;
-                    trial.ledger.set_ready(Ready::Yes);
-                    trial.ledger.set_reply(Reply::Answers);
+                    trial.handle.set_ready(Ready::Yes);
+                    trial.handle.set_reply(Reply::Answers);
                     self.works(&mut trial.service).await.map_err(blame)?;
-                    self.at_rest(&trial.layer, &trial.ledger, 0).await.map_err(blame)?;
+                    self.at_rest(&trial.layer, &trial.handle, 0).await.map_err(blame)?;
                 }
             }
         }
-        self.has_room(&mut trial.service, &trial.ledger, room).await
+        self.has_room(&mut trial.service, &trial.handle, room).await
     }
 
     async fn room_at_first(&self) -> usize {
         let mut trial = self.trial();
-        self.room(&mut trial.service, &trial.ledger).await
+        self.room(&mut trial.service, &trial.handle).await
     }
 
-    async fn has_room(&self, service: &mut S, ledger: &Ledger, room: usize) -> Checked {
-        let left = self.room(service, ledger).await;
+    async fn has_room(&self, service: &mut S, handle: &MockHandle, room: usize) -> Checked {
+        let left = self.room(service, handle).await;
         holds(left == room, || format!("there is room for {left} calls, there was for {room}"))
     }
 
@@ -104,11 +104,11 @@ where
             }
         };
         let over = dropped.map_err(|endless| endless.to_string())?.is_some();
-        self.at_rest(&trial.layer, &trial.ledger, kept).await?;
+        self.at_rest(&trial.layer, &trial.handle, kept).await?;
         Ok(over)
     }
 
-    /// A layer may learn from a failure, and refuse: then nobody can say what is left.
+    /// A layer may learn from a failure, and reject: then nobody can say what is left.
     pub(super) async fn nothing_is_left_by_a_failure(&self) -> Checked {
         const FAILURES: [Ending; 5] = [
             ends(Ready::Fails, Reply::Answers),
@@ -134,7 +134,7 @@ where
         self.nothing_is_left_by(&PANICS, false).await
     }
 
-    async fn nothing_is_left_by(&self, endings: &[Ending], may_refuse: bool) -> Checked {
+    async fn nothing_is_left_by(&self, endings: &[Ending], may_reject: bool) -> Checked {
         let room = self.room_at_first().await;
         for ending in endings {
             for looks in [Looks::Same, Looks::Another] {
@@ -144,7 +144,7 @@ where
                     let dropped = if *drops { ", dropped" } else { "" };
                     format!("{ready:?}, {reply:?}{then}{dropped}: {what}")
                 };
-                let left = self.is_left_by(*ending, looks, room, may_refuse);
+                let left = self.is_left_by(*ending, looks, room, may_reject);
                 Box::pin(left).await.map_err(blame)?;
             }
         }
@@ -157,29 +157,29 @@ where
         ending: Ending,
         looks: Looks,
         room: usize,
-        may_refuse: bool,
+        may_reject: bool,
     ) -> Checked {
         let mut trial = self.scripted(ending.at_first.0, ending.at_first.1);
         self.refill().await;
-        let ledger = trial.ledger.clone();
+        let handle = trial.handle.clone();
         let kept = match self.clone {
             Some(clone) => {
-                self.meets(ending, &ledger, clone(&trial.service)).await?;
+                self.meets(ending, &handle, clone(&trial.service)).await?;
                 0
             }
             None => {
-                self.meets(ending, &ledger, &mut trial.service).await?;
+                self.meets(ending, &handle, &mut trial.service).await?;
                 1
             }
         };
-        ledger.set_ready(Ready::Yes);
-        ledger.set_reply(Reply::Answers);
-        self.at_rest(&trial.layer, &ledger, kept).await?;
+        handle.set_ready(Ready::Yes);
+        handle.set_reply(Reply::Answers);
+        self.at_rest(&trial.layer, &handle, kept).await?;
         match looks {
             Looks::Another => {
                 drop(trial.service); // it may be ready, and hold what that takes
                 let mut another = trial.layer.layer(trial.probe.clone());
-                self.is_as_before(&mut another, &ledger, room, may_refuse).await
+                self.is_as_before(&mut another, &handle, room, may_reject).await
             }
             // What failed in poll_ready is gone for good, and so may be what stands behind a queue.
             Looks::Same => {
@@ -187,7 +187,7 @@ where
                 if self.wait("poll_ready", trial.service.ready()).await?.is_err() {
                     return Ok(());
                 }
-                self.is_as_before(&mut trial.service, &ledger, room, may_refuse).await
+                self.is_as_before(&mut trial.service, &handle, room, may_reject).await
             }
         }
     }
@@ -195,23 +195,23 @@ where
     async fn is_as_before(
         &self,
         service: &mut S,
-        ledger: &Ledger,
+        handle: &MockHandle,
         room: usize,
-        may_refuse: bool,
+        may_reject: bool,
     ) -> Checked {
         self.refill().await;
         self.ready(service).await?;
-        let called = ledger.calls();
+        let called = handle.calls();
         let answer = self.wait("a call", service.call(self.request())).await?;
-        if answer.is_err() && may_refuse && ledger.calls() == called {
+        if answer.is_err() && may_reject && handle.calls() == called {
             return Ok(());
         }
         holds(answer.is_ok(), || "a call failed over an inner service that is well".into())?;
-        self.has_room(service, ledger, room).await
+        self.has_room(service, handle, room).await
     }
 
     /// One call that comes to this end. What it panics with is of no interest: it is scripted.
-    async fn meets<T>(&self, ending: Ending, ledger: &Ledger, service: T) -> Checked
+    async fn meets<T>(&self, ending: Ending, handle: &MockHandle, service: T) -> Checked
     where
         T: Service<Req>,
     {
@@ -221,8 +221,8 @@ where
                 return Ok(());
             }
             if let Some((ready, reply)) = ending.then {
-                ledger.set_ready(ready);
-                ledger.set_reply(reply);
+                handle.set_ready(ready);
+                handle.set_reply(reply);
             }
             if ending.drops {
                 return Ok(()); // with the call
@@ -231,27 +231,27 @@ where
         };
         let met = AssertUnwindSafe(call).catch_unwind().await;
         // Later drops are no part of the script.
-        ledger.set_reply(Reply::Answers);
+        handle.set_reply(Reply::Answers);
         met.unwrap_or(Ok(()))
     }
 
     pub(super) async fn no_call_after_drop(&self) -> Checked {
         for (ready, reply) in [(Ready::No, Reply::Answers), (Ready::Yes, Reply::Fails)] {
             let trial = self.scripted(ready, reply);
-            let bell = Bell::new();
+            let task = CountingWaker::new();
             let mut call = Box::pin(Steps::new(trial.service, self.request()));
             for _ in 0..3 {
-                if bell.poll(&mut call).is_ready() {
+                if task.poll(&mut call).is_ready() {
                     break;
                 }
                 turns().await;
             }
             drop(call);
             turns().await;
-            let calls = trial.ledger.calls();
-            trial.ledger.set_ready(Ready::Yes);
+            let calls = trial.handle.calls();
+            trial.handle.set_ready(Ready::Yes);
             self.patience().await;
-            let late = trial.ledger.calls() - calls;
+            let late = trial.handle.calls() - calls;
             holds(late == 0, || format!("{late} inner calls after the caller had gone"))?;
         }
         Ok(())
@@ -265,7 +265,7 @@ where
             self.gets_on(&mut call).await;
             drop(call);
             turns().await;
-            let left = trial.ledger.in_flight();
+            let left = trial.handle.in_flight();
             holds(left == 0, || format!("{left} inner calls run on after the caller had gone"))?;
 
             // A layer may lose patience before its caller does.
@@ -273,7 +273,7 @@ where
             let call = Box::pin(Steps::new(trial.service, self.request()));
             let ended = self.wait("a call", call).await.is_ok();
             turns().await;
-            let left = trial.ledger.in_flight();
+            let left = trial.handle.in_flight();
             let how = if ended { "was answered" } else { "had waited in vain, and gone" };
             holds(left == 0, || format!("{left} inner calls run on after the caller {how}"))?;
         }
@@ -282,7 +282,7 @@ where
 
     pub(super) async fn all_end_over_room_for_one(&self) -> Checked {
         let mut trial = self.scripted(Ready::Yes, Reply::After(2));
-        trial.ledger.set_capacity(1);
+        trial.handle.set_capacity(1);
         let blame = |what| format!("over an inner service with room for one, {what}");
         for _ in 0..3 {
             self.works(&mut trial.service).await.map_err(blame)?;

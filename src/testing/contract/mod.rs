@@ -17,8 +17,8 @@ use tower::{Layer, Service};
 
 pub use check::{Check, Violation, Violations};
 
-use super::exchange::Exchange;
-use super::probe::{Breach, Probe};
+use super::mock_service::{Breach, MockService};
+use super::scenario::Scenario;
 use bench::Bench;
 
 /// How long anything may take that does not hang, unless it was told otherwise.
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[must_use = "a contract checks nothing until `check`"]
 pub struct Contract<L, Req, Res, E> {
     make: Box<dyn Fn() -> L + Send + Sync>,
-    exchange: Exchange<Req, Res, E>,
+    exchange: Scenario<Req, Res, E>,
     checks: Vec<Check>,
     inner_calls: usize,
     in_flight: Box<dyn Fn(&L) -> usize + Send + Sync>,
@@ -41,7 +41,7 @@ pub struct Contract<L, Req, Res, E> {
 impl<L, Req, Res, E> Contract<L, Req, Res, E> {
     /// All that tower asks of the layers that `make` makes.
     pub fn new(
-        exchange: Exchange<Req, Res, E>,
+        exchange: Scenario<Req, Res, E>,
         make: impl Fn() -> L + Send + Sync + 'static,
     ) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl<L, Req, Res, E> Contract<L, Req, Res, E> {
         self
     }
 
-    /// The calls under way by the layer's own count, which has to come back to zero.
+    /// The calls in flight by the layer's own count, which has to come back to zero.
     pub fn in_flight(mut self, count: impl Fn(&L) -> usize + Send + Sync + 'static) -> Self {
         self.in_flight = Box::new(count);
         self
@@ -90,7 +90,7 @@ impl<L, Req, Res, E> Contract<L, Req, Res, E> {
     /// call is there at first. The checks wait so long between calls that need it, by tokio's clock.
     ///
     /// ```
-    /// use seawall::testing::{Broken, Contract, Exchange};
+    /// use seawall::testing::{Broken, Contract, Scenario};
     /// use std::time::Duration;
     /// use tower::limit::RateLimitLayer;
     ///
@@ -98,7 +98,7 @@ impl<L, Req, Res, E> Contract<L, Req, Res, E> {
     /// #     .block_on(async {
     /// let second = Duration::from_secs(1);
     /// let limit = move || RateLimitLayer::new(5, second);
-    /// Contract::new(Exchange::echo(|| Broken), limit).spends(second).check_uncloned().await?;
+    /// Contract::new(Scenario::echo(|| Broken), limit).spends(second).check_uncloned().await?;
     /// # Ok::<(), seawall::testing::Violations>(()) }).unwrap();
     /// ```
     pub fn spends(mut self, refill: Duration) -> Self {
@@ -113,7 +113,7 @@ impl<L, Req, Res, E> Contract<L, Req, Res, E> {
     /// All that was found. A panic of the layer is a finding of the check that met it.
     pub async fn check<S>(&self) -> Result<(), Violations>
     where
-        L: Layer<Probe<Req, Res, E>, Service = S>,
+        L: Layer<MockService<Req, Res, E>, Service = S>,
         S: Service<Req> + Clone,
     {
         self.run(Some(S::clone)).await
@@ -126,7 +126,7 @@ impl<L, Req, Res, E> Contract<L, Req, Res, E> {
     /// As in [`check`](Self::check).
     pub async fn check_uncloned<S>(&self) -> Result<(), Violations>
     where
-        L: Layer<Probe<Req, Res, E>, Service = S>,
+        L: Layer<MockService<Req, Res, E>, Service = S>,
         S: Service<Req>,
     {
         self.run(None).await
@@ -134,7 +134,7 @@ impl<L, Req, Res, E> Contract<L, Req, Res, E> {
 
     async fn run<S>(&self, clone: Option<fn(&S) -> S>) -> Result<(), Violations>
     where
-        L: Layer<Probe<Req, Res, E>, Service = S>,
+        L: Layer<MockService<Req, Res, E>, Service = S>,
         S: Service<Req>,
     {
         let mut found = Found::default();

@@ -6,8 +6,8 @@ use std::task::Poll;
 use tower::{Layer, Service, ServiceExt};
 
 use super::bench::{Bench, Calling, Checked, holds, turns};
-use crate::testing::bell::Bell;
-use crate::testing::probe::{Ledger, Probe, Ready, Reply};
+use crate::testing::counting_waker::CountingWaker;
+use crate::testing::mock_service::{MockHandle, MockService, Ready, Reply};
 
 #[derive(Debug, Clone, Copy)]
 enum Move {
@@ -28,7 +28,7 @@ const CALLS_UNREADY: fn() -> String =
 
 impl<L, Req, Res, E, S> Bench<'_, L, Req, Res, E, S>
 where
-    L: Layer<Probe<Req, Res, E>, Service = S>,
+    L: Layer<MockService<Req, Res, E>, Service = S>,
     S: Service<Req>,
 {
     /// What is wrong the probe writes down.
@@ -65,13 +65,13 @@ where
         let Some(clone) = self.clone else { return Ok(()) };
         let mut trial = self.trial();
         self.ready(&mut trial.service).await?;
-        let reserved = trial.ledger.reserved();
+        let reserved = trial.handle.reserved();
         let mut copy = clone(&trial.service);
-        holds(trial.ledger.reserved() == reserved, || "readiness was cloned".into())?;
+        holds(trial.handle.reserved() == reserved, || "readiness was cloned".into())?;
         drop(trial.service);
-        let calls = trial.ledger.breaches().len();
+        let calls = trial.handle.breaches().len();
         self.works(&mut copy).await?;
-        holds(trial.ledger.breaches().len() == calls, || {
+        holds(trial.handle.breaches().len() == calls, || {
             "a clone of a ready service took itself for ready".into()
         })
     }
@@ -79,16 +79,16 @@ where
     pub(super) async fn readiness_is_kept(&self) -> Checked {
         let mut trial = self.trial();
         self.ready(&mut trial.service).await?;
-        let reserved = trial.ledger.reserved();
+        let reserved = trial.handle.reserved();
         // Room for what is reserved, and no more: whoever gives it back does not get it again.
-        trial.ledger.set_ready(Ready::No);
+        trial.handle.set_ready(Ready::No);
         for _ in 0..2 {
             holds(self.is_ready_now(&mut trial.service).await, || {
                 "it was ready, and without a call it is not any more".into()
             })?;
-            holds(trial.ledger.reserved() <= reserved.max(1), || "it reserved twice".into())?;
+            holds(trial.handle.reserved() <= reserved.max(1), || "it reserved twice".into())?;
         }
-        trial.ledger.set_ready(Ready::Yes);
+        trial.handle.set_ready(Ready::Yes);
         self.works(&mut trial.service).await
     }
 
@@ -96,29 +96,29 @@ where
         let mut trial = self.trial();
         self.ready(&mut trial.service).await?;
         drop(trial.service);
-        self.at_rest(&trial.layer, &trial.ledger, 0).await
+        self.at_rest(&trial.layer, &trial.handle, 0).await
     }
 
     pub(super) async fn ready_error_is_told(&self) -> Checked {
         for at_first in [Ready::Fails, Ready::No] {
             let mut trial = self.scripted(at_first, Reply::Answers);
-            let bell = Bell::new();
-            let asked = bell.poll_ready(&mut trial.service);
+            let task = CountingWaker::new();
+            let asked = task.poll_ready(&mut trial.service);
             turns().await;
             let failed = match asked {
                 Poll::Ready(Err(_)) => true,
                 Poll::Ready(Ok(())) => {
                     let future = self.call(&mut trial.service);
-                    self.fails_once_inner_fails(future, &trial.ledger).await?
+                    self.fails_once_inner_fails(future, &trial.handle).await?
                 }
                 Poll::Pending => {
-                    trial.ledger.set_ready(Ready::Fails);
+                    trial.handle.set_ready(Ready::Fails);
                     let ready = self.wait("poll_ready", trial.service.ready()).await?;
                     if ready.is_err() {
                         continue;
                     }
                     let future = self.call(&mut trial.service);
-                    self.fails_once_inner_fails(future, &trial.ledger).await?
+                    self.fails_once_inner_fails(future, &trial.handle).await?
                 }
             };
             holds(failed, || "the inner service failed in poll_ready, the call did not".into())?;
@@ -130,13 +130,13 @@ where
     async fn fails_once_inner_fails(
         &self,
         mut future: Calling<S, Req>,
-        ledger: &Ledger,
+        handle: &MockHandle,
     ) -> Result<bool, String> {
-        if let Poll::Ready(answer) = Bell::new().poll(&mut future) {
+        if let Poll::Ready(answer) = CountingWaker::new().poll(&mut future) {
             return Ok(answer.is_err());
         }
         turns().await;
-        ledger.set_ready(Ready::Fails);
+        handle.set_ready(Ready::Fails);
         Ok(self.wait("a call", future).await?.is_err())
     }
 
@@ -166,7 +166,7 @@ where
             let future = self.call(&mut trial.service);
             drop(self.wait("a call", future).await?);
             self.patience().await;
-            let calls = trial.ledger.calls();
+            let calls = trial.handle.calls();
             holds(calls <= most, || format!("{calls} inner calls for one ({reply:?})"))?;
         }
         Ok(())
@@ -183,13 +183,13 @@ where
 
     pub(super) async fn drives_readiness(&self) -> Checked {
         let mut trial = self.scripted(Ready::No, Reply::Answers);
-        let (bell, mut future) = (Bell::new(), self.call(&mut trial.service));
-        holds(trial.ledger.breaches().is_empty(), CALLS_UNREADY)?;
-        holds(!self.poll_twice(&mut future, &bell).await, || "it did not wait".into())?;
-        trial.ledger.set_ready(Ready::Yes);
+        let (task, mut future) = (CountingWaker::new(), self.call(&mut trial.service));
+        holds(trial.handle.breaches().is_empty(), CALLS_UNREADY)?;
+        holds(!self.poll_twice(&mut future, &task).await, || "it did not wait".into())?;
+        trial.handle.set_ready(Ready::Yes);
         let answer = self.wait("a call", future).await?;
         holds(answer.is_ok(), || "it failed".into())?;
-        holds(trial.ledger.breaches().is_empty(), CALLS_UNREADY)
+        holds(trial.handle.breaches().is_empty(), CALLS_UNREADY)
     }
 
     pub(super) async fn lets_go_at_once(&self) -> Checked {
@@ -199,7 +199,7 @@ where
             let mut future = self.call(&mut trial.service);
             drop(self.wait("a call", &mut future).await?);
             drop(trial.service);
-            self.at_rest(&trial.layer, &trial.ledger, 0).await?;
+            self.at_rest(&trial.layer, &trial.handle, 0).await?;
         }
         Ok(())
     }

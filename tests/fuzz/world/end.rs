@@ -33,12 +33,12 @@ impl World<'_> {
         self.at_rest().map_err(heal)
     }
 
-    /// Whatever is under way is woken and ends, without anybody asking again.
+    /// Whatever is in flight is woken and ends, without anybody asking again.
     async fn all_end(&mut self) -> Broken {
         let until = now() + PATIENCE;
         loop {
             self.poll_woken()?;
-            let woken = |slot: &Slot| slot.bell.rings() > 0;
+            let woken = |slot: &Slot| slot.task.wakes() > 0;
             while let Some(at) = self.services.iter().position(woken) {
                 self.poll_ready(at)?;
                 if self.services[at].state != Asked::Waits {
@@ -63,8 +63,8 @@ impl World<'_> {
 
     fn drains_end(&mut self) -> Broken {
         let mut at = 0;
-        while let Some((layer, drain, bell)) = self.drains.get_mut(at) {
-            if bell.rings() > 0 && bell.poll(drain).is_ready() {
+        while let Some((layer, drain, task)) = self.drains.get_mut(at) {
+            if task.wakes() > 0 && task.poll(drain).is_ready() {
                 let in_flight = (self.stack.layers[*layer].in_flight)();
                 rule(in_flight == 0, || format!("drained, with {in_flight} in flight"))?;
                 drop(self.drains.remove(at));
@@ -110,7 +110,7 @@ impl World<'_> {
     }
 
     /// By its own count the outermost layer heard of each call once, and no layer of more calls than
-    /// the one outside it, but for those who judge the dependency: to them readiness that failed is a
+    /// the one outside it, but for those who classify the dependency: to them readiness that failed is a
     /// call too, also where nobody called.
     pub(super) fn counted_once(&mut self, counts: &Counts) -> Broken {
         let unready = self.dependency.books().unready;
@@ -123,8 +123,8 @@ impl World<'_> {
         let (layer, name) = &self.stack.outermost;
         let (all, good) = entered(layer, name);
         let (made, well) = (self.made, self.answered_well);
-        let judges = |label: &str| matches!(label, "circuit_breaker" | "health");
-        let unready = |label: &str| if judges(label) { unready } else { 0 };
+        let classifies = |label: &str| matches!(label, "circuit_breaker" | "health");
+        let unready = |label: &str| if classifies(label) { unready } else { 0 };
         let exact = made..=made + unready(layer);
         rule(exact.contains(&all), || format!("{layer} counted {all} calls of {made}"))?;
         rule(good == well, || format!("{layer} counted {good} good calls of {well}"))?;

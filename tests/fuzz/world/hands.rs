@@ -1,7 +1,7 @@
 //! What an operator does: the switch, the settings, the drain.
 
 use seawall::circuit_breaker::Position;
-use seawall::testing::Bell;
+use seawall::testing::CountingWaker;
 
 use super::{HELD_OPEN, Hand, World};
 use crate::script::{Op, time_limit};
@@ -41,9 +41,9 @@ impl World<'_> {
         if self.drains.len() >= 4 {
             return;
         }
-        let (mut drain, bell) = ((self.stack.layers[at].drain)(), Bell::new());
-        if bell.poll(&mut drain).is_pending() {
-            self.drains.push((at, drain, bell));
+        let (mut drain, task) = ((self.stack.layers[at].drain)(), CountingWaker::new());
+        if task.poll(&mut drain).is_pending() {
+            self.drains.push((at, drain, task));
         }
         self.drained = true;
     }

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use seawall::circuit_breaker::Switch;
-use seawall::testing::Bell;
-use seawall::{Carried, Deadline, Error, Reason};
+use seawall::testing::CountingWaker;
+use seawall::{Deadline, Error, Reason, WithContext};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, advance};
 use tower::Service;
@@ -81,7 +81,7 @@ struct World<'a> {
     calls: Vec<Flying>,
     over: Vec<Calling>,
     hands: [Option<Hand>; 2],
-    drains: Vec<(usize, Draining, Bell)>,
+    drains: Vec<(usize, Draining, CountingWaker)>,
     drained: bool,
     /// So many calls may be in the bulkhead: its limit, or those who were in it before a reload.
     ceiling: usize,
@@ -96,11 +96,11 @@ struct World<'a> {
     seen: &'a mut Seen,
 }
 
-type Calling = Pin<Box<<Boxed as Service<Carried<u32>>>::Future>>;
+type Calling = Pin<Box<<Boxed as Service<WithContext<u32>>>::Future>>;
 
 struct Slot {
     service: Boxed,
-    bell: Bell,
+    task: CountingWaker,
     state: Asked,
 }
 
@@ -114,7 +114,7 @@ enum Asked {
 struct Flying {
     number: u32,
     future: Calling,
-    bell: Bell,
+    task: CountingWaker,
     /// How often the bell had been rung when it was last polled; never polled is `None`.
     heard: Option<usize>,
     began: Instant,
@@ -128,13 +128,13 @@ struct Hand {
 
 impl Flying {
     fn is_woken(&self) -> bool {
-        self.heard.is_none_or(|heard| self.bell.rings() > heard)
+        self.heard.is_none_or(|heard| self.task.wakes() > heard)
     }
 }
 
 impl Slot {
     fn new(service: Boxed) -> Self {
-        Self { service, bell: Bell::new(), state: Asked::Never }
+        Self { service, task: CountingWaker::new(), state: Asked::Never }
     }
 }
 
@@ -204,7 +204,7 @@ impl<'a> World<'a> {
                 let at = at(arg, self.calls.len());
                 if let Some(call) = self.calls.get_mut(at) {
                     let (number, was_woken) = (call.number, call.is_woken());
-                    call.bell = Bell::new();
+                    call.task = CountingWaker::new();
                     let over = self.poll(at)?;
                     // One who waits for the inner service in front of a layer that is full by now is
                     // not told of that until the inner service is ready.
@@ -271,14 +271,20 @@ impl<'a> World<'a> {
         let Some(slot) = self.services.get_mut(at) else { return };
         let facts = Facts { most: self.attempts, barred, ..Facts::default() };
         self.dependency.books().facts.push(facts);
-        let request = if self.plan.carries && arg >= 128 {
-            Carried::new(number, Deadline::after(ms(u64::from(arg - 128))))
+        let request = if self.plan.propagates && arg >= 128 {
+            WithContext::new(number, Deadline::after(ms(u64::from(arg - 128))))
         } else {
-            Carried::from(number)
+            WithContext::from(number)
         };
         slot.state = Asked::Never;
         let future = Box::pin(slot.service.call(request));
-        self.calls.push(Flying { number, future, bell: Bell::new(), heard: None, began: now() });
+        self.calls.push(Flying {
+            number,
+            future,
+            task: CountingWaker::new(),
+            heard: None,
+            began: now(),
+        });
         self.made += 1;
         note(self.seen, "calls", 1);
         note(self.seen, barred.unwrap_or("not barred"), 1);
@@ -286,8 +292,8 @@ impl<'a> World<'a> {
 
     fn poll_ready(&mut self, at: usize) -> Broken {
         let Some(slot) = self.services.get_mut(at) else { return Ok(()) };
-        slot.bell = Bell::new();
-        match slot.bell.poll_ready(&mut slot.service) {
+        slot.task = CountingWaker::new();
+        match slot.task.poll_ready(&mut slot.service) {
             Poll::Ready(Ok(())) => slot.state = Asked::IsReady,
             Poll::Pending => {
                 rule(slot.state != Asked::IsReady, || "it was ready, and is not any more".into())?;
@@ -299,7 +305,7 @@ impl<'a> World<'a> {
                 *slot = Slot::new(self.stack.make(&self.dependency));
                 let failed = self.dependency.books().readiness_failed;
                 let inner = matches!(error, Error::Inner(_));
-                rule(failed && inner, || format!("poll_ready refused: {error}"))?;
+                rule(failed && inner, || format!("poll_ready rejected: {error}"))?;
                 note(self.seen, "poll_ready failed", 1);
             }
         }
@@ -319,8 +325,8 @@ impl<'a> World<'a> {
     /// Says whether it is over, and gone from the calls.
     fn poll(&mut self, at: usize) -> Result<bool, String> {
         let call = &mut self.calls[at];
-        call.heard = Some(call.bell.rings());
-        let waker = call.bell.waker();
+        call.heard = Some(call.task.wakes());
+        let waker = call.task.waker();
         let Poll::Ready(answer) = call.future.as_mut().poll(&mut Context::from_waker(&waker))
         else {
             return Ok(false);

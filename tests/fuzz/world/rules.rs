@@ -75,7 +75,7 @@ impl World<'_> {
                     Reason::Unhealthy => by == "health" && self.stack.health.is_some(),
                     Reason::Draining => self.drained,
                     Reason::TimedOut => waited >= self.least_limit,
-                    Reason::DeadlineExceeded => self.plan.carries,
+                    Reason::DeadlineExceeded => self.plan.propagates,
                     _ => false,
                 }
             }

@@ -58,14 +58,14 @@ async fn a_service_or_a_server_that_is_not_there_is_down_and_the_cause_is_told()
     let layer = often("nobody").check_grpc(asking(channel), "").build().unwrap();
     becomes(&mut up_to(&layer), Status::Down).await;
     let error = layer.handle().last_error().unwrap().to_lowercase();
-    assert!(error.contains("refused"), "{error}");
+    assert!(error.contains("rejected"), "{error}");
 }
 
-/// What a check finds wrong with a server that refuses it with this message, over a socket.
-async fn refused_with(message: &'static str, watches: bool) -> String {
-    let refuse =
+/// What a check finds wrong with a server that rejects it with this message, over a socket.
+async fn rejected_with(message: &'static str, watches: bool) -> String {
+    let reject =
         move || async move { tonic::Status::unavailable(message).into_http::<tonic::body::Body>() };
-    let router = axum::Router::new().route(HealthService::ROUTE, axum::routing::any(refuse));
+    let router = axum::Router::new().route(HealthService::ROUTE, axum::routing::any(reject));
     let client = asking(serve(Routes::from(router).prepare()).await);
     let builder = often("orders").fall(1);
     let builder =
@@ -77,16 +77,16 @@ async fn refused_with(message: &'static str, watches: bool) -> String {
 
 // field S4
 #[tokio::test]
-async fn the_message_of_a_refusal_is_told_as_its_server_wrote_it() {
+async fn the_message_of_a_rejection_is_told_as_its_server_wrote_it() {
     for watches in [false, true] {
         for message in ["the größe is 100 % full, see \u{2192} runbook", "plain", "100%25"] {
-            let told = refused_with(message, watches).await;
+            let told = rejected_with(message, watches).await;
             assert_eq!(told, format!("answered with grpc-status 14: {message}"));
         }
         // What would look like a line of its own in a log does not, and a long one is cut.
-        let told = refused_with("one\r\ntwo\u{1b}[31m", watches).await;
+        let told = rejected_with("one\r\ntwo\u{1b}[31m", watches).await;
         assert_eq!(told, "answered with grpc-status 14: one  two [31m");
-        let told = refused_with(Box::leak("→".repeat(300).into_boxed_str()), watches).await;
+        let told = rejected_with(Box::leak("→".repeat(300).into_boxed_str()), watches).await;
         assert_eq!(told, format!("answered with grpc-status 14: {}", "→".repeat(200)));
     }
 }

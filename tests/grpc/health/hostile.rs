@@ -79,9 +79,9 @@ fn a_good_answer_is_good_however_it_is_cut_up_and_others_are_not() {
     assert_eq!(checked(&[twice.into()], true, false), down("answered twice"));
 }
 
-// pitfall B30: an endless message is refused by its length, not collected.
+// pitfall B30: an endless message is rejected by its length, not collected.
 #[test]
-fn a_message_that_never_ends_is_refused_at_its_length() {
+fn a_message_that_never_ends_is_rejected_at_its_length() {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {

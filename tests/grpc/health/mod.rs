@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::stream::{self, Stream};
 use http_body_util::Full;
 use seawall::Status;
-use seawall::health::{HealthLayer, Told, Watch};
+use seawall::health::{HealthLayer, HealthUpdate, Watch};
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::transport::Channel;
@@ -42,30 +42,30 @@ async fn becomes(watch: &mut Watch, status: Status) {
 
 /// A dependency that says how it is, by hand.
 struct Spoken {
-    says: watch::Sender<Told>,
+    says: watch::Sender<HealthUpdate>,
     layer: HealthLayer,
 }
 
 impl Spoken {
     /// Up, and heard to be.
     async fn new(name: &str) -> Self {
-        let says = watch::Sender::new(Told::Up);
+        let says = watch::Sender::new(HealthUpdate::Up);
         let heard = says.clone();
         let layer = HealthLayer::builder(name).initial(Status::Down);
-        let layer = layer.listen(move || words(heard.subscribe())).build().unwrap();
+        let layer = layer.subscribe(move || words(heard.subscribe())).build().unwrap();
         becomes(&mut layer.handle().watch(), Status::Up).await;
         Self { says, layer }
     }
 
     /// Returns once it has been heard.
-    async fn say(&self, told: Told, status: Status) {
+    async fn say(&self, told: HealthUpdate, status: Status) {
         let mut watch = self.layer.handle().watch();
         self.says.send_replace(told);
         becomes(&mut watch, status).await;
     }
 }
 
-fn words(mut heard: watch::Receiver<Told>) -> impl Stream<Item = Told> {
+fn words(mut heard: watch::Receiver<HealthUpdate>) -> impl Stream<Item = HealthUpdate> {
     heard.mark_changed();
     stream::unfold(heard, |mut heard| async {
         heard.changed().await.ok()?;

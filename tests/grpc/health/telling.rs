@@ -6,7 +6,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use seawall::Status;
 use seawall::grpc::HealthService;
-use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe, Told};
+use seawall::health::{Criticality, HealthLayer, HealthRegistry, HealthUpdate, Probe};
 use seawall::http::HealthEndpoint;
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
@@ -68,10 +68,10 @@ async fn a_check_tells_of_the_whole_of_names_and_of_single_checks() {
     }
     assert_eq!(check(&channel, "shop.Other").await, Err(Code::NotFound));
 
-    cache.say(Told::Down("full".into()), Status::Down).await;
+    cache.say(HealthUpdate::Down("full".into()), Status::Down).await;
     assert_eq!(check(&channel, "cache").await, Ok(is(NotServing)));
     assert_eq!(check(&channel, "").await, Ok(is(Serving)), "it is only degraded");
-    database.say(Told::Down("gone".into()), Status::Down).await;
+    database.say(HealthUpdate::Down("gone".into()), Status::Down).await;
     for (name, status) in [("", NotServing), ("shop.Orders", NotServing), ("database", NotServing)]
     {
         assert_eq!(check(&channel, name).await, Ok(is(status)), "{name}");
@@ -89,10 +89,10 @@ async fn a_watch_tells_of_every_change_and_of_what_is_added_later() {
 
     registry.add(Probe::Readiness, Criticality::Critical, &database.layer.handle());
     assert_eq!(next(&mut single).await, Some(Ok(is(Serving))));
-    database.say(Told::Down("gone".into()), Status::Down).await;
+    database.say(HealthUpdate::Down("gone".into()), Status::Down).await;
     assert_eq!(next(&mut single).await, Some(Ok(is(NotServing))));
     assert_eq!(next(&mut whole).await, Some(Ok(is(NotServing))), "and nothing in between");
-    database.say(Told::Up, Status::Up).await;
+    database.say(HealthUpdate::Up, Status::Up).await;
     assert_eq!(next(&mut single).await, Some(Ok(is(Serving))));
     assert_eq!(next(&mut whole).await, Some(Ok(is(Serving))));
 }
@@ -104,8 +104,8 @@ async fn watchers_are_counted_and_one_who_goes_makes_room() {
     let channel = tonic(health).await;
     let mut first = watch(&channel, "").await;
     assert_eq!(next(&mut first).await, Some(Ok(is(Serving))));
-    let refused = HealthClient::new(channel.clone()).watch(about("")).await.unwrap_err();
-    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let rejected = HealthClient::new(channel.clone()).watch(about("")).await.unwrap_err();
+    assert_eq!(rejected.code(), Code::ResourceExhausted);
     drop(first);
     in_time(async {
         while HealthClient::new(channel.clone()).watch(about("")).await.is_err() {
@@ -147,7 +147,7 @@ async fn a_drain_sends_watchers_away_so_that_bare_hyper_can_shut_down() {
 
 /// A health that nobody has heard of yet.
 fn unheard(name: &str) -> HealthLayer {
-    HealthLayer::builder(name).listen(futures::stream::pending).build().unwrap()
+    HealthLayer::builder(name).subscribe(futures::stream::pending).build().unwrap()
 }
 
 // field: readiness
@@ -208,7 +208,7 @@ async fn a_list_names_everything_and_other_methods_are_unimplemented() {
     let database = Spoken::new("database").await;
     let registry = HealthRegistry::new("orders");
     registry.add(Probe::Readiness, Criticality::Critical, &database.layer.handle());
-    database.say(Told::Down("gone".into()), Status::Down).await;
+    database.say(HealthUpdate::Down("gone".into()), Status::Down).await;
     let channel = tonic(HealthService::new(registry)).await;
     let call = |path| {
         let channel = channel.clone();

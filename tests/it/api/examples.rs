@@ -7,7 +7,7 @@ use syn::visit_mut::VisitMut;
 use syn::{Item, ItemUse, UseTree};
 
 use super::names::{Crate, Home, name_of};
-use crate::source::source;
+use crate::origin::origin;
 
 /// Names without an example, by kind, with the reason of each kind.
 const WITHOUT: &[(&str, &[&str])] = &[
@@ -21,7 +21,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "grpc::SenderFuture",
             "grpc::StreamDeadlineFuture",
             "health::ResponseFuture",
-            "http::RefusalsFuture",
+            "http::HandleErrorFuture",
             "http::ResponseFuture",
             "http::body_timeout::ResponseFuture",
             "http::drain::ResponseFuture",
@@ -41,16 +41,16 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "circuit_breaker::CircuitBreaker",
             "circuit_breaker::KeyedCircuitBreaker",
             "fallback::Fallback",
-            "gate::Gated",
+            "gate::Gate",
             "grpc::OnChannel",
             "grpc::Sender",
             "grpc::StreamDeadline",
             "health::Health",
             "http::Amended",
-            "http::Edge",
+            "http::UntrustedHeaders",
             "http::ReadDeadline",
             "http::RecordBody",
-            "http::Refusals",
+            "http::HandleError",
             "http::Respond",
             "http::Server",
             "http::WriteAttempt",
@@ -107,7 +107,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
         &[
             "grpc::DeadlineBody",
             "grpc::HealthBody",
-            "http::SettleBody",
+            "http::GuardedBody",
             "http::body_timeout::TimedBody",
             "http::drain::DrainedBody",
         ],
@@ -115,14 +115,14 @@ const WITHOUT: &[(&str, &[&str])] = &[
     (
         "what closures and defaults become in the types of layers",
         &[
-            "AtHead",
+            "OnResponse",
             "Classifier",
-            "NoCarry",
+            "NoPropagation",
             "grpc::AsAnswers",
             "grpc::StatusInTrailers",
             "grpc::Trailers",
             "http::HeadKnows",
-            "http::Problem",
+            "http::ProblemDetails",
             "http::RenderBy",
             "http::RenderBytes",
             "http::drain::Retried",
@@ -264,7 +264,7 @@ impl Imports {
 /// The examples that `cargo test --doc` compiles, each with the file it stands in.
 fn examples() -> Vec<(String, String)> {
     let mut texts = BTreeMap::new();
-    for file in source() {
+    for file in origin() {
         for page in file.text.split("include_str!(\"../").skip(1) {
             let page = page.split('"').next().unwrap();
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);

@@ -101,14 +101,14 @@ fn expand(call: &ItemMacro, beside: &[Item]) -> Vec<ItemImpl> {
         Item::Macro(rules) if rules.ident.is_some() && rules.ident.as_ref() == name => Some(rules),
         _ => None,
     });
-    // Without the spaces and brackets of a repetition, if it is one.
+    // Without the spaces and brackets of a retry, if it is one.
     let rules = rules.expect("macros are used where they are written").mac.tokens.to_string();
     let (head, body) = rules.split_once("=>").expect("a rule");
     let parameter = head.split(':').next().unwrap().trim_start_matches(['(', '$', ' ']).trim();
     let (start, end) = (body.find("impl").expect("an `impl`"), body.rfind('}').unwrap());
     let body = body[start..end].trim().trim_end_matches(['*', ' ']);
     let body = if head.contains("$ (") || head.contains("$(") {
-        body.strip_suffix(')').expect("a repetition")
+        body.strip_suffix(')').expect("a retry")
     } else {
         body
     };

@@ -1,4 +1,4 @@
-//! The bulkhead that is not ready instead of refusing.
+//! The bulkhead that is not ready instead of rejecting.
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::{Error, Reason};
@@ -53,7 +53,7 @@ async fn it_waits_in_the_one_line_in_turn() {
     let layer = BulkheadLayer::builder("x").limit(1).queue(5).build().unwrap();
     let handle = layer.handle();
     let (calls, inner) = taking(ms(10));
-    let refusing = layer.layer(inner.clone());
+    let rejecting = layer.layer(inner.clone());
     let waiting = |n| {
         let mut service = layer.backpressure().layer(inner.clone());
         tokio::spawn(async move {
@@ -65,7 +65,7 @@ async fn it_waits_in_the_one_line_in_turn() {
     let began = now();
     let first = waiting(0);
     settle().await;
-    let second = tokio::spawn(async move { (refusing.oneshot(1).await, now()) });
+    let second = tokio::spawn(async move { (rejecting.oneshot(1).await, now()) });
     settle().await;
     let third = waiting(2);
     settle().await;
@@ -98,7 +98,7 @@ async fn one_that_goes_away_gives_up_its_turn_or_hands_its_place_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn called_without_having_been_ready_it_is_refused_unless_there_is_room() {
+async fn called_without_having_been_ready_it_is_rejected_unless_there_is_room() {
     let layer = BulkheadLayer::builder("x").limit(1).build().unwrap();
     let echo = service_fn(|n: u32| async move {
         tokio::time::sleep(ms(10)).await;

@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use seawall::bulkhead::{self, BulkheadLayer, Order};
-use seawall::{Error, Finish, Measured, Reason, Settle};
+use seawall::{CallGuard, Completion, Error, Measurement, Reason};
 use tokio::time::{advance, sleep};
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, service_fn};
 
 use super::NO;
-use crate::scene::{Fail, in_time, measured, ms, poll_once, reason, settle};
+use crate::scene::{Fail, in_time, measurement, ms, poll_once, reason, settle};
 
 /// What a request costs, and how its call shall end.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ enum Then {
 }
 
 type Jobs = BoxCloneService<Job, (), Fail>;
-type Call = Pin<Box<dyn Future<Output = Result<(), Fail>> + Send>>;
+type CallContext = Pin<Box<dyn Future<Output = Result<(), Fail>> + Send>>;
 
 async fn work(Job(_, then): Job) -> Result<(), Fail> {
     sleep(ms(1)).await;
@@ -47,25 +47,25 @@ fn limit(limit: u32) -> bulkhead::Builder {
     BulkheadLayer::builder("x").limit(limit).queue(10)
 }
 
-fn made(jobs: &Jobs, cost: u32, then: Then) -> Call {
+fn made(jobs: &Jobs, cost: u32, then: Then) -> CallContext {
     let mut jobs = jobs.clone();
     assert!(crate::scene::is_ready(&mut jobs));
     jobs.call(Job(cost, then))
 }
 
-/// One that is under way or waits until it is dropped.
-fn begin(jobs: &Jobs, cost: u32) -> Call {
+/// One that is in flight or waits until it is dropped.
+fn begin(jobs: &Jobs, cost: u32) -> CallContext {
     let mut call = made(jobs, cost, Then::Hang);
     assert!(poll_once(&mut call).is_pending());
     call
 }
 
 /// One that is over at once.
-fn refused(jobs: &Jobs, cost: u32) -> (Option<Reason>, Option<Measured>) {
+fn rejected(jobs: &Jobs, cost: u32) -> (Option<Reason>, Option<Measurement>) {
     let Poll::Ready(ended) = poll_once(&mut made(jobs, cost, Then::Well)) else {
         panic!("it goes on")
     };
-    (reason(&ended), measured(&ended))
+    (reason(&ended), measurement(&ended))
 }
 
 fn levels(handle: &bulkhead::BulkheadHandle) -> (u32, u32, u32) {
@@ -79,11 +79,11 @@ async fn a_call_takes_as_many_places_as_it_costs() {
     let three = begin(&jobs, 3);
     let seven = begin(&jobs, 7);
     assert_eq!(levels(&handle), (10, 0, 0));
-    let full = Measured::Occupied { in_flight: 10, limit: 10, queued: 0 };
-    assert_eq!(refused(&jobs, 1), (Some(Reason::Full), Some(full)));
+    let full = Measurement::Occupied { in_flight: 10, limit: 10, queued: 0 };
+    assert_eq!(rejected(&jobs, 1), (Some(Reason::Full), Some(full)));
     drop(three);
     assert_eq!(levels(&handle), (7, 3, 0));
-    assert_eq!(refused(&jobs, 4).0, Some(Reason::Full));
+    assert_eq!(rejected(&jobs, 4).0, Some(Reason::Full));
     let two = begin(&jobs, 2);
     assert_eq!(levels(&handle), (9, 1, 0));
     drop((seven, two));
@@ -91,13 +91,13 @@ async fn a_call_takes_as_many_places_as_it_costs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_costs_more_than_there_is_is_refused_at_once_and_what_costs_nothing_never() {
+async fn what_costs_more_than_there_is_is_rejected_at_once_and_what_costs_nothing_never() {
     let (jobs, handle) = jobs(limit(3));
-    let dear = |cost, most| (Some(Reason::CostTooHigh), Some(Measured::Cost { cost, most }));
-    assert_eq!(refused(&jobs, 4), dear(4, 3), "with nobody there");
+    let dear = |cost, most| (Some(Reason::CostTooHigh), Some(Measurement::Cost { cost, most }));
+    assert_eq!(rejected(&jobs, 4), dear(4, 3), "with nobody there");
     let all = begin(&jobs, 3);
     let waits = begin(&jobs, 2);
-    assert_eq!(refused(&jobs, u32::MAX), dear(u32::MAX, 3), "and with a queue");
+    assert_eq!(rejected(&jobs, u32::MAX), dear(u32::MAX, 3), "and with a queue");
     // What costs nothing waits for nobody.
     let mut free = made(&jobs, 0, Then::Well);
     assert!(poll_once(&mut free).is_pending());
@@ -212,7 +212,7 @@ async fn whatever_ends_a_call_gives_all_its_places_back() {
 
 #[tokio::test(start_paused = true)]
 async fn places_are_held_until_the_answer_is_read_if_asked_to() {
-    let layer = limit(5).finish(AtTheEnd).cost(|job: &Job| job.0).build().unwrap();
+    let layer = limit(5).completion(AtTheEnd).cost(|job: &Job| job.0).build().unwrap();
     let mut service = layer.layer(service_fn(work));
     let answer = service.call(Job(4, Then::Well)).await.unwrap();
     assert_eq!(levels(&layer.handle()), (4, 1, 0));
@@ -223,10 +223,10 @@ async fn places_are_held_until_the_answer_is_read_if_asked_to() {
 #[derive(Clone)]
 struct AtTheEnd;
 
-impl Finish<()> for AtTheEnd {
-    type Response = Settle;
+impl Completion<()> for AtTheEnd {
+    type Response = CallGuard;
 
-    fn finish(&self, (): (), settle: Settle) -> Settle {
+    fn wrap(&self, (): (), settle: CallGuard) -> CallGuard {
         settle
     }
 }
@@ -257,7 +257,7 @@ async fn of_a_keyed_bulkhead_each_key_has_so_many_places() {
     assert_eq!(of("a"), (2, 1, 1));
     in_time(made(&jobs, 3, Then::Well)).await.unwrap();
     assert_eq!(of("b"), (0, 3, 0));
-    assert_eq!(refused(&jobs, 4).0, Some(Reason::CostTooHigh));
+    assert_eq!(rejected(&jobs, 4).0, Some(Reason::CostTooHigh));
     drop((two, waits));
     assert_eq!(of("a"), (0, 3, 0));
 }
@@ -275,7 +275,7 @@ async fn a_drain_waits_for_calls_however_much_they_take() {
     let mut drained = Box::pin(layer.drain());
     assert!(poll_once(&mut drained).is_pending());
     assert_eq!(reason(&in_time(waits).await), Some(Reason::Draining));
-    assert_eq!(refused(&jobs, 0).0, Some(Reason::Draining));
+    assert_eq!(rejected(&jobs, 0).0, Some(Reason::Draining));
     assert!(poll_once(&mut drained).is_pending());
     for call in calls {
         in_time(call).await.unwrap();

@@ -1,11 +1,11 @@
 //! Those who wait, in what order they come in, and who is passed over.
 
 use seawall::bulkhead::{BulkheadLayer, Order};
-use seawall::{Carried, Deadline, InCarried, Reason};
+use seawall::{Deadline, FromWithContext, Reason, WithContext};
 use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
-use super::{End, filling, place};
+use super::{End, filling, permit};
 use crate::scene::{Calls, Fail, ms, poll_once, reason, settle, taking};
 
 /// The order in which calls 1 to 9 come in that wait behind another.
@@ -48,10 +48,10 @@ async fn waiters_that_gave_up_leave_no_trace() {
         let handle = layer.handle();
         let (calls, inner) = filling();
         let service = layer.layer(inner);
-        let mut inside: Vec<_> = (0..4).map(|_| place(&service)).collect();
+        let mut inside: Vec<_> = (0..4).map(|_| permit(&service)).collect();
         assert!(inside.iter_mut().all(|call| call.poll().is_none()));
         // Some are dropped before they were polled, some after, some between; the rest time out.
-        let mut waiters: Vec<_> = (0..100).map(|_| Some(place(&service))).collect();
+        let mut waiters: Vec<_> = (0..100).map(|_| Some(permit(&service))).collect();
         assert_eq!(handle.queued(), 100);
         for _ in 0..3 {
             for waiter in &mut waiters {
@@ -76,7 +76,7 @@ async fn waiters_that_gave_up_leave_no_trace() {
             assert_eq!(call.poll(), Some(Ok(())));
         }
         assert_eq!((handle.available(), handle.in_flight()), (4, 0));
-        let mut next: Vec<_> = (0..5).map(|_| place(&service)).collect();
+        let mut next: Vec<_> = (0..5).map(|_| permit(&service)).collect();
         assert!(next.iter_mut().all(|call| call.poll().is_none()));
         assert_eq!((calls.alive(), handle.available(), handle.queued()), (4, 0, 1));
     }
@@ -89,7 +89,7 @@ async fn one_who_was_given_a_place_and_is_dropped_hands_it_on() {
     let handle = layer.handle();
     let (_, inner) = filling();
     let service = layer.layer(inner);
-    let mut all: Vec<_> = (0..4).map(|_| place(&service)).collect();
+    let mut all: Vec<_> = (0..4).map(|_| permit(&service)).collect();
     assert!(all.iter_mut().all(|call| call.poll().is_none()));
     assert_eq!((handle.in_flight(), handle.queued()), (1, 3));
     // The first is over; the second has its place, and does not look.
@@ -101,7 +101,7 @@ async fn one_who_was_given_a_place_and_is_dropped_hands_it_on() {
     assert_eq!(all[0].poll(), None);
     assert!(all[0].is_alive(), "the place got lost");
     // Nobody overtakes: while one waits, a newcomer waits behind it.
-    let mut newcomer = place(&service);
+    let mut newcomer = permit(&service);
     drop(all.remove(0));
     assert_eq!(newcomer.poll(), None);
     assert!(!newcomer.is_alive());
@@ -113,12 +113,13 @@ async fn one_who_was_given_a_place_and_is_dropped_hands_it_on() {
 
 #[tokio::test(start_paused = true)]
 async fn one_whose_deadline_has_passed_is_passed_over() {
-    let layer = BulkheadLayer::builder("x").limit(1).queue(5).max_wait(ms(500)).carry(InCarried);
+    let layer =
+        BulkheadLayer::builder("x").limit(1).queue(5).max_wait(ms(500)).propagate(FromWithContext);
     let layer = layer.build().unwrap();
     let handle = layer.handle();
     let calls = Calls::default();
     let seen = calls.clone();
-    let service = layer.layer(service_fn(move |request: Carried<u32>| {
+    let service = layer.layer(service_fn(move |request: WithContext<u32>| {
         seen.note();
         async move {
             sleep(ms(100)).await;
@@ -127,7 +128,7 @@ async fn one_whose_deadline_has_passed_is_passed_over() {
     }));
     let call = |n, left| {
         let deadline = Deadline::after(ms(left));
-        Box::pin(service.clone().oneshot(Carried::new(n, deadline)))
+        Box::pin(service.clone().oneshot(WithContext::new(n, deadline)))
     };
     // Four who wait behind one that takes 100 ms.
     let (mut first, mut hasty) = (call(0, 1_000), call(1, 50));

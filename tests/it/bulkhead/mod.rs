@@ -4,7 +4,7 @@ mod backpressure;
 mod cost;
 mod keyed;
 mod line;
-mod places;
+mod permits;
 mod races;
 mod schedule;
 mod steering;
@@ -20,7 +20,7 @@ use tower::{Service, service_fn};
 
 use crate::scene::{Broken, Calls, Fail, broken, is_ready, poll_once};
 
-/// How a call shall end; told while it is under way.
+/// How a call shall end; told while it is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Well,
@@ -32,7 +32,7 @@ enum End {
 #[derive(Debug)]
 struct Order {
     end: oneshot::Receiver<End>,
-    /// Whether its call is under way at the dependency.
+    /// Whether its call is in flight at the dependency.
     alive: Arc<AtomicBool>,
 }
 
@@ -82,12 +82,12 @@ impl Drop for Under {
 }
 
 /// Places an order with a service, which has to be ready.
-fn place<S>(service: &S) -> Placed
+fn permit<S>(service: &S) -> Placed
 where
     S: Service<Order, Response = (), Error = Fail, Future: Send + 'static> + Clone,
 {
     let mut service = service.clone();
-    assert!(is_ready(&mut service), "a bulkhead is ready to refuse");
+    assert!(is_ready(&mut service), "a bulkhead is ready to reject");
     let (end, told) = oneshot::channel();
     let alive = Arc::new(AtomicBool::new(false));
     let order = Order { end: told, alive: alive.clone() };
@@ -95,7 +95,7 @@ where
 }
 
 impl Placed {
-    /// Polls once. `None` while it is under way or waits.
+    /// Polls once. `None` while it is in flight or waits.
     fn poll(&mut self) -> Option<Result<(), Fail>> {
         match poll_once(&mut self.call) {
             std::task::Poll::Ready(result) => Some(result),
@@ -103,7 +103,7 @@ impl Placed {
         }
     }
 
-    /// Whether it is under way at the dependency.
+    /// Whether it is in flight at the dependency.
     fn is_alive(&self) -> bool {
         self.alive.load(Ordering::SeqCst)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use seawall::bulkhead::{BulkheadLayer, Order};
 use tower::{Layer, ServiceExt, service_fn};
 
-use super::{End, Placed, filling, place};
+use super::{End, Placed, filling, permit};
 use crate::scene::{Calls, Fail};
 
 // pitfall B10
@@ -63,8 +63,8 @@ async fn most_overtaken(order: Order) -> u64 {
             Ok::<_, Fail>(nth)
         }
     }));
-    // Somebody is inside until all of them are in line.
-    let mut first = place(&layer.layer(filling().1));
+    // Somebody is inside until all of them are in the queue.
+    let mut first = permit(&layer.layer(filling().1));
     assert!(first.poll().is_none());
     let tasks: Vec<_> = (0..64)
         .map(|n| {
@@ -128,7 +128,7 @@ fn a_limit_that_is_raised_in_a_race_leaves_nobody_waiting_beside_a_free_place() 
         let handle = layer.handle();
         let (_, inner) = filling();
         let service = layer.layer(inner);
-        let mut all: Vec<Placed> = (0..4).map(|_| place(&service)).collect();
+        let mut all: Vec<Placed> = (0..4).map(|_| permit(&service)).collect();
         assert!(all.iter_mut().all(|call| call.poll().is_none()));
         let mut first = all.remove(0);
         let mut config = handle.config();
@@ -142,7 +142,7 @@ fn a_limit_that_is_raised_in_a_race_leaves_nobody_waiting_beside_a_free_place() 
             drop(all);
             let (mut newcomer, other) = (None, service.clone());
             let come = &mut newcomer;
-            at_once(reload, move || *come = Some(place(&other)));
+            at_once(reload, move || *come = Some(permit(&other)));
             assert_eq!((handle.in_flight(), handle.queued()), (2, 0), "round {round}");
         }
     }
@@ -158,7 +158,7 @@ fn two_reloads_in_a_race_leave_one_of_them_in_force() {
         at_once(|| handle.reload(one).unwrap(), || handle.reload(other).unwrap());
         let (_, inner) = filling();
         let service = layer.layer(inner);
-        let mut all: Vec<Placed> = (0..5).map(|_| place(&service)).collect();
+        let mut all: Vec<Placed> = (0..5).map(|_| permit(&service)).collect();
         assert!(all.iter_mut().all(|call| call.poll().is_none()));
         let alive = all.iter().filter(|call| call.is_alive()).count();
         assert_eq!(alive, handle.limit() as usize, "round {round}");

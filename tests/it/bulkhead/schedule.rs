@@ -9,7 +9,7 @@ use seawall::bulkhead::{BulkheadLayer, Order};
 use tokio::time::advance;
 use tower::Layer;
 
-use super::{End, Placed, filling, place};
+use super::{End, Placed, filling, permit};
 use crate::scene::{ms, now, reason};
 
 const MAX_WAIT: u64 = 10;
@@ -47,7 +47,7 @@ struct Model {
 }
 
 impl Model {
-    /// Returns whether it was refused.
+    /// Returns whether it was rejected.
     fn call(&mut self, id: usize, now: u64) -> bool {
         if self.inside.len() < self.limit && self.waiting.is_empty() {
             self.inside.push(id);
@@ -114,7 +114,7 @@ async fn run(limit: u32, queue: u32, order: Order, script: Vec<Step>) {
         match step {
             Step::Call => {
                 let id = all.len();
-                let mut call = place(&service);
+                let mut call = permit(&service);
                 let told = poll(&mut call);
                 let full = Some(Ok(Some(Reason::Full)));
                 assert_eq!(told, if model.call(id, at) { full } else { None });

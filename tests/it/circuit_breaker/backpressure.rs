@@ -1,4 +1,4 @@
-//! The face for balancers: not ready, instead of refusing.
+//! The face for balancers: not ready, instead of rejecting.
 
 use super::kit::*;
 
@@ -6,14 +6,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seawall::circuit_breaker::{Backpressure, Builder, CircuitBreakerHandle, Position};
-use seawall::{AtHead, EventKind, State};
+use seawall::{EventKind, OnResponse, State};
 use tokio::time::{advance, timeout};
 use tower::{Layer, Service, ServiceExt};
 
-type Lent = Backpressure<Dependency, Judge, AtHead>;
+type Lent = Backpressure<Dependency, Rule, OnResponse>;
 
 /// Instances that share one breaker.
-fn instances<const N: usize>(builder: Builder<Judge>) -> ([Lent; N], CircuitBreakerHandle) {
+fn instances<const N: usize>(builder: Builder<Rule>) -> ([Lent; N], CircuitBreakerHandle) {
     let layer = builder.build().unwrap();
     let dependency = Dependency::default();
     let lent = std::array::from_fn(|_| layer.backpressure().layer(dependency.clone()));
@@ -38,14 +38,14 @@ async fn it_is_not_ready_while_the_circuit_is_open_and_woken_when_the_rest_ends(
     let ([mut service, mut other], handle) = instances(builder());
     trip(&mut service, &handle).await;
     assert!(!is_ready(&mut service) && !is_ready(&mut other));
-    let rest = handle.snapshot().next_probe_in.unwrap();
+    let break_duration = handle.snapshot().next_probe_in.unwrap();
 
     let waiting = tokio::spawn(async move {
         service.ready().await.unwrap();
         service
     });
     tokio::task::yield_now().await;
-    advance(rest - Duration::from_millis(2)).await;
+    advance(break_duration - Duration::from_millis(2)).await;
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
     advance(Duration::from_millis(3)).await;
@@ -117,7 +117,7 @@ async fn a_ticket_of_an_earlier_state_has_lapsed() {
     let ([mut service, mut other], handle) = instances(builder().observe(diary.observer()));
     assert!(is_ready(&mut other));
     trip(&mut service, &handle).await;
-    assert!(is_refused(&other.call(GOOD).await), "it asks again, and is refused");
+    assert!(is_rejected(&other.call(GOOD).await), "it asks again, and is rejected");
     assert!(!is_ready(&mut other));
     advance(handle.snapshot().next_probe_in.unwrap()).await;
     assert!(is_ready(&mut other));
@@ -170,13 +170,13 @@ async fn a_service_without_clone_will_do() {
     impl Service<Ask> for Single {
         type Response = ();
         type Error = seawall::Error<Fault>;
-        type Future = Call;
+        type Future = CallContext;
 
         fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
             self.0.poll_ready(cx)
         }
 
-        fn call(&mut self, ask: Ask) -> Call {
+        fn call(&mut self, ask: Ask) -> CallContext {
             self.0.call(ask)
         }
     }
@@ -209,8 +209,8 @@ async fn drained_it_is_ready_to_say_so() {
     let layer = builder().build().unwrap();
     let mut service = layer.backpressure().layer(Dependency::default());
     layer.drain().await;
-    let refused = service.ready().await.unwrap().call(GOOD).await;
-    let Err(seawall::Error::Rejected(why)) = refused else { panic!("let through") };
+    let rejected = service.ready().await.unwrap().call(GOOD).await;
+    let Err(seawall::Error::Rejected(why)) = rejected else { panic!("let through") };
     assert_eq!(why.reason(), seawall::Reason::Draining);
 }
 
@@ -219,5 +219,5 @@ async fn an_instance_that_is_kept_ready_does_not_hold_up_a_drain() {
     let layer = builder().build().unwrap();
     let mut service = layer.backpressure().layer(Dependency::default());
     service.ready().await.unwrap();
-    timeout(Duration::from_secs(1), layer.drain()).await.expect("no call is under way");
+    timeout(Duration::from_secs(1), layer.drain()).await.expect("no call is in flight");
 }

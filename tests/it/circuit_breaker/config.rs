@@ -1,4 +1,4 @@
-//! Configuration: what is refused and in which words, and that nothing lies.
+//! Configuration: what is rejected and in which words, and that nothing lies.
 
 use super::kit::*;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Config, Span, Trip, TripRule};
 
-fn refused(turn: impl FnOnce(&mut Config)) -> Vec<String> {
+fn rejected(turn: impl FnOnce(&mut Config)) -> Vec<String> {
     let mut config = Config::default();
     turn(&mut config);
     let errors = CircuitBreakerLayer::from_config("x", config).expect_err("accepted");
@@ -18,19 +18,19 @@ type Turn = fn(&mut Config);
 
 // pitfall B27
 #[test]
-fn every_bad_value_is_refused_with_its_field_its_value_and_what_is_accepted() {
+fn every_bad_value_is_rejected_with_its_field_its_value_and_what_is_accepted() {
     #[rustfmt::skip]
     let table: &[(Turn, &str)] = &[
-        (|d| d.memory = Duration::ZERO, "memory = 0ns: longer than zero"),
-        (|d| d.rest = Duration::ZERO, "rest = 0ns: longer than zero"),
-        (|d| (d.rest, d.rest_cap) = (Duration::from_secs(2), Duration::from_secs(1)), "rest_cap = 1s: at least rest = 2s"),
+        (|d| d.evidence_ttl = Duration::ZERO, "memory = 0ns: longer than zero"),
+        (|d| d.break_duration = Duration::ZERO, "rest = 0ns: longer than zero"),
+        (|d| (d.break_duration, d.max_break_duration) = (Duration::from_secs(2), Duration::from_secs(1)), "rest_cap = 1s: at least rest = 2s"),
         (|d| d.probe_deadline = Duration::ZERO, "probe_deadline = 0ns: longer than zero"),
         (|d| d.probes = 0, "probes = 0: 1 to 10000"),
         (|d| d.probes = u32::MAX, "probes = 4294967295: 1 to 10000"),
-        (|d| d.close_at = 0, "close_at = 0: 1 to 10000"),
-        (|d| d.close_at = 10_001, "close_at = 10001: 1 to 10000"),
-        (|d| d.reopen_at = 0, "reopen_at = 0: 1 to 10000"),
-        (|d| d.reopen_at = 10_001, "reopen_at = 10001: 1 to 10000"),
+        (|d| d.close_threshold = 0, "close_at = 0: 1 to 10000"),
+        (|d| d.close_threshold = 10_001, "close_at = 10001: 1 to 10000"),
+        (|d| d.reopen_threshold = 0, "reopen_at = 0: 1 to 10000"),
+        (|d| d.reopen_threshold = 10_001, "reopen_at = 10001: 1 to 10000"),
         (|d| d.trip = Trip::evidence(0.0, 0.5, 10), "tolerated = 0.0: a ratio from 0.000001 to 0.999999"),
         (|d| d.trip = Trip::evidence(f64::NAN, 0.5, 10), "tolerated = NaN: a ratio from 0.000001 to 0.999999"),
         (|d| d.trip = Trip::evidence(0.5, 1.0, 10), "broken = 1.0: a ratio from 0.000001 to 0.999999"),
@@ -54,18 +54,18 @@ fn every_bad_value_is_refused_with_its_field_its_value_and_what_is_accepted() {
         (|d| d.trip = Trip::slow_rate(0.5, Duration::ZERO), "threshold = 0ns: longer than zero"),
     ];
     for (turn, message) in table {
-        assert_eq!(refused(turn), [*message]);
+        assert_eq!(rejected(turn), [*message]);
     }
 }
 
 #[test]
-fn rules_that_contradict_each_other_are_refused() {
+fn rules_that_contradict_each_other_are_rejected() {
     let trip = Trip::slow_rate(0.5, Duration::from_secs(1))
         .or(Trip::slow_rate(0.9, Duration::from_secs(2)));
-    let messages = refused(|config| config.trip = trip);
+    let messages = rejected(|config| config.trip = trip);
     assert_eq!(messages, ["trip = [1s, 2s]: one threshold for all slow-call rules"]);
 
-    let messages = refused(|config| config.trip = Trip::consecutive(5).over_calls(10));
+    let messages = rejected(|config| config.trip = Trip::consecutive(5).over_calls(10));
     assert_eq!(messages.len(), 1);
     assert!(
         messages[0].starts_with("over_calls = [Consecutive { failures: 5 }]: "),
@@ -83,13 +83,13 @@ fn everything_that_is_wrong_is_said_at_once() {
                 .or(Trip::consecutive(0))
                 .or(Trip::evidence(0.9, 0.1, 0)),
         )
-        .memory(Duration::ZERO)
-        .rest(Duration::from_secs(1))
-        .rest_cap(Duration::from_millis(1))
+        .evidence_ttl(Duration::ZERO)
+        .break_duration(Duration::from_secs(1))
+        .max_break_duration(Duration::from_millis(1))
         .probes(0)
         .probe_deadline(Duration::ZERO)
-        .close_at(0)
-        .reopen_at(0)
+        .close_threshold(0)
+        .reopen_threshold(0)
         .keyed(|host: &String| Cow::from(host))
         .max_keys(0)
         .build()
@@ -101,12 +101,12 @@ fn everything_that_is_wrong_is_said_at_once() {
         "failures",
         "broken",
         "odds",
-        "rest_cap",
-        "memory",
+        "max_break_duration",
+        "evidence_ttl",
         "probe_deadline",
         "probes",
-        "close_at",
-        "reopen_at",
+        "close_threshold",
+        "reopen_threshold",
         "max_keys",
     ];
     assert_eq!(fields, expected);
@@ -136,17 +136,23 @@ async fn whatever_is_accepted_works() {
         |d| d.trip = Trip::consecutive(u32::MAX).or(Trip::consecutive(1)),
     ];
     for turn in extremes {
-        for (rest, other) in [(least, least), (least, most), (most, most)] {
+        for (break_duration, other) in [(least, least), (least, most), (most, most)] {
             let mut config = Config::default();
             turn(&mut config);
-            (config.rest, config.rest_cap) = (rest, rest.max(other));
-            (config.memory, config.hint_cap, config.probe_deadline) = (other, other, other);
+            (config.break_duration, config.max_break_duration) =
+                (break_duration, break_duration.max(other));
+            (config.evidence_ttl, config.max_retry_after, config.probe_deadline) =
+                (other, other, other);
             (config.ramp, config.slow_start) = (other, Duration::ZERO);
             config.abandonment = Abandonment::After(other);
             let mut rig = Rig::new(builder().config(config));
             rig.trip().await;
             tokio::time::advance(Duration::from_millis(1)).await;
-            assert_eq!(rig.launch(GOOD).await.is_err(), rest == most, "refused while it rests");
+            assert_eq!(
+                rig.launch(GOOD).await.is_err(),
+                break_duration == most,
+                "rejected while it breaks"
+            );
             drop(rig.launch(Ask::Hang));
             let _ = rig.ask(Ask::Now(Answer::Busy(most))).await;
             let _ = rig.handle.snapshot();
@@ -159,15 +165,15 @@ async fn whatever_is_accepted_works() {
 fn every_setter_can_be_read_back() {
     let layer = CircuitBreakerLayer::builder("x")
         .trip(Trip::consecutive(3).or(Trip::failure_rate(0.25).over_calls(7).at_least(5)))
-        .memory(Duration::from_secs(1))
+        .evidence_ttl(Duration::from_secs(1))
         .abandonment(Abandonment::After(Duration::from_secs(2)))
-        .rest(Duration::from_secs(3))
-        .rest_cap(Duration::from_secs(4))
-        .hint_cap(Duration::from_secs(5))
+        .break_duration(Duration::from_secs(3))
+        .max_break_duration(Duration::from_secs(4))
+        .max_retry_after(Duration::from_secs(5))
         .probes(6)
         .probe_deadline(Duration::from_secs(7))
-        .close_at(8)
-        .reopen_at(9)
+        .close_threshold(8)
+        .reopen_threshold(9)
         .ramp(Duration::from_secs(10))
         .slow_start(Duration::from_secs(11))
         .shadow(true)
@@ -179,14 +185,14 @@ fn every_setter_can_be_read_back() {
         TripRule::FailureRate { rate: 0.25, over: Span::Calls(7), at_least: Some(5) },
     ];
     assert_eq!(config.trip.rules(), rules);
-    assert_eq!(config.memory, Duration::from_secs(1));
+    assert_eq!(config.evidence_ttl, Duration::from_secs(1));
     assert_eq!(config.abandonment, Abandonment::After(Duration::from_secs(2)));
-    assert_eq!(config.rest, Duration::from_secs(3));
-    assert_eq!(config.rest_cap, Duration::from_secs(4));
-    assert_eq!(config.hint_cap, Duration::from_secs(5));
+    assert_eq!(config.break_duration, Duration::from_secs(3));
+    assert_eq!(config.max_break_duration, Duration::from_secs(4));
+    assert_eq!(config.max_retry_after, Duration::from_secs(5));
     assert_eq!(config.probes, 6);
     assert_eq!(config.probe_deadline, Duration::from_secs(7));
-    assert_eq!((config.close_at, config.reopen_at), (8, 9));
+    assert_eq!((config.close_threshold, config.reopen_threshold), (8, 9));
     assert_eq!(config.ramp, Duration::from_secs(10));
     assert_eq!(config.slow_start, Duration::from_secs(11));
     assert!(config.shadow);
@@ -217,7 +223,7 @@ mod files {
                 .or(Trip::failure_rate(0.5).over_time(Duration::from_millis(1_500)))
                 .or(Trip::slow_rate(0.8, Duration::from_micros(2_500)).at_least(20)),
             abandonment: Abandonment::After(Duration::from_secs(90)),
-            rest: Duration::from_nanos(1_000_001),
+            break_duration: Duration::from_nanos(1_000_001),
             shadow: true,
             ..Config::default()
         }
@@ -234,13 +240,13 @@ mod files {
 
     #[test]
     fn durations_are_for_people_and_what_is_left_out_has_its_default() {
-        let text = r#"{ "rest": "1s 500ms", "rest_cap": "30s", "abandonment": "ignore",
+        let text = r#"{ "break_duration": "1s 500ms", "max_break_duration": "30s", "abandonment": "ignore",
             "trip": [{ "consecutive": { "failures": 5 } },
                      { "failure_rate": { "rate": 0.5, "over": { "time": "10s" } } }] }"#;
         let config: Config = serde_json::from_str(text).unwrap();
         let expected = Config {
-            rest: Duration::from_millis(1_500),
-            rest_cap: Duration::from_secs(30),
+            break_duration: Duration::from_millis(1_500),
+            max_break_duration: Duration::from_secs(30),
             abandonment: Abandonment::Ignore,
             trip: Trip::consecutive(5)
                 .or(Trip::failure_rate(0.5).over_time(Duration::from_secs(10))),
@@ -252,9 +258,9 @@ mod files {
 
     // pitfall B27
     #[test]
-    fn what_is_not_known_is_refused_by_name() {
+    fn what_is_not_known_is_rejected_by_name() {
         for (text, unknown) in [
-            (r#"{ "rests": "1s" }"#, "rests"),
+            (r#"{ "breaks": "1s" }"#, "breaks"),
             (r#"{ "trip": [{ "consecutive": { "failures": 5, "failure": 6 } }] }"#, "failure"),
             (r#"{ "trip": [{ "lifetime": { "failures": 5 } }] }"#, "lifetime"),
             (
@@ -262,7 +268,7 @@ mod files {
                 "bytes",
             ),
             (r#"{ "abandonment": "forget" }"#, "forget"),
-            (r#"{ "rest": "1 fortnight" }"#, "fortnight"),
+            (r#"{ "break_duration": "1 fortnight" }"#, "fortnight"),
         ] {
             let message = serde_json::from_str::<Config>(text).unwrap_err().to_string();
             assert!(message.contains(unknown), "{text}: {message}");
@@ -270,7 +276,7 @@ mod files {
     }
 
     #[test]
-    fn a_file_without_rules_is_read_and_then_refused() {
+    fn a_file_without_rules_is_read_and_then_rejected() {
         let config: Config = serde_json::from_str(r#"{ "trip": [] }"#).unwrap();
         let errors = CircuitBreakerLayer::from_config("x", config).unwrap_err();
         assert_eq!(
@@ -282,9 +288,9 @@ mod files {
 
 /// What a doc comment of the source says of a field.
 fn said_of(field: &str) -> String {
-    let source = include_str!("../../../src/circuit_breaker/config.rs");
-    let end = source.find(&format!("    pub {field}: ")).expect("a field");
-    let lines: Vec<_> = source[..end].lines().rev().take_while(|line| !line.is_empty()).collect();
+    let origin = include_str!("../../../src/circuit_breaker/config.rs");
+    let end = origin.find(&format!("    pub {field}: ")).expect("a field");
+    let lines: Vec<_> = origin[..end].lines().rev().take_while(|line| !line.is_empty()).collect();
     let docs = lines.iter().rev().filter_map(|line| line.trim().strip_prefix("/// "));
     docs.collect::<Vec<_>>().join(" ")
 }
@@ -296,17 +302,17 @@ fn the_range_that_is_said_of_a_field_is_the_one_that_is_checked() {
     #[rustfmt::skip]
     let table: &[(&str, &str, &[Turn], &[Turn])] = &[
         ("trip", "at least one rule", &[|d| d.trip = Trip::consecutive(1)], &[|d| d.trip = serde_json::from_str("[]").unwrap()]),
-        ("memory", "Longer than zero", &[|d| d.memory = Duration::from_nanos(1), |d| d.memory = Duration::MAX], &[|d| d.memory = Duration::ZERO]),
+        ("evidence_ttl", "Longer than zero", &[|d| d.evidence_ttl = Duration::from_nanos(1), |d| d.evidence_ttl = Duration::MAX], &[|d| d.evidence_ttl = Duration::ZERO]),
         ("abandonment", "Any", &[|d| d.abandonment = Abandonment::After(Duration::ZERO)], &[]),
-        ("rest", "Longer than zero, at most [`rest_cap`]", &[|d| d.rest = Duration::from_nanos(1), |d| d.rest = Duration::MAX],
-            &[|d| d.rest = Duration::ZERO, |d| (d.rest, d.rest_cap) = (2 * SECOND, SECOND)]),
-        ("rest_cap", "At least [`rest`]", &[|d| d.rest_cap = Duration::MAX, |d| (d.rest, d.rest_cap) = (SECOND, SECOND)],
-            &[|d| (d.rest, d.rest_cap) = (2 * SECOND, SECOND)]),
-        ("hint_cap", "Any", &[|d| d.hint_cap = Duration::ZERO, |d| d.hint_cap = Duration::MAX], &[]),
+        ("break_duration", "Longer than zero, at most [`max_break_duration`]", &[|d| d.break_duration = Duration::from_nanos(1), |d| d.break_duration = Duration::MAX],
+            &[|d| d.break_duration = Duration::ZERO, |d| (d.break_duration, d.max_break_duration) = (2 * SECOND, SECOND)]),
+        ("max_break_duration", "At least [`break_duration`]", &[|d| d.max_break_duration = Duration::MAX, |d| (d.break_duration, d.max_break_duration) = (SECOND, SECOND)],
+            &[|d| (d.break_duration, d.max_break_duration) = (2 * SECOND, SECOND)]),
+        ("max_retry_after", "Any", &[|d| d.max_retry_after = Duration::ZERO, |d| d.max_retry_after = Duration::MAX], &[]),
         ("probes", "1 to 10,000", &[|d| d.probes = 1, |d| d.probes = 10_000], &[|d| d.probes = 0, |d| d.probes = 10_001]),
         ("probe_deadline", "Longer than zero", &[|d| d.probe_deadline = Duration::from_nanos(1)], &[|d| d.probe_deadline = Duration::ZERO]),
-        ("close_at", "1 to 10,000", &[|d| d.close_at = 1, |d| d.close_at = 10_000], &[|d| d.close_at = 0, |d| d.close_at = 10_001]),
-        ("reopen_at", "1 to 10,000", &[|d| d.reopen_at = 1, |d| d.reopen_at = 10_000], &[|d| d.reopen_at = 0, |d| d.reopen_at = 10_001]),
+        ("close_threshold", "1 to 10,000", &[|d| d.close_threshold = 1, |d| d.close_threshold = 10_000], &[|d| d.close_threshold = 0, |d| d.close_threshold = 10_001]),
+        ("reopen_threshold", "1 to 10,000", &[|d| d.reopen_threshold = 1, |d| d.reopen_threshold = 10_000], &[|d| d.reopen_threshold = 0, |d| d.reopen_threshold = 10_001]),
         ("ramp", "Any", &[|d| d.ramp = Duration::ZERO, |d| d.ramp = Duration::MAX], &[]),
         ("slow_start", "Any", &[|d| d.slow_start = Duration::ZERO, |d| d.slow_start = Duration::MAX], &[]),
         ("shadow", "", &[|d| d.shadow = true], &[]),
@@ -339,27 +345,33 @@ fn the_range_that_is_said_of_a_field_is_the_one_that_is_checked() {
     }
 }
 
-// field Missing: one setting alone is not refused for the default of another
+// field Missing: one setting alone is not rejected for the default of another
 #[tokio::test(start_paused = true)]
 async fn a_rest_alone_takes_its_cap_with_it_and_a_cap_its_rest() {
     let second = Duration::from_secs(1);
-    let of_file: Config = serde_json::from_str(r#"{ "rest": "1s" }"#).unwrap();
+    let of_file: Config = serde_json::from_str(r#"{ "break_duration": "1s" }"#).unwrap();
     for built in [
-        builder().rest(second).build(),
-        builder().config(Config { rest: second, ..Config::default() }).build(),
+        builder().break_duration(second).build(),
+        builder().config(Config { break_duration: second, ..Config::default() }).build(),
         builder().config(of_file).build(),
-        builder().rest_cap(second).rest(second).build(),
+        builder().max_break_duration(second).break_duration(second).build(),
     ] {
         let layer = built.unwrap();
         let mut service = tower::Layer::layer(&layer, Dependency::default());
         for _ in 0..17 {
             let _ = launch(&mut service, BAD).await;
         }
-        let rest = layer.handle().snapshot().next_probe_in.unwrap();
-        assert!(rest >= second / 2 && rest <= second, "{rest:?}");
+        let break_duration = layer.handle().snapshot().next_probe_in.unwrap();
+        assert!(break_duration >= second / 2 && break_duration <= second, "{break_duration:?}");
     }
-    assert!(builder().rest_cap(Duration::from_millis(10)).build().is_ok());
-    assert!(builder().rest(second).rest_cap(Duration::from_millis(250)).build().is_err());
+    assert!(builder().max_break_duration(Duration::from_millis(10)).build().is_ok());
+    assert!(
+        builder()
+            .break_duration(second)
+            .max_break_duration(Duration::from_millis(250))
+            .build()
+            .is_err()
+    );
 }
 
 // field Missing: a count of failures within a time, as files of other libraries say it

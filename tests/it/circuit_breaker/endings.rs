@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, Finish, Outcome, Reason, Settle, State};
+use seawall::{CallGuard, Completion, Error, Outcome, Reason, State};
 use tokio::runtime;
 use tokio::time::advance;
 use tower::load_shed::error::Overloaded;
@@ -49,7 +49,7 @@ const ENDINGS: [Ending; 12] = [
 ];
 
 /// Calls once, and has the call end so. Returns what must be kept for it to have ended so.
-async fn end(rig: &Rig, how: Ending) -> Option<Call> {
+async fn end(rig: &Rig, how: Ending) -> Option<CallContext> {
     let mut service = rig.service.clone();
     match how {
         Ending::DroppedBeforeTheFirstPoll => {
@@ -76,7 +76,7 @@ async fn end(rig: &Rig, how: Ending) -> Option<Call> {
             assert!(call.await.is_err());
         }
         Ending::IgnoredOutcome => {
-            launch(&mut service, Ask::Now(Answer::Silent)).await.unwrap_err();
+            launch(&mut service, Ask::Now(Answer::Ignored)).await.unwrap_err();
         }
         Ending::Pushback => {
             launch(&mut service, Ask::Now(Answer::Pushback)).await.unwrap_err();
@@ -88,7 +88,7 @@ async fn end(rig: &Rig, how: Ending) -> Option<Call> {
             let Poll::Ready(answer) = poll(call.as_mut()) else {
                 panic!("a probe waits for ever");
             };
-            assert!(is_refused(&answer));
+            assert!(is_rejected(&answer));
             rig.seen.set_ready(true);
         }
         Ending::NeverReadyAndDropped => {
@@ -114,7 +114,7 @@ async fn a_probe_may_end_in_any_way() {
         for good_answers in 0..6 {
             let mut rig = Rig::new(builder());
             rig.trip().await;
-            rig.rest().await;
+            rig.break_duration().await;
             for _ in 0..good_answers {
                 rig.ask(GOOD).await.unwrap();
             }
@@ -125,14 +125,14 @@ async fn a_probe_may_end_in_any_way() {
                 }
             }
             assert_eq!(rig.seen.in_flight(), kept.len(), "{how:?} leaves nothing behind");
-            let longest_rest = Duration::from_millis(100);
+            let longest_break = Duration::from_millis(100);
             if rig.state() == State::Open || how == Ending::Hangs {
-                advance(longest_rest).await;
+                advance(longest_break).await;
             }
             rig.ask(GOOD).await.unwrap_or_else(|why| panic!("{how:?}: {why}"));
             for _ in 0..7 {
                 if rig.state() != State::Closed {
-                    advance(longest_rest).await;
+                    advance(longest_break).await;
                     rig.ask(GOOD).await.unwrap();
                 }
             }
@@ -151,7 +151,7 @@ fn a_probe_may_end_with_its_runtime() {
     let mut rig = first.block_on(async {
         let mut rig = Rig::new(builder());
         rig.trip().await;
-        rig.rest().await;
+        rig.break_duration().await;
         let mut probe = rig.service.clone();
         tokio::spawn(async move { probe.ready().await?.call(Ask::Hang).await });
         tokio::task::yield_now().await;
@@ -197,7 +197,7 @@ async fn a_panic_in_the_classifier_is_a_failure_and_reaches_the_caller() {
 
 // pitfall B3
 #[tokio::test(start_paused = true)]
-async fn a_refusal_by_a_breaker_further_in_eats_no_probe_and_counts_neither_way() {
+async fn a_rejection_by_a_breaker_further_in_eats_no_probe_and_counts_neither_way() {
     let (outer, inner) = (builder().build().unwrap(), CircuitBreakerLayer::new("inner"));
     let mut hand = inner.handle().switch(Position::Auto);
     let dependency = Dependency::default();
@@ -207,8 +207,8 @@ async fn a_refusal_by_a_breaker_further_in_eats_no_probe_and_counts_neither_way(
     hand.set(Position::Open);
     let innocent = handle.snapshot();
     for _ in 0..1_000 {
-        let refused = service.ready().await.unwrap().call(GOOD).await;
-        assert!(matches!(refused, Err(Error::Rejected(why)) if why.origin().name() == "inner"));
+        let rejected = service.ready().await.unwrap().call(GOOD).await;
+        assert!(matches!(rejected, Err(Error::Rejected(why)) if why.origin().name() == "inner"));
     }
     assert_eq!(handle.snapshot(), innocent, "it says nothing about the dependency");
 
@@ -219,8 +219,8 @@ async fn a_refusal_by_a_breaker_further_in_eats_no_probe_and_counts_neither_way(
     hand.set(Position::Open);
     advance(handle.snapshot().next_probe_in.unwrap()).await;
     for _ in 0..100 {
-        let refused = service.ready().await.unwrap().call(GOOD).await;
-        assert!(matches!(refused, Err(Error::Rejected(why)) if why.origin().name() == "inner"));
+        let rejected = service.ready().await.unwrap().call(GOOD).await;
+        assert!(matches!(rejected, Err(Error::Rejected(why)) if why.origin().name() == "inner"));
         assert_eq!(handle.state(), State::HalfOpen);
     }
     hand.set(Position::Closed);
@@ -232,7 +232,7 @@ async fn a_refusal_by_a_breaker_further_in_eats_no_probe_and_counts_neither_way(
 
 // pitfall B3
 #[tokio::test(start_paused = true)]
-async fn a_refusal_by_a_layer_that_drains_counts_neither_way() {
+async fn a_rejection_by_a_layer_that_drains_counts_neither_way() {
     let inner = TimeoutLayer::new("inner", Duration::from_secs(1));
     inner.drain().await;
     let outer = builder().build().unwrap();
@@ -240,13 +240,13 @@ async fn a_refusal_by_a_layer_that_drains_counts_neither_way() {
         ServiceBuilder::new().layer(outer.clone()).layer(inner).service(Dependency::default());
     let innocent = outer.handle().snapshot();
     for _ in 0..100 {
-        let refused = service.ready().await.unwrap().call(GOOD).await;
-        assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
+        let rejected = service.ready().await.unwrap().call(GOOD).await;
+        assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
     }
     assert_eq!(outer.handle().snapshot(), innocent);
 }
 
-// pitfall B3: tower's layers, judged by the user's own closure
+// pitfall B3: tower's layers, classified by the user's own closure
 #[tokio::test(start_paused = true)]
 async fn a_full_service_that_sheds_load_eats_no_probe() {
     let outer =
@@ -288,12 +288,12 @@ async fn a_full_service_that_sheds_load_eats_no_probe() {
 
 /// A call is over when its body is.
 #[derive(Debug, Clone)]
-struct AtBodyEnd(Arc<Mutex<Vec<Settle>>>);
+struct AtBodyEnd(Arc<Mutex<Vec<CallGuard>>>);
 
-impl Finish<()> for AtBodyEnd {
+impl Completion<()> for AtBodyEnd {
     type Response = ();
 
-    fn finish(&self, (): (), settle: Settle) {
+    fn wrap(&self, (): (), settle: CallGuard) {
         self.0.lock().unwrap().push(settle);
     }
 }
@@ -302,7 +302,7 @@ impl Finish<()> for AtBodyEnd {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_over_at_the_end_of_its_body_holds_its_slot_until_then() {
     let bodies = Arc::new(Mutex::new(Vec::new()));
-    let layer = builder().finish(AtBodyEnd(bodies.clone())).build().unwrap();
+    let layer = builder().completion(AtBodyEnd(bodies.clone())).build().unwrap();
     let handle = layer.handle();
     let mut service = layer.layer(Dependency::default());
     while handle.state() == State::Closed {
@@ -312,12 +312,12 @@ async fn a_call_that_is_over_at_the_end_of_its_body_holds_its_slot_until_then() 
 
     service.ready().await.unwrap().call(GOOD).await.unwrap();
     assert_eq!(layer.in_flight(), 1, "the head is here, the body is not");
-    assert!(is_refused(&service.ready().await.unwrap().call(GOOD).await));
+    assert!(is_rejected(&service.ready().await.unwrap().call(GOOD).await));
     bodies.lock().unwrap().remove(0).settle(Outcome::SUCCESS);
     for _ in 0..2 {
         service.ready().await.unwrap().call(GOOD).await.unwrap();
     }
-    assert!(is_refused(&service.ready().await.unwrap().call(GOOD).await));
+    assert!(is_rejected(&service.ready().await.unwrap().call(GOOD).await));
     // One body breaks off, the other is never read to its end.
     bodies.lock().unwrap().remove(0).settle(Outcome::FAILURE);
     assert_eq!(handle.state(), State::HalfOpen);

@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerHandle, Position, Trip};
-use seawall::{Cause, Change, Event, EventKind, State};
+use seawall::{Event, EventKind, State, Transition, TransitionCause};
 
 /// The state graph.
-fn is_an_edge(change: &Change) -> bool {
-    use Cause as C;
+fn is_an_edge(change: &Transition) -> bool {
     use State::{Closed, ForcedClosed, ForcedOpen, HalfOpen, Open};
+    use TransitionCause as C;
     match (change.from, change.to) {
         (Closed, Open) => {
             matches!(change.cause, C::Evidence | C::Consecutive | C::FailureRate | C::SlowRate)
         }
-        (Open, HalfOpen) => change.cause == C::RestOver,
+        (Open, HalfOpen) => change.cause == C::BreakOver,
         (HalfOpen, Open) => matches!(change.cause, C::ProbesFailed | C::ProbesAbandoned),
         (HalfOpen, Closed) => matches!(change.cause, C::ProbesSucceeded | C::Reset),
         (Open, Closed) => change.cause == C::Reset,
@@ -34,9 +34,9 @@ async fn changes_are_a_path_of_the_state_graph_under_random_calls_switches_and_r
     let diary = Diary::default();
     let config = builder()
         .trip(Trip::consecutive(4).or(Trip::default()))
-        .rest(Duration::from_micros(20))
-        .rest_cap(Duration::from_micros(200))
-        .close_at(2)
+        .break_duration(Duration::from_micros(20))
+        .max_break_duration(Duration::from_micros(200))
+        .close_threshold(2)
         .observe(diary.observer());
     let rig = Rig::new(config);
     let tasks = (0..8).map(|seed| {
@@ -114,7 +114,7 @@ fn an_observer_may_call_back_into_the_same_breaker() {
                 handle.reload(handle.config()).unwrap();
                 let dropped = kept.lock().unwrap().pop(); // gives its waker's seat back
                 drop(dropped);
-                if let EventKind::Changed(Change { to: State::Open, .. }) = event.kind {
+                if let EventKind::Changed(Transition { to: State::Open, .. }) = event.kind {
                     let mut hand = handle.switch(Position::Auto);
                     hand.set(Position::Open);
                     handle.reset();
@@ -148,11 +148,11 @@ fn an_observer_that_panics_harms_neither_the_call_nor_the_next_observer() {
         let panics = |_: &Event| panic!("as asked");
         let mut rig = Rig::new(builder().observe(panics).observe(diary.observer()));
         rig.trip().await;
-        assert!(is_refused(&rig.ask(GOOD).await));
+        assert!(is_rejected(&rig.ask(GOOD).await));
         rig.recover().await;
         drop(rig.launch(Ask::Hang));
         assert_eq!(diary.changes().len(), 3);
-        assert_eq!(diary.events().len(), 5, "and a refusal, and a call given up");
+        assert_eq!(diary.events().len(), 5, "and a rejection, and a call given up");
     });
 }
 
@@ -182,10 +182,10 @@ fn an_observer_that_blocks_holds_up_its_own_call_only_and_the_order_is_kept() {
             while !blocked.load(SeqCst) {
                 std::thread::yield_now();
             }
-            // Meanwhile others are refused, and steer.
+            // Meanwhile others are rejected, and steer.
             let mut other = rig.clone();
             on_a_runtime(async move {
-                assert!(is_refused(&other.ask(GOOD).await));
+                assert!(is_rejected(&other.ask(GOOD).await));
                 other.handle.reset();
                 other.ask(GOOD).await.unwrap();
             });
@@ -204,10 +204,10 @@ async fn events_name_their_source_their_moment_and_their_place_in_the_order() {
     tokio::time::advance(Duration::from_secs(3)).await;
     rig.trip().await;
     let _ = rig.ask(GOOD).await;
-    let [opened, refused] = &diary.events()[..] else { panic!("{:?}", diary.events()) };
-    assert_eq!((opened.source.layer(), opened.source.name()), ("circuit_breaker", "dep"));
-    assert_eq!((opened.seq, refused.seq, &opened.key), (1, 1, &None));
-    assert_eq!((opened.at, refused.at), (Duration::from_secs(3), Duration::from_secs(3)));
+    let [opened, rejected] = &diary.events()[..] else { panic!("{:?}", diary.events()) };
+    assert_eq!((opened.origin.layer(), opened.origin.name()), ("circuit_breaker", "dep"));
+    assert_eq!((opened.seq, rejected.seq, &opened.key), (1, 1, &None));
+    assert_eq!((opened.at, rejected.at), (Duration::from_secs(3), Duration::from_secs(3)));
 }
 
 #[tokio::test(start_paused = true)]

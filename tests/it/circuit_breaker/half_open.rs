@@ -31,7 +31,7 @@ fn on<T>(clock: &Runtime, f: impl FnOnce() -> T) -> T {
 
 /// Has 64 tasks call at the same moment, each on a clone of one of the services; returns their calls,
 /// polled once.
-fn stampede(crowd: &Runtime, clock: &Runtime, services: &[&Breaker]) -> Vec<Call> {
+fn stampede(crowd: &Runtime, clock: &Runtime, services: &[&Breaker]) -> Vec<CallContext> {
     let barrier = Arc::new(Barrier::new(64));
     let run = |nth: usize| {
         let (barrier, clock) = (barrier.clone(), clock.handle().clone());
@@ -46,8 +46,8 @@ fn stampede(crowd: &Runtime, clock: &Runtime, services: &[&Breaker]) -> Vec<Call
     tasks.into_iter().filter_map(|task| crowd.block_on(task).unwrap()).collect()
 }
 
-/// A breaker that opened on failures, and whose rest is over.
-fn about_to_probe(clock: &Runtime, builder: Builder<Judge>) -> (Rig, Breaker) {
+/// A breaker that opened on failures, and whose break is over.
+fn about_to_probe(clock: &Runtime, builder: Builder<Rule>) -> (Rig, Breaker) {
     let mut rig = on(clock, || Rig::new(builder));
     let taken_before_the_trip = rig.service.clone();
     on(clock, || {
@@ -84,7 +84,7 @@ fn after_some_good_answers_exactly_the_doubled_number_passes() {
     let (clock, crowd) = (still_clock(), crowd());
     for round in 0..200 {
         let (answers, expected) = [(1, 2), (2, 4), (3, 8), (4, 8)][round % 4];
-        let (mut rig, before) = about_to_probe(&clock, builder().probes(8).close_at(100));
+        let (mut rig, before) = about_to_probe(&clock, builder().probes(8).close_threshold(100));
         on(&clock, || {
             for _ in 0..answers {
                 assert!(poll(rig.launch(GOOD).as_mut()).is_ready());
@@ -102,7 +102,7 @@ fn after_some_good_answers_exactly_the_doubled_number_passes() {
 // pitfall B4
 #[tokio::test(start_paused = true)]
 async fn answers_of_the_past_decide_nothing_in_any_later_state() {
-    for old in [Answer::Good, Answer::Bad, Answer::Silent, Answer::Pushback] {
+    for old in [Answer::Success, Answer::Failure, Answer::Ignored, Answer::Pushback] {
         let mut rig = Rig::new(builder());
         let (mut old_calls, mut tell) = (Vec::new(), Vec::new());
         for _ in 0..60 {
@@ -121,16 +121,16 @@ async fn answers_of_the_past_decide_nothing_in_any_later_state() {
         answer(20);
         assert_eq!(rig.state(), State::Open);
 
-        rig.rest().await;
+        rig.break_duration().await;
         let (probe, when) = oneshot::channel();
         let mut probing = rig.launch(Ask::When(when));
         let calls = rig.seen.calls();
         answer(20);
         assert_eq!(rig.state(), State::HalfOpen, "{old:?}");
-        assert!(is_refused(&rig.ask(GOOD).await), "{old:?} of the past made room for a probe");
+        assert!(is_rejected(&rig.ask(GOOD).await), "{old:?} of the past made room for a probe");
         assert_eq!(rig.seen.calls(), calls);
 
-        probe.send(Answer::Good).unwrap();
+        probe.send(Answer::Success).unwrap();
         assert!(matches!(poll(probing.as_mut()), Poll::Ready(Ok(()))));
         for _ in 0..6 {
             rig.ask(GOOD).await.unwrap();
@@ -164,9 +164,9 @@ fn late_answers_race_with_each_other_and_decide_nothing() {
         let (tell, told) = oneshot::channel();
         let mut probe = on(&clock, || rig.launch(Ask::When(told)));
 
-        let answers = [Answer::Good, Answer::Bad, Answer::Silent, Answer::Pushback];
+        let answers = [Answer::Success, Answer::Failure, Answer::Ignored, Answer::Pushback];
         let barrier = Arc::new(Barrier::new(64));
-        let land = |(nth, (mut call, tell)): (usize, (Call, oneshot::Sender<Answer>))| {
+        let land = |(nth, (mut call, tell)): (usize, (CallContext, oneshot::Sender<Answer>))| {
             let (barrier, clock) = (barrier.clone(), clock.handle().clone());
             crowd.spawn(async move {
                 barrier.wait().await;
@@ -182,7 +182,7 @@ fn late_answers_race_with_each_other_and_decide_nothing() {
         assert_eq!(rig.state(), State::HalfOpen, "round {round}");
         assert_eq!(diary.count(EventKind::Late), 64);
 
-        tell.send(Answer::Bad).unwrap();
+        tell.send(Answer::Failure).unwrap();
         on(&clock, || assert!(poll(probe.as_mut()).is_ready()));
         assert_eq!(rig.state(), State::Open, "round {round}: only the probe decides");
     }
@@ -192,11 +192,11 @@ fn late_answers_race_with_each_other_and_decide_nothing() {
 async fn a_probe_that_hangs_lets_one_more_pass_after_each_rest() {
     let mut rig = Rig::new(builder());
     rig.trip().await;
-    rig.rest().await;
+    rig.break_duration().await;
     let mut hanging = vec![rig.launch(Ask::Hang)];
     for passed in 1..10 {
         assert_eq!(rig.seen.in_flight(), passed);
-        assert!(is_refused(&rig.ask(GOOD).await));
+        assert!(is_rejected(&rig.ask(GOOD).await));
         advance(Duration::from_millis(50)).await;
         hanging.push(rig.launch(Ask::Hang));
     }
@@ -206,7 +206,8 @@ async fn a_probe_that_hangs_lets_one_more_pass_after_each_rest() {
 async fn a_call_of_the_past_that_is_given_up_is_no_late_answer() {
     let diary = Diary::default();
     let mut rig = Rig::new(builder().observe(diary.observer()));
-    let (given_up, answered) = (rig.launch(Ask::Hang), rig.launch(Ask::After(SOON, Answer::Good)));
+    let (given_up, answered) =
+        (rig.launch(Ask::Hang), rig.launch(Ask::After(SOON, Answer::Success)));
     rig.trip().await;
     drop(given_up);
     assert_eq!((diary.count(EventKind::Abandoned), diary.count(EventKind::Late)), (1, 0));

@@ -38,7 +38,7 @@ async fn traffic(rig: &Rig, scene: Scene, seed: u64, mut go_on: impl FnMut(Durat
             if rng.f64() < scene.impatient { scene.leave_after } else { 1_000 * scene.answers_in };
         let mut rig = rig.clone();
         callers.spawn(async move {
-            let _ = timeout(patience, rig.ask(Ask::After(scene.answers_in, Answer::Good))).await;
+            let _ = timeout(patience, rig.ask(Ask::After(scene.answers_in, Answer::Success))).await;
         });
         while callers.try_join_next().is_some() {}
         sleep(scene.every).await;
@@ -66,7 +66,7 @@ async fn recovers_in(scene: Scene, seed: u64) -> Duration {
     took
 }
 
-/// The longest that any of a few seeds needs. What hundreds of them need at every rate is a table of the law
+/// The longest that any of a few seeds needs. What hundreds of them need at every rate is a table of the algorithm
 /// alone, in `src/circuit_breaker/tests/impatient.rs`.
 async fn longest(scene: Scene) -> Duration {
     let mut longest = Duration::ZERO;
@@ -120,7 +120,7 @@ async fn one_client_that_sends_and_leaves_by_turns_opens_nothing() {
         let mut rig = Rig::new(builder().seed(seed));
         for _ in 0..1_000 {
             let patience = if rng.f64() < 0.9 { 10 * MS } else { MS * 1_000 };
-            let _ = timeout(patience, rig.ask(Ask::After(20 * MS, Answer::Good))).await;
+            let _ = timeout(patience, rig.ask(Ask::After(20 * MS, Answer::Success))).await;
         }
         assert_eq!(rig.state(), State::Closed, "seed {seed}");
     }
@@ -135,7 +135,7 @@ async fn a_dependency_that_hangs_with_64_calls_at_a_time_is_found_out_in_a_few_w
             let most = if answered_before == 0 && patience < 1_000 { 4 } else { 2 };
             let mut rig = Rig::new(builder());
             for _ in 0..answered_before {
-                rig.ask(Ask::After(10 * MS, Answer::Good)).await.unwrap();
+                rig.ask(Ask::After(10 * MS, Answer::Success)).await.unwrap();
             }
             let mut waves = 0;
             while rig.state() == State::Closed {
@@ -162,7 +162,7 @@ async fn a_hundred_calls_that_end_with_one_connection_open_nothing() {
             advance(waited * MS).await;
             drop(calls);
             assert_eq!(rig.state(), State::Closed, "after {waited} ms");
-            rig.ask(Ask::After(5 * MS, Answer::Good)).await.unwrap();
+            rig.ask(Ask::After(5 * MS, Answer::Success)).await.unwrap();
         }
     }
 }
@@ -172,7 +172,7 @@ async fn a_hundred_calls_that_end_with_one_connection_open_nothing() {
 async fn probes_that_are_all_given_up_in_vain_open_it_again() {
     let mut rig = Rig::new(builder());
     rig.trip().await;
-    rig.rest().await;
+    rig.break_duration().await;
     for _ in 0..3 {
         let probe = rig.launch(Ask::Hang);
         advance(50 * MS).await;

@@ -28,7 +28,7 @@ fn keyed(most: usize) -> (Service_, KeyedCircuitBreakerHandle, Diary) {
         .build()
         .unwrap();
     let inner = service_fn(|to: To| async move {
-        if to.1 { Ok(()) } else { Err(Error::Inner(Fault(Answer::Bad))) }
+        if to.1 { Ok(()) } else { Err(Error::Inner(Fault(Answer::Failure))) }
     });
     (BoxCloneSyncService::new(layer.layer(inner)), layer.handle(), diary)
 }
@@ -39,7 +39,7 @@ async fn call(service: &mut Service_, host: impl Into<String>, good: bool) -> Re
 
 async fn trip(service: &mut Service_, host: &str) {
     for _ in 0..3 {
-        assert!(!is_refused(&call(service, host, false).await));
+        assert!(!is_rejected(&call(service, host, false).await));
     }
 }
 
@@ -47,7 +47,7 @@ async fn trip(service: &mut Service_, host: &str) {
 async fn each_key_has_a_breaker_of_its_own() {
     let (mut service, handle, diary) = keyed(100);
     trip(&mut service, "a").await;
-    assert!(is_refused(&call(&mut service, "a", true).await));
+    assert!(is_rejected(&call(&mut service, "a", true).await));
     call(&mut service, "b", true).await.unwrap();
     assert_eq!(handle.key("a").unwrap().state(), State::Open);
     assert_eq!(handle.key("b").unwrap().state(), State::Closed);
@@ -60,7 +60,7 @@ async fn each_key_has_a_breaker_of_its_own() {
 
     let mut hand = handle.key("b").unwrap().switch(Position::Auto);
     hand.set(Position::Open);
-    assert!(is_refused(&call(&mut service, "b", true).await));
+    assert!(is_rejected(&call(&mut service, "b", true).await));
     let mut config = handle.config();
     config.shadow = true;
     handle.reload(config).unwrap();
@@ -73,18 +73,19 @@ async fn each_key_has_a_breaker_of_its_own() {
 /// Each key draws its own, and the same in every run.
 #[tokio::test(start_paused = true)]
 async fn a_seed_repeats_the_jitter_of_every_key() {
-    let rests = async || {
+    let breaks = async || {
         let layer = builder().trip(Trip::consecutive(1)).seed(7).keyed(|to: &To| Cow::from(&to.0));
         let layer = layer.build().unwrap();
-        let inner = service_fn(|_| async { Err::<(), _>(Error::Inner(Fault(Answer::Bad))) });
+        let inner = service_fn(|_| async { Err::<(), _>(Error::Inner(Fault(Answer::Failure))) });
         let mut service = BoxCloneSyncService::new(layer.layer(inner));
         for host in ["a", "b"] {
-            assert!(!is_refused(&call(&mut service, host, false).await));
+            assert!(!is_rejected(&call(&mut service, host, false).await));
         }
-        let rest = |key| layer.handle().key(key).unwrap().snapshot().next_probe_in.unwrap();
-        (rest("a"), rest("b"))
+        let break_duration =
+            |key| layer.handle().key(key).unwrap().snapshot().next_probe_in.unwrap();
+        (break_duration("a"), break_duration("b"))
     };
-    let (first, second) = (rests().await, rests().await);
+    let (first, second) = (breaks().await, breaks().await);
     assert_eq!(first, second);
     assert_ne!(first.0, first.1);
 }
@@ -135,7 +136,7 @@ async fn a_key_that_is_not_at_rest_is_not_evicted_and_its_newcomers_share_an_ove
         assert_eq!(diary.count(EventKind::KeyOverflow), 200);
         for nth in 0..most {
             assert!(
-                is_refused(&call(&mut service, nth.to_string(), true).await),
+                is_rejected(&call(&mut service, nth.to_string(), true).await),
                 "{nth} of {most}"
             );
         }
@@ -143,7 +144,7 @@ async fn a_key_that_is_not_at_rest_is_not_evicted_and_its_newcomers_share_an_ove
         for nth in 0..3 {
             let _ = call(&mut service, format!("bad {nth}"), false).await;
         }
-        assert!(is_refused(&call(&mut service, "another", true).await));
+        assert!(is_rejected(&call(&mut service, "another", true).await));
     }
 }
 
@@ -249,14 +250,14 @@ async fn a_key_with_evidence_so_old_that_it_counts_no_more_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drained_it_refuses_every_key_and_returns_when_the_last_call_is_over() {
+async fn drained_it_rejects_every_key_and_returns_when_the_last_call_is_over() {
     let layer = builder().keyed(|_: &Ask| Cow::from("x")).build().unwrap();
     let mut service = layer.layer(Dependency::default());
-    let call = launch(&mut service, Ask::After(Duration::from_secs(1), Answer::Good));
+    let call = launch(&mut service, Ask::After(Duration::from_secs(1), Answer::Success));
     let mut drained = Box::pin(layer.drain());
     assert!(poll(drained.as_mut()).is_pending());
-    let refused = service.ready().await.unwrap().call(GOOD).await;
-    assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
+    let rejected = service.ready().await.unwrap().call(GOOD).await;
+    assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
     call.await.unwrap();
     drained.await;
 }
@@ -289,7 +290,7 @@ fn a_million_rejections_and_a_million_short_calls_do_not_grow_memory() {
         open.trip().await;
         let mut rounds = async |rounds: usize| {
             for nth in 0..rounds {
-                assert!(is_refused(&open.ask(GOOD).await));
+                assert!(is_rejected(&open.ask(GOOD).await));
                 rig.ask(if nth % 3 == 0 { BAD } else { GOOD }).await.ok();
                 if nth % 50 == 0 {
                     drop(rig.launch(Ask::Hang));

@@ -12,7 +12,8 @@ use seawall::circuit_breaker::{
     Builder, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, Config,
 };
 use seawall::{
-    AtHead, Change, Classifier, Classify, Error, Event, EventKind, Outcome, Reason, State, Verdict,
+    Classification, Classifier, Classify, Error, Event, EventKind, OnResponse, Outcome, Reason,
+    State, Transition,
 };
 use tokio::sync::oneshot;
 use tokio::time::{advance, sleep};
@@ -21,10 +22,10 @@ use tower::{Layer, Service, ServiceExt};
 /// What the dependency answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    Good,
-    Bad,
+    Success,
+    Failure,
     Pushback,
-    Silent,
+    Ignored,
     /// Failed, and asks to be left alone for so long.
     Busy(Duration),
 }
@@ -41,8 +42,8 @@ pub(super) enum Ask {
     PanicLater,
 }
 
-pub(super) const GOOD: Ask = Ask::Now(Answer::Good);
-pub(super) const BAD: Ask = Ask::Now(Answer::Bad);
+pub(super) const GOOD: Ask = Ask::Now(Answer::Success);
+pub(super) const BAD: Ask = Ask::Now(Answer::Failure);
 
 /// Every answer but a good one, as an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,47 +167,47 @@ impl Service<Ask> for Dependency {
                 Ask::Hang => pending().await,
                 Ask::PanicInCall | Ask::PanicLater => panic!("as asked"),
             };
-            if answer == Answer::Good { Ok(()) } else { Err(Error::Inner(Fault(answer))) }
+            if answer == Answer::Success { Ok(()) } else { Err(Error::Inner(Fault(answer))) }
         })
     }
 }
 
 /// Reads what the dependency says; what our own layers say is left to the default.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Judge;
+pub(super) struct Rule;
 
-impl Classify<(), Error<Fault>> for Judge {
-    fn classify(&self, result: std::result::Result<&(), &Error<Fault>>) -> Verdict {
+impl Classify<(), Error<Fault>> for Rule {
+    fn classify(&self, result: std::result::Result<&(), &Error<Fault>>) -> Classification {
         let Err(Error::Inner(Fault(answer))) = result else {
             return <Classifier>::default().classify(result);
         };
-        Verdict::Now(match answer {
-            Answer::Good => Outcome::SUCCESS,
-            Answer::Bad => Outcome::TRANSIENT,
+        Classification::Now(match answer {
+            Answer::Success => Outcome::SUCCESS,
+            Answer::Failure => Outcome::TRANSIENT,
             Answer::Pushback => Outcome::PUSHBACK,
-            Answer::Silent => Outcome::IGNORE,
-            Answer::Busy(hint) => Outcome::TRANSIENT.after(*hint),
+            Answer::Ignored => Outcome::IGNORE,
+            Answer::Busy(retry_after) => Outcome::TRANSIENT.after(*retry_after),
         })
     }
 }
 
-pub(super) type Breaker<S = Dependency> = CircuitBreaker<S, Judge, AtHead>;
+pub(super) type Breaker<S = Dependency> = CircuitBreaker<S, Rule, OnResponse>;
 
-pub(super) fn builder() -> Builder<Judge> {
-    CircuitBreakerLayer::builder("dep").classify(Judge).seed(7)
+pub(super) fn builder() -> Builder<Rule> {
+    CircuitBreakerLayer::builder("dep").classify(Rule).seed(7)
 }
 
 /// A breaker in front of a scripted dependency.
 #[derive(Debug, Clone)]
 pub(super) struct Rig {
-    pub(super) layer: CircuitBreakerLayer<Judge>,
+    pub(super) layer: CircuitBreakerLayer<Rule>,
     pub(super) handle: CircuitBreakerHandle,
     pub(super) service: Breaker,
     pub(super) seen: Arc<Seen>,
 }
 
 impl Rig {
-    pub(super) fn new(builder: Builder<Judge>) -> Self {
+    pub(super) fn new(builder: Builder<Rule>) -> Self {
         let layer = builder.build().unwrap();
         let dependency = Dependency::default();
         let (handle, seen) = (layer.handle(), dependency.seen.clone());
@@ -223,7 +224,7 @@ impl Rig {
     }
 
     /// A call that has been polled once.
-    pub(super) fn launch(&mut self, ask: Ask) -> Call {
+    pub(super) fn launch(&mut self, ask: Ask) -> CallContext {
         launch(&mut self.service, ask)
     }
 
@@ -238,13 +239,13 @@ impl Rig {
     }
 
     /// Lets the rest go by, and no more.
-    pub(super) async fn rest(&self) {
-        let rest = self.handle.snapshot().next_probe_in.expect("open");
-        advance(rest).await;
+    pub(super) async fn break_duration(&self) {
+        let break_duration = self.handle.snapshot().next_probe_in.expect("open");
+        advance(break_duration).await;
     }
 
     pub(super) async fn recover(&mut self) {
-        self.rest().await;
+        self.break_duration().await;
         for _ in 0..100 {
             self.ask(GOOD).await.unwrap();
             if self.state() == State::Closed {
@@ -263,11 +264,11 @@ impl Rig {
 }
 
 /// A call through some service.
-pub(super) type Call = Pin<Box<dyn Future<Output = Result> + Send>>;
+pub(super) type CallContext = Pin<Box<dyn Future<Output = Result> + Send>>;
 
 /// Calls a service that is ready at once, and polls the call once. What the first poll says is
 /// found by polling again: a future that was ready is kept as its answer.
-pub(super) fn launch<S>(service: &mut S, ask: Ask) -> Call
+pub(super) fn launch<S>(service: &mut S, ask: Ask) -> CallContext
 where
     S: Service<Ask, Response = (), Error = Error<Fault>>,
     S::Future: Send + 'static,
@@ -285,7 +286,7 @@ pub(super) fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-pub(super) fn is_refused(answer: &Result) -> bool {
+pub(super) fn is_rejected(answer: &Result) -> bool {
     matches!(answer, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen)
 }
 
@@ -303,7 +304,7 @@ impl Diary {
         self.0.lock().unwrap().clone()
     }
 
-    pub(super) fn changes(&self) -> Vec<Change> {
+    pub(super) fn changes(&self) -> Vec<Transition> {
         let change = |event: Event| match event.kind {
             EventKind::Changed(change) => Some(change),
             _ => None,

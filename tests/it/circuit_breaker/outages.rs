@@ -6,14 +6,14 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seawall::Cause;
+use seawall::TransitionCause;
 use seawall::circuit_breaker::{Builder, Outage, Position, Trip};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
 type Log = Arc<Mutex<Vec<Outage>>>;
 
-fn listening(builder: Builder<Judge>) -> (Builder<Judge>, Log) {
+fn listening(builder: Builder<Rule>) -> (Builder<Rule>, Log) {
     let log = Log::default();
     let (opened, closed) = (log.clone(), log.clone());
     let builder = builder
@@ -28,9 +28,9 @@ async fn an_outage_of_many_failed_probes_is_told_once_and_once_when_it_is_over()
     let (builder, log) = listening(builder());
     let mut rig = Rig::new(builder);
     rig.trip().await;
-    let rest = rig.handle.snapshot().next_probe_in.unwrap();
+    let break_duration = rig.handle.snapshot().next_probe_in.unwrap();
     for _ in 0..50 {
-        rig.rest().await;
+        rig.break_duration().await;
         let _ = rig.ask(BAD).await;
     }
     rig.recover().await;
@@ -38,14 +38,14 @@ async fn an_outage_of_many_failed_probes_is_told_once_and_once_when_it_is_over()
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(
         (told[0].cause, told[0].lasted, told[0].key.as_ref()),
-        (Cause::Evidence, None, None)
+        (TransitionCause::Evidence, None, None)
     );
     let text = "circuit_breaker `dep` opened: evidence \
                 (failures outweigh successes by 17, 17 is the limit)";
     assert_eq!(told[0].to_string(), text);
-    assert_eq!(told[1].cause, Cause::ProbesSucceeded);
+    assert_eq!(told[1].cause, TransitionCause::ProbesSucceeded);
     let lasted = told[1].lasted.unwrap();
-    assert!(lasted > 40 * Duration::from_millis(125) && lasted > rest, "{lasted:?}");
+    assert!(lasted > 40 * Duration::from_millis(125) && lasted > break_duration, "{lasted:?}");
     assert!(told[1].to_string().starts_with("circuit_breaker `dep` closed after "), "{}", told[1]);
 }
 
@@ -69,10 +69,10 @@ async fn hands_are_told_of_too_and_one_outage_stays_one() {
     let told: Vec<_> = log.lock().unwrap().iter().map(|it| (it.cause, it.lasted)).collect();
     let minute = Duration::from_secs(60);
     let expected = [
-        (Cause::Evidence, None),
-        (Cause::Switch, Some(minute)),
-        (Cause::Switch, None),
-        (Cause::Switch, Some(Duration::ZERO)),
+        (TransitionCause::Evidence, None),
+        (TransitionCause::Switch, Some(minute)),
+        (TransitionCause::Switch, None),
+        (TransitionCause::Switch, Some(Duration::ZERO)),
     ];
     assert_eq!(told, expected);
 }
@@ -82,7 +82,8 @@ async fn hands_are_told_of_too_and_one_outage_stays_one() {
 async fn each_key_has_outages_of_its_own() {
     let (builder, log) = listening(builder().trip(Trip::consecutive(1)));
     let layer = builder.keyed(|host: &&'static str| Cow::from(*host)).build().unwrap();
-    let inner = service_fn(|_| async { Err::<(), _>(seawall::Error::Inner(Fault(Answer::Bad))) });
+    let inner =
+        service_fn(|_| async { Err::<(), _>(seawall::Error::Inner(Fault(Answer::Failure))) });
     let service = layer.layer(inner);
     for host in ["a", "b"] {
         assert!(service.clone().oneshot(host).await.is_err());
@@ -108,13 +109,13 @@ async fn held_open_it_stays_so_whatever_becomes_of_the_handle() {
     rig.handle.clone().force_open();
     rig.handle.clone().force_open(); // once more is still one hold
     advance(Duration::from_secs(3_600)).await;
-    assert!(is_refused(&rig.ask(GOOD).await));
+    assert!(is_rejected(&rig.ask(GOOD).await));
     rig.handle.reset();
-    assert!(is_refused(&rig.ask(GOOD).await), "a reset does not let go");
+    assert!(is_rejected(&rig.ask(GOOD).await), "a reset does not let go");
     let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open);
     rig.handle.release();
-    assert!(is_refused(&rig.ask(GOOD).await), "a hand still holds it");
+    assert!(is_rejected(&rig.ask(GOOD).await), "a hand still holds it");
     drop(hand);
     rig.ask(GOOD).await.unwrap();
     rig.handle.release(); // nothing to take back

@@ -11,19 +11,19 @@ use std::time::Duration;
 use seawall::circuit_breaker::{
     Config, KeyedBuilder, KeyedCircuitBreakerLayer, KeyedConfig, MAX_KEYS, Overrides, Trip,
 };
-use seawall::{AtHead, Classifier, Error, State};
+use seawall::{Classifier, Error, OnResponse, State};
 use tokio::time::advance;
 
 type Key = fn(&String) -> Cow<'_, str>;
-type Hosts = KeyedCircuitBreakerLayer<Classifier, AtHead, Key>;
+type Hosts = KeyedCircuitBreakerLayer<Classifier, OnResponse, Key>;
 type Down = std::result::Result<(), Error<io::Error>>;
 
-fn hosts() -> KeyedBuilder<Classifier, AtHead, Key> {
+fn hosts() -> KeyedBuilder<Classifier, OnResponse, Key> {
     let key: Key = |host| Cow::from(host);
     seawall::circuit_breaker::CircuitBreakerLayer::builder("hosts")
         .trip(Trip::consecutive(3))
-        .rest(Duration::from_secs(1))
-        .rest_cap(Duration::from_secs(8))
+        .break_duration(Duration::from_secs(1))
+        .max_break_duration(Duration::from_secs(8))
         .seed(7)
         .keyed(key)
 }
@@ -32,8 +32,8 @@ fn trips_at(failures: u32) -> Overrides {
     Overrides { trip: Some(Trip::consecutive(failures)), ..Overrides::default() }
 }
 
-fn rests(rest: u64) -> Overrides {
-    Overrides { rest: Some(Duration::from_secs(rest)), ..Overrides::default() }
+fn breaks(break_duration: u64) -> Overrides {
+    Overrides { break_duration: Some(Duration::from_secs(break_duration)), ..Overrides::default() }
 }
 
 async fn fail(hosts: &Hosts, host: &str, times: u32) {
@@ -50,7 +50,7 @@ fn state(hosts: &Hosts, host: &str) -> State {
 // settings: per-key overrides
 #[tokio::test(start_paused = true)]
 async fn a_key_has_what_it_has_of_its_own_and_all_else_from_the_others() {
-    let hosts = hosts().overrides([("a", trips_at(1)), ("b", rests(5))]).build().unwrap();
+    let hosts = hosts().overrides([("a", trips_at(1)), ("b", breaks(5))]).build().unwrap();
     for host in ["a", "b", "c"] {
         fail(&hosts, host, 1).await;
     }
@@ -61,20 +61,26 @@ async fn a_key_has_what_it_has_of_its_own_and_all_else_from_the_others() {
     fail(&hosts, "b", 2).await;
     fail(&hosts, "c", 2).await;
     let next = |host| hosts.handle().key(host).unwrap().snapshot().next_probe_in.unwrap();
-    assert!(next("a") <= Duration::from_secs(1), "its rest is that of all");
+    assert!(next("a") <= Duration::from_secs(1), "its break is that of all");
     assert!(next("c") <= Duration::from_secs(1));
     assert!(next("b") > Duration::from_secs(2), "half of its own at least");
 
     let of = |host: &str| hosts.handle().key(host).unwrap().config();
-    assert_eq!((of("a").trip, of("a").rest), (Trip::consecutive(1), Duration::from_secs(1)));
-    assert_eq!((of("b").trip, of("b").rest), (Trip::consecutive(3), Duration::from_secs(5)));
+    assert_eq!(
+        (of("a").trip, of("a").break_duration),
+        (Trip::consecutive(1), Duration::from_secs(1))
+    );
+    assert_eq!(
+        (of("b").trip, of("b").break_duration),
+        (Trip::consecutive(3), Duration::from_secs(5))
+    );
     assert_eq!(of("c"), hosts.handle().config());
     assert_eq!(hosts.handle().keyed_config().of("not yet seen"), hosts.handle().config());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_of_all_leaves_a_key_its_own_and_gives_it_the_rest() {
-    let hosts = hosts().overrides([("a", trips_at(1)), ("b", rests(5))]).build().unwrap();
+    let hosts = hosts().overrides([("a", trips_at(1)), ("b", breaks(5))]).build().unwrap();
     for host in ["a", "b", "c"] {
         fail(&hosts, host, 2).await;
     }
@@ -82,7 +88,10 @@ async fn a_reload_of_all_leaves_a_key_its_own_and_gives_it_the_rest() {
     hosts.handle().reload(new.clone()).unwrap();
     let of = |host: &str| hosts.handle().key(host).unwrap().config();
     assert_eq!((of("a").trip, of("a").probes), (Trip::consecutive(1), 9));
-    assert_eq!((of("b").trip, of("b").rest), (Trip::consecutive(4), Duration::from_secs(5)));
+    assert_eq!(
+        (of("b").trip, of("b").break_duration),
+        (Trip::consecutive(4), Duration::from_secs(5))
+    );
     assert_eq!((of("c"), hosts.handle().config()), (new.clone(), new.clone()));
     assert_eq!(state(&hosts, "a"), State::Open, "as it was");
 
@@ -103,10 +112,11 @@ async fn a_reload_of_all_leaves_a_key_its_own_and_gives_it_the_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_that_does_not_agree_with_a_key_changes_nothing_and_names_it() {
-    let hosts = hosts().overrides([("a", rests(5))]).build().unwrap();
+    let hosts = hosts().overrides([("a", breaks(5))]).build().unwrap();
     fail(&hosts, "a", 1).await;
     let before = hosts.handle().keyed_config();
-    let new = Config { rest_cap: Duration::from_secs(4), probes: 9, ..hosts.handle().config() };
+    let new =
+        Config { max_break_duration: Duration::from_secs(4), probes: 9, ..hosts.handle().config() };
     let wrong = hosts.handle().reload(new.clone()).unwrap_err();
     assert_eq!(
         wrong.to_string(),
@@ -114,7 +124,7 @@ async fn a_reload_that_does_not_agree_with_a_key_changes_nothing_and_names_it() 
          overrides[\"a\"].rest_cap = 4s: at least rest = 5s"
     );
     assert_eq!(hosts.handle().keyed_config(), before);
-    let wrong = Config { rest: Duration::from_secs(5), ..new };
+    let wrong = Config { break_duration: Duration::from_secs(5), ..new };
     assert!(hosts.handle().key("a").unwrap().reload(wrong).is_err());
     assert_eq!(hosts.handle().keyed_config(), before);
 }
@@ -139,10 +149,10 @@ async fn everything_is_reloaded_at_once_or_nothing() {
 
     let mut wrong = config.clone();
     (wrong.max_keys, wrong.default.probes) = (0, 0);
-    wrong.overrides.insert("c".into(), rests(0));
+    wrong.overrides.insert("c".into(), breaks(0));
     let errors = hosts.handle().reload_keyed(wrong).unwrap_err();
     let paths: Vec<_> = errors.iter().map(seawall::ConfigError::path).collect();
-    assert_eq!(paths, ["default.probes", "max_keys", "overrides[\"c\"].rest"]);
+    assert_eq!(paths, ["default.probes", "max_keys", "overrides[\"c\"].break_duration"]);
     assert_eq!(hosts.handle().keyed_config(), config);
 }
 
@@ -211,39 +221,48 @@ async fn what_is_slow_is_said_by_the_key() {
 fn what_is_wrong_with_a_key_is_said_by_name_and_what_is_wrong_with_all_once() {
     let wrong = Overrides {
         trip: Some(Trip::consecutive(0)),
-        memory: Some(Duration::ZERO),
-        rest: Some(Duration::ZERO),
+        evidence_ttl: Some(Duration::ZERO),
+        break_duration: Some(Duration::ZERO),
         probes: Some(0),
         probe_deadline: Some(Duration::ZERO),
-        close_at: Some(0),
-        reopen_at: Some(10_001),
+        close_threshold: Some(0),
+        reopen_threshold: Some(10_001),
         ..Overrides::default()
     };
-    let config = Config { hint_cap: Duration::ZERO, reopen_at: 0, ..Config::default() };
+    let config =
+        Config { max_retry_after: Duration::ZERO, reopen_threshold: 0, ..Config::default() };
     let config = KeyedConfig {
         overrides: BTreeMap::from([("a.example".into(), wrong), ("b".into(), trips_at(1))]),
         ..config.into()
     };
     let errors = config.validate().unwrap_err();
     let paths: Vec<_> = errors.iter().map(seawall::ConfigError::path).collect();
-    let fields =
-        ["failures", "rest", "memory", "probe_deadline", "probes", "close_at", "reopen_at"];
-    let mut expected = vec!["default.reopen_at".to_owned()];
+    let fields = [
+        "failures",
+        "break_duration",
+        "evidence_ttl",
+        "probe_deadline",
+        "probes",
+        "close_threshold",
+        "reopen_threshold",
+    ];
+    let mut expected = vec!["default.reopen_threshold".to_owned()];
     expected.extend(fields.map(|field| format!("overrides[\"a.example\"].{field}")));
     assert_eq!(paths, expected);
 
     let errors = hosts().config(config).build().unwrap_err();
-    assert_eq!(errors.iter().next().unwrap().path(), "reopen_at", "by its setter");
+    assert_eq!(errors.iter().next().unwrap().path(), "reopen_threshold", "by its setter");
     assert_eq!(errors.iter().count(), expected.len());
 }
 
 /// Two that must agree: what the key was told counts as written, and what only others have follows.
 #[test]
 fn a_key_s_own_rest_agrees_with_the_cap_of_all() {
-    let rest = |own| hosts().config(Config::default().into()).overrides([("a", own)]).build();
-    assert!(rest(rests(5)).is_ok(), "the cap was left at its default, and follows");
-    let both = Overrides { rest_cap: Some(Duration::from_millis(250)), ..rests(5) };
-    assert!(rest(both).is_err(), "the cap is the default, and was written");
+    let break_duration =
+        |own| hosts().config(Config::default().into()).overrides([("a", own)]).build();
+    assert!(break_duration(breaks(5)).is_ok(), "the cap was left at its default, and follows");
+    let both = Overrides { max_break_duration: Some(Duration::from_millis(250)), ..breaks(5) };
+    assert!(break_duration(both).is_err(), "the cap is the default, and was written");
 }
 
 #[cfg(feature = "serde")]
@@ -265,24 +284,27 @@ mod files {
         );
 
         let config = KeyedConfig {
-            default: Config { rest: Duration::from_millis(20), ..Config::default() },
+            default: Config { break_duration: Duration::from_millis(20), ..Config::default() },
             max_keys: 7,
-            overrides: BTreeMap::from([("a".into(), own), ("b".into(), rests(3))]),
+            overrides: BTreeMap::from([("a".into(), own), ("b".into(), breaks(3))]),
         };
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(read(&text).unwrap(), config);
-        assert!(text.contains(r#""b":{"rest":"3s"}"#), "what it has not is not there: {text}");
+        assert!(
+            text.contains(r#""b":{"break_duration":"3s"}"#),
+            "what it has not is not there: {text}"
+        );
     }
 
     #[test]
-    fn what_a_file_does_not_name_has_its_default_and_what_is_unknown_is_refused() {
+    fn what_a_file_does_not_name_has_its_default_and_what_is_unknown_is_rejected() {
         let default = read("{}").unwrap();
         assert_eq!((default.default.clone(), default.max_keys), (Config::default(), MAX_KEYS));
         assert!(default.overrides.is_empty());
         for text in [
             r#"{ "defaults": {} }"#,
-            r#"{ "overrides": { "a": { "rests": "1s" } } }"#,
-            r#"{ "overrides": { "a": { "rest": 1 } } }"#,
+            r#"{ "overrides": { "a": { "breaks": "1s" } } }"#,
+            r#"{ "overrides": { "a": { "break_duration": 1 } } }"#,
         ] {
             assert!(read(text).is_err(), "{text}");
         }

@@ -5,7 +5,7 @@ use super::kit::*;
 use std::time::Duration;
 
 use seawall::circuit_breaker::{Builder, Position};
-use seawall::{Error, EventKind, Measured, Reason, State};
+use seawall::{Error, EventKind, Measurement, Reason, State};
 use tokio::time::advance;
 
 /// Calls at once, and says how many of them were let through.
@@ -24,7 +24,7 @@ async fn a_first_burst_after_a_quiet_time_passes_if_the_last_probe_was_well() {
         for good in 1..=7 {
             let mut rig = Rig::new(builder());
             rig.trip().await;
-            rig.rest().await;
+            rig.break_duration().await;
             for _ in 0..good {
                 rig.ask(GOOD).await.unwrap();
             }
@@ -38,15 +38,16 @@ async fn a_first_burst_after_a_quiet_time_passes_if_the_last_probe_was_well() {
 // field S5
 #[tokio::test(start_paused = true)]
 async fn one_good_probe_closes_after_half_a_rest_without_a_bad_one() {
-    for (rest, closes_after) in [(50, 25), (400, 200), (10_000, 1_000)] {
-        let rest = Duration::from_millis(rest);
-        let mut rig = Rig::new(builder().rest(rest).rest_cap(rest));
+    for (break_duration, closes_after) in [(50, 25), (400, 200), (10_000, 1_000)] {
+        let break_duration = Duration::from_millis(break_duration);
+        let mut rig =
+            Rig::new(builder().break_duration(break_duration).max_break_duration(break_duration));
         rig.trip().await;
-        rig.rest().await;
+        rig.break_duration().await;
         rig.ask(GOOD).await.unwrap();
         advance(Duration::from_millis(closes_after - 1)).await;
         let early = rig.launch(Ask::Hang);
-        assert_eq!(rig.state(), State::HalfOpen, "rest {rest:?}");
+        assert_eq!(rig.state(), State::HalfOpen, "rest {break_duration:?}");
         advance(Duration::from_millis(1)).await;
         let _later = rig.launch(Ask::Hang);
         assert_eq!(rig.state(), State::HalfOpen, "one is out that may yet fail");
@@ -61,7 +62,7 @@ async fn one_good_probe_closes_after_half_a_rest_without_a_bad_one() {
 async fn time_alone_closes_nothing_while_a_probe_hangs() {
     let mut rig = Rig::new(builder());
     rig.trip().await;
-    rig.rest().await;
+    rig.break_duration().await;
     rig.ask(GOOD).await.unwrap();
     let hanging = rig.launch(Ask::Hang);
     for _ in 0..20 {
@@ -78,7 +79,7 @@ async fn time_alone_closes_nothing_while_a_probe_hangs() {
 async fn bad_answers_begin_the_time_anew_and_a_lead_of_them_is_not_forgiven_by_it() {
     let mut rig = Rig::new(builder());
     rig.trip().await;
-    rig.rest().await;
+    rig.break_duration().await;
     for answer in [GOOD, GOOD, BAD] {
         let _ = rig.ask(answer).await;
     }
@@ -92,7 +93,7 @@ async fn bad_answers_begin_the_time_anew_and_a_lead_of_them_is_not_forgiven_by_i
     assert_eq!(burst(&mut rig, 30), 1, "failures lead");
 }
 
-fn cold(builder: Builder<Judge>) -> Rig {
+fn cold(builder: Builder<Rule>) -> Rig {
     Rig::new(builder.slow_start(Duration::from_secs(60)))
 }
 
@@ -126,7 +127,7 @@ async fn released_after_an_hour_the_load_comes_back_gently() {
             }
             _ => {
                 rig.trip().await;
-                rig.rest().await;
+                rig.break_duration().await;
                 drop(rig.launch(GOOD));
                 rig.handle.reset();
                 rig.handle.reset(); // a second does not undo it
@@ -183,7 +184,7 @@ async fn a_hand_that_moves_from_open_over_closed_to_nowhere_leaves_the_rest_of_t
 
 // field F12
 #[tokio::test(start_paused = true)]
-async fn refusals_of_the_ramp_have_a_reason_and_numbers_of_their_own() {
+async fn rejections_of_the_ramp_have_a_reason_and_numbers_of_their_own() {
     let diary = Diary::default();
     let mut rig = Rig::new(builder().observe(diary.observer()));
     rig.trip().await;
@@ -194,11 +195,11 @@ async fn refusals_of_the_ramp_have_a_reason_and_numbers_of_their_own() {
         std::task::Poll::Ready(answer) => answer,
         std::task::Poll::Pending => panic!("let through"),
     }) else {
-        panic!("not refused");
+        panic!("not rejected");
     };
     assert_eq!(why.reason(), Reason::Recovering);
-    let numbers = Measured::Recovering { in_flight: 128, limit: 128, share: 1_000_000 };
-    assert_eq!(why.measured(), numbers);
+    let numbers = Measurement::Recovering { in_flight: 128, limit: 128, share: 1_000_000 };
+    assert_eq!(why.measurement(), numbers);
     assert!(why.retry_after().is_some());
     let text =
         "circuit_breaker `dep`: is recovering (128 of 128 calls at a time), try again in 50ms";
@@ -226,25 +227,25 @@ async fn a_slow_start_tells_its_share() {
 #[tokio::test(start_paused = true)]
 async fn it_closes_at_exactly_so_many_good_probes_and_opens_at_so_many_bad_ones() {
     for n in 1..=8 {
-        let mut rig = Rig::new(builder().close_at(n).reopen_at(n));
+        let mut rig = Rig::new(builder().close_threshold(n).reopen_threshold(n));
         rig.trip().await;
-        rig.rest().await;
+        rig.break_duration().await;
         for _ in 1..n {
             rig.ask(GOOD).await.unwrap();
             assert_eq!(rig.state(), State::HalfOpen);
         }
         rig.ask(GOOD).await.unwrap();
-        assert_eq!(rig.state(), State::Closed, "close_at({n})");
+        assert_eq!(rig.state(), State::Closed, "close_threshold({n})");
 
-        let mut rig = Rig::new(builder().close_at(100).reopen_at(n));
+        let mut rig = Rig::new(builder().close_threshold(100).reopen_threshold(n));
         rig.trip().await;
-        rig.rest().await;
+        rig.break_duration().await;
         rig.ask(GOOD).await.unwrap();
         for _ in 1..n {
             let _ = rig.ask(BAD).await;
             assert_eq!(rig.state(), State::HalfOpen);
         }
         let _ = rig.ask(BAD).await;
-        assert_eq!(rig.state(), State::Open, "reopen_at({n})");
+        assert_eq!(rig.state(), State::Open, "reopen_threshold({n})");
     }
 }

@@ -16,7 +16,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 // pitfall B33
 #[tokio::test(start_paused = true)]
-async fn an_open_breaker_refuses_within_one_poll_whether_or_not_its_service_is_ready() {
+async fn an_open_breaker_rejects_within_one_poll_whether_or_not_its_service_is_ready() {
     let mut rig = Rig::new(builder());
     rig.trip().await;
     rig.seen.set_ready(false);
@@ -25,10 +25,10 @@ async fn an_open_breaker_refuses_within_one_poll_whether_or_not_its_service_is_r
         let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(ready, Poll::Ready(Ok(()))));
         let mut call = Box::pin(service.call(GOOD));
-        let Poll::Ready(refused) = poll(call.as_mut()) else { panic!("hangs") };
-        assert!(is_refused(&refused));
+        let Poll::Ready(rejected) = poll(call.as_mut()) else { panic!("hangs") };
+        assert!(is_rejected(&rejected));
     }
-    assert_eq!(rig.seen.polls(), polls, "a refusal does not ask the service");
+    assert_eq!(rig.seen.polls(), polls, "a rejection does not ask the service");
 }
 
 // pitfall B33, class (a)
@@ -41,12 +41,12 @@ async fn what_was_reserved_for_a_call_that_does_not_come_is_given_back() {
     drop(readied);
     assert_eq!(rig.seen.reservations(), 0, "dropped after poll_ready");
 
-    let mut refused = rig.service.clone();
-    refused.ready().await.unwrap();
+    let mut rejected = rig.service.clone();
+    rejected.ready().await.unwrap();
     let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open);
-    assert!(is_refused(&refused.call(GOOD).await));
-    assert_eq!(rig.seen.reservations(), 0, "refused after poll_ready");
+    assert!(is_rejected(&rejected.call(GOOD).await));
+    assert_eq!(rig.seen.reservations(), 0, "rejected after poll_ready");
     hand.set(Position::Auto);
 
     // A clone of a readied service is not ready, and may be called all the same.
@@ -57,7 +57,7 @@ async fn what_was_reserved_for_a_call_that_does_not_come_is_given_back() {
     assert_eq!(rig.seen.reservations(), 0);
 }
 
-/// Trips, rests, probes and closes over a service that is called at most one at a time, while other
+/// Trips, breaks, probes and closes over a service that is called at most one at a time, while other
 /// instances are parked.
 async fn trips_and_recovers_over<S>(inner: S)
 where
@@ -66,17 +66,17 @@ where
     let layer = builder().build().unwrap();
     let handle = layer.handle();
     let mut service = layer.layer(inner);
-    let (mut failures, mut refusals) = (0, 0);
+    let (mut failures, mut rejections) = (0, 0);
     let mut parked: Vec<_> = (0..5).map(|_| service.clone()).collect();
     for _ in 0..40 {
         match service.ready().await.unwrap().call(BAD).await {
-            refused if is_refused(&refused) => refusals += 1,
+            rejected if is_rejected(&rejected) => rejections += 1,
             _ => failures += 1,
         }
     }
-    assert_eq!((failures, refusals), (17, 23), "the seventeenth failure trips it");
+    assert_eq!((failures, rejections), (17, 23), "the seventeenth failure trips it");
     for parked in &mut parked {
-        assert!(is_refused(&parked.ready().await.unwrap().call(GOOD).await));
+        assert!(is_rejected(&parked.ready().await.unwrap().call(GOOD).await));
     }
     advance(Duration::from_millis(51)).await;
     for _ in 0..7 {
@@ -102,7 +102,7 @@ async fn over_a_buffer_of_one_nothing_panics_and_nothing_is_held() {
             Err(error) => panic!("the buffer failed: {error}"),
         });
     timeout(Duration::from_secs(60), trips_and_recovers_over(buffer)).await.expect("it hangs");
-    assert_eq!((seen.calls(), seen.in_flight()), (17 + 7, 0), "no refusal reaches the buffer");
+    assert_eq!((seen.calls(), seen.in_flight()), (17 + 7, 0), "no rejection reaches the buffer");
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,10 +129,11 @@ impl Wake for Alarm {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_parked_before_a_trip_are_woken_and_refused_at_once() {
+async fn callers_parked_before_a_trip_are_woken_and_rejected_at_once() {
     let mut rig = Rig::new(builder());
-    let mut flying: Vec<_> =
-        (0..17).map(|_| rig.launch(Ask::After(Duration::from_millis(1), Answer::Bad))).collect();
+    let mut flying: Vec<_> = (0..17)
+        .map(|_| rig.launch(Ask::After(Duration::from_millis(1), Answer::Failure)))
+        .collect();
     rig.seen.set_ready(false);
     let alarms: Vec<_> = (0..100).map(|_| Arc::new(Alarm::default())).collect();
     let mut parked: Vec<_> = (0..100).map(|_| rig.service.clone()).collect();
@@ -151,7 +152,7 @@ async fn callers_parked_before_a_trip_are_woken_and_refused_at_once() {
     for (service, alarm) in parked.iter_mut().zip(&alarms) {
         assert_eq!(alarm.0.load(SeqCst), 1);
         assert!(matches!(look(service, alarm), Poll::Ready(Ok(()))));
-        assert!(is_refused(&service.call(GOOD).await));
+        assert!(is_rejected(&service.call(GOOD).await));
     }
 }
 
@@ -162,13 +163,13 @@ async fn a_failure_of_the_inner_readiness_is_handed_on_and_a_probe_reports_it() 
     impl Service<Ask> for Broken {
         type Response = ();
         type Error = Error<Fault>;
-        type Future = Call;
+        type Future = CallContext;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result> {
-            Poll::Ready(Err(Error::Inner(Fault(Answer::Bad))))
+            Poll::Ready(Err(Error::Inner(Fault(Answer::Failure))))
         }
 
-        fn call(&mut self, _: Ask) -> Call {
+        fn call(&mut self, _: Ask) -> CallContext {
             panic!("called without being ready")
         }
     }
@@ -192,22 +193,23 @@ async fn policies_run_calls_without_a_service() {
     let called = AtomicUsize::new(0);
     let fail = || {
         called.fetch_add(1, SeqCst);
-        async { Err::<(), _>(Error::Inner(Fault(Answer::Bad))) }
+        async { Err::<(), _>(Error::Inner(Fault(Answer::Failure))) }
     };
     for _ in 0..100 {
         let _: Result = rig.layer.run(fail).await;
     }
     assert_eq!(called.load(SeqCst), 17);
-    assert!(is_refused(&rig.layer.run(fail).await));
+    assert!(is_rejected(&rig.layer.run(fail).await));
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_services_that_a_layer_and_its_clones_make_share_one_breaker() {
     let layer = builder().build().unwrap();
-    let inner = || service_fn(|(): ()| async { Err::<(), _>(Error::Inner(Fault(Answer::Bad))) });
+    let inner =
+        || service_fn(|(): ()| async { Err::<(), _>(Error::Inner(Fault(Answer::Failure))) });
     for nth in 0..17 {
         let layer = if nth % 2 == 0 { layer.clone() } else { layer.clone().clone() };
         layer.layer(inner()).oneshot(()).await.unwrap_err();
     }
-    assert!(is_refused(&layer.layer(inner()).oneshot(()).await));
+    assert!(is_rejected(&layer.layer(inner()).oneshot(()).await));
 }

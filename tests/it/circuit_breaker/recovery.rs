@@ -44,7 +44,7 @@ async fn a_reset_connection_keeps_a_healthy_breaker_open_for_two_rests_at_most()
             rig.ask(GOOD).await.unwrap();
         }
         let in_flight: Vec<_> =
-            (0..100).map(|_| rig.launch(Ask::After(ROUND_TRIP, Answer::Bad))).collect();
+            (0..100).map(|_| rig.launch(Ask::After(ROUND_TRIP, Answer::Failure))).collect();
         for call in in_flight {
             call.await.unwrap_err();
         }
@@ -52,7 +52,7 @@ async fn a_reset_connection_keeps_a_healthy_breaker_open_for_two_rests_at_most()
         let mut caller = rig.clone();
         let traffic = tokio::spawn(async move {
             loop {
-                if is_refused(&caller.ask(Ask::After(ROUND_TRIP, Answer::Good)).await) {
+                if is_rejected(&caller.ask(Ask::After(ROUND_TRIP, Answer::Success)).await) {
                     sleep(Duration::from_millis(1)).await;
                 }
             }
@@ -63,8 +63,8 @@ async fn a_reset_connection_keeps_a_healthy_breaker_open_for_two_rests_at_most()
     }
 }
 
-/// After an outage, a dependency that fails in this ratio: whether it is closed upon within 20 rests.
-async fn closes_within_20_rests(seed: u64, ratio: f64) -> bool {
+/// After an outage, a dependency that fails in this ratio: whether it is closed upon within 20 breaks.
+async fn closes_within_20_breaks(seed: u64, ratio: f64) -> bool {
     let diary = Diary::default();
     let mut rig = Rig::new(builder().seed(seed).observe(diary.observer()));
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -74,10 +74,10 @@ async fn closes_within_20_rests(seed: u64, ratio: f64) -> bool {
         match rig.state() {
             State::Closed => return true,
             State::Open if opened > 20 => return false,
-            State::Open => rig.rest().await,
+            State::Open => rig.break_duration().await,
             _ => {}
         }
-        let answer = if rng.f64() < ratio { Answer::Bad } else { Answer::Good };
+        let answer = if rng.f64() < ratio { Answer::Failure } else { Answer::Success };
         let _ = rig.ask(Ask::After(ROUND_TRIP, answer)).await;
     }
 }
@@ -87,13 +87,13 @@ async fn after_an_outage_it_closes_on_a_dependency_that_works_and_not_on_one_tha
     for ratio in [0.0, 0.05, 0.10, 0.20, 0.30] {
         let mut closed = 0;
         for seed in 0..200 {
-            closed += u32::from(closes_within_20_rests(seed, ratio).await);
+            closed += u32::from(closes_within_20_breaks(seed, ratio).await);
         }
         assert!(closed >= 198, "{closed} of 200 at {ratio}");
     }
     let mut closed = 0;
     for seed in 0..200 {
-        closed += u32::from(closes_within_20_rests(seed, 0.8).await);
+        closed += u32::from(closes_within_20_breaks(seed, 0.8).await);
     }
     assert!(closed <= 2, "{closed} of 200 at 0.8");
 }
@@ -101,23 +101,23 @@ async fn after_an_outage_it_closes_on_a_dependency_that_works_and_not_on_one_tha
 // pitfall B31
 #[tokio::test(start_paused = true)]
 async fn a_fleet_that_tripped_in_the_same_millisecond_does_not_probe_in_step() {
-    for (rest, cap, step) in [(50, 250, 1), (1_000, 30_000, 5)] {
+    for (break_duration, cap, step) in [(50, 250, 1), (1_000, 30_000, 5)] {
         let diary = Diary::default();
         let mut fleet: Vec<_> = (0..1_000)
             .map(|seed| {
                 let builder = builder()
                     .seed(seed)
                     .trip(Trip::consecutive(1))
-                    .rest(Duration::from_millis(rest))
-                    .rest_cap(Duration::from_millis(cap));
+                    .break_duration(Duration::from_millis(break_duration))
+                    .max_break_duration(Duration::from_millis(cap));
                 Rig::new(builder.observe(diary.observer()))
             })
             .collect();
         for rig in &mut fleet {
             rig.trip().await;
         }
-        // Each instance has traffic all the time, and the dependency stays down for three rests.
-        for _ in 0..3 * rest / step {
+        // Each instance has traffic all the time, and the dependency stays down for three breaks.
+        for _ in 0..3 * break_duration / step {
             for rig in &mut fleet {
                 drop(rig.launch(BAD));
             }
@@ -129,11 +129,15 @@ async fn a_fleet_that_tripped_in_the_same_millisecond_does_not_probe_in_step() {
                 *buckets.entry(event.at.as_millis() / 10).or_default() += 1;
             }
         }
-        let first_rest = u128::from(rest / 10);
-        let probes: usize = (0..first_rest).filter_map(|nth| buckets.get(&nth)).sum();
-        let (mean, most) = (probes / (rest as usize / 10), buckets.values().max().unwrap());
-        assert!((900..1_100).contains(&probes), "each probes once a rest: {probes}");
-        assert!(*most <= 5 * mean, "{most} in one bucket, {mean} on average, rest {rest} ms");
+        let first_break = u128::from(break_duration / 10);
+        let probes: usize = (0..first_break).filter_map(|nth| buckets.get(&nth)).sum();
+        let (mean, most) =
+            (probes / (break_duration as usize / 10), buckets.values().max().unwrap());
+        assert!((900..1_100).contains(&probes), "each probes once a break: {probes}");
+        assert!(
+            *most <= 5 * mean,
+            "{most} in one bucket, {mean} on average, rest {break_duration} ms"
+        );
     }
 }
 
@@ -180,7 +184,7 @@ async fn come_back_to_the_cold(slow_start: Duration) -> (usize, f64) {
             // Whether it gets through decides whether the dependency sees it at all.
             if rig.seen.calls() > calls {
                 let good = cold.answers(now);
-                tell.send(if good { Answer::Good } else { Answer::Bad }).unwrap();
+                tell.send(if good { Answer::Success } else { Answer::Failure }).unwrap();
                 answered += u32::from(good && now >= 29_000);
             }
             assert!(poll(call.as_mut()).is_ready());
@@ -205,16 +209,19 @@ async fn with_a_slow_start_a_cold_dependency_comes_back_without_falling_over() {
 
 #[tokio::test(start_paused = true)]
 async fn the_hint_of_a_failing_server_is_kept_and_capped() {
-    for (hint, least, most) in [(3, 3_000, 3_050), (3_600, 30_000, 30_050)] {
+    for (retry_after, least, most) in [(3, 3_000, 3_050), (3_600, 30_000, 30_050)] {
         let mut rig = Rig::new(builder());
-        let busy = || Ask::Now(Answer::Busy(Duration::from_secs(hint)));
+        let busy = || Ask::Now(Answer::Busy(Duration::from_secs(retry_after)));
         while rig.state() == State::Closed {
             let _ = rig.ask(busy()).await;
         }
-        let rest = rig.handle.snapshot().next_probe_in.unwrap().as_millis();
-        assert!((least..=most).contains(&rest), "{rest} ms after a hint of {hint} s");
+        let break_duration = rig.handle.snapshot().next_probe_in.unwrap().as_millis();
+        assert!(
+            (least..=most).contains(&break_duration),
+            "{break_duration} ms after a `Retry-After` of {retry_after} s"
+        );
         advance(Duration::from_millis(least as u64 - 1)).await;
-        assert!(is_refused(&rig.ask(GOOD).await), "never earlier than told");
+        assert!(is_rejected(&rig.ask(GOOD).await), "never earlier than told");
     }
 }
 

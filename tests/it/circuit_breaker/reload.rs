@@ -15,15 +15,15 @@ type Turn = fn(&mut Config);
 /// Every setting, turned.
 const TURNS: [(&str, Turn); 13] = [
     ("trip", |d| d.trip = Trip::failure_rate(0.9).or(Trip::default())),
-    ("memory", |d| d.memory = Duration::from_secs(1)),
+    ("evidence_ttl", |d| d.evidence_ttl = Duration::from_secs(1)),
     ("abandonment", |d| d.abandonment = Abandonment::Ignore),
-    ("rest", |d| d.rest = Duration::from_millis(1)),
-    ("rest_cap", |d| d.rest_cap = Duration::from_secs(60)),
-    ("hint_cap", |d| d.hint_cap = Duration::ZERO),
+    ("break_duration", |d| d.break_duration = Duration::from_millis(1)),
+    ("max_break_duration", |d| d.max_break_duration = Duration::from_secs(60)),
+    ("max_retry_after", |d| d.max_retry_after = Duration::ZERO),
     ("probes", |d| d.probes = 1),
     ("probe_deadline", |d| d.probe_deadline = Duration::from_nanos(1)),
-    ("close_at", |d| d.close_at = 1),
-    ("reopen_at", |d| d.reopen_at = 1),
+    ("close_threshold", |d| d.close_threshold = 1),
+    ("reopen_threshold", |d| d.reopen_threshold = 1),
     ("ramp", |d| d.ramp = Duration::ZERO),
     ("slow_start", |d| d.slow_start = Duration::from_secs(1)),
     ("shadow", |d| d.shadow = true),
@@ -37,13 +37,13 @@ async fn whichever_dial_is_turned_an_open_breaker_stays_open_and_evidence_stays(
         rig.trip().await;
         rig.reload(turn);
         assert_eq!(rig.state(), State::Open, "{name}");
-        assert_eq!(is_refused(&rig.ask(GOOD).await), name != "shadow", "{name}");
+        assert_eq!(is_rejected(&rig.ask(GOOD).await), name != "shadow", "{name}");
 
         let mut rig = Rig::new(builder());
         for _ in 0..16 {
             let _ = rig.ask(BAD).await;
         }
-        let flying = rig.launch(Ask::After(Duration::from_millis(5), Answer::Bad));
+        let flying = rig.launch(Ask::After(Duration::from_millis(5), Answer::Failure));
         rig.reload(turn);
         assert_eq!(rig.state(), State::Closed, "{name}");
         assert!(matches!(flying.await, Err(Error::Inner(_))), "{name}: not disturbed");
@@ -58,8 +58,8 @@ async fn a_dial_that_was_turned_is_in_force_for_the_next_call() {
     let _ = rig.ask(BAD).await;
     let _ = rig.ask(BAD).await;
     assert_eq!(rig.state(), State::Open);
-    rig.reload(|config| (config.close_at, config.ramp) = (1, Duration::ZERO));
-    rig.rest().await;
+    rig.reload(|config| (config.close_threshold, config.ramp) = (1, Duration::ZERO));
+    rig.break_duration().await;
     rig.ask(GOOD).await.unwrap();
     rig.ask(GOOD).await.unwrap();
     assert_eq!(rig.state(), State::Closed);
@@ -70,7 +70,7 @@ async fn a_dial_that_was_turned_is_in_force_for_the_next_call() {
     rig.reload(|config| config.shadow = true);
     rig.ask(GOOD).await.unwrap();
     rig.reload(|config| config.shadow = false);
-    assert!(is_refused(&rig.ask(GOOD).await));
+    assert!(is_rejected(&rig.ask(GOOD).await));
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ async fn bad_config_leave_the_old_ones_in_force_and_the_next_good_ones_are_accep
     let mut rig = Rig::new(builder().trip(Trip::consecutive(3)));
     let before = rig.handle.config();
     for _ in 0..3 {
-        let bad = Config { probes: 0, rest: Duration::ZERO, ..Config::default() };
+        let bad = Config { probes: 0, break_duration: Duration::ZERO, ..Config::default() };
         let errors = rig.handle.reload(bad).unwrap_err();
         assert_eq!(errors.iter().count(), 2);
         assert_eq!(rig.handle.config(), before);
@@ -123,16 +123,16 @@ async fn more_reloads_than_a_digest_can_tell_apart_are_all_noticed() {
     let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open);
     for nth in 0..2_000_u64 {
-        rig.reload(|config| config.memory = Duration::from_secs(1 + nth));
+        rig.reload(|config| config.evidence_ttl = Duration::from_secs(1 + nth));
         rig.reload(|config| config.shadow = nth % 2 == 0);
-        assert_eq!(is_refused(&rig.ask(GOOD).await), nth % 2 == 1, "after {nth}");
+        assert_eq!(is_rejected(&rig.ask(GOOD).await), nth % 2 == 1, "after {nth}");
     }
     for shadow in [true, false] {
         for _ in 0..511 {
             rig.reload(|config| config.shadow = !shadow);
         }
         rig.reload(|config| config.shadow = shadow);
-        assert_eq!(is_refused(&rig.ask(GOOD).await), !shadow);
+        assert_eq!(is_rejected(&rig.ask(GOOD).await), !shadow);
     }
 }
 

@@ -5,12 +5,12 @@ use super::kit::*;
 use std::time::Duration;
 
 use seawall::circuit_breaker::{Builder, Trip};
-use seawall::{Cause, Error, EventKind, Measured, State};
+use seawall::{Error, EventKind, Measurement, State, TransitionCause};
 use tokio::time::{advance, sleep};
 
 const SLOW: Duration = Duration::from_millis(100);
 
-fn slow(rate: f64, least: u32) -> Builder<Judge> {
+fn slow(rate: f64, least: u32) -> Builder<Rule> {
     builder().trip(Trip::slow_rate(rate, SLOW).at_least(least))
 }
 
@@ -34,8 +34,8 @@ async fn a_dependency_that_hangs_is_found_out_at_the_threshold_though_nothing_re
     assert_eq!(watch.changed().await, State::Open);
     assert_eq!(rig.seen.in_flight(), 10, "not one has returned");
     let trip = rig.handle.snapshot().last_trip.unwrap();
-    assert_eq!(trip.cause, Cause::SlowRate);
-    assert_eq!(trip.measured, Measured::SlowRate { observed: 1_000_000, threshold: 500_000 });
+    assert_eq!(trip.cause, TransitionCause::SlowRate);
+    assert_eq!(trip.measurement, Measurement::SlowRate { observed: 1_000_000, threshold: 500_000 });
 }
 
 // pitfalls B9, B17
@@ -44,7 +44,7 @@ async fn an_answer_at_the_threshold_is_slow_one_before_is_not_and_neither_is_los
     for (took, opens) in [(99, false), (100, true), (101, true)] {
         let mut rig = Rig::new(slow(1.0, 5));
         for _ in 0..5 {
-            rig.ask(Ask::After(Duration::from_millis(took), Answer::Good)).await.unwrap();
+            rig.ask(Ask::After(Duration::from_millis(took), Answer::Success)).await.unwrap();
         }
         assert_eq!(rig.state() == State::Open, opens, "{took} ms");
     }
@@ -55,18 +55,21 @@ async fn an_answer_at_the_threshold_is_slow_one_before_is_not_and_neither_is_los
 async fn a_call_that_grew_slow_before_its_answer_is_counted_once() {
     let mut rig = Rig::new(slow(1.0, 10));
     for _ in 0..9 {
-        rig.ask(Ask::After(SLOW, Answer::Good)).await.unwrap();
-        rig.ask(Ask::After(2 * SLOW, Answer::Good)).await.unwrap();
+        rig.ask(Ask::After(SLOW, Answer::Success)).await.unwrap();
+        rig.ask(Ask::After(2 * SLOW, Answer::Success)).await.unwrap();
         if rig.state() == State::Open {
             break;
         }
-        let Measured::SlowRate { observed, .. } = rig.handle.snapshot().gathered else {
+        let Measurement::SlowRate { observed, .. } = rig.handle.snapshot().gathered else {
             panic!("no rate");
         };
         assert_eq!(observed, 1_000_000);
     }
     let trip = rig.handle.snapshot().last_trip.unwrap();
-    assert_eq!(trip.measured, Measured::SlowRate { observed: 1_000_000, threshold: 1_000_000 });
+    assert_eq!(
+        trip.measurement,
+        Measurement::SlowRate { observed: 1_000_000, threshold: 1_000_000 }
+    );
     assert_eq!(rig.seen.calls(), 10, "ten slow calls, each counted once");
 }
 
@@ -75,7 +78,7 @@ async fn fast_answers_keep_it_closed_and_failures_are_another_rule() {
     let mut rig = Rig::new(slow(0.5, 10));
     for _ in 0..100 {
         rig.ask(GOOD).await.unwrap();
-        let failed = rig.ask(Ask::After(SLOW / 2, Answer::Bad)).await;
+        let failed = rig.ask(Ask::After(SLOW / 2, Answer::Failure)).await;
         assert!(matches!(failed, Err(Error::Inner(_))));
     }
     assert_eq!(rig.state(), State::Closed);
@@ -87,7 +90,7 @@ async fn a_late_answer_is_told_of_though_the_breaker_is_quiet_by_then() {
     let diary = Diary::default();
     let trip = Trip::slow_rate(1.0, SLOW).over_calls(5);
     let mut rig = Rig::new(builder().trip(trip).observe(diary.observer()));
-    let old = rig.launch(Ask::After(SLOW / 2, Answer::Good));
+    let old = rig.launch(Ask::After(SLOW / 2, Answer::Success));
     rig.handle.reset();
     for _ in 0..5 {
         rig.ask(GOOD).await.unwrap();
@@ -106,11 +109,11 @@ fn time_that_passes_while_the_clock_stands_still_changes_nothing() {
         .unwrap();
     runtime.block_on(async {
         let trip = Trip::failure_rate(0.5).over_time(Duration::from_millis(10)).at_least(10);
-        let mut rig = Rig::new(builder().trip(trip).memory(Duration::from_millis(1)));
+        let mut rig = Rig::new(builder().trip(trip).evidence_ttl(Duration::from_millis(1)));
         for _ in 0..5 {
             let _ = rig.ask(BAD).await;
         }
-        let _slow = rig.launch(Ask::After(Duration::from_millis(1), Answer::Good));
+        let _slow = rig.launch(Ask::After(Duration::from_millis(1), Answer::Success));
         let before = rig.handle.snapshot();
         std::thread::sleep(Duration::from_millis(30)); // the one place where real time has to pass
         assert_eq!(rig.handle.snapshot(), before);
@@ -118,7 +121,7 @@ fn time_that_passes_while_the_clock_stands_still_changes_nothing() {
         let open = rig.handle.snapshot();
         std::thread::sleep(Duration::from_millis(60));
         assert_eq!(rig.handle.snapshot(), open, "no rest ends");
-        assert!(is_refused(&rig.ask(GOOD).await));
+        assert!(is_rejected(&rig.ask(GOOD).await));
     });
 }
 
@@ -132,9 +135,9 @@ async fn a_year_in_one_step_empties_windows_and_lets_a_probe_pass() {
         let _ = rig.ask(BAD).await;
     }
     advance(year).await;
-    let Measured::FailureRate { observed, .. } = rig.handle.snapshot().gathered else {
+    let Measurement::FailureRate { observed, .. } = rig.handle.snapshot().gathered else {
         let gathered = rig.handle.snapshot().gathered;
-        assert!(matches!(gathered, Measured::Evidence { .. }), "{gathered:?}");
+        assert!(matches!(gathered, Measurement::Evidence { .. }), "{gathered:?}");
         for _ in 0..9 {
             let _ = rig.ask(BAD).await;
         }

@@ -5,7 +5,7 @@ use super::kit::*;
 use std::time::Duration;
 
 use seawall::circuit_breaker::{Position, Trip};
-use seawall::{Cause, Error, EventKind, Measured, Reason, State};
+use seawall::{Error, EventKind, Measurement, Reason, State, TransitionCause};
 use tokio::time::advance;
 
 #[tokio::test(start_paused = true)]
@@ -16,7 +16,7 @@ async fn a_snapshot_tells_what_has_gathered_why_it_opened_and_when_it_probes() {
     }
     let snapshot = rig.handle.snapshot();
     assert_eq!(snapshot.state, State::Closed);
-    let Measured::Evidence { observed, threshold } = snapshot.gathered else {
+    let Measurement::Evidence { observed, threshold } = snapshot.gathered else {
         panic!("{snapshot:?}");
     };
     assert_eq!((observed, threshold), (4_000, 16_305), "four, of ln(10^6) / ln(0.7/0.3)");
@@ -28,9 +28,11 @@ async fn a_snapshot_tells_what_has_gathered_why_it_opened_and_when_it_probes() {
     advance(Duration::from_millis(10)).await;
     let snapshot = rig.handle.snapshot();
     let trip = snapshot.last_trip.unwrap();
-    assert_eq!((snapshot.state, trip.cause), (State::Open, Cause::Evidence));
+    assert_eq!((snapshot.state, trip.cause), (State::Open, TransitionCause::Evidence));
     assert_eq!(trip.ago, Duration::from_millis(10));
-    assert!(matches!(trip.measured, Measured::Evidence { observed, .. } if observed >= threshold));
+    assert!(
+        matches!(trip.measurement, Measurement::Evidence { observed, .. } if observed >= threshold)
+    );
     let next = snapshot.next_probe_in.unwrap();
     assert!((15..=40).contains(&next.as_millis()), "{next:?} of a rest of 25 to 50 ms");
 
@@ -48,33 +50,33 @@ async fn a_rejection_names_its_layer_its_reason_what_was_measured_and_when_to_co
     let rules = [
         (
             Trip::consecutive(3).or(Trip::default()),
-            Cause::Consecutive,
-            Measured::Count { observed: 3, threshold: 3 },
+            TransitionCause::Consecutive,
+            Measurement::Count { observed: 3, threshold: 3 },
             "circuit_breaker `dep`: circuit is open (3 of 3 failures in a row), try again in ",
         ),
         (
             Trip::consecutive(50).or(Trip::failure_rate(0.25).at_least(12)),
-            Cause::FailureRate,
-            Measured::FailureRate { observed: 1_000_000, threshold: 250_000 },
+            TransitionCause::FailureRate,
+            Measurement::FailureRate { observed: 1_000_000, threshold: 250_000 },
             "circuit_breaker `dep`: circuit is open (100 % of calls failed, 25 % is the limit), \
              try again in ",
         ),
     ];
-    for (trip, cause, measured, message) in rules {
+    for (trip, cause, measurement, message) in rules {
         let mut rig = Rig::new(builder().trip(trip));
         rig.trip().await;
         assert_eq!(rig.handle.snapshot().last_trip.unwrap().cause, cause);
         let Err(Error::Rejected(why)) = rig.ask(GOOD).await else { panic!("let through") };
         assert_eq!((why.origin().layer(), why.origin().name()), ("circuit_breaker", "dep"));
-        assert_eq!((why.reason(), why.measured()), (Reason::CircuitOpen, measured));
+        assert_eq!((why.reason(), why.measurement()), (Reason::CircuitOpen, measurement));
         assert_eq!(why.retry_after(), rig.handle.snapshot().next_probe_in);
         assert!(why.to_string().starts_with(message), "{why}");
 
         // While a probe is out, the rest of them hear the same.
-        rig.rest().await;
+        rig.break_duration().await;
         let _probe = rig.launch(Ask::Hang);
         let Err(Error::Rejected(why)) = rig.ask(GOOD).await else { panic!("let through") };
-        assert_eq!((why.reason(), why.measured()), (Reason::CircuitOpen, measured));
+        assert_eq!((why.reason(), why.measurement()), (Reason::CircuitOpen, measurement));
         assert_eq!(why.retry_after(), Some(Duration::from_millis(50)));
     }
 }
@@ -85,7 +87,7 @@ async fn a_rejection_by_hand_knows_no_time_to_come_back() {
     let mut hand = rig.handle.switch(Position::Auto);
     hand.set(Position::Open);
     let Err(Error::Rejected(why)) = rig.ask(GOOD).await else { panic!("let through") };
-    assert_eq!((why.retry_after(), why.measured()), (None, Measured::Nothing));
+    assert_eq!((why.retry_after(), why.measurement()), (None, Measurement::Nothing));
     let text = "circuit_breaker `dep`: circuit is open (held open by hand)";
     assert_eq!(why.to_string(), text); // field F16
 }
@@ -104,7 +106,7 @@ async fn a_watch_sees_each_change_and_misses_none_while_nobody_waits() {
         (next, watch)
     });
     tokio::task::yield_now().await;
-    rig.rest().await;
+    rig.break_duration().await;
     let probe = rig.launch(Ask::Hang);
     let (next, mut watch) = waiting.await.unwrap();
     assert_eq!(next, State::HalfOpen, "woken, though it did not look by itself");
@@ -131,16 +133,16 @@ async fn hands_at_a_switch_are_counted_open_beats_closed_and_a_dropped_one_lets_
     operator.set(Position::Closed);
     assert_eq!(rig.state(), State::ForcedClosed);
     for _ in 0..100 {
-        assert!(!is_refused(&rig.ask(BAD).await));
+        assert!(!is_rejected(&rig.ask(BAD).await));
     }
     deployment.set(Position::Open);
     assert_eq!(rig.state(), State::ForcedOpen);
-    assert!(is_refused(&rig.ask(GOOD).await));
+    assert!(is_rejected(&rig.ask(GOOD).await));
     operator.set(Position::Open);
     drop(deployment);
     assert_eq!(rig.state(), State::ForcedOpen);
     advance(Duration::from_secs(3600)).await;
-    assert!(is_refused(&rig.ask(GOOD).await), "no timer ends it (pitfall B5)");
+    assert!(is_rejected(&rig.ask(GOOD).await), "no timer ends it (pitfall B5)");
     operator.set(Position::Closed);
     assert_eq!(rig.state(), State::ForcedClosed);
     drop(operator);
@@ -182,16 +184,16 @@ async fn a_reset_closes_and_forgets_but_does_not_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_shadow_nothing_is_refused_and_what_would_be_is_reported() {
+async fn in_shadow_nothing_is_rejected_and_what_would_be_is_reported() {
     let diary = Diary::default();
     let mut rig = Rig::new(builder().shadow(true).observe(diary.observer()));
     rig.trip().await;
     for nth in 1..=100 {
         let answer = rig.ask(if nth % 2 == 0 { GOOD } else { BAD }).await;
         assert_eq!(answer.is_ok(), nth % 2 == 0, "the dependency's own answer");
-        assert_eq!(rig.state(), State::Open, "ghosts decide nothing");
+        assert_eq!(rig.state(), State::Open, "shadow calls decide nothing");
     }
-    assert_eq!(diary.count(EventKind::ShadowRefused), 100);
+    assert_eq!(diary.count(EventKind::ShadowRejected), 100);
     assert_eq!(diary.count(EventKind::Rejected { reason: Reason::CircuitOpen }), 0);
     assert_eq!(rig.seen.calls(), 117);
 
@@ -205,21 +207,21 @@ async fn in_shadow_nothing_is_refused_and_what_would_be_is_reported() {
     assert_eq!(rig.state(), State::Closed, "probes are probes, in shadow too");
     rig.reload(|config| config.shadow = false);
     rig.trip().await;
-    assert!(is_refused(&rig.ask(GOOD).await));
+    assert!(is_rejected(&rig.ask(GOOD).await));
 }
 
 #[tokio::test(start_paused = true)]
-async fn drained_it_refuses_all_and_returns_when_the_last_call_is_over() {
+async fn drained_it_rejects_all_and_returns_when_the_last_call_is_over() {
     let diary = Diary::default();
     let mut rig = Rig::new(builder().observe(diary.observer()));
-    let call = rig.launch(Ask::After(Duration::from_secs(5), Answer::Good));
+    let call = rig.launch(Ask::After(Duration::from_secs(5), Answer::Success));
     assert_eq!(rig.layer.in_flight(), 1);
     let layer = rig.layer.clone();
     let mut drained = Box::pin(async move { layer.drain().await });
     assert!(poll(drained.as_mut()).is_pending());
     for _ in 0..10 {
-        let refused = rig.ask(GOOD).await;
-        assert!(matches!(refused, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
+        let rejected = rig.ask(GOOD).await;
+        assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::Draining));
     }
     assert_eq!(rig.seen.calls(), 1);
     assert_eq!(diary.count(EventKind::Rejected { reason: Reason::Draining }), 10);

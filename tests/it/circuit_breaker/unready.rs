@@ -31,7 +31,7 @@ impl Service<Ask> for Fails {
             return Poll::Ready(Ok(()));
         }
         self.0.failed.fetch_add(1, SeqCst);
-        Poll::Ready(Err(Error::Inner(Fault(Answer::Bad))))
+        Poll::Ready(Err(Error::Inner(Fault(Answer::Failure))))
     }
 
     fn call(&mut self, _: Ask) -> Self::Future {
@@ -43,7 +43,7 @@ fn poll_ready<S: Service<Ask>>(service: &mut S) -> Poll<std::result::Result<(), 
     service.poll_ready(&mut Context::from_waker(Waker::noop()))
 }
 
-/// A call as tower has it: not made if readiness fails. Whether it was refused.
+/// A call as tower has it: not made if readiness fails. Whether it was rejected.
 fn call<S>(service: &mut S) -> Option<Result>
 where
     S: Service<Ask, Response = (), Error = Error<Fault>>,
@@ -78,8 +78,8 @@ macro_rules! one_rule {
         assert!(is_open(call(&mut service).as_ref()), "{}", $name);
         assert_eq!(door.failed.load(SeqCst), 17);
         for _ in 0..3 {
-            let rest = handle().snapshot().next_probe_in.unwrap();
-            advance(rest).await;
+            let break_duration = handle().snapshot().next_probe_in.unwrap();
+            advance(break_duration).await;
             assert!(!is_open(call(&mut service).as_ref()), "{}: a probe", $name);
             assert_eq!(handle().state(), State::Open, "{}: a failed one", $name);
         }

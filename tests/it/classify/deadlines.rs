@@ -9,12 +9,12 @@ use http::{HeaderName, Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::http::{
-    self as web, AtEnd, HttpClassifier, InExtensions, InTimeoutHeader, Replay, TimeoutHeader,
+    self as web, HttpClassifier, InExtensions, InTimeoutHeader, OnBodyEnd, Replay, TimeoutHeader,
     WriteDeadlineLayer,
 };
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Call, CallError, Deadline, Error, Reason};
+use seawall::{CallContext, CallError, Deadline, Error, Reason};
 use tokio::time::sleep;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -30,7 +30,7 @@ fn header() -> TimeoutHeader {
 fn ask(deadline: Option<Duration>) -> Request<String> {
     let mut request = Request::new(String::new());
     if let Some(deadline) = deadline {
-        let mut call = Call::default();
+        let mut call = CallContext::default();
         call.deadline = Some(Deadline::after(deadline));
         request.extensions_mut().insert(call);
     }
@@ -42,7 +42,7 @@ async fn failures_of(status: u16, after: Duration, deadline: Option<Duration>) -
     let breaker = CircuitBreakerLayer::builder("x")
         .trip(trip())
         .classify(HttpClassifier)
-        .carry(InExtensions)
+        .propagate(InExtensions)
         .build()
         .unwrap();
     let service = ServiceBuilder::new().layer(breaker.clone()).map_err(Error::Inner).service(
@@ -82,8 +82,8 @@ async fn a_body_that_breaks_off_at_the_callers_deadline_is_silent() {
         let breaker = CircuitBreakerLayer::builder("x")
             .trip(trip())
             .classify(HttpClassifier)
-            .carry(InExtensions)
-            .finish(AtEnd)
+            .propagate(InExtensions)
+            .completion(OnBodyEnd)
             .build()
             .unwrap();
         let service = ServiceBuilder::new().layer(breaker.clone()).map_err(Error::Inner).service(
@@ -146,9 +146,9 @@ async fn the_limit_of_an_attempt_is_told_to_nobody() {
         let retry = RetryLayer::builder("x").attempts(2).backoff(Backoff::none());
         retry.classify(HttpClassifier).copy_with(Replay::default())
     };
-    let attempt = || TimeoutLayer::builder("x").limit(ms(300)).carry(InExtensions);
+    let attempt = || TimeoutLayer::builder("x").limit(ms(300)).propagate(InExtensions);
     let by_hand = ServiceBuilder::new()
-        .layer(retry().carry(InExtensions).build().unwrap())
+        .layer(retry().propagate(InExtensions).build().unwrap())
         .layer(attempt().build().unwrap())
         .map_err(Error::Inner)
         .layer(writer())
@@ -159,10 +159,10 @@ async fn the_limit_of_an_attempt_is_told_to_nobody() {
     assert_eq!(take(), [Some(5000), Some(4900)]);
 
     // The writer between the two timeouts, and a whole call with its limit.
-    let whole = TimeoutLayer::builder("x").limit(ms(2000)).carry(InExtensions).build().unwrap();
+    let whole = TimeoutLayer::builder("x").limit(ms(2000)).propagate(InExtensions).build().unwrap();
     let between = ServiceBuilder::new()
         .layer(whole)
-        .layer(retry().carry(InExtensions).build().unwrap())
+        .layer(retry().propagate(InExtensions).build().unwrap())
         .layer(attempt().build().unwrap())
         .layer(attempt().build().unwrap())
         .map_err(Error::Inner)
@@ -186,7 +186,7 @@ async fn the_limit_of_an_attempt_is_told_to_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_client_heeds_the_header_that_its_caller_writes() {
     let told = Told::default();
-    let layers = web::client("x").carry(InTimeoutHeader::new(header())).build().unwrap();
+    let layers = web::client("x").propagate(InTimeoutHeader::new(header())).build().unwrap();
     let service =
         ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(listening(&told));
     let began = now();
@@ -218,7 +218,7 @@ async fn a_hang_ends_with_the_header_whatever_the_number_of_attempts() {
     for (millis, extension) in [("200", None), ("10000", Some(ms(200))), ("200", Some(ms(9000)))] {
         let layers = web::client("x")
             .attempt_timeout(ms(50))
-            .carry(InTimeoutHeader::new(header()))
+            .propagate(InTimeoutHeader::new(header()))
             .build()
             .unwrap();
         let breaker = layers.breaker();
@@ -233,7 +233,7 @@ async fn a_hang_ends_with_the_header_whatever_the_number_of_attempts() {
         assert!(began.elapsed() <= ms(200), "{:?}", began.elapsed());
         drop(breaker);
     }
-    let layers = web::client("x").carry(InTimeoutHeader::new(header())).build().unwrap();
+    let layers = web::client("x").propagate(InTimeoutHeader::new(header())).build().unwrap();
     let service = ServiceBuilder::new().layer(layers).map_err(Error::Inner).service(service_fn(
         |_: Request<String>| std::future::pending::<Result<Response<()>, io::Error>>(),
     ));

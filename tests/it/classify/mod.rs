@@ -1,4 +1,4 @@
-//! What an answer means, whoever says it: closures, deadlines of callers, refusals in foreign errors.
+//! What an answer means, whoever says it: closures, deadlines of callers, rejections in foreign errors.
 
 #[cfg(feature = "http")]
 mod deadlines;
@@ -16,8 +16,8 @@ use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Trip};
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{
-    CallContext, Carried, Classifier, Classify, Deadline, Error, Event, EventKind, InCarried,
-    Outcome, Stop, Verdict, stack,
+    Classification, Classifier, Classify, ClassifyContext, Deadline, Error, Event, EventKind,
+    FromWithContext, Outcome, StopReason, WithContext, stack,
 };
 use tokio::time::sleep;
 use tower::buffer::Buffer;
@@ -31,7 +31,7 @@ pub(crate) fn trip() -> Trip {
 }
 
 /// Where the stops of a retry are written down.
-pub(crate) type Stops = Arc<Mutex<Vec<(u32, Stop)>>>;
+pub(crate) type Stops = Arc<Mutex<Vec<(u32, StopReason)>>>;
 
 pub(crate) fn stops_into(stops: &Stops) -> impl Fn(&Event) + Send + Sync + use<> {
     let stops = Arc::clone(stops);
@@ -44,7 +44,7 @@ pub(crate) fn stops_into(stops: &Stops) -> impl Fn(&Event) + Send + Sync + use<>
 
 pub(crate) fn gathered(breaker: &CircuitBreakerHandle) -> u32 {
     match breaker.snapshot().gathered {
-        seawall::Measured::Count { observed, .. } => observed,
+        seawall::Measurement::Count { observed, .. } => observed,
         other => panic!("a count, not {other:?}"),
     }
 }
@@ -59,14 +59,14 @@ fn failed(kind: ErrorKind) -> Result<u32, Fail> {
 
 #[tokio::test(start_paused = true)]
 async fn one_closure_judges_whole_results() {
-    let judge = |result: Result<&u32, &io::Error>| match result {
+    let classify = |result: Result<&u32, &io::Error>| match result {
         Ok(13) => Outcome::FAILURE,
         Ok(_) => Outcome::SUCCESS,
         Err(error) if error.kind() == ErrorKind::NotFound => Outcome::SUCCESS,
         Err(_) => Outcome::TRANSIENT,
     };
     let breaker =
-        CircuitBreakerLayer::builder("x").trip(trip()).classify_result(judge).build().unwrap();
+        CircuitBreakerLayer::builder("x").trip(trip()).classify_result(classify).build().unwrap();
     let count = || gathered(&breaker.handle());
     let _ = breaker.run(|| async { Ok::<_, Fail>(13) }).await;
     assert_eq!(count(), 1);
@@ -75,12 +75,12 @@ async fn one_closure_judges_whole_results() {
     let _ = breaker.run(|| async { failed(ErrorKind::BrokenPipe) }).await;
     assert_eq!(count(), 1);
 
-    // The same over the error of the stack, and a verdict for an outcome.
+    // The same over the error of the stack, and a classification for an outcome.
     let whole = |result: Result<&u32, &Fail>| {
-        Verdict::from(match result {
+        Classification::from(match result {
             Ok(_) => Outcome::SUCCESS,
             Err(Error::Inner(_)) => Outcome::FAILURE,
-            Err(Error::Rejected(_)) => panic!("rejections are judged before"),
+            Err(Error::Rejected(_)) => panic!("rejections are classified before"),
         })
     };
     let stops = Stops::default();
@@ -91,9 +91,9 @@ async fn one_closure_judges_whole_results() {
         .build()
         .unwrap();
     let _ = retry.run(|| async { failed(ErrorKind::BrokenPipe) }).await;
-    assert_eq!(*stops.lock().unwrap(), [(1, Stop::Final)]);
+    assert_eq!(*stops.lock().unwrap(), [(1, StopReason::Final)]);
     let _ = stack::client("x").cloned().classify_result(whole).build().unwrap();
-    let _ = seawall::health::HealthLayer::builder("x").classify_result(judge).learn(true);
+    let _ = seawall::health::HealthLayer::builder("x").classify_result(classify).passive(true);
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +104,7 @@ async fn a_closure_sees_the_innermost_error_or_that_of_the_stack() {
     };
     let outer = move |error: &Fail| match error {
         Error::Inner(error) => inner(error),
-        Error::Rejected(_) => panic!("rejections are judged before"),
+        Error::Rejected(_) => panic!("rejections are classified before"),
     };
     let one = CircuitBreakerLayer::builder("x").trip(trip()).classify_error(inner).build().unwrap();
     let two = CircuitBreakerLayer::builder("x").trip(trip()).classify_error(outer).build().unwrap();
@@ -128,10 +128,10 @@ async fn a_closure_sees_the_innermost_error_or_that_of_the_stack() {
     assert!(words.run(|| async { Err::<(), _>(Error::Inner("never")) }).await.is_err());
 }
 
-// ===== refusals in foreign errors =====
+// ===== rejections in foreign errors =====
 
-/// A call that a full bulkhead refuses.
-async fn refused() -> BoxError {
+/// A call that a full bulkhead rejects.
+async fn rejected() -> BoxError {
     let full = BulkheadLayer::builder("connections").limit(1).queue(0).build().unwrap();
     let _held = full.run(std::future::pending::<Result<(), BoxError>>);
     full.run(|| async { Ok::<(), BoxError>(()) }).await.unwrap_err()
@@ -139,7 +139,7 @@ async fn refused() -> BoxError {
 
 // field F5: whoever wraps it, it is no evidence, and the retry stops.
 #[tokio::test(start_paused = true)]
-async fn a_refusal_inside_a_foreign_error_is_silent_and_ends_the_retry() {
+async fn a_rejection_inside_a_foreign_error_is_silent_and_ends_the_retry() {
     macro_rules! check {
         ($wrap:expr, $classify:expr) => {
             let stops = Stops::default();
@@ -155,14 +155,14 @@ async fn a_refusal_inside_a_foreign_error_is_silent_and_ends_the_retry() {
             let service = ServiceBuilder::new().layer(retry).layer(breaker.clone());
             let service = service.service(service_fn(|_: u32| async {
                 let wrap = $wrap;
-                Err::<u32, _>(wrap(refused().await))
+                Err::<u32, _>(wrap(rejected().await))
             }));
             for _ in 0..3 {
                 assert!(service.clone().oneshot(1).await.is_err());
             }
             let what = stringify!($wrap, $classify);
             assert_eq!(gathered(&breaker.handle()), 0, "{what}");
-            assert_eq!(*stops.lock().unwrap(), [(1, Stop::Refused); 3], "{what}");
+            assert_eq!(*stops.lock().unwrap(), [(1, StopReason::Rejected); 3], "{what}");
         };
     }
     // Boxed, by default.
@@ -174,11 +174,11 @@ async fn a_refusal_inside_a_foreign_error_is_silent_and_ends_the_retry() {
     check!(|error| Error::Inner(io::Error::other::<BoxError>(error)), Own);
 }
 
-/// A classifier that looks for refusals, and takes the rest for failures.
+/// A classifier that looks for rejections, and takes the rest for failures.
 struct Own;
 
 impl<T> Classify<T, Fail> for Own {
-    fn classify(&self, result: Result<&T, &Fail>) -> Verdict {
+    fn classify(&self, result: Result<&T, &Fail>) -> Classification {
         let Err(error) = result else { return Outcome::SUCCESS.into() };
         match seawall::Rejected::find(error) {
             Some(rejected) => Outcome::of_rejection(rejected).into(),
@@ -187,16 +187,16 @@ impl<T> Classify<T, Fail> for Own {
     }
 }
 
-// field F5: closures are asked after refusals, typed or not.
+// field F5: closures are asked after rejections, typed or not.
 #[tokio::test(start_paused = true)]
-async fn no_closure_hears_of_a_refusal() {
+async fn no_closure_hears_of_a_rejection() {
     let breaker = CircuitBreakerLayer::builder("x")
         .trip(trip())
         .classify_error(|_: &io::Error| -> Outcome { panic!("this is no word of the dependency") })
         .build()
         .unwrap();
     for _ in 0..3 {
-        let call = || async { Err::<(), _>(Error::Inner(io::Error::other(refused().await))) };
+        let call = || async { Err::<(), _>(Error::Inner(io::Error::other(rejected().await))) };
         assert!(breaker.run(call).await.is_err());
     }
     assert_eq!(gathered(&breaker.handle()), 0);
@@ -204,11 +204,11 @@ async fn no_closure_hears_of_a_refusal() {
 
 // field F5: tower's buffer hands on what its worker failed of as an error of its own.
 #[tokio::test]
-async fn a_refusal_behind_a_buffer_is_silent() {
-    let refusing = tower::util::BoxService::new(service_fn(|_: u32| async {
-        Err::<u32, BoxError>(refused().await)
+async fn a_rejection_behind_a_buffer_is_silent() {
+    let rejecting = tower::util::BoxService::new(service_fn(|_: u32| async {
+        Err::<u32, BoxError>(rejected().await)
     }));
-    let buffer = Buffer::new(refusing, 1);
+    let buffer = Buffer::new(rejecting, 1);
     let breaker = CircuitBreakerLayer::builder("x").trip(trip()).build().unwrap();
     let service = ServiceBuilder::new().layer(breaker.clone()).service(buffer);
     for _ in 0..3 {
@@ -222,15 +222,16 @@ async fn a_refusal_behind_a_buffer_is_silent() {
 // field F3: somebody further in knows the deadline too, and says so first.
 #[tokio::test(start_paused = true)]
 async fn what_ends_at_the_deadline_of_the_caller_is_silent() {
-    let breaker = CircuitBreakerLayer::builder("x").trip(trip()).carry(InCarried).build().unwrap();
+    let breaker =
+        CircuitBreakerLayer::builder("x").trip(trip()).propagate(FromWithContext).build().unwrap();
     let service = ServiceBuilder::new().layer(breaker.clone()).map_err(Error::Inner).service(
-        service_fn(|request: Carried<u64>| async move {
+        service_fn(|request: WithContext<u64>| async move {
             sleep(ms(request.request)).await;
             Err::<(), _>(io::Error::other("the driver gave up"))
         }),
     );
     let call = |takes: u64, deadline: Option<Duration>| {
-        let mut request = Carried::from(takes);
+        let mut request = WithContext::from(takes);
         request.call.deadline = deadline.map(Deadline::after);
         service.clone().oneshot(request)
     };
@@ -247,19 +248,20 @@ async fn what_ends_at_the_deadline_of_the_caller_is_silent() {
 // field F3: the limit of the stack itself is no deadline of a caller.
 #[tokio::test(start_paused = true)]
 async fn a_hang_until_the_limit_of_the_stack_is_evidence() {
-    let breaker = CircuitBreakerLayer::builder("x").trip(trip()).carry(InCarried).build().unwrap();
-    let limit = |millis| TimeoutLayer::builder("x").limit(ms(millis)).carry(InCarried);
+    let breaker =
+        CircuitBreakerLayer::builder("x").trip(trip()).propagate(FromWithContext).build().unwrap();
+    let limit = |millis| TimeoutLayer::builder("x").limit(ms(millis)).propagate(FromWithContext);
     for inner in [100, 1000] {
         let service = ServiceBuilder::new()
             .layer(limit(300).build().unwrap())
             .layer(breaker.clone())
             .layer(limit(inner).build().unwrap())
             .map_err(Error::Inner)
-            .service(service_fn(|_: Carried<u32>| async {
+            .service(service_fn(|_: WithContext<u32>| async {
                 std::future::pending::<Result<(), io::Error>>().await
             }));
         breaker.handle().reset();
-        let ended = service.oneshot(Carried::from(1)).await;
+        let ended = service.oneshot(WithContext::from(1)).await;
         assert_eq!(crate::scene::reason(&ended), Some(seawall::Reason::TimedOut));
         assert_eq!(gathered(&breaker.handle()), 1, "inner limit {inner} ms");
     }
@@ -268,27 +270,28 @@ async fn a_hang_until_the_limit_of_the_stack_is_evidence() {
 // field F3: whoever has a deadline shorter than the limits of the stack is told of that.
 #[tokio::test(start_paused = true)]
 async fn an_error_of_somebody_elses_timer_is_told_as_the_deadline() {
-    let limit = TimeoutLayer::builder("x").limit(ms(1000)).carry(InCarried).build().unwrap();
+    let limit =
+        TimeoutLayer::builder("x").limit(ms(1000)).propagate(FromWithContext).build().unwrap();
     let service = ServiceBuilder::new().layer(limit).map_err(Error::Inner).service(service_fn(
-        |_: Carried<u32>| async {
+        |_: WithContext<u32>| async {
             sleep(ms(50)).await;
             Err::<(), _>(io::Error::from(ErrorKind::TimedOut))
         },
     ));
-    let late = service.clone().oneshot(Carried::new(1, Deadline::after(ms(50)))).await;
+    let late = service.clone().oneshot(WithContext::new(1, Deadline::after(ms(50)))).await;
     assert_eq!(crate::scene::reason(&late), Some(seawall::Reason::DeadlineExceeded));
     // Of one who had time, it is the word of the service.
-    let early = service.oneshot(Carried::new(1, Deadline::after(ms(60)))).await;
+    let early = service.oneshot(WithContext::new(1, Deadline::after(ms(60)))).await;
     assert!(matches!(early, Err(Error::Inner(_))), "{early:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_context_knows_what_may_be_due_to_the_deadline() {
-    let none = CallContext::default();
+    let none = ClassifyContext::default();
     assert!(!none.may_have_timed_out() && !none.is_past_deadline());
-    let never = CallContext::new(Deadline::NEVER);
+    let never = ClassifyContext::new(Deadline::NEVER);
     assert!(!never.may_have_timed_out() && never.deadline().is_none());
-    let context = CallContext::new(Deadline::after(ms(1000)));
+    let context = ClassifyContext::new(Deadline::after(ms(1000)));
     sleep(ms(889)).await;
     assert!(!context.may_have_timed_out());
     sleep(ms(1)).await; // a tenth and 10 ms are left

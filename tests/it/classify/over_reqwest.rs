@@ -10,7 +10,7 @@ use seawall::http::{HttpClassifier, Replay};
 use seawall::reqwest::{self as web, InTimeout, WithoutRedirects};
 use seawall::retry::{Backoff, Budget, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Classify, Error, Reason, State, Stop};
+use seawall::{Classify, Error, Reason, State, StopReason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -84,8 +84,8 @@ async fn the_limit_of_an_attempt_is_no_timeout_of_reqwest() {
     assert_eq!(take()[0], Some(ms(1000)));
 
     let retry = RetryLayer::builder("x").attempts(2).backoff(Backoff::none());
-    let retry = retry.classify(HttpClassifier).copy_with(Replay::default()).carry(InTimeout);
-    let attempt = TimeoutLayer::builder("x").limit(ms(100)).carry(InTimeout).build().unwrap();
+    let retry = retry.classify(HttpClassifier).copy_with(Replay::default()).propagate(InTimeout);
+    let attempt = TimeoutLayer::builder("x").limit(ms(100)).propagate(InTimeout).build().unwrap();
     let by_hand =
         ServiceBuilder::new().layer(retry.build().unwrap()).layer(attempt).service(service);
     let _ = by_hand.clone().oneshot(request().build().unwrap()).await;
@@ -159,7 +159,7 @@ async fn callers_in_a_hurry_do_not_open_the_circuit_for_others() {
     // Alone, without a timeout of ours inside it, the breaker knows as much.
     let breaker = seawall::circuit_breaker::CircuitBreakerLayer::builder("x")
         .classify(HttpClassifier)
-        .carry(InTimeout)
+        .propagate(InTimeout)
         .trip(super::trip())
         .build()
         .unwrap();
@@ -175,7 +175,7 @@ async fn callers_in_a_hurry_do_not_open_the_circuit_for_others() {
 
 // field F5: a bulkhead around the connections of reqwest.
 #[tokio::test]
-async fn a_connection_that_a_layer_refused_is_no_evidence() {
+async fn a_connection_that_a_layer_rejected_is_no_evidence() {
     let full = BulkheadLayer::builder("connections").limit(1).queue(0).build().unwrap();
     let _held = full.run(std::future::pending::<Result<(), BoxError>>);
     let client = builder().connector_layer(full).build().unwrap();
@@ -188,7 +188,7 @@ async fn a_connection_that_a_layer_refused_is_no_evidence() {
         assert!(matches!(api.clone().oneshot(request).await, Err(Error::Inner(_))));
     }
     assert_eq!(breaker.state(), State::Closed);
-    assert_eq!(*stops.lock().unwrap(), [(1, Stop::Refused); 30]);
+    assert_eq!(*stops.lock().unwrap(), [(1, StopReason::Rejected); 30]);
     // A closure of one's own never hears of it.
     let breaker = seawall::circuit_breaker::CircuitBreakerLayer::builder("x")
         .classify_error(|error: &reqwest::Error| panic!("{error} is no word of the server"))
@@ -203,7 +203,7 @@ async fn a_connection_that_a_layer_refused_is_no_evidence() {
     assert_eq!(super::gathered(&breaker.handle()), 0);
 }
 
-async fn attempts_of_post<C>(client: Client, url: String, classify: C) -> (u32, Stop)
+async fn attempts_of_post<C>(client: Client, url: String, classify: C) -> (u32, StopReason)
 where
     C: Classify<Response, Failure> + Clone + Send + Sync + 'static,
 {
@@ -228,7 +228,7 @@ where
 #[tokio::test]
 async fn a_post_that_could_not_connect_is_repeated() {
     let gone = nobody().await;
-    let exhausted = (3, Stop::Exhausted);
+    let exhausted = (3, StopReason::Exhausted);
     let of = |url: String| attempts_of_post(client(), url, HttpClassifier);
     assert_eq!(of(format!("http://{gone}/")).await, exhausted);
     assert_eq!(of(format!("http://localhost:{}/x?y#z", gone.port())).await, exhausted);
@@ -238,7 +238,7 @@ async fn a_post_that_could_not_connect_is_repeated() {
         |policy| builder().redirect(policy).resolve("orders.example", gone).build().unwrap();
     let url = || format!("http://orders.example:{}/", gone.port());
     let follows = named(reqwest::redirect::Policy::default());
-    assert_eq!(attempts_of_post(follows, url(), HttpClassifier).await, (1, Stop::NoCopy));
+    assert_eq!(attempts_of_post(follows, url(), HttpClassifier).await, (1, StopReason::NoCopy));
     let stays = named(reqwest::redirect::Policy::none());
     assert_eq!(attempts_of_post(stays, url(), WithoutRedirects).await, exhausted);
 }
@@ -253,7 +253,7 @@ async fn a_post_whose_redirect_led_nowhere_is_sent_once() {
         let pieces: &[(&'static str, Duration)] = &[(head.leak(), ms(0))];
         let server = server(Box::leak(pieces.into())).await;
         let sent = attempts_of_post(client(), format!("http://{server}/"), HttpClassifier).await;
-        assert_eq!(sent, (1, Stop::NoCopy), "{status}");
+        assert_eq!(sent, (1, StopReason::NoCopy), "{status}");
     }
 }
 
@@ -283,7 +283,7 @@ async fn a_redirect_does_not_hide_the_callers_deadline() {
     });
     let breaker = seawall::circuit_breaker::CircuitBreakerLayer::builder("x")
         .classify(HttpClassifier)
-        .carry(InTimeout)
+        .propagate(InTimeout)
         .trip(super::trip())
         .build()
         .unwrap();

@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use seawall::retry::{self, Backoff};
-use seawall::{Classify, Error, Sent, State, Stop, Verdict, http as web};
+use seawall::{Classification, Classify, Error, Sent, State, StopReason, http as web};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -22,7 +22,7 @@ fn post(uri: &str) -> Asking {
     Request::builder().method(Method::POST).uri(uri).body(Full::from("once")).unwrap()
 }
 
-async fn stop_of<S, R>(client: S, request: Asking) -> (u32, Stop)
+async fn stop_of<S, R>(client: S, request: Asking) -> (u32, StopReason)
 where
     S: Service<Asking, Response = Response<R>> + Clone,
     S::Error: std::error::Error + 'static,
@@ -39,7 +39,7 @@ where
 // field F18: name, connection, handshake.
 #[tokio::test]
 async fn a_post_for_which_no_connection_came_about_is_repeated() {
-    let exhausted = (3, Stop::Exhausted);
+    let exhausted = (3, StopReason::Exhausted);
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let plain = Client::builder(TokioExecutor::new()).build_http();
     assert_eq!(stop_of(plain, post(&format!("http://{gone}/"))).await, exhausted);
@@ -72,7 +72,7 @@ async fn a_post_on_a_connection_that_ends_is_sent_once() {
     });
     let client = Client::builder(TokioExecutor::new()).build_http();
     let stopped = stop_of(client, post(&format!("http://{address}/"))).await;
-    assert_eq!(stopped, (1, Stop::NoCopy));
+    assert_eq!(stopped, (1, StopReason::NoCopy));
 }
 
 // field F18: what broke the body of a request off is no word of the server's, whatever it says.
@@ -95,12 +95,12 @@ async fn a_post_whose_body_broke_off_was_sent() {
         let client = Client::builder(TokioExecutor::new()).build_http();
         let ended = client.request(request).await.map_err(Error::Inner);
         let verdict = web::HttpClassifier.classify(ended.as_ref());
-        let Verdict::Now(outcome) = verdict else { panic!("told at once") };
+        let Classification::Now(outcome) = verdict else { panic!("told at once") };
         assert_eq!(outcome.sent, Sent::Unknown, "{ended:?}");
     }
 }
 
-/// A server of HTTP/2 that allows five streams at a time, and refuses the rest.
+/// A server of HTTP/2 that allows five streams at a time, and rejects the rest.
 async fn narrow() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -124,7 +124,7 @@ async fn narrow() -> std::net::SocketAddr {
     address
 }
 
-// field F19: a crowd on a cold connection. What the server refused it promises not to have touched.
+// field F19: a crowd on a cold connection. What the server rejected it promises not to have touched.
 #[tokio::test]
 async fn a_burst_on_a_cold_connection_of_http2_gets_through() {
     for method in [Method::GET, Method::POST] {

@@ -1,4 +1,4 @@
-//! Live calls: refused while down, let through now and then, learnt from if asked to.
+//! Live calls: rejected while down, let through now and then, learnt from if asked to.
 
 use std::future::Ready;
 use std::panic::AssertUnwindSafe;
@@ -11,7 +11,7 @@ use futures::FutureExt;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::health::{Config, HealthLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Carried, Deadline, Error, EventKind, InCarried, Outcome, Reason, Status};
+use seawall::{Deadline, Error, EventKind, FromWithContext, Outcome, Reason, Status, WithContext};
 use tokio::time::sleep;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -23,14 +23,14 @@ use crate::scene::{
 };
 
 fn down() -> seawall::health::Builder {
-    HealthLayer::builder("x").learn(true).let_through(1_000).initial(Status::Down)
+    HealthLayer::builder("x").passive(true).probe_one_in(1_000).initial(Status::Down)
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_down_calls_are_refused_at_once_and_the_service_is_left_alone() {
+async fn while_down_calls_are_rejected_at_once_and_the_service_is_left_alone() {
     let log = Log::default();
     let layer = down().observe(log.observer()).build().unwrap();
-    // pitfall B33: a service that is never ready does not hold up a refusal
+    // pitfall B33: a service that is never ready does not hold up a rejection
     let (calls, inner) = taking(ms(10));
     let mut service = layer.layer(ConcurrencyLimitLayer::new(0).layer(inner));
     assert!(is_ready(&mut service));
@@ -41,7 +41,7 @@ async fn while_down_calls_are_refused_at_once_and_the_service_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_reserved_before_it_went_down_is_given_back_with_the_refusal() {
+async fn what_was_reserved_before_it_went_down_is_given_back_with_the_rejection() {
     let patient = Patient::new(false);
     let layer = patient.checked().fall(1).build().unwrap();
     let (_, inner) = taking(ms(10));
@@ -58,14 +58,14 @@ async fn what_was_reserved_before_it_went_down_is_given_back_with_the_refusal() 
 #[tokio::test(start_paused = true)]
 async fn one_call_in_so_many_is_let_through() {
     for (one_in, through) in [(1, 100), (2, 50), (10, 10), (99, 1)] {
-        let layer = down().learn(true).rise(10_000).let_through(one_in).build().unwrap();
+        let layer = down().passive(true).rise(10_000).probe_one_in(one_in).build().unwrap();
         let (calls, inner) = answering(Ok);
         let service = layer.layer(inner);
         let mut passed = Vec::new();
         for n in 1..=100_usize {
             match service.clone().oneshot(7).await {
                 Ok(_) => passed.push(n),
-                refused => assert_eq!(reason(&refused), Some(Reason::Unhealthy)),
+                rejected => assert_eq!(reason(&rejected), Some(Reason::Unhealthy)),
             }
         }
         let due: Vec<_> = (1..=100).filter(|n| n % one_in as usize == 0).collect();
@@ -124,7 +124,7 @@ async fn it_learns_from_what_says_something_about_the_dependency_alone() {
         }
         assert_eq!(layer.handle().status(), after, "{outcome:?}");
     }
-    // A refusal further in says nothing, a call that ran out of time does.
+    // A rejection further in says nothing, a call that ran out of time does.
     let full = BulkheadLayer::builder("full").limit(1).build().unwrap();
     let (_, slow) = taking(ms(100));
     let mut inside = Box::pin(full.layer(slow.clone()).oneshot(7));
@@ -157,15 +157,15 @@ async fn it_learns_from_what_says_something_about_the_dependency_alone() {
 #[tokio::test(start_paused = true)]
 async fn what_could_never_change_or_never_come_back_is_no_configuration() {
     let none = HealthLayer::builder("x").build();
-    assert_eq!(fields(none), ["learn"]);
+    assert_eq!(fields(none), ["passive"]);
     // pitfall B2: once down no call passes, so nothing would ever be learnt
-    let wedged = HealthLayer::builder("x").learn(true).let_through(0).build();
-    assert_eq!(fields(wedged), ["let_through"]);
-    assert_eq!(fields(HealthLayer::builder("x").let_through(0).build()), ["learn"]);
+    let wedged = HealthLayer::builder("x").passive(true).probe_one_in(0).build();
+    assert_eq!(fields(wedged), ["probe_one_in"]);
+    assert_eq!(fields(HealthLayer::builder("x").probe_one_in(0).build()), ["passive"]);
     // With a check both are fine.
-    let layer = Patient::new(true).checked().learn(true).build().unwrap();
+    let layer = Patient::new(true).checked().passive(true).build().unwrap();
     let mut config = layer.handle().config();
-    config.learn = false;
+    config.passive = false;
     layer.handle().reload(config).unwrap();
 }
 
@@ -181,12 +181,12 @@ async fn passing(layer: &HealthLayer, calls: u32) -> usize {
 
 // pitfall B2: what nobody wrote follows, so that nothing stays down for ever.
 #[tokio::test(start_paused = true)]
-async fn one_setting_alone_is_not_refused_for_the_others() {
+async fn one_setting_alone_is_not_rejected_for_the_others() {
     let down = Config { initial: Status::Down, ..Config::default() };
     let from_config = |config: &Config| HealthLayer::from_config("x", config.clone()).unwrap();
     assert_eq!(passing(&from_config(&down), 100).await, 10);
-    assert_eq!(passing(&from_config(&Config { let_through: 5, ..down.clone() }), 100).await, 20);
-    let layer = HealthLayer::builder("x").learn(true).initial(Status::Down).build().unwrap();
+    assert_eq!(passing(&from_config(&Config { probe_one_in: 5, ..down.clone() }), 100).await, 20);
+    let layer = HealthLayer::builder("x").passive(true).initial(Status::Down).build().unwrap();
     assert_eq!(passing(&layer, 100).await, 10);
     // As from a file, so by a reload; and what was written can be read again.
     let layer = HealthLayer::new("x");
@@ -200,7 +200,7 @@ async fn one_setting_alone_is_not_refused_for_the_others() {
 #[tokio::test(start_paused = true)]
 async fn with_few_calls_one_is_let_through_by_time() {
     for (probe_interval, minutes) in [(Duration::from_secs(5), 2), (Duration::from_secs(150), 6)] {
-        let layer = HealthLayer::builder("x").learn(true).initial(Status::Down);
+        let layer = HealthLayer::builder("x").passive(true).initial(Status::Down);
         let layer = layer.probe_interval(probe_interval).build().unwrap();
         let (calls, inner) = answering(Ok);
         let service = layer.layer(inner);
@@ -214,7 +214,7 @@ async fn with_few_calls_one_is_let_through_by_time() {
         assert_eq!((minute, calls.count()), (minutes, 2), "{probe_interval:?}");
     }
     // Time counts from when it went down, and from the last call that was let through either way.
-    let layer = down().probe_interval(ms(1_000)).let_through(4).rise(10_000).build().unwrap();
+    let layer = down().probe_interval(ms(1_000)).probe_one_in(4).rise(10_000).build().unwrap();
     let service = layer.layer(answering(Ok).1);
     let mut passed = Vec::new();
     for millis in [999, 0, 1, 0, 1, 998, 1, 0] {
@@ -254,7 +254,7 @@ async fn a_service_that_fails_to_be_ready_is_learnt_from() {
     }
     for learns in [true, false] {
         let patient = Patient::new(true);
-        let layer = patient.checked().learn(learns).fall(3).build().unwrap();
+        let layer = patient.checked().passive(learns).fall(3).build().unwrap();
         let service = layer.layer(Unready);
         for _ in 0..3 {
             assert!(service.clone().oneshot(7).await.is_err());
@@ -288,8 +288,8 @@ async fn alerts_are_told_once_a_change() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_panics_is_a_bad_one() {
     let panics = |message: &'static str| async move { panic!("{message}") };
-    let in_the_future = HealthLayer::builder("x").learn(true).fall(2).build().unwrap();
-    let in_the_call = HealthLayer::builder("x").learn(true).fall(2).build().unwrap();
+    let in_the_future = HealthLayer::builder("x").passive(true).fall(2).build().unwrap();
+    let in_the_call = HealthLayer::builder("x").passive(true).fall(2).build().unwrap();
     for expected in [Status::Up, Status::Down] {
         let call = in_the_future.run(|| async { panics("later").await });
         let call: Result<Result<u32, Fail>, _> = AssertUnwindSafe(call).catch_unwind().await;
@@ -320,8 +320,8 @@ async fn draining_and_calls_without_a_service() {
     assert_eq!(reason(&layer.run(call).await), Some(Reason::Draining));
     assert_eq!(under_way.await, Ok(7));
     assert!(poll_once(&mut draining).is_ready());
-    let refusing = down().build().unwrap();
-    assert_eq!(reason(&refusing.run(call).await), Some(Reason::Unhealthy));
+    let rejecting = down().build().unwrap();
+    assert_eq!(reason(&rejecting.run(call).await), Some(Reason::Unhealthy));
     assert_eq!(calls.count(), 1);
 }
 
@@ -329,17 +329,21 @@ async fn draining_and_calls_without_a_service() {
 #[tokio::test(start_paused = true)]
 async fn callers_in_a_hurry_do_not_turn_it_down_for_others() {
     for (hurry, status) in [(Some(50), Status::Up), (None, Status::Down)] {
-        let health = HealthLayer::builder("x").learn(true).fall(3).let_through(1).carry(InCarried);
+        let health = HealthLayer::builder("x")
+            .passive(true)
+            .fall(3)
+            .probe_one_in(1)
+            .propagate(FromWithContext);
         let health = health.build().unwrap();
         // The dependency's client has a timer of its own, and tells it in its own words.
-        let inner = service_fn(|_: Carried<()>| async {
+        let inner = service_fn(|_: WithContext<()>| async {
             sleep(ms(50)).await;
             Err::<(), Fail>(Error::Inner(broken("timer")))
         });
         let service = health.layer(inner);
         for _ in 0..5 {
             let deadline = hurry.map_or(Deadline::NEVER, |after| Deadline::after(ms(after)));
-            service.clone().oneshot(Carried::new((), deadline)).await.unwrap_err();
+            service.clone().oneshot(WithContext::new((), deadline)).await.unwrap_err();
         }
         assert_eq!(health.handle().status(), status, "{hurry:?}");
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt};
-use seawall::health::{HealthLayer, Told};
+use seawall::health::{HealthLayer, HealthUpdate};
 use seawall::{EventKind, Status};
 use tokio::time::sleep;
 
@@ -14,16 +14,16 @@ use crate::scene::{Log, ms, settle};
 const DOWN: EventKind = EventKind::Health { status: Status::Down };
 const UP: EventKind = EventKind::Health { status: Status::Up };
 
-fn down(why: &str) -> Told {
-    Told::Down(why.to_owned())
+fn down(why: &str) -> HealthUpdate {
+    HealthUpdate::Down(why.to_owned())
 }
 
-fn lost(why: &str) -> Told {
-    Told::Lost(why.to_owned())
+fn lost(why: &str) -> HealthUpdate {
+    HealthUpdate::Lost(why.to_owned())
 }
 
 /// Says each word after so long.
-fn words(words: impl IntoIterator<Item = (u64, Told)>) -> BoxStream<'static, Told> {
+fn words(words: impl IntoIterator<Item = (u64, HealthUpdate)>) -> BoxStream<'static, HealthUpdate> {
     let words: Vec<_> = words.into_iter().collect();
     let after = |(millis, told)| async move {
         sleep(ms(millis)).await;
@@ -39,8 +39,13 @@ async fn a_word_is_believed_at_once_and_silence_changes_nothing() {
         .rise(5)
         .fall(5)
         .observe(log.observer())
-        .listen(|| {
-            let said = [(0, Told::Up), (10, down("no")), (10, down("still")), (10, Told::Up)];
+        .subscribe(|| {
+            let said = [
+                (0, HealthUpdate::Up),
+                (10, down("no")),
+                (10, down("still")),
+                (10, HealthUpdate::Up),
+            ];
             words(said).chain(stream::pending())
         })
         .build()
@@ -58,12 +63,12 @@ async fn a_word_is_believed_at_once_and_silence_changes_nothing() {
 }
 
 /// How many streams were made of one that is `made` each time, until it was down; and the error.
-async fn until_down(made: fn(u32) -> BoxStream<'static, Told>) -> (u32, String) {
+async fn until_down(made: fn(u32) -> BoxStream<'static, HealthUpdate>) -> (u32, String) {
     let count = Arc::new(AtomicU32::new(0));
     let nth = Arc::clone(&count);
     let layer = HealthLayer::builder("x")
         .fall(3)
-        .listen(move || made(nth.fetch_add(1, Ordering::Relaxed)))
+        .subscribe(move || made(nth.fetch_add(1, Ordering::Relaxed)))
         .build()
         .unwrap();
     let mut watch = layer.handle().watch();
@@ -82,7 +87,7 @@ async fn a_stream_that_fails_is_a_bad_check_however_it_does() {
     assert_eq!(until_down(panics).await, streams(3, "the check panicked"));
     // A good word starts the count anew.
     let once_well = |nth| match nth {
-        2 => words([(0, Told::Up), (0, lost("later"))]),
+        2 => words([(0, HealthUpdate::Up), (0, lost("later"))]),
         _ => words([(0, lost("cut"))]),
     };
     assert_eq!(until_down(once_well).await, streams(5, "cut"));
@@ -95,10 +100,10 @@ async fn the_pause_doubles_while_streams_are_short_and_only_then() {
         let nth = Arc::clone(&count);
         let listen = move || {
             nth.fetch_add(1, Ordering::Relaxed);
-            words([(0, Told::Up), (lasts, Told::Up)])
+            words([(0, HealthUpdate::Up), (lasts, HealthUpdate::Up)])
         };
         let layer = HealthLayer::builder("x").interval(Duration::from_secs(5)).jitter(0.0);
-        (layer.listen(listen).build().unwrap(), count)
+        (layer.subscribe(listen).build().unwrap(), count)
     };
     let ((short, shorts), (long, longs)) = (made(0), made(6_000));
     sleep(Duration::from_secs(600)).await;

@@ -104,7 +104,7 @@ async fn the_first_good_check_may_be_enough_at_the_start() {
     assert_eq!(checks(builder(), relapse).await, "UDDDU");
     assert_eq!(checks(builder().initial_rise(2), relapse).await, "DDDUU");
     // A live call is no check.
-    let layer = HealthLayer::builder("x").learn(true).let_through(1).initial(Status::Down);
+    let layer = HealthLayer::builder("x").passive(true).probe_one_in(1).initial(Status::Down);
     let layer = layer.rise(2).build().unwrap();
     let service = layer.layer(answering(Ok).1);
     for status in [Status::Down, Status::Up] {
@@ -157,7 +157,7 @@ async fn once_it_drains_it_is_not_ready_and_lives_on() {
     assert_eq!(empty.status(READINESS), Status::Down);
 }
 
-/// What a server and its health endpoint answer, and the calls under way.
+/// What a server and its health endpoint answer, and the calls in flight.
 #[cfg(feature = "http")]
 mod servers {
     use http::{Request, Response, StatusCode};
@@ -176,9 +176,9 @@ mod servers {
     }
 
     // field: readiness. Readiness goes first, requests are served until the balancer has heard of it,
-    // those under way end, and liveness stays.
+    // those in flight end, and liveness stays.
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_shuts_down_is_unready_before_it_refuses() {
+    async fn a_server_that_shuts_down_is_unready_before_it_rejects() {
         let registry = HealthRegistry::new("orders");
         let layer = server("orders").registry(&registry).build().unwrap();
         let service = ServiceBuilder::new()

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use seawall::health::{Criticality, HealthHandle, HealthLayer, HealthRegistry, Probe, Told};
+use seawall::health::{
+    Criticality, HealthHandle, HealthLayer, HealthRegistry, HealthUpdate, Probe,
+};
 use seawall::{Reason, Status};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
@@ -70,8 +72,8 @@ fn a_call_begins_it_again_too() {
     let service = layer.layer(answering(Ok).1);
     patient.set(true);
     runtime().block_on(async {
-        let refused = service.clone().oneshot(7).await;
-        assert_eq!(reason(&refused), Some(Reason::Unhealthy));
+        let rejected = service.clone().oneshot(7).await;
+        assert_eq!(reason(&rejected), Some(Reason::Unhealthy));
         sleep(ms(150)).await;
         assert!(service.clone().oneshot(7).await.is_ok());
     });
@@ -136,14 +138,14 @@ fn one_that_listens_is_begun_again_too() {
     let nth = Arc::clone(&made);
     let say = move || {
         let told = if nth.fetch_add(1, Ordering::SeqCst) == 0 {
-            Told::Down("for repair".to_owned())
+            HealthUpdate::Down("for repair".to_owned())
         } else {
-            Told::Up
+            HealthUpdate::Up
         };
         stream::iter([told]).chain(stream::pending())
     };
     let layer = runtime().block_on(async {
-        let layer = HealthLayer::builder("x").listen(say).build().unwrap();
+        let layer = HealthLayer::builder("x").subscribe(say).build().unwrap();
         settle().await;
         layer
     });
@@ -166,10 +168,10 @@ fn a_word_expires_after_three_intervals_and_another_runtime_takes_over() {
     let (idle, other) = (runtime(), runtime());
     let patient = Patient::new(true);
     let (layer, listener) = idle.block_on(async {
-        let listen = || stream::iter([Told::Up]).chain(stream::pending());
+        let listen = || stream::iter([HealthUpdate::Up]).chain(stream::pending());
         let layer = patient.checked().interval(Duration::from_secs(1)).build().unwrap();
         let listener = HealthLayer::builder("y").interval(Duration::from_secs(1));
-        let listener = listener.listen(listen).build().unwrap();
+        let listener = listener.subscribe(listen).build().unwrap();
         // Who is silent because nothing changes is believed.
         sleep(Duration::from_secs(3_600)).await;
         assert_eq!(reported(&layer.handle()), Status::Up);

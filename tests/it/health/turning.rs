@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use seawall::Status;
-use seawall::health::{Config, HealthHandle, HealthLayer, Told};
+use seawall::health::{Config, HealthHandle, HealthLayer, HealthUpdate};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 
@@ -122,12 +122,12 @@ async fn the_pauses_of_one_that_listens_are_turned_too() {
     let listen = move || {
         nth.fetch_add(1, Ordering::SeqCst);
         if well.load(Ordering::SeqCst) {
-            stream::iter([Told::Up]).chain(stream::pending()).boxed()
+            stream::iter([HealthUpdate::Up]).chain(stream::pending()).boxed()
         } else {
-            stream::iter([Told::Lost("cut".to_owned())]).boxed()
+            stream::iter([HealthUpdate::Lost("cut".to_owned())]).boxed()
         }
     };
-    let layer = HealthLayer::builder("x").interval(HOUR).listen(listen).build().unwrap();
+    let layer = HealthLayer::builder("x").interval(HOUR).subscribe(listen).build().unwrap();
     sleep(6 * HOUR).await;
     assert_eq!(layer.handle().status(), Status::Down);
     let before = made.load(Ordering::SeqCst);
@@ -136,7 +136,7 @@ async fn the_pauses_of_one_that_listens_are_turned_too() {
     assert_eq!(in_time(layer.handle().watch().changed()).await, Some(Status::Up));
     assert_eq!(made.load(Ordering::SeqCst), before + 1);
     // And how long it waits for a first word.
-    let silent = HealthLayer::builder("x").timeout(HOUR).fall(1).listen(stream::pending);
+    let silent = HealthLayer::builder("x").timeout(HOUR).fall(1).subscribe(stream::pending);
     let silent = silent.build().unwrap();
     sleep(SECOND).await;
     turn(&silent.handle(), |config| config.timeout = SECOND);
@@ -179,7 +179,7 @@ async fn while_it_is_down_it_is_checked_as_often_as_is_said_for_that() {
 #[tokio::test(start_paused = true)]
 async fn going_down_by_live_calls_ends_the_pause() {
     let patient = Patient::new(true);
-    let builder = patient.checked().learn(true).interval(HOUR).down_interval(SECOND);
+    let builder = patient.checked().passive(true).interval(HOUR).down_interval(SECOND);
     let layer = builder.rise(1).fall(1).build().unwrap();
     sleep(600 * SECOND).await;
     let service = layer.layer(answering(|_| Err(broken("no"))).1);

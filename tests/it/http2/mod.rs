@@ -11,9 +11,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use seawall::http::{HttpClassifier, OverHttp2, Replay};
+use seawall::http::{Http2Classifier, HttpClassifier, Replay};
 use seawall::retry::{Backoff, RetryLayer};
-use seawall::{Classify, Error, EventKind, Health, Sent, Stop, Verdict};
+use seawall::{Classification, Classify, Error, EventKind, Sent, Signal, StopReason};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use self::peer::{Does, REFUSED_STREAM, server};
@@ -52,14 +52,20 @@ async fn a_request_that_was_not_processed_was_never_sent() {
         let error: Failure =
             Error::Inner(client().request(ask(server(does).await)).await.unwrap_err());
         let result: Result<Response<Incoming>, _> = Err(error);
-        let Verdict::Now(outcome) = OverHttp2(HttpClassifier).classify(result.as_ref()) else {
+        let Classification::Now(outcome) =
+            Http2Classifier(HttpClassifier).classify(result.as_ref())
+        else {
             panic!("{does:?}: there is no body to wait for")
         };
         assert_eq!(outcome.sent, sent, "{does:?}: {result:?}");
         // field F19: no evidence either, and the classifier of HTTP knows it by itself.
-        let silent = if sent == Sent::Never { Health::Silent } else { Health::Bad };
-        assert_eq!(outcome.health, silent, "{does:?}");
-        assert_eq!(HttpClassifier.classify(result.as_ref()), Verdict::Now(outcome), "{does:?}");
+        let silent = if sent == Sent::Never { Signal::Ignored } else { Signal::Failure };
+        assert_eq!(outcome.signal, silent, "{does:?}");
+        assert_eq!(
+            HttpClassifier.classify(result.as_ref()),
+            Classification::Now(outcome),
+            "{does:?}"
+        );
     }
 }
 
@@ -73,20 +79,20 @@ async fn so_it_is_with_a_channel_of_tonic() {
         let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
         let call = http::Request::post("/").body(tonic::body::Body::empty()).unwrap();
         let answer = channel.connect_lazy().oneshot(call).await.map_err(Error::Inner);
-        let verdict = OverHttp2(seawall::grpc::GrpcClassifier).classify(answer.as_ref());
-        let Verdict::Now(outcome) = verdict else { panic!("{answer:?}") };
+        let verdict = Http2Classifier(seawall::grpc::GrpcClassifier).classify(answer.as_ref());
+        let Classification::Now(outcome) = verdict else { panic!("{answer:?}") };
         assert_eq!(outcome.sent, sent, "{does:?}: {answer:?}");
     }
 }
 
 #[tokio::test]
-async fn a_refused_stream_is_repeated_and_does_not_count_as_an_attempt() {
-    let refusing = server(Does::Resets(REFUSED_STREAM)).await;
+async fn a_rejected_stream_is_repeated_and_does_not_count_as_an_attempt() {
+    let rejecting = server(Does::Resets(REFUSED_STREAM)).await;
     let resetting = server(Does::Resets(2)).await;
     let stops = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&stops);
     let retry = RetryLayer::builder("x")
-        .classify(OverHttp2(HttpClassifier))
+        .classify(Http2Classifier(HttpClassifier))
         .copy_with(Replay::default())
         .attempts(2)
         .backoff(Backoff::none())
@@ -100,13 +106,13 @@ async fn a_refused_stream_is_repeated_and_does_not_count_as_an_attempt() {
         .unwrap();
     let first = Arc::new(Mutex::new(true));
     let http = client();
-    // Refused once, then accepted and reset: two attempts are left for the second.
+    // Rejected once, then accepted and reset: two attempts are left for the second.
     let both = service_fn(move |mut request: Request<Full<Bytes>>| {
-        let refused = std::mem::take(&mut *first.lock().unwrap());
-        *request.uri_mut() = ask(if refused { refusing } else { resetting }).uri().clone();
+        let rejected = std::mem::take(&mut *first.lock().unwrap());
+        *request.uri_mut() = ask(if rejected { rejecting } else { resetting }).uri().clone();
         http.request(request)
     });
     let service = ServiceBuilder::new().layer(retry).map_err(Error::Inner).service(both);
-    let error: Failure = service.oneshot(ask(refusing)).await.unwrap_err();
-    assert_eq!(*stops.lock().unwrap(), [(3, Stop::Exhausted)], "{error:?}");
+    let error: Failure = service.oneshot(ask(rejecting)).await.unwrap_err();
+    assert_eq!(*stops.lock().unwrap(), [(3, StopReason::Exhausted)], "{error:?}");
 }

@@ -10,12 +10,12 @@ use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use seawall::http::body_timeout::{BodyTimeoutLayer, Builder, Config, TimedBody};
 use seawall::http::drain::{DrainLayer, DrainedBody};
-use seawall::{ConfigErrors, Event, EventKind, Measured, Reason, Rejected};
+use seawall::{ConfigErrors, Event, EventKind, Measurement, Reason, Rejected};
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
 use super::{Script, Step, data, next, read, read_some, trailers};
-use crate::support::{Bell, Broken, now, poll_once};
+use crate::support::{Broken, CountingWaker, now, poll_once};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -40,8 +40,8 @@ async fn channel(limits: Builder) -> (Sender<Bytes, Broken>, TimedBody<Channel<B
 fn limit_of(error: &BoxError) -> Option<Duration> {
     let rejected = Rejected::find(&**error)?;
     assert_eq!(rejected.reason(), Reason::TimedOut);
-    match rejected.measured() {
-        Measured::Elapsed { limit } => Some(Duration::from_nanos(limit)),
+    match rejected.measurement() {
+        Measurement::Elapsed { limit } => Some(Duration::from_nanos(limit)),
         _ => None,
     }
 }
@@ -65,7 +65,7 @@ fn sender_is_closed(mut sender: Sender<Bytes, Broken>) -> bool {
 async fn each_frame_begins_the_idle_limit_anew_and_the_waits_add_up_to_the_total() {
     let (mut sender, mut body) = channel(limits()).await;
     let began = Instant::now();
-    let source = tokio::spawn(async move {
+    let origin = tokio::spawn(async move {
         while sender.send_data(Bytes::from_static(b"x")).await.is_ok() {
             sleep(80 * MS).await;
         }
@@ -79,7 +79,7 @@ async fn each_frame_begins_the_idle_limit_anew_and_the_waits_add_up_to_the_total
     };
     // Frames come at 0, 80, 160 and 240.
     assert_eq!((frames, began.elapsed(), limit_of(&error)), (4, 250 * MS, Some(250 * MS)));
-    source.await.unwrap();
+    origin.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,11 +120,13 @@ async fn limits_of_for_ever_are_no_limits() {
 fn no_runtime_is_needed_by_a_body_that_never_waits() {
     let layer = limits().build().unwrap();
     let script = Script { sized: true, ..Script::of([data("one"), Step::Trailers(trailers())]) };
-    let mut whole = now(poll_once(&mut Box::pin(timed(&layer, script)), &Bell::new()));
+    let mut whole = now(poll_once(&mut Box::pin(timed(&layer, script)), &CountingWaker::new()));
     assert_eq!(whole.size_hint().exact(), Some(3));
     assert_eq!(read(&mut whole).0, [data("one"), Step::Trailers(trailers())]);
-    let mut fails =
-        now(poll_once(&mut Box::pin(timed(&layer, Script::of([Step::Fails]))), &Bell::new()));
+    let mut fails = now(poll_once(
+        &mut Box::pin(timed(&layer, Script::of([Step::Fails]))),
+        &CountingWaker::new(),
+    ));
     assert_eq!(read(&mut fails).1.unwrap().downcast_ref(), Some(&Broken));
 }
 
@@ -134,7 +136,7 @@ async fn it_tells_of_what_it_ends_and_its_config_can_be_turned() {
     let told = Arc::clone(&events);
     let layer = limits()
         .observe(move |event: &Event| {
-            told.lock().unwrap().push((event.source.to_string(), event.kind));
+            told.lock().unwrap().push((event.origin.to_string(), event.kind));
         })
         .build()
         .unwrap();
@@ -163,7 +165,7 @@ async fn it_tells_of_what_it_ends_and_its_config_can_be_turned() {
 
 // pitfall B27
 #[test]
-fn limits_that_make_no_sense_are_refused_all_at_once() {
+fn limits_that_make_no_sense_are_rejected_all_at_once() {
     let fields = |problems: ConfigErrors| problems.iter().map(|p| p.field).collect::<Vec<_>>();
     let zero = limits().idle(Duration::ZERO).total(Duration::ZERO).build().unwrap_err();
     assert_eq!(fields(zero), ["idle", "total"]);

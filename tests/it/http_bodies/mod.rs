@@ -1,6 +1,6 @@
 //! Bodies: sent again, timed, drained, and calls that are over when they are.
 
-mod finish;
+mod completion;
 mod limits;
 mod readers;
 mod replay;

@@ -8,13 +8,13 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Trip};
-use seawall::http::{AtEnd, SettleBody};
-use seawall::{Error, Outcome, State, Verdict};
+use seawall::http::{GuardedBody, OnBodyEnd};
+use seawall::{Classification, Error, Outcome, State};
 
-use super::finish::Says;
+use super::completion::Says;
 use crate::support::{Broken, Fail};
 
-const GOOD: Verdict = Verdict::Now(Outcome::SUCCESS);
+const GOOD: Classification = Classification::Now(Outcome::SUCCESS);
 
 /// A stream of which one message comes at once, and never another.
 fn watched() -> (Channel<Bytes, Broken>, Sender<Bytes, Broken>) {
@@ -23,9 +23,9 @@ fn watched() -> (Channel<Bytes, Broken>, Sender<Bytes, Broken>) {
     (body, sender)
 }
 
-type Watched = Response<SettleBody<Channel<Bytes, Broken>>>;
+type Watched = Response<GuardedBody<Channel<Bytes, Broken>>>;
 
-async fn hang_up(breaker: &CircuitBreakerLayer<Says, AtEnd>, reads: bool) {
+async fn hang_up(breaker: &CircuitBreakerLayer<Says, OnBodyEnd>, reads: bool) {
     let (body, _server) = watched();
     let answer: Result<Watched, Fail> = breaker.run(|| async { Ok(Response::new(body)) }).await;
     let mut body = answer.unwrap().into_body();
@@ -47,13 +47,13 @@ async fn watchers_who_hang_up_harm_nobody() {
         Abandonment::After(Duration::from_millis(1)),
     ];
     for policy in policies {
-        for head in [Verdict::AtEnd, GOOD] {
+        for head in [Classification::AtEnd, GOOD] {
             let slow = Trip::slow_rate(0.5, Duration::from_millis(10)).at_least(2);
             let breaker = CircuitBreakerLayer::builder("x")
                 .trip(Trip::default().or(Trip::consecutive(5)).or(slow))
                 .abandonment(policy)
                 .classify(Says(head))
-                .finish(AtEnd)
+                .completion(OnBodyEnd)
                 .build()
                 .unwrap();
             for _ in 0..40 {
@@ -64,7 +64,9 @@ async fn watchers_who_hang_up_harm_nobody() {
     }
     // Of whom nothing came to: a dependency that hangs is noticed as ever, if it never answered, a little
     // later.
-    let breaker = CircuitBreakerLayer::builder("x").classify(Says(Verdict::AtEnd)).finish(AtEnd);
+    let breaker = CircuitBreakerLayer::builder("x")
+        .classify(Says(Classification::AtEnd))
+        .completion(OnBodyEnd);
     let breaker = breaker.build().unwrap();
     for _ in 0..100 {
         if breaker.handle().state() == State::Closed {
@@ -79,8 +81,8 @@ async fn watchers_who_hang_up_harm_nobody() {
 async fn probes_whose_readers_hang_up_close_the_circuit() {
     let breaker = CircuitBreakerLayer::builder("x")
         .trip(Trip::consecutive(1))
-        .classify(Says(Verdict::AtEnd))
-        .finish(AtEnd)
+        .classify(Says(Classification::AtEnd))
+        .completion(OnBodyEnd)
         .build()
         .unwrap();
     let failed = breaker

@@ -13,7 +13,7 @@ use seawall::http::{Replay, ReplayBody, ReplayError};
 use tower::BoxError;
 
 use super::{Script, Step, data, next, read, read_some, trailers};
-use crate::support::{Bell, Broken, caught};
+use crate::support::{Broken, CountingWaker, caught};
 
 fn over_cap(error: Option<BoxError>) -> bool {
     error.is_some_and(|e| matches!(e.downcast_ref(), Some(ReplayError::OverCap)))
@@ -192,20 +192,20 @@ fn two_that_wait_are_both_woken_and_neither_depends_on_the_other() {
     let (mut sender, body) = Channel::<Bytes, Broken>::new(8);
     let mut first = ReplayBody::new(body, 1000);
     let mut second = first.try_clone().unwrap();
-    let bells = [Bell::new(), Bell::new()];
+    let bells = [CountingWaker::new(), CountingWaker::new()];
     let wait = |body: &mut ReplayBody<_>, nth: usize| {
         let waker = bells[nth].waker();
         Pin::new(body).poll_frame(&mut Context::from_waker(&waker)).is_pending()
     };
     assert!(wait(&mut first, 0) && wait(&mut second, 1));
     sender.try_send(Frame::data(Bytes::from("one"))).unwrap();
-    assert_eq!(bells.each_ref().map(Bell::rings), [1, 1]);
+    assert_eq!(bells.each_ref().map(CountingWaker::wakes), [1, 1]);
     assert!(!wait(&mut second, 1) && !wait(&mut first, 0));
     // The one that polled the original last goes away, or does not come back.
     assert!(wait(&mut first, 0) && wait(&mut second, 1));
     drop(second);
     sender.try_send(Frame::data(Bytes::from("two"))).unwrap();
-    assert_eq!(bells[0].rings(), 2);
+    assert_eq!(bells[0].wakes(), 2);
     assert!(!wait(&mut first, 0));
 }
 
@@ -227,8 +227,8 @@ impl Body for Busy {
 
 #[test]
 fn one_that_comes_while_another_polls_is_told_when_that_is_done() {
-    let bell = Bell::new();
-    let waker = bell.waker();
+    let task = CountingWaker::new();
+    let waker = task.waker();
     let (sender, latecomers) = std::sync::mpsc::channel::<ReplayBody<Busy>>();
     let (back, polled) = std::sync::mpsc::channel();
     let mut first = ReplayBody::new(
@@ -244,7 +244,7 @@ fn one_that_comes_while_another_polls_is_told_when_that_is_done() {
     assert!(next(&mut first).is_ready());
     let (mut late, was_pending) = polled.try_recv().unwrap();
     // By the frame that is there now, and by the source that is back.
-    assert!(was_pending && bell.rings() > 0);
+    assert!(was_pending && task.wakes() > 0);
     assert!(next(&mut late).is_ready());
 }
 
@@ -310,9 +310,9 @@ proptest! {
                 Act::Read(who, most) if count > 0 => {
                     let (body, read) = &mut bodies[who % count];
                     let left: usize = frames[*read..].iter().map(Step::len).sum();
-                    let hint = body.size_hint();
-                    prop_assert!(hint.lower() <= left as u64);
-                    prop_assert!(hint.upper().is_none_or(|upper| upper >= left as u64));
+                    let retry_after = body.size_hint();
+                    prop_assert!(retry_after.lower() <= left as u64);
+                    prop_assert!(retry_after.upper().is_none_or(|upper| upper >= left as u64));
                     prop_assert!(!body.is_end_stream() || *read == frames.len());
                     for _ in 0..most {
                         match next(body) {

@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use seawall::http::drain::DrainLayer;
 use seawall::http::{HttpClassifier, RecordBodyLayer, Replay};
 use seawall::retry::{Backoff, Builder, RetryLayer};
-use seawall::{Error, Event, EventKind, Stop};
+use seawall::{Error, Event, EventKind, StopReason};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
@@ -209,13 +209,13 @@ async fn a_body_over_the_cap_is_sent_once_and_whole_and_an_event_says_so() {
         let response = client(64 * 1024, retry).oneshot(upstream.put(body)).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{kind}");
         assert_eq!(*got.lock().unwrap(), [chunks(65)], "{kind}");
-        let stop = EventKind::Stopped { attempts: 1, stop: Stop::NoCopy };
+        let stop = EventKind::Stopped { attempts: 1, stop: StopReason::NoCopy };
         assert_eq!(*events.lock().unwrap(), [stop], "{kind}");
     }
 }
 
-/// Calls a server that refuses every first attempt with such a body.
-async fn refused(calls: usize, body: impl Fn() -> Body + Clone + Send + 'static) -> Upstream {
+/// Calls a server that rejects every first attempt with such a body.
+async fn rejected(calls: usize, body: impl Fn() -> Body + Clone + Send + 'static) -> Upstream {
     let upstream = Upstream::answering(move |request: Request<Incoming>| {
         let mut response = status(StatusCode::OK);
         if request.headers()["attempt"] == "1" {
@@ -253,14 +253,14 @@ async fn refused(calls: usize, body: impl Fn() -> Body + Clone + Send + 'static)
 
 // pitfall B15
 #[tokio::test]
-async fn ten_thousand_retried_refusals_cost_next_to_no_connections() {
-    let empty = refused(3000, || full("")).await;
-    let sized = refused(3000, || full(chunks(1))).await;
-    let chunked = refused(4000, || streamed(2, true)).await;
+async fn ten_thousand_retried_rejections_cost_next_to_no_connections() {
+    let empty = rejected(3000, || full("")).await;
+    let sized = rejected(3000, || full(chunks(1))).await;
+    let chunked = rejected(4000, || streamed(2, true)).await;
     for upstream in [empty, sized, chunked] {
         let Connections { accepted, most, .. } = &*upstream.connections;
         let (accepted, most) = (accepted.load(Ordering::SeqCst), most.load(Ordering::SeqCst));
-        // One for each call under way, and what the pool keeps.
+        // One for each call in flight, and what the pool keeps.
         assert!(most <= 2 * TASKS, "{most} at a time");
         // A client that finds its pool empty connects, and may find that it was not needed.
         assert!(accepted <= 100, "{accepted} in all");

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use seawall::testing::{Broken, Check, Probe, ProbeFuture, Steps};
+use seawall::testing::{Broken, Check, MockFuture, MockService, Steps};
 use tower::{Layer, Service};
 
-pub(crate) type Inner = Probe<u32, u32, Broken>;
+pub(crate) type Inner = MockService<u32, u32, Broken>;
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<u32, Broken>> + Send>>;
 type Readiness = Poll<Result<(), Broken>>;
 
@@ -21,10 +21,10 @@ pub(crate) struct Bent {
     pub(crate) call: fn(&mut BentService, u32) -> Answer,
     pub(crate) clones_readiness: bool,
     pub(crate) count: Arc<AtomicUsize>,
-    pub(crate) line: Line,
+    pub(crate) line: WaitQueue,
 }
 
-pub(crate) type Line = Arc<Mutex<Vec<Waker>>>;
+pub(crate) type WaitQueue = Arc<Mutex<Vec<Waker>>>;
 
 #[derive(Debug)]
 pub(crate) struct BentService {
@@ -42,12 +42,18 @@ impl Bent {
         let call = |service: &mut BentService, request| -> Answer {
             Box::pin(service.inner.call(request))
         };
-        Self { ready, call, clones_readiness: false, count: Arc::default(), line: Line::default() }
+        Self {
+            ready,
+            call,
+            clones_readiness: false,
+            count: Arc::default(),
+            line: WaitQueue::default(),
+        }
     }
 
     /// The same, with a state of its own.
     pub(crate) fn anew(&self) -> Self {
-        Self { count: Arc::default(), line: Line::default(), ..self.clone() }
+        Self { count: Arc::default(), line: WaitQueue::default(), ..self.clone() }
     }
 
     /// Each check that a layer can break, and one that does.
@@ -119,7 +125,7 @@ fn is_well(service: &mut BentService, request: u32) -> Answer {
     Box::pin(async move { Ok(request) })
 }
 
-fn swallows(future: ProbeFuture<u32, u32, Broken>) -> Answer {
+fn swallows(future: MockFuture<u32, u32, Broken>) -> Answer {
     Box::pin(async { Ok(future.await.unwrap_or(0)) })
 }
 
@@ -190,7 +196,7 @@ fn wakes_the_first(service: &mut BentService, cx: &mut Context<'_>) -> Readiness
     service.inner.poll_ready(&mut Context::from_waker(&first))
 }
 
-fn wakes_the_first_caller(mut future: ProbeFuture<u32, u32, Broken>) -> Answer {
+fn wakes_the_first_caller(mut future: MockFuture<u32, u32, Broken>) -> Answer {
     let mut first = None;
     Box::pin(poll_fn(move |cx| {
         let first = first.get_or_insert_with(|| cx.waker().clone());
@@ -217,7 +223,7 @@ fn waits_with_a_reservation(service: &mut BentService, request: u32) -> Answer {
     })
 }
 
-fn polls_once_more(mut future: ProbeFuture<u32, u32, Broken>) -> Answer {
+fn polls_once_more(mut future: MockFuture<u32, u32, Broken>) -> Answer {
     Box::pin(poll_fn(move |cx| {
         let answer = Pin::new(&mut future).poll(cx);
         if answer.is_ready() {
@@ -336,7 +342,7 @@ fn keeps_it_over_one_here(service: &mut BentService, cx: &mut Context<'_>) -> Re
 
 /// Ends the inner call first, whose drop may panic, and gives back the permit then.
 fn returns_it_by_hand(service: &mut BentService, request: u32) -> Answer {
-    struct ByHand(Option<ProbeFuture<u32, u32, Broken>>, Option<Permit>);
+    struct ByHand(Option<MockFuture<u32, u32, Broken>>, Option<Permit>);
     impl Drop for ByHand {
         fn drop(&mut self) {
             let permit = std::mem::ManuallyDrop::new(self.1.take());
@@ -363,7 +369,7 @@ fn waits_in_line(service: &mut BentService, cx: &mut Context<'_>) -> Readiness {
 }
 
 fn wakes_one(service: &mut BentService, request: u32) -> Answer {
-    struct Place(Option<Permit>, Line);
+    struct Place(Option<Permit>, WaitQueue);
     impl Drop for Place {
         fn drop(&mut self) {
             self.0 = None;

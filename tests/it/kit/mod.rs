@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use seawall::testing::{Broken, Check, Contract, Endless, Exchange, Steps, drop_at_every_poll};
+use seawall::testing::{Broken, Check, Contract, NeverEnds, Scenario, Steps, drop_at_every_poll};
 use tower::buffer::BufferLayer;
 use tower::layer::layer_fn;
 use tower::limit::{ConcurrencyLimitLayer, RateLimitLayer};
@@ -23,8 +23,8 @@ use tokens::Tokens;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn echo() -> Exchange<u32, u32, Broken> {
-    Exchange::echo(|| Broken)
+fn echo() -> Scenario<u32, u32, Broken> {
+    Scenario::echo(|| Broken)
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ async fn a_layer_that_spends_has_a_word_for_it() {
         let contract = Contract::new(echo(), buffered).spends(per);
         contract.check().await.unwrap();
     }
-    // One that refuses, with one token a second.
+    // One that rejects, with one token a second.
     Contract::new(echo(), Tokens::default).spends(second).check().await.unwrap();
     // And the word hides no leak.
     let (check, bent) =
@@ -215,7 +215,7 @@ async fn a_future_is_dropped_after_every_poll_and_each_world_is_new() {
 #[tokio::test(start_paused = true)]
 async fn a_future_that_never_ends_is_told_from_one_that_is_never_woken() {
     let never = drop_at_every_poll(async || (), |()| pending::<()>(), async |(), _| ());
-    assert_eq!(never.await, Err(Endless::NeverWoken(1)));
+    assert_eq!(never.await, Err(NeverEnds::NeverWoken(1)));
     let busy = drop_at_every_poll(async || (), |()| poll_fn(spins::<()>), async |(), _| ());
-    assert_eq!(busy.await, Err(Endless::Polls(1000)));
+    assert_eq!(busy.await, Err(NeverEnds::Polls(1000)));
 }

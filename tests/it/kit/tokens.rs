@@ -1,4 +1,4 @@
-//! A rate limit that refuses: one call a second, and no waiting.
+//! A rate limit that rejects: one call a second, and no waiting.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};

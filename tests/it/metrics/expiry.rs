@@ -89,18 +89,18 @@ async fn the_state_is_told_again_when_the_circuit_opens() {
     let recorder = forgetful();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let breaker = CircuitBreakerLayer::builder("x").trip(Trip::consecutive(1)).build().unwrap();
-    breaker.run(|| act(Script::Good)).await.unwrap();
+    breaker.run(|| act(Script::Success)).await.unwrap();
     forget(&recorder);
-    breaker.run(|| act(Script::Bad)).await.unwrap_err();
+    breaker.run(|| act(Script::Failure)).await.unwrap_err();
     let shown = Exposition::of(&recorder);
     for (state, value) in [("closed", 0.0), ("open", 1.0), ("half_open", 0.0)] {
         assert_eq!(shown.value("seawall_circuit_breaker_state", &[("state", state)]), value);
     }
     assert_eq!(shown.value("seawall_calls_total", &[("outcome", "bad")]), 1.0);
     assert_eq!(shown.value("seawall_circuit_breaker_transitions_total", &[]), 1.0);
-    // Also when there is nothing to tell of but refusals.
+    // Also when there is nothing to tell of but rejections.
     forget(&recorder);
-    breaker.run(|| act(Script::Good)).await.unwrap_err();
+    breaker.run(|| act(Script::Success)).await.unwrap_err();
     let shown = Exposition::of(&recorder);
     assert_eq!(shown.value("seawall_rejections_total", &[("reason", "circuit_open")]), 1.0);
     assert_eq!(shown.value("seawall_circuit_breaker_state", &[("state", "open")]), 1.0);
@@ -112,13 +112,13 @@ async fn keys_health_and_a_registry_come_back_too() {
     let recorder = forgetful();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let keyed = CircuitBreakerLayer::builder("x").keyed(|host: &&str| Cow::from(*host));
-    let mut keyed = keyed.build().unwrap().layer(service_fn(|_: &str| act(Script::Good)));
+    let mut keyed = keyed.build().unwrap().layer(service_fn(|_: &str| act(Script::Success)));
     let check = || async { Ok::<_, std::io::Error>(()) };
     let health = HealthLayer::builder("x").check(check).build().unwrap();
     HealthRegistry::new("all").add(Probe::Readiness, Criticality::Critical, &health.handle());
     for _ in 0..2 {
         keyed.ready().await.unwrap().call("a").await.unwrap();
-        health.run(|| act(Script::Good)).await.unwrap();
+        health.run(|| act(Script::Success)).await.unwrap();
         let shown = Exposition::of(&recorder);
         assert_eq!(shown.value("seawall_keys", &[]), 1.0);
         assert_eq!(shown.value("seawall_health_up", &[]), 1.0);
@@ -142,8 +142,8 @@ async fn a_recorder_at_the_address_of_one_that_is_gone_gets_its_series() {
     let mut place = recorder();
     for _ in 0..5 {
         let recording = metrics::set_default_local_recorder(&place);
-        breaker.run(|| act(Script::Good)).await.unwrap();
-        bulkhead.run(|| act(Script::Good)).await.unwrap();
+        breaker.run(|| act(Script::Success)).await.unwrap();
+        bulkhead.run(|| act(Script::Success)).await.unwrap();
         drop(recording);
         let shown = Exposition::of(&place);
         let calls =
@@ -166,7 +166,7 @@ fn recorders_of_several_threads_each_get_their_series() {
     let call = |recorder: &PrometheusRecorder| {
         metrics::with_local_recorder(recorder, || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(breaker.run(|| act(Script::Good))).unwrap();
+            runtime.block_on(breaker.run(|| act(Script::Success))).unwrap();
         });
     };
     let own: Vec<_> = (0..3).map(|_| recorder()).collect();
@@ -186,18 +186,18 @@ fn recorders_of_several_threads_each_get_their_series() {
 
 // field F16
 #[tokio::test(start_paused = true)]
-async fn what_can_never_be_counted_is_not_shown_and_refusals_have_no_duration() {
+async fn what_can_never_be_counted_is_not_shown_and_rejections_have_no_duration() {
     let recorder = recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let breaker = CircuitBreakerLayer::builder("x").trip(Trip::consecutive(1)).build().unwrap();
-    breaker.run(|| act(Script::Bad)).await.unwrap_err();
+    breaker.run(|| act(Script::Failure)).await.unwrap_err();
     let retry = RetryLayer::builder("x").no_budget().build().unwrap();
     let timeout = seawall::timeout::TimeoutLayer::new("x", MS);
     let bulkhead = BulkheadLayer::new("x");
     for _ in 0..10 {
-        let refused =
-            retry.run(|| bulkhead.run(|| timeout.run(|| breaker.run(|| act(Script::Good)))));
-        refused.await.unwrap_err();
+        let rejected =
+            retry.run(|| bulkhead.run(|| timeout.run(|| breaker.run(|| act(Script::Success)))));
+        rejected.await.unwrap_err();
     }
     let shown = Exposition::of(&recorder);
     for layer in ["retry", "timeout"] {
@@ -215,5 +215,5 @@ async fn what_can_never_be_counted_is_not_shown_and_refusals_have_no_duration() 
     assert_eq!(outcomes("timeout"), ["abandoned", "bad", "good", "silent"]);
     assert_eq!(outcomes("retry"), ["abandoned", "bad", "good", "pushback", "silent"]);
     assert!(!shown.kinds.contains_key("seawall_retry_budget_tokens"), "there is none");
-    assert!(!shown.kinds.contains_key("seawall_circuit_breaker_shadow_refusals_total"));
+    assert!(!shown.kinds.contains_key("seawall_circuit_breaker_shadow_rejections_total"));
 }

@@ -24,7 +24,7 @@ async fn a_recorder_that_is_installed_after_the_layers_were_built_is_noticed() {
     let registry = HealthRegistry::new("late");
     registry.add(Probe::Liveness, Criticality::Critical, &check.handle());
     let call = || async {
-        let call = || timeout.run(|| health.run(|| act(Script::Good)));
+        let call = || timeout.run(|| health.run(|| act(Script::Success)));
         retry.run(|| breaker.run(|| bulkhead.run(call))).await
     };
     call().await.unwrap();
@@ -51,14 +51,14 @@ async fn a_recorder_that_is_installed_after_the_layers_were_built_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_thing_a_late_recorder_sees_may_be_a_refusal() {
+async fn the_first_thing_a_late_recorder_sees_may_be_a_rejection() {
     let bulkhead = BulkheadLayer::builder("late").limit(1).build().unwrap();
     let place = bulkhead.run(|| act(Script::Never));
     tokio::pin!(place);
     abandon(&mut place).await; // only polled: it stays inside
     let recorder = recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
-    bulkhead.run(|| act(Script::Good)).await.unwrap_err();
+    bulkhead.run(|| act(Script::Success)).await.unwrap_err();
     let shown = Exposition::of(&recorder);
     assert_eq!(shown.value("seawall_bulkhead_in_flight", &[]), 1.0);
     assert_eq!(shown.value("seawall_bulkhead_limit", &[]), 1.0);

@@ -18,8 +18,8 @@ const MS: Duration = Duration::from_millis(1);
 /// What a call shall come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Script {
-    Good,
-    Bad,
+    Success,
+    Failure,
     Pushback,
     Ignored,
     Unsent,
@@ -35,7 +35,7 @@ struct Failed(Script);
 
 async fn act(script: Script) -> Result<(), Fails> {
     match script {
-        Script::Good => Ok(()),
+        Script::Success => Ok(()),
         Script::After(time) => {
             sleep(time).await;
             Ok(())
@@ -45,7 +45,7 @@ async fn act(script: Script) -> Result<(), Fails> {
     }
 }
 
-fn judge(error: &Fails) -> Outcome {
+fn classify(error: &Fails) -> Outcome {
     match error {
         Error::Inner(Failed(Script::Pushback)) => Outcome::PUSHBACK,
         Error::Inner(Failed(Script::Ignored)) => Outcome::IGNORE,

@@ -5,34 +5,34 @@ use std::time::Duration;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
-use seawall::retry::{Backoff, Budget, OnRefusal, RetryLayer};
+use seawall::retry::{Backoff, Budget, OnRejection, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{CallError, Carried, Deadline, InCarried, Reason, Rejected, Status};
+use seawall::{CallError, Deadline, FromWithContext, Reason, Rejected, Status, WithContext};
 use tokio::time::{advance, sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
-use super::{MS, Script, abandon, act, judge};
+use super::{MS, Script, abandon, act, classify};
 use crate::exposition::{Exposition, recorder};
 
 #[tokio::test(start_paused = true)]
-async fn a_breaker_counts_calls_by_outcome_refusals_states_late_and_abandoned() {
+async fn a_breaker_counts_calls_by_outcome_rejections_states_late_and_abandoned() {
     let recorder = recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let breaker = CircuitBreakerLayer::builder("b")
         .trip(Trip::consecutive(2))
-        .rest(Duration::from_secs(10))
-        .rest_cap(Duration::from_secs(10))
-        .classify_error(judge)
+        .break_duration(Duration::from_secs(10))
+        .max_break_duration(Duration::from_secs(10))
+        .classify_error(classify)
         .build()
         .unwrap();
     let state =
         |shown: &Exposition, of| shown.value("seawall_circuit_breaker_state", &[("state", of)]);
 
-    for script in [Script::Good, Script::Pushback, Script::Ignored, Script::After(20 * MS)] {
+    for script in [Script::Success, Script::Pushback, Script::Ignored, Script::After(20 * MS)] {
         let _ = breaker.run(|| act(script)).await;
     }
     abandon(breaker.run(|| act(Script::Never))).await;
-    breaker.run(|| act(Script::Good)).await.unwrap(); // it lives: the abandoned call is forgiven
+    breaker.run(|| act(Script::Success)).await.unwrap(); // it lives: the abandoned call is forgiven
     let shown = Exposition::of(&recorder);
     assert_eq!((state(&shown, "closed"), state(&shown, "open")), (1.0, 0.0));
 
@@ -40,12 +40,12 @@ async fn a_breaker_counts_calls_by_outcome_refusals_states_late_and_abandoned() 
     tokio::pin!(late);
     abandon(&mut late).await; // only polled: it goes on
     for _ in 0..2 {
-        breaker.run(|| act(Script::Bad)).await.unwrap_err();
+        breaker.run(|| act(Script::Failure)).await.unwrap_err();
     }
     late.await.unwrap();
     for _ in 0..3 {
-        let refused = breaker.run(|| act(Script::Good)).await.unwrap_err();
-        assert_eq!(refused.rejected().map(Rejected::reason), Some(Reason::CircuitOpen));
+        let rejected = breaker.run(|| act(Script::Success)).await.unwrap_err();
+        assert_eq!(rejected.rejected().map(Rejected::reason), Some(Reason::CircuitOpen));
     }
 
     let shown = Exposition::of(&recorder);
@@ -76,10 +76,10 @@ async fn the_states_of_a_breaker_sum_to_one_and_those_of_a_keyed_one_to_its_keys
 
     let breaker = CircuitBreakerLayer::builder("b").trip(Trip::consecutive(1)).build().unwrap();
     assert_eq!((state("b", "closed"), sum()), (1.0, 1.0));
-    breaker.run(|| act(Script::Bad)).await.unwrap_err();
+    breaker.run(|| act(Script::Failure)).await.unwrap_err();
     assert_eq!((state("b", "open"), sum()), (1.0, 1.0));
     advance(Duration::from_secs(1)).await;
-    breaker.run(|| act(Script::Good)).await.unwrap();
+    breaker.run(|| act(Script::Success)).await.unwrap();
     assert_eq!((state("b", "half_open"), sum()), (1.0, 1.0));
     let mut switch = breaker.handle().switch(Position::Auto);
     switch.set(Position::Open);
@@ -95,7 +95,7 @@ async fn the_states_of_a_breaker_sum_to_one_and_those_of_a_keyed_one_to_its_keys
         .layer(keyed)
         .service(service_fn(|(_, script): (String, Script)| act(script)));
     for (key, script) in
-        [("a", Script::Good), ("b", Script::Bad), (&*"c".repeat(300), Script::Good)]
+        [("a", Script::Success), ("b", Script::Failure), (&*"c".repeat(300), Script::Success)]
     {
         let _ = service.clone().oneshot((key.to_owned(), script)).await;
     }
@@ -107,32 +107,32 @@ async fn the_states_of_a_breaker_sum_to_one_and_those_of_a_keyed_one_to_its_keys
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_breaker_in_shadow_counts_what_it_would_have_refused() {
+async fn a_breaker_in_shadow_counts_what_it_would_have_rejected() {
     let recorder = recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let breaker =
         CircuitBreakerLayer::builder("s").trip(Trip::consecutive(1)).shadow(true).build().unwrap();
     for _ in 0..4 {
-        breaker.run(|| act(Script::Bad)).await.unwrap_err();
+        breaker.run(|| act(Script::Failure)).await.unwrap_err();
     }
     let shown = Exposition::of(&recorder);
-    assert_eq!(shown.value("seawall_circuit_breaker_shadow_refusals_total", &[]), 3.0);
+    assert_eq!(shown.value("seawall_circuit_breaker_shadow_rejections_total", &[]), 3.0);
     assert_eq!(shown.sum("seawall_rejections_total", &[]), 0.0);
     assert_eq!(shown.value("seawall_calls_total", &[("outcome", "bad")]), 4.0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_counts_attempts_repetitions_and_why_it_stopped() {
+async fn a_retry_counts_attempts_retries_and_why_it_stopped() {
     let recorder = recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let budget = Budget::builder().cap(10.0).per_second(0.0).per_success(0.0).build().unwrap();
     let retry = RetryLayer::builder("r")
         .attempts(2)
         .backoff(Backoff::none())
-        .on_refusal(OnRefusal::Wait)
-        .total(Duration::from_millis(18)) // one wait for a refusal
+        .on_rejection(OnRejection::Wait)
+        .max_elapsed(Duration::from_millis(18)) // one wait for a rejection
         .budget(budget.clone())
-        .classify_error(judge)
+        .classify_error(classify)
         .build()
         .unwrap();
     let timeout = TimeoutLayer::new("t", MS);
@@ -141,21 +141,21 @@ async fn a_retry_counts_attempts_repetitions_and_why_it_stopped() {
     tokio::pin!(place);
     abandon(&mut place).await; // only polled: it stays inside
 
-    // Two attempts each, and no success: the budget pays four repetitions, of which the one after
-    // the attempt that ran out of time costs two tokens. What was refused further in costs time alone.
-    for script in [Script::Bad, Script::Pushback, Script::Unsent] {
+    // Two attempts each, and no success: the budget pays four retries, of which the one after
+    // the attempt that ran out of time costs two tokens. What was rejected further in costs time alone.
+    for script in [Script::Failure, Script::Pushback, Script::Unsent] {
         retry.run(|| act(script)).await.unwrap_err();
     }
     retry.run(|| timeout.run(|| act(Script::Never))).await.unwrap_err();
-    retry.run(|| full.run(|| act(Script::Good))).await.unwrap_err();
+    retry.run(|| full.run(|| act(Script::Success))).await.unwrap_err();
     retry.run(|| act(Script::Ignored)).await.unwrap_err(); // final
-    retry.run(|| act(Script::Good)).await.unwrap();
+    retry.run(|| act(Script::Success)).await.unwrap();
     abandon(retry.run(|| act(Script::Never))).await;
 
     let shown = Exposition::of(&recorder);
     let of = |metric, label, value| shown.value(metric, &[("name", "r"), (label, value)]);
     assert_eq!(shown.value("seawall_retry_attempts_total", &[]), 12.0);
-    let retries = ["failure", "timeout", "pushback", "refused", "unsent"];
+    let retries = ["failure", "timeout", "pushback", "rejected", "unsent"];
     assert_eq!(retries.map(|why| of("seawall_retry_retries_total", "reason", why)), [1.0; 5]);
     assert_eq!(of("seawall_retry_stopped_total", "reason", "exhausted"), 4.0);
     assert_eq!(of("seawall_retry_stopped_total", "reason", "deadline"), 1.0);
@@ -168,17 +168,18 @@ async fn a_retry_counts_attempts_repetitions_and_why_it_stopped() {
 
     // The other reasons to stop, each once.
     let copies = |retry: RetryLayer<_, _>| {
-        ServiceBuilder::new().layer(retry).service(service_fn(act)).oneshot(Script::Bad)
+        ServiceBuilder::new().layer(retry).service(service_fn(act)).oneshot(Script::Failure)
     };
     let once = || RetryLayer::builder("o").attempts(2);
     copies(once().copy(|_: &Script| None).build().unwrap()).await.unwrap_err();
     let broke = Budget::builder().cap(0.0).build().unwrap();
-    once().budget(broke).build().unwrap().run(|| act(Script::Bad)).await.unwrap_err();
-    let late = once().backoff(Backoff::fixed(2 * MS)).least_time(Duration::ZERO).total(MS);
-    late.build().unwrap().run(|| act(Script::Bad)).await.unwrap_err();
-    once().build().unwrap().run(|| full.run(|| act(Script::Good))).await.unwrap_err();
+    once().budget(broke).build().unwrap().run(|| act(Script::Failure)).await.unwrap_err();
+    let late =
+        once().backoff(Backoff::fixed(2 * MS)).min_attempt_time(Duration::ZERO).max_elapsed(MS);
+    late.build().unwrap().run(|| act(Script::Failure)).await.unwrap_err();
+    once().build().unwrap().run(|| full.run(|| act(Script::Success))).await.unwrap_err();
     let shown = Exposition::of(&recorder);
-    for why in ["no_copy", "budget", "deadline", "refused"] {
+    for why in ["no_copy", "budget", "deadline", "rejected"] {
         let labels = [("name", "o"), ("reason", why)];
         assert_eq!(shown.value("seawall_retry_stopped_total", &labels), 1.0, "{why}");
     }
@@ -222,10 +223,10 @@ async fn a_keyed_bulkhead_shows_the_levels_of_all_its_keys_together() {
     assert_eq!(of("seawall_bulkhead_wait_seconds_count", &[("name", "k")]), 1.0);
     assert_eq!(of("seawall_key_overflow_total", &[("name", "k")]), 1.0);
 
-    // Answered later than its head, it is under way for that long.
-    let streams = BulkheadLayer::builder("s").finish(AtTheEnd).keyed(|_: &u32| "".into());
+    // Answered later than its head, it is in flight for that long.
+    let streams = BulkheadLayer::builder("s").completion(AtTheEnd).keyed(|_: &u32| "".into());
     let streams = streams.build().unwrap();
-    let answer = streams.run("a", || act(Script::Good)).await.unwrap();
+    let answer = streams.run("a", || act(Script::Success)).await.unwrap();
     let in_flight = || {
         let shown = Exposition::of(&recorder);
         shown.value("seawall_bulkhead_in_flight", &[("name", "s")])
@@ -239,10 +240,10 @@ async fn a_keyed_bulkhead_shows_the_levels_of_all_its_keys_together() {
 #[derive(Clone)]
 struct AtTheEnd;
 
-impl<Res> seawall::Finish<Res> for AtTheEnd {
-    type Response = seawall::Settle;
+impl<Res> seawall::Completion<Res> for AtTheEnd {
+    type Response = seawall::CallGuard;
 
-    fn finish(&self, _: Res, settle: seawall::Settle) -> seawall::Settle {
+    fn wrap(&self, _: Res, settle: seawall::CallGuard) -> seawall::CallGuard {
         settle
     }
 }
@@ -262,7 +263,7 @@ async fn a_bulkhead_shows_its_levels_and_its_waits() {
         tokio::join!(
             bulkhead.run(|| act(Script::After(30 * MS))),
             bulkhead.run(|| act(Script::After(10 * MS))),
-            bulkhead.run(|| act(Script::Good)),
+            bulkhead.run(|| act(Script::Success)),
         )
     };
     tokio::pin!(calls);
@@ -291,20 +292,21 @@ async fn a_bulkhead_shows_its_levels_and_its_waits() {
 async fn a_timeout_tells_its_limit_from_the_deadline_of_the_caller() {
     let recorder = recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
-    let timeout = TimeoutLayer::builder("t").limit(100 * MS).carry(InCarried).build().unwrap();
+    let timeout =
+        TimeoutLayer::builder("t").limit(100 * MS).propagate(FromWithContext).build().unwrap();
     let service = ServiceBuilder::new()
         .layer(timeout.clone())
-        .service(service_fn(|call: Carried<Script>| act(call.request)));
+        .service(service_fn(|call: WithContext<Script>| act(call.request)));
     let within =
-        |script, time| service.clone().oneshot(Carried::new(script, Deadline::after(time)));
+        |script, time| service.clone().oneshot(WithContext::new(script, Deadline::after(time)));
     within(Script::After(40 * MS), 50 * MS).await.unwrap();
-    within(Script::Bad, 50 * MS).await.unwrap_err();
+    within(Script::Failure, 50 * MS).await.unwrap_err();
     within(Script::Never, 50 * MS).await.unwrap_err();
     within(Script::Never, 500 * MS).await.unwrap_err();
-    within(Script::Good, Duration::ZERO).await.unwrap_err();
+    within(Script::Success, Duration::ZERO).await.unwrap_err();
     abandon(within(Script::Never, 50 * MS)).await;
     timeout.drain().await;
-    within(Script::Good, 50 * MS).await.unwrap_err();
+    within(Script::Success, 50 * MS).await.unwrap_err();
 
     let shown = Exposition::of(&recorder);
     let rejections = |reason| shown.sum("seawall_rejections_total", &[("reason", reason)]);
@@ -320,13 +322,13 @@ async fn a_timeout_tells_its_limit_from_the_deadline_of_the_caller() {
 async fn a_health_check_shows_whether_it_is_up_and_a_registry_the_whole() {
     let recorder = recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
-    let (say, said) = tokio::sync::watch::channel(Script::Good);
+    let (say, said) = tokio::sync::watch::channel(Script::Success);
     let health = HealthLayer::builder("h")
         .check(move || act(*said.borrow()))
         .rise(1)
         .fall(1)
         .timeout(MS)
-        .classify_error(judge)
+        .classify_error(classify)
         .build()
         .unwrap();
     let registry = HealthRegistry::new("whole");
@@ -339,18 +341,20 @@ async fn a_health_check_shows_whether_it_is_up_and_a_registry_the_whole() {
     assert_eq!((up(), overall("up"), overall("degraded")), (1.0, 0.0, 1.0)); // not checked yet
     assert_eq!(registry.watch(Probe::Readiness).changed().await, Some(Status::Up));
     assert_eq!((up(), overall("up"), overall("degraded")), (1.0, 1.0, 0.0));
-    health.run(|| act(Script::Good)).await.unwrap();
+    health.run(|| act(Script::Success)).await.unwrap();
     health.run(|| act(Script::Pushback)).await.unwrap_err();
 
     let mut watch = health.handle().watch();
-    for (script, status) in
-        [(Script::Bad, Status::Down), (Script::Good, Status::Up), (Script::Never, Status::Down)]
-    {
+    for (script, status) in [
+        (Script::Failure, Status::Down),
+        (Script::Success, Status::Up),
+        (Script::Never, Status::Down),
+    ] {
         say.send_replace(script);
         assert_eq!(watch.changed().await, Some(status));
     }
     assert_eq!((up(), overall("up"), overall("degraded")), (0.0, 0.0, 1.0));
-    health.run(|| act(Script::Good)).await.unwrap_err();
+    health.run(|| act(Script::Success)).await.unwrap_err();
 
     let shown = Exposition::of(&recorder);
     assert_eq!(shown.value("seawall_rejections_total", &[("reason", "unhealthy")]), 1.0);

@@ -10,7 +10,7 @@ use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
-use seawall::{Carried, Deadline, InCarried};
+use seawall::{Deadline, FromWithContext, WithContext};
 use tokio::time::{advance, sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
@@ -82,13 +82,13 @@ async fn everything_that_can_be_counted() {
     ] {
         let breaker = CircuitBreakerLayer::builder(cause).trip(trip).build().unwrap();
         while breaker.handle().snapshot().last_trip.is_none() {
-            let script = if cause == "slow_rate" { Script::After(2 * MS) } else { Script::Bad };
+            let script = if cause == "slow_rate" { Script::After(2 * MS) } else { Script::Failure };
             let _ = breaker.run(|| act(script)).await;
         }
-        // The rest is over: probes fail, are given up one after the other, or succeed.
+        // the break is over: probes fail, are given up one after the other, or succeed.
         for _ in 0..3 {
             advance(Duration::from_secs(1)).await;
-            let _ = breaker.run(|| act(Script::Bad)).await;
+            let _ = breaker.run(|| act(Script::Failure)).await;
             advance(Duration::from_secs(1)).await;
             for _ in 0..3 {
                 let patience = Duration::from_millis(60);
@@ -97,59 +97,61 @@ async fn everything_that_can_be_counted() {
         }
         advance(Duration::from_secs(1)).await;
         for _ in 0..7 {
-            breaker.run(|| act(Script::Good)).await.unwrap();
+            breaker.run(|| act(Script::Success)).await.unwrap();
         }
         let mut switch = breaker.handle().switch(Position::Auto);
         for position in [Position::Open, Position::Closed, Position::Open, Position::Auto] {
             switch.set(position);
         }
         for _ in 0..17 {
-            let _ = breaker.run(|| act(Script::Bad)).await;
+            let _ = breaker.run(|| act(Script::Failure)).await;
         }
         breaker.handle().reset();
     }
     let shadow = CircuitBreakerLayer::builder("shadow").trip(Trip::consecutive(1)).shadow(true);
     let shadow = shadow.build().unwrap();
     for _ in 0..2 {
-        shadow.run(|| act(Script::Bad)).await.unwrap_err();
+        shadow.run(|| act(Script::Failure)).await.unwrap_err();
     }
     let keyed = CircuitBreakerLayer::builder("keyed").keyed(|_: &Script| "key".into());
     let keyed = ServiceBuilder::new().layer(keyed.build().unwrap()).service(service_fn(act));
-    keyed.oneshot(Script::Good).await.unwrap();
+    keyed.oneshot(Script::Success).await.unwrap();
     let tenants = BulkheadLayer::builder("tenants").keyed(|_: &Script| "key".into());
-    tenants.build().unwrap().run("key", || act(Script::Good)).await.unwrap();
+    tenants.build().unwrap().run("key", || act(Script::Success)).await.unwrap();
 
     let retry = RetryLayer::new("retry");
-    retry.run(|| act(Script::Good)).await.unwrap();
+    retry.run(|| act(Script::Success)).await.unwrap();
     let budgets = seawall::retry::Budget::builder().keyed("budgets").build().unwrap();
     let retry = RetryLayer::builder("budgets").keyed_budget(budgets, |_: &Script| "key".into());
-    retry.build().unwrap().run("key", || act(Script::Good)).await.unwrap();
+    retry.build().unwrap().run("key", || act(Script::Success)).await.unwrap();
     let bulkhead = BulkheadLayer::builder("bulkhead").limit(1).queue(1).build().unwrap();
-    let (first, second) =
-        tokio::join!(bulkhead.run(|| act(Script::After(MS))), bulkhead.run(|| act(Script::Good)));
+    let (first, second) = tokio::join!(
+        bulkhead.run(|| act(Script::After(MS))),
+        bulkhead.run(|| act(Script::Success))
+    );
     first.and(second).unwrap();
     let quota = RateLimitLayer::builder("quota").limit(1_000).burst(1).queue(1).build().unwrap();
-    let call = || quota.run(|| act(Script::Good));
+    let call = || quota.run(|| act(Script::Success));
     let (first, second) = tokio::join!(call(), call());
     first.and(second).unwrap();
     let tenants = RateLimitLayer::builder("quotas").keyed(|_: &Script| "key".into());
-    tenants.build().unwrap().run("key", || act(Script::Good)).await.unwrap();
+    tenants.build().unwrap().run("key", || act(Script::Success)).await.unwrap();
     let last = FallbackLayer::builder("last").last_good(|_: &Script| "key".into()).build().unwrap();
     let last = ServiceBuilder::new().layer(last).service(service_fn(act));
-    last.oneshot(Script::Good).await.unwrap();
+    last.oneshot(Script::Success).await.unwrap();
     let timeout = TimeoutLayer::new("timeout", MS);
     timeout.run(|| act(Script::Never)).await.unwrap_err();
-    let carrying = TimeoutLayer::builder("carrying").carry(InCarried).build().unwrap();
+    let carrying = TimeoutLayer::builder("carrying").propagate(FromWithContext).build().unwrap();
     let carrying = ServiceBuilder::new()
         .layer(carrying)
-        .service(service_fn(|call: Carried<Script>| act(call.request)));
-    let late = Carried::new(Script::Good, Deadline::after(Duration::ZERO));
+        .service(service_fn(|call: WithContext<Script>| act(call.request)));
+    let late = WithContext::new(Script::Success, Deadline::after(Duration::ZERO));
     carrying.oneshot(late).await.unwrap_err();
     #[cfg(feature = "http")]
     a_body_that_stalls().await;
     let health = HealthLayer::builder("health").check(|| async { Ok::<_, Failed>(()) });
     let health = health.build().unwrap();
-    health.run(|| act(Script::Good)).await.unwrap();
+    health.run(|| act(Script::Success)).await.unwrap();
     sleep(MS).await; // for the check
     HealthRegistry::new("registry").add(Probe::Liveness, Criticality::Critical, &health.handle());
 }
@@ -165,7 +167,7 @@ async fn a_body_that_stalls() {
     let bodies = ServiceBuilder::new()
         .layer(BodyTimeoutLayer::builder("bodies").idle(MS).build().unwrap())
         .service(service_fn(move |()| {
-            std::future::ready(response.take().ok_or(Failed(Script::Bad)))
+            std::future::ready(response.take().ok_or(Failed(Script::Failure)))
         }));
     let answer = bodies.oneshot(()).await.unwrap();
     assert!(answer.into_body().collect().await.is_err());

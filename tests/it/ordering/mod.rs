@@ -12,7 +12,7 @@ use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Carried, Deadline, Error, InCarried, Reason};
+use seawall::{Deadline, Error, FromWithContext, Reason, WithContext};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use self::rules::Expected;
@@ -73,7 +73,7 @@ async fn the_tables_of_the_guide_are_what_happens() {
         format!("{} | {}", seen.inner_calls, seen.answers.len() - 1)
     });
     both(Act::Hang, Kind::Retry, Kind::Timeout, |seen| {
-        let answer = if seen.answers == [Answer::Good] { "answered" } else { "timed out" };
+        let answer = if seen.answers == [Answer::Success] { "answered" } else { "timed out" };
         format!("{answer} | {}", seen.inner_calls)
     });
     both(Act::Queue, Kind::Bulkhead, Kind::Timeout, |seen| {
@@ -104,21 +104,23 @@ async fn the_tables_of_the_guide_are_what_happens() {
 async fn in_the_recommended_order_the_deadline_of_the_caller_bounds_everything() {
     let recorder = recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
-    let total = TimeoutLayer::builder("total").limit(Duration::from_secs(30)).carry(InCarried);
+    let max_elapsed = TimeoutLayer::builder("max_elapsed")
+        .limit(Duration::from_secs(30))
+        .propagate(FromWithContext);
     let retry = RetryLayer::builder("x").attempts(10).backoff(Backoff::fixed(10 * MS));
-    let bulkhead = BulkheadLayer::builder("x").carry(InCarried);
-    let timeout = TimeoutLayer::builder("x").limit(LIMIT).carry(InCarried);
+    let bulkhead = BulkheadLayer::builder("x").propagate(FromWithContext);
+    let timeout = TimeoutLayer::builder("x").limit(LIMIT).propagate(FromWithContext);
     let mut stack = ServiceBuilder::new()
-        .layer(total.build().unwrap())
-        .layer(retry.carry(InCarried).cloned().build().unwrap())
+        .layer(max_elapsed.build().unwrap())
+        .layer(retry.propagate(FromWithContext).cloned().build().unwrap())
         .layer(CircuitBreakerLayer::new("x"))
         .layer(bulkhead.build().unwrap())
         .layer(timeout.build().unwrap())
         .map_err(Error::Inner)
-        .service(service_fn(|_: Carried<()>| pending::<Result<(), Down>>()));
+        .service(service_fn(|_: WithContext<()>| pending::<Result<(), Down>>()));
 
     let (deadline, later) = (Deadline::after(250 * MS), Deadline::after(251 * MS));
-    let call = Carried::new((), deadline);
+    let call = WithContext::new((), deadline);
     let ended = Answer::of(stack.ready().await.unwrap().call(call).await);
     assert_eq!(ended, Answer::Ended(Reason::DeadlineExceeded));
     assert!(deadline.is_past() && !later.is_past());

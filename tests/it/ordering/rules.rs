@@ -7,8 +7,8 @@ use super::world::{ATTEMPTS, Act, Answer, Counts, Kind, Order, Seen, TRIP};
 /// How an attempt ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    Good,
-    Bad,
+    Success,
+    Failure,
     /// The layer ended it.
     By(Kind, Reason),
 }
@@ -40,23 +40,23 @@ impl Expected {
                 self.seen.place_held = outside(Kind::Bulkhead, Kind::Retry);
                 self.seen.inner_calls = 4 * ATTEMPTS;
                 for _ in 0..4 {
-                    self.request(&[End::Bad, End::Good]);
+                    self.request(&[End::Failure, End::Success]);
                 }
             }
             Act::Hang if retry_sees_timeouts => {
                 self.seen.inner_calls = 2;
-                self.request(&[timed_out, End::Good]);
+                self.request(&[timed_out, End::Success]);
             }
             Act::Hang => {
                 self.seen.inner_calls = 1;
                 self.request(&[timed_out]);
             }
             Act::Queue => {
-                self.request(&[End::Good]);
+                self.request(&[End::Success]);
                 // The second waits 80 ms for its place, then 80 ms for its answer.
                 match (waiting_is_timed, retry_sees_timeouts) {
-                    (false, _) => self.request(&[End::Good]),
-                    (true, true) => self.request(&[timed_out, End::Good]),
+                    (false, _) => self.request(&[End::Success]),
+                    (true, true) => self.request(&[timed_out, End::Success]),
                     (true, false) => self.request(&[timed_out]),
                 }
                 self.seen.inner_calls = 2 + u32::from(waiting_is_timed && retry_sees_timeouts);
@@ -66,7 +66,7 @@ impl Expected {
                 let requests = if one_opinion_per_attempt { TRIP / ATTEMPTS } else { TRIP };
                 self.seen.inner_calls = requests * ATTEMPTS;
                 for _ in 0..requests {
-                    self.request(&[End::Bad; ATTEMPTS as usize]);
+                    self.request(&[End::Failure; ATTEMPTS as usize]);
                 }
                 self.request(&[End::By(Kind::Breaker, Reason::CircuitOpen)]);
             }
@@ -78,8 +78,8 @@ impl Expected {
     fn request(&mut self, attempts: &[End]) {
         let last = attempts[attempts.len() - 1];
         self.seen.answers.push(match last {
-            End::Good => Answer::Good,
-            End::Bad => Answer::Bad,
+            End::Success => Answer::Success,
+            End::Failure => Answer::Failure,
             End::By(_, reason) => Answer::Ended(reason),
         });
         for kind in Kind::ALL {
@@ -98,13 +98,13 @@ impl Expected {
         let further_out = |than| self.order.outside(kind, than);
         let counts = self.seen.counts.entry(kind).or_default();
         match end {
-            End::Good => counts.good += 1,
-            End::Bad => counts.bad += 1,
+            End::Success => counts.good += 1,
+            End::Failure => counts.bad += 1,
             End::By(by, _) if by == kind => counts.rejected += 1,
             // No answer in time is a failure of the dependency; its call is dropped.
             End::By(by, Reason::TimedOut) if further_out(by) => counts.bad += 1,
             End::By(_, Reason::TimedOut) => counts.abandoned += 1,
-            // A refusal is none, and nobody further in hears of it.
+            // A rejection is none, and nobody further in hears of it.
             End::By(by, _) if further_out(by) => counts.silent += 1,
             End::By(..) => {}
         }

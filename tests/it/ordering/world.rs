@@ -81,8 +81,8 @@ impl Order {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    Good,
-    Bad,
+    Success,
+    Failure,
     Slow,
     Hang,
 }
@@ -114,8 +114,8 @@ impl World {
         let retry = retry.cloned().build().unwrap();
         let breaker = CircuitBreakerLayer::builder("x")
             .trip(Trip::consecutive(TRIP))
-            .rest(Duration::from_secs(10))
-            .rest_cap(Duration::from_secs(10))
+            .break_duration(Duration::from_secs(10))
+            .max_break_duration(Duration::from_secs(10))
             .build()
             .unwrap();
         let bulkhead = BulkheadLayer::builder("x").limit(1).queue(1).build().unwrap();
@@ -138,8 +138,8 @@ impl World {
             let step = dependency.script.pop_front().expect("the script goes on");
             async move {
                 match step {
-                    Step::Good => Ok(()),
-                    Step::Bad => Err(Error::Inner(Down)),
+                    Step::Success => Ok(()),
+                    Step::Failure => Err(Error::Inner(Down)),
                     Step::Slow => {
                         sleep(SLOW).await;
                         Ok(())
@@ -189,16 +189,16 @@ impl World {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    Good,
-    Bad,
+    Success,
+    Failure,
     Ended(Reason),
 }
 
 impl Answer {
     pub(super) fn of(result: Result<(), Error<Down>>) -> Self {
         match result {
-            Ok(()) => Self::Good,
-            Err(Error::Inner(_)) => Self::Bad,
+            Ok(()) => Self::Success,
+            Err(Error::Inner(_)) => Self::Failure,
             Err(Error::Rejected(why)) => Self::Ended(why.reason()),
         }
     }
@@ -277,7 +277,7 @@ async fn play(world: &World, act: Act, seen: &mut Seen) {
     match act {
         Act::Flaky => {
             for _ in 0..4 {
-                world.script(&[Step::Bad, Step::Good]);
+                world.script(&[Step::Failure, Step::Success]);
                 let mut call = pin!(world.call());
                 let waits = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await;
                 assert!(waits, "for the second attempt");
@@ -286,7 +286,7 @@ async fn play(world: &World, act: Act, seen: &mut Seen) {
             }
         }
         Act::Hang => {
-            world.script(&[Step::Hang, Step::Good]);
+            world.script(&[Step::Hang, Step::Success]);
             seen.answers.push(world.call().await);
         }
         Act::Queue => {
@@ -301,7 +301,7 @@ async fn play(world: &World, act: Act, seen: &mut Seen) {
         }
         Act::Outage => {
             world.breaker.reset(); // a call that timed out before counts in some orders
-            world.script(&[Step::Bad; 20]);
+            world.script(&[Step::Failure; 20]);
             while world.breaker.state() == State::Closed {
                 seen.answers.push(world.call().await);
             }

@@ -23,7 +23,7 @@ fn costing(builder: rate_limit::Builder) -> (rate_limit::RateLimitHandle, Boxed)
     (layer.handle(), ServiceBuilder::new().layer(layer).service(service).boxed_clone())
 }
 
-/// A call under way, and when it passed.
+/// A call in flight, and when it passed.
 type Passing = Pin<Box<dyn Future<Output = Result<Duration, Fail>>>>;
 
 /// Calls that tell how long after `began` they passed.

@@ -4,10 +4,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use seawall::rate_limit::{Config, RateLimitLayer};
-use seawall::{Again, CallError, Measured, Outcome, Reason};
+use seawall::{CallError, Measurement, Outcome, Reason, Retryable};
 
 use super::{call, costing, timing, too_early};
-use crate::scene::{Fail, fields, measured, ms, now, poll_once, reason};
+use crate::scene::{Fail, fields, measurement, ms, now, poll_once, reason};
 
 // pitfall B10: a burst is as large as it says, and no larger at the edge of a window
 #[tokio::test(start_paused = true)]
@@ -31,15 +31,15 @@ async fn no_window_holds_more_than_a_burst_and_what_comes_back_in_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_says_when_to_come_back_and_that_is_exact() {
+async fn a_rejection_says_when_to_come_back_and_that_is_exact() {
     let (handle, mut service) = costing(RateLimitLayer::builder("x").limit(4).burst(2));
     assert_eq!(handle.available(), 2);
     assert!(call(&mut service, 2).await.is_ok());
-    let refused = call(&mut service, 1).await;
-    assert_eq!(too_early(&refused), Some(ms(250)));
-    assert_eq!(measured(&refused), Some(Measured::TooEarly { by: 250_000_000, queued: 0 }));
+    let rejected = call(&mut service, 1).await;
+    assert_eq!(too_early(&rejected), Some(ms(250)));
+    assert_eq!(measurement(&rejected), Some(Measurement::TooEarly { by: 250_000_000, queued: 0 }));
     let told = "rate_limit `x`: has reached its rate limit (the next call may come in 250ms), try again in 250ms";
-    assert_eq!(refused.unwrap_err().to_string(), told);
+    assert_eq!(rejected.unwrap_err().to_string(), told);
     tokio::time::advance(Duration::from_nanos(249_999_999)).await;
     assert_eq!(too_early(&call(&mut service, 1).await), Some(Duration::from_nanos(1)));
     tokio::time::advance(Duration::from_nanos(1)).await;
@@ -51,11 +51,11 @@ async fn what_costs_nothing_passes_and_what_costs_too_much_is_told_so() {
     let (_, mut service) = costing(RateLimitLayer::builder("x").limit(1).burst(3).queue(10));
     assert!(call(&mut service, 3).await.is_ok());
     assert!(call(&mut service, 0).await.is_ok());
-    let refused = call(&mut service, 4).await;
-    assert_eq!(reason(&refused), Some(Reason::CostTooHigh));
-    assert_eq!(measured(&refused), Some(Measured::Cost { cost: 4, most: 3 }));
-    let why = refused.unwrap_err().rejected().cloned().unwrap();
-    assert_eq!(Outcome::of_rejection(&why).again, Again::Never); // it would be the same
+    let rejected = call(&mut service, 4).await;
+    assert_eq!(reason(&rejected), Some(Reason::CostTooHigh));
+    assert_eq!(measurement(&rejected), Some(Measurement::Cost { cost: 4, most: 3 }));
+    let why = rejected.unwrap_err().rejected().cloned().unwrap();
+    assert_eq!(Outcome::of_rejection(&why).retryable, Retryable::Never); // it would be the same
 }
 
 // pitfall B10: a rate that does not divide a second
@@ -77,8 +77,8 @@ fn what_does_not_wait_needs_no_runtime() {
     let layer = RateLimitLayer::new("x", 1, Duration::from_secs(1)).unwrap();
     let call = || Box::pin(layer.run(|| async { Ok::<_, Fail>(()) }));
     assert_eq!(poll_once(&mut call()), Poll::Ready(Ok(())));
-    let refused = poll_once(&mut call());
-    assert!(matches!(refused, Poll::Ready(told) if reason(&told) == Some(Reason::RateLimited)));
+    let rejected = poll_once(&mut call());
+    assert!(matches!(rejected, Poll::Ready(told) if reason(&told) == Some(Reason::RateLimited)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use seawall::rate_limit::{Config, RateLimitLayer};
-use seawall::{Carried, Deadline, InCarried, Reason};
+use seawall::{Deadline, FromWithContext, Reason, WithContext};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use super::{Passing, timing, too_early};
@@ -43,12 +43,14 @@ async fn a_reload_gives_nobody_a_second_burst() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_reload_nobody_waits_in_vain() {
-    let builder = RateLimitLayer::builder("x").limit(100).burst(1).queue(50).carry(InCarried);
+    let builder =
+        RateLimitLayer::builder("x").limit(100).burst(1).queue(50).propagate(FromWithContext);
     let layer = builder.build().unwrap();
     let service = ServiceBuilder::new()
         .layer(layer.clone())
-        .service(service_fn(|_: Carried<u32>| async { Ok::<_, Fail>(()) }));
-    let within = |limit| Box::pin(service.clone().oneshot(Carried::new(0, Deadline::after(limit))));
+        .service(service_fn(|_: WithContext<u32>| async { Ok::<_, Fail>(()) }));
+    let within =
+        |limit| Box::pin(service.clone().oneshot(WithContext::new(0, Deadline::after(limit))));
     let began = now();
     assert!(within(ms(10_000)).await.is_ok());
     let (mut patient, mut hurried) = (within(ms(10_000)), within(ms(500)));

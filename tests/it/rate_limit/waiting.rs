@@ -4,7 +4,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use seawall::rate_limit::RateLimitLayer;
-use seawall::{Carried, Deadline, InCarried, Reason};
+use seawall::{Deadline, FromWithContext, Reason, WithContext};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use super::{Passing, timing, too_early};
@@ -16,10 +16,10 @@ async fn calls_wait_in_order_and_no_longer_than_they_must() {
     let (handle, call) = (layer.handle(), timing(&layer, now()));
     let mut calls: Vec<_> = (0..5).map(|_| call()).collect();
     assert_eq!(poll_once(&mut calls[0]), Poll::Ready(Ok(ms(0))));
-    let refused = poll_once(&mut calls[4]);
+    let rejected = poll_once(&mut calls[4]);
     assert!(
-        matches!(&refused, Poll::Ready(told) if too_early(told) == Some(ms(400))),
-        "{refused:?}"
+        matches!(&rejected, Poll::Ready(told) if too_early(told) == Some(ms(400))),
+        "{rejected:?}"
     );
     assert_eq!((handle.queued(), handle.available(), handle.in_flight()), (3, 0, 3));
     // The order in which they came counts, not that in which they are polled.
@@ -31,27 +31,32 @@ async fn calls_wait_in_order_and_no_longer_than_they_must() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_would_wait_too_long_is_refused_at_once() {
+async fn who_would_wait_too_long_is_rejected_at_once() {
     let builder = RateLimitLayer::builder("x").limit(10).burst(1).queue(100).max_wait(ms(250));
     let layer = builder.build().unwrap();
     let call = timing(&layer, now());
     let mut calls: Vec<_> = (0..4).map(|_| call()).collect();
-    let refused = poll_once(&mut calls[3]);
+    let rejected = poll_once(&mut calls[3]);
     assert!(
-        matches!(&refused, Poll::Ready(told) if too_early(told) == Some(ms(300))),
-        "{refused:?}"
+        matches!(&rejected, Poll::Ready(told) if too_early(told) == Some(ms(300))),
+        "{rejected:?}"
     );
     assert_eq!(layer.handle().queued(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_turn_comes_after_the_deadline_is_refused_at_once() {
-    let layer =
-        RateLimitLayer::builder("x").limit(10).burst(1).queue(9).carry(InCarried).build().unwrap();
+async fn whose_turn_comes_after_the_deadline_is_rejected_at_once() {
+    let layer = RateLimitLayer::builder("x")
+        .limit(10)
+        .burst(1)
+        .queue(9)
+        .propagate(FromWithContext)
+        .build()
+        .unwrap();
     let service = ServiceBuilder::new()
         .layer(layer.clone())
-        .service(service_fn(|_: Carried<u32>| async { Ok::<_, Fail>(()) }));
-    let within = |limit| service.clone().oneshot(Carried::new(0, Deadline::after(ms(limit))));
+        .service(service_fn(|_: WithContext<u32>| async { Ok::<_, Fail>(()) }));
+    let within = |limit| service.clone().oneshot(WithContext::new(0, Deadline::after(ms(limit))));
     assert!(within(50).await.is_ok());
     let mut hurried = Box::pin(within(50));
     assert!(

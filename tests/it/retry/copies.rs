@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use seawall::retry::{Backoff, RetryLayer};
-use seawall::{Carried, Deadline, EventKind, InCarried, Measure, Outcome, Stop};
+use seawall::{
+    AttemptTimes, Deadline, EventKind, FromWithContext, Outcome, StopReason, WithContext,
+};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -49,12 +51,15 @@ async fn a_request_that_is_not_copied_is_not_repeated() {
         assert!(layer.layer(inner).oneshot(request).await.is_err());
         assert_eq!(seen.count(), calls);
     }
-    assert_eq!(log.all().last(), Some(&EventKind::Stopped { attempts: 1, stop: Stop::NoCopy }));
+    assert_eq!(
+        log.all().last(),
+        Some(&EventKind::Stopped { attempts: 1, stop: StopReason::NoCopy })
+    );
 }
 
 // pitfall B15
 #[tokio::test(start_paused = true)]
-async fn a_refused_response_is_dropped_before_the_wait() {
+async fn a_rejected_response_is_dropped_before_the_wait() {
     let calls = Calls::default();
     let seen = calls.clone();
     let inner = service_fn(move |(): ()| {
@@ -103,18 +108,18 @@ async fn every_attempt_knows_its_number() {
     // Through a carrier, beside it, with the deadline as it came; and both at once.
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
-    let inner = service_fn(move |request: Carried<u32>| {
+    let inner = service_fn(move |request: WithContext<u32>| {
         log.lock().unwrap().push((request.request, request.call.attempt, request.call.deadline));
         async { Err::<(), _>(Fail::Inner(broken("no"))) }
     });
     let carried = retry(&Log::default())
-        .carry(InCarried)
-        .number(|request: &mut Carried<u32>, nth| request.request += nth * 10)
+        .propagate(FromWithContext)
+        .number(|request: &mut WithContext<u32>, nth| request.request += nth * 10)
         .cloned()
         .build()
         .unwrap();
     let deadline = Deadline::after(ms(1_000));
-    assert!(carried.layer(inner).oneshot(Carried::new(7, deadline)).await.is_err());
+    assert!(carried.layer(inner).oneshot(WithContext::new(7, deadline)).await.is_err());
     let all = [1, 2, 3].map(|nth| (7 + nth * 10, nth, Some(deadline)));
     assert_eq!(*seen.lock().unwrap(), all);
 }
@@ -123,17 +128,20 @@ async fn every_attempt_knows_its_number() {
 async fn a_measure_sees_the_attempts_without_the_waits_between_them() {
     let calls = Calls::default();
     let seen = calls.clone();
-    let inner = service_fn(move |_: Carried<()>| {
+    let inner = service_fn(move |_: WithContext<()>| {
         let nth = seen.note();
         async move {
             sleep(ms(u64::from(nth) * 10)).await;
             if nth < 3 { Err(Fail::Inner(broken("no"))) } else { Ok(()) }
         }
     });
-    let layer =
-        retry(&Log::default()).backoff(Backoff::fixed(ms(500))).carry(InCarried).cloned().build();
-    let measure = Measure::new();
-    let mut request = Carried::from(());
+    let layer = retry(&Log::default())
+        .backoff(Backoff::fixed(ms(500)))
+        .propagate(FromWithContext)
+        .cloned()
+        .build();
+    let measure = AttemptTimes::new();
+    let mut request = WithContext::from(());
     request.call.measure = Some(measure.clone());
     layer.unwrap().layer(inner).oneshot(request).await.unwrap();
     assert_eq!((measure.attempts(), measure.total(), measure.last()), (3, ms(60), ms(30)));

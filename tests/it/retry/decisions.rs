@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
-use seawall::retry::{Budget, OnRefusal, RetryLayer};
-use seawall::{Error, EventKind, Outcome, Reason, RetryReason, Stop};
+use seawall::retry::{Budget, OnRejection, RetryLayer};
+use seawall::{Error, EventKind, Outcome, Reason, RetryReason, StopReason};
 use tower::{Layer, ServiceExt};
 
 use super::retry;
 use crate::scene::{Boxed, Broken, Log, answering, broken, ms, now, reason};
 
-const fn stopped(attempts: u32, stop: Stop) -> EventKind {
+const fn stopped(attempts: u32, stop: StopReason) -> EventKind {
     EventKind::Stopped { attempts, stop }
 }
 
@@ -25,11 +25,11 @@ const fn retrying(attempt: u32) -> EventKind {
 
 #[tokio::test(start_paused = true)]
 async fn only_what_may_help_is_done_again() {
-    let hinted = Outcome::TRANSIENT.after(Duration::ZERO);
+    let with_retry_after = Outcome::TRANSIENT.after(Duration::ZERO);
     for (outcome, attempts) in [
         (Outcome::TRANSIENT, 3),
         (Outcome::PUSHBACK, 3),
-        (hinted, 3),
+        (with_retry_after, 3),
         (Outcome::FAILURE, 1),
         (Outcome::IGNORE, 1),
         (Outcome::SUCCESS, 1),
@@ -47,15 +47,15 @@ async fn only_what_may_help_is_done_again() {
             }
         }
         match attempts {
-            3 => assert_eq!(told, [retrying(2), retrying(3), stopped(3, Stop::Exhausted)]),
+            3 => assert_eq!(told, [retrying(2), retrying(3), stopped(3, StopReason::Exhausted)]),
             _ if outcome == Outcome::SUCCESS => assert_eq!(told, []),
-            _ => assert_eq!(told, [stopped(1, Stop::Final)]),
+            _ => assert_eq!(told, [stopped(1, StopReason::Final)]),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_response_is_asked_for_again_too() {
+async fn a_rejected_response_is_asked_for_again_too() {
     let (calls, inner) = answering(Ok);
     let layer = RetryLayer::builder("x")
         .classify_response(|n: &u32| if *n < 3 { Outcome::PUSHBACK } else { Outcome::SUCCESS })
@@ -87,7 +87,7 @@ async fn so_many_attempts_and_the_last_error_is_the_answer() {
         let ended = layer.layer(inner).oneshot(7).await;
         assert_eq!(ended, Err(Error::Inner(broken(WHAT[attempts as usize]))));
         assert_eq!(calls.count(), attempts as usize);
-        assert_eq!(log.all().last(), Some(&stopped(attempts, Stop::Exhausted)));
+        assert_eq!(log.all().last(), Some(&stopped(attempts, StopReason::Exhausted)));
         assert_eq!(log.all().len(), attempts as usize);
     }
 }
@@ -127,7 +127,7 @@ async fn what_was_never_sent_costs_no_attempt_yet_is_not_repeated_for_ever() {
         ("uuuuuuuu", 1, 1),
         ("fufufufu", 5, 8),
     ] {
-        let exhausted = Some(stopped(calls, Stop::Exhausted));
+        let exhausted = Some(stopped(calls, StopReason::Exhausted));
         assert_eq!(attempts_of(script, attempts).await, (calls as usize, exhausted), "{script}");
     }
 }
@@ -135,14 +135,14 @@ async fn what_was_never_sent_costs_no_attempt_yet_is_not_repeated_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn the_last_attempt_has_no_copy_and_is_not_blamed_for_it() {
     // The third attempt is the last that counts, so no copy was kept for another.
-    let exhausted = Some(stopped(3, Stop::Exhausted));
+    let exhausted = Some(stopped(3, StopReason::Exhausted));
     assert_eq!(attempts_of("ffuuuuuu", 3).await, (3, exhausted));
 }
 
-// ----- refusals further in -----
+// ----- rejections further in -----
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_further_in_ends_it_at_once() {
+async fn a_rejection_further_in_ends_it_at_once() {
     let log = Log::default();
     let breaker = CircuitBreakerLayer::new("inner");
     let mut switch = breaker.handle().switch(Position::Auto);
@@ -150,19 +150,19 @@ async fn a_refusal_further_in_ends_it_at_once() {
     let (calls, inner) = answering(Ok);
     let service = retry(&log).cloned().build().unwrap().layer(breaker.layer(inner));
     let began = now();
-    let refused = service.oneshot(7).await;
-    assert_eq!(reason(&refused), Some(Reason::CircuitOpen));
+    let rejected = service.oneshot(7).await;
+    assert_eq!(reason(&rejected), Some(Reason::CircuitOpen));
     assert_eq!((calls.count(), began.elapsed()), (0, Duration::ZERO));
-    assert_eq!(log.all(), [stopped(1, Stop::Refused)]);
+    assert_eq!(log.all(), [stopped(1, StopReason::Rejected)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_further_in_is_waited_for_if_asked_to() {
+async fn a_rejection_further_in_is_waited_for_if_asked_to() {
     let log = Log::default();
     let breaker = CircuitBreakerLayer::builder("inner")
         .trip(Trip::consecutive(1))
-        .rest(ms(400))
-        .rest_cap(ms(400))
+        .break_duration(ms(400))
+        .max_break_duration(ms(400))
         .build()
         .unwrap();
     // The first call trips it.
@@ -173,24 +173,24 @@ async fn a_refusal_further_in_is_waited_for_if_asked_to() {
     let Error::Rejected(asked) = asked else { panic!("the breaker is closed") };
     let told = asked.retry_after().expect("a breaker at rest knows how long");
 
-    let layer = retry(&log).on_refusal(OnRefusal::Wait).cloned().build().unwrap();
+    let layer = retry(&log).on_rejection(OnRejection::Wait).cloned().build().unwrap();
     let began = now();
     assert_eq!(layer.layer(inner).oneshot(7).await, Ok(2));
     assert!(began.elapsed() >= told, "{:?} is earlier than {told:?}", began.elapsed());
     assert_eq!(calls.count(), 2);
-    let why = RetryReason::Refused;
+    let why = RetryReason::Rejected;
     let retry_after = Some(told);
     assert_eq!(log.all(), [EventKind::Retrying { attempt: 1, wait: told, why, retry_after }]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_timed_out_further_in_is_no_refusal() {
+async fn a_call_that_timed_out_further_in_is_no_rejection() {
     let log = Log::default();
     let (calls, inner) = crate::scene::taking(ms(100));
     let inner = seawall::timeout::TimeoutLayer::new("inner", ms(10)).layer(inner);
     let ended = retry(&log).cloned().build().unwrap().layer(inner).oneshot(7).await;
     assert_eq!((reason(&ended), calls.count()), (Some(Reason::TimedOut), 3));
-    assert_eq!(log.all().last(), Some(&stopped(3, Stop::Exhausted)));
+    assert_eq!(log.all().last(), Some(&stopped(3, StopReason::Exhausted)));
 }
 
 // ----- why not -----
@@ -198,7 +198,7 @@ async fn a_call_that_timed_out_further_in_is_no_refusal() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_not_tried_again_says_why() {
     let no = || answering(|_| Err(broken("no")));
-    let refused = || {
+    let rejected = || {
         let layer = CircuitBreakerLayer::new("inner");
         let mut switch = layer.handle().switch(Position::Auto);
         switch.set(Position::Open);
@@ -216,12 +216,19 @@ async fn a_call_that_is_not_tried_again_says_why() {
     assert!(one(Boxed::new(layer.layer(no().1))).await);
     let layer = retry(&log).never().build().unwrap();
     assert!(one(Boxed::new(layer.layer(no().1))).await);
-    let layer = retry(&log).total(ms(2)).least_time(ms(1)).backoff_by(|_| ms(2)).cloned();
+    let layer =
+        retry(&log).max_elapsed(ms(2)).min_attempt_time(ms(1)).backoff_by(|_| ms(2)).cloned();
     assert!(one(Boxed::new(layer.build().unwrap().layer(no().1))).await);
     let layer = retry(&log).cloned().build().unwrap();
-    let (_switch, open) = refused();
+    let (_switch, open) = rejected();
     assert!(one(Boxed::new(layer.layer(open))).await);
-    let stops =
-        [Stop::Exhausted, Stop::Budget, Stop::NoCopy, Stop::NoCopy, Stop::Deadline, Stop::Refused];
+    let stops = [
+        StopReason::Exhausted,
+        StopReason::Budget,
+        StopReason::NoCopy,
+        StopReason::NoCopy,
+        StopReason::Deadline,
+        StopReason::Rejected,
+    ];
     assert_eq!(log.all(), stops.map(|stop| stopped(1, stop)));
 }

@@ -4,19 +4,23 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
 use seawall::retry::{
-    Backoff, Budget, BudgetByKey, BudgetConfig, KeyedBudget, MAX_KEYS, OnRefusal, RetryLayer,
+    Backoff, Budget, BudgetByKey, BudgetConfig, KeyedBudget, MAX_KEYS, OnRejection, RetryLayer,
 };
-use seawall::{Classifier, Cloned, Error, Event, EventKind, Stop};
+use seawall::{Classifier, Cloned, Error, Event, EventKind, StopReason};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::scene::{Calls, Fail, broken, fields, ms};
 
 type Key = fn(&String) -> Cow<'_, str>;
-type Tenants =
-    RetryLayer<Classifier, seawall::retry::Chosen<Cloned>, seawall::NoCarry, BudgetByKey<Key>>;
+type Tenants = RetryLayer<
+    Classifier,
+    seawall::retry::Chosen<Cloned>,
+    seawall::NoPropagation,
+    BudgetByKey<Key>,
+>;
 
-const KEY: Key = |tenant| Cow::from(tenant);
+const KEY: Key = |part| Cow::from(part);
 
 fn budgets(cap: f64, most: usize) -> KeyedBudget {
     let builder = Budget::builder().cap(cap).per_success(0.5).per_second(0.0);
@@ -29,23 +33,23 @@ fn retry(budgets: &KeyedBudget) -> Tenants {
 }
 
 /// How many attempts a call makes of this tenant, whose dependency is down.
-async fn attempts(retry: &Tenants, tenant: &str) -> usize {
+async fn attempts(retry: &Tenants, part: &str) -> usize {
     let calls = Calls::default();
     let seen = calls.clone();
     let down = service_fn(move |_: String| {
         seen.note();
         async { Err::<(), Fail>(Error::Inner(broken("no"))) }
     });
-    retry.layer(down).oneshot(tenant.to_owned()).await.unwrap_err();
+    retry.layer(down).oneshot(part.to_owned()).await.unwrap_err();
     calls.count()
 }
 
-async fn succeed(retry: &Tenants, tenant: &str) {
-    retry.run(tenant, || async { Ok::<(), Fail>(()) }).await.unwrap();
+async fn succeed(retry: &Tenants, part: &str) {
+    retry.run(part, || async { Ok::<(), Fail>(()) }).await.unwrap();
 }
 
-fn balance(budgets: &KeyedBudget, tenant: &str) -> Option<f64> {
-    budgets.key(tenant).map(|budget| budget.balance())
+fn balance(budgets: &KeyedBudget, part: &str) -> Option<f64> {
+    budgets.key(part).map(|budget| budget.balance())
 }
 
 // keys: one tenant's failures must not use up the retries of others
@@ -57,7 +61,7 @@ async fn each_key_has_a_budget_of_its_own() {
     for _ in 0..5 {
         made.push(attempts(&retry, "a").await);
     }
-    assert_eq!(made, [3, 3, 2, 1, 1], "five repetitions, and no more");
+    assert_eq!(made, [3, 3, 2, 1, 1], "five retries, and no more");
     assert_eq!((balance(&budgets, "a"), balance(&budgets, "b")), (Some(0.0), None));
     assert_eq!(attempts(&retry, "b").await, 3, "whatever became of the other");
     assert_eq!((balance(&budgets, "a"), balance(&budgets, "b")), (Some(0.0), Some(3.0)));
@@ -88,7 +92,7 @@ async fn layers_share_the_budgets_each_by_a_key_of_its_own_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repetition_that_helps_or_never_begins_gets_its_price_back_where_it_came_from() {
+async fn a_retry_that_helps_or_never_begins_gets_its_price_back_where_it_came_from() {
     let budgets = budgets(4.0, 100);
     let retry = RetryLayer::builder("x").attempts(3).backoff(Backoff::fixed(ms(10)));
     let retry = retry.keyed_budget(budgets.clone(), KEY).cloned().build().unwrap();
@@ -104,7 +108,7 @@ async fn a_repetition_that_helps_or_never_begins_gets_its_price_back_where_it_ca
         Box::pin(retry.run("a", || async { Err::<(), Fail>(Error::Inner(broken("no"))) }));
     assert!(crate::scene::poll_once(&mut call).is_pending());
     assert_eq!(balance(&budgets, "a"), Some(3.0));
-    drop(call); // it waits for a repetition that does not come
+    drop(call); // it waits for a retry that does not come
     assert_eq!(balance(&budgets, "a"), Some(4.0));
 }
 
@@ -113,7 +117,7 @@ async fn events_tell_whose_call_it_was() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let log = heard.clone();
     let retry = RetryLayer::builder("x").attempts(2).backoff(Backoff::none());
-    let retry = retry.on_refusal(OnRefusal::Stop).keyed_budget(budgets(1.0, 10), KEY);
+    let retry = retry.on_rejection(OnRejection::StopReason).keyed_budget(budgets(1.0, 10), KEY);
     let retry = retry.observe(move |event: &Event| {
         log.lock().unwrap().push((event.key.as_deref().map(str::to_owned), event.kind));
     });
@@ -127,7 +131,7 @@ async fn events_tell_whose_call_it_was() {
         EventKind::Stopped { stop, .. } => Some(*stop),
         _ => None,
     });
-    assert_eq!(stops.collect::<Vec<_>>(), [Stop::Exhausted, Stop::Budget]);
+    assert_eq!(stops.collect::<Vec<_>>(), [StopReason::Exhausted, StopReason::Budget]);
 }
 
 // pitfall B24
@@ -211,7 +215,7 @@ async fn a_reload_turns_all_keys_and_those_to_come() {
     let config = BudgetConfig { cap: 2.0, ..budgets.config() };
     budgets.reload(config).unwrap();
     succeed(&retry, "c").await;
-    let all = ["a", "b", "c"].map(|tenant| balance(&budgets, tenant));
+    let all = ["a", "b", "c"].map(|part| balance(&budgets, part));
     assert_eq!(all, [Some(2.0); 3], "what is above the new cap is cut off");
     assert_eq!(budgets.key("c").unwrap().config(), config);
     assert_eq!(fields(budgets.reload(BudgetConfig { cap: -1.0, ..config })), ["cap"]);
@@ -226,7 +230,8 @@ fn what_is_wrong_is_said_all_at_once() {
     assert!(built.is_empty() && format!("{built:?}").contains("retry `x`"), "{built:?}");
     assert_eq!(MAX_KEYS, 10_000);
     // A budget for each key bounds attempts without end as one for all does.
-    let endless = || RetryLayer::builder("x").unlimited_attempts().total(std::time::Duration::MAX);
+    let endless =
+        || RetryLayer::builder("x").unlimited_attempts().max_elapsed(std::time::Duration::MAX);
     assert!(endless().keyed_budget(built, KEY).build().is_ok());
-    assert_eq!(fields(endless().no_budget().build().map(drop)), ["total"]);
+    assert_eq!(fields(endless().no_budget().build().map(drop)), ["max_elapsed"]);
 }

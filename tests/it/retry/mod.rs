@@ -9,12 +9,12 @@ mod time;
 mod waits;
 
 use seawall::retry::{Backoff, Builder, Chosen, RetryLayer, Unsaid};
-use seawall::{Cloned, NoCarry};
+use seawall::{Cloned, NoPropagation};
 
 use crate::scene::{ByWord, Log};
 
 /// A retry of three attempts that tells what it does, waits for nothing and has no budget.
-fn retry(log: &Log) -> Builder<ByWord, Unsaid, NoCarry> {
+fn retry(log: &Log) -> Builder<ByWord, Unsaid, NoPropagation> {
     RetryLayer::builder("x")
         .classify(ByWord)
         .attempts(3)
@@ -24,4 +24,4 @@ fn retry(log: &Log) -> Builder<ByWord, Unsaid, NoCarry> {
 }
 
 /// What [`retry`] builds once it was told that everything may be repeated.
-type Built = RetryLayer<ByWord, Chosen<Cloned>, NoCarry>;
+type Built = RetryLayer<ByWord, Chosen<Cloned>, NoPropagation>;

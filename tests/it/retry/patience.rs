@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
-use seawall::retry::{Backoff, Budget, Config, Factor, Jitter, OnRefusal, RetryLayer, UNLIMITED};
+use seawall::retry::{Backoff, Budget, Config, Factor, Jitter, OnRejection, RetryLayer, UNLIMITED};
 use seawall::{Error, EventKind, Outcome, Reason, RetryReason};
 use tower::{Layer, ServiceExt};
 
@@ -18,7 +18,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 // field F15
 #[tokio::test(start_paused = true)]
-async fn waits_for_refusals_cost_time_and_no_attempts_and_no_budget() {
+async fn waits_for_rejections_cost_time_and_no_attempts_and_no_budget() {
     for backoff in [Backoff::none(), Backoff::default()] {
         let breaker = CircuitBreakerLayer::builder("x").trip(Trip::consecutive(1)).build().unwrap();
         // Down for five minutes.
@@ -35,9 +35,9 @@ async fn waits_for_refusals_cost_time_and_no_attempts_and_no_budget() {
         let log = Log::default();
         let budget = Budget::builder().cap(3.0).per_second(0.0).build().unwrap();
         let layer = RetryLayer::builder("x")
-            .on_refusal(OnRefusal::Wait)
+            .on_rejection(OnRejection::Wait)
             .attempts(1)
-            .total(10 * MINUTE)
+            .max_elapsed(10 * MINUTE)
             .backoff(backoff)
             .budget(budget.clone())
             .observe(log.observer())
@@ -69,7 +69,7 @@ async fn waits_for_refusals_cost_time_and_no_attempts_and_no_budget() {
         assert!(
             events.iter().all(|event| matches!(
                 event,
-                EventKind::Retrying { why: RetryReason::Refused, .. }
+                EventKind::Retrying { why: RetryReason::Rejected, .. }
             ))
         );
         assert!(calls.count() >= 1);
@@ -78,7 +78,7 @@ async fn waits_for_refusals_cost_time_and_no_attempts_and_no_budget() {
 
 // field F15
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_without_a_hint_is_not_hammered_and_given_up_in_time() {
+async fn what_is_rejected_without_a_hint_is_not_hammered_and_given_up_in_time() {
     let bulkhead = BulkheadLayer::builder("x").limit(1).build().unwrap();
     let (_, inner) = taking(10 * MINUTE);
     let service = Boxed::new(bulkhead.layer(inner));
@@ -86,9 +86,9 @@ async fn what_is_refused_without_a_hint_is_not_hammered_and_given_up_in_time() {
     crate::scene::settle().await;
     let log = Log::default();
     let layer = RetryLayer::builder("x")
-        .on_refusal(OnRefusal::Wait)
+        .on_rejection(OnRejection::Wait)
         .backoff(Backoff::none())
-        .total(MINUTE)
+        .max_elapsed(MINUTE)
         .observe(log.observer())
         .cloned()
         .build()
@@ -105,7 +105,7 @@ async fn who_is_being_drained_further_in_is_not_waited_for() {
     let bulkhead = BulkheadLayer::new("x");
     bulkhead.drain().await;
     let (_, inner) = taking(ms(1));
-    let layer = RetryLayer::builder("x").on_refusal(OnRefusal::Wait).cloned().build().unwrap();
+    let layer = RetryLayer::builder("x").on_rejection(OnRejection::Wait).cloned().build().unwrap();
     let began = now();
     let answer = layer.layer(bulkhead.layer(inner)).oneshot(1).await;
     assert_eq!((reason(&answer), began.elapsed()), (Some(Reason::Draining), ms(0)));
@@ -225,7 +225,7 @@ async fn jitter_may_go_both_ways() {
     let layer = RetryLayer::builder("x")
         .attempts(200)
         .backoff(Backoff { jitter, cap: MINUTE, ..Backoff::fixed(Duration::from_secs(10)) })
-        .total(Duration::MAX)
+        .max_elapsed(Duration::MAX)
         .no_budget()
         .cloned()
         .build()
@@ -249,7 +249,7 @@ async fn attempts_may_be_unlimited() {
     let layer = RetryLayer::builder("x")
         .unlimited_attempts()
         .backoff(Backoff::fixed(ms(100)))
-        .total(10 * MINUTE)
+        .max_elapsed(10 * MINUTE)
         .no_budget()
         .cloned()
         .build()
@@ -258,9 +258,9 @@ async fn attempts_may_be_unlimited() {
     let began = now();
     assert!(layer.layer(inner).oneshot(1).await.is_err());
     assert!(calls.count() > 5_000 && began.elapsed() <= 10 * MINUTE, "{}", calls.count());
-    // With nothing at all to bound them they are refused.
-    let endless = RetryLayer::builder("x").unlimited_attempts().total(Duration::MAX);
-    assert_eq!(fields(endless.clone().no_budget().build()), ["total"]);
+    // With nothing at all to bound them they are rejected.
+    let endless = RetryLayer::builder("x").unlimited_attempts().max_elapsed(Duration::MAX);
+    assert_eq!(fields(endless.clone().no_budget().build()), ["max_elapsed"]);
     assert_eq!(fields(endless.build()), [""; 0]);
 }
 
@@ -294,8 +294,8 @@ fn one_setting_alone_is_no_contradiction_of_a_default() {
     let fine = [
         Config { backoff: Backoff { base: MINUTE, ..Backoff::default() }, ..Config::default() },
         Config { backoff: Backoff { cap: ms(1), ..Backoff::default() }, ..Config::default() },
-        Config { total: Duration::from_micros(500), ..Config::default() },
-        Config { least_time: MINUTE, ..Config::default() },
+        Config { max_elapsed: Duration::from_micros(500), ..Config::default() },
+        Config { min_attempt_time: MINUTE, ..Config::default() },
     ];
     for config in fine {
         let layer = RetryLayer::from_config("x", config.clone()).unwrap();
@@ -303,8 +303,8 @@ fn one_setting_alone_is_no_contradiction_of_a_default() {
     }
     let wrong = Config { backoff: backoff(2 * second, ms(999)), ..Config::default() };
     assert_eq!(fields(RetryLayer::from_config("x", wrong)), ["backoff.cap"]);
-    let wrong = RetryLayer::builder("x").total(ms(1)).least_time(ms(1)).build();
-    assert_eq!(fields(wrong), ["least_time"]);
+    let wrong = RetryLayer::builder("x").max_elapsed(ms(1)).min_attempt_time(ms(1)).build();
+    assert_eq!(fields(wrong), ["min_attempt_time"]);
 }
 
 // ===== what needs `&mut` =====

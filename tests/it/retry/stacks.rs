@@ -34,7 +34,7 @@ async fn over_a_limit_of_one_no_attempt_waits_for_the_place_of_another() {
             let ended = tokio::time::timeout(second, call).await.expect("it hangs");
             assert!(ended.is_err());
         }
-        // With a budget of four, four are repeated and the rest are refused their retry.
+        // With a budget of four, four are repeated and the rest are rejected their retry.
         assert_eq!(calls.count(), if rationed { 24 } else { 60 });
     }
 }
@@ -120,6 +120,6 @@ async fn a_call_without_a_service_is_tried_again_too() {
     let failed = layer.run(|| async { Err::<(), BoxError>("no".into()) }).await.unwrap_err();
     assert!(failed.rejected().is_none());
     layer.drain().await;
-    let refused = layer.run(|| async { Ok::<_, BoxError>(()) }).await;
-    assert_eq!(reason(&refused), Some(Reason::Draining));
+    let rejected = layer.run(|| async { Ok::<_, BoxError>(()) }).await;
+    assert_eq!(reason(&rejected), Some(Reason::Draining));
 }

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use seawall::retry::{Backoff, Jitter};
-use seawall::{Carried, Deadline, Error, EventKind, InCarried, Outcome, Reason, Stop};
+use seawall::{
+    Deadline, Error, EventKind, FromWithContext, Outcome, Reason, StopReason, WithContext,
+};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -15,7 +17,7 @@ use crate::scene::{
     Boxed, Broken, Calls, Fail, Log, answering, broken, ms, now, poll_once, reason, settle, taking,
 };
 
-const fn stopped(attempts: u32, stop: Stop) -> EventKind {
+const fn stopped(attempts: u32, stop: StopReason) -> EventKind {
     EventKind::Stopped { attempts, stop }
 }
 
@@ -25,8 +27,14 @@ fn failing() -> (Calls, Boxed) {
     answering(|nth| Err(broken(WHAT[nth as usize])))
 }
 
-fn patient(log: &Log, wait: Duration, total: Duration) -> Built {
-    retry(log).attempts(5).backoff(Backoff::fixed(wait)).total(total).cloned().build().unwrap()
+fn patient(log: &Log, wait: Duration, max_elapsed: Duration) -> Built {
+    retry(log)
+        .attempts(5)
+        .backoff(Backoff::fixed(wait))
+        .max_elapsed(max_elapsed)
+        .cloned()
+        .build()
+        .unwrap()
 }
 
 // pitfall B14
@@ -38,24 +46,24 @@ async fn a_wait_that_is_longer_than_the_time_left_is_not_begun() {
     let ended = patient(&log, ms(60), ms(100)).layer(inner).oneshot(7).await;
     assert_eq!(ended, Err(Error::Inner(broken("second"))));
     assert_eq!((calls.count(), began.elapsed()), (2, ms(60)));
-    assert_eq!(log.all().last(), Some(&stopped(2, Stop::Deadline)));
+    assert_eq!(log.all().last(), Some(&stopped(2, StopReason::Deadline)));
 }
 
 // pitfall B14
 #[tokio::test(start_paused = true)]
 async fn the_least_time_is_kept_for_the_attempt_itself() {
-    for (total, attempts) in [(ms(70), 2), (Duration::from_nanos(69_999_999), 1)] {
+    for (max_elapsed, attempts) in [(ms(70), 2), (Duration::from_nanos(69_999_999), 1)] {
         let (calls, inner) = failing();
         let layer = retry(&Log::default())
             .attempts(2)
             .backoff(Backoff::fixed(ms(60)))
-            .least_time(ms(10))
-            .total(total)
+            .min_attempt_time(ms(10))
+            .max_elapsed(max_elapsed)
             .cloned()
             .build()
             .unwrap();
         assert!(layer.layer(inner).oneshot(7).await.is_err());
-        assert_eq!(calls.count(), attempts, "{total:?}");
+        assert_eq!(calls.count(), attempts, "{max_elapsed:?}");
     }
 }
 
@@ -69,23 +77,23 @@ async fn a_deadline_that_travels_bounds_the_retries_of_its_request() {
         let log = Log::default();
         let calls = Calls::default();
         let seen = calls.clone();
-        let inner = service_fn(move |_: Carried<u32>| {
+        let inner = service_fn(move |_: WithContext<u32>| {
             seen.note();
             async { Err::<u32, _>(Fail::Inner(broken("no"))) }
         });
         let layer = retry(&log)
             .attempts(5)
             .backoff(Backoff::fixed(ms(60)))
-            .total(second)
-            .carry(InCarried)
+            .max_elapsed(second)
+            .propagate(FromWithContext)
             .cloned()
             .build()
             .unwrap();
         let deadline = left.map_or(Deadline::NEVER, Deadline::after);
         let began = now();
-        assert!(layer.layer(inner).oneshot(Carried::new(7, deadline)).await.is_err());
+        assert!(layer.layer(inner).oneshot(WithContext::new(7, deadline)).await.is_err());
         assert_eq!((calls.count(), began.elapsed()), (attempts, took), "{left:?}");
-        let stop = if left.is_some() { Stop::Deadline } else { Stop::Exhausted };
+        let stop = if left.is_some() { StopReason::Deadline } else { StopReason::Exhausted };
         assert_eq!(log.all().last(), Some(&stopped(u32::try_from(attempts).unwrap(), stop)));
     }
 }
@@ -104,7 +112,7 @@ async fn the_time_of_slow_attempts_counts() {
     let log = Log::default();
     let began = now();
     assert!(patient(&log, ms(10), ms(100)).layer(slow).oneshot(7).await.is_err());
-    // 50 + 10 + 50, and then it is too late for a third; what is under way is not cut short.
+    // 50 + 10 + 50, and then it is too late for a third; what is in flight is not cut short.
     assert_eq!((calls.count(), began.elapsed()), (2, ms(110)));
 }
 
@@ -122,7 +130,7 @@ async fn nothing_goes_on_after_its_caller_has_gone() {
     sleep(Duration::from_secs(5)).await;
     assert_eq!((calls.count(), layer.in_flight()), (1, 0));
 
-    // While an attempt is under way.
+    // While an attempt is in flight.
     let (calls, inner) = taking(ms(100));
     let mut call = Box::pin(layer.layer(inner).oneshot(7));
     assert!(poll_once(&mut call).is_pending());
@@ -152,7 +160,7 @@ async fn no_attempt_begins_after_a_wait_that_took_all_the_time() {
     let Poll::Ready(ended) = poll_once(&mut call) else { panic!("it goes on") };
     assert_eq!(ended, Err(Error::Inner(broken("first"))));
     assert_eq!(calls.count(), 1);
-    assert_eq!(log.all().last(), Some(&stopped(1, Stop::Deadline)));
+    assert_eq!(log.all().last(), Some(&stopped(1, StopReason::Deadline)));
 }
 
 /// A service whose first call fails, and that is not ready for a second until told.
@@ -192,7 +200,7 @@ async fn a_further_attempt_waits_for_readiness_no_longer_than_there_is_time() {
     assert_eq!(ended, Err(Error::Inner(broken("first"))));
     // The least time of an attempt is one millisecond: with less, none begins.
     assert_eq!((inner.calls.count(), began.elapsed()), (1, ms(99)));
-    assert_eq!(log.all().last(), Some(&stopped(1, Stop::Deadline)));
+    assert_eq!(log.all().last(), Some(&stopped(1, StopReason::Deadline)));
 }
 
 // pitfall B14: readiness comes when the time is over
@@ -216,7 +224,7 @@ async fn a_service_that_is_ready_in_time_is_called() {
     let service = retry(&Log::default())
         .attempts(2)
         .backoff(Backoff::fixed(ms(60)))
-        .total(ms(100))
+        .max_elapsed(ms(100))
         .cloned()
         .build()
         .unwrap()
@@ -238,7 +246,7 @@ async fn where_the_last_answer_is_gone_the_caller_is_told_what_ended_the_call() 
     let layer = seawall::retry::RetryLayer::builder("x")
         .classify_response(|_: &u32| Outcome::PUSHBACK)
         .backoff(Backoff::exponential(ms(60), ms(60)).jitter(Jitter::None))
-        .total(ms(100))
+        .max_elapsed(ms(100))
         .observe(log.observer())
         .cloned()
         .build()
@@ -246,5 +254,5 @@ async fn where_the_last_answer_is_gone_the_caller_is_told_what_ended_the_call() 
     let ended = layer.layer(inner).oneshot(7).await;
     assert_eq!(reason(&ended), Some(Reason::TimedOut));
     let rejected = EventKind::Rejected { reason: Reason::TimedOut };
-    assert_eq!(log.all()[1..], [stopped(1, Stop::Deadline), rejected]);
+    assert_eq!(log.all()[1..], [stopped(1, StopReason::Deadline), rejected]);
 }

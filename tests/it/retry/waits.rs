@@ -99,7 +99,7 @@ async fn fixed_and_none_are_what_they_say() {
 #[tokio::test(start_paused = true)]
 async fn a_hint_is_never_early_counts_up_to_its_cap_and_the_own_backoff_comes_on_top() {
     let second = Duration::from_secs(1);
-    for (hint, counts) in [
+    for (retry_after, counts) in [
         (Duration::ZERO, Duration::ZERO),
         (second * 2, second * 2),
         (second * 3, second * 3),
@@ -108,11 +108,11 @@ async fn a_hint_is_never_early_counts_up_to_its_cap_and_the_own_backoff_comes_on
     ] {
         let layer = |log: &Log| {
             let backoff = Backoff::exponential(ms(100), ms(100));
-            retry(log).backoff(backoff).hint_cap(second * 3).cloned().build().unwrap()
+            retry(log).backoff(backoff).max_retry_after(second * 3).cloned().build().unwrap()
         };
         let mut on_top = Vec::new();
         for _ in 0..50 {
-            let waits = waits(layer, Outcome::PUSHBACK.after(hint)).await;
+            let waits = waits(layer, Outcome::PUSHBACK.after(retry_after)).await;
             assert!(waits.iter().all(|wait| *wait >= counts && *wait <= counts + ms(100)));
             on_top.extend(waits);
         }
@@ -146,7 +146,7 @@ async fn no_wait_is_too_long_for_the_clock() {
     for _ in 0..2 {
         let (calls, inner) = answering(|_| Err(broken("no")));
         let backoff = Backoff::exponential(max, max).jitter(Jitter::None).factor(10);
-        let layer = retry(&log).backoff(backoff).total(max).attempts(1000).cloned();
+        let layer = retry(&log).backoff(backoff).max_elapsed(max).attempts(1000).cloned();
         let mut call = Box::pin(layer.build().unwrap().layer(inner).oneshot(7));
         assert!(poll_once(&mut call).is_pending());
         tokio::time::advance(Duration::from_secs(365 * 86_400)).await;

@@ -23,7 +23,7 @@ fn others() -> ClientConfig {
         attempt_timeout: ms(90),
         retry: retry::Config {
             attempts: 2,
-            total: ms(800),
+            max_elapsed: ms(800),
             backoff: Backoff::exponential(ms(3), ms(7)),
             ..Default::default()
         },
@@ -49,7 +49,7 @@ fn a_file_comes_back_as_it_went_and_what_it_does_not_name_has_its_default() {
         r#"{ "retry": { "tries": 4 } }"#,
         r#"{ "retry": { "backoff": { "bases": "1s" } } }"#,
         r#"{ "budget": { "caps": 4 } }"#,
-        r#"{ "breaker": { "rests": "1s" } }"#,
+        r#"{ "breaker": { "breaks": "1s" } }"#,
         r#"{ "bulkhead": { "limits": 4 } }"#,
     ] {
         assert!(read(unknown).unwrap_err().to_string().contains("unknown field"), "{unknown}");
@@ -61,7 +61,7 @@ fn everything_that_is_wrong_is_told_by_its_path() {
     let wrong: ClientConfig = serde_json::from_str(
         r#"{
             "deadline": "300ms", "attempt_timeout": "400ms",
-            "retry": { "attempts": 0, "backoff": { "base": "3s", "cap": "2s" }, "least_time": "1s" },
+            "retry": { "attempts": 0, "backoff": { "base": "3s", "cap": "2s" }, "min_attempt_time": "1s" },
             "budget": { "per_second": -1 },
             "breaker": { "probes": 0 },
             "bulkhead": { "limit": 0 }
@@ -70,7 +70,7 @@ fn everything_that_is_wrong_is_told_by_its_path() {
     .unwrap();
     let expected = [
         "attempt_timeout",
-        "retry.least_time",
+        "retry.min_attempt_time",
         "retry.attempts",
         "retry.backoff.cap",
         "budget.per_second",
@@ -136,7 +136,7 @@ async fn a_reload_is_all_or_nothing_and_turns_both_timeouts() {
     tokio::task::yield_now().await;
     handle.reload(strict.clone()).unwrap();
     assert_eq!(took(ms(700)).await, (false, 100));
-    assert_eq!(under_way.await.unwrap(), Ok(()), "a call under way keeps the limit it began with");
+    assert_eq!(under_way.await.unwrap(), Ok(()), "a call in flight keeps the limit it began with");
 
     // So is the deadline.
     let short = ClientConfig { deadline: ms(50), attempt_timeout: Duration::MAX, ..strict };
@@ -166,14 +166,14 @@ fn once() -> retry::Config {
 // pitfall B26
 #[tokio::test(start_paused = true)]
 async fn a_reload_leaves_an_open_circuit_open_and_what_a_budget_spent_spent() {
-    let rest = Duration::from_secs(60);
+    let break_duration = Duration::from_secs(60);
     let config = ClientConfig {
         retry: retry::Config { backoff: Backoff::none(), ..ClientConfig::default().retry },
         budget: Some(BudgetConfig { per_second: 0.0, ..BudgetConfig::default() }),
         breaker: circuit_breaker::Config {
             trip: Trip::consecutive(3),
-            rest,
-            rest_cap: rest,
+            break_duration,
+            max_break_duration: break_duration,
             ..Default::default()
         },
         ..ClientConfig::default()
@@ -190,8 +190,8 @@ async fn a_reload_leaves_an_open_circuit_open_and_what_a_budget_spent_spent() {
     handle.reload(ClientConfig { deadline: ms(9_000), ..handle.config() }).unwrap();
     assert_eq!(handle.breaker().state(), State::Open);
     assert_eq!(handle.budget().unwrap().balance(), left);
-    let refused: Fail = failing.ready().await.unwrap().call(1).await.unwrap_err();
-    assert!(matches!(refused, Error::Rejected(why) if why.reason() == Reason::CircuitOpen));
+    let rejected: Fail = failing.ready().await.unwrap().call(1).await.unwrap_err();
+    assert!(matches!(rejected, Error::Rejected(why) if why.reason() == Reason::CircuitOpen));
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,7 +233,7 @@ fn of_many_who_reload_at_once_one_wins_everything() {
     let config = |n: u64| ClientConfig {
         deadline: Duration::from_secs(n),
         attempt_timeout: ms(n),
-        retry: retry::Config { attempts: n as u32, total: ms(n * 100), ..Default::default() },
+        retry: retry::Config { attempts: n as u32, max_elapsed: ms(n * 100), ..Default::default() },
         budget: Some(BudgetConfig { cap: n as f64 + 10.0, ..Default::default() }),
         breaker: circuit_breaker::Config { probes: n as u32, ..Default::default() },
         bulkhead: bulkhead::Config { limit: n as u32, ..Default::default() },
@@ -264,7 +264,7 @@ fn what_was_turned_in_one_layer_is_seen_in_the_whole() {
         ..before
     };
     assert_eq!(handle.config(), expected);
-    assert_eq!(handle.source().to_string(), "client `x`");
+    assert_eq!(handle.origin().to_string(), "client `x`");
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,14 +20,14 @@ fn paths(wrong: &ConfigErrors) -> Vec<String> {
 // field F16: whoever returns it from `main` reads this.
 #[tokio::test]
 async fn what_is_wrong_is_told_with_the_policy_it_is_for_one_problem_a_line() {
-    let breaker = circuit_breaker::Config { probes: 0, close_at: 0, ..Default::default() };
+    let breaker = circuit_breaker::Config { probes: 0, close_threshold: 0, ..Default::default() };
     let attempts = retry::Config { attempts: 0, ..Default::default() };
     let full = bulkhead::Config { limit: 0, ..Default::default() };
     let never = health::Config { rise: 0, ..Default::default() };
     let body = body_timeout::Config { idle: Duration::ZERO, ..Default::default() };
     let check = || HealthLayer::builder("x").check(|| async { Ok::<_, std::io::Error>(()) });
 
-    let refused = [
+    let rejected = [
         CircuitBreakerLayer::from_config("x", breaker.clone()).unwrap_err(),
         CircuitBreakerLayer::new("x").handle().reload(breaker.clone()).unwrap_err(),
         RetryLayer::from_config("x", attempts.clone()).unwrap_err(),
@@ -40,20 +40,20 @@ async fn what_is_wrong_is_told_with_the_policy_it_is_for_one_problem_a_line() {
         BodyTimeoutLayer::new("x").handle().reload(body).unwrap_err(),
         stack::client("x").bulkhead(full.clone()).cloned().build().unwrap_err(),
     ];
-    for wrong in &refused {
+    for wrong in &rejected {
         let told = format!("{wrong:?}");
-        let (head, rest) = told.split_once('\n').unwrap();
+        let (head, break_duration) = told.split_once('\n').unwrap();
         let origin = wrong.origin().unwrap();
         assert_eq!(head, format!("invalid configuration of {origin}:"));
         assert_eq!(origin.name(), "x");
-        assert_eq!(rest.lines().count(), wrong.iter().count(), "{told}");
-        for (line, problem) in rest.lines().zip(wrong) {
+        assert_eq!(break_duration.lines().count(), wrong.iter().count(), "{told}");
+        for (line, problem) in break_duration.lines().zip(wrong) {
             assert_eq!(line, format!("  {problem}"));
             assert_eq!(format!("{problem:?}"), problem.to_string());
         }
         assert!(wrong.to_string().starts_with(&format!("invalid configuration of {origin}: ")));
     }
-    let layers: Vec<_> = refused.iter().map(|wrong| wrong.origin().unwrap().layer()).collect();
+    let layers: Vec<_> = rejected.iter().map(|wrong| wrong.origin().unwrap().layer()).collect();
     let twice = ["circuit_breaker", "retry", "bulkhead", "health", "body_timeout"];
     let twice: Vec<_> = twice.iter().flat_map(|layer| [*layer, *layer]).chain(["client"]).collect();
     assert_eq!(layers, twice);
@@ -90,7 +90,7 @@ fn what_is_wrong_within_a_stack_is_found_by_its_path() {
 }
 
 #[test]
-fn one_setting_alone_is_not_refused_for_a_default_that_nobody_wrote() {
+fn one_setting_alone_is_not_rejected_for_a_default_that_nobody_wrote() {
     // By name.
     let _ = stack::client("x").deadline(ms(500)).cloned().build().unwrap();
     let _ = stack::client("x").attempt_timeout(ms(60_000)).cloned().build().unwrap();

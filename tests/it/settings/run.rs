@@ -45,7 +45,7 @@ async fn all_five_policies_are_around_a_plain_call() {
     assert!(matches!(ended, Error::Rejected(why) if why.reason() == Reason::TimedOut));
     assert!(began.elapsed() <= ms(1000) && attempts > 1, "{attempts} in {:?}", began.elapsed());
 
-    // The breaker learns of it, and refuses; the retry does not go on against an open circuit.
+    // The breaker learns of it, and rejects; the retry does not go on against an open circuit.
     let breaker = circuit_breaker::Config { trip: Trip::consecutive(2), ..Default::default() };
     let config = ClientConfig { breaker, ..quick() };
     let client = stack::client("x").config(config).cloned().build().unwrap();
@@ -102,8 +102,8 @@ async fn dropped_it_drops_the_attempt_and_is_not_made_again() {
     assert_eq!((begun.load(Ordering::Relaxed), gone.load(Ordering::Relaxed)), (1, 1));
     assert_eq!(client.in_flight(), 0);
     client.drain().await;
-    let refused = client.run(|| async { Ok::<_, Fail>(()) }).await.unwrap_err();
-    assert!(matches!(refused, Error::Rejected(why) if why.reason() == Reason::Draining));
+    let rejected = client.run(|| async { Ok::<_, Fail>(()) }).await.unwrap_err();
+    assert!(matches!(rejected, Error::Rejected(why) if why.reason() == Reason::Draining));
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,12 +24,12 @@ fn main() {
     }
 }
 
-fn measured() -> impl Iterator<Item = Row> {
+fn measurement() -> impl Iterator<Item = Row> {
     rows::all().into_iter().filter(Row::has_ours)
 }
 
 fn list() {
-    for row in measured() {
+    for row in measurement() {
         // What waits for a timer is not measured in instructions.
         for contender in row.contenders.iter().filter(|contender| contender.calls.is_none()) {
             println!("{}\t{}", row.key, contender.name);
@@ -56,7 +56,7 @@ fn print() {
     let lines: Vec<_> = stdin().lines().map(|line| line.expect("a line")).collect();
     let counted: Vec<_> = lines.iter().filter_map(|line| parse(line)).collect();
     report::head();
-    for row in measured() {
+    for row in measurement() {
         let costs: Vec<_> = row
             .contenders
             .iter()

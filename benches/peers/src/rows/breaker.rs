@@ -41,9 +41,9 @@ fn healthy(row: Row) -> Row {
 }
 
 pub fn open() -> Row {
-    Row::new("breaker-open", "breaker, open: a refusal")
+    Row::new("breaker-open", "breaker, open: a rejection")
         .at_most(Target::Best(1.0))
-        .refuses()
+        .rejects()
         .ours(|| service(tripped(ours(Broken))))
         .peer("tower-resilience", || service(tripped(resilience(Broken))))
         .peer("seatbelt", || seatbelt(Broken, tripped))
@@ -71,7 +71,7 @@ async fn lazily(mut inner: Echo, request: u64) -> Result<u64, Failure> {
     inner.call(request).await
 }
 
-/// Ours with its defaults, but for a rest that no bench outlasts.
+/// Ours with its defaults, but for a break that no bench outlasts.
 fn ours<S>(
     inner: S,
 ) -> impl Service<u64, Response = u64, Error = Error<Failure>, Future: Send> + Clone + Send
@@ -79,7 +79,7 @@ where
     S: Service<u64, Response = u64, Error = Failure> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let layer = CircuitBreakerLayer::builder("bench").rest(LONG).rest_cap(LONG);
+    let layer = CircuitBreakerLayer::builder("bench").break_duration(LONG).max_break_duration(LONG);
     let layer = layer.build().expect("valid");
     ServiceBuilder::new().layer(layer).map_err(Error::Inner).service(inner)
 }

@@ -26,9 +26,9 @@ pub fn free() -> Row {
 }
 
 pub fn full() -> Row {
-    Row::new("bulkhead-full", "bulkhead, full: a refusal")
+    Row::new("bulkhead-full", "bulkhead, full: a rejection")
         .at_most(Target::Best(0.5))
-        .refuses()
+        .rejects()
         .ours(|| {
             let layer = BulkheadLayer::new("bench");
             let builder = ServiceBuilder::new().layer(layer).map_err(Error::Inner);
@@ -43,6 +43,6 @@ pub fn full() -> Row {
             let layer = builder.reject_when_full().build().expect("valid");
             driven(filled(ServiceBuilder::new().layer(layer).service(Hung), PERMITS))
         })
-        // Its refusal waits for a timer to ring.
+        // Its rejection waits for a timer to ring.
         .in_batches_of(2)
 }

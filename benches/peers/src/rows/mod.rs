@@ -90,9 +90,9 @@ impl Row {
         self
     }
 
-    /// Calls are refused in this row.
-    pub fn refuses(mut self) -> Self {
-        self.expect = Expect::Refusals;
+    /// Calls are rejected in this row.
+    pub fn rejects(mut self) -> Self {
+        self.expect = Expect::HandleError;
         self
     }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::{Core, Shared};
-use crate::circuit_breaker::law::Law;
 use crate::circuit_breaker::machine::Breaker;
-use crate::event::State;
+use crate::circuit_breaker::params::Params;
+use crate::core::event::State;
+use crate::core::sync::atomic::Ordering;
+use crate::core::time::Tick;
 use crate::shell::lock;
-use crate::shell::waiters::Seat;
-use crate::sync::atomic::Ordering;
-use crate::time::Tick;
+use crate::shell::waiters::WakerSlot;
 
 impl Shared {
     /// Whose machine it is, if it is one of many.
@@ -24,23 +24,23 @@ impl Shared {
     }
 
     #[inline]
-    pub(crate) fn era(&self) -> u64 {
-        self.word().era()
+    pub(crate) fn epoch(&self) -> u64 {
+        self.word().epoch()
     }
 
-    /// The era, if calls pass in it for sure, or almost: then the inner service may be awaited.
+    /// The epoch, if calls pass in it for sure, or almost: then the inner service may be awaited.
     #[inline]
-    pub(crate) fn passing_era(&self) -> Option<u64> {
+    pub(crate) fn passing_epoch(&self) -> Option<u64> {
         let word = self.word();
-        word.is_passing().then(|| word.era())
+        word.is_passing().then(|| word.epoch())
     }
 
-    /// Leaves a waker for the next change. Returns `false` if the era is not `era` any more: look
+    /// Leaves a waker for the next change. Returns `false` if the epoch is not `epoch` any more: look
     /// again instead.
-    pub(crate) fn wait(&self, seat: &mut Seat, era: u64, waker: &Waker) -> bool {
+    pub(crate) fn wait(&self, seat: &mut WakerSlot, epoch: u64, waker: &Waker) -> bool {
         let waker = waker.clone();
         let mut core = lock(self.core());
-        if self.word().era() != era {
+        if self.word().epoch() != epoch {
             return false;
         }
         let replaced = core.waiters.get_or_insert_default().wait(seat, waker);
@@ -50,7 +50,7 @@ impl Shared {
     }
 
     /// Leaves a waker for whatever comes next. Who does so asks afterwards.
-    pub(crate) fn park(&self, seat: &mut Seat, waker: &Waker) {
+    pub(crate) fn park(&self, seat: &mut WakerSlot, waker: &Waker) {
         let waker = waker.clone();
         let mut core = lock(self.core());
         let replaced = core.waiters.get_or_insert_default().wait(seat, waker);
@@ -58,23 +58,23 @@ impl Shared {
         drop(replaced);
     }
 
-    /// How many changes there were, the state since the last, and the era to wait for the next in.
+    /// How many changes there were, the state since the last, and the epoch to wait for the next in.
     pub(crate) fn changes(&self) -> (u64, State, u64) {
         let core = lock(self.core()); // so that the three belong together
         let word = self.word();
-        (core.changes, word.state(), word.era())
+        (core.changes, word.state(), word.epoch())
     }
 
     /// Gives the slot of a waiter back.
     #[inline]
-    pub(crate) fn leave(&self, seat: &mut Seat) {
+    pub(crate) fn leave(&self, seat: &mut WakerSlot) {
         if seat.is_taken() {
             self.stand_up(seat);
         }
     }
 
     #[inline(never)]
-    fn stand_up(&self, seat: &mut Seat) {
+    fn stand_up(&self, seat: &mut WakerSlot) {
         let mut core = lock(self.core());
         let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(seat));
         drop(core);
@@ -84,7 +84,7 @@ impl Shared {
     // ----- how long a call may take before that counts -----
 
     /// These settings govern the cell from now on.
-    pub(super) fn heed(&self, config: &Law) {
+    pub(super) fn heed(&self, config: &Params) {
         let overdue_after = Breaker::vigil(config).overdue_after.unwrap_or(u64::MAX);
         self.overdue_after.store(overdue_after, Ordering::Relaxed);
     }
@@ -108,7 +108,7 @@ impl Shared {
     }
 
     /// Looks at the machine; twice, if it takes its first step meanwhile.
-    pub(crate) fn inspect<T>(&self, look: impl Fn(&mut Breaker, &Law, Tick) -> T) -> T {
+    pub(crate) fn inspect<T>(&self, look: impl Fn(&mut Breaker, &Params, Tick) -> T) -> T {
         if self.core.get().is_none() {
             let config = self.common.config(self.key.as_deref());
             let seen = look(&mut Breaker::new(&config), &config, self.common.reporter.clock.now());

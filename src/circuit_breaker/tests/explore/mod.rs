@@ -10,23 +10,23 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::circuit_breaker::engine::step::PassKind;
 use crate::circuit_breaker::{Abandonment, Trip};
-use crate::event::Cause;
-use crate::explore::{Model, Report, explore, holds, scale};
+use crate::core::event::TransitionCause;
+use crate::core::explore::{Model, Report, explore, holds, scale};
 use world::World;
 
 /// Two sets of settings that hands switch between, and how far to look.
 struct Case {
-    laws: [Law; 2],
+    all_params: [Params; 2],
     /// Calls in flight at a time.
     calls: usize,
     /// Changes of state and resets.
     eras: u64,
     /// Time, in steps of a millisecond.
     span: u64,
-    /// Answers in an era, where they could go on for ever and each be a state of its own.
+    /// Answers in an epoch, where they could go on for ever and each be a state of its own.
     answers: Option<u32>,
     hands: &'static [Command],
-    hint: Option<u64>,
+    retry_after: Option<u64>,
     seen: RefCell<BTreeSet<String>>,
 }
 
@@ -40,10 +40,10 @@ enum Step {
     Pend {
         call: usize,
     },
-    Settle {
+    CallGuard {
         call: usize,
-        health: Health,
-        hint: Option<u64>,
+        signal: Signal,
+        retry_after: Option<u64>,
         draw: u64,
     },
     Overdue {
@@ -60,7 +60,7 @@ enum Step {
 }
 
 const DRAWS: [u64; 2] = [0, u64::MAX];
-const HEALTHS: [Health; 4] = [Health::Good, Health::Bad, Health::Pushback, Health::Silent];
+const HEALTHS: [Signal; 4] = [Signal::Success, Signal::Failure, Signal::Pushback, Signal::Ignored];
 const HANDS: [Command; 5] = [
     Command::Reset,
     Command::HoldOpen,
@@ -74,11 +74,11 @@ impl Model for Case {
     type Step = Step;
 
     fn start(&self) -> World {
-        World::new(&self.laws[0])
+        World::new(&self.all_params[0])
     }
 
     fn steps(&self, world: &World) -> Vec<Step> {
-        let law = &self.laws[world.law];
+        let params = &self.all_params[world.params];
         let mut steps = vec![Step::Wait(MS), Step::Turn];
         steps.extend(self.hands.iter().map(|hand| Step::Order(*hand)));
         let is_full = world.flying.len() >= self.calls;
@@ -90,20 +90,20 @@ impl Model for Case {
                 if call > 0 && world.flying[call - 1] == *pass {
                     continue; // its twin does
                 }
-                let hints = [None, self.hint];
-                for hint in &hints[..=usize::from(self.hint.is_some())] {
-                    steps.extend(HEALTHS.map(|health| Step::Settle {
+                let retry_afters = [None, self.retry_after];
+                for retry_after in &retry_afters[..=usize::from(self.retry_after.is_some())] {
+                    steps.extend(HEALTHS.map(|signal| Step::CallGuard {
                         call,
-                        health,
-                        hint: *hint,
+                        signal,
+                        retry_after: *retry_after,
                         draw,
                     }));
                 }
                 steps.push(Step::Abandon { call, draw });
-                if pass.pending && !pass.overdue && law.slow_after.is_some() {
+                if pass.pending && !pass.overdue && params.slow_after.is_some() {
                     steps.push(Step::Overdue { call, draw });
                 }
-                if !pass.pending && pass.era == world.era() {
+                if !pass.pending && pass.epoch == world.epoch() {
                     steps.push(Step::Pend { call });
                 }
             }
@@ -118,19 +118,19 @@ impl Model for Case {
                 return Ok(());
             }
             Step::Pend { call } => {
-                world.pend(&self.laws[world.law], call);
+                world.pend(&self.all_params[world.params], call);
                 return Ok(());
             }
-            Step::Admit { draw } => world.admit(&self.laws, draw),
-            Step::Settle { call, health, hint, draw } => {
-                world.settle(&self.laws, call, health, hint, draw)
+            Step::Admit { draw } => world.admit(&self.all_params, draw),
+            Step::CallGuard { call, signal, retry_after, draw } => {
+                world.settle(&self.all_params, call, signal, retry_after, draw)
             }
-            Step::Overdue { call, draw } => world.overdue(&self.laws, call, draw),
-            Step::Abandon { call, draw } => world.abandon(&self.laws, call, draw),
-            Step::Order(command) => world.order(&self.laws, command),
-            Step::Turn => world.turn(&self.laws),
+            Step::Overdue { call, draw } => world.overdue(&self.all_params, call, draw),
+            Step::Abandon { call, draw } => world.abandon(&self.all_params, call, draw),
+            Step::Order(command) => world.order(&self.all_params, command),
+            Step::Turn => world.turn(&self.all_params),
         }?;
-        for Change { from, to, cause, .. } in effect.changes.iter().flatten() {
+        for Transition { from, to, cause, .. } in effect.changes.iter().flatten() {
             self.seen.borrow_mut().insert(format!("{from} → {to}: {cause:?}"));
         }
         world.in_order();
@@ -141,15 +141,15 @@ impl Model for Case {
     }
 
     fn check(&self, world: &World) -> Result<(), String> {
-        let law = &self.laws[world.law];
-        world.check(&self.laws)?;
-        promises::digest_agrees_with_step(world, law)?;
-        promises::there_is_a_way_out(world, law)
+        let params = &self.all_params[world.params];
+        world.check(&self.all_params)?;
+        promises::digest_agrees_with_step(world, params)?;
+        promises::there_is_a_way_out(world, params)
     }
 
     fn is_within(&self, world: &World) -> bool {
         let few = self.answers.is_none_or(|answers| world.answers <= answers);
-        few && world.now.0 <= self.span * MS && world.era() <= self.eras && world.is_bounded()
+        few && world.now.0 <= self.span * MS && world.epoch() <= self.eras && world.is_bounded()
     }
 }
 
@@ -159,38 +159,38 @@ impl Case {
         let stretch = u64::from(scale() - 1);
         let mut small = Config {
             trip: Trip::consecutive(2),
-            rest: Duration::from_millis(1),
-            rest_cap: Duration::from_millis(2),
-            hint_cap: Duration::from_millis(1),
+            break_duration: Duration::from_millis(1),
+            max_break_duration: Duration::from_millis(2),
+            max_retry_after: Duration::from_millis(1),
             probes: 2,
-            close_at: 2,
-            reopen_at: 2,
+            close_threshold: 2,
+            reopen_threshold: 2,
             ramp: Duration::from_millis(1),
             ..Config::default()
         };
         first(&mut small);
-        let law = |config: &Config| {
-            let law = Law::from_config(config).unwrap();
-            Law {
+        let params = |config: &Config| {
+            let params = Params::from_config(config).unwrap();
+            Params {
                 probe_wait: MS,
                 unmeasured: MS,
                 least_wait: MS,
                 long_wait: 2,
                 cold_wait: 2,
-                ..law
+                ..params
             }
         };
-        let one = law(&small);
+        let one = params(&small);
         second(&mut small);
-        let other = law(&small);
+        let other = params(&small);
         Self {
-            laws: [one, other],
+            all_params: [one, other],
             calls: 2,
             eras: 3 + stretch,
             span: 2 + stretch,
             answers: None,
             hands: &[],
-            hint: None,
+            retry_after: None,
             seen: RefCell::default(),
         }
     }
@@ -208,7 +208,7 @@ impl Case {
 }
 
 const LIFE: [&str; 4] = [
-    "open → half_open: RestOver",
+    "open → half_open: BreakOver",
     "half_open → closed: ProbesSucceeded",
     "half_open → open: ProbesFailed",
     "half_open → open: ProbesAbandoned",
@@ -261,14 +261,14 @@ fn slow_calls_and_a_slow_start() {
     };
     let case = Case::new(slow, |config| config.probes = 1);
     let changes = [LIFE[0], LIFE[1], LIFE[2], "closed → open: SlowRate"];
-    Case { calls: 2, hint: Some(2 * MS), ..case }.run("slow calls", &changes);
+    Case { calls: 2, retry_after: Some(2 * MS), ..case }.run("slow calls", &changes);
 }
 
 #[test]
 fn evidence_that_is_forgotten() {
     let evidence = |config: &mut Config| {
         config.trip = Trip::evidence(0.2, 0.8, 15);
-        config.memory = Duration::from_millis(1);
+        config.evidence_ttl = Duration::from_millis(1);
     };
     let case = Case::new(evidence, |config| config.abandonment = Abandonment::Failure);
     let changes = [LIFE[0], LIFE[1], LIFE[2], LIFE[3], "closed → open: Evidence"];

@@ -3,36 +3,36 @@
 use super::world::World;
 use super::*;
 use crate::Reason;
-use crate::circuit_breaker::law::Rule;
+use crate::circuit_breaker::params::Rule;
 
 /// The shell decides by the digest what `step` would have decided.
-pub(super) fn digest_agrees_with_step(world: &World, law: &Law) -> Result<(), String> {
-    let digest = world.machine.digest(law);
+pub(super) fn digest_agrees_with_step(world: &World, params: &Params) -> Result<(), String> {
+    let digest = world.machine.digest(params);
     holds(digest.state == world.state(), "the digest tells the state")?;
     if digest.quiet {
-        quiet_changes_nothing(world, law)?;
+        quiet_changes_nothing(world, params)?;
     }
-    let until = digest.refuse_until;
+    let until = digest.reject_until;
     if until > world.now {
-        // At both ends of the time for which it refuses by itself.
+        // At both ends of the time for which it rejects by itself.
         for at in [world.now, Tick(until.0 - 1)] {
             for draw in DRAWS {
                 let mut machine = world.machine.clone();
-                let effect = machine.step(law, at, draw, Input::Admit);
-                let refused = Verdict::Refuse {
+                let effect = machine.step(params, at, draw, Input::Admit);
+                let rejected = Decision::Reject {
                     until,
                     reason: Reason::CircuitOpen,
-                    measured: digest.measured,
+                    measurement: digest.measurement,
                 };
-                holds(effect == Effect::of(refused), "what the digest refuses, step refuses")?;
-                holds(machine == world.machine, "and a refusal changes nothing")?;
+                holds(effect == Effect::of(rejected), "what the digest rejects, step rejects")?;
+                holds(machine == world.machine, "and a rejection changes nothing")?;
             }
         }
     }
     if until != Tick::NEVER && until != Tick::ZERO {
         let mut machine = world.machine.clone();
-        let effect = machine.step(law, until.max(world.now), 0, Input::Admit);
-        holds(matches!(effect.verdict, Verdict::Admit(_)), "who comes back when told gets in")?;
+        let effect = machine.step(params, until.max(world.now), 0, Input::Admit);
+        holds(matches!(effect.verdict, Decision::Admit(_)), "who comes back when told gets in")?;
     }
     Ok(())
 }
@@ -40,68 +40,74 @@ pub(super) fn digest_agrees_with_step(world: &World, law: &Law) -> Result<(), St
 /// Admitting and then a fast success would change nothing that anybody could ever notice: neither
 /// now nor after any three endings of further calls, at any distance. (What may differ is when a
 /// call was last seen, and where a full ring of successes begins.)
-fn quiet_changes_nothing(world: &World, law: &Law) -> Result<(), String> {
+fn quiet_changes_nothing(world: &World, params: &Params) -> Result<(), String> {
     let mut machine = world.machine.clone();
-    let effect = machine.step(law, world.now, 0, Input::Admit);
-    let Verdict::Admit(pass) = effect.verdict else { return Err("quiet, and refuses".into()) };
-    holds(pass == Pass::new(world.era(), PassKind::Free), "quiet gives free passes")?;
-    let settle = Input::Settle { pass, sample: sample(Health::Good) };
-    let done = machine.step(law, world.now, 0, settle);
+    let effect = machine.step(params, world.now, 0, Input::Admit);
+    let Decision::Admit(pass) = effect.verdict else { return Err("quiet, and rejects".into()) };
+    holds(pass == Pass::new(world.epoch(), PassKind::Free), "quiet gives free passes")?;
+    let settle = Input::CallGuard { pass, sample: sample(Signal::Success) };
+    let done = machine.step(params, world.now, 0, settle);
     holds(effect.changes == [None, None] && done == Effect::NONE, "quiet is heard by nobody")?;
-    holds(machine.digest(law) == world.machine.digest(law), "the digest stays what it was")?;
-    if law.rules.iter().all(|rule| matches!(rule, Rule::Evidence(_) | Rule::Consecutive { .. })) {
+    holds(machine.digest(params) == world.machine.digest(params), "the digest stays what it was")?;
+    if params.rules.iter().all(|rule| matches!(rule, Rule::Evidence(_) | Rule::Consecutive { .. }))
+    {
         let seen = |machine: &Breaker| machine.clone().seen_at(Tick::ZERO);
         holds(seen(&machine) == seen(&world.machine), "quiet changes nothing")?;
     }
 
     let pass = Pass { pending: true, ..pass };
     let ends = [
-        Input::Settle { pass, sample: sample(Health::Bad) },
-        Input::Settle { pass, sample: sample(Health::Good) },
+        Input::CallGuard { pass, sample: sample(Signal::Failure) },
+        Input::CallGuard { pass, sample: sample(Signal::Success) },
         Input::Abandon { pass, waited: None, usual: None },
     ];
-    for later in [0, law.memory.saturating_add(1)] {
+    for later in [0, params.evidence_ttl.saturating_add(1)] {
         let now = world.now.plus(later);
         for story in 0..ends.len().pow(3) {
-            let (mut told, mut untold) = (machine.clone(), world.machine.clone());
+            let (mut told, mut pending_events) = (machine.clone(), world.machine.clone());
             for nth in 0..3 {
                 let end = ends[story / ends.len().pow(nth) % ends.len()];
-                let same = told.step(law, now, 0, end) == untold.step(law, now, 0, end);
+                let same =
+                    told.step(params, now, 0, end) == pending_events.step(params, now, 0, end);
                 holds(same, "quiet makes no difference later")?;
             }
-            holds(told.digest(law) == untold.digest(law), "nor does it to the digest")?;
+            holds(
+                told.digest(params) == pending_events.digest(params),
+                "nor does it to the digest",
+            )?;
         }
     }
     Ok(())
 }
 
 /// Whatever became of the calls in flight, and even if none of them ever comes back: once nobody
-/// holds it, a breaker whose calls succeed closes, in a bounded number of calls and of rests.
+/// holds it, a breaker whose calls succeed closes, in a bounded number of calls and of breaks.
 // pitfall B2
-pub(super) fn there_is_a_way_out(world: &World, law: &Law) -> Result<(), String> {
+pub(super) fn there_is_a_way_out(world: &World, params: &Params) -> Result<(), String> {
     let (mut machine, mut now) = (world.machine.clone(), world.now);
     for _ in 0..world.open_holds {
-        let _ = machine.step(law, now, 0, Input::Command(Command::ReleaseOpen));
+        let _ = machine.step(params, now, 0, Input::Command(Command::ReleaseOpen));
     }
-    let _ = machine.step(law, now, 0, Input::Command(Command::Release));
+    let _ = machine.step(params, now, 0, Input::Command(Command::Release));
     for _ in 0..world.closed_holds {
-        let _ = machine.step(law, now, 0, Input::Command(Command::ReleaseClosed));
+        let _ = machine.step(params, now, 0, Input::Command(Command::ReleaseClosed));
     }
-    let longest =
-        law.hint_cap + law.rest.max + law.rest.max * (law.reopen_at + law.close_at) as u64;
-    let give_up = now.plus(8 * longest + 8 * law.ramp.max(law.slow_start));
-    for _ in 0..8 * (law.close_at + law.reopen_at) + 16 {
-        let effect = machine.step(law, now, 0, Input::Admit);
+    let longest = params.max_retry_after
+        + params.break_duration.max
+        + params.break_duration.max * (params.reopen_threshold + params.close_threshold) as u64;
+    let give_up = now.plus(8 * longest + 8 * params.ramp.max(params.slow_start));
+    for _ in 0..8 * (params.close_threshold + params.reopen_threshold) + 16 {
+        let effect = machine.step(params, now, 0, Input::Admit);
         now = match effect.verdict {
-            Verdict::Admit(Pass { kind: PassKind::Free, .. }) => return Ok(()),
-            Verdict::Admit(pass @ Pass { kind: PassKind::Slot, .. }) => {
-                let settle = Input::Settle { pass, sample: sample(Health::Good) };
-                let _ = machine.step(law, now, 0, settle);
-                let ramp = law.ramp.max(law.slow_start);
+            Decision::Admit(Pass { kind: PassKind::Free, .. }) => return Ok(()),
+            Decision::Admit(pass @ Pass { kind: PassKind::Slot, .. }) => {
+                let settle = Input::CallGuard { pass, sample: sample(Signal::Success) };
+                let _ = machine.step(params, now, 0, settle);
+                let ramp = params.ramp.max(params.slow_start);
                 if machine.state() == State::Closed { now.plus(ramp) } else { now }
             }
-            Verdict::Refuse { until, .. } => until,
-            _ => machine.probes_at().unwrap_or(now.plus(law.rest.max)),
+            Decision::Reject { until, .. } => until,
+            _ => machine.probes_at().unwrap_or(now.plus(params.break_duration.max)),
         };
         if now > give_up {
             break;

@@ -32,7 +32,7 @@ impl Model {
             Phase::ForcedClosed { flowing_from } => flowing_from,
             _ => Some(now),
         };
-        let all_good = 2 * self.config.probes.min(2_u32.pow(self.config.close_at));
+        let all_good = 2 * self.config.probes.min(2_u32.pow(self.config.close_threshold));
         let phase = match (held, self.phase) {
             (Some(State::ForcedOpen), _) => Phase::ForcedOpen,
             (Some(_), _) => Phase::ForcedClosed { flowing_from },
@@ -44,7 +44,7 @@ impl Model {
                 Phase::Closed { ramp_from: from.map(|from| (from, all_good)) }
             }
         };
-        (self.failed_rounds, self.last_rest, self.closed_since) = (0, 0, now);
+        (self.failed_rounds, self.last_break, self.closed_since) = (0, 0, now);
         self.enter(phase);
     }
 }

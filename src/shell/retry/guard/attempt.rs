@@ -1,24 +1,26 @@
-//! What a call does with the permit of the attempt under way.
+//! What a call does with the permit of the attempt in flight.
 
 use std::task::Waker;
 
 use tokio::time::Instant;
 
-use super::{CallGuard, Each, told};
-use crate::classify::Classify;
-use crate::context::CallContext;
-use crate::error::{CallError, Rejected};
-use crate::outcome::Outcome;
-use crate::shell::gated::{Due, Lost, Now, Policy, Stage, Told, judge_rejection, judge_result};
+use super::{Each, RetryGuard, told};
+use crate::core::classify::Classify;
+use crate::core::context::ClassifyContext;
+use crate::core::error::{CallError, Rejected};
+use crate::core::outcome::Outcome;
+use crate::shell::gate::{
+    CallEnd, Due, Lost, Now, Policy, Stage, classify_rejection, classify_result,
+};
 use crate::shell::retry::repeat::Repeat;
 
-impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
-    /// The attempt under way was answered with something that is not the answer to the call.
+impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
+    /// The attempt in flight was answered with something that is not the answer to the call.
     pub(in crate::shell::retry) fn settle_attempt(&mut self, outcome: &Outcome) {
         if let Each::Inside(mut permit) = std::mem::replace(&mut self.each, Each::None)
-            && let Some(lane) = self.hold.get()
+            && let Some(stripe) = self.hold.get()
         {
-            lane.each.settle(&mut permit, outcome);
+            stripe.each.settle(&mut permit, outcome);
         }
     }
 
@@ -35,7 +37,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
     pub(in crate::shell::retry) fn overrule_attempt<Res, E: CallError>(
         &mut self,
         result: &Result<Res, E>,
-        context: &CallContext,
+        context: &ClassifyContext,
     ) -> Option<Rejected>
     where
         C: Classify<Res, E>,
@@ -53,7 +55,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
     pub(in crate::shell::retry) fn expire_attempt<Res, E: CallError>(
         &mut self,
         by: u8,
-        context: &CallContext,
+        context: &ClassifyContext,
     ) -> Option<Rejected>
     where
         C: Classify<Res, E>,
@@ -62,18 +64,18 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
         let Each::Inside(permit) = std::mem::replace(&mut self.each, Each::None) else {
             return None;
         };
-        let judge = |rejected: Option<&Rejected>| match rejected {
-            Some(rejected) => judge_rejection::<Res, E, C>(&core.classify, rejected, context),
+        let classify = |rejected: Option<&Rejected>| match rejected {
+            Some(rejected) => classify_rejection::<Res, E, C>(&core.classify, rejected, context),
             None => Outcome::IGNORE,
         };
-        Some(core.each.expire(permit, by, Some(&Told::new(Err(None), &judge))))
+        Some(core.each.expire(permit, by, Some(&CallEnd::new(Err(None), &classify))))
     }
 
     /// The inner service failed before the attempt could ask for a permit.
     pub(in crate::shell::retry) fn fail_unready<Res, E: CallError>(
         &mut self,
         error: &E,
-        context: &CallContext,
+        context: &ClassifyContext,
     ) where
         C: Classify<Res, E>,
     {
@@ -81,7 +83,11 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
         if A::PARTS > 0 {
             self.enter();
             if let Some(core) = self.core() {
-                core.each.unready(&judge_result::<Res, E, C>(&core.classify, Err(error), context));
+                core.each.unready(&classify_result::<Res, E, C>(
+                    &core.classify,
+                    Err(error),
+                    context,
+                ));
             }
             self.leave();
         }
@@ -141,7 +147,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> CallGuard<T, W, A, C, U> {
         }
     }
 
-    /// Nobody will hear how the attempt under way ended.
+    /// Nobody will hear how the attempt in flight ended.
     pub(in crate::shell::retry) fn lose_attempt(&mut self, why: Lost) {
         let Some(core) = self.hold.get() else { return };
         let why = if self.risky { Lost::Panicked } else { why };

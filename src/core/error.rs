@@ -1,0 +1,131 @@
+//! The one error type of a stack, and what is in it when a layer ended the call itself.
+
+mod measurement;
+mod reason;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+pub use self::measurement::{Measurement, SetBy};
+pub(crate) use self::reason::Means;
+pub use self::reason::Reason;
+use crate::core::origin::Origin;
+
+mod call_error;
+
+pub use call_error::{CallError, Error, check_service};
+
+/// A layer ended the call itself: which one, why, after how long to come back, and what was
+/// observed against which threshold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    origin: Origin,
+    retry_after: Option<Duration>,
+    measurement: Measurement,
+    reason: Reason,
+}
+
+impl Rejected {
+    pub(crate) fn new(origin: Origin, reason: Reason, measurement: Measurement) -> Self {
+        Self { origin, retry_after: None, measurement, reason }
+    }
+
+    pub(crate) fn retry_in(mut self, delay: Option<Duration>) -> Self {
+        self.retry_after = delay;
+        self
+    }
+
+    /// Why the call was ended.
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The layer that ended it.
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// After how long asking again makes sense, if the layer knows.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// What was observed, against which threshold.
+    pub const fn measurement(&self) -> Measurement {
+        self.measurement
+    }
+
+    /// One word for the reason, for those outside: of two that mean that time ran out it is the one that
+    /// says whose. A deadline that we had set ourselves is our limit.
+    #[cfg(feature = "http")]
+    pub(crate) const fn word(&self) -> &'static str {
+        match (self.reason, self.measurement) {
+            (Reason::DeadlineExceeded, Measurement::Deadline { set_by: SetBy::Layer, .. }) => {
+                Reason::TimedOut.as_str()
+            }
+            _ => self.reason.as_str(),
+        }
+    }
+
+    /// Whether a deadline ended the call that this side may have set, and not certainly the caller.
+    pub(crate) const fn is_of_own_deadline(&self) -> bool {
+        match (self.reason, self.measurement) {
+            (_, Measurement::Deadline { set_by: SetBy::Caller, .. }) => false,
+            (reason, _) => matches!(reason, Reason::DeadlineExceeded),
+        }
+    }
+
+    /// Finds the rejection behind an error, however deep it is wrapped.
+    ///
+    /// Walks the [`origin`](StdError::origin) chain, through tower's boxed errors and through any
+    /// error that names its cause.
+    pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        causes(error).find_map(|cause| cause.downcast_ref())
+    }
+}
+
+/// An error, what caused it, what caused that, and so on.
+///
+/// An [`io::Error`] that was made of another error names as its source not that error but the source
+/// of it, so it is looked into.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match inside {
+            Some(inside) => Some(inside as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+/// Whose deadline it was, where it was that of the caller.
+const BY_CALLER: &str = "the caller's deadline has passed";
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.origin)?;
+        match self.measurement {
+            Measurement::Deadline { set_by: SetBy::Caller, .. } => f.write_str(BY_CALLER)?,
+            _ => fmt::Display::fmt(&self.reason, f)?,
+        }
+        match (self.reason, self.measurement) {
+            // A circuit that calls opened knows by which numbers.
+            (Reason::CircuitOpen, Measurement::Nothing) => f.write_str(" (held open by hand)")?,
+            (_, Measurement::Nothing | Measurement::Deadline { set_by: SetBy::Caller, .. }) => {}
+            (_, measurement) => write!(f, " ({measurement})")?,
+        }
+        if let Some(delay) = self.retry_after {
+            write!(f, ", try again in {delay:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Rejected {}
+
+#[cfg(test)]
+mod tests;

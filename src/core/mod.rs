@@ -1,0 +1,17 @@
+//! What all layers share: outcomes, classifiers, errors, events, requests, time.
+
+pub(crate) mod classify;
+pub(crate) mod completion;
+pub(crate) mod config;
+pub(crate) mod context;
+pub(crate) mod error;
+pub(crate) mod event;
+#[cfg(test)]
+pub(crate) mod explore;
+pub(crate) mod origin;
+pub(crate) mod outcome;
+pub(crate) mod request;
+pub(crate) mod rng;
+pub(crate) mod sync;
+pub(crate) mod time;
+pub(crate) mod upload;

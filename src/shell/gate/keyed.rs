@@ -1,0 +1,277 @@
+//! A policy for each key, as one policy.
+
+#![allow(private_bounds, reason = "what makes a policy one of many is no business of users")]
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::Context;
+
+use tokio::time::Instant;
+
+use super::call_end::CallEnd;
+use super::end::End;
+use super::layer::GateLayer;
+use super::policy::{Admission, Admit, Complete, Due, Lost, Now, Policy, Stage};
+use super::queued::Resume;
+use super::service::Entry;
+use crate::core::classify::{Classification, Classify};
+use crate::core::context::ClassifyContext;
+use crate::core::error::{CallError, Rejected};
+use crate::core::outcome::Outcome;
+use crate::core::request::{CallContext, ExtractKey, NoPropagation};
+use crate::shell::caller::Caller;
+use crate::shell::cell::Cell;
+use crate::shell::keyed::{Keyed, KeyedHandle, Steered};
+use crate::shell::member::Member;
+
+/// A policy `M` for each key that an `X` finds in requests, in a [bounded table](Keyed).
+///
+/// A permit holds the cell of its key, so that a key in use is not forgotten. Which key a call has is
+/// not known before its request is, so the service is always ready, and a call that passes waits for a
+/// clone of the inner service. What all calls are counted by, and drained, is the gate they share.
+pub struct ByKey<M: Member, X> {
+    table: Arc<Keyed<M>>,
+    key: Arc<X>,
+}
+
+/// What is held of the policy of a key, with its cell.
+#[allow(missing_debug_implementations, reason = "a permit need not be `Debug`")]
+pub struct OfKey<M, T> {
+    cell: Arc<Cell<M>>,
+    held: T,
+}
+
+impl<M: Member, X> ByKey<M, X> {
+    pub(crate) fn new(table: Keyed<M>, key: Arc<X>) -> Self {
+        Self { table: Arc::new(table), key }
+    }
+
+    pub(crate) fn handle(&self) -> KeyedHandle<M::Handle, M::Config>
+    where
+        M: Steered,
+    {
+        KeyedHandle::new(Arc::clone(&self.table))
+    }
+
+    pub(crate) const fn table(&self) -> &Arc<Keyed<M>> {
+        &self.table
+    }
+
+    fn enter(&self, key: &str) -> Result<Arc<Cell<M>>, Rejected> {
+        self.table.enter(key).ok_or_else(|| M::drained(&self.table.common))
+    }
+}
+
+impl<M: Member + Policy, X> ByKey<M, X> {
+    /// A call without a request, but with a key.
+    fn admit_key(&self, key: &str) -> Admission<Self>
+    where
+        X: Send + Sync + 'static,
+    {
+        match self.enter(key) {
+            Ok(cell) => {
+                let admission = cell.policy.admit_plain();
+                of_key(cell, admission)
+            }
+            Err(rejected) => Admission::Reject(rejected),
+        }
+    }
+}
+
+/// The answer of a key's policy is the answer of all.
+fn of_key<M, X>(cell: Arc<Cell<M>>, admission: Admission<M>) -> Admission<ByKey<M, X>>
+where
+    M: Member + Policy,
+    X: Send + Sync + 'static,
+{
+    match admission {
+        Admission::Pass(held) => Admission::Pass(OfKey { cell, held }),
+        Admission::Wait(held) => Admission::Wait(OfKey { cell, held }),
+        Admission::Reject(rejected) => Admission::Reject(rejected),
+    }
+}
+
+impl<M, X> Policy for ByKey<M, X>
+where
+    M: Member + Policy,
+    X: Send + Sync + 'static,
+{
+    type Permit = OfKey<M, M::Permit>;
+    type Wait = OfKey<M, M::Wait>;
+    type WakerSlot = ();
+    const PARTS: u8 = M::PARTS;
+    const RESUMES: bool = M::RESUMES;
+    const AT_END: Outcome = M::AT_END;
+    const WRITES: bool = M::WRITES;
+    const OVERRULES: bool = M::OVERRULES;
+
+    fn is_open(&self) -> bool {
+        false
+    }
+
+    fn admit_plain(&self) -> Admission<Self> {
+        self.admit_key("")
+    }
+
+    fn watches(permit: &Self::Permit) -> bool {
+        M::watches(&permit.held)
+    }
+
+    fn overrule(&self, permit: &mut Self::Permit, told: &CallEnd<'_>) -> Option<Rejected> {
+        permit.cell.policy.overrule(&mut permit.held, told)
+    }
+
+    fn excuses(&self, permit: &Self::Permit) -> bool {
+        permit.cell.policy.excuses(&permit.held)
+    }
+
+    #[inline]
+    fn settle(&self, permit: &mut Self::Permit, outcome: &Outcome) {
+        permit.cell.policy.settle(&mut permit.held, outcome);
+    }
+
+    fn lose(&self, permit: Self::Permit, why: Lost) {
+        permit.cell.policy.lose(permit.held, why);
+    }
+
+    fn give_back(&self, permit: Self::Permit) {
+        permit.cell.policy.give_back(permit.held);
+    }
+
+    fn expire(&self, permit: Self::Permit, by: u8, told: Option<&CallEnd<'_>>) -> Rejected {
+        permit.cell.policy.expire(permit.held, by, told)
+    }
+
+    fn draining(&self) -> Rejected {
+        M::drained(&self.table.common)
+    }
+
+    fn pending(&self, permit: &mut Self::Permit, stage: Stage, now: &Now) -> Option<Instant> {
+        permit.cell.policy.pending(&mut permit.held, stage, now)
+    }
+
+    fn due(&self, permit: &mut Self::Permit, stage: Stage, now: &Now) -> Due {
+        permit.cell.policy.due(&mut permit.held, stage, now)
+    }
+
+    fn poll_wait(&self, wait: Self::Wait, cx: &mut Context<'_>, now: &Now) -> Admission<Self> {
+        let OfKey { cell, held } = wait;
+        let admission = cell.policy.poll_wait(held, cx, now);
+        of_key(cell, admission)
+    }
+
+    fn until(&self, wait: &Self::Wait) -> Option<Instant> {
+        wait.cell.policy.until(&wait.held)
+    }
+
+    fn expire_wait(&self, wait: Self::Wait) -> Rejected {
+        wait.cell.policy.expire_wait(wait.held)
+    }
+
+    fn wake_waiting(&self) {
+        self.table.each(M::wake_waiting);
+    }
+
+    fn leave(&self, wait: Self::Wait, dropped: bool) {
+        wait.cell.policy.leave(wait.held, dropped);
+    }
+}
+
+impl<Req, M, X> Admit<Req> for ByKey<M, X>
+where
+    M: Member + Admit<Req>,
+    X: ExtractKey<Req> + Send + Sync + 'static,
+{
+    #[inline]
+    fn admit(&self, request: &Req, carried: Option<&mut CallContext>) -> Admission<Self> {
+        match self.key.with_key(request, |key| self.enter(key)) {
+            Ok(cell) => {
+                let admission = cell.policy.admit(request, carried);
+                of_key(cell, admission)
+            }
+            Err(rejected) => Admission::Reject(rejected),
+        }
+    }
+
+    fn resume(
+        &self,
+        request: &Req,
+        carried: Option<&mut CallContext>,
+        wait: Self::Wait,
+        cx: &mut Context<'_>,
+        now: &Now,
+    ) -> Admission<Self> {
+        let OfKey { cell, held } = wait;
+        let admission = cell.policy.resume(request, carried, held, cx, now);
+        of_key(cell, admission)
+    }
+}
+
+impl<Res, M, X> Complete<Res> for ByKey<M, X>
+where
+    M: Member + Complete<Res>,
+    X: Send + Sync + 'static,
+{
+    type Response = M::Response;
+
+    #[inline]
+    fn complete(
+        &self,
+        permit: Self::Permit,
+        response: Res,
+        head: Classification,
+        end: End<'_>,
+    ) -> M::Response {
+        let OfKey { cell, held } = permit;
+        cell.policy.complete(held, response, head, end.of_cell(&cell))
+    }
+}
+
+impl<M, X, C, K> GateLayer<ByKey<M, X>, C, K>
+where
+    M: Member + Policy,
+    X: Send + Sync + 'static,
+{
+    /// Runs an async call through the policy of `key`, for callers without a service. Dropping the
+    /// future drops the call.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use seawall::{Error, rate_limit::RateLimitLayer};
+    /// use std::{borrow::Cow, convert::Infallible};
+    ///
+    /// let tenants = RateLimitLayer::builder("tenants")
+    ///     .keyed(|part: &String| Cow::from(part))
+    ///     .build()?;
+    /// let answer = tenants.run("acme", || async { Ok::<_, Error<Infallible>>(7) }).await?;
+    /// assert_eq!(answer, 7);
+    /// assert_eq!(tenants.handle().keys(), ["acme".into()]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn run<Op, Fut, T, E>(
+        &self,
+        key: &str,
+        call: Op,
+    ) -> impl Future<Output = Result<M::Response, E>> + use<Op, Fut, T, E, M, X, C, K>
+    where
+        Op: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: CallError,
+        M: Complete<T>,
+        C: Classify<T, E> + Send + Sync + 'static,
+    {
+        let resume: Resume<ByKey<M, X>, Op> =
+            |policy, _, _, wait, cx, now| policy.poll_wait(wait, cx, now);
+        let entry = Entry { inner: &mut Caller, readied: false, gate: self.gate(), resume };
+        if self.gate().is_closed() {
+            return entry.reject::<NoPropagation>(self.policy().draining());
+        }
+        entry.enter(self.policy().admit_key(key), call, ClassifyContext::default(), || None)
+    }
+}
+
+impl<M: Member, X> fmt::Debug for ByKey<M, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByKey").field("keys", &self.table.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,243 @@
+//! The service that a policy makes of another.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+
+use super::future::ResponseFuture;
+use super::guard::GateGuard;
+use super::policy::{Admission, Admit, Complete, Policy};
+use super::queued::{Queued, Resume};
+use crate::core::classify::Classify;
+use crate::core::context::ClassifyContext;
+use crate::core::error::{CallError, Rejected};
+use crate::core::request::{CallContext, Propagate};
+use crate::shell::in_flight::{InFlight, Parked};
+use crate::shell::oneshot::Oneshot;
+use crate::shell::readiness::Readiness;
+
+/// What all calls through a layer share. A call holds one reference to it, and nothing else.
+pub(crate) struct Core<P, C> {
+    pub(crate) policy: P,
+    pub(crate) classify: C,
+}
+
+/// A service whose calls a policy admits, lets wait or rejects.
+///
+/// It asks the inner service for readiness while the policy is open. While it is not, it is ready by
+/// itself: the call is rejected, or waits in its future.
+pub struct Gate<S, P: Policy, C, K> {
+    inner: S,
+    gate: Arc<InFlight<Core<P, C>>>,
+    propagate: K,
+    readiness: Readiness,
+    /// Where the caller waits for the inner service, to be told when the policy closes...
+    seat: P::WakerSlot,
+    /// ...and when it is drained. This waker stays until the next wait: taking it away would cost every
+    /// call, and it rings but once.
+    parked: Parked,
+}
+
+impl<S, P: Policy, C, K> Gate<S, P, C, K> {
+    pub(super) fn new(inner: S, gate: Arc<InFlight<Core<P, C>>>, propagate: K) -> Self {
+        let (readiness, seat, parked) =
+            (Readiness::default(), P::WakerSlot::default(), Parked::new());
+        Self { inner, gate, propagate, readiness, seat, parked }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    #[cold]
+    fn fail<Req>(&self, error: &S::Error)
+    where
+        S: Service<Req>,
+        C: Classify<S::Response, S::Error>,
+    {
+        let verdict = self.gate.classify.classify_call(Err(error), &ClassifyContext::default());
+        self.gate.policy.unready(&verdict.of_error());
+    }
+
+    #[inline]
+    fn unpark(&mut self) {
+        self.gate.policy.unpark(&mut self.seat);
+    }
+}
+
+impl<S, Req, P, C, K> Service<Req> for Gate<S, P, C, K>
+where
+    S: Service<Req> + Clone,
+    S::Error: CallError,
+    P: Admit<Req> + Complete<S::Response>,
+    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
+    K: Propagate<Req> + Clone,
+{
+    type Response = P::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, P, C, K>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.readiness == Readiness::Alone {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if self.gate.is_closed() || !self.gate.policy.is_open() {
+                return self.readiness.alone();
+            }
+            match self.inner.poll_ready(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.readiness = Readiness::WithInner;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.readiness = Readiness::Nothing;
+                    self.fail::<Req>(&error);
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending => {
+                    if self.gate.park(&mut self.parked, cx.waker())
+                        && self.gate.policy.park(&mut self.seat, cx.waker())
+                    {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        self.unpark();
+        let (readied, gate, propagate) = (self.readiness.take(), &*self.gate, &self.propagate);
+        let entry = Entry { inner: &mut self.inner, readied, gate, resume: P::resume };
+        if gate.is_closed() {
+            return entry.reject(gate.policy.draining());
+        }
+        if !propagate.propagates() {
+            let admission = gate.policy.admit(&request, None);
+            return entry.enter(admission, request, ClassifyContext::default(), || None);
+        }
+        let mut call = propagate.extract(&request);
+        let context = ClassifyContext::of(&call);
+        let admission = gate.policy.admit(&request, Some(&mut call));
+        if P::WRITES && call.deadline.is_some() {
+            propagate.inject(&mut request, &call);
+        }
+        let attempt_context = || P::RESUMES.then(|| (propagate.clone(), Box::new(call)));
+        entry.enter(admission, request, context, attempt_context)
+    }
+}
+
+/// A call on its way in.
+pub(super) struct Entry<'a, S, P: Policy, C, Req> {
+    pub(super) inner: &'a mut S,
+    /// Whether the inner service is ready for it.
+    pub(super) readied: bool,
+    pub(super) gate: &'a InFlight<Core<P, C>>,
+    pub(super) resume: Resume<P, Req>,
+}
+
+impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
+    #[inline]
+    pub(super) fn enter<K>(
+        self,
+        admission: Admission<P>,
+        request: Req,
+        context: ClassifyContext,
+        attempt_context: impl FnOnce() -> Option<(K, Box<CallContext>)>,
+    ) -> ResponseFuture<S, Req, P, C, K>
+    where
+        S: Service<Req>,
+    {
+        // Asked before anything is counted: whoever is rejected holds nothing.
+        match admission {
+            Admission::Pass(permit) => {
+                let Some(stripe) = self.gate.enter() else {
+                    self.gate.policy.give_back(permit);
+                    let rejected = self.gate.policy.draining();
+                    return self.reject(rejected);
+                };
+                // Each branch makes its own future, so that it is made in its place.
+                if self.readied {
+                    ResponseFuture::begun(stripe, permit, || self.inner.call(request), context)
+                } else {
+                    let call = GateGuard::new(stripe, permit); // before code of the user's runs
+                    let attempt = Oneshot::waiting(self.inner.clone(), request);
+                    ResponseFuture::flying(call, attempt, context)
+                }
+            }
+            Admission::Wait(wait) => match self.gate.enter() {
+                Some(stripe) => {
+                    let queued = Queued::new(stripe, wait, self.resume, attempt_context());
+                    self.queue(queued, request, context)
+                }
+                None => {
+                    self.gate.policy.leave(wait, false);
+                    let rejected = self.gate.policy.draining();
+                    self.reject(rejected)
+                }
+            },
+            Admission::Reject(rejected) => self.reject(rejected),
+        }
+    }
+
+    /// Gives back what the inner service reserved for a call that does not come now.
+    #[inline]
+    fn release(&mut self) {
+        if self.readied {
+            *self.inner = self.inner.clone();
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn reject<K>(mut self, rejected: Rejected) -> ResponseFuture<S, Req, P, C, K>
+    where
+        S: Service<Req>,
+    {
+        self.release();
+        ResponseFuture::rejected(rejected)
+    }
+
+    #[inline(never)]
+    fn queue<K>(
+        mut self,
+        queued: Queued<P, C, K, Req>,
+        request: Req,
+        context: ClassifyContext,
+    ) -> ResponseFuture<S, Req, P, C, K>
+    where
+        S: Service<Req>,
+    {
+        self.release(); // nobody waits with a reservation in hand
+        let attempt = Oneshot::waiting(self.inner.clone(), request);
+        ResponseFuture::queued(queued, attempt, context)
+    }
+}
+
+impl<S: Clone, P: Policy, C, K: Clone> Clone for Gate<S, P, C, K> {
+    fn clone(&self) -> Self {
+        // Readiness is not cloned.
+        Self::new(self.inner.clone(), Arc::clone(&self.gate), self.propagate.clone())
+    }
+}
+
+impl<S, P: Policy, C, K> Drop for Gate<S, P, C, K> {
+    #[inline]
+    fn drop(&mut self) {
+        self.unpark();
+    }
+}
+
+impl<S: fmt::Debug, P: Policy + fmt::Debug, C, K> fmt::Debug for Gate<S, P, C, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("inner", &self.inner)
+            .field("policy", &self.gate.policy)
+            .finish_non_exhaustive()
+    }
+}
