@@ -105,7 +105,7 @@ pub mod keyed {
 pub mod guide {
     #[doc = include_str!("../docs/architecture.md")]
     pub mod architecture {}
-    /// [explorer]: https://docs.rs/crate/seawall/latest/source/src/explore.rs
+    /// [explorer]: https://docs.rs/crate/seawall/latest/source/src/core/explore.rs
     /// [api]: https://docs.rs/crate/seawall/latest/source/docs/api.txt
     #[doc = include_str!("../docs/correctness.md")]
     pub mod correctness {}

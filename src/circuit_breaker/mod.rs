@@ -123,15 +123,15 @@
 //! | setting | default | what it does |
 //! | --- | --- | --- |
 //! | [`trip`](Config::trip) | evidence, [0.3](TOLERATED) → [0.7](BROKEN), [10⁶](ODDS) | when the circuit opens |
-//! | [`evidence_ttl`](Config::evidence_ttl) | [5 min](MEMORY) | older evidence is dropped, if no call was seen in between |
+//! | [`evidence_ttl`](Config::evidence_ttl) | [5 min](EVIDENCE_TTL) | older evidence is dropped, if no call was seen in between |
 //! | [`abandonment`](Config::abandonment) | `Silence` | what a dropped call says |
-//! | [`break_duration`](Config::break_duration) | [50 ms](REST) | how long it stays open at first |
-//! | [`max_break_duration`](Config::max_break_duration) | [250 ms](REST_CAP) | and at most, after failed probes |
-//! | [`max_retry_after`](Config::max_retry_after) | [30 s](HINT_CAP) | how much a server's `Retry-After` may add |
+//! | [`break_duration`](Config::break_duration) | [50 ms](BREAK_DURATION) | how long it stays open at first |
+//! | [`max_break_duration`](Config::max_break_duration) | [250 ms](MAX_BREAK_DURATION) | and at most, after failed probes |
+//! | [`max_retry_after`](Config::max_retry_after) | [30 s](MAX_RETRY_AFTER) | how much a server's `Retry-After` may add |
 //! | [`probes`](Config::probes) | [64](PROBES) | probes at a time, reached by doubling from 1 |
 //! | [`probe_deadline`](Config::probe_deadline) | [1 s](PROBE_DEADLINE) | how long a probe waits for readiness |
-//! | [`close_threshold`](Config::close_threshold) | [7](CLOSE_AT) | good probes, less bad ones, that close |
-//! | [`reopen_threshold`](Config::reopen_threshold) | [3](REOPEN_AT) | lead of failures that opens again |
+//! | [`close_threshold`](Config::close_threshold) | [7](CLOSE_THRESHOLD) | good probes, less bad ones, that close |
+//! | [`reopen_threshold`](Config::reopen_threshold) | [3](REOPEN_THRESHOLD) | lead of failures that opens again |
 //! | [`ramp`](Config::ramp) | [1 s](RAMP) | how long concurrency is limited after closing |
 //! | [`slow_start`](Config::slow_start) | off | how long the admitted share grows after closing |
 //! | [`shadow`](Config::shadow) | off | report what would be rejected, and reject nothing |

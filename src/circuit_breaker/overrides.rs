@@ -150,7 +150,7 @@ impl KeyedConfig {
 ///     .keyed(|host: &String| Cow::from(host))
 ///     .overrides([("slow.example", slow)]);
 /// let wrong = hosts.build().unwrap_err().to_string();
-/// assert!(wrong.ends_with(r#"overrides["slow.example"].rest_cap = 30s: at least rest = 60s"#));
+/// assert!(wrong.ends_with(r#"overrides["slow.example"].max_break_duration = 30s: at least break_duration = 60s"#));
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

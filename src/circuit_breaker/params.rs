@@ -214,7 +214,7 @@ impl Params {
                 check.wrong(
                     "max_break_duration",
                     config.max_break_duration,
-                    format!("at least rest = {:?}", config.break_duration),
+                    format!("at least break_duration = {:?}", config.break_duration),
                 );
                 (config.break_duration, config.max_break_duration)
             });

@@ -67,7 +67,7 @@ pub trait Completion<Res>: Send + Sync + 'static {
 
     /// A shortcut for those who settle at the head and have no use for a [`CallGuard`]: `Ok` ends the
     /// call with what its head announced, `Err` gives the answer back to be
-    /// [finished](Self::completion). The default is no shortcut.
+    /// [wrapped](Self::wrap). The default is no shortcut.
     ///
     /// # Errors
     ///

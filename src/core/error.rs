@@ -79,7 +79,7 @@ impl Rejected {
 
     /// Finds the rejection behind an error, however deep it is wrapped.
     ///
-    /// Walks the [`origin`](StdError::origin) chain, through tower's boxed errors and through any
+    /// Walks the [`source`](StdError::source) chain, through tower's boxed errors and through any
     /// error that names its cause.
     pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         causes(error).find_map(|cause| cause.downcast_ref())

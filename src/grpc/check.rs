@@ -17,7 +17,7 @@ use crate::health::{Builder, HealthUpdate};
 const MESSAGE: usize = 200;
 
 impl<C> Builder<C> {
-    /// Checks with a call of `grpc.signal.v1.Health/Check`, asking for this service; the empty name
+    /// Checks with a call of `grpc.health.v1.Health/Check`, asking for this service; the empty name
     /// stands for the server as a whole.
     ///
     /// `SERVING` is good, and so is a server that knows no such method (`UNIMPLEMENTED`): it is there,
@@ -54,7 +54,7 @@ impl<C> Builder<C> {
     {
         let message = proto::request(service);
         self.check(move || {
-            let call = client.clone().oneshot(request("/grpc.signal.v1.Health/Check", &message));
+            let call = client.clone().oneshot(request("/grpc.health.v1.Health/Check", &message));
             async move {
                 let mut answers = Answers::of(call.await.map_err(told)?);
                 match answers.next().await? {
@@ -66,11 +66,11 @@ impl<C> Builder<C> {
         })
     }
 
-    /// Listens to `grpc.signal.v1.Health/Watch`, so that a change is known as soon as the server tells
+    /// Listens to `grpc.health.v1.Health/Watch`, so that a change is known as soon as the server tells
     /// of it, and without asking again and again.
     ///
     /// What a status means is as with [`check_grpc`](Self::check_grpc); a stream that ends is begun
-    /// again as [`listen`](Self::listen) describes, so a server without this method is taken for
+    /// again as [`subscribe`](Self::subscribe) describes, so a server without this method is taken for
     /// healthy and asked again once an interval. A connection that died in silence is for the
     /// transport to find out: switch its keepalive on (`http2_keep_alive_interval` of a tonic
     /// endpoint).
@@ -89,7 +89,7 @@ impl<C> Builder<C> {
     {
         let message = proto::request(service);
         self.subscribe(move || {
-            let call = client.clone().oneshot(request("/grpc.signal.v1.Health/Watch", &message));
+            let call = client.clone().oneshot(request("/grpc.health.v1.Health/Watch", &message));
             words(async { call.await.map_err(told) })
         })
     }

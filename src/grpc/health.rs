@@ -25,7 +25,7 @@ use crate::health::{CheckWatch, HealthRegistry, Probe, RegistryWatch};
 /// Default of [`HealthService::watchers`].
 pub const WATCHERS: usize = 1_000;
 
-/// Answers `grpc.signal.v1.Health` (`Check`, `Watch` and `List`) from a [`HealthRegistry`]: a tower
+/// Answers `grpc.health.v1.Health` (`Check`, `Watch` and `List`) from a [`HealthRegistry`]: a tower
 /// service for tonic and for bare hyper alike.
 ///
 /// The empty name stands for the whole: its readiness. So do the [names](Self::also) of your
@@ -57,9 +57,9 @@ pub struct HealthService {
 
 impl HealthService {
     /// The full name of the gRPC service.
-    pub const NAME: &'static str = "grpc.signal.v1.Health";
+    pub const NAME: &'static str = "grpc.health.v1.Health";
     /// Where it is found, as axum writes routes.
-    pub const ROUTE: &'static str = "/grpc.signal.v1.Health/{method}";
+    pub const ROUTE: &'static str = "/grpc.health.v1.Health/{method}";
 
     /// Answers for this registry.
     pub fn new(registry: HealthRegistry) -> Self {

@@ -55,7 +55,7 @@ pub struct Config {
     /// [registry](super::HealthRegistry) waits for a good check whatever this says.
     pub initial: Status,
     /// While it is down, one call in so many is let through all the same, from 1. Zero: none. Where there
-    /// is no check, zero is rejected if it was written, and is [10](LET_THROUGH) if it was not.
+    /// is no check, zero is rejected if it was written, and is [10](PROBE_ONE_IN) if it was not.
     pub probe_one_in: u32,
     /// While it is down a call is also let through when none was for so long: longer than zero. It takes
     /// [`probe_one_in`](Self::probe_one_in) to let any through. With few calls it would otherwise

@@ -57,7 +57,7 @@
 //! then on, also for a pause or a check in flight.
 //!
 //! A dependency that tells of its health by itself is
-//! [listened to](Builder::listen) instead, and its word needs no confirming. With [`Config::passive`] the outcomes of live calls
+//! [listened to](Builder::subscribe) instead, and its word needs no confirming. With [`Config::passive`] the outcomes of live calls
 //! count like checks; a call that panics is a bad one, as it is for a circuit breaker. While it is down,
 //! one call in [so many](Config::probe_one_in) is let through, and one in
 //! [so long](Config::probe_interval).
@@ -74,7 +74,7 @@
 //! | [`initial_rise`](Config::initial_rise) | [1](INITIAL_RISE) | the same before anything is known |
 //! | [`fall`](Config::fall) | [3](FALL) | bad checks in a row until down |
 //! | [`initial`](Config::initial) | up | until it is known |
-//! | [`probe_one_in`](Config::probe_one_in) | none; [10](LET_THROUGH) without a check | one call in so many passes while down |
+//! | [`probe_one_in`](Config::probe_one_in) | none; [10](PROBE_ONE_IN) without a check | one call in so many passes while down |
 //! | [`probe_interval`](Config::probe_interval) | [5 s](PROBE_INTERVAL) | if any pass, one in so long does |
 //! | [`passive`](Config::passive) | off; on without a check | live calls count like checks |
 //!

@@ -78,7 +78,7 @@ pub(super) enum Checked {
 }
 
 impl Checked {
-    const ALL: [&'static str; 4] = ["good", "bad", "timed_out", "panicked"];
+    const ALL: [&'static str; 4] = ["success", "failure", "timed_out", "panicked"];
 }
 
 impl Instruments for HealthMeter {

@@ -23,7 +23,7 @@ const OVERALL: &str = "seawall_health_overall";
 /// not bring a database back.
 ///
 /// It is not ready before each [critical](Criticality::Critical) check of readiness has been good once
-/// (or a dependency that is [listened to](super::Builder::listen) has said so), whatever
+/// (or a dependency that is [listened to](super::Builder::subscribe) has said so), whatever
 /// [`initial`](super::Config::initial) says: until then a report calls the check
 /// [unknown](Status::Unknown) and the whole down. A check that learns from
 /// [live calls](super::Config::passive) alone is not waited for, for there are none before it is ready.

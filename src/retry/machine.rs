@@ -201,7 +201,7 @@ impl Params {
                 wrong(
                     "min_attempt_time",
                     min_attempt_time,
-                    format!("less than total = {max_elapsed:?}"),
+                    format!("less than max_elapsed = {max_elapsed:?}"),
                 );
             }
             (*min_attempt_time, *max_elapsed)

@@ -87,9 +87,9 @@
 //! | [`backoff.factor`](Backoff::factor) | [2](FACTOR) | how it grows |
 //! | [`backoff.cap`](Backoff::cap) | [1 s](CAP) | and at most |
 //! | [`backoff.jitter`](Backoff::jitter) | [`Full`](Jitter::Full) | how chance comes in |
-//! | [`max_retry_after`](Config::max_retry_after) | [30 s](HINT_CAP) | how much a server's `Retry-After` counts |
-//! | [`max_elapsed`](Config::max_elapsed) | [30 s](TOTAL) | no attempt begins later than this |
-//! | [`min_attempt_time`](Config::min_attempt_time) | [1 ms](LEAST_TIME) | nor with less time left than this |
+//! | [`max_retry_after`](Config::max_retry_after) | [30 s](MAX_RETRY_AFTER) | how much a server's `Retry-After` counts |
+//! | [`max_elapsed`](Config::max_elapsed) | [30 s](MAX_ELAPSED) | no attempt begins later than this |
+//! | [`min_attempt_time`](Config::min_attempt_time) | [1 ms](MIN_ATTEMPT_TIME) | nor with less time left than this |
 //! | [`on_rejection`](Config::on_rejection) | [`StopReason`](OnRejection::StopReason) | what a rejection further in means |
 //! | [`max_keys`](KeyedBudgetBuilder::max_keys) | [10,000](MAX_KEYS) | keys that have a budget of their own |
 //! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | what retries may cost: [1](PRICE), after a timeout [2](TIMEOUT_PRICE) |

@@ -19,10 +19,10 @@ use crate::core::config::{ConfigError, ConfigErrors, Written};
 /// // With the feature `serde`; what the file does not name has its default.
 /// let config: KeyedClientConfig = serde_json::from_str(
 ///     r#"{
-///         "default": { "deadline": "2s", "breaker": { "rest": "1s", "max_break_duration": "30s" } },
+///         "default": { "deadline": "2s", "breaker": { "break_duration": "1s", "max_break_duration": "30s" } },
 ///         "max_keys": 500,
 ///         "overrides": {
-///             "reports.example:443": { "breaker": { "rest": "10s" }, "bulkhead": { "limit": 4 } }
+///             "reports.example:443": { "breaker": { "break_duration": "10s" }, "bulkhead": { "limit": 4 } }
 ///         }
 ///     }"#,
 /// )?;

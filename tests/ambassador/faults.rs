@@ -45,7 +45,7 @@ async fn an_upstream_that_fails_is_left_alone_until_it_is_well_again() {
     let name = format!("name=\"{}\"", upstream.address);
     let of_breaker = [
         (["seawall_rejections_total", "circuit_open"], 1.0),
-        (["seawall_calls_total", "outcome=\"bad\""], 17.0),
+        (["seawall_calls_total", "outcome=\"failure\""], 17.0),
         (["seawall_circuit_breaker_transitions_total", "evidence"], 1.0),
         (["seawall_call_duration_seconds_bucket", "+Inf"], 17.0),
     ];

@@ -101,7 +101,7 @@ async fn a_failure_in_the_trailers_is_evidence_and_an_open_circuit_answers_in_gr
     };
     assert_eq!((rejection.code(), rejection.message()), (Code::Unavailable, "circuit_open"));
     assert!(rejection.metadata().get("grpc-retry-pushback-ms").is_some());
-    let bad = ["seawall_calls_total", "layer=\"circuit_breaker\"", "outcome=\"bad\""];
+    let bad = ["seawall_calls_total", "layer=\"circuit_breaker\"", "outcome=\"failure\""];
     let asked = greeter.seen.lock().unwrap().len();
     assert_eq!(ambassador.metric(&bad).await, f64::from(u32::try_from(asked).unwrap()));
 }

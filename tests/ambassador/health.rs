@@ -103,7 +103,7 @@ async fn the_admin_port_tells_of_every_layer() {
 
     let name = format!("name=\"{}\"", upstream.address);
     let whole = format!("name=\"{} deadline\"", upstream.address);
-    let good = "outcome=\"good\"";
+    let good = "outcome=\"success\"";
     let series: [(&[&str], f64); 9] = [
         (&["seawall_calls_total", "layer=\"timeout\"", &whole, good], 1.0),
         (&["seawall_calls_total", "layer=\"timeout\"", &name, good], 1.0),
@@ -118,7 +118,7 @@ async fn the_admin_port_tells_of_every_layer() {
     for (words, value) in series {
         assert_eq!(ambassador.metric(words).await, value, "{words:?}");
     }
-    let checks = ["seawall_health_checks_total", &name, "result=\"good\""];
+    let checks = ["seawall_health_checks_total", &name, "result=\"success\""];
     assert!(ambassador.metric(&checks).await >= 1.0);
     assert_eq!(get(&format!("{}/", ambassador.admin)).await.status, StatusCode::NOT_FOUND);
 }

@@ -69,7 +69,7 @@ fn what_it_lacks_is_counted() {
         format!(r#"seawall_retry_retries_total{{{labels},reason="failure"}} 4"#),
         format!("seawall_retry_attempts_total{{{labels}}} 9"),
         format!("seawall_retry_budget_tokens{{{labels}}} 0"),
-        format!(r#"seawall_calls_total{{{labels},outcome="bad"}} 5"#),
+        format!(r#"seawall_calls_total{{{labels},outcome="failure"}} 5"#),
     ] {
         assert!(told.lines().any(|told| told == line), "no {line} in\n{told}");
     }

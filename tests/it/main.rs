@@ -37,7 +37,7 @@ mod links;
 mod manifest;
 mod metrics;
 mod ordering;
-mod origin;
+mod source;
 mod pairs;
 #[cfg(feature = "http")]
 mod per_host;

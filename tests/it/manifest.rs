@@ -87,7 +87,7 @@ fn the_documents_say_what_the_manifest_says() {
 /// What is left out of the package could not be linked to from the pages of docs.rs.
 #[test]
 fn the_package_holds_what_the_documents_lead_to() {
-    const PACKAGED: &str = "https://docs.rs/crate/seawall/latest/origin/";
+    const PACKAGED: &str = "https://docs.rs/crate/seawall/latest/source/";
     let lib = include_str!("../../src/lib.rs");
     let include = MANIFEST.lines().find(|line| line.starts_with("include = ")).unwrap();
     let mut links = 0;

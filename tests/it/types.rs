@@ -19,7 +19,7 @@ use seawall::{Error, Rejected};
 use tower::util::ServiceFn;
 use tower::{Layer, Service, service_fn};
 
-use crate::origin::origin;
+use crate::source::source;
 use crate::support::{CountingWaker, Fail, now, poll_once};
 
 /// A row for each type: it is `Send + Sync + 'static + Debug`, and what else is named.
@@ -393,7 +393,7 @@ fn two_layers_as_one_can_be_sent_shared_and_printed() {
 #[test]
 fn the_table_is_complete() {
     let table = include_str!("types.rs");
-    let files = origin();
+    let files = source();
     let is_trait = |name: &str| {
         let trait_of = [
             format!("pub trait {name}<"),

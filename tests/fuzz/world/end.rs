@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const RECOVERY: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(10);
 
-const GOOD: (&str, &str) = ("outcome", "good");
+const GOOD: (&str, &str) = ("outcome", "success");
 
 impl World<'_> {
     pub(super) async fn end(&mut self) -> Broken {

@@ -7,7 +7,7 @@ use syn::visit_mut::VisitMut;
 use syn::{Item, ItemUse, UseTree};
 
 use super::names::{Crate, Home, name_of};
-use crate::origin::origin;
+use crate::source::source;
 
 /// Names without an example, by kind, with the reason of each kind.
 const WITHOUT: &[(&str, &[&str])] = &[
@@ -264,7 +264,7 @@ impl Imports {
 /// The examples that `cargo test --doc` compiles, each with the file it stands in.
 fn examples() -> Vec<(String, String)> {
     let mut texts = BTreeMap::new();
-    for file in origin() {
+    for file in source() {
         for page in file.text.split("include_str!(\"../").skip(1) {
             let page = page.split('"').next().unwrap();
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use syn::{Attribute, Item, UseTree, Visibility};
 
-use crate::origin::origin;
+use crate::source::source;
 
 pub(super) type Path = Vec<String>;
 
@@ -29,7 +29,7 @@ pub(super) struct Crate(pub(super) BTreeMap<Path, Module>);
 
 impl Crate {
     pub(super) fn read() -> Self {
-        let files: BTreeMap<Path, String> = origin()
+        let files: BTreeMap<Path, String> = source()
             .into_iter()
             .map(|file| (file.module().into_iter().map(str::to_owned).collect(), file.text))
             .collect();

@@ -21,16 +21,16 @@ type Turn = fn(&mut Config);
 fn every_bad_value_is_rejected_with_its_field_its_value_and_what_is_accepted() {
     #[rustfmt::skip]
     let table: &[(Turn, &str)] = &[
-        (|d| d.evidence_ttl = Duration::ZERO, "memory = 0ns: longer than zero"),
-        (|d| d.break_duration = Duration::ZERO, "rest = 0ns: longer than zero"),
-        (|d| (d.break_duration, d.max_break_duration) = (Duration::from_secs(2), Duration::from_secs(1)), "rest_cap = 1s: at least rest = 2s"),
+        (|d| d.evidence_ttl = Duration::ZERO, "evidence_ttl = 0ns: longer than zero"),
+        (|d| d.break_duration = Duration::ZERO, "break_duration = 0ns: longer than zero"),
+        (|d| (d.break_duration, d.max_break_duration) = (Duration::from_secs(2), Duration::from_secs(1)), "max_break_duration = 1s: at least break_duration = 2s"),
         (|d| d.probe_deadline = Duration::ZERO, "probe_deadline = 0ns: longer than zero"),
         (|d| d.probes = 0, "probes = 0: 1 to 10000"),
         (|d| d.probes = u32::MAX, "probes = 4294967295: 1 to 10000"),
-        (|d| d.close_threshold = 0, "close_at = 0: 1 to 10000"),
-        (|d| d.close_threshold = 10_001, "close_at = 10001: 1 to 10000"),
-        (|d| d.reopen_threshold = 0, "reopen_at = 0: 1 to 10000"),
-        (|d| d.reopen_threshold = 10_001, "reopen_at = 10001: 1 to 10000"),
+        (|d| d.close_threshold = 0, "close_threshold = 0: 1 to 10000"),
+        (|d| d.close_threshold = 10_001, "close_threshold = 10001: 1 to 10000"),
+        (|d| d.reopen_threshold = 0, "reopen_threshold = 0: 1 to 10000"),
+        (|d| d.reopen_threshold = 10_001, "reopen_threshold = 10001: 1 to 10000"),
         (|d| d.trip = Trip::evidence(0.0, 0.5, 10), "tolerated = 0.0: a ratio from 0.000001 to 0.999999"),
         (|d| d.trip = Trip::evidence(f64::NAN, 0.5, 10), "tolerated = NaN: a ratio from 0.000001 to 0.999999"),
         (|d| d.trip = Trip::evidence(0.5, 1.0, 10), "broken = 1.0: a ratio from 0.000001 to 0.999999"),

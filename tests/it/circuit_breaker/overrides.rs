@@ -121,7 +121,7 @@ async fn a_reload_that_does_not_agree_with_a_key_changes_nothing_and_names_it() 
     assert_eq!(
         wrong.to_string(),
         "invalid configuration of circuit_breaker `hosts`: \
-         overrides[\"a\"].rest_cap = 4s: at least rest = 5s"
+         overrides[\"a\"].max_break_duration = 4s: at least break_duration = 5s"
     );
     assert_eq!(hosts.handle().keyed_config(), before);
     let wrong = Config { break_duration: Duration::from_secs(5), ..new };

@@ -57,7 +57,7 @@ async fn a_call_brings_back_what_an_exporter_let_go_of() {
         call(false).await;
         let shown = Exposition::of(&recorder);
         for layer in ["timeout", "retry", "circuit_breaker", "bulkhead"] {
-            let calls = [("layer", layer), ("name", "x"), ("outcome", "good")];
+            let calls = [("layer", layer), ("name", "x"), ("outcome", "success")];
             assert_eq!(shown.value("seawall_calls_total", &calls), 1.0, "{layer} {round}");
         }
         for layer in ["timeout", "retry", "circuit_breaker"] {
@@ -74,12 +74,12 @@ async fn a_call_brings_back_what_an_exporter_let_go_of() {
     }
     // What was not used again stays away.
     let shown = Exposition::of(&recorder);
-    assert_eq!(shown.sum("seawall_calls_total", &[("outcome", "bad")]), 0.0);
+    assert_eq!(shown.sum("seawall_calls_total", &[("outcome", "failure")]), 0.0);
     // And what is there is not begun again.
     forget(&recorder);
     call(false).await;
     call(false).await;
-    let calls = [("layer", "retry"), ("outcome", "good")];
+    let calls = [("layer", "retry"), ("outcome", "success")];
     assert_eq!(Exposition::of(&recorder).value("seawall_calls_total", &calls), 2.0);
 }
 
@@ -96,7 +96,7 @@ async fn the_state_is_told_again_when_the_circuit_opens() {
     for (state, value) in [("closed", 0.0), ("open", 1.0), ("half_open", 0.0)] {
         assert_eq!(shown.value("seawall_circuit_breaker_state", &[("state", state)]), value);
     }
-    assert_eq!(shown.value("seawall_calls_total", &[("outcome", "bad")]), 1.0);
+    assert_eq!(shown.value("seawall_calls_total", &[("outcome", "failure")]), 1.0);
     assert_eq!(shown.value("seawall_circuit_breaker_transitions_total", &[]), 1.0);
     // Also when there is nothing to tell of but rejections.
     forget(&recorder);
@@ -123,14 +123,14 @@ async fn keys_health_and_a_registry_come_back_too() {
         assert_eq!(shown.value("seawall_keys", &[]), 1.0);
         assert_eq!(shown.value("seawall_health_up", &[]), 1.0);
         assert_eq!(
-            shown.value("seawall_calls_total", &[("layer", "health"), ("outcome", "good")]),
+            shown.value("seawall_calls_total", &[("layer", "health"), ("outcome", "success")]),
             1.0
         );
         forget(&recorder);
     }
     tokio::time::sleep(Duration::from_secs(6)).await; // for a check
     let shown = Exposition::of(&recorder);
-    assert!(shown.value("seawall_health_checks_total", &[("result", "good")]) >= 1.0);
+    assert!(shown.value("seawall_health_checks_total", &[("result", "success")]) >= 1.0);
     assert_eq!(shown.value("seawall_health_up", &[]), 1.0);
 }
 
@@ -147,7 +147,7 @@ async fn a_recorder_at_the_address_of_one_that_is_gone_gets_its_series() {
         drop(recording);
         let shown = Exposition::of(&place);
         let calls =
-            |layer| shown.value("seawall_calls_total", &[("layer", layer), ("outcome", "good")]);
+            |layer| shown.value("seawall_calls_total", &[("layer", layer), ("outcome", "success")]);
         assert_eq!((calls("circuit_breaker"), calls("bulkhead")), (1.0, 1.0));
         assert_eq!(shown.value("seawall_circuit_breaker_state", &[("state", "closed")]), 1.0);
         assert_eq!(shown.value("seawall_bulkhead_limit", &[]), 64.0);
@@ -161,7 +161,7 @@ fn recorders_of_several_threads_each_get_their_series() {
     let breaker = CircuitBreakerLayer::new("x");
     let all = recorder();
     let count = |recorder: &PrometheusRecorder| {
-        Exposition::of(recorder).value("seawall_calls_total", &[("outcome", "good")])
+        Exposition::of(recorder).value("seawall_calls_total", &[("outcome", "success")])
     };
     let call = |recorder: &PrometheusRecorder| {
         metrics::with_local_recorder(recorder, || {
@@ -203,7 +203,7 @@ async fn what_can_never_be_counted_is_not_shown_and_rejections_have_no_duration(
     for layer in ["retry", "timeout"] {
         let count = shown.value("seawall_call_duration_seconds_count", &[("layer", layer)]);
         assert_eq!(count, 0.0, "{layer}");
-        let silent = [("layer", layer), ("outcome", "silent")];
+        let silent = [("layer", layer), ("outcome", "ignored")];
         assert_eq!(shown.value("seawall_calls_total", &silent), 10.0, "{layer}");
     }
     let reasons = |layer: &str| shown.values("seawall_rejections_total", "reason", layer);
@@ -212,8 +212,8 @@ async fn what_can_never_be_counted_is_not_shown_and_rejections_have_no_duration(
     assert_eq!(reasons("timeout"), ["draining", "timed_out"]);
     assert_eq!(reasons("bulkhead"), ["draining", "full", "queue_timeout"]);
     let outcomes = |layer: &str| shown.values("seawall_calls_total", "outcome", layer);
-    assert_eq!(outcomes("timeout"), ["abandoned", "bad", "good", "silent"]);
-    assert_eq!(outcomes("retry"), ["abandoned", "bad", "good", "pushback", "silent"]);
+    assert_eq!(outcomes("timeout"), ["abandoned", "failure", "ignored", "success"]);
+    assert_eq!(outcomes("retry"), ["abandoned", "failure", "ignored", "pushback", "success"]);
     assert!(!shown.kinds.contains_key("seawall_retry_budget_tokens"), "there is none");
     assert!(!shown.kinds.contains_key("seawall_circuit_breaker_shadow_rejections_total"));
 }

@@ -34,7 +34,7 @@ async fn a_recorder_that_is_installed_after_the_layers_were_built_is_noticed() {
     call().await.unwrap();
     let shown = Exposition::of(&recorder);
     for layer in ["retry", "circuit_breaker", "bulkhead", "timeout", "health"] {
-        let good = [("layer", layer), ("outcome", "good")];
+        let good = [("layer", layer), ("outcome", "success")];
         assert_eq!(shown.value("seawall_calls_total", &good), 1.0, "{layer}");
     }
     // Levels are right from the first, whoever looks.

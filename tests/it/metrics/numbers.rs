@@ -50,7 +50,7 @@ async fn a_breaker_counts_calls_by_outcome_rejections_states_late_and_abandoned(
 
     let shown = Exposition::of(&recorder);
     let calls = |outcome| shown.value("seawall_calls_total", &[("outcome", outcome)]);
-    let outcomes = ["good", "bad", "pushback", "silent", "abandoned"].map(calls);
+    let outcomes = ["success", "failure", "pushback", "ignored", "abandoned"].map(calls);
     assert_eq!(outcomes, [4.0, 2.0, 1.0, 1.0, 1.0]);
     assert_eq!(shown.value("seawall_rejections_total", &[("reason", "circuit_open")]), 3.0);
     assert_eq!(shown.sum("seawall_rejections_total", &[]), 3.0);
@@ -118,7 +118,7 @@ async fn a_breaker_in_shadow_counts_what_it_would_have_rejected() {
     let shown = Exposition::of(&recorder);
     assert_eq!(shown.value("seawall_circuit_breaker_shadow_rejections_total", &[]), 3.0);
     assert_eq!(shown.sum("seawall_rejections_total", &[]), 0.0);
-    assert_eq!(shown.value("seawall_calls_total", &[("outcome", "bad")]), 4.0);
+    assert_eq!(shown.value("seawall_calls_total", &[("outcome", "failure")]), 4.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +162,7 @@ async fn a_retry_counts_attempts_retries_and_why_it_stopped() {
     assert_eq!(of("seawall_retry_stopped_total", "reason", "final"), 1.0);
     assert_eq!(shown.value("seawall_retry_budget_tokens", &[]), 5.0);
     assert_eq!(budget.balance(), 5.0);
-    let outcomes = ["good", "bad", "pushback", "silent", "abandoned"];
+    let outcomes = ["success", "failure", "pushback", "ignored", "abandoned"];
     let calls = outcomes.map(|outcome| of("seawall_calls_total", "outcome", outcome));
     assert_eq!(calls, [1.0, 3.0, 1.0, 2.0, 1.0]);
 
@@ -219,7 +219,7 @@ async fn a_keyed_bulkhead_shows_the_levels_of_all_its_keys_together() {
 
     let shown = Exposition::of(&recorder);
     let of = |metric, labels: &[(&str, &str)]| shown.sum(metric, labels);
-    assert_eq!(of("seawall_calls_total", &[("name", "k"), ("outcome", "good")]), 4.0);
+    assert_eq!(of("seawall_calls_total", &[("name", "k"), ("outcome", "success")]), 4.0);
     assert_eq!(of("seawall_bulkhead_wait_seconds_count", &[("name", "k")]), 1.0);
     assert_eq!(of("seawall_key_overflow_total", &[("name", "k")]), 1.0);
 
@@ -275,7 +275,7 @@ async fn a_bulkhead_shows_its_levels_and_its_waits() {
 
     let shown = Exposition::of(&recorder);
     assert_eq!(shown.value("seawall_rejections_total", &[("reason", "full")]), 1.0);
-    assert_eq!(shown.value("seawall_calls_total", &[("outcome", "good")]), 2.0);
+    assert_eq!(shown.value("seawall_calls_total", &[("outcome", "success")]), 2.0);
     assert_eq!(shown.value("seawall_bulkhead_wait_seconds_count", &[]), 1.0);
     assert!((shown.value("seawall_bulkhead_wait_seconds_sum", &[]) - 0.03).abs() < 1e-9);
 
@@ -313,7 +313,7 @@ async fn a_timeout_tells_its_limit_from_the_deadline_of_the_caller() {
     let reasons = ["timed_out", "deadline_exceeded", "draining", "full"];
     assert_eq!(reasons.map(rejections), [1.0, 2.0, 1.0, 0.0]);
     let calls = |outcome| shown.value("seawall_calls_total", &[("outcome", outcome)]);
-    assert_eq!(["good", "bad", "silent", "abandoned"].map(calls), [1.0, 1.0, 0.0, 1.0]);
+    assert_eq!(["success", "failure", "ignored", "abandoned"].map(calls), [1.0, 1.0, 0.0, 1.0]);
     assert_eq!(shown.value("seawall_call_duration_seconds_count", &[]), 2.0);
     assert!((shown.value("seawall_call_duration_seconds_sum", &[]) - 0.04).abs() < 1e-9);
 }
@@ -359,9 +359,9 @@ async fn a_health_check_shows_whether_it_is_up_and_a_registry_the_whole() {
     let shown = Exposition::of(&recorder);
     assert_eq!(shown.value("seawall_rejections_total", &[("reason", "unhealthy")]), 1.0);
     let calls = |outcome| shown.value("seawall_calls_total", &[("outcome", outcome)]);
-    assert_eq!(["good", "bad", "pushback"].map(calls), [1.0, 0.0, 1.0]);
+    assert_eq!(["success", "failure", "pushback"].map(calls), [1.0, 0.0, 1.0]);
     let checks = |result| shown.value("seawall_health_checks_total", &[("result", result)]);
-    assert_eq!(["bad", "timed_out", "panicked"].map(checks), [1.0, 1.0, 0.0]);
-    let all = ["good", "bad", "timed_out"].map(checks).iter().sum::<f64>();
+    assert_eq!(["failure", "timed_out", "panicked"].map(checks), [1.0, 1.0, 0.0]);
+    let all = ["success", "failure", "timed_out"].map(checks).iter().sum::<f64>();
     assert_eq!(shown.value("seawall_health_check_seconds_count", &[]), all);
 }

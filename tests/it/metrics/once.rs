@@ -14,7 +14,7 @@ use crate::support::{Ready, Reply, scripted};
 /// What was counted as let through, by outcome, and as rejected.
 fn counted(shown: &Exposition) -> [f64; 3] {
     let calls = |outcome| shown.sum("seawall_calls_total", &[("outcome", outcome)]);
-    [calls("bad"), calls("abandoned"), shown.sum("seawall_rejections_total", &[])]
+    [calls("failure"), calls("abandoned"), shown.sum("seawall_rejections_total", &[])]
 }
 
 // Found by tests/fuzz: it was counted nowhere.

@@ -317,9 +317,9 @@ pub(super) fn read(shown: &Exposition, kind: Kind) -> Counts {
     };
     let calls = |outcome| sum("seawall_calls_total", &[("outcome", outcome)]);
     Counts {
-        good: calls("good"),
-        bad: calls("bad"),
-        silent: calls("silent"),
+        good: calls("success"),
+        bad: calls("failure"),
+        silent: calls("ignored"),
         abandoned: calls("abandoned"),
         rejected: sum("seawall_rejections_total", &[]),
     }

@@ -72,7 +72,7 @@ impl File {
 }
 
 /// Every file of `src/`.
-pub(crate) fn origin() -> Vec<File> {
+pub(crate) fn source() -> Vec<File> {
     fn read(folder: &Path, root: &Path, files: &mut Vec<File>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
