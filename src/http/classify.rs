@@ -22,7 +22,7 @@ use crate::core::outcome::Outcome;
 /// | everything else | [`SUCCESS`](Outcome::SUCCESS): it answered as designed, if only with "no" |
 /// | an error | what [`of_error`] says of it |
 ///
-/// A [`Retry-After`](`Retry-After`()) of a failure or a pushback goes with it. Rejections by layers of this crate
+/// A [`Retry-After`](requested_delay()) of a failure or a pushback goes with it. Rejections by layers of this crate
 /// are classified as everywhere.
 ///
 /// What is due to the deadline of the caller is no evidence: a 504 or 408, and an error that says that

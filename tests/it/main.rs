@@ -37,7 +37,6 @@ mod links;
 mod manifest;
 mod metrics;
 mod ordering;
-mod source;
 mod pairs;
 #[cfg(feature = "http")]
 mod per_host;
@@ -62,6 +61,7 @@ mod scene;
 mod security;
 #[cfg(feature = "http")]
 mod settings;
+mod source;
 mod stack;
 mod subjects;
 mod support;
