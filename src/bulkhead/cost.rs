@@ -1,6 +1,7 @@
 //! How many places a call takes.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// How many places a call takes.
 ///
@@ -31,6 +32,14 @@ where
 {
     fn cost_of(&self, request: &Req) -> u32 {
         (self.0)(request)
+    }
+}
+
+/// Of those of many keys.
+impl<Req, W: CostOf<Req>> CostOf<Req> for Arc<W> {
+    #[inline]
+    fn cost_of(&self, request: &Req) -> u32 {
+        (**self).cost_of(request)
     }
 }
 

@@ -4,14 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::config::Config;
-use super::keyed::{KeyedPart, reload_key};
 use super::limiter::Limiter;
-use super::machine::Params;
-
 use crate::core::config::ConfigErrors;
 use crate::core::origin::Origin;
 use crate::shell::gate::Entrance;
-use crate::shell::keyed::Keyed;
 
 /// Sees and steers one bulkhead. Cheap to clone.
 ///
@@ -44,20 +40,11 @@ use crate::shell::keyed::Keyed;
 #[derive(Clone)]
 pub struct BulkheadHandle {
     entrance: Arc<dyn Entrance<Limiter>>,
-    /// Those it is one of, if it is one of many.
-    many: Option<Arc<Keyed<KeyedPart>>>,
 }
 
 impl BulkheadHandle {
     pub(crate) fn new(entrance: Arc<dyn Entrance<Limiter>>) -> Self {
-        Self { entrance, many: None }
-    }
-
-    pub(super) fn of_key(
-        entrance: Arc<dyn Entrance<Limiter>>,
-        many: Arc<Keyed<KeyedPart>>,
-    ) -> Self {
-        Self { entrance, many: Some(many) }
+        Self { entrance }
     }
 
     fn limiter(&self) -> &Limiter {
@@ -66,7 +53,7 @@ impl BulkheadHandle {
 
     /// The layer and the name.
     pub fn origin(&self) -> &Origin {
-        &self.limiter().reporter.origin
+        &self.limiter().common.reporter.origin
     }
 
     /// Places there are.
@@ -104,14 +91,9 @@ impl BulkheadHandle {
     /// # Errors
     ///
     /// Everything that is wrong with the settings; then the old ones stay in force.
+    #[allow(clippy::needless_pass_by_value)] // the same shape for every layer
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        if let (Some(many), Some(key)) = (&self.many, self.limiter().key()) {
-            return reload_key(many, key, &config);
-        }
-        let params =
-            Params::from_config(&config).map_err(|wrong| wrong.of_policy(self.origin()))?;
-        self.limiter().reload(params, config);
-        Ok(())
+        self.limiter().reload(&config)
     }
 }
 

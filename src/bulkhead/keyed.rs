@@ -1,201 +1,216 @@
 //! One bulkhead for each key.
 
-mod builder;
-mod future;
-mod handle;
-mod instance;
-mod part;
-mod permit;
-
-use std::fmt;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use tower::{Layer, Service};
+use super::common::Common;
+use super::config::Config;
+use super::cost::One;
+use super::handle::BulkheadHandle;
+use super::layer::{Builder, LAYER};
+use super::limiter::Limiter;
+use super::machine::Occupancy;
+use super::meter::BulkheadMeter;
+use super::overrides::Overrides;
+use super::policy::Bounded;
+use crate::core::config::{ConfigErrors, KeyedConfig, Written};
+use crate::core::origin::Origin;
+use crate::core::request::NoPropagation;
+use crate::shell::gate::{ByKey, Gate, GateLayer, Unclassified};
+use crate::shell::keyed::{self, BuildKeyed, Keyed, KeyedHandle, Settings, Steered, Watched};
+use crate::shell::member::{Member, Stamp};
+use crate::shell::reporter::Reporter;
 
-pub use self::builder::KeyedBuilder;
-use self::future::ResponseFuture;
-pub use self::handle::KeyedBulkheadHandle;
-use self::instance::Instance;
-pub(super) use self::part::{KeyedPart, reload_key};
-use super::cost::{CostOf, One};
-use crate::core::completion::Completion;
-use crate::core::error::{CallError, Measurement, Reason, Rejected};
-use crate::core::request::{ExtractKey, NoPropagation, Propagate};
-use crate::shell::caller::Caller;
-use crate::shell::in_flight::Stage;
-use crate::shell::keyed::Keyed;
+/// Puts one bulkhead per key around services; see [`Builder::keyed`].
+pub type KeyedBulkheadLayer<F, X, K = NoPropagation, W = One> =
+    GateLayer<ByKey<Bounded<Arc<F>, Arc<W>>, X>, Unclassified, K>;
 
-/// Puts one bulkhead per key around services; see [`Builder::keyed`](super::Builder::keyed).
-#[must_use = "a layer does nothing until it is applied to a service"]
-pub struct KeyedBulkheadLayer<F, K, Y = NoPropagation, W = One> {
-    cells: Arc<Keyed<KeyedPart>>,
-    key: Arc<K>,
-    completion: F,
-    propagate: Y,
-    cost: W,
-}
-
-impl<F, K, Y, W> KeyedBulkheadLayer<F, K, Y, W> {
-    /// Sees and steers the bulkheads of this layer.
-    pub fn handle(&self) -> KeyedBulkheadHandle {
-        KeyedBulkheadHandle::new(Arc::clone(&self.cells))
-    }
-
-    /// The calls that are in flight or wait, of all keys.
-    pub fn in_flight(&self) -> usize {
-        self.cells.in_flight()
-    }
-
-    /// Takes no further calls, sends away those that wait for a place or for the inner service to be
-    /// ready, and returns when those in flight are over. There is no way back. See
-    /// [`BulkheadLayer::drain`](super::BulkheadLayer::drain).
-    pub async fn drain(&self) {
-        self.stop();
-        self.cells.emptied().await;
-    }
-
-    /// Begins to drain.
-    pub(crate) fn stop(&self) {
-        self.cells.close(Stage::Stopped);
-    }
-
-    /// Takes no further calls, and returns when those in flight and those that wait are over.
-    pub async fn drain_to_completion(&self) {
-        self.cells.close(Stage::Closed);
-        self.cells.emptied().await;
-    }
-
-    /// Runs an async call in the bulkhead of `key`, for callers without a service. Dropping the future
-    /// frees its place.
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::{Error, bulkhead::BulkheadLayer};
-    /// use std::borrow::Cow;
-    /// use std::convert::Infallible;
-    ///
-    /// let tenants = BulkheadLayer::builder("tenants")
-    ///     .keyed(|part: &String| Cow::from(part))
-    ///     .build()?;
-    /// let answer = tenants.run("acme", || async { Ok::<_, Error<Infallible>>(7) }).await?;
-    /// assert_eq!(answer, 7);
-    /// assert_eq!(tenants.handle().keys(), ["acme".into()]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    pub fn run<Op, Fut, T, E>(
-        &self,
-        key: &str,
-        call: Op,
-    ) -> impl Future<Output = Result<F::Response, E>> + use<Op, Fut, T, E, F, K, Y, W>
-    where
-        Op: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        E: CallError,
-        F: Completion<T> + Clone,
-    {
-        match self.cells.enter(key) {
-            Some(own) => {
-                let instance = Instance { inner: &mut Caller, readied: true };
-                instance.call(own, 1, &self.completion, &NoPropagation, call)
-            }
-            None => ResponseFuture::rejected(drained(&self.cells), self.completion.clone()),
-        }
-    }
-}
-
-/// What callers are told once the layer takes no further calls.
-fn drained(cells: &Keyed<KeyedPart>) -> Rejected {
-    cells.common.reporter.reject(Reason::Draining, Measurement::Nothing)
-}
-
-impl<S, F: Clone, K, Y: Clone, W: Clone> Layer<S> for KeyedBulkheadLayer<F, K, Y, W> {
-    type Service = KeyedBulkhead<S, F, K, Y, W>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let Self { cells, key, completion, propagate, cost } = self.clone();
-        KeyedBulkhead { inner, cells, key, completion, propagate, cost }
-    }
-}
-
-impl<F: Clone, K, Y: Clone, W: Clone> Clone for KeyedBulkheadLayer<F, K, Y, W> {
-    fn clone(&self) -> Self {
-        let (cells, key) = (Arc::clone(&self.cells), Arc::clone(&self.key));
-        let (completion, propagate, cost) =
-            (self.completion.clone(), self.propagate.clone(), self.cost.clone());
-        Self { cells, key, completion, propagate, cost }
-    }
-}
-
-impl<F, K, Y, W> fmt::Debug for KeyedBulkheadLayer<F, K, Y, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedBulkheadLayer").field("keys", &self.cells.len()).finish()
-    }
-}
-
-// ===== impl KeyedBulkhead =====
-
-/// Calls the inner service in the bulkhead of the request's key.
+/// The service that a [`KeyedBulkheadLayer`] makes of another.
 ///
 /// It is always ready: which bulkhead decides is not known before the request is. A call that has a
 /// place waits for the readiness of a clone of the inner service.
-pub struct KeyedBulkhead<S, F, K, Y = NoPropagation, W = One> {
-    inner: S,
-    cells: Arc<Keyed<KeyedPart>>,
-    key: Arc<K>,
-    completion: F,
-    propagate: Y,
-    cost: W,
-}
+pub type KeyedBulkhead<S, F, X, K = NoPropagation, W = One> =
+    Gate<S, ByKey<Bounded<Arc<F>, Arc<W>>, X>, Unclassified, K>;
 
-impl<S, F, K, Y, W> KeyedBulkhead<S, F, K, Y, W> {
-    /// The inner service.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-}
+/// Builds a [`KeyedBulkheadLayer`].
+pub type KeyedBuilder<F, X, K = NoPropagation, W = One> = keyed::KeyedBuilder<Builder<F, K, W>, X>;
 
-impl<S, Req, F, K, Y, W> Service<Req> for KeyedBulkhead<S, F, K, Y, W>
+/// Sees and steers the bulkheads of a keyed layer.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::Error;
+/// use seawall::bulkhead::{BulkheadLayer, KeyedBulkheadHandle};
+/// use std::borrow::Cow;
+/// use std::{convert::Infallible, future::pending};
+///
+/// /// The tenants that take all they may.
+/// fn busy(tenants: &KeyedBulkheadHandle) -> Vec<String> {
+///     let is_full = |part: &str| tenants.key(part).is_some_and(|it| it.available() == 0);
+///     let busy = tenants.keys().into_iter().filter(|part| is_full(part));
+///     busy.map(|part| part.to_string()).collect()
+/// }
+///
+/// let layer = BulkheadLayer::builder("tenants")
+///     .limit(1)
+///     .keyed(|part: &String| Cow::from(part))
+///     .build()?;
+/// let tenants = layer.handle();
+/// let under_way = layer.run("acme", pending::<Result<(), Error<Infallible>>>);
+/// assert_eq!(layer.run("initech", || async { Ok::<_, Error<Infallible>>(7) }).await, Ok(7));
+/// assert_eq!((tenants.len(), busy(&tenants)), (2, vec!["acme".to_owned()]));
+/// # drop(under_way);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+pub type KeyedBulkheadHandle = KeyedHandle<BulkheadHandle, Config>;
+
+impl<F, X, K, W> KeyedBulkheadLayer<F, X, K, W>
 where
-    S: Service<Req> + Clone,
-    S::Error: CallError,
-    F: Completion<S::Response> + Clone,
-    K: ExtractKey<Req>,
-    Y: Propagate<Req>,
-    W: CostOf<Req>,
+    F: Send + Sync + 'static,
+    X: Send + Sync + 'static,
+    W: Send + Sync + 'static,
 {
-    type Response = F::Response;
-    type Error = S::Error;
-    type Future = ResponseFuture<S, Req, F>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Req) -> Self::Future {
-        let Some(cell) = self.key.with_key(&request, |key| self.cells.enter(key)) else {
-            return ResponseFuture::rejected(drained(&self.cells), self.completion.clone());
-        };
-        let instance = Instance { inner: &mut self.inner, readied: false };
-        let permits = self.cost.cost_of(&request);
-        instance.call(cell, permits, &self.completion, &self.propagate, request)
+    /// Sees and steers the bulkheads of this layer.
+    pub fn handle(&self) -> KeyedBulkheadHandle {
+        self.policy().handle()
     }
 }
 
-impl<S: Clone, F: Clone, K, Y: Clone, W: Clone> Clone for KeyedBulkhead<S, F, K, Y, W> {
-    fn clone(&self) -> Self {
-        let (cells, key) = (Arc::clone(&self.cells), Arc::clone(&self.key));
-        let (inner, completion, propagate) =
-            (self.inner.clone(), self.completion.clone(), self.propagate.clone());
-        Self { inner, cells, key, completion, propagate, cost: self.cost.clone() }
+impl<F, K, W> Builder<F, K, W>
+where
+    F: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
+    /// One bulkhead for each key of a request, for instance for each tenant, so that one of them cannot
+    /// take the places of all.
+    ///
+    /// ```
+    /// use seawall::bulkhead::BulkheadLayer;
+    /// use std::borrow::Cow;
+    ///
+    /// struct Request { part: String }
+    ///
+    /// let layer = BulkheadLayer::builder("tenants")
+    ///     .limit(10)
+    ///     .keyed(|request: &Request| Cow::from(&request.part))
+    ///     .max_keys(1_000)
+    ///     .build()?;
+    /// assert!(layer.handle().is_empty()); // a tenant gets its bulkhead with its first call
+    /// # Ok::<(), seawall::ConfigErrors>(())
+    /// ```
+    pub fn keyed<Req, X>(self, key: X) -> KeyedBuilder<F, X, K, W>
+    where
+        X: Fn(&Req) -> Cow<'_, str> + Send + Sync + 'static,
+    {
+        self.keyed_by(key)
+    }
+
+    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    pub fn keyed_by<X>(self, key: X) -> KeyedBuilder<F, X, K, W>
+    where
+        X: Send + Sync + 'static,
+    {
+        keyed::KeyedBuilder::new(self, Arc::new(key))
+    }
+
+    /// The policy of a layer, for a stack; and what else was said.
+    pub(crate) fn by_key<X>(
+        self,
+        key: Arc<X>,
+        max_keys: usize,
+        overrides: BTreeMap<String, Overrides>,
+    ) -> Result<(ByKey<Bounded<Arc<F>, Arc<W>>, X>, K), ConfigErrors> {
+        let origin = Origin::new(LAYER, self.name);
+        let config = KeyedConfig { default: self.config, max_keys, overrides };
+        let settings = Settings::new(config, &Written::default(), &origin)?;
+        let common = Common::new(Reporter::new(origin, self.observers), settings);
+        let for_keys = Arc::clone(&common);
+        let (completion, cost) = (Arc::new(self.completion), Arc::new(self.cost));
+        let table = Keyed::new(common, max_keys, move |key| {
+            let limiter = Limiter::new(Arc::clone(&for_keys), Some(key));
+            Bounded::new(limiter, Arc::clone(&completion), Arc::clone(&cost))
+        });
+        Ok((ByKey::new(table, key), self.propagate))
     }
 }
 
-impl<S: fmt::Debug, F, K, Y, W> fmt::Debug for KeyedBulkhead<S, F, K, Y, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedBulkhead")
-            .field("inner", &self.inner)
-            .field("keys", &self.cells.len())
-            .finish_non_exhaustive()
+impl<F, X, K, W> BuildKeyed<X> for Builder<F, K, W>
+where
+    F: Send + Sync + 'static,
+    X: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
+    type Config = Config;
+    type Layer = KeyedBulkheadLayer<F, X, K, W>;
+
+    fn with_config(self, config: Config) -> Self {
+        self.config(config)
+    }
+
+    fn build_keyed(
+        self,
+        key: Arc<X>,
+        max_keys: usize,
+        overrides: BTreeMap<String, Overrides>,
+    ) -> Result<Self::Layer, ConfigErrors> {
+        let (policy, propagate) = self.by_key(key, max_keys, overrides)?;
+        Ok(GateLayer::make(policy, Unclassified, propagate))
+    }
+}
+
+impl<F, W> Member for Bounded<F, W>
+where
+    F: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
+    type Common = Common;
+    type Meter = BulkheadMeter;
+
+    fn reporter(common: &Common) -> &Reporter<BulkheadMeter> {
+        &common.reporter
+    }
+
+    fn key(&self) -> Option<&Arc<str>> {
+        self.limiter().key.as_ref()
+    }
+
+    /// Who is inside or waits holds the cell, so that this is known already.
+    fn at_rest(&self) -> Option<Stamp> {
+        (self.limiter().occupancy() == Occupancy::default()).then(|| self.stamp())
+    }
+
+    fn stamp(&self) -> Stamp {
+        Some(self.limiter().occupancy().pack())
+    }
+
+    /// Whoever reloaded all of them since it was made did not find it.
+    fn settle_in(&self) {
+        self.limiter().keep_up();
+    }
+}
+
+impl<F, W> Steered for Bounded<F, W>
+where
+    F: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
+    type Config = Config;
+    type Handle = BulkheadHandle;
+
+    fn handle(watched: Watched<Self>) -> BulkheadHandle {
+        BulkheadHandle::new(Arc::new(watched))
+    }
+
+    fn settings(common: &Common) -> &Settings<Config> {
+        &common.settings
+    }
+
+    fn reloaded(common: &Common) {
+        common.reloaded();
+    }
+
+    fn keep_up(&self) {
+        self.limiter().keep_up();
     }
 }

@@ -1,23 +1,23 @@
 //! Building a bulkhead, and putting it around services.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::backpressure::BackpressureLayer;
+use super::common::Common;
 use super::config::{Config, Order};
 use super::cost::{ByRequest, One};
 use super::handle::BulkheadHandle;
-use super::keyed::KeyedBuilder;
 use super::limiter::Limiter;
 use super::machine::Params;
 use super::policy::Bounded;
 use crate::core::completion::OnResponse;
-use crate::core::config::ConfigErrors;
+use crate::core::config::{ConfigErrors, Written};
 use crate::core::event::{Observe, Observers};
 use crate::core::origin::Origin;
 use crate::core::request::NoPropagation;
 use crate::shell::gate::{self, Gate, GateLayer, Unclassified};
+use crate::shell::keyed::Settings;
 use crate::shell::reporter::Reporter;
 
 /// The kind of this layer: the metric label `layer`.
@@ -47,7 +47,8 @@ impl BulkheadLayer {
     /// A bulkhead with every setting at its [default](crate::bulkhead#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         let reporter = Reporter::new(Origin::new(LAYER, name), Observers::default());
-        let limiter = Limiter::new(reporter, Params::of_defaults(), Config::default());
+        let common = Common::new(reporter, Settings::of_defaults(Params::of_defaults()));
+        let limiter = Limiter::new(common, None);
         Self::make(Bounded::new(limiter, OnResponse, One), Unclassified, NoPropagation)
     }
 
@@ -188,39 +189,6 @@ impl<F, K, W> Builder<F, K, W> {
         Builder { name, config, completion, propagate, cost: ByRequest(cost), observers }
     }
 
-    /// One bulkhead for each key of a request, for instance for each tenant, so that one of them cannot
-    /// take the places of all.
-    ///
-    /// ```
-    /// use seawall::bulkhead::BulkheadLayer;
-    /// use std::borrow::Cow;
-    ///
-    /// struct Request { part: String }
-    ///
-    /// let layer = BulkheadLayer::builder("tenants")
-    ///     .limit(10)
-    ///     .keyed(|request: &Request| Cow::from(&request.part))
-    ///     .max_keys(1_000)
-    ///     .build()?;
-    /// assert!(layer.handle().is_empty()); // a tenant gets its bulkhead with its first call
-    /// # Ok::<(), seawall::ConfigErrors>(())
-    /// ```
-    pub fn keyed<Req, Key>(self, key: Key) -> KeyedBuilder<F, Key, K, W>
-    where
-        Key: Fn(&Req) -> Cow<'_, str>,
-    {
-        self.keyed_by(key)
-    }
-
-    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
-    pub fn keyed_by<Key>(self, key: Key) -> KeyedBuilder<F, Key, K, W> {
-        self.keyed_as(Arc::new(key))
-    }
-
-    pub(crate) fn keyed_as<Key>(self, key: Arc<Key>) -> KeyedBuilder<F, Key, K, W> {
-        KeyedBuilder::new(self, key)
-    }
-
     /// Builds the layer.
     ///
     /// # Errors
@@ -234,9 +202,9 @@ impl<F, K, W> Builder<F, K, W> {
     /// The same, for a stack.
     pub(crate) fn parts(self) -> Result<(Bounded<F, W>, K), ConfigErrors> {
         let origin = Origin::new(LAYER, self.name);
-        let params = Params::from_config(&self.config).map_err(|wrong| wrong.of_policy(&origin))?;
-        let reporter = Reporter::new(origin, self.observers);
-        let limiter = Limiter::new(reporter, params, self.config);
+        let settings = Settings::new(self.config.into(), &Written::default(), &origin)?;
+        let common = Common::new(Reporter::new(origin, self.observers), settings);
+        let limiter = Limiter::new(common, None);
         Ok((Bounded::new(limiter, self.completion, self.cost), self.propagate))
     }
 }

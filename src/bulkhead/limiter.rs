@@ -7,36 +7,36 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::common::Common;
 use super::config::Config;
 use super::machine::{Effect, Input, Occupancy, Params};
-use super::meter::{BulkheadMeter, Totals};
+use super::meter::BulkheadMeter;
+use crate::core::config::ConfigErrors;
 use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::shell::gate::Entrance;
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Handles};
 use crate::shell::queue::{Before, Standing, Ticket, WaitQueue};
-use crate::shell::reporter::{EventContext, Reporter};
+use crate::shell::reporter::EventContext;
 
-/// One bulkhead.
+/// One bulkhead; of one key, or of all calls.
 pub struct Limiter {
-    pub(super) reporter: Arc<Reporter<BulkheadMeter>>,
-    /// If it is one of many.
-    own: Option<Own>,
+    pub(super) common: Arc<Common>,
+    pub(super) key: Option<Arc<str>>,
     /// The occupancy. Whoever lets the count of those who wait begin or go on being more than zero
     /// does so in the line, so that the two agree; all others need no lock.
     word: AtomicU64,
     limit: AtomicU32,
     /// How many may wait.
     queue: AtomicU32,
-    config: Live<(Params, Config)>,
+    params: Live<InForce>,
     line: WaitQueue,
 }
 
-/// What tells one bulkhead of many from the others.
-struct Own {
-    key: Arc<str>,
-    totals: Arc<Totals>,
+/// The law of now, and the version of the settings that it is from.
+struct InForce {
+    version: u64,
+    params: Params,
 }
 
 /// The answer to one who asks to enter.
@@ -52,38 +52,22 @@ pub(super) enum Entry {
 }
 
 impl Limiter {
-    pub(super) fn new(reporter: Reporter<BulkheadMeter>, params: Params, config: Config) -> Self {
-        let limiter = Self::with(Arc::new(reporter), None, params, config);
-        limiter.note_levels();
-        limiter
-    }
-
-    /// The bulkhead of a key.
-    pub(super) fn of_key(
-        reporter: Arc<Reporter<BulkheadMeter>>,
-        totals: Arc<Totals>,
-        key: Arc<str>,
-        params: Params,
-        config: Config,
-    ) -> Self {
-        Self::with(reporter, Some(Own { key, totals }), params, config)
-    }
-
-    fn with(
-        reporter: Arc<Reporter<BulkheadMeter>>,
-        own: Option<Own>,
-        params: Params,
-        config: Config,
-    ) -> Self {
-        Self {
-            reporter,
-            own,
+    pub(super) fn new(common: Arc<Common>, key: Option<Arc<str>>) -> Self {
+        let settings = common.settings.get();
+        let params = *settings.params(key.as_deref());
+        let limiter = Self {
+            common,
+            key,
             word: AtomicU64::new(Occupancy::default().pack()),
             limit: AtomicU32::new(params.limit),
             queue: AtomicU32::new(params.queue),
-            config: Live::new((params, config)),
+            params: Live::new(InForce { version: settings.version(), params }),
             line: WaitQueue::default(),
+        };
+        if limiter.key.is_none() {
+            limiter.note_levels();
         }
+        limiter
     }
 
     /// Lets everyone in line look again.
@@ -91,26 +75,34 @@ impl Limiter {
         self.line.wake_all();
     }
 
-    /// Whose it is, if it is one of many.
-    pub(super) fn key(&self) -> Option<&Arc<str>> {
-        self.own.as_ref().map(|own| &own.key)
-    }
-
     pub(super) fn params(&self) -> Params {
-        self.config.get().0
+        self.params.get().params
     }
 
     pub(super) fn config(&self) -> Config {
-        self.config.get().1.clone()
+        self.common.settings.get().config(self.key.as_deref())
     }
 
-    /// Reloads the settings. Those inside stay inside; if there is more room now, the next come in.
-    pub(super) fn reload(&self, params: Params, config: Config) {
-        // Together, so that of two who turn at once the same one wins both.
-        self.config.update(|_| {
+    /// Replaces the settings. Those inside stay inside; if there is more room now, the next come in.
+    pub(super) fn reload(&self, config: &Config) -> Result<(), ConfigErrors> {
+        let Common { settings, reporter, .. } = &*self.common;
+        settings.reload_one(&reporter.origin, self.key.as_deref(), config)?;
+        self.keep_up();
+        Ok(())
+    }
+
+    /// Goes by the settings in force.
+    pub(super) fn keep_up(&self) {
+        let settings = self.common.settings.get();
+        let (version, params) = (settings.version(), *settings.params(self.key.as_deref()));
+        self.params.update(|held| {
+            if held.version > version {
+                return InForce { ..*held }; // somebody brought newer ones meanwhile
+            }
+            // Together, so that all of them are of the same settings.
             self.limit.store(params.limit, Ordering::Release);
             self.queue.store(params.queue, Ordering::Relaxed);
-            (params, config)
+            InForce { version, params }
         });
         // Whoever joins later asks under the limit of now.
         let params = self.params();
@@ -319,8 +311,8 @@ impl Limiter {
     // ----- telling -----
 
     pub(super) fn reject(&self, reason: Reason, measurement: Measurement) -> Rejected {
-        let context = EventContext { key: self.key(), seq: 0 };
-        self.reporter.reject_as(context, |fresh| self.set_levels(fresh), reason, measurement)
+        let context = EventContext { key: self.key.as_ref(), seq: 0 };
+        self.common.reporter.reject_as(context, |fresh| self.set_levels(fresh), reason, measurement)
     }
 
     pub(super) fn note_wait(&self, waited: Duration) {
@@ -339,33 +331,33 @@ impl Limiter {
     /// Runs `record` with the metric handles, if anybody records.
     #[inline]
     fn meter(&self, record: impl FnOnce(&Handles<BulkheadMeter>)) {
-        self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
+        self.common.reporter.meter.with(|fresh| self.set_levels(fresh), record);
     }
 
     /// Of many, the totals are kept whether somebody records or not, for a recorder may come later.
     pub(super) fn count_seen(&self, more: i64) {
-        if let Some(own) = &self.own {
-            own.totals.count_in_flight(more);
+        if self.key.is_some() {
+            self.common.totals.count_in_flight(more);
         }
     }
 
     fn count_queued(&self, more: i64) {
-        if let Some(own) = &self.own {
-            own.totals.count_queued(more);
+        if self.key.is_some() {
+            self.common.totals.count_queued(more);
         }
     }
 
     fn set_levels(&self, handles: &Handles<BulkheadMeter>) {
         self.set_occupancy(handles);
-        match &self.own {
-            Some(own) => own.totals.set_limit(&handles.own),
-            None => handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed))),
+        if self.key.is_some() {
+            return self.common.totals.tell_limit(&handles.own);
         }
+        handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
     }
 
     fn set_occupancy(&self, handles: &Handles<BulkheadMeter>) {
-        if let Some(own) = &self.own {
-            return own.totals.set_occupancy(&handles.own);
+        if self.key.is_some() {
+            return self.common.totals.tell_occupancy(&handles.own);
         }
         let at = self.occupancy();
         handles.own.in_flight.set(f64::from(at.inside));
@@ -373,21 +365,10 @@ impl Limiter {
     }
 }
 
-/// What a handle of one of many holds.
-impl Entrance<Self> for Limiter {
-    fn policy(&self) -> &Self {
-        self
-    }
-
-    fn in_flight(&self) -> usize {
-        self.occupancy().inside as usize
-    }
-}
-
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Limiter")
-            .field("config", &self.config.get().1)
+            .field("config", &self.config())
             .field("occupancy", &self.occupancy())
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ const MOST: u32 = 1_000_000;
 
 /// Config made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Params {
+pub struct Params {
     pub(crate) limit: u32,
     pub(crate) queue: u32,
     /// Nanoseconds.

@@ -39,8 +39,9 @@ impl Instruments for BulkheadMeter {
     }
 }
 
-/// What the bulkheads of all keys come to.
+/// What the bulkheads of all keys come to. Aligned, for it is written by calls that read what is beside it.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Totals {
     /// Of each key that has none of its own.
     limit: AtomicU32,
@@ -59,7 +60,7 @@ impl Totals {
     }
 
     /// All keys have another limit.
-    pub(super) fn turn(&self, limit: u32) {
+    pub(super) fn set_limit(&self, limit: u32) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
@@ -71,11 +72,11 @@ impl Totals {
         self.queued.fetch_add(more, Ordering::Relaxed);
     }
 
-    pub(super) fn set_limit(&self, meter: &BulkheadMeter) {
+    pub(super) fn tell_limit(&self, meter: &BulkheadMeter) {
         meter.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
     }
 
-    pub(super) fn set_occupancy(&self, meter: &BulkheadMeter) {
+    pub(super) fn tell_occupancy(&self, meter: &BulkheadMeter) {
         meter.in_flight.set(self.in_flight.load(Ordering::Relaxed) as f64);
         meter.queued.set(self.queued.load(Ordering::Relaxed) as f64);
     }

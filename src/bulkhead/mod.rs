@@ -75,7 +75,7 @@
 //! not starve a large one. If it goes away, those behind it come in. (With
 //! [`NewestFirst`](Order::NewestFirst) the next is the newest, whatever the older ones need.)
 //!
-//! A keyed bulkhead holds [so many](KeyedBuilder::max_keys) keys. When there are more, one that nobody
+//! A keyed bulkhead holds [so many](crate::keyed::KeyedBuilder::max_keys) keys. When there are more, one that nobody
 //! is in and nobody waits for makes room: it has nothing to remember, and comes back as it was. One that
 //! is in use is never forgotten, for it would come back with its places free. A new key that finds no
 //! room shares one overflow bulkhead with others like it: a flood of keys gets one limit more, not
@@ -89,7 +89,7 @@
 //! | [`queue`](Config::queue) | [0](QUEUE) | calls that may wait |
 //! | [`max_wait`](Config::max_wait) | [1 s](MAX_WAIT) | how long a call waits at most |
 //! | [`order`](Config::order) | [`OldestFirst`](Order::OldestFirst) | who is next |
-//! | [`max_keys`](KeyedConfig::max_keys) | [10,000](MAX_KEYS) | keys that have a bulkhead of their own |
+//! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys that have a bulkhead of their own |
 //!
 //! A [keyed](Builder::keyed) bulkhead has these settings for all of its keys, and single keys may have
 //! [some of their own](Overrides); all of it is one [`KeyedConfig`].
@@ -122,6 +122,7 @@
 //! given a place and is dropped before it notices hands it on.
 
 mod backpressure;
+mod common;
 mod config;
 mod cost;
 mod handle;
@@ -141,5 +142,5 @@ pub use cost::{ByRequest, CostOf, One};
 pub use handle::BulkheadHandle;
 pub use keyed::{KeyedBuilder, KeyedBulkhead, KeyedBulkheadHandle, KeyedBulkheadLayer};
 pub use layer::{Builder, Bulkhead, BulkheadLayer, ResponseFuture};
-pub use overrides::{KeyedConfig, MAX_KEYS, Overrides};
+pub use overrides::{KeyedConfig, Overrides};
 pub(crate) use policy::Bounded;

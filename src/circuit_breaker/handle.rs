@@ -7,12 +7,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::config::Config;
-use super::engine::common::{Common, Settings};
 use super::engine::shared::Shared;
 use super::engine::step::{Command, Input};
 use super::machine::Trip;
-use super::overrides::KeyedConfig;
-use crate::core::config::{ConfigErrors, Written};
+use crate::core::config::ConfigErrors;
 use crate::core::error::Measurement;
 use crate::core::event::{State, TransitionCause};
 use crate::core::origin::Origin;
@@ -181,11 +179,8 @@ impl CircuitBreakerHandle {
 
     /// The settings in force; of a key, with what it has [of its own](super::Overrides).
     pub fn config(&self) -> Config {
-        let written = self.shared.common.written();
-        match self.shared.key() {
-            Some(key) => written.of(key),
-            None => written.default.clone(),
-        }
+        let key = self.shared.key().map(|key| &**key);
+        self.shared.common.settings().get().config(key)
     }
 
     /// Reloads the settings; of a key those of that key alone, which has all of them [of its
@@ -198,10 +193,8 @@ impl CircuitBreakerHandle {
     /// Everything that is wrong with the settings; then the old ones stay in force.
     #[allow(clippy::needless_pass_by_value)] // the same shape for every layer
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
-        match self.shared.key() {
-            Some(key) => reload_key(&self.shared.common, key, &config)?,
-            None => reload(&self.shared.common, &config)?,
-        }
+        let key = self.shared.key().map(|key| &**key);
+        self.shared.common.reload(key, &config)?;
         // Takes notice at once: whoever waits may pass under the new settings.
         self.shared.inspect(|_, _, _| ());
         Ok(())
@@ -212,39 +205,6 @@ impl CircuitBreakerHandle {
         let (seen, ..) = self.shared.changes();
         Watch { shared: Arc::clone(&self.shared), seen, seat: WakerSlot::of_watch() }
     }
-}
-
-pub(super) fn reload(common: &Common, config: &Config) -> Result<(), ConfigErrors> {
-    reload_as(common, |old| KeyedConfig { default: config.clone(), ..old.clone() })
-}
-
-/// Reloads the settings of one key, which it has of its own from now on.
-fn reload_key(common: &Common, key: &str, config: &Config) -> Result<(), ConfigErrors> {
-    reload_as(common, |old| old.with_own(key, config))
-}
-
-fn reload_as(
-    common: &Common,
-    change: impl Fn(&KeyedConfig) -> KeyedConfig,
-) -> Result<(), ConfigErrors> {
-    loop {
-        let old = common.written();
-        let settings = classified(change(&old), None);
-        let settings = settings.map_err(|wrong| wrong.of_policy(&common.reporter.origin))?;
-        // Of two who turn at once neither loses what the other wrote.
-        if common.reload_over(&old, settings) {
-            return Ok(());
-        }
-    }
-}
-
-/// The settings made ready, with what is wrong with those of all keys told as `within`.
-pub(super) fn classified(
-    config: KeyedConfig,
-    within: Option<&'static str>,
-) -> Result<Settings, ConfigErrors> {
-    let (params, own) = config.all_params(&Written::default(), within)?;
-    Ok(Settings::new(params, config).with_own(own))
 }
 
 impl fmt::Debug for CircuitBreakerHandle {

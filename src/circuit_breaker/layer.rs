@@ -1,14 +1,12 @@
 //! Building a breaker, and putting it around services.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::backpressure::BackpressureLayer;
 use super::config::{Abandonment, Config, Trip};
-use super::engine::common::{Common, Settings};
+use super::engine::common::Common;
 use super::handle::CircuitBreakerHandle;
-use super::keyed::KeyedBuilder;
 use super::params::Params;
 use super::policy::BreakerPolicy;
 use crate::core::classify::{Classification, Classifier, Of, OfError, OfResult};
@@ -20,6 +18,7 @@ use crate::core::outcome::Outcome;
 use crate::core::request::NoPropagation;
 use crate::core::rng;
 use crate::shell::gate::{self, Gate, GateLayer};
+use crate::shell::keyed::Settings;
 
 /// The kind of this layer: the metric label `layer`.
 pub(super) const LAYER: &str = "circuit_breaker";
@@ -48,7 +47,8 @@ pub type ResponseFuture<S, Req, C, F, K = NoPropagation> =
 impl CircuitBreakerLayer {
     /// A breaker with every setting at its [default](super#defaults).
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        let (policy, classify, propagate) = Self::builder(name).made(Params::of_defaults());
+        let settings = Settings::of_defaults(Arc::new(Params::of_defaults()));
+        let (policy, classify, propagate) = Self::builder(name).made(settings);
         Self::make(policy, classify, propagate)
     }
 
@@ -232,37 +232,6 @@ impl<C, F, K> Builder<C, F, K> {
         Builder { origin, config, written, classify, completion, propagate, observers, seed }
     }
 
-    /// One breaker for each key of a request, for instance for each host.
-    ///
-    /// ```
-    /// use seawall::circuit_breaker::CircuitBreakerLayer;
-    /// use std::borrow::Cow;
-    ///
-    /// struct Request { host: String }
-    ///
-    /// let layer = CircuitBreakerLayer::builder("upstreams")
-    ///     .keyed(|request: &Request| Cow::from(&request.host))
-    ///     .max_keys(100)
-    ///     .build()?;
-    /// assert!(layer.handle().is_empty()); // a host gets its breaker with its first call
-    /// # Ok::<(), seawall::ConfigErrors>(())
-    /// ```
-    pub fn keyed<Req, Key>(self, key: Key) -> KeyedBuilder<C, F, Key, K>
-    where
-        Key: Fn(&Req) -> Cow<'_, str>,
-    {
-        self.keyed_by(key)
-    }
-
-    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
-    pub fn keyed_by<Key>(self, key: Key) -> KeyedBuilder<C, F, Key, K> {
-        self.keyed_as(Arc::new(key))
-    }
-
-    pub(crate) fn keyed_as<Key>(self, key: Arc<Key>) -> KeyedBuilder<C, F, Key, K> {
-        KeyedBuilder::new(self, key)
-    }
-
     /// Builds the layer.
     ///
     /// # Errors
@@ -275,13 +244,11 @@ impl<C, F, K> Builder<C, F, K> {
 
     /// The same, for a stack.
     pub(crate) fn parts(self) -> Result<(BreakerPolicy<F>, C, K), ConfigErrors> {
-        let params = Params::from_written(&self.config, &self.written, |_| ());
-        let params = params.map_err(|wrong| wrong.of_policy(&self.origin))?;
-        Ok(self.made(params))
+        let settings = Settings::new(self.config.clone().into(), &self.written, &self.origin)?;
+        Ok(self.made(settings))
     }
 
-    fn made(self, params: Params) -> (BreakerPolicy<F>, C, K) {
-        let settings = Settings::new(params, self.config.into());
+    fn made(self, settings: Settings<Config>) -> (BreakerPolicy<F>, C, K) {
         let seed = self.seed.unwrap_or_else(rng::seed);
         let common = Common::new(self.origin, self.observers, settings, seed);
         (BreakerPolicy::new(common, self.completion, None), self.classify, self.propagate)

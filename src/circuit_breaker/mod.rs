@@ -135,7 +135,7 @@
 //! | [`ramp`](Config::ramp) | [1 s](RAMP) | how long concurrency is limited after closing |
 //! | [`slow_start`](Config::slow_start) | off | how long the admitted share grows after closing |
 //! | [`shadow`](Config::shadow) | off | report what would be rejected, and reject nothing |
-//! | [`max_keys`](KeyedConfig::max_keys) | [10,000](MAX_KEYS) | keys that have a breaker of their own |
+//! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys that have a breaker of their own |
 //!
 //! A [keyed](Builder::keyed) breaker has these settings for all of its keys, and single keys may have
 //! [some of their own](Overrides); all of it is one [`KeyedConfig`].
@@ -197,5 +197,5 @@ pub use keyed::{
     KeyedBuilder, KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer,
 };
 pub use layer::{Builder, CircuitBreaker, CircuitBreakerLayer, ResponseFuture};
-pub use overrides::{KeyedConfig, MAX_KEYS, Overrides};
+pub use overrides::{KeyedConfig, Overrides};
 pub(crate) use policy::BreakerPolicy;

@@ -1,21 +1,17 @@
-//! The settings of a breaker for each key, and what single keys have of their own.
+//! What single keys have of their own.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{Abandonment, Config, Trip};
 use super::params::Params;
-use crate::core::config::{ConfigError, ConfigErrors, Written};
-
-/// Default of [`KeyedConfig::max_keys`].
-pub const MAX_KEYS: usize = 10_000;
+use crate::core::config::{ConfigErrors, PerKey, Written};
 
 /// The settings of a [keyed](super::Builder::keyed) breaker: those of all keys, and what single keys
-/// have [of their own](Overrides). Plain values, for instance from a file, which can be
-/// [turned](super::KeyedCircuitBreakerHandle::reload_keyed) together while calls are flying.
+/// have of their own.
 ///
 /// ```
-/// use seawall::circuit_breaker::{CircuitBreakerLayer, KeyedConfig, Overrides};
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, KeyedConfig};
 /// use std::borrow::Cow;
 /// use std::time::Duration;
 ///
@@ -40,100 +36,7 @@ pub const MAX_KEYS: usize = 10_000;
 /// assert_eq!(hosts.handle().keyed_config().of("legacy.example").probes, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct KeyedConfig {
-    /// Of every key, as far as it has nothing of its own.
-    pub default: Config,
-    /// At most this many keys have a breaker of their own: at least 1. By default
-    /// [10,000](MAX_KEYS). See [`max_keys`](super::KeyedBuilder::max_keys).
-    pub max_keys: usize,
-    /// What single keys have instead. Each must agree with [`default`](Self::default). A key that
-    /// no request has does no harm.
-    pub overrides: BTreeMap<String, Overrides>,
-}
-
-impl Default for KeyedConfig {
-    fn default() -> Self {
-        Config::default().into()
-    }
-}
-
-impl From<Config> for KeyedConfig {
-    /// The same for all keys.
-    fn from(default: Config) -> Self {
-        Self { default, max_keys: MAX_KEYS, overrides: BTreeMap::new() }
-    }
-}
-
-/// The parameters of all keys, and of those that have their own.
-pub(super) type AllParams = (Params, BTreeMap<String, Params>);
-
-impl KeyedConfig {
-    /// The settings of this key.
-    pub fn of(&self, key: &str) -> Config {
-        match self.overrides.get(key) {
-            Some(own) => own.over(&self.default),
-            None => self.default.clone(),
-        }
-    }
-
-    /// The same where a key has all of its settings of its own.
-    pub(super) fn with_own(&self, key: &str, config: &Config) -> Self {
-        let mut new = self.clone();
-        new.overrides.insert(key.to_owned(), Overrides::from(config));
-        new
-    }
-
-    /// Says what is wrong with these settings, as building a layer from them would; those of a key
-    /// [by its path](ConfigError::path), such as `overrides["reports.example"].break_duration`.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong with them.
-    pub fn validate(&self) -> Result<(), ConfigErrors> {
-        self.all_params(&Written::default(), Some("default")).map(|_| ())
-    }
-
-    /// What is wrong with the default is told as `within`, once, and not of each key that has it too.
-    pub(super) fn all_params(
-        &self,
-        written: &Written,
-        within: Option<&'static str>,
-    ) -> Result<AllParams, ConfigErrors> {
-        let mut problems = Vec::new();
-        let params = Params::from_written(&self.default, written, |_| ());
-        let (params, of_default) = match params {
-            Ok(params) => (Some(params), Vec::new()),
-            Err(wrong) => (None, wrong.into_problems()),
-        };
-        let told = ConfigErrors::of(of_default.clone());
-        problems.extend(match within {
-            Some(outer) => told.within(outer).into_problems(),
-            None => told.into_problems(),
-        });
-        if self.max_keys == 0 {
-            problems.push(ConfigError::new("max_keys", 0, "at least 1"));
-        }
-        let mut own = BTreeMap::new();
-        for (key, overrides) in &self.overrides {
-            match overrides.params(&self.default, written) {
-                Ok(params) => drop(own.insert(key.clone(), params)),
-                Err(wrong) => {
-                    let mut wrong = wrong.into_problems();
-                    wrong.retain(|problem| !of_default.contains(problem));
-                    let outer = format!("overrides[{key:?}]");
-                    problems.extend(ConfigErrors::of(wrong).within(outer).into_problems());
-                }
-            }
-        }
-        match params {
-            Some(params) if problems.is_empty() => Ok((params, own)),
-            _ => Err(ConfigErrors::of(problems)),
-        }
-    }
-}
+pub type KeyedConfig = crate::core::config::KeyedConfig<Config>;
 
 /// What one key has instead of the settings of all; see [`KeyedConfig`]. What is `None`, or is not in
 /// the file, it has from them, also after they were reloaded.
@@ -225,35 +128,42 @@ impl From<&Config> for Overrides {
     }
 }
 
-impl Overrides {
-    /// The settings of a key that has these, where all others have `default`.
-    pub fn over(&self, default: &Config) -> Config {
-        Config {
-            trip: self.trip.as_ref().unwrap_or(&default.trip).clone(),
-            evidence_ttl: self.evidence_ttl.unwrap_or(default.evidence_ttl),
-            abandonment: self.abandonment.unwrap_or(default.abandonment),
-            break_duration: self.break_duration.unwrap_or(default.break_duration),
-            max_break_duration: self.max_break_duration.unwrap_or(default.max_break_duration),
-            max_retry_after: self.max_retry_after.unwrap_or(default.max_retry_after),
-            probes: self.probes.unwrap_or(default.probes),
-            probe_deadline: self.probe_deadline.unwrap_or(default.probe_deadline),
-            close_threshold: self.close_threshold.unwrap_or(default.close_threshold),
-            reopen_threshold: self.reopen_threshold.unwrap_or(default.reopen_threshold),
-            ramp: self.ramp.unwrap_or(default.ramp),
-            slow_start: self.slow_start.unwrap_or(default.slow_start),
-            shadow: self.shadow.unwrap_or(default.shadow),
+impl PerKey for Config {
+    type Overrides = Overrides;
+    type Params = Arc<Params>;
+
+    fn overridden(&self, own: &Overrides) -> Self {
+        Self {
+            trip: own.trip.as_ref().unwrap_or(&self.trip).clone(),
+            evidence_ttl: own.evidence_ttl.unwrap_or(self.evidence_ttl),
+            abandonment: own.abandonment.unwrap_or(self.abandonment),
+            break_duration: own.break_duration.unwrap_or(self.break_duration),
+            max_break_duration: own.max_break_duration.unwrap_or(self.max_break_duration),
+            max_retry_after: own.max_retry_after.unwrap_or(self.max_retry_after),
+            probes: own.probes.unwrap_or(self.probes),
+            probe_deadline: own.probe_deadline.unwrap_or(self.probe_deadline),
+            close_threshold: own.close_threshold.unwrap_or(self.close_threshold),
+            reopen_threshold: own.reopen_threshold.unwrap_or(self.reopen_threshold),
+            ramp: own.ramp.unwrap_or(self.ramp),
+            slow_start: own.slow_start.unwrap_or(self.slow_start),
+            shadow: own.shadow.unwrap_or(self.shadow),
         }
     }
 
-    /// Says what is wrong with the settings of a key that has these, where all others have `default`.
-    pub(crate) fn validate_over(&self, default: &Config) -> Result<(), ConfigErrors> {
-        self.params(default, &Written::default()).map(|_| ())
+    fn params(
+        &self,
+        own: Option<&Overrides>,
+        written: &Written,
+    ) -> Result<Arc<Params>, ConfigErrors> {
+        let params = match own {
+            Some(own) => Params::from_written(&self.overridden(own), &own.written(written), |_| ()),
+            None => Params::from_written(self, written, |_| ()),
+        };
+        params.map(Arc::new)
     }
+}
 
-    fn params(&self, default: &Config, written: &Written) -> Result<Params, ConfigErrors> {
-        Params::from_written(&self.over(default), &self.written(written), |_| ())
-    }
-
+impl Overrides {
     /// Which settings that must agree with others were written, here or for all.
     fn written(&self, for_all: &Written) -> Written {
         let mut written = for_all.clone();

@@ -33,7 +33,7 @@ const AT_LEAST: u32 = 10;
 
 /// What the machine is governed by. All times in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Params {
+pub struct Params {
     pub(crate) rules: Vec<Rule>,
     pub(crate) evidence_ttl: u64,
     pub(crate) abandonment: Abandonment,

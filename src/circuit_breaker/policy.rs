@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
-use super::engine::common::{Common, StateMeter};
+use super::engine::common::Common;
 use super::engine::shared::{Admission as Asked, Shared};
 use super::engine::step::{Pass, PassKind};
 use super::handle::CircuitBreakerHandle;
@@ -21,8 +21,6 @@ use crate::core::upload::Upload;
 use crate::shell::gate::{
     Admission, Admit, CallEnd, Complete, Due, End, Keyless, Lost, Now, Policy, Stage, finish_with,
 };
-use crate::shell::member::{Member, Stamp};
-use crate::shell::reporter::Reporter;
 use crate::shell::waiters::WakerSlot;
 
 /// One breaker, and when its calls are over.
@@ -335,34 +333,6 @@ impl<Res, F: Completion<Res> + Send + Sync + 'static> Complete<Res> for BreakerP
 }
 
 impl<F: Send + Sync + 'static> Keyless for BreakerPolicy<F> {}
-
-impl<F: Send + Sync + 'static> Member for BreakerPolicy<F> {
-    type Common = Common;
-    type Meter = StateMeter;
-
-    fn reporter(common: &Common) -> &Reporter<StateMeter> {
-        &common.reporter
-    }
-
-    fn key(&self) -> Option<&Arc<str>> {
-        self.shared.key()
-    }
-
-    fn is_watched(&self) -> bool {
-        Arc::strong_count(&self.shared) > 1
-    }
-
-    fn at_rest(&self) -> Option<Stamp> {
-        let shared = &self.shared;
-        let (at_rest, stamp) = shared
-            .inspect(|breaker, params, now| (breaker.is_at_rest(params, now), shared.stamp()));
-        at_rest.then_some(stamp)
-    }
-
-    fn stamp(&self) -> Stamp {
-        self.shared.stamp()
-    }
-}
 
 impl<F> fmt::Debug for BreakerPolicy<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -140,16 +140,6 @@ impl CallGuard {
         Self { ending, head, delivered: false, tail, context: ClassifyContext::default() }
     }
 
-    /// The same, of a call that may be over already.
-    pub(crate) fn of<T: Ending + 'static>(
-        ending: Option<Arc<T>>,
-        head: Classification,
-        tail: Tail,
-    ) -> Self {
-        let ending = ending.map(|stripe| Stay { stripe, cell: None, again: false, part: 0 });
-        Self { ending, head, delivered: false, tail, context: ClassifyContext::default() }
-    }
-
     /// The same, of a call of which this is known.
     pub(crate) fn within(mut self, context: ClassifyContext) -> Self {
         self.context = context;

@@ -9,7 +9,6 @@ use super::answer::{Answer, Instead};
 use super::terms::{FallbackMeter, Terms};
 use crate::core::request::ExtractKey;
 use crate::core::time::Tick;
-use crate::shell::cell::Cell;
 use crate::shell::keyed::Keyed;
 use crate::shell::live::Live;
 use crate::shell::member::{Member, Stamp};
@@ -29,7 +28,7 @@ struct Slot<Res> {
 }
 
 /// Where the answer to a call is kept, if it has a place.
-pub struct Place<Res>(Option<Arc<Cell<Slot<Res>>>>);
+pub struct Place<Res>(Option<Arc<Slot<Res>>>);
 
 impl<X, Res: Send + Sync + 'static> LastGood<X, Res> {
     pub(super) const fn new(key: X) -> Self {
@@ -58,13 +57,13 @@ where
         self.key.with_key(request, |key| {
             // Keys without a place share one cell: none of them may get the answer of another.
             let cell = self.table(terms).enter(key);
-            Place(cell.filter(|cell| *cell.policy.key == *key))
+            Place((*cell.key == *key).then_some(cell))
         })
     }
 
     fn succeeded(&self, place: Place<Res>, response: &Res, terms: &Terms) {
         if let Some(cell) = place.0 {
-            cell.policy.kept.set(Some((terms.reporter.clock.now(), response.clone())));
+            cell.kept.set(Some((terms.reporter.clock.now(), response.clone())));
         }
     }
 
@@ -74,7 +73,7 @@ where
         _: Result<&Res, &Err>,
         terms: &Terms,
     ) -> Option<Instead<Self::Future>> {
-        let kept = place.0?.policy.kept.get();
+        let kept = place.0?.kept.get();
         let (since, response) = kept.as_ref().as_ref()?;
         let age = terms.reporter.clock.now().since(*since);
         (age <= terms.max_age())

@@ -159,7 +159,7 @@ impl<C, R, H, X>
 where
     C: Clone + Send + Sync + 'static,
     R: CopyIsChosen<Strategy: Clone>,
-    H: Clone,
+    H: Send + Sync + 'static,
     X: Send + Sync + 'static,
 {
     /// Builds the stack on a channel, for generated clients; as for a stack that is

@@ -36,7 +36,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A, Undivided> {
     /// One circuit breaker and one bulkhead for each method of gRPC, where there is one for all otherwise: a
     /// report that fails, or hangs, keeps nobody from paying. What a method is says [`PerMethod`].
     ///
-    /// At most [10,000](crate::circuit_breaker::MAX_KEYS) methods have one of their own
+    /// At most 10,000 methods have one of their own
     /// ([`max_keys`](Self::max_keys)).
     ///
     /// ```

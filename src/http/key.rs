@@ -109,7 +109,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A, Undivided> {
     /// otherwise: a host that is down does not close the way to the others, and one that hangs does not
     /// take their places. What a host is says [`PerHost`].
     ///
-    /// At most [10,000](crate::circuit_breaker::MAX_KEYS) hosts have one of their own
+    /// At most 10,000 hosts have one of their own
     /// ([`max_keys`](Self::max_keys)); when there is no room for another, one that is at rest makes room,
     /// and if none is, the new ones share one of each.
     ///

@@ -119,8 +119,8 @@ where
     type Config = Config;
     type Layer = KeyedRateLimitLayer<X, W, K>;
 
-    fn config_mut(&mut self) -> &mut Config {
-        &mut self.config
+    fn with_config(self, config: Config) -> Self {
+        self.config(config)
     }
 
     fn build_keyed(

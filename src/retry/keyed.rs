@@ -83,7 +83,7 @@ impl KeyedBudget {
     /// [Reloading](Budget::reload) it turns the budget of this key alone, which is not forgotten as
     /// long as its settings differ from those of all.
     pub fn key(&self, key: &str) -> Option<Budget> {
-        self.cells.find(key).map(|cell| cell.policy.budget.clone())
+        self.cells.find(key).map(|cell| cell.budget.clone())
     }
 
     /// The keys that have a budget of their own, in no order.

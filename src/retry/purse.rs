@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::keyed::{KeyBudget, KeyedBudget};
 use crate::core::request::ExtractKey;
-use crate::shell::cell::Cell;
-use crate::shell::retry::Payer;
+use crate::shell::retry::{ByItself, Named, Payer};
 
 /// One budget, or none, pays for all calls of a layer. The default; it costs nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,9 +53,12 @@ pub(crate) trait Purse {
     fn key(&self) -> Option<&Arc<str>>;
 }
 
-/// The cell of a key. (The table is never closed, so that there is one.)
+/// The budget of a key.
 #[derive(Clone)]
-pub struct OfKey(pub(super) Option<Arc<Cell<KeyBudget>>>);
+pub struct OfKey(pub(super) Arc<KeyBudget>);
+
+impl ByItself for OneBudget {}
+impl ByItself for OfKey {}
 
 impl<Req> Payer<Req> for OneBudget {
     type Purse = Self;
@@ -74,6 +76,16 @@ impl Purse for OneBudget {
     }
 
     #[inline]
+    fn key(&self) -> Option<&Arc<str>> {
+        None
+    }
+}
+
+impl Purse for Named {
+    fn budget<'a>(&'a self, of_layer: Option<&'a Budget>) -> Option<&'a Budget> {
+        of_layer
+    }
+
     fn key(&self) -> Option<&Arc<str>> {
         None
     }
@@ -106,11 +118,11 @@ impl<Req, K: ExtractKey<Req>> Payer<Req> for BudgetByKey<K> {
 
 impl Purse for OfKey {
     fn budget<'a>(&'a self, _: Option<&'a Budget>) -> Option<&'a Budget> {
-        self.0.as_ref().map(|cell| cell.policy.budget())
+        Some(self.0.budget())
     }
 
     fn key(&self) -> Option<&Arc<str>> {
-        self.0.as_ref().map(|cell| cell.policy.name())
+        Some(self.0.name())
     }
 }
 

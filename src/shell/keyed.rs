@@ -8,13 +8,11 @@ mod watch;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crate::core::event::EventKind;
 use crate::core::sync::Mutex;
-use crate::core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use crate::shell::cell::Cell;
-use crate::shell::in_flight::{Count, Roll, Stage};
+use crate::core::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::shell::lock;
 use crate::shell::member::Member;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels, Meter};
@@ -48,12 +46,8 @@ pub(crate) struct Keyed<P: Member> {
     hasher: Hasher,
     count: AtomicUsize,
     most: AtomicUsize,
-    overflow: Mutex<Option<Arc<Cell<P>>>>,
+    overflow: Arc<P>,
     make: Make<P>,
-    closed: AtomicBool,
-    roll: Arc<Roll>,
-    /// What calls held of it when it was closed.
-    left: Mutex<Vec<Weak<Cell<P>>>>,
 }
 
 /// Makes the policy of a key.
@@ -68,7 +62,7 @@ type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 /// The cells by the hashes of their keys. A cell knows its key; one whose hash is another's, which
 /// no peer can bring about, shares the overflow policy.
 struct Shard<P> {
-    cells: HashMap<u64, Arc<Cell<P>>, BuildHasherDefault<AsItIs>>,
+    cells: HashMap<u64, Arc<P>, BuildHasherDefault<AsItIs>>,
     /// The order in which they are looked at when room is needed.
     queue: VecDeque<u64>,
 }
@@ -132,8 +126,7 @@ impl<P: Member> Keyed<P> {
         most: usize,
         make: impl Fn(Arc<str>) -> P + Send + Sync + 'static,
     ) -> Self {
-        let roll = Arc::new(Roll::default());
-        let overflow = Cell { policy: make(OVERFLOW.into()), count: Count::new(&roll) };
+        let overflow = Arc::new(make(OVERFLOW.into()));
         let shard = |_| Mutex::new(Shard { cells: HashMap::default(), queue: VecDeque::new() });
         Self {
             meter: Meter::new(P::reporter(&common).origin.clone()),
@@ -142,59 +135,53 @@ impl<P: Member> Keyed<P> {
             hasher: Hasher::default(),
             count: AtomicUsize::new(0),
             most: AtomicUsize::new(most),
-            overflow: Mutex::new(Some(Arc::new(overflow))),
+            overflow,
             make: Box::new(make),
-            closed: AtomicBool::new(false),
-            roll,
-            left: Mutex::default(),
         }
     }
 
-    /// The cell of a key; the overflow cell if the table is full of keys that are in use or in
-    /// trouble; `None` once the policy is closed.
-    pub(crate) fn enter(&self, key: &str) -> Option<Arc<Cell<P>>> {
+    /// The policy of a key; the one that is shared, if the table is full of keys that are in use or in
+    /// trouble.
+    pub(crate) fn enter(&self, key: &str) -> Arc<P> {
         self.enter_as(key, self.hasher.hash_one(key))
     }
 
     /// The same, of a key with this hash.
-    pub(crate) fn enter_as(&self, key: &str, hash: u64) -> Option<Arc<Cell<P>>> {
+    pub(crate) fn enter_as(&self, key: &str, hash: u64) -> Arc<P> {
         let shard = self.shard(hash);
         let found = lock(shard).cells.get(&hash).cloned();
         self.meter.with(|fresh| self.set_level(fresh), |_| ()); // it may be long since the last new key
         match found {
-            Some(cell) if is_of(&cell, key) => return Some(cell),
-            Some(_) => return self.overflow(key),
-            None if key.len() > LONGEST_KEY || !self.reserve(hash) => return self.overflow(key),
-            None => {}
+            Some(cell) if is_of(&*cell, key) => cell,
+            None if key.len() <= LONGEST_KEY && self.reserve(hash) => self.insert(key, hash),
+            _ => self.overflow(key),
         }
-        let policy = (self.make)(key.into());
-        let fresh = Arc::new(Cell { policy, count: Count::new(&self.roll) });
-        let mut guard = lock(shard);
-        // Looked at under the lock: who closes sets it first, then empties every shard.
-        if self.closed.load(Ordering::Acquire) {
-            drop(guard);
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
+    }
+
+    /// A key has come for which there is room now.
+    #[inline(never)]
+    fn insert(&self, key: &str, hash: u64) -> Arc<P> {
+        let fresh = Arc::new((self.make)(key.into()));
+        let mut guard = lock(self.shard(hash));
         if let Some(cell) = guard.cells.get(&hash) {
             let cell = Arc::clone(cell); // another thread was faster
             drop(guard);
             self.count.fetch_sub(1, Ordering::Relaxed);
-            return if is_of(&cell, key) { Some(cell) } else { self.overflow(key) };
+            return if is_of(&*cell, key) { cell } else { self.overflow(key) };
         }
         guard.queue.push_back(hash);
         guard.cells.insert(hash, Arc::clone(&fresh));
         drop(guard);
-        fresh.policy.settle_in();
+        fresh.settle_in();
         self.note_count();
-        Some(fresh)
+        fresh
     }
 
-    /// The cell of a key, if it has one.
-    pub(crate) fn find(&self, key: &str) -> Option<Arc<Cell<P>>> {
+    /// The policy of a key, if it has one.
+    pub(crate) fn find(&self, key: &str) -> Option<Arc<P>> {
         let hash = self.hasher.hash_one(key);
         let found = lock(self.shard(hash)).cells.get(&hash).cloned();
-        found.filter(|cell| is_of(cell, key))
+        found.filter(|cell| is_of(&**cell, key))
     }
 
     /// Shows the policies of all keys, and the one that the others share.
@@ -202,86 +189,23 @@ impl<P: Member> Keyed<P> {
         for shard in &self.shards {
             let cells: Vec<_> = lock(shard).cells.values().cloned().collect();
             for cell in cells {
-                show(&cell.policy); // after the unlock
+                show(&cell); // after the unlock
             }
         }
-        let overflow = lock(&self.overflow).clone();
-        if let Some(cell) = overflow {
-            show(&cell.policy);
-        }
+        show(&self.overflow);
     }
 
     /// The keys that have a cell of their own.
     pub(crate) fn keys(&self) -> Vec<Arc<str>> {
-        let key = |cell: &Arc<Cell<P>>| cell.policy.key().cloned();
+        let key = |cell: &Arc<P>| cell.key().cloned();
         let keys = |shard: &Mutex<Shard<P>>| {
             lock(shard).cells.values().filter_map(key).collect::<Vec<_>>()
         };
         self.shards.iter().flat_map(keys).collect()
     }
 
-    /// The calls that hold a cell, besides the table itself; once it is closed, those of them that are
-    /// in flight.
-    pub(crate) fn in_flight(&self) -> usize {
-        if self.closed.load(Ordering::Acquire) {
-            return self.begun();
-        }
-        let held = |shard: &Mutex<Shard<P>>| {
-            lock(shard).cells.values().map(|cell| Arc::strong_count(cell) - 1).sum::<usize>()
-        };
-        let overflow = lock(&self.overflow).as_ref().map_or(0, |cell| Arc::strong_count(cell) - 1);
-        self.shards.iter().map(held).sum::<usize>() + overflow
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
-    }
-
-    /// Lets no further call in, and forgets all keys.
-    pub(crate) fn close(&self, stage: Stage) {
-        self.roll.shut(stage);
-        self.closed.store(true, Ordering::Release);
-        for shard in &self.shards {
-            let mut guard = lock(shard);
-            let cells = std::mem::take(&mut guard.cells);
-            guard.queue.clear();
-            drop(guard);
-            self.count.fetch_sub(cells.len(), Ordering::Relaxed);
-            for cell in cells.values() {
-                self.let_go(cell);
-            }
-        }
-        let overflow = lock(&self.overflow).take();
-        if let Some(cell) = &overflow {
-            self.let_go(cell);
-        }
-        self.roll.wake();
-        self.left_behind().for_each(|cell| cell.policy.wake_all());
-        self.note_count();
-    }
-
-    /// The table gives a cell up, which calls may still hold.
-    fn let_go(&self, cell: &Arc<Cell<P>>) {
-        if Arc::strong_count(cell) > 1 {
-            lock(&self.left).push(Arc::downgrade(cell));
-        }
-        cell.count.close();
-    }
-
-    /// Returns when no call is in flight in a closed policy.
-    pub(crate) async fn emptied(&self) {
-        self.roll.emptied(|| self.begun()).await;
-    }
-
-    /// The calls that are in flight in a closed policy.
-    fn begun(&self) -> usize {
-        self.left_behind().map(|cell| cell.count.begun()).sum()
-    }
-
-    /// What calls still hold of a closed policy.
-    fn left_behind(&self) -> impl Iterator<Item = Arc<Cell<P>>> {
-        let left = lock(&self.left).clone();
-        left.into_iter().filter_map(|cell| cell.upgrade())
     }
 
     /// By bits in the middle of the hash, for the map of a shard goes by those at its ends.
@@ -289,8 +213,8 @@ impl<P: Member> Keyed<P> {
         &self.shards[(hash >> 32) as usize % SHARDS]
     }
 
-    fn overflow(&self, key: &str) -> Option<Arc<Cell<P>>> {
-        let cell = lock(&self.overflow).clone()?;
+    #[inline(never)]
+    fn overflow(&self, key: &str) -> Arc<P> {
         self.meter.with(|_| (), |handles| handles.own.overflowed.increment(1));
         let reporter = P::reporter(&self.common);
         if reporter.has_observers() {
@@ -299,7 +223,7 @@ impl<P: Member> Keyed<P> {
             let context = EventContext { key: Some(&key), seq: 0 };
             reporter.tell(context, reporter.clock.now(), EventKind::KeyOverflow);
         }
-        Some(cell)
+        Arc::clone(&self.overflow)
     }
 
     /// From now on there may be so many. If there are more, they go as new ones come.
@@ -346,13 +270,13 @@ impl<P: Member> Keyed<P> {
             let cell = guard.cells.get(&hash).cloned();
             drop(guard); // never two locks at once
             let Some(cell) = cell else { continue };
-            let rest = cell.policy.at_rest();
+            let rest = cell.at_rest();
             let mut guard = lock(shard);
             // Ours and the table's: nobody else holds it, and nobody can get it without this lock.
-            let is_free = Arc::strong_count(&cell) == 2 && !cell.policy.is_watched();
+            let is_free = Arc::strong_count(&cell) == 2 && !cell.is_watched();
             // Whoever held it until now has let go of it, and what it did before is seen here.
             fence(Ordering::Acquire);
-            if is_free && rest.is_some_and(|stamp| cell.policy.stamp() == stamp) {
+            if is_free && rest.is_some_and(|stamp| cell.stamp() == stamp) {
                 let evicted = guard.cells.remove(&hash);
                 drop(guard);
                 drop(evicted);
@@ -374,8 +298,8 @@ impl<P: Member> Keyed<P> {
     }
 }
 
-fn is_of<P: Member>(cell: &Cell<P>, key: &str) -> bool {
-    cell.policy.key().is_some_and(|own| **own == *key)
+fn is_of(cell: &impl Member, key: &str) -> bool {
+    cell.key().is_some_and(|own| **own == *key)
 }
 
 impl<P: Member> fmt::Debug for Keyed<P> {

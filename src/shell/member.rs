@@ -39,9 +39,6 @@ pub(crate) trait Member: Send + Sync + 'static {
 
     /// It is in the table now, and what turns all that are there comes to it too.
     fn settle_in(&self) {}
-
-    /// Lets those who wait in it look again: the table was closed.
-    fn wake_all(&self) {}
 }
 
 /// What was seen of a policy at rest.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use metrics::Unit;
 
-use crate::core::error::{CallError, Reason};
+use crate::core::error::Reason;
 use crate::core::origin::Origin;
 use crate::core::outcome::{Outcome, Sent, Signal};
 use crate::core::sync::atomic::{AtomicUsize, Ordering};
@@ -82,17 +82,6 @@ impl Ended {
         match self {
             Self::Rejected => Self::Ignored as usize,
             other => other as usize,
-        }
-    }
-
-    /// How a call ended in a layer that has no classifier.
-    pub(crate) fn of<T, E: CallError>(result: &Result<T, E>) -> Self {
-        match result {
-            Ok(_) => Self::Success,
-            Err(error) => match error.rejected() {
-                Some(rejected) => Outcome::of_rejection(rejected).into(),
-                None => Self::Failure,
-            },
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Machines under traffic: the only rooms with locks in them.
 
 pub(crate) mod caller;
-pub(crate) mod cell;
 pub(crate) mod clone_source;
 pub(crate) mod gate;
 pub(crate) mod in_flight;

@@ -3,22 +3,20 @@
 use std::sync::Arc;
 
 use super::client::ClientBuilder;
-use super::client_layer::ClientLayer;
+use super::client_layer::{ClientLayer, KeyedClientLayer, StackLayer};
 use super::config::ClientConfig;
 use super::division::{PerKey, Undivided};
-use super::frame::Frame;
-use super::keyed_config::KeyedClientConfig;
-use super::keyed_layer::KeyedClientLayer;
+use super::keyed_config::{KeyedClientConfig, Spelling};
 use crate::bulkhead::{self, BulkheadLayer};
 use crate::circuit_breaker::{self, CircuitBreakerLayer};
-use crate::core::config::ConfigErrors;
+use crate::core::config::{ConfigErrors, KeyedConfig};
 use crate::core::event::{Event, Observe, Observers};
 use crate::core::origin::Origin;
 use crate::retry::{self, Budget, Chosen, CopyIsChosen, OneBudget, RetryLayer};
 use crate::shell::in_flight::InFlight;
 use crate::shell::live::Live;
 use crate::shell::retry::{Core, RequestTools};
-use crate::timeout::{self, Fixed, TimeoutLayer};
+use crate::timeout::{self, Fixed, Limited, TimeoutLayer};
 
 /// Events that nobody hears are not made, so nobody is told of them either.
 macro_rules! observed {
@@ -37,15 +35,45 @@ fn observer(observers: &Observers) -> Option<impl Observe + 'static> {
 
 /// All of it, still to be built.
 struct Parts<C, R, K, F, H, A, Q> {
+    frame: Frame<C, R, K, A>,
+    breaker: circuit_breaker::Builder<C, F, K>,
+    bulkhead: bulkhead::Builder<H, K>,
+    division: Q,
+}
+
+/// What is one for all calls.
+struct Frame<C, R, K, A> {
     whole: timeout::Builder<Fixed, K>,
     retry: retry::Builder<C, Chosen<R>, K>,
     attempt: timeout::Builder<Fixed, K>,
     budget: Budget,
     origin: Origin,
-    breaker: circuit_breaker::Builder<C, F, K>,
-    bulkhead: bulkhead::Builder<H, K>,
     tell: A,
-    division: Q,
+}
+
+impl<C, R: Clone, K, A> Frame<C, R, K, A> {
+    /// The layer, of these and of what else each attempt asks.
+    fn layer<P, D>(
+        self,
+        written: D,
+        spelling: Spelling,
+        each: impl FnOnce(Limited<Fixed>) -> P,
+    ) -> Result<StackLayer<P, D, C, R, K, A>, ConfigErrors> {
+        let (retry, classify, tools, OneBudget) = self.retry.parts()?;
+        let ((whole, _), (attempt, _)) = (self.whole.parts(), self.attempt.parts());
+        let tools = RequestTools { copy: tools.copy.strategy(), propagate: tools.propagate };
+        let gate = Arc::new(InFlight::new(Core { retry, whole, each: each(attempt), classify }));
+        let (budget, origin, tell) = (self.budget, self.origin, self.tell);
+        Ok(StackLayer {
+            gate,
+            tools,
+            budget,
+            origin,
+            tell,
+            written: Arc::new(Live::new(written)),
+            spelling,
+        })
+    }
 }
 
 impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
@@ -100,14 +128,16 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, 
             .per_attempt();
         let observers = &self.observers;
         Ok(Parts {
-            whole: observed!(observers, whole),
-            retry: observed!(observers, retry),
-            attempt: observed!(observers, attempt),
-            budget,
-            origin,
+            frame: Frame {
+                whole: observed!(observers, whole),
+                retry: observed!(observers, retry),
+                attempt: observed!(observers, attempt),
+                budget,
+                origin,
+                tell: self.tell,
+            },
             breaker: observed!(observers, breaker),
             bulkhead: observed!(observers, bulkhead),
-            tell: self.tell,
             division: self.division,
         })
     }
@@ -134,16 +164,9 @@ where
         let written = self.written();
         let made = || {
             let force = written.in_force(&self.written)?;
-            let Parts { whole, retry, attempt, breaker, bulkhead, budget, origin, tell, .. } =
-                self.parts(force)?;
-            let (retry, classify, tools, OneBudget) = retry.parts()?;
-            let ((whole, _), (attempt, _)) = (whole.parts(), attempt.parts());
+            let Parts { frame, breaker, bulkhead, .. } = self.parts(force)?;
             let ((breaker, ..), (bulkhead, _)) = (breaker.parts()?, bulkhead.parts()?);
-            let each = (breaker, (bulkhead, attempt));
-            let tools = RequestTools { copy: tools.copy.strategy(), propagate: tools.propagate };
-            let gate = Arc::new(InFlight::new(Core { retry, whole, each, classify }));
-            let written = Arc::new(Live::new(written));
-            Ok(ClientLayer { gate, tools, budget, origin, tell, written })
+            frame.layer(written, Spelling::ANY, |attempt| (breaker, (bulkhead, attempt)))
         };
         made().map_err(|wrong: ConfigErrors| wrong.of_policy(&origin))
     }
@@ -155,6 +178,8 @@ where
     R: CopyIsChosen,
     K: Clone,
     F: Send + Sync + 'static,
+    H: Send + Sync + 'static,
+    X: Send + Sync + 'static,
 {
     /// Builds the layer.
     ///
@@ -173,20 +198,13 @@ where
         let made = || {
             let spelling = self.division.spelling;
             let force = written.in_force(&self.written, spelling, None)?;
-            let parts = self.parts(force)?;
-            let frame = Frame {
-                whole: parts.whole.build()?,
-                retry: parts.retry.build()?,
-                attempt: parts.attempt.build()?,
-                budget: parts.budget,
-                origin: parts.origin,
-            };
-            let Parts { breaker, bulkhead, tell, division, .. } = parts;
+            let Parts { frame, breaker, bulkhead, division } = self.parts(force)?;
             let key = Arc::new(division.key);
-            let breaker = breaker.keyed_as(Arc::clone(&key)).config(written.breakers()).build()?;
-            let bulkhead = bulkhead.keyed_as(key).config(written.bulkheads()).build()?;
-            let written = Arc::new(Live::new(written));
-            Ok(KeyedClientLayer { frame, breaker, bulkhead, tell, written, spelling })
+            let KeyedConfig { max_keys, overrides, .. } = written.breakers();
+            let (breakers, ..) = breaker.by_key(Arc::clone(&key), max_keys, overrides)?;
+            let KeyedConfig { max_keys, overrides, .. } = written.bulkheads();
+            let (bulkheads, _) = bulkhead.by_key(key, max_keys, overrides)?;
+            frame.layer(written, spelling, |attempt| (breakers, (bulkheads, attempt)))
         };
         made().map_err(|wrong: ConfigErrors| wrong.of_policy(&origin))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::client::ClientBuilder;
 use super::keyed_config::{KeyOverrides, KeyedClientConfig, Spelling};
-use crate::circuit_breaker::MAX_KEYS;
+use crate::core::config::MAX_KEYS;
 
 /// Not at all: one circuit breaker and one bulkhead for all calls.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,11 +1,9 @@
 //! The settings of a whole stack for each key.
 
-use std::collections::BTreeMap;
-
 use super::config::ClientConfig;
 use crate::bulkhead;
-use crate::circuit_breaker::{self, MAX_KEYS};
-use crate::core::config::{ConfigError, ConfigErrors, Written};
+use crate::circuit_breaker;
+use crate::core::config::{ConfigError, ConfigErrors, KeyedConfig, PerKey, Written};
 
 /// The settings of a whole stack with a circuit breaker and a bulkhead for each key: those of all, and what single keys
 /// have of their own. Plain values, for instance from a file, which can be
@@ -31,34 +29,11 @@ use crate::core::config::{ConfigError, ConfigErrors, Written};
 /// assert_eq!(web.handle().config().default.deadline, Duration::from_secs(2));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct KeyedClientConfig {
-    /// Of every key, as far as it has nothing of its own.
-    pub default: ClientConfig,
-    /// At most this many keys have a circuit breaker and a bulkhead of their own: at least 1. By default
-    /// [10,000](MAX_KEYS). When there is no room, and none is at rest, new ones
-    /// [share one](crate::circuit_breaker::KeyedBuilder::max_keys).
-    pub max_keys: usize,
-    /// What single keys have instead. A key has to be spelt as requests spell it: for hosts in lower
-    /// case and with its port (`example.com:443`), for methods of gRPC as a path
-    /// (`/shop.Orders/Count`). Each must agree with [`default`](Self::default).
-    pub overrides: BTreeMap<String, KeyOverrides>,
-}
-
-impl Default for KeyedClientConfig {
-    fn default() -> Self {
-        ClientConfig::default().into()
-    }
-}
-
-impl From<ClientConfig> for KeyedClientConfig {
-    /// The same for all keys.
-    fn from(default: ClientConfig) -> Self {
-        Self { default, max_keys: MAX_KEYS, overrides: BTreeMap::new() }
-    }
-}
+///
+/// A key of an override has to be spelt as requests spell it: for hosts in lower case and with its port
+/// (`example.com:443`), for methods of gRPC as a path (`/shop.Orders/Count`). Building a stack, or reloading
+/// one, says which keys no request can have.
+pub type KeyedClientConfig = KeyedConfig<ClientConfig>;
 
 /// What one key has instead of the settings of all. What is not in the file it has from them, also after
 /// they were reloaded.
@@ -72,18 +47,39 @@ pub struct KeyOverrides {
     pub bulkhead: bulkhead::Overrides,
 }
 
-impl KeyedClientConfig {
-    /// Says what is wrong with these settings, as building a stack from them would (which also says
-    /// which keys no request can have); those of a key [by its path](ConfigError::path), such as
-    /// `overrides["reports.example:443"].breaker.rest`.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong with them.
-    pub fn validate(&self) -> Result<(), ConfigErrors> {
-        self.in_force(&Written::default(), Spelling::ANY, Some("default")).map(|_| ())
+impl From<&ClientConfig> for KeyOverrides {
+    /// Every setting that a key can have of its own.
+    fn from(config: &ClientConfig) -> Self {
+        Self { breaker: (&config.breaker).into(), bulkhead: (&config.bulkhead).into() }
+    }
+}
+
+impl PerKey for ClientConfig {
+    type Overrides = KeyOverrides;
+    /// As they take effect.
+    type Params = Self;
+
+    fn overridden(&self, own: &KeyOverrides) -> Self {
+        Self {
+            breaker: self.breaker.overridden(&own.breaker),
+            bulkhead: self.bulkhead.overridden(&own.bulkhead),
+            ..self.clone()
+        }
     }
 
+    fn params(&self, own: Option<&KeyOverrides>, written: &Written) -> Result<Self, ConfigErrors> {
+        let Some(own) = own else { return self.in_force(written) };
+        let classified = [
+            ("breaker", check(&self.breaker, &own.breaker)),
+            ("bulkhead", check(&self.bulkhead, &own.bulkhead)),
+        ];
+        let wrong = classified.into_iter().filter_map(|(layer, it)| Some(it.err()?.within(layer)));
+        ConfigErrors::none_of(wrong.flat_map(ConfigErrors::into_problems).collect())?;
+        Ok(self.overridden(own))
+    }
+}
+
+impl KeyedClientConfig {
     /// The settings of all keys as they take effect, or what is wrong with any. What is wrong with those
     /// of all is told as `within`, once, and not of each key that has it too.
     pub(super) fn in_force(
@@ -92,39 +88,18 @@ impl KeyedClientConfig {
         spelling: Spelling,
         within: Option<&'static str>,
     ) -> Result<ClientConfig, ConfigErrors> {
-        let mut problems = Vec::new();
-        let force = self.default.in_force(written).map_err(|wrong| {
-            problems.extend(match within {
-                Some(outer) => wrong.within(outer).into_problems(),
-                None => wrong.into_problems(),
-            });
-        });
-        if self.max_keys == 0 {
-            problems.push(ConfigError::new("max_keys", 0, "at least 1"));
-        }
-        let of_default = [self.default.breaker.validate(), self.default.bulkhead.validate()];
-        let of_default = of_default.into_iter().filter_map(Result::err);
-        let of_default: Vec<_> = of_default.flat_map(ConfigErrors::into_problems).collect();
-        for (key, own) in &self.overrides {
-            if let Some(accepted) = spelling.objects(key) {
-                problems.push(ConfigError::new("overrides", key, accepted));
+        let misspelt = self.overrides.keys().filter(|key| !(spelling.is_right)(key));
+        let misspelt: Vec<_> =
+            misspelt.map(|key| ConfigError::new("overrides", key, spelling.accepted)).collect();
+        match self.params(written, within) {
+            Ok(params) if misspelt.is_empty() => Ok(params.default),
+            params => {
+                let mut wrong = params.err().map_or_else(Vec::new, ConfigErrors::into_problems);
+                let of_a_key = |it: &ConfigError| it.path().starts_with("overrides[");
+                let at = wrong.iter().position(of_a_key).unwrap_or(wrong.len());
+                wrong.splice(at..at, misspelt);
+                Err(ConfigErrors::of(wrong))
             }
-            let classified = [
-                ("breaker", own.breaker.validate_over(&self.default.breaker)),
-                ("bulkhead", own.bulkhead.over(&self.default.bulkhead).validate()),
-            ];
-            for (layer, wrong) in
-                classified.into_iter().filter_map(|(layer, it)| Some((layer, it.err()?)))
-            {
-                let mut wrong = wrong.into_problems();
-                wrong.retain(|problem| !of_default.contains(problem));
-                let wrong = ConfigErrors::of(wrong).within(layer);
-                problems.extend(wrong.within(format!("overrides[{key:?}]")).into_problems());
-            }
-        }
-        match force {
-            Ok(force) if problems.is_empty() => Ok(force),
-            _ => Err(ConfigErrors::of(problems)),
         }
     }
 
@@ -149,6 +124,11 @@ impl KeyedClientConfig {
     }
 }
 
+/// What is wrong with the settings of a key that has these of its own.
+fn check<C: PerKey>(default: &C, own: &C::Overrides) -> Result<(), ConfigErrors> {
+    default.params(Some(own), &Written::default()).map(|_| ())
+}
+
 /// How keys are spelt. An override under another spelling would wait for its key for ever.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spelling {
@@ -159,8 +139,4 @@ pub(crate) struct Spelling {
 
 impl Spelling {
     pub(super) const ANY: Self = Self { is_right: |_| true, accepted: "any" };
-
-    fn objects(&self, key: &str) -> Option<&'static str> {
-        (!(self.is_right)(key)).then_some(self.accepted)
-    }
 }

@@ -43,21 +43,16 @@ mod client;
 mod client_layer;
 mod config;
 mod division;
-mod frame;
 mod handle;
 mod keyed_config;
-mod keyed_handle;
-mod keyed_layer;
 mod tell;
 
 pub use client::{ClientBuilder, client};
-pub use client_layer::{Client, ClientLayer};
+pub use client_layer::{Client, ClientLayer, KeyedClient, KeyedClientLayer, StackLayer};
 pub use config::{ATTEMPT_TIMEOUT, ATTEMPTS, ClientConfig, DEADLINE, QUEUE};
 pub use division::{PerKey, Undivided};
-pub use handle::ClientHandle;
+pub use handle::{ClientHandle, KeyedClientHandle, StackHandle};
 #[cfg(feature = "http")]
 pub(crate) use keyed_config::Spelling;
 pub use keyed_config::{KeyOverrides, KeyedClientConfig};
-pub use keyed_handle::KeyedClientHandle;
-pub use keyed_layer::{KeyedClient, KeyedClientLayer};
 pub use tell::{AsErrors, Tell};

@@ -253,6 +253,8 @@ fn public_types_can_be_sent_shared_and_printed() {
         >: Clone;
         stack::PerKey<Keyed>: Clone;
         stack::Undivided: Copy;
+        stack::StackLayer<(), (), seawall::Classifier, seawall::Cloned, seawall::NoPropagation>: Clone;
+        stack::StackHandle<(), (), ()>: Clone;
 
         // testing
         testing::Contract<TimeoutLayer, u32, u32, Fail>: ;

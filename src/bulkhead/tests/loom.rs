@@ -7,24 +7,28 @@ use std::task::Poll;
 use ::loom::future::block_on;
 use ::loom::thread;
 
+use super::super::common::Common;
 use super::super::config::Config;
 use super::super::limiter::{Entry, Limiter as Policy};
-use super::super::machine::{Occupancy, Params};
+use super::super::machine::Occupancy;
+use crate::core::config::Written;
 use crate::core::event::Observers;
 use crate::core::origin::Origin;
+use crate::shell::keyed::Settings;
 use crate::shell::queue::{Standing, Ticket};
 use crate::shell::reporter::Reporter;
 use crate::shell::tests::loom::check;
 
 fn bulkhead(limit: u32, queue: u32) -> Arc<Policy> {
-    let (params, config) = config(limit, queue);
-    let reporter = Reporter::new(Origin::new("bulkhead", "test"), Observers::default());
-    Arc::new(Policy::new(reporter, params, config))
+    let origin = Origin::new("bulkhead", "test");
+    let settings =
+        Settings::new(config(limit, queue).into(), &Written::default(), &origin).unwrap();
+    let common = Common::new(Reporter::new(origin, Observers::default()), settings);
+    Arc::new(Policy::new(common, None))
 }
 
-fn config(limit: u32, queue: u32) -> (Params, Config) {
-    let config = Config { limit, queue, ..Config::default() };
-    (Params::from_config(&config).unwrap(), config)
+fn config(limit: u32, queue: u32) -> Config {
+    Config { limit, queue, ..Config::default() }
 }
 
 /// Waits until it is inside. Loom finds out if that never comes.
@@ -97,8 +101,7 @@ fn more_room_lets_those_in_who_wait() {
         assert!(policy.enter(1)); // and stays
         let other = Arc::clone(&policy);
         let caller = thread::spawn(move || call(&other));
-        let (params, config) = config(2, 1);
-        policy.reload(params, config);
+        policy.reload(&config(2, 1)).unwrap();
         caller.join().unwrap();
         policy.leave(1);
         is_empty(&policy);
@@ -139,8 +142,7 @@ fn one_who_needs_more_than_a_lower_limit_is_sent_away() {
             Entry::TooDear(_) => {}
             _ => panic!("there is one place, or one at all"),
         });
-        let (params, config) = config(1, 2);
-        policy.reload(params, config);
+        policy.reload(&config(1, 2)).unwrap();
         heavy.join().unwrap();
         policy.leave(1);
         is_empty(&policy);

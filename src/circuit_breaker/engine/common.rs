@@ -1,20 +1,18 @@
 //! What all breakers of a layer share: its name, its settings, and the count of their states.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metrics::Unit;
 
-use super::step::Vigil;
+use crate::circuit_breaker::config::Config;
 use crate::circuit_breaker::machine::Breaker;
-use crate::circuit_breaker::overrides::KeyedConfig;
 use crate::circuit_breaker::params::Params;
+use crate::core::config::ConfigErrors;
 use crate::core::error::Reason;
 use crate::core::event::{Observers, State, Transition};
 use crate::core::origin::Origin;
-use crate::core::sync::Mutex;
 use crate::core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use crate::shell::lock;
+use crate::shell::keyed::Settings;
 use crate::shell::meter::{self, Counter, Gauge, Handles, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 
@@ -30,8 +28,8 @@ const LATE: &str = "seawall_late_answers_total";
 /// What the cells of a policy have in common.
 pub(crate) struct Common {
     pub(crate) reporter: Reporter<StateMeter>,
-    settings: Mutex<Settings>,
-    /// Counts the reloads; a cell that knows an older version takes the newer one at its next step.
+    settings: Settings<Config>,
+    /// Of the settings; a cell that knows an older version takes the newer one at its next step.
     version: AtomicU64,
     durations: AtomicU64,
     waits: AtomicU64,
@@ -39,14 +37,6 @@ pub(crate) struct Common {
     census: [AtomicI64; State::ALL.len()],
     /// Of all chance in this policy; each key makes its own of it.
     pub(crate) seed: u64,
-}
-
-/// The settings in force, made ready for the machine and as their user wrote them.
-pub(crate) struct Settings {
-    params: Arc<Params>,
-    written: Arc<KeyedConfig>,
-    /// Of keys that have their own.
-    own: BTreeMap<Arc<str>, Arc<Params>>,
 }
 
 /// What a policy with states measures.
@@ -85,60 +75,40 @@ impl Instruments for StateMeter {
 
 // ===== impl Common =====
 
-impl Settings {
-    pub(crate) fn new(params: Params, written: KeyedConfig) -> Self {
-        Self { params: Arc::new(params), written: Arc::new(written), own: BTreeMap::new() }
-    }
-
-    /// The same, with parameters of single keys.
-    pub(crate) fn with_own(mut self, own: BTreeMap<String, Params>) -> Self {
-        self.own = own.into_iter().map(|(key, params)| (key.into(), Arc::new(params))).collect();
-        self
-    }
-
-    fn of(&self, key: Option<&str>) -> &Arc<Params> {
-        key.and_then(|key| self.own.get(key)).unwrap_or(&self.params)
-    }
-
-    /// What has to be measured for any of them.
-    fn vigil(&self) -> Vigil {
-        let vigils = self.own.values().map(|params| Breaker::vigil(params));
-        vigils.fold(Breaker::vigil(&self.params), |all, one| Vigil {
-            durations: all.durations || one.durations,
-            waits: all.waits || one.waits,
-            ..all
-        })
-    }
-}
-
 impl Common {
     pub(crate) fn new(
         origin: Origin,
         observers: Observers,
-        settings: Settings,
+        settings: Settings<Config>,
         seed: u64,
     ) -> Arc<Self> {
-        let vigil = settings.vigil();
         let common = Self {
             reporter: Reporter::new(origin, observers),
-            settings: Mutex::new(settings),
+            settings,
             version: AtomicU64::new(0),
             durations: AtomicU64::new(0),
             waits: AtomicU64::new(0),
             census: Default::default(),
             seed,
         };
-        common.watch(vigil);
+        common.reloaded();
         Arc::new(common)
     }
 
     /// What governs the cell of this key.
-    pub(crate) fn config(&self, key: Option<&str>) -> Arc<Params> {
-        Arc::clone(lock(&self.settings).of(key))
+    pub(crate) fn params(&self, key: Option<&str>) -> Arc<Params> {
+        Arc::clone(self.settings.get().params(key))
     }
 
-    pub(crate) fn written(&self) -> Arc<KeyedConfig> {
-        Arc::clone(&lock(&self.settings).written)
+    pub(crate) const fn settings(&self) -> &Settings<Config> {
+        &self.settings
+    }
+
+    /// Replaces the settings of one key, which it has of its own from now on; or of all.
+    pub(crate) fn reload(&self, key: Option<&str>, config: &Config) -> Result<(), ConfigErrors> {
+        self.settings.reload_one(&self.reporter.origin, key, config)?;
+        self.reloaded();
+        Ok(())
     }
 
     #[inline]
@@ -146,34 +116,19 @@ impl Common {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Reloads the settings for all cells. Each takes notice at its next step.
-    pub(crate) fn reload(&self, settings: Settings) {
-        self.reload_if(settings, |_| true);
-    }
-
-    /// The same, if those in force are still what somebody made the new ones from. `false` if not.
-    pub(crate) fn reload_over(&self, old: &Arc<KeyedConfig>, settings: Settings) -> bool {
-        self.reload_if(settings, |held| Arc::ptr_eq(held, old))
-    }
-
-    fn reload_if(&self, settings: Settings, is: impl FnOnce(&Arc<KeyedConfig>) -> bool) -> bool {
-        let vigil = settings.vigil();
-        let mut held = lock(&self.settings);
-        if !is(&held.written) {
-            return false;
-        }
-        self.watch(vigil);
-        let old = std::mem::replace(&mut *held, settings);
-        // Under the lock, so that two reloads cannot publish the older settings under the newer number.
-        self.version.fetch_add(1, Ordering::Release);
-        drop(held);
-        drop(old);
-        true
-    }
-
-    fn watch(&self, vigil: Vigil) {
-        self.durations.store(u64::from(vigil.durations), Ordering::Relaxed);
-        self.waits.store(u64::from(vigil.waits), Ordering::Relaxed);
+    /// The settings were replaced. Each cell takes notice at its next step.
+    pub(crate) fn reloaded(&self) {
+        self.settings.bring(|in_force| {
+            let vigils = in_force.all_params().map(|params| Breaker::vigil(params));
+            let (mut durations, mut waits) = (false, false);
+            for vigil in vigils {
+                (durations, waits) = (durations | vigil.durations, waits | vigil.waits);
+            }
+            self.durations.store(durations.into(), Ordering::Relaxed);
+            self.waits.store(waits.into(), Ordering::Relaxed);
+            // A cell asks for the settings after this, and gets these, or newer ones.
+            self.version.fetch_max(in_force.version(), Ordering::Release);
+        });
     }
 
     /// Whether anyone needs to know how long calls take.

@@ -72,7 +72,7 @@ pub(crate) struct Rejection {
 impl Shared {
     pub(crate) fn new(common: Arc<Common>, key: Option<Arc<str>>) -> Self {
         let version = common.version();
-        let config = common.config(key.as_deref());
+        let config = common.params(key.as_deref());
         let digest = Breaker::new(&config).digest(&config);
         common.count_cell(digest.state, 1);
         let shared = Self {
@@ -242,7 +242,7 @@ impl Shared {
     #[cold]
     fn make_core(&self) -> &Mutex<Core> {
         let version = self.common.version();
-        let config = self.common.config(self.key.as_deref());
+        let config = self.common.params(self.key.as_deref());
         self.heed(&config);
         let seed = self.common.seed ^ self.key.as_deref().map_or(0, hash);
         let core = Core {
@@ -286,7 +286,7 @@ impl Shared {
                 return core;
             }
             drop(core);
-            let config = self.common.config(self.key.as_deref());
+            let config = self.common.params(self.key.as_deref());
             let mut core = lock(self.core());
             if core.version >= version {
                 continue; // another thread was faster, and what it fetched may be newer

@@ -9,7 +9,6 @@ use crate::core::classify::Classification;
 use crate::core::completion::{CallGuard, Completion, Ending, Tail};
 use crate::core::context::ClassifyContext;
 use crate::core::outcome::Outcome;
-use crate::shell::cell::Cell as KeyCell;
 use crate::shell::in_flight::Stripe;
 
 /// Where a part of a policy gets a [`CallGuard`] from, for a call that is over later than its answer.
@@ -33,7 +32,7 @@ trait Endings {
     fn defer(&self, again: bool) -> Arc<dyn Ending>;
 }
 
-/// A cell, as that which hears how a call ended.
+/// The policy of a key, as that which hears how a call ended.
 trait Heard {
     fn hears(&self) -> Arc<dyn Ending>;
 }
@@ -59,7 +58,7 @@ impl<'a> End<'a> {
 
     /// For the policy of one key, which hears of it in the place of them all.
     #[inline]
-    pub(super) fn of_cell<'b, M: Policy>(self, cell: &'b Arc<KeyCell<M>>) -> End<'b>
+    pub(super) fn of_cell<'b, M: Policy>(self, cell: &'b Arc<M>) -> End<'b>
     where
         'a: 'b,
     {
@@ -103,24 +102,24 @@ impl<P: Policy, C: Send + Sync + 'static> Ending for Stripe<Core<P, C>> {
     }
 }
 
-impl<M: Policy> Heard for Arc<KeyCell<M>> {
+impl<M: Policy> Heard for Arc<M> {
     fn hears(&self) -> Arc<dyn Ending> {
         Arc::clone(self) as Arc<dyn Ending>
     }
 }
 
-/// The call is counted by the lane that it holds too.
-impl<M: Policy> Ending for KeyCell<M> {
+/// The policy of one key: the call is counted by the lane that it holds too.
+impl<M: Policy> Ending for M {
     fn settle(&self, part: u8, tail: Tail, outcome: &Outcome) {
-        self.policy.settle_tail(part, tail, outcome);
+        self.settle_tail(part, tail, outcome);
     }
 
     fn delivered(&self, part: u8, tail: &mut Tail) {
-        self.policy.delivered(part, tail);
+        self.delivered(part, tail);
     }
 
     fn abandon(&self, part: u8, tail: Tail) {
-        self.policy.lose_tail(part, tail);
+        self.lose_tail(part, tail);
     }
 
     fn no_longer_in_flight(&self, _: bool) {}

@@ -20,7 +20,6 @@ use crate::core::error::{CallError, Rejected};
 use crate::core::outcome::Outcome;
 use crate::core::request::{CallContext, ExtractKey, NoPropagation};
 use crate::shell::caller::Caller;
-use crate::shell::cell::Cell;
 use crate::shell::keyed::{Keyed, KeyedHandle, Steered};
 use crate::shell::member::Member;
 
@@ -37,7 +36,7 @@ pub struct ByKey<M: Member, X> {
 /// What is held of the policy of a key, with its cell.
 #[allow(missing_debug_implementations, reason = "a permit need not be `Debug`")]
 pub struct OfKey<M, T> {
-    cell: Arc<Cell<M>>,
+    cell: Arc<M>,
     held: T,
 }
 
@@ -52,34 +51,10 @@ impl<M: Member, X> ByKey<M, X> {
     {
         KeyedHandle::new(Arc::clone(&self.table))
     }
-
-    pub(crate) const fn table(&self) -> &Arc<Keyed<M>> {
-        &self.table
-    }
-
-    fn enter(&self, key: &str) -> Result<Arc<Cell<M>>, Rejected> {
-        self.table.enter(key).ok_or_else(|| M::drained(&self.table.common))
-    }
-}
-
-impl<M: Member + Policy, X> ByKey<M, X> {
-    /// A call without a request, but with a key.
-    fn admit_key(&self, key: &str) -> Admission<Self>
-    where
-        X: Send + Sync + 'static,
-    {
-        match self.enter(key) {
-            Ok(cell) => {
-                let admission = cell.policy.admit_plain();
-                of_key(cell, admission)
-            }
-            Err(rejected) => Admission::Reject(rejected),
-        }
-    }
 }
 
 /// The answer of a key's policy is the answer of all.
-fn of_key<M, X>(cell: Arc<Cell<M>>, admission: Admission<M>) -> Admission<ByKey<M, X>>
+fn of_key<M, X>(cell: Arc<M>, admission: Admission<M>) -> Admission<ByKey<M, X>>
 where
     M: Member + Policy,
     X: Send + Sync + 'static,
@@ -113,33 +88,39 @@ where
         self.admit_key("")
     }
 
+    fn admit_key(&self, key: &str) -> Admission<Self> {
+        let cell = self.table.enter(key);
+        let admission = cell.admit_plain();
+        of_key(cell, admission)
+    }
+
     fn watches(permit: &Self::Permit) -> bool {
         M::watches(&permit.held)
     }
 
     fn overrule(&self, permit: &mut Self::Permit, told: &CallEnd<'_>) -> Option<Rejected> {
-        permit.cell.policy.overrule(&mut permit.held, told)
+        permit.cell.overrule(&mut permit.held, told)
     }
 
     fn excuses(&self, permit: &Self::Permit) -> bool {
-        permit.cell.policy.excuses(&permit.held)
+        permit.cell.excuses(&permit.held)
     }
 
     #[inline]
     fn settle(&self, permit: &mut Self::Permit, outcome: &Outcome) {
-        permit.cell.policy.settle(&mut permit.held, outcome);
+        permit.cell.settle(&mut permit.held, outcome);
     }
 
     fn lose(&self, permit: Self::Permit, why: Lost) {
-        permit.cell.policy.lose(permit.held, why);
+        permit.cell.lose(permit.held, why);
     }
 
     fn give_back(&self, permit: Self::Permit) {
-        permit.cell.policy.give_back(permit.held);
+        permit.cell.give_back(permit.held);
     }
 
     fn expire(&self, permit: Self::Permit, by: u8, told: Option<&CallEnd<'_>>) -> Rejected {
-        permit.cell.policy.expire(permit.held, by, told)
+        permit.cell.expire(permit.held, by, told)
     }
 
     fn draining(&self) -> Rejected {
@@ -147,25 +128,25 @@ where
     }
 
     fn pending(&self, permit: &mut Self::Permit, stage: Stage, now: &Now) -> Option<Instant> {
-        permit.cell.policy.pending(&mut permit.held, stage, now)
+        permit.cell.pending(&mut permit.held, stage, now)
     }
 
     fn due(&self, permit: &mut Self::Permit, stage: Stage, now: &Now) -> Due {
-        permit.cell.policy.due(&mut permit.held, stage, now)
+        permit.cell.due(&mut permit.held, stage, now)
     }
 
     fn poll_wait(&self, wait: Self::Wait, cx: &mut Context<'_>, now: &Now) -> Admission<Self> {
         let OfKey { cell, held } = wait;
-        let admission = cell.policy.poll_wait(held, cx, now);
+        let admission = cell.poll_wait(held, cx, now);
         of_key(cell, admission)
     }
 
     fn until(&self, wait: &Self::Wait) -> Option<Instant> {
-        wait.cell.policy.until(&wait.held)
+        wait.cell.until(&wait.held)
     }
 
     fn expire_wait(&self, wait: Self::Wait) -> Rejected {
-        wait.cell.policy.expire_wait(wait.held)
+        wait.cell.expire_wait(wait.held)
     }
 
     fn wake_waiting(&self) {
@@ -173,7 +154,7 @@ where
     }
 
     fn leave(&self, wait: Self::Wait, dropped: bool) {
-        wait.cell.policy.leave(wait.held, dropped);
+        wait.cell.leave(wait.held, dropped);
     }
 }
 
@@ -184,13 +165,9 @@ where
 {
     #[inline]
     fn admit(&self, request: &Req, carried: Option<&mut CallContext>) -> Admission<Self> {
-        match self.key.with_key(request, |key| self.enter(key)) {
-            Ok(cell) => {
-                let admission = cell.policy.admit(request, carried);
-                of_key(cell, admission)
-            }
-            Err(rejected) => Admission::Reject(rejected),
-        }
+        let cell = self.key.with_key(request, |key| self.table.enter(key));
+        let admission = cell.admit(request, carried);
+        of_key(cell, admission)
     }
 
     fn resume(
@@ -202,7 +179,7 @@ where
         now: &Now,
     ) -> Admission<Self> {
         let OfKey { cell, held } = wait;
-        let admission = cell.policy.resume(request, carried, held, cx, now);
+        let admission = cell.resume(request, carried, held, cx, now);
         of_key(cell, admission)
     }
 }
@@ -223,7 +200,7 @@ where
         end: End<'_>,
     ) -> M::Response {
         let OfKey { cell, held } = permit;
-        cell.policy.complete(held, response, head, end.of_cell(&cell))
+        cell.complete(held, response, head, end.of_cell(&cell))
     }
 }
 

@@ -105,6 +105,14 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
         }
     }
 
+    fn admit_key(&self, key: &str) -> Admission<Self> {
+        match self.0.admit_key(key) {
+            Admission::Pass(a) => then(self, a, self.1.admit_key(key)),
+            Admission::Wait(wait) => Admission::Wait(PairWait::Outer(wait)),
+            Admission::Reject(rejected) => Admission::Reject(rejected),
+        }
+    }
+
     #[inline]
     fn watches((a, b): &Self::Permit) -> bool {
         A::watches(a) || B::watches(b)

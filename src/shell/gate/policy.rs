@@ -74,6 +74,13 @@ pub trait Policy: Send + Sync + 'static {
     /// Decided once for a call that has no request, which is [run](super::GateLayer::run).
     fn admit_plain(&self) -> Admission<Self>;
 
+    /// The same of a call in the name of a key, which only policies of keys look at.
+    #[inline]
+    fn admit_key(&self, key: &str) -> Admission<Self> {
+        let _ = key;
+        self.admit_plain()
+    }
+
     // ----- the end of a call -----
 
     /// Whether it may [overrule](Self::overrule) good answers to this call too.

@@ -69,6 +69,10 @@ impl<P: Policy, C: Send + Sync + 'static> Policy for PolicyOf<P, C> {
         lift(self.0.policy.admit_plain())
     }
 
+    fn admit_key(&self, key: &str) -> Admission<Self> {
+        lift(self.0.policy.admit_key(key))
+    }
+
     #[inline]
     fn watches(permit: &P::Permit) -> bool {
         P::watches(permit)

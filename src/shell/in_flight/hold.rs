@@ -103,13 +103,6 @@ impl<L: Counted> Hold<L> {
     pub(crate) fn lose(&mut self) -> Option<Over<L>> {
         self.stripe.take().map(|stripe| Over { stripe, begun: self.begun })
     }
-
-    /// The call was answered, and somebody else tells when it is over: it has to
-    /// [leave](super::Count::leave) then.
-    pub(crate) fn defer(&mut self) -> Option<Arc<L>> {
-        debug_assert!(self.begun || self.is_over(), "what was never polled is not answered");
-        self.stripe.take()
-    }
 }
 
 // ===== impl Over =====

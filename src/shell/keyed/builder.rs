@@ -14,8 +14,10 @@ pub trait BuildKeyed<X>: Sized {
     /// What is built.
     type Layer;
 
-    /// The settings of all keys.
-    fn config_mut(&mut self) -> &mut Self::Config;
+    /// Sets all settings of all keys.
+    #[doc(hidden)]
+    #[must_use]
+    fn with_config(self, config: Self::Config) -> Self;
 
     /// Builds the layer. The settings of all keys are the builder's.
     #[doc(hidden)]
@@ -82,7 +84,7 @@ impl<B: BuildKeyed<X>, X> KeyedBuilder<B, X> {
     /// Sets all settings at once: of all keys, of single ones, and how many there may be.
     pub fn config(mut self, config: KeyedConfig<B::Config>) -> Self {
         let KeyedConfig { default, max_keys, overrides } = config;
-        *self.builder.config_mut() = default;
+        self.builder = self.builder.with_config(default);
         (self.max_keys, self.overrides) = (max_keys, overrides);
         self
     }

@@ -24,8 +24,8 @@ pub(crate) trait Steered: Member + Sized {
     /// The settings of all were reloaded.
     fn reloaded(_: &Self::Common) {}
 
-    /// Brings the settings in force to it.
-    fn keep_up(&self);
+    /// Brings the settings in force to it, if it does not look at each step whether they are new.
+    fn keep_up(&self) {}
 }
 
 /// The table, whatever the type of what is in it.

@@ -1,5 +1,6 @@
 //! The settings in force of a policy that may be keyed, read and replaced as a whole.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::config::{ConfigErrors, KeyedConfig, KeyedParams, PerKey, Written};
@@ -8,6 +9,7 @@ use crate::shell::live::Live;
 
 /// What is in force: made ready for each key, and as its user wrote it.
 pub(crate) struct InForce<C: PerKey> {
+    version: u64,
     params: KeyedParams<C::Params>,
     pub(crate) written: KeyedConfig<C>,
 }
@@ -20,16 +22,27 @@ pub(crate) type Changed<C> = (KeyedConfig<C>, Option<&'static str>);
 
 impl<C: PerKey> InForce<C> {
     fn new(
+        version: u64,
         config: KeyedConfig<C>,
         written: &Written,
         within: Option<&'static str>,
     ) -> Result<Self, ConfigErrors> {
-        Ok(Self { params: config.params(written, within)?, written: config })
+        Ok(Self { version, params: config.params(written, within)?, written: config })
+    }
+
+    /// How many there were before these.
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
     }
 
     /// What governs the policy of this key.
     pub(crate) fn params(&self, key: Option<&str>) -> &C::Params {
         self.params.of(key)
+    }
+
+    /// Those of all keys, and those of each that has its own.
+    pub(crate) fn all_params(&self) -> impl Iterator<Item = &C::Params> {
+        std::iter::once(&self.params.default).chain(self.params.own.values())
     }
 
     pub(crate) fn config(&self, key: Option<&str>) -> C {
@@ -47,8 +60,14 @@ impl<C: PerKey> Settings<C> {
         written: &Written,
         origin: &Origin,
     ) -> Result<Self, ConfigErrors> {
-        let in_force = InForce::new(config, written, None);
+        let in_force = InForce::new(0, config, written, None);
         Ok(Self(Live::new(in_force.map_err(|wrong| wrong.of_policy(origin))?)))
+    }
+
+    /// The defaults, which are right, made ready as these.
+    pub(crate) fn of_defaults(params: C::Params) -> Self {
+        let params = KeyedParams { default: params, own: BTreeMap::new() };
+        Self(Live::new(InForce { version: 0, params, written: KeyedConfig::default() }))
     }
 
     pub(crate) fn get(&self) -> Arc<InForce<C>> {
@@ -65,7 +84,7 @@ impl<C: PerKey> Settings<C> {
         loop {
             let old = self.get();
             let (config, within) = change(&old.written);
-            let new = InForce::new(config, &Written::default(), within);
+            let new = InForce::new(old.version + 1, config, &Written::default(), within);
             if self.0.replace(&old, new.map_err(|wrong| wrong.of_policy(origin))?) {
                 return Ok(());
             }

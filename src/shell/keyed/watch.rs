@@ -3,7 +3,6 @@
 use std::borrow::Borrow;
 use std::sync::{Arc, Weak};
 
-use crate::shell::cell::Cell;
 use crate::shell::gate::Entrance;
 use crate::shell::member::Member;
 
@@ -11,12 +10,12 @@ use crate::shell::member::Member;
 ///
 /// It holds a weak reference beside the strong one, by which those who watch can be told from calls.
 pub(crate) struct Watched<M> {
-    cell: Arc<Cell<M>>,
-    _watches: Weak<Cell<M>>,
+    cell: Arc<M>,
+    _watches: Weak<M>,
 }
 
 impl<M> Watched<M> {
-    pub(super) fn new(cell: Arc<Cell<M>>) -> Self {
+    pub(super) fn new(cell: Arc<M>) -> Self {
         Self { _watches: Arc::downgrade(&cell), cell }
     }
 
@@ -29,7 +28,7 @@ impl<M> Watched<M> {
 
 impl<T, M: Member + Borrow<T>> Entrance<T> for Watched<M> {
     fn policy(&self) -> &T {
-        self.cell.policy.borrow()
+        (*self.cell).borrow()
     }
 
     fn in_flight(&self) -> usize {

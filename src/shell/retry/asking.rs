@@ -8,11 +8,11 @@ use tower::Service;
 use super::attempts::{Step, Stepped};
 use super::future::{RareProj, ResponseFuture, context};
 use super::guard::Each;
-use super::repeat::Repeat;
+use super::repeat::{Asks, Repeat};
 use crate::core::classify::Classify;
 use crate::core::error::{CallError, Rejected};
 use crate::core::request::{CloneRequest, Propagate};
-use crate::shell::gate::{Admission, Admit, Complete, Now, Policy};
+use crate::shell::gate::{Admission, Complete, Now, Policy};
 
 impl<S, Req, T, W, A, C, R, K, U> ResponseFuture<S, Req, T, W, A, C, R, K, U>
 where
@@ -20,7 +20,8 @@ where
     S::Error: CallError,
     T: Repeat<U>,
     W: Policy,
-    A: Admit<Req> + Complete<S::Response>,
+    A: Complete<S::Response>,
+    U: Asks<Req, A>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
     K: Propagate<Req>,
@@ -70,7 +71,7 @@ where
         let (Some(core), Some(request)) = (this.call.core(), this.attempt.request()) else {
             return Step::Late; // unreachable: it was not called yet
         };
-        let admission = core.each.admit(request, own.as_mut());
+        let admission = this.call.purse.admit(&core.each, request, own.as_mut());
         if let Some(call) = &own {
             this.tools.propagate.inject(request, call);
         }
@@ -104,7 +105,8 @@ where
         else {
             return Step::Late; // unreachable: it was not called yet
         };
-        match core.each.resume(request, own.as_deref_mut(), wait, cx, now) {
+        let (each, own_call) = (&core.each, own.as_deref_mut());
+        match this.call.purse.resume(each, request, own_call, wait, cx, now) {
             Admission::Pass(permit) => {
                 if let Some(call) = &own {
                     this.tools.propagate.inject(request, call);

@@ -10,7 +10,7 @@ use tower::Service;
 use super::attempt_context::{AttemptContext, RetryCopy};
 use super::future::{Busy, Rare, RareProj, ResponseFuture, context, drop_attempt, is_last_word};
 use super::guard::Each;
-use super::repeat::{Attempts, Failure, Next, Repeat, Time};
+use super::repeat::{Asks, Attempts, Failure, Next, Repeat, Time};
 use super::timing::TimeLeft;
 use crate::core::classify::{Classification, Classify};
 use crate::core::error::{CallError, Measurement, Reason};
@@ -18,7 +18,7 @@ use crate::core::event::StopReason;
 use crate::core::outcome::{Retryable, Signal};
 use crate::core::request::{CloneRequest, Propagate};
 use crate::core::time;
-use crate::shell::gate::{Admit, Complete, Now, Policy, Stage};
+use crate::shell::gate::{Complete, Now, Policy, Stage};
 use crate::shell::oneshot::Oneshot;
 
 /// What an attempt was answered with, and what the classifier says of that, if it was asked.
@@ -37,7 +37,8 @@ where
     S::Error: CallError,
     T: Repeat<U>,
     W: Policy,
-    A: Admit<Req> + Complete<S::Response>,
+    A: Complete<S::Response>,
+    U: Asks<Req, A>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
     K: Propagate<Req>,
@@ -99,7 +100,8 @@ where
     S::Error: CallError,
     T: Repeat<U>,
     W: Policy,
-    A: Admit<Req> + Complete<S::Response>,
+    A: Complete<S::Response>,
+    U: Asks<Req, A>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
     K: Propagate<Req>,
@@ -132,7 +134,8 @@ where
     S::Error: CallError,
     T: Repeat<U>,
     W: Policy,
-    A: Admit<Req> + Complete<S::Response>,
+    A: Complete<S::Response>,
+    U: Asks<Req, A>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
     K: Propagate<Req>,

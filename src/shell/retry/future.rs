@@ -13,7 +13,7 @@ use tower::Service;
 use super::attempt_context::{AttemptContext, RequestTools, RetryCopy};
 use super::attempts::go_on;
 use super::guard::RetryGuard;
-use super::repeat::{Attempts, Repeat};
+use super::repeat::{Asks, Attempts, Repeat};
 use super::timing::took;
 use crate::core::classify::Classify;
 use crate::core::context::ClassifyContext;
@@ -23,7 +23,7 @@ use crate::core::request::{CloneRequest, Propagate};
 use crate::core::time;
 use crate::core::upload::{excuse, excused};
 use crate::shell::clone_source::CloneSource;
-use crate::shell::gate::{Admit, Complete, Lost, Policy, Stage};
+use crate::shell::gate::{Complete, Lost, Policy, Stage};
 use crate::shell::in_flight::Parked;
 use crate::shell::oneshot::Oneshot;
 
@@ -148,7 +148,8 @@ where
     S::Error: CallError,
     T: Repeat<U>,
     W: Policy,
-    A: Admit<Req> + Complete<S::Response>,
+    A: Complete<S::Response>,
+    U: Asks<Req, A>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
     K: Propagate<Req>,

@@ -1,10 +1,14 @@
 //! What a retry has to say to the shell.
 
 use std::fmt;
+use std::sync::Arc;
+use std::task::Context;
 
 use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::event::StopReason;
 use crate::core::outcome::Outcome;
+use crate::core::request::CallContext;
+use crate::shell::gate::{Admission, Admit, Now, Policy};
 
 /// Decides whether a call is attempted again, and when. `U` is what pays for its retries.
 pub trait Repeat<U>: Send + Sync + 'static {
@@ -71,6 +75,76 @@ pub trait Payer<Req> {
 
     #[doc(hidden)]
     fn purse(&self, request: &Req) -> Self::Purse;
+}
+
+/// What a call holds of whose it is: how its attempts ask their policy.
+pub trait Asks<Req, A: Policy> {
+    /// An attempt [asks](Admit::admit).
+    fn admit(&self, policy: &A, request: &Req, call: Option<&mut CallContext>) -> Admission<A>;
+
+    /// One that waits [asks again](Admit::resume).
+    fn resume(
+        &self,
+        policy: &A,
+        request: &Req,
+        call: Option<&mut CallContext>,
+        wait: A::Wait,
+        cx: &mut Context<'_>,
+        now: &Now,
+    ) -> Admission<A>;
+}
+
+/// A call whose request says all there is to know.
+pub trait ByItself {}
+
+impl<Req, A: Admit<Req>, U: ByItself> Asks<Req, A> for U {
+    #[inline]
+    fn admit(&self, policy: &A, request: &Req, call: Option<&mut CallContext>) -> Admission<A> {
+        policy.admit(request, call)
+    }
+
+    #[inline]
+    fn resume(
+        &self,
+        policy: &A,
+        request: &Req,
+        call: Option<&mut CallContext>,
+        wait: A::Wait,
+        cx: &mut Context<'_>,
+        now: &Now,
+    ) -> Admission<A> {
+        policy.resume(request, call, wait, cx, now)
+    }
+}
+
+/// A call that has no request, but is in the name of a key. One budget pays for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Named(pub(crate) Arc<str>);
+
+impl<Req, A: Policy> Asks<Req, A> for Named {
+    fn admit(&self, policy: &A, _: &Req, _: Option<&mut CallContext>) -> Admission<A> {
+        policy.admit_key(&self.0)
+    }
+
+    fn resume(
+        &self,
+        policy: &A,
+        _: &Req,
+        _: Option<&mut CallContext>,
+        wait: A::Wait,
+        cx: &mut Context<'_>,
+        now: &Now,
+    ) -> Admission<A> {
+        policy.poll_wait(wait, cx, now)
+    }
+}
+
+impl<Req> Payer<Req> for Named {
+    type Purse = Self;
+
+    fn purse(&self, _: &Req) -> Self {
+        self.clone()
+    }
 }
 
 /// The time that a call has.

@@ -10,7 +10,7 @@ use tower::Service;
 use super::attempt_context::{AttemptContext, RequestTools, RetryCopy};
 use super::future::{ResponseFuture, Source};
 use super::guard::{Each, RetryGuard};
-use super::repeat::{Attempts, Payer, Repeat};
+use super::repeat::{Asks, Attempts, Payer, Repeat};
 use crate::core::classify::Classify;
 use crate::core::completion::{Ending, Tail};
 use crate::core::context::ClassifyContext;
@@ -153,11 +153,11 @@ where
     S::Error: CallError,
     T: Repeat<B::Purse>,
     W: Admit<Req> + Policy<Wait = Infallible>,
-    A: Admit<Req> + Complete<S::Response>,
+    A: Complete<S::Response>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req> + Clone,
     K: Propagate<Req> + Clone,
-    B: Payer<Req>,
+    B: Payer<Req, Purse: Asks<Req, A>>,
 {
     type Response = A::Response;
     type Error = S::Error;
@@ -226,7 +226,7 @@ where
             return self.begin(call, Some(request), copy, attempt_context);
         }
         let mut own = attempt_context.as_ref().map(|attempt_context| attempt_context.call.clone());
-        let admission = core.each.admit(&request, own.as_mut());
+        let admission = purse.admit(&core.each, &request, own.as_mut());
         if let Some(call) = &own {
             self.tools.propagate.inject(&mut request, call);
         }

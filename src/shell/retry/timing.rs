@@ -11,12 +11,12 @@ use super::attempt_context::AttemptContext;
 use super::attempts::{Step, Stepped};
 use super::future::{RareProj, ResponseFuture, context};
 use super::guard::Each;
-use super::repeat::{Repeat, Time};
+use super::repeat::{Asks, Repeat, Time};
 use crate::core::classify::Classify;
 use crate::core::error::{CallError, Measurement, Reason};
 use crate::core::request::{CloneRequest, Propagate};
 use crate::core::time::{self, nanos, poll_timer};
-use crate::shell::gate::{Admit, Complete, Due, Now, Policy, Stage, earliest};
+use crate::shell::gate::{Complete, Due, Now, Policy, Stage, earliest};
 
 impl<S, Req, T, W, A, C, R, K, U> ResponseFuture<S, Req, T, W, A, C, R, K, U>
 where
@@ -24,7 +24,8 @@ where
     S::Error: CallError,
     T: Repeat<U>,
     W: Policy,
-    A: Admit<Req> + Complete<S::Response>,
+    A: Complete<S::Response>,
+    U: Asks<Req, A>,
     C: Classify<S::Response, S::Error> + Send + Sync + 'static,
     R: CloneRequest<Req>,
     K: Propagate<Req>,

@@ -100,6 +100,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "http::body_timeout::RequestBodyTimeoutLayer",
             "stack::ClientLayer",
             "stack::KeyedClientLayer",
+            "stack::StackLayer",
         ],
     ),
     (

@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use seawall::bulkhead::{
-    BulkheadLayer, Config, KeyedBuilder, KeyedBulkheadLayer, KeyedConfig, MAX_KEYS, Overrides,
+    BulkheadLayer, Config, KeyedBuilder, KeyedBulkheadLayer, KeyedConfig, Overrides,
 };
+use seawall::keyed::PerKey;
 use seawall::{Deadline, Event, EventKind, FromWithContext, OnResponse, Reason, WithContext};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, service_fn};
@@ -303,7 +304,7 @@ fn what_is_wrong_is_said_all_at_once_and_changes_nothing() {
 
     let tenants = tenants(1, 0).build().unwrap();
     let before = tenants.handle().keyed_config();
-    assert_eq!(before.max_keys, MAX_KEYS);
+    assert_eq!(before.max_keys, 10_000);
     let default = Config { queue: 1_000_001, ..Config::default() };
     assert_eq!(fields(tenants.handle().reload(default.clone())), ["queue"]);
     let overrides = BTreeMap::from([("a".to_owned(), zero)]);
@@ -321,7 +322,10 @@ fn every_setting_can_be_a_key_s_own_and_comes_back_from_a_file() {
     let all = serde_json::to_value(Config::default()).unwrap();
     let own: Overrides = serde_json::from_value(all.clone()).unwrap();
     assert_eq!(serde_json::to_value(&own).unwrap(), all, "none is missing");
-    assert_eq!(own.over(&Config { limit: 1, queue: 9, ..Config::default() }), Config::default());
+    assert_eq!(
+        Config { limit: 1, queue: 9, ..Config::default() }.overridden(&own),
+        Config::default()
+    );
 
     let few = Overrides { limit: Some(2), ..Overrides::default() };
     let overrides = BTreeMap::from([("a".to_owned(), own), ("b".to_owned(), few)]);

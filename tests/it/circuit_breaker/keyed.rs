@@ -262,10 +262,11 @@ async fn drained_it_rejects_every_key_and_returns_when_the_last_call_is_over() {
     drained.await;
 }
 
-/// Kibibytes of this process that are in memory, where the system tells.
+/// Kibibytes of its own that this process has in memory, where the system tells. (Pages of the program
+/// itself come and go.)
 fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 

@@ -9,8 +9,9 @@ use std::io;
 use std::time::Duration;
 
 use seawall::circuit_breaker::{
-    Config, KeyedBuilder, KeyedCircuitBreakerLayer, KeyedConfig, MAX_KEYS, Overrides, Trip,
+    Config, KeyedBuilder, KeyedCircuitBreakerLayer, KeyedConfig, Overrides, Trip,
 };
+use seawall::keyed::PerKey;
 use seawall::{Classifier, Error, OnResponse, State};
 use tokio::time::advance;
 
@@ -279,7 +280,7 @@ mod files {
         let own: Overrides = serde_json::from_value(all.clone()).unwrap();
         assert_eq!(serde_json::to_value(&own).unwrap(), all, "none is missing");
         assert_eq!(
-            own.over(&Config { probes: 1, shadow: true, ..Config::default() }),
+            Config { probes: 1, shadow: true, ..Config::default() }.overridden(&own),
             Config::default()
         );
 
@@ -299,7 +300,7 @@ mod files {
     #[test]
     fn what_a_file_does_not_name_has_its_default_and_what_is_unknown_is_rejected() {
         let default = read("{}").unwrap();
-        assert_eq!((default.default.clone(), default.max_keys), (Config::default(), MAX_KEYS));
+        assert_eq!((default.default.clone(), default.max_keys), (Config::default(), 10_000));
         assert!(default.overrides.is_empty());
         for text in [
             r#"{ "defaults": {} }"#,

@@ -110,7 +110,7 @@ impl Shared {
     /// Looks at the machine; twice, if it takes its first step meanwhile.
     pub(crate) fn inspect<T>(&self, look: impl Fn(&mut Breaker, &Params, Tick) -> T) -> T {
         if self.core.get().is_none() {
-            let config = self.common.config(self.key.as_deref());
+            let config = self.common.params(self.key.as_deref());
             let seen = look(&mut Breaker::new(&config), &config, self.common.reporter.clock.now());
             // Whoever publishes a step has made the core before: what was seen is not half of each.
             if self.core.get().is_none() {
