@@ -8,6 +8,28 @@ use crate::core::config::{ConfigErrors, PerKey, Written};
 
 /// The settings of a [keyed](super::Builder::keyed) bulkhead: those of all keys, and what single keys
 /// have of their own.
+///
+/// ```
+/// use seawall::bulkhead::{BulkheadLayer, KeyedConfig};
+/// use std::borrow::Cow;
+///
+/// // From a file (with the feature `serde`). What a key does not name it has from `default`.
+/// let config: KeyedConfig = serde_json::from_str(
+///     r#"{
+///         "default": { "limit": 10, "queue": 20 },
+///         "max_keys": 1000,
+///         "overrides": { "acme": { "limit": 50 }, "free-tier": { "limit": 2, "queue": 0 } }
+///     }"#,
+/// )?;
+/// assert_eq!((config.of("acme").limit, config.of("acme").queue), (50, 20));
+///
+/// let tenants = BulkheadLayer::builder("tenants")
+///     .keyed(|tenant: &String| Cow::from(tenant))
+///     .config(config)
+///     .build()?;
+/// assert_eq!(tenants.handle().keyed_config().of("free-tier").limit, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type KeyedConfig = crate::core::config::KeyedConfig<Config>;
 
 /// What one key has instead of the settings of all; see [`KeyedConfig`]. What is `None`, or is not in

@@ -1,5 +1,7 @@
 //! What tower asks of a service, and this crate of a layer, for every layer and every pair.
 
+use std::borrow::Cow;
+
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::retry::{self, Backoff};
@@ -37,17 +39,21 @@ async fn the_faces_for_balancers_keep_the_contract() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_ready_made_stack_keeps_the_contract() {
-    let stack = || {
+async fn the_ready_made_stacks_keep_the_contract() {
+    let client = || {
         let mut config = retry::Config::default();
         (config.attempts, config.backoff) = (stack::ATTEMPTS, Backoff::none());
-        let client = stack::client("kit").deadline(LIMIT).attempt_timeout(LIMIT / 2).retry(config);
-        client.cloned().build().unwrap()
+        stack::client("kit").deadline(LIMIT).attempt_timeout(LIMIT / 2).retry(config)
     };
-    let contract = Contract::new(echo(), stack)
+    let one = Contract::new(echo(), move || client().cloned().build().unwrap())
         .with(Check::BEYOND.iter().copied())
         .inner_calls(stack::ATTEMPTS as usize);
-    contract.in_flight(stack::ClientLayer::in_flight).check().await.unwrap();
+    one.in_flight(stack::ClientLayer::in_flight).check().await.unwrap();
+    let keyed = move || client().keyed(|_: &u32| Cow::Borrowed("k")).cloned().build().unwrap();
+    let keyed = Contract::new(echo(), keyed)
+        .with(Check::BEYOND.iter().copied())
+        .inner_calls(stack::ATTEMPTS as usize);
+    keyed.in_flight(stack::KeyedClientLayer::in_flight).check().await.unwrap();
 }
 
 #[cfg(feature = "http")]

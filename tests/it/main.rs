@@ -32,6 +32,7 @@ mod http2;
 mod http_bodies;
 #[cfg(feature = "http")]
 mod http_edge;
+mod keyed_stack;
 mod kit;
 mod links;
 mod manifest;

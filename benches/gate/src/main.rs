@@ -55,6 +55,10 @@ fn all(cases: &mut Cases) {
     let bulkhead = || BulkheadLayer::new("gate");
     cases.answers("bulkhead", || bulkhead().layer(service_fn(echo)));
     cases.answers("bulkhead, pending once", || bulkhead().layer(service_fn(echo_later)));
+    cases.answers("bulkhead of a key", || {
+        let keyed = BulkheadLayer::builder("gate").keyed(|_: &u64| Cow::Borrowed("acme"));
+        keyed.build().expect("it is valid").layer(service_fn(echo))
+    });
     cases.rejects("bulkhead, full", filled);
 
     let limit = |limit| RateLimitLayer::new("gate", limit, Duration::from_secs(1)).expect("it is valid");
@@ -79,6 +83,10 @@ fn all(cases: &mut Cases) {
     let client = || stack::client("gate").cloned().build().expect("it is valid");
     cases.answers("client stack", || client().layer(service_fn(echo)));
     cases.answers("client stack, pending once", || client().layer(service_fn(echo_later)));
+    cases.answers("client stack of keys", || {
+        let keyed = stack::client("gate").keyed(|_: &u64| Cow::Borrowed("a.example:443"));
+        keyed.cloned().build().expect("it is valid").layer(service_fn(echo))
+    });
     cases.rejects("client stack, full", || {
         // Without the queue that a stack has by default: whoever waits is not rejected yet.
         let config = bulkhead::Config { queue: 0, ..bulkhead::Config::default() };
