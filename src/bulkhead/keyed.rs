@@ -115,6 +115,7 @@ where
     }
 
     /// The policy of a layer, for a stack; and what else was said.
+    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
     pub(crate) fn by_key<X>(
         self,
         key: Arc<X>,

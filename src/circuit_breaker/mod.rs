@@ -116,7 +116,7 @@
 //! `poll_ready` counts once, in every state and for every kind of breaker, also where the caller is
 //! told by `poll_ready` and never calls.
 //!
-//! **HandleError by layers further in** are no evidence, and give a probe's slot back.
+//! **Rejections by layers further in** are no evidence, and give a probe's slot back.
 //!
 //! # Defaults
 //!

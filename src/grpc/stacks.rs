@@ -62,7 +62,7 @@ pub fn client(
         .copy_with(Replay::default())
 }
 
-/// HandleError are answers that every gRPC client understands, and deadlines bound streams.
+/// Rejections are answers that every gRPC client understands, and deadlines bound streams.
 #[derive(Debug, Clone, Copy)]
 pub struct AsAnswers {
     streams: StreamDeadlineLayer,

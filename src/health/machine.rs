@@ -293,7 +293,7 @@ mod tests {
             (false, false, 1, Some("passive")),
         ] {
             let turn = |config: &mut Config| {
-                (config.passive, config.probe_one_in) = (passive, probe_one_in)
+                (config.passive, config.probe_one_in) = (passive, probe_one_in);
             };
             assert_eq!(complaints(checked, turn).into_iter().next(), complaint);
             assert_eq!(complaints(checked, turn).len(), usize::from(complaint.is_some()));

@@ -1,4 +1,4 @@
-//! HandleError of a client's stack as answers, and every other error as it is.
+//! Rejections of a client's stack as answers, and every other error as it is.
 
 use std::fmt;
 use std::pin::Pin;

@@ -256,7 +256,7 @@ pub enum Jitter {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum OnRejection {
-    /// StopReason at once: the layer knows better.
+    /// Stop at once: the layer knows better.
     #[default]
     StopReason,
     /// Come back after the time that the rejection names, if it names one, and the backoff: again and

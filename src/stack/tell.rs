@@ -12,7 +12,7 @@ pub trait Tell<S> {
     fn tell(&self, stack: S) -> Self::Service;
 }
 
-/// HandleError are errors, which hold a [`Rejected`](crate::Rejected).
+/// Rejections are errors, which hold a [`Rejected`](crate::Rejected).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AsErrors;
 

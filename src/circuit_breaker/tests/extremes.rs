@@ -222,7 +222,7 @@ fn a_gap_of_a_year_in_one_step_ends_every_rest_and_every_ramp() {
 #[test]
 fn the_longest_rest_ends_at_the_end_of_time() {
     let mut lab = Lab::with(|config| {
-        (config.break_duration, config.max_break_duration) = (Duration::MAX, Duration::MAX)
+        (config.break_duration, config.max_break_duration) = (Duration::MAX, Duration::MAX);
     });
     lab.now = Tick(u64::MAX - 5);
     lab.trip();

@@ -234,7 +234,7 @@ impl World {
                 self.slow_start.answered(!slow, params);
             }
             (State::HalfOpen, Signal::Failure) if !pass.overdue => {
-                self.slow_start.answered(false, params)
+                self.slow_start.answered(false, params);
             }
             (State::Closed, Signal::Success) => self.slow_start.answered(true, params),
             (State::Closed, Signal::Failure) => self.slow_start.answered(false, params),
