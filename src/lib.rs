@@ -9,10 +9,12 @@
 //! [fallback]: crate::fallback
 //! [timeout]: crate::timeout
 //! [health]: crate::health
+//! [getting-started]: crate::guide::getting_started
 //! [ordering]: crate::guide::ordering
 //! [guide-http]: crate::guide::http
 //! [guide-health]: crate::guide::health
 //! [guide-grpc]: crate::guide::grpc
+//! [guide-testing]: crate::guide::testing
 //! [deadlines]: crate::guide::deadlines
 //! [migration]: crate::guide::migration
 //! [metrics]: crate::guide::metrics
@@ -120,6 +122,16 @@ pub mod guide {
     /// [health]: crate::health
     #[doc = include_str!("../docs/guide/deadlines.md")]
     pub mod deadlines {}
+    /// [guide-http]: crate::guide::http
+    /// [guide-grpc]: crate::guide::grpc
+    /// [guide-health]: crate::guide::health
+    /// [guide-testing]: crate::guide::testing
+    /// [ordering]: crate::guide::ordering
+    /// [deadlines]: crate::guide::deadlines
+    /// [metrics]: crate::guide::metrics
+    /// [example-error]: https://docs.rs/crate/seawall/latest/source/examples/custom_error.rs
+    #[doc = include_str!("../docs/guide/getting-started.md")]
+    pub mod getting_started {}
     /// [deadlines]: crate::guide::deadlines
     #[doc = include_str!("../docs/guide/grpc.md")]
     pub mod grpc {}
@@ -149,4 +161,6 @@ pub mod guide {
     pub mod security {}
     #[doc = include_str!("../docs/storm.md")]
     pub mod storm {}
+    #[doc = include_str!("../docs/guide/testing.md")]
+    pub mod testing {}
 }

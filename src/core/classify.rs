@@ -205,7 +205,7 @@ impl Outcome {
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::{CallError, Error, Health, Outcome, bulkhead::BulkheadLayer};
+    /// use seawall::{CallError, Error, Outcome, Signal, bulkhead::BulkheadLayer};
     /// use std::io;
     ///
     /// let full = BulkheadLayer::builder("jobs").limit(1).queue(0).build()?;
@@ -241,7 +241,7 @@ impl Outcome {
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::{Classify, Error, Health, Outcome, Classification};
+    /// use seawall::{Classification, Classify, Error, Outcome, Signal};
     /// use seawall::{bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer};
     /// use std::io;
     /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};

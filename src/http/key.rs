@@ -122,7 +122,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A, Undivided> {
     /// # async fn send(_: ::http::Request<String>) -> Result<::http::Response<String>, std::io::Error> { Ok(Default::default()) }
     ///
     /// // The reports are slow to come back.
-    /// let reports = Overrides { rest: Some(Duration::from_secs(10)), ..Overrides::default() };
+    /// let reports = Overrides { break_duration: Some(Duration::from_secs(10)), ..Overrides::default() };
     /// let layer = http::client("web")
     ///     .per_host()
     ///     .overrides([("reports.example:443", KeyOverrides { breaker: reports, ..KeyOverrides::default() })])
@@ -132,7 +132,7 @@ impl<C, R, K, F, H, A> ClientBuilder<C, R, K, F, H, A, Undivided> {
     ///
     /// web.oneshot(::http::Request::get("https://Reports.example/q3").body(String::new())?).await?;
     /// let reports = hosts.breakers().key("reports.example:443").unwrap();
-    /// assert_eq!(reports.config().rest, Duration::from_secs(10));
+    /// assert_eq!(reports.config().break_duration, Duration::from_secs(10));
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn per_host(self) -> ClientBuilder<C, R, K, F, H, A, PerKey<PerHost>> {

@@ -148,7 +148,7 @@ fn the_defaults_in_the_readme_are_the_defaults() {
     assert_eq!(bulkhead::QUEUE, 0);
     says("timeout", format!("{} s from the builder", timeout::LIMIT.as_secs()));
     says("health", format!("every {} s", health::INTERVAL.as_secs()));
-    says("health", format!("after {} bad ones, up after {} good ones", health::FALL, health::RISE));
+    says("health", format!("after {} failures, up after {} successes", health::FALL, health::RISE));
 }
 
 #[test]

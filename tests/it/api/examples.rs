@@ -27,7 +27,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "http::drain::ResponseFuture",
             "rate_limit::ResponseFuture",
             "retry::ResponseFuture",
-            "testing::ProbeFuture",
+            "testing::MockFuture",
             "timeout::ResponseFuture",
         ],
     ),
