@@ -1,5 +1,6 @@
 //! The recommended stack of a server, ready made.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +13,16 @@ use super::{
     InExtensions, ProblemDetails, ReadDeadlineLayer, RejectionResponseLayer, Respond,
     TimeoutHeader, UntrustedHeaders, UntrustedHeadersLayer,
 };
-use crate::bulkhead::{self, Bulkhead, BulkheadHandle, BulkheadLayer};
+use crate::bulkhead::{self, Bounded, BulkheadHandle, BulkheadLayer, One};
 use crate::core::completion::OnResponse;
 use crate::core::config::{ConfigError, ConfigErrors, Written};
 use crate::core::error::Reason;
 use crate::core::event::{Event, Observe, Observers};
 use crate::core::origin::Origin;
 use crate::health::HealthRegistry;
+use crate::shell::gate::{Gate, GateLayer, Part, Unclassified};
 use crate::shell::live::Live;
-use crate::timeout::{Fixed, Timeout, TimeoutLayer};
+use crate::timeout::{Fixed, Limited, TimeoutHandle, TimeoutLayer};
 
 /// Starts to build the stack of an HTTP server: so many requests at a time, each answered in time or not
 /// at all, rejections as answers. The name labels its layers.
@@ -199,12 +201,14 @@ impl<R, F> ServerBuilder<R, F> {
             .propagate(InExtensions)
             .completion(self.completion);
         let (timeout, places) = if self.observers.is_empty() {
-            (timeout.build()?, places.build()?)
+            (timeout, places)
         } else {
             let (one, other) = (self.observers.clone(), self.observers);
             let timeout = timeout.observe(move |event: &Event| one.tell(event));
-            (timeout.build()?, places.observe(move |event: &Event| other.tell(event)).build()?)
+            (timeout, places.observe(move |event: &Event| other.tell(event)))
         };
+        let ((timeout, propagate), (places, _)) = (timeout.parts(), places.parts()?);
+        let gate = GateLayer::make((timeout, places), Unclassified, propagate);
         let edge = match self.believed {
             Some(header) => {
                 // The timeout cuts it to the deadline in force, which may be turned.
@@ -216,7 +220,7 @@ impl<R, F> ServerBuilder<R, F> {
         let written = Arc::new(Live::new(self.config));
         let origin = origin.clone();
         let (respond, registry) = (self.respond, self.registry);
-        Ok(ServerLayer { respond, edge, timeout, places, registry, written, origin })
+        Ok(ServerLayer { respond, edge, gate, registry, written, origin })
     }
 
     fn agreed(&self) -> Result<ServerConfig, ConfigErrors> {
@@ -276,16 +280,18 @@ impl<R: Mannered, F> ServerBuilder<R, F> {
 pub struct ServerLayer<R = ProblemDetails, F = OnResponse> {
     respond: RejectionResponseLayer<R>,
     edge: UntrustedHeadersLayer,
-    timeout: TimeoutLayer<Fixed, InExtensions>,
-    places: BulkheadLayer<F, InExtensions>,
+    gate: GateLayer<Guards<F>, Unclassified, InExtensions>,
     registry: Option<HealthRegistry>,
     written: Arc<Live<ServerConfig>>,
     origin: Origin,
 }
 
+/// Its policies, from the outside in.
+type Guards<F> = (Limited<Fixed>, Bounded<F, One>);
+
 /// The service that a [`ServerLayer`] makes of another.
 pub type Server<S, R = ProblemDetails, F = OnResponse> =
-    Respond<UntrustedHeaders<Timeout<Bulkhead<S, F, InExtensions>, Fixed, InExtensions>>, R>;
+    Respond<UntrustedHeaders<Gate<S, Guards<F>, Unclassified, InExtensions>>, R>;
 
 impl<R, F: Send + Sync + 'static> ServerLayer<R, F> {
     /// Sees and steers the whole stack: reads and reloads [all its settings](ServerConfig).
@@ -293,19 +299,19 @@ impl<R, F: Send + Sync + 'static> ServerLayer<R, F> {
         ServerHandle {
             origin: self.origin.clone(),
             written: Arc::clone(&self.written),
-            timeout: self.timeout.handle(),
-            places: self.places.handle(),
+            timeout: TimeoutHandle::new(Part::of(self.gate.gate(), |it| it.policy.0.borrow())),
+            places: self.bulkhead(),
         }
     }
 
     /// Sees and steers the bulkhead.
     pub fn bulkhead(&self) -> BulkheadHandle {
-        self.places.handle()
+        BulkheadHandle::new(Part::of(self.gate.gate(), |it| it.policy.1.borrow()))
     }
 
     /// The requests that hold a place.
     pub fn in_flight(&self) -> usize {
-        self.places.in_flight()
+        self.gate.in_flight()
     }
 
     /// Takes no further requests, and returns when none [holds a place](ServerBuilder::completion): bodies may
@@ -318,15 +324,13 @@ impl<R, F: Send + Sync + 'static> ServerLayer<R, F> {
     /// [`Draining`](crate::Reason::Draining).
     pub async fn drain(&self) {
         self.be_unready();
-        self.timeout.stop();
-        self.places.drain().await;
+        self.gate.drain().await;
     }
 
     /// The same, but requests that wait for a place get theirs.
     pub async fn drain_to_completion(&self) {
         self.be_unready();
-        // Not the timeout: what is between it and the bulkhead still wants to pass.
-        self.places.drain_to_completion().await;
+        self.gate.drain_to_completion().await;
     }
 
     /// Says that it is not ready, serves on for so long that those who route requests here have heard of
@@ -369,7 +373,6 @@ impl<S, R: Clone, F: Send + Sync + 'static> Layer<S> for ServerLayer<R, F> {
     type Service = Server<S, R, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let within = self.timeout.layer(self.places.layer(inner));
-        self.respond.layer(self.edge.layer(within))
+        self.respond.layer(self.edge.layer(self.gate.layer(inner)))
     }
 }

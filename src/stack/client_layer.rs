@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tower::{Layer, Service};
 
 use super::config::ClientConfig;
-use super::handle::{ClientHandle, FrameHandle, KeyedClientHandle, Part, StackHandle};
+use super::handle::{ClientHandle, FrameHandle, KeyedClientHandle, StackHandle};
 use super::keyed_config::{KeyedClientConfig, Spelling};
 use super::tell::{AsErrors, Tell};
 use crate::bulkhead::{Bounded, BulkheadHandle, One};
@@ -19,7 +19,7 @@ use crate::core::origin::Origin;
 use crate::core::request::{Cloned, NoPropagation};
 use crate::retry::{Budget, OneBudget, Retries, RetryHandle};
 use crate::shell::caller::Caller;
-use crate::shell::gate::{ByKey, Policy};
+use crate::shell::gate::{ByKey, Part, Policy};
 use crate::shell::in_flight::InFlight;
 use crate::shell::live::Live;
 use crate::shell::retry::{Core, Named, RequestTools, Retried};

@@ -11,8 +11,6 @@ use crate::circuit_breaker::{self, CircuitBreakerHandle, KeyedCircuitBreakerHand
 use crate::core::config::{ConfigErrors, Written};
 use crate::core::origin::Origin;
 use crate::retry::{Budget, RetryHandle};
-use crate::shell::gate::Entrance;
-use crate::shell::in_flight::InFlight;
 use crate::shell::live::Live;
 use crate::timeout::{self, TimeoutHandle};
 
@@ -266,27 +264,5 @@ impl FrameHandle {
         self.whole.reload(limit(force.deadline, &self.whole))?;
         self.attempt.reload(limit(force.attempt_timeout, &self.attempt))?;
         self.retry.reload(force.retry.clone())
-    }
-}
-
-/// A part of what the services of a stack share, as a handle sees it.
-pub(super) struct Part<X, T> {
-    gate: Arc<InFlight<X>>,
-    part: fn(&X) -> &T,
-}
-
-impl<X: Send + Sync + 'static, T: 'static> Part<X, T> {
-    pub(super) fn of(gate: &Arc<InFlight<X>>, part: fn(&X) -> &T) -> Arc<dyn Entrance<T>> {
-        Arc::new(Self { gate: Arc::clone(gate), part })
-    }
-}
-
-impl<X: Send + Sync, T> Entrance<T> for Part<X, T> {
-    fn policy(&self) -> &T {
-        (self.part)(&self.gate)
-    }
-
-    fn in_flight(&self) -> usize {
-        self.gate.in_flight()
     }
 }

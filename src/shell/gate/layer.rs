@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tower::Layer;
 
 use super::both::Both;
+use super::entrance::Entrance;
 use super::policy::{Complete, Keyless, Policy};
 use super::queued::Resume;
 use super::service::{Core, Entry, Gate};
@@ -43,22 +44,6 @@ pub struct GateLayer<P, C, K = NoPropagation> {
 /// Two layers as one: see [`GateLayer::and`].
 pub type And<P, C, K, B, D, Y> =
     GateLayer<(PolicyOf<P, C>, PolicyOf<B, D>), Both<PolicyOf<P, C>, PolicyOf<B, D>>, Both<K, Y>>;
-
-/// What a handle holds of a layer: its policy, or the part of it that the handle is about.
-pub(crate) trait Entrance<T>: Send + Sync {
-    fn policy(&self) -> &T;
-    fn in_flight(&self) -> usize;
-}
-
-impl<T, P: Policy + Borrow<T>, C: Send + Sync> Entrance<T> for InFlight<Core<P, C>> {
-    fn policy(&self) -> &T {
-        self.policy.borrow()
-    }
-
-    fn in_flight(&self) -> usize {
-        Self::in_flight(self)
-    }
-}
 
 impl<P, C, K> GateLayer<P, C, K> {
     pub(crate) fn make(policy: P, classify: C, propagate: K) -> Self {

@@ -7,6 +7,7 @@
 pub(crate) mod both;
 pub(crate) mod call_end;
 pub(crate) mod end;
+pub(crate) mod entrance;
 pub(crate) mod future;
 pub(crate) mod guard;
 pub(crate) mod keyed;
@@ -21,10 +22,10 @@ pub(crate) mod unclassified;
 
 pub(crate) use call_end::CallEnd;
 pub(crate) use end::{End, finish_with};
+pub(crate) use entrance::{Entrance, Part};
 pub use future::ResponseFuture;
 pub(crate) use guard::{classify_rejection, classify_result};
 pub(crate) use keyed::ByKey;
-pub(crate) use layer::Entrance;
 pub use layer::{And, GateLayer};
 pub(crate) use pair::earliest;
 pub(crate) use policy::{
