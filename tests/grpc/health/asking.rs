@@ -58,7 +58,7 @@ async fn a_service_or_a_server_that_is_not_there_is_down_and_the_cause_is_told()
     let layer = often("nobody").check_grpc(asking(channel), "").build().unwrap();
     becomes(&mut up_to(&layer), Status::Down).await;
     let error = layer.handle().last_error().unwrap().to_lowercase();
-    assert!(error.contains("rejected"), "{error}");
+    assert!(error.contains("refused"), "{error}");
 }
 
 /// What a check finds wrong with a server that rejects it with this message, over a socket.
