@@ -11,11 +11,11 @@ use std::error::Error as StdError;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use seawall::Error;
 use seawall::bulkhead::BulkheadLayer;
-use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::circuit_breaker::{CircuitBreakerLayer, State};
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, State};
 
 /// The driver of a database: async functions that may fail.
 struct Database {

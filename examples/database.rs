@@ -15,10 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
-use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::circuit_breaker::{CircuitBreakerLayer, State};
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, Outcome, State};
+use seawall::{Error, Outcome};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{ServiceBuilder, ServiceExt, service_fn};

@@ -18,8 +18,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use seawall::circuit_breaker::State;
 use seawall::http::drain::DrainLayer;
-use seawall::{Error, Reason, State};
+use seawall::{Error, Reason};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
 

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use seawall::circuit_breaker::CircuitBreakerHandle;
+use seawall::circuit_breaker::{CircuitBreakerHandle, State};
 use seawall::http::{RecordBodyLayer, Replay, ReplayBody, TimeoutHeader, WriteDeadlineLayer};
-use seawall::{ConfigErrors, Error, Reason, State, grpc};
+use seawall::{ConfigErrors, Error, Reason, grpc};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};

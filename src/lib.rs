@@ -74,9 +74,7 @@ pub use self::core::context::{AttemptTimes, ClassifyContext};
 pub use self::core::error::{
     CallError, Error, Measurement, Reason, Rejected, SetBy, check_service,
 };
-pub use self::core::event::{
-    Event, EventKind, Observe, RetryReason, State, Status, StopReason, Transition, TransitionCause,
-};
+pub use self::core::event::{Event, EventKind, Observe};
 pub use self::core::origin::Origin;
 pub use self::core::outcome::{Outcome, Retryable, Sent, Signal};
 pub use self::core::request::{

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
-use seawall::{Measurement, State};
+use seawall::Measurement;
+use seawall::circuit_breaker::{CircuitBreakerLayer, State, Trip};
 use tokio::runtime::Builder;
 use tower::{Service, ServiceBuilder};
 

@@ -57,7 +57,7 @@ impl Settings {
             "retry.base" => self.retry.backoff.base = time,
             "retry.factor" => self.retry.backoff.factor = count.into(),
             "retry.cap" => self.retry.backoff.cap = time,
-            "retry.wait" if count == 0 => self.retry.on_rejection = OnRejection::StopReason,
+            "retry.wait" if count == 0 => self.retry.on_rejection = OnRejection::Stop,
             "retry.wait" => self.retry.on_rejection = OnRejection::Wait,
             "budget.cap" => self.budget = self.budget.cap(value),
             "budget.per_success" => self.budget = self.budget.per_success(value),

@@ -8,8 +8,8 @@ use hyper::{Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use seawall::circuit_breaker::{CircuitBreakerHandle, Position};
-use seawall::health::{HealthHandle, HealthLayer};
-use seawall::{ConfigErrors, Observe, Status};
+use seawall::health::{HealthHandle, HealthLayer, Status};
+use seawall::{ConfigErrors, Observe};
 use tower::ServiceExt;
 
 use crate::proxy::Upstream;

@@ -162,12 +162,8 @@ async fn stand_in_front(stand: Stand) -> Result<ExitCode, String> {
 /// Tells the log of every change of state.
 fn report(event: &Event) {
     let (source, at) = (&event.origin, event.at.as_secs_f64());
-    match event.kind {
-        EventKind::Changed(change) => {
-            eprintln!("{at:9.3} s  {source}: {} → {} ({})", change.from, change.to, change.cause);
-        }
-        EventKind::Health { status } => eprintln!("{at:9.3} s  {source}: {status}"),
-        _ => {}
+    if let EventKind::Changed { from, to, cause, .. } = event.kind {
+        eprintln!("{at:9.3} s  {source}: {from} → {to} ({cause})");
     }
 }
 

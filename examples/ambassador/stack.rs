@@ -22,16 +22,16 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 use hyper::{Request, Response};
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
-use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer};
+use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, State};
 use seawall::grpc::{GrpcClassifier, PREVIOUS_ATTEMPTS, StatusInTrailers, at_trailers};
-use seawall::health::{Criticality, HealthHandle, HealthRegistry, Probe};
+use seawall::health::{Criticality, HealthHandle, HealthRegistry, Probe, Status};
 use seawall::http::{
     GuardedBody, Http2Classifier, HttpClassifier, REPLAY_CAP, ReadDeadlineLayer, RecordBodyLayer,
     Replay, TimeoutHeader, UntrustedHeadersLayer,
 };
 use seawall::retry::{Backoff, RetryHandle, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Classification, Classify, ConfigErrors, Error, Observe, Outcome, State, Status};
+use seawall::{Classification, Classify, ConfigErrors, Error, Observe, Outcome};
 use tower::{Service, ServiceBuilder};
 
 use crate::body::Asked;

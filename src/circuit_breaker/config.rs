@@ -373,8 +373,8 @@ impl Trip {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Trip};
-/// use seawall::{Error, State};
+/// use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, State, Trip};
+/// use seawall::Error;
 /// use std::time::Duration;
 /// use std::{convert::Infallible, future::pending};
 /// use tokio::time::timeout;

@@ -10,9 +10,9 @@ use super::config::Config;
 use super::engine::shared::Shared;
 use super::engine::step::{Command, Input};
 use super::machine::Trip;
+use super::transition::{State, TransitionCause};
 use crate::core::config::ConfigErrors;
 use crate::core::error::Measurement;
-use crate::core::event::{State, TransitionCause};
 use crate::core::origin::Origin;
 use crate::shell::waiters::WakerSlot;
 
@@ -26,8 +26,8 @@ pub struct CircuitBreakerHandle {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::circuit_breaker::{CircuitBreakerLayer, LastTrip, Snapshot, Trip};
-/// use seawall::{Error, State};
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, LastTrip, Snapshot, State, Trip};
+/// use seawall::Error;
 /// use std::io;
 ///
 /// /// A line of the status page.
@@ -123,8 +123,8 @@ impl CircuitBreakerHandle {
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::circuit_breaker::CircuitBreakerLayer;
-    /// use seawall::{Error, State};
+    /// use seawall::circuit_breaker::{CircuitBreakerLayer, State};
+    /// use seawall::Error;
     /// use std::convert::Infallible;
     ///
     /// let payments = CircuitBreakerLayer::new("payments");
@@ -240,8 +240,8 @@ pub enum Position {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position, Switch};
-/// use seawall::{Error, Reason, State};
+/// use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position, State, Switch};
+/// use seawall::{Error, Reason};
 /// use std::convert::Infallible;
 ///
 /// /// Nobody calls while this is kept.
@@ -313,8 +313,7 @@ impl fmt::Debug for Switch {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::State;
-/// use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Watch};
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, Position, State, Watch};
 ///
 /// /// What to tell customers, as soon as there is something to tell.
 /// async fn until_open(mut payments: Watch) -> &'static str {

@@ -38,8 +38,8 @@ pub type KeyedBuilder<C, F, X, K = NoPropagation> = keyed::KeyedBuilder<Builder<
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::circuit_breaker::{CircuitBreakerLayer, KeyedCircuitBreakerHandle, Trip};
-/// use seawall::{Error, State};
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, KeyedCircuitBreakerHandle, State, Trip};
+/// use seawall::Error;
 /// use std::borrow::Cow;
 /// use std::io;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};

@@ -7,12 +7,13 @@ use super::backpressure::BackpressureLayer;
 use super::config::{Abandonment, Config, Trip};
 use super::engine::common::Common;
 use super::handle::CircuitBreakerHandle;
+use super::outage::{Listeners, Outage};
 use super::params::Params;
 use super::policy::BreakerPolicy;
 use crate::core::classify::{Classification, Classifier, Of, OfError, OfResult};
 use crate::core::completion::OnResponse;
 use crate::core::config::{ConfigErrors, Written};
-use crate::core::event::{Observe, Observers, Outage};
+use crate::core::event::Observe;
 use crate::core::origin::Origin;
 use crate::core::outcome::Outcome;
 use crate::core::request::NoPropagation;
@@ -70,7 +71,7 @@ impl CircuitBreakerLayer {
             classify: Classifier::default(),
             completion: OnResponse,
             propagate: NoPropagation,
-            observers: Observers::default(),
+            observers: Listeners::default(),
             seed: None,
         }
     }
@@ -106,7 +107,7 @@ pub struct Builder<C = Classifier, F = OnResponse, K = NoPropagation> {
     pub(super) classify: C,
     pub(super) completion: F,
     pub(super) propagate: K,
-    pub(super) observers: Observers,
+    pub(super) observers: Listeners,
     pub(super) seed: Option<u64>,
 }
 
@@ -150,7 +151,7 @@ impl<C, F, K> Builder<C, F, K> {
 
     /// Tells `observer` of every event. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
-        self.observers.add(observer);
+        self.observers.observers.add(observer);
         self
     }
 
@@ -161,14 +162,14 @@ impl<C, F, K> Builder<C, F, K> {
     /// released, and in order. Of a [keyed](Self::keyed) breaker it tells the key. In
     /// [shadow](Config::shadow) it tells what would have been.
     pub fn on_open(mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) -> Self {
-        self.observers.on_open(tell);
+        self.observers.outages.on_open(tell);
         self
     }
 
     /// Tells of each outage once more, when it is over: the circuit is closed again, with how long it
     /// lasted. Of a key that is forgotten while its circuit is open there is no further word.
     pub fn on_close(mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) -> Self {
-        self.observers.on_close(tell);
+        self.observers.outages.on_close(tell);
         self
     }
 

@@ -14,8 +14,8 @@ use super::config::Abandonment;
 use super::engine::step::{Decision, Digest, Effect, Input, Pass, PassKind, Vigil, Wake};
 use super::params::Params;
 use super::rules::{Marks, RuleState, Tripped};
+use crate::circuit_breaker::transition::State;
 use crate::core::error::{Measurement, Reason};
-use crate::core::event::State;
 use crate::core::outcome::{Sample, Signal};
 use crate::core::time::Tick;
 

@@ -178,14 +178,15 @@ mod handle;
 mod keyed;
 mod layer;
 mod machine;
+mod outage;
 mod overrides;
 mod params;
 mod policy;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod transition;
 
-pub use crate::core::event::Outage;
 pub use backpressure::{Backpressure, BackpressureLayer};
 pub use config::{
     Abandonment, BREAK_DURATION, BROKEN, CLOSE_THRESHOLD, Config, EVIDENCE_TTL, MAX_BREAK_DURATION,
@@ -197,5 +198,7 @@ pub use keyed::{
     KeyedBuilder, KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer,
 };
 pub use layer::{Builder, CircuitBreaker, CircuitBreakerLayer, ResponseFuture};
+pub use outage::Outage;
 pub use overrides::{KeyedConfig, Overrides};
 pub(crate) use policy::BreakerPolicy;
+pub use transition::{State, Transition, TransitionCause};

@@ -1,8 +1,8 @@
 //! What each trip rule remembers, and when it has seen enough.
 
 use super::params::Rule;
+use crate::circuit_breaker::transition::TransitionCause;
 use crate::core::error::Measurement;
-use crate::core::event::TransitionCause;
 use crate::core::time::Tick;
 use crate::parts::evidence::Cusum;
 use crate::parts::recent::Recent;

@@ -201,7 +201,7 @@ impl Outcome {
     /// | every other: the call was [rejected](Self::rejected) | `Ignored`, [unsent](Self::unsent); may be asked again, after [`retry_after`](Rejected::retry_after) |
     ///
     /// A [retry](crate::retry) that sees a rejection stops with
-    /// [`StopReason::Rejected`](crate::StopReason::Rejected), unless it was told to wait for those.
+    /// [`StopReason::Rejected`](crate::retry::StopReason::Rejected), unless it was told to wait for those.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -273,7 +273,7 @@ impl Outcome {
     ///     let Classification::Now(outcome) = Database.classify(full.as_ref()) else { panic!("told at once") };
     ///     assert_eq!((outcome.signal, outcome.rejected), (Signal::Ignored, true));
     /// }
-    /// assert_eq!(layer.handle().state(), seawall::State::Closed);
+    /// assert_eq!(layer.handle().state(), seawall::circuit_breaker::State::Closed);
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn of_cause(error: &(dyn StdError + 'static)) -> Option<Self> {

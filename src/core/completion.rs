@@ -167,8 +167,8 @@ impl CallGuard {
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Trip};
-    /// use seawall::{Error, Completion, CallGuard, State};
+    /// use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, State, Trip};
+    /// use seawall::{CallGuard, Completion, Error};
     /// use std::io;
     ///
     /// /// Prices that are told for as long as somebody listens.

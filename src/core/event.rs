@@ -1,21 +1,13 @@
 //! What a layer tells the world, one event at a time.
 
 mod observers;
-mod outage;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::observers::Observers;
-pub use self::outage::Outage;
-pub(crate) use self::outage::Turn;
 use crate::core::error::{Measurement, Reason};
 use crate::core::origin::Origin;
-
-mod retry;
-
-pub use retry::{RetryReason, StopReason};
 
 /// Something a layer did or noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +27,25 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// What happened.
+/// What happened, in verbs that any layer can speak.
+///
+/// Reasons and states of single layers are words here, the same as in the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// The state changed.
-    Changed(Transition),
+    /// The state of the policy changed. The layer reads these words for you: a circuit breaker's with
+    /// [`Transition::of`](crate::circuit_breaker::Transition::of), a health check's with
+    /// [`Status::of`](crate::health::Status::of).
+    Changed {
+        /// The state that ended.
+        from: &'static str,
+        /// The state that began.
+        to: &'static str,
+        /// Why.
+        cause: &'static str,
+        /// What was observed, against which threshold.
+        measurement: Measurement,
+    },
     /// A call was ended by this layer.
     Rejected {
         /// Why.
@@ -60,8 +65,8 @@ pub enum EventKind {
         attempt: u32,
         /// How long it waits first.
         wait: Duration,
-        /// What the attempt before came to.
-        why: RetryReason,
+        /// What the attempt before came to: a [`RetryReason`](crate::retry::RetryReason).
+        why: &'static str,
         /// How long the dependency, or one of our own layers, asked us to stay away, if it did.
         /// [`max_retry_after`](crate::retry::Config::max_retry_after) bounds how much of it counts.
         retry_after: Option<Duration>,
@@ -71,164 +76,13 @@ pub enum EventKind {
         /// Why one of our own layers ended the call; `None`, if the dependency failed.
         reason: Option<Reason>,
     },
-    /// A health check went up or down.
-    Health {
-        /// The new status.
-        status: Status,
-    },
     /// A failed call is not tried again.
     Stopped {
         /// The attempts there were.
         attempts: u32,
-        /// Why there is no further one.
-        stop: StopReason,
+        /// Why there is no further one: a [`StopReason`](crate::retry::StopReason).
+        why: &'static str,
     },
-}
-
-/// A change of state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Transition {
-    /// The state that ended.
-    pub from: State,
-    /// The state that began.
-    pub to: State,
-    /// Why.
-    pub cause: TransitionCause,
-    /// What was observed, against which threshold.
-    pub measurement: Measurement,
-}
-
-/// The states a policy can be in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum State {
-    /// Calls pass.
-    Closed,
-    /// Calls are rejected.
-    Open,
-    /// A few calls pass, to see whether the dependency is back.
-    HalfOpen,
-    /// Held open by hand: calls are rejected until the last holder lets go.
-    ForcedOpen,
-    /// Held closed by hand: calls pass, whatever they bring.
-    ForcedClosed,
-}
-
-impl State {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Closed, Self::Open, Self::HalfOpen, Self::ForcedOpen, Self::ForcedClosed];
-
-    /// The metric label `state`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-            Self::ForcedOpen => "forced_open",
-            Self::ForcedClosed => "forced_closed",
-        }
-    }
-
-    pub(crate) const fn index(self) -> usize {
-        self as usize
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Why a state changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TransitionCause {
-    /// Evidence of failure reached the threshold.
-    Evidence,
-    /// Too many failures in a row.
-    Consecutive,
-    /// Too many failures within some time.
-    FailuresWithin,
-    /// Too large a share of calls failed.
-    FailureRate,
-    /// Too large a share of calls was slow.
-    SlowRate,
-    /// the break is over: time to probe.
-    BreakOver,
-    /// The probes succeeded.
-    ProbesSucceeded,
-    /// The probes failed.
-    ProbesFailed,
-    /// The probes were given up, one after the other, without an answer.
-    ProbesAbandoned,
-    /// Somebody holds the switch, or let go of it.
-    Switch,
-    /// Somebody reset the policy.
-    Reset,
-}
-
-impl TransitionCause {
-    /// The metric label `reason` of a transition.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Evidence => "evidence",
-            Self::Consecutive => "consecutive",
-            Self::FailuresWithin => "failures_within",
-            Self::FailureRate => "failure_rate",
-            Self::SlowRate => "slow_rate",
-            Self::BreakOver => "break_over",
-            Self::ProbesSucceeded => "probes_succeeded",
-            Self::ProbesFailed => "probes_failed",
-            Self::ProbesAbandoned => "probes_abandoned",
-            Self::Switch => "switch",
-            Self::Reset => "reset",
-        }
-    }
-}
-
-impl fmt::Display for TransitionCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// How something is, from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Status {
-    /// All is well.
-    Up,
-    /// It works, and something is missing. Only of a whole, never of a single check.
-    Degraded,
-    /// It was not checked yet, or not for so long that its last word has expired. Only of a check in
-    /// the report of a [registry](crate::health::HealthRegistry).
-    Unknown,
-    /// It does not work.
-    Down,
-}
-
-impl Status {
-    /// What a whole can be.
-    pub(crate) const OVERALL: [Self; 3] = [Self::Up, Self::Degraded, Self::Down];
-
-    /// The metric label `status`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Degraded => "degraded",
-            Self::Unknown => "unknown",
-            Self::Down => "down",
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// Someone who wants to know what a layer does.
@@ -240,15 +94,15 @@ impl fmt::Display for Status {
 /// A closure is an observer:
 ///
 /// ```
-/// use seawall::circuit_breaker::CircuitBreakerLayer;
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, State, Transition, TransitionCause};
 /// use seawall::{Event, EventKind};
 /// use std::sync::mpsc::channel;
 ///
 /// let (log, lines) = channel();
 /// let layer = CircuitBreakerLayer::builder("payments")
 ///     .observe(move |event: &Event| {
-///         if let EventKind::Changed(change) = event.kind {
-///             log.send(format!("{}: {} → {}", event.origin, change.from, change.to)).ok();
+///         if let EventKind::Changed { from, to, .. } = event.kind {
+///             log.send(format!("{}: {from} → {to}", event.origin)).ok();
 ///         }
 ///     })
 ///     .build()?;
@@ -262,7 +116,7 @@ impl fmt::Display for Status {
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
-/// use seawall::{TransitionCause, Transition, Error, Event, EventKind, Observe, State};
+/// use seawall::{Error, Event, Observe};
 /// use std::io;
 /// use std::sync::mpsc::{Sender, channel};
 ///
@@ -271,7 +125,8 @@ impl fmt::Display for Status {
 ///
 /// impl Observe for Pager {
 ///     fn on_event(&self, event: &Event) {
-///         if let EventKind::Changed(Transition { to: State::Open, cause, measurement, .. }) = event.kind
+///         let change = Transition::of(&event.kind);
+///         if let Some(Transition { to: State::Open, cause, measurement, .. }) = change
 ///             && cause != TransitionCause::ProbesFailed
 ///         {
 ///             let page = format!("{} is open: {cause}, {measurement}", event.origin);

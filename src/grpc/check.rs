@@ -29,7 +29,7 @@ impl<C> Builder<C> {
     /// use bytes::Bytes;
     /// use http::Request;
     /// use http_body_util::Full;
-    /// use seawall::{Status, health::HealthLayer};
+    /// use seawall::health::{HealthLayer, Status};
     /// use tonic::{body::Body, transport::Channel};
     /// use tower::ServiceExt;
     ///

@@ -19,7 +19,7 @@ use super::classify::Code;
 use super::messages::Messages;
 use super::proto::{self, Serving};
 use super::respond::answer;
-use crate::core::event::Status;
+use crate::health::Status;
 use crate::health::{CheckWatch, HealthRegistry, Probe, RegistryWatch};
 
 /// Default of [`HealthService::watchers`].

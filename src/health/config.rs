@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::machine::Params;
 use crate::core::config::ConfigErrors;
-use crate::core::event::Status;
+use crate::health::status::Status;
 
 /// The settings of a health check: plain values, which can be turned while it runs.
 ///
@@ -13,8 +13,7 @@ use crate::core::event::Status;
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::Status;
-/// use seawall::health::{Config, HealthLayer};
+/// use seawall::health::{Config, HealthLayer, Status};
 /// use std::time::Duration;
 ///
 /// // From a file of settings (with the feature `serde`); what it does not name has its default.

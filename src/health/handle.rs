@@ -11,8 +11,8 @@ use super::config::Config;
 use super::machine::Params;
 use super::monitor::{Latest, Monitor};
 use crate::core::config::ConfigErrors;
-use crate::core::event::Status;
 use crate::core::origin::Origin;
+use crate::health::status::Status;
 
 /// Sees one health check, and keeps it going. Cheap to clone.
 ///
@@ -98,8 +98,7 @@ impl fmt::Debug for HealthHandle {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use seawall::Status;
-/// use seawall::health::{HealthLayer, Watch};
+/// use seawall::health::{HealthLayer, Status, Watch};
 /// use std::io;
 /// use std::sync::atomic::{AtomicBool, Ordering};
 /// use std::time::Duration;
@@ -172,9 +171,8 @@ impl Watch {
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-    /// use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
-    /// use seawall::health::{HealthHandle, HealthLayer};
-    /// use seawall::{State, Status};
+    /// use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position, State};
+    /// use seawall::health::{HealthHandle, HealthLayer, Status};
     /// use std::io;
     ///
     /// fn steer(health: &HealthHandle, breaker: &CircuitBreakerHandle) {

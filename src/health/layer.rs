@@ -17,10 +17,11 @@ use super::monitor::Monitor;
 use super::policy::Monitored;
 use crate::core::classify::{Classification, Classifier, Of, OfError, OfResult};
 use crate::core::config::{ConfigErrors, Written};
-use crate::core::event::{Event, EventKind, Observe, Observers, Status};
+use crate::core::event::{Event, Observe, Observers};
 use crate::core::origin::Origin;
 use crate::core::outcome::Outcome;
 use crate::core::request::NoPropagation;
+use crate::health::status::Status;
 use crate::shell::gate::{self, Gate, GateLayer};
 use crate::shell::reporter::Reporter;
 
@@ -190,7 +191,7 @@ impl<C, K> Builder<C, K> {
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// use futures::stream::{self, StreamExt};
-    /// use seawall::{Status, health::{HealthLayer, HealthUpdate}};
+    /// use seawall::health::{HealthLayer, HealthUpdate, Status};
     ///
     /// let say = || stream::iter([HealthUpdate::Up, HealthUpdate::Down("for repair".into())]).chain(stream::pending());
     /// let health = HealthLayer::builder("database").subscribe(say).build()?;
@@ -258,7 +259,7 @@ impl<C, K> Builder<C, K> {
 
     fn on_change(self, to: Status, tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.observe(move |event: &Event| {
-            if event.kind == (EventKind::Health { status: to }) {
+            if Status::of(&event.kind) == Some(to) {
                 tell(event);
             }
         })

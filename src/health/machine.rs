@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::config::{Config, PROBE_ONE_IN};
 use crate::core::config::{ConfigError, ConfigErrors, Written};
-use crate::core::event::Status;
 use crate::core::time::nanos;
+use crate::health::status::Status;
 
 /// Config made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

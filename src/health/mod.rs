@@ -4,7 +4,8 @@
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-//! use seawall::{Error, Reason, Status, health::HealthLayer};
+//! use seawall::{Error, Reason};
+//! use seawall::health::{HealthLayer, Status};
 //! use std::time::Duration;
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
@@ -51,7 +52,7 @@
 //! they begin again on the runtime of whoever next uses the layer, a service, a handle, a watch or the
 //! [registry](HealthRegistry); so do those of a layer that was built outside a runtime. A runtime that
 //! is there and is not driven cannot be told from a slow one: when nothing was heard for three intervals
-//! the last word has expired, a registry calls the check [unknown](crate::Status::Unknown), and whoever
+//! the last word has expired, a registry calls the check [unknown](crate::health::Status::Unknown), and whoever
 //! looks takes it over (a call only while it is down: a call that passes reads no clock). The task ends
 //! with the last layer, service or handle. Settings that are [reloaded](HealthHandle::reload) count from
 //! then on, also for a pause or a check in flight.
@@ -85,7 +86,7 @@
 //!
 //! # Events and metrics
 //!
-//! [`Health`](crate::EventKind::Health), [`Rejected`](crate::EventKind::Rejected). Metrics:
+//! [`Changed`](crate::EventKind::Changed), [`Rejected`](crate::EventKind::Rejected). Metrics:
 //! `seawall_calls_total`, `seawall_rejections_total`, `seawall_health_up`,
 //! `seawall_health_checks_total`, `seawall_health_check_seconds`, and for a registry
 //! `seawall_health_overall`. For alerts: [`Builder::on_down`] and [`Builder::on_up`], once each change.
@@ -110,6 +111,7 @@ mod monitor;
 mod policy;
 mod registry;
 mod report;
+mod status;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -122,4 +124,5 @@ pub use layer::{Builder, Health, HealthLayer, ResponseFuture};
 pub use listen::HealthUpdate;
 pub use registry::HealthRegistry;
 pub use report::{CheckReport, Criticality, Probe, Report};
+pub use status::Status;
 pub use watch::{CheckWatch, RegistryWatch};

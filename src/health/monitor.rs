@@ -12,10 +12,11 @@ use super::config::Config;
 use super::machine::{Health, Input, Params};
 use super::registry::Inner as Registry;
 use crate::core::error::{Measurement, Reason, Rejected};
-use crate::core::event::{EventKind, Status};
+use crate::core::event::EventKind;
 use crate::core::outcome;
 use crate::core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::core::time::{self, Tick};
+use crate::health::status::Status;
 use crate::parts::spread;
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Gauge, Handles, Histogram, Instruments, Labels};
@@ -139,7 +140,7 @@ impl Monitor {
         self.probe_one_in.store(params.probe_one_in, Ordering::Relaxed);
         self.probe_interval.store(params.probe_interval, Ordering::Relaxed);
         self.config.set((params, config));
-        self.change(|health| health.take_initial(initial));
+        self.change("reload", |health| health.take_initial(initial));
         if params != before {
             self.checker.holds_anew(self.reporter.clock.now(), self.patience());
             self.checker.turn();
@@ -283,28 +284,29 @@ impl Monitor {
         }
         let params = self.params();
         if params.passive {
-            self.step(&Params { initial_rise: params.rise, ..params }, input);
+            self.step(&Params { initial_rise: params.rise, ..params }, input, "call");
         }
     }
 
     /// A check ended.
     pub(super) fn checked(&self, how: Checked, took: Duration, error: Option<String>) {
         self.meter(|handles| handles.own.seconds.record(took));
-        self.heard(how, error, &self.params());
+        self.heard(how, error, &self.params(), "check");
     }
 
     /// The dependency said how it is. It knows, so there is nothing to confirm: one word is enough.
     pub(super) fn told(&self, error: Option<String>) {
         let how = if error.is_none() { Checked::Success } else { Checked::Failure };
-        self.heard(how, error, &Params { rise: 1, initial_rise: 1, fall: 1, ..self.params() });
+        let at_once = Params { rise: 1, initial_rise: 1, fall: 1, ..self.params() };
+        self.heard(how, error, &at_once, "update");
     }
 
     /// It could not be heard how the dependency is.
     pub(super) fn lost(&self, how: Checked, error: String) {
-        self.heard(how, Some(error), &self.params());
+        self.heard(how, Some(error), &self.params(), "check");
     }
 
-    fn heard(&self, how: Checked, error: Option<String>, params: &Params) {
+    fn heard(&self, how: Checked, error: Option<String>, params: &Params, cause: &'static str) {
         if how == Checked::Success {
             if self.last_error.get().is_some() {
                 self.last_error.set(None);
@@ -317,15 +319,17 @@ impl Monitor {
             handles.own.checks[how as usize].increment(1);
         });
         self.still_holds();
-        self.step(params, if how == Checked::Success { Input::Success } else { Input::Failure });
+        let input = if how == Checked::Success { Input::Success } else { Input::Failure };
+        self.step(params, input, cause);
         self.tell_registries(); // changed or not: a recorder may have come meanwhile
     }
 
-    fn step(&self, params: &Params, input: Input) {
-        self.change(|health| health.step(params, input));
+    fn step(&self, params: &Params, input: Input, cause: &'static str) {
+        self.change(cause, |health| health.step(params, input));
     }
 
-    fn change(&self, mut change: impl FnMut(&mut Health) -> Option<Status>) {
+    /// `cause` is the word for it in events.
+    fn change(&self, cause: &'static str, mut change: impl FnMut(&mut Health) -> Option<Status>) {
         let (mut after, mut changed) = (self.health(), None);
         let step = |word| {
             after = Health::unpack(word);
@@ -339,12 +343,12 @@ impl Monitor {
                 self.probed.store(self.reporter.clock.now().0, Ordering::Relaxed);
                 self.wakers.wake();
             }
-            self.announce(after.changes, status);
+            self.announce(after.changes, status, cause);
             self.checker.turn(); // the next check may be due at another time
         }
     }
 
-    fn announce(&self, number: u32, status: Status) {
+    fn announce(&self, number: u32, status: Status, cause: &'static str) {
         let at = self.reporter.clock.now();
         self.latest.send_if_modified(|latest| {
             let newer = number.wrapping_sub(latest.number) < u32::MAX / 2;
@@ -354,7 +358,10 @@ impl Monitor {
             newer
         });
         let context = EventContext { key: None, seq: u64::from(number) };
-        self.reporter.tell(context, at, EventKind::Health { status });
+        let from = if status == Status::Up { Status::Down } else { Status::Up };
+        let (from, to) = (from.as_str(), status.as_str());
+        let changed = EventKind::Changed { from, to, cause, measurement: Measurement::Nothing };
+        self.reporter.tell(context, at, changed);
         self.tell_registries();
     }
 

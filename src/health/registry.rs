@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use super::handle::HealthHandle;
 use super::report::{CheckReport, Criticality, Probe, Report, meaning};
 use super::watch::{CheckWatch, RegistryWatch};
-use crate::core::event::Status;
 use crate::core::origin::Origin;
+use crate::health::status::Status;
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Gauge, Instruments, Labels, Meter};
 
@@ -34,8 +34,7 @@ const OVERALL: &str = "seawall_health_overall";
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
-/// use seawall::Status;
+/// use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe, Status};
 ///
 /// # async fn ping() -> Result<(), std::io::Error> { Ok(()) }
 /// let database = HealthLayer::builder("database").check(|| ping()).build()?;
@@ -116,8 +115,7 @@ impl HealthRegistry {
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
-    /// use seawall::Status;
+    /// use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe, Status};
     /// use std::io;
     ///
     /// let check = || async { Err(io::Error::other("no route")) };
@@ -150,8 +148,7 @@ impl HealthRegistry {
     /// `http::ServerLayer::drain` does it too, if its builder was told of the `registry`.
     ///
     /// ```
-    /// use seawall::health::{HealthRegistry, Probe};
-    /// use seawall::Status;
+    /// use seawall::health::{HealthRegistry, Probe, Status};
     ///
     /// let registry = HealthRegistry::new("orders");
     /// registry.drain();

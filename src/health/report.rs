@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::event::Status;
+use crate::health::status::Status;
 
 /// Which question a check answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,8 +47,7 @@ pub enum Criticality {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use seawall::Status;
-/// use seawall::health::{CheckReport, Criticality, HealthLayer, HealthRegistry, Probe, Report};
+/// use seawall::health::{CheckReport, Criticality, HealthLayer, HealthRegistry, Probe, Report, Status};
 /// use std::io;
 /// use std::time::Duration;
 ///

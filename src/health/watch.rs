@@ -7,14 +7,13 @@ use tokio::sync::watch;
 
 use super::registry::{HealthRegistry, Inner, Overall};
 use super::report::Probe;
-use crate::core::event::Status;
+use crate::health::status::Status;
 
 /// Watches the overall status of a registry.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use seawall::Status;
-/// use seawall::health::{CheckWatch, Criticality, HealthLayer, HealthRegistry, Probe, RegistryWatch};
+/// use seawall::health::{CheckWatch, Criticality, HealthLayer, HealthRegistry, Probe, RegistryWatch, Status};
 /// use std::io;
 ///
 /// /// Both can be waited for: the whole, and a check that others may add later.

@@ -15,7 +15,7 @@ impl<C> Builder<C> {
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
     /// use http::{Request, Response};
-    /// use seawall::{Status, health::HealthLayer};
+    /// use seawall::health::{HealthLayer, Status};
     /// use tower::service_fn;
     ///
     /// # let client = service_fn(|_: Request<String>| async { Ok::<_, std::io::Error>(Response::new(())) });

@@ -3,8 +3,8 @@
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::core::event::Status;
 use crate::health::Report;
+use crate::health::Status;
 
 /// A health report as an HTTP answer: 200 while up or degraded, 503 while down, with the report as
 /// JSON, not to be cached.

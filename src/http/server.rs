@@ -342,8 +342,8 @@ impl<R, F: Send + Sync + 'static> ServerLayer<R, F> {
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-    /// use seawall::health::{HealthRegistry, Probe};
-    /// use seawall::{Status, http};
+    /// use seawall::health::{HealthRegistry, Probe, Status};
+    /// use seawall::http;
     /// use std::time::Duration;
     ///
     /// let registry = HealthRegistry::new("orders");

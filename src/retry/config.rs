@@ -115,7 +115,7 @@ impl Default for Config {
             max_retry_after: MAX_RETRY_AFTER,
             max_elapsed: MAX_ELAPSED,
             min_attempt_time: MIN_ATTEMPT_TIME,
-            on_rejection: OnRejection::StopReason,
+            on_rejection: OnRejection::Stop,
         }
     }
 }
@@ -258,7 +258,7 @@ pub enum Jitter {
 pub enum OnRejection {
     /// Stop at once: the layer knows better.
     #[default]
-    StopReason,
+    Stop,
     /// Come back after the time that the rejection names, if it names one, and the backoff: again and
     /// again for as long as [`max_elapsed`](Config::max_elapsed) and the deadline of the request allow. Nothing was
     /// sent, so these waits use up no attempts and cost no budget. One is never shorter than 10 ms.

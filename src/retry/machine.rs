@@ -6,9 +6,9 @@ use super::config::{
     BASE, CAP, Config, Jitter, MAX_ELAPSED, MIN_ATTEMPT_TIME, OnRejection, UNLIMITED,
 };
 use crate::core::config::{ConfigError, ConfigErrors, Side, Written, agree, agree_strictly};
-use crate::core::event::StopReason;
 use crate::core::time::nanos;
 use crate::parts::backoff::{Curve, Shape};
+use crate::retry::reasons::StopReason;
 
 /// Config made ready: integers, all times in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,7 +60,7 @@ pub(crate) struct Failed {
 pub(crate) enum Next {
     /// Wait for so long, then try again.
     Wait(u64),
-    StopReason(StopReason),
+    Stop(StopReason),
 }
 
 /// What is waited for at least after a rejection by one of our own layers: 10 ms.
@@ -125,7 +125,7 @@ impl Attempts {
         draw: u64,
     ) -> Next {
         if let Some(stop) = self.last(params, how) {
-            return Next::StopReason(stop);
+            return Next::Stop(stop);
         }
         let nth = if how.rejected { self.rejected.saturating_add(1) } else { self.number() };
         let backoff = own.unwrap_or_else(|| params.curve.wait(nth, self.last_wait, draw));
@@ -135,7 +135,7 @@ impl Attempts {
             wait = wait.max(LEAST_REFUSAL_WAIT); // or it asks in a loop
         }
         if left.is_some_and(|left| wait.saturating_add(params.min_attempt_time) > left) {
-            return Next::StopReason(StopReason::Deadline);
+            return Next::Stop(StopReason::Deadline);
         }
         self.last_wait = backoff;
         let count = match () {

@@ -56,7 +56,7 @@
 //! request is at hand, attempts are left, the time left is enough for the wait and
 //! [`min_attempt_time`](Config::min_attempt_time) after it, and the [`Budget`] pays for it. Otherwise the last
 //! answer is the answer, at once: it is not wrapped, and an event says why it is the last
-//! ([`StopReason`](crate::StopReason)).
+//! ([`StopReason`](crate::retry::StopReason)).
 //!
 //! The wait before the *n*-th retry is `base × factor^(n−1)`, at most `cap`, with jitter after
 //! the cap (Brooker, AWS Architecture Blog, 2015). A `Retry-After` of the server counts up to
@@ -90,7 +90,7 @@
 //! | [`max_retry_after`](Config::max_retry_after) | [30 s](MAX_RETRY_AFTER) | how much a server's `Retry-After` counts |
 //! | [`max_elapsed`](Config::max_elapsed) | [30 s](MAX_ELAPSED) | no attempt begins later than this |
 //! | [`min_attempt_time`](Config::min_attempt_time) | [1 ms](MIN_ATTEMPT_TIME) | nor with less time left than this |
-//! | [`on_rejection`](Config::on_rejection) | [`StopReason`](OnRejection::StopReason) | what a rejection further in means |
+//! | [`on_rejection`](Config::on_rejection) | [`Stop`](OnRejection::Stop) | what a rejection further in means |
 //! | [`max_keys`](KeyedBudgetBuilder::max_keys) | [10,000](MAX_KEYS) | keys that have a budget of their own |
 //! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | what retries may cost: [1](PRICE), after a timeout [2](TIMEOUT_PRICE) |
 //!
@@ -129,6 +129,7 @@ mod layer;
 mod machine;
 mod policy;
 mod purse;
+mod reasons;
 mod run;
 mod terms;
 #[cfg(test)]
@@ -150,6 +151,7 @@ pub use layer::RetryLayer;
 pub(crate) use policy::Retries;
 pub use policy::{ResponseFuture, Retry};
 pub use purse::{BudgetByKey, OneBudget};
+pub use reasons::{RetryReason, StopReason};
 pub use terms::{
     BUDGET_CAP, BudgetBuilder, BudgetConfig, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE,
 };

@@ -10,13 +10,14 @@ use super::config::Config;
 use super::machine::{Attempts, Failed, Next, Params};
 use super::purse::{OneBudget, Purse};
 use crate::core::error::{Measurement, Reason, Rejected};
-use crate::core::event::{EventKind, RetryReason as Kind, StopReason};
+use crate::core::event::EventKind;
 use crate::core::outcome::{Retryable, Sent, Signal};
 use crate::core::time::nanos;
+use crate::retry::reasons::{RetryReason as Kind, StopReason};
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels};
 use crate::shell::reporter::{EventContext, Reporter};
-use crate::shell::retry::{self, Begin, Failure, Repeat, Retried, Time};
+use crate::shell::retry::{self, Begin, BrokenOff, Failure, Repeat, Retried, Time};
 
 /// Attempts, the first of each call included.
 const ATTEMPTS: &str = "seawall_retry_attempts_total";
@@ -128,7 +129,7 @@ impl Retries {
         purse: &impl Purse,
     ) -> (Next, Option<Withdrawal>) {
         if let Some(stop) = attempts.last(params, failed) {
-            return (Next::StopReason(stop), None); // before the user's own backoff is asked
+            return (Next::Stop(stop), None); // before the user's own backoff is asked
         }
         let before = *attempts;
         let own =
@@ -146,7 +147,7 @@ impl Retries {
                 };
                 if price.is_none() {
                     *attempts = before;
-                    return (Next::StopReason(StopReason::Budget), None);
+                    return (Next::Stop(StopReason::Budget), None);
                 }
                 price
             }
@@ -157,7 +158,7 @@ impl Retries {
         });
         let (attempt, wait) = (attempts.number(), Duration::from_nanos(wait));
         let retry_after = failed.retry_after.map(Duration::from_nanos);
-        let retrying = EventKind::Retrying { attempt, wait, why: kind, retry_after };
+        let retrying = EventKind::Retrying { attempt, wait, why: kind.as_str(), retry_after };
         self.reporter.tell_now(EventContext { key: purse.key(), seq: 0 }, retrying);
         (next, withdrawal)
     }
@@ -169,7 +170,7 @@ impl Retries {
             self.set_budget(handles);
         });
         let context = EventContext { key: purse.key(), seq: 0 };
-        self.reporter.tell_now(context, EventKind::Stopped { attempts, stop });
+        self.reporter.tell_now(context, EventKind::Stopped { attempts, why: stop.as_str() });
     }
 
     /// Runs `record` with the metric handles, if anybody records.
@@ -217,11 +218,11 @@ impl<U: Purse> Repeat<U> for Retries {
         let params = self.params();
         let left = time.left(params.max_elapsed);
         match self.next(&params, attempts, failed, kind, left, purse) {
-            (Next::Wait(wait), price) => retry::Next::Retryable(wait, price),
-            (Next::StopReason(stop), _) => {
+            (Next::Wait(wait), price) => retry::Next::Again(wait, price),
+            (Next::Stop(stop), _) => {
                 self.note_stop(attempts.number(), stop, purse);
                 self.meter(|handles| handles.ended(failure.outcome.into(), time.took()));
-                retry::Next::StopReason
+                retry::Next::Stop
             }
         }
     }
@@ -243,7 +244,11 @@ impl<U: Purse> Repeat<U> for Retries {
         }
     }
 
-    fn gave_up(&self, attempts: &Attempts, stop: StopReason, purse: &U) {
+    fn gave_up(&self, attempts: &Attempts, why: BrokenOff, purse: &U) {
+        let stop = match why {
+            BrokenOff::Deadline => StopReason::Deadline,
+            BrokenOff::Draining => StopReason::Draining,
+        };
         let begun = attempts.number().saturating_sub(1);
         if begun > 0 {
             self.note_stop(begun, stop, purse);

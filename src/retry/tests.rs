@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::machine::{Attempts, Failed, Next, Params};
-use crate::core::event::StopReason;
 use crate::core::explore::{LONG, stories};
 use crate::parts::backoff::{Curve, Shape};
+use crate::retry::reasons::StopReason;
 
 const FAILED: Failed = Failed {
     again: true,
@@ -79,18 +79,18 @@ fn model(params: &Params, repeated: &[Was], how: Failed, left: Option<u64>, back
         wait = wait.max(10_000_000);
     }
     if !how.again {
-        Next::StopReason(StopReason::Final)
+        Next::Stop(StopReason::Final)
     } else if how.rejected && !params.wait_for_rejections {
-        Next::StopReason(StopReason::Rejected)
+        Next::Stop(StopReason::Rejected)
     } else if how.repeated {
-        Next::StopReason(StopReason::Repeated)
+        Next::Stop(StopReason::Repeated)
     } else if !how.rejected && alike + 1 >= params.attempts {
-        Next::StopReason(StopReason::Exhausted)
+        Next::Stop(StopReason::Exhausted)
     } else if !how.copied {
         let last = sent + 1 >= params.attempts && !params.wait_for_rejections;
-        Next::StopReason(if last { StopReason::Exhausted } else { StopReason::NoCopy })
+        Next::Stop(if last { StopReason::Exhausted } else { StopReason::NoCopy })
     } else if left.is_some_and(|left| wait + params.min_attempt_time > left) {
-        Next::StopReason(StopReason::Deadline)
+        Next::Stop(StopReason::Deadline)
     } else {
         Next::Wait(wait)
     }
@@ -145,7 +145,7 @@ fn agree(
         prop_assert_eq!(next, model(&params, &repeated, how, left, backoff));
         match next {
             Next::Wait(_) => repeated.push(Was::of(how)),
-            Next::StopReason(_) => prop_assert_eq!(state, before, "a stop changes nothing"),
+            Next::Stop(_) => prop_assert_eq!(state, before, "a stop changes nothing"),
         }
         let made = repeated.len() as u32 - count(&repeated, Was::Rejected);
         prop_assert_eq!(state.number(), made + 1);
@@ -161,19 +161,13 @@ fn what_was_never_sent_is_bounded_by_itself() {
     for how in [unsent, FAILED, unsent] {
         assert!(matches!(state.fail(&params(3), how, None, None, 0), Next::Wait(_)));
     }
-    assert_eq!(
-        state.fail(&params(3), unsent, None, None, 0),
-        Next::StopReason(StopReason::Exhausted)
-    );
+    assert_eq!(state.fail(&params(3), unsent, None, None, 0), Next::Stop(StopReason::Exhausted));
     assert!(matches!(state.fail(&params(3), FAILED, None, None, 0), Next::Wait(_)));
     assert!(state.is_last(&params(3)));
     // Of the last attempt there is no copy; that is not what ended it.
     let last = Failed { unsent: true, copied: false, ..FAILED };
-    assert_eq!(
-        state.fail(&params(3), last, None, None, 0),
-        Next::StopReason(StopReason::Exhausted)
-    );
-    assert_eq!(state.fail(&params(4), last, None, None, 0), Next::StopReason(StopReason::NoCopy));
+    assert_eq!(state.fail(&params(3), last, None, None, 0), Next::Stop(StopReason::Exhausted));
+    assert_eq!(state.fail(&params(4), last, None, None, 0), Next::Stop(StopReason::NoCopy));
 }
 
 // pitfall B13
@@ -196,6 +190,6 @@ fn the_longest_times_do_not_overflow() {
     assert_eq!(state.fail(&params, how, None, Some(u64::MAX), u64::MAX), Next::Wait(u64::MAX));
     assert_eq!(
         state.fail(&params, how, Some(u64::MAX - 1), None, 0),
-        Next::StopReason(StopReason::Deadline)
+        Next::Stop(StopReason::Deadline)
     );
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::error::{Measurement, Reason, Rejected};
-use crate::core::event::{Event, EventKind, Observers, Outage, Transition, Turn};
+use crate::core::event::{Event, EventKind, Observers};
 use crate::core::origin::Origin;
 use crate::core::time::{Clock, Tick};
 use crate::shell::meter::{Handles, Instruments, Meter};
@@ -47,20 +47,6 @@ impl<I: Instruments> Reporter<I> {
             seq: context.seq,
             at: Duration::from_nanos(at.0),
             kind,
-        });
-    }
-
-    /// Tells those who asked of an outage that begins or is over. Never called with a lock held.
-    pub(crate) fn tell_outage(&self, context: EventContext<'_>, change: &Transition, turn: Turn) {
-        self.observers.tell_outage(&Outage {
-            origin: self.origin.clone(),
-            key: context.key.cloned(),
-            cause: change.cause,
-            measurement: change.measurement,
-            lasted: match turn {
-                Turn::Began => None,
-                Turn::Over { lasted } => Some(lasted),
-            },
         });
     }
 

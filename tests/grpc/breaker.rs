@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use seawall::circuit_breaker::{Abandonment, CircuitBreakerHandle, CircuitBreakerLayer, Trip};
+use seawall::circuit_breaker::{
+    Abandonment, CircuitBreakerHandle, CircuitBreakerLayer, State, Trip,
+};
 use seawall::grpc::{GrpcClassifier, at_trailers};
-use seawall::{Error, Event, EventKind, Measurement, Reason, Rejected, State};
+use seawall::{Error, Event, EventKind, Measurement, Reason, Rejected};
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::transport::Channel;

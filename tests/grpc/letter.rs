@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
-use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Trip};
+use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, State, Trip};
 use seawall::grpc::{self, GrpcClassifier, at_trailers};
 use seawall::http::{
     InTimeoutHeader, RecordBodyLayer, Replay, ReplayBody, TimeoutHeader, WriteDeadlineLayer,
 };
-use seawall::retry::{self, Backoff};
+use seawall::retry::{self, Backoff, StopReason};
 use seawall::{
     Classification, Classify, ClassifyContext, Deadline, Error, Event, EventKind, Measurement,
-    Outcome, State, StopReason,
+    Outcome,
 };
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
@@ -243,7 +243,9 @@ async fn stop_of(channel: Channel) -> (u32, StopReason, Status) {
     let layers = grpc::client("peer")
         .retry(retry::Config { backoff: Backoff::none(), ..retry::Config::default() })
         .observe(move |event: &Event| {
-            if let EventKind::Stopped { attempts, stop } = event.kind {
+            if let (EventKind::Stopped { attempts, .. }, Some(stop)) =
+                (event.kind, StopReason::of(&event.kind))
+            {
                 told.lock().unwrap().push((attempts, stop));
             }
         })

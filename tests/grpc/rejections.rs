@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use seawall::Error;
 use seawall::bulkhead::BulkheadLayer;
-use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+use seawall::circuit_breaker::{CircuitBreakerLayer, State, Trip};
 use seawall::grpc::{self, GrpcClassifier, at_trailers};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, State};
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 use tower::ServiceBuilder;

@@ -2,10 +2,10 @@
 
 use http::Method;
 use seawall::bulkhead::BulkheadHandle;
-use seawall::circuit_breaker::CircuitBreakerHandle;
+use seawall::circuit_breaker::{CircuitBreakerHandle, State};
 use seawall::grpc::{GrpcClassifier, at_trailers};
 use seawall::http::{InExtensions, RecordBodyLayer, Replay, ReplayBody};
-use seawall::{Error, State, stack};
+use seawall::{Error, stack};
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::body::Body;

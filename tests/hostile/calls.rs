@@ -14,9 +14,9 @@ use seawall::circuit_breaker::{self, Trip};
 use seawall::http::drain::{Drain, DrainLayer, Retried};
 use seawall::http::{HttpClassifier, InExtensions, OnBodyEnd, Replay};
 use seawall::reqwest::InTimeout;
-use seawall::retry::{self, Backoff, Chosen};
+use seawall::retry::{self, Backoff, Chosen, StopReason};
 use seawall::stack::{self, ClientBuilder};
-use seawall::{Error, Event, EventKind, Measurement, Reason, StopReason};
+use seawall::{Error, Event, EventKind, Measurement, Reason};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::clock::given_up;
@@ -77,10 +77,7 @@ impl Told {
             EventKind::Retrying { wait, .. } => Some(*wait),
             _ => None,
         });
-        let stop = events.iter().find_map(|event| match event {
-            EventKind::Stopped { stop, .. } => Some(*stop),
-            _ => None,
-        });
+        let stop = events.iter().find_map(StopReason::of);
         let ended = |event: &&EventKind| matches!(event, EventKind::Rejected { reason } if *reason == Reason::TimedOut);
         let timed_out = events.iter().filter(ended).count();
         let bad = match breaker {

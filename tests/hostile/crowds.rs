@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use http::Method;
 use seawall::bulkhead;
-use seawall::circuit_breaker::{self, Trip};
+use seawall::circuit_breaker::{self, State, Trip};
 use seawall::http::body_timeout::BodyTimeoutLayer;
 use seawall::http::{HttpClassifier, OnBodyEnd, Replay};
-use seawall::{Error, Reason, State};
+use seawall::{Error, Reason};
 use tower::{Layer, ServiceBuilder};
 
 use crate::calls::Answer::{Failed, Rejected, Status};

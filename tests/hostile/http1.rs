@@ -3,8 +3,9 @@
 use http::Method;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use seawall::Reason;
 use seawall::http::{HttpClassifier, Replay};
-use seawall::{Reason, StopReason};
+use seawall::retry::StopReason;
 
 use crate::calls::Answer::{Failed, Rejected, Status};
 use crate::calls::Patience::{Long, Short};

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use h2::Reason as Code;
 use http::Method;
+use seawall::Reason;
 use seawall::http::{Http2Classifier, HttpClassifier, Replay};
-use seawall::{Reason, StopReason};
+use seawall::retry::StopReason;
 
 use crate::calls::Answer::{Failed, Rejected, Status};
 use crate::calls::Patience::{Long, Short};

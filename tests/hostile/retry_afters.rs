@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use seawall::StopReason;
 use seawall::http::{HttpClassifier, Replay};
+use seawall::retry::StopReason;
 
 use crate::calls::Answer::Status;
 use crate::calls::Patience::Long;

@@ -8,10 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
-use seawall::circuit_breaker::{Abandonment, Builder, CircuitBreakerLayer, Trip};
-use seawall::{
-    CallGuard, Classification, Classify, Completion, Error, Event, EventKind, Outcome, State,
-};
+use seawall::circuit_breaker::{Abandonment, Builder, CircuitBreakerLayer, State, Trip};
+use seawall::{CallGuard, Classification, Classify, Completion, Error, Event, EventKind, Outcome};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tower::{Layer, Service, service_fn};
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
-use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::circuit_breaker::{CircuitBreakerLayer, State, Transition};
 use seawall::retry::{BUDGET_CAP, RetryHandle, RetryLayer};
 use seawall::timeout::{TimeoutHandle, TimeoutLayer};
-use seawall::{CallError, Error, EventKind, State};
+use seawall::{CallError, Error};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::util::BoxCloneService;
@@ -195,7 +195,7 @@ fn check_path(log: &Log) {
     use State::{Closed, HalfOpen, Open};
     let (mut state, mut closed) = (Closed, 0);
     for event in log.all() {
-        let EventKind::Changed(change) = event else { continue };
+        let Some(change) = Transition::of(&event) else { continue };
         assert_eq!(change.from, state, "{change:?}");
         state = change.to;
         let arrows = [(Closed, Open), (Open, HalfOpen), (HalfOpen, Open), (HalfOpen, Closed)];

@@ -7,10 +7,10 @@ use std::time::Duration;
 use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::health::HealthLayer;
-use seawall::retry::{self, Backoff, RetryLayer};
+use seawall::retry::{self, Backoff, RetryLayer, StopReason};
 use seawall::stack;
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, EventKind, Reason, StopReason};
+use seawall::{Error, EventKind, Reason};
 use tower::util::BoxService;
 use tower::{Layer, Service, ServiceExt};
 
@@ -178,7 +178,9 @@ async fn a_backoff_ends_at_once() {
     in_time(layer.drain()).await;
     assert_eq!(reason(&call.await.unwrap()), Some(Reason::Draining));
     assert_eq!((calls.count(), began.elapsed(), layer.in_flight()), (1, ms(0), 0));
-    assert!(log.all().contains(&EventKind::Stopped { attempts: 1, stop: StopReason::Draining }));
+    assert!(
+        log.all().contains(&EventKind::Stopped { attempts: 1, why: StopReason::Draining.as_str() })
+    );
     assert_eq!(layer.handle().budget().unwrap().balance(), full, "what was paid came back");
 }
 
@@ -195,7 +197,7 @@ async fn an_attempt_that_fails_during_a_drain_is_the_last() {
     let (answer, ()) = tokio::join!(layer.run(attempt), layer.drain());
     // It has an answer of its own, and that is told.
     assert_eq!((answer, began.elapsed()), (Err(Error::Inner(broken("no"))), ms(100)));
-    assert_eq!(log.all(), [EventKind::Stopped { attempts: 1, stop: StopReason::Draining }]);
+    assert_eq!(log.all(), [EventKind::Stopped { attempts: 1, why: StopReason::Draining.as_str() }]);
 }
 
 // field F7

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
-use seawall::health::{Criticality, HealthHandle, HealthLayer, HealthRegistry, Probe};
-use seawall::retry::{Backoff, Budget, RetryHandle, RetryLayer};
+use seawall::health::{Criticality, HealthHandle, HealthLayer, HealthRegistry, Probe, Status};
+use seawall::retry::{Backoff, Budget, RetryHandle, RetryLayer, StopReason};
 use seawall::timeout::{TimeoutHandle, TimeoutLayer};
-use seawall::{Error, Event, EventKind, Reason, Status, StopReason};
+use seawall::{Error, Event, EventKind, Reason};
 use tower::{Layer, ServiceExt};
 
+use crate::health::changed as health_changed;
 use crate::scene::{Log, answering, broken, in_time, ms, poll_once, reason, settle, taking};
 
 fn panics(_: &Event) {
@@ -34,7 +35,7 @@ async fn an_observer_that_panics_harms_nobody() {
     let (calls, inner) = answering(|_| Err(broken("no")));
     let ended = in_time(layer.layer(inner).oneshot(7)).await;
     assert_eq!((ended, calls.count()), (Err(Error::Inner(broken("no"))), 3));
-    let exhausted = EventKind::Stopped { attempts: 3, stop: StopReason::Exhausted };
+    let exhausted = EventKind::Stopped { attempts: 3, why: StopReason::Exhausted.as_str() };
     assert_eq!((log.all().len(), log.all()[3]), (4, exhausted));
 
     let layer = BulkheadLayer::builder("x").limit(1).queue(1).max_wait(ms(5));
@@ -60,7 +61,7 @@ async fn an_observer_that_panics_harms_nobody() {
     assert_eq!(in_time(layer.handle().watch().changed()).await, Some(Status::Down));
     let rejected = layer.layer(answering(Ok).1).oneshot(7).await;
     assert_eq!(reason(&rejected), Some(Reason::Unhealthy));
-    let down = EventKind::Health { status: Status::Down };
+    let down = health_changed(Status::Up, Status::Down, "check");
     let unhealthy = EventKind::Rejected { reason: Reason::Unhealthy };
     assert_eq!(log.all()[6..], [down, unhealthy]);
 }
@@ -185,7 +186,7 @@ async fn an_observer_of_a_health_check_may_ask_everything() {
     registry.add(Probe::Readiness, Criticality::Critical, &layer.handle());
     assert_eq!(in_time(layer.handle().watch().changed()).await, Some(Status::Down));
     settle().await;
-    let down = EventKind::Health { status: Status::Down };
+    let down = health_changed(Status::Up, Status::Down, "check");
     assert_eq!(*seen.lock().unwrap(), [(down, Status::Down, 1)]);
     assert_eq!(held.get().config().fall, 5);
 }

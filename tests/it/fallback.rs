@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
-use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+use seawall::circuit_breaker::{CircuitBreakerLayer, State, Trip};
 use seawall::fallback::{Builder, Config, FallbackLayer, FellBack, LastGood};
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::testing::{Check, Contract};
 use seawall::timeout::TimeoutLayer;
-use seawall::{CallError, Error, EventKind, Outcome, Reason, State};
+use seawall::{CallError, Error, EventKind, Outcome, Reason};
 use tokio::time::advance;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
-use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Config, Position, Trip};
+use seawall::circuit_breaker::{
+    CircuitBreakerHandle, CircuitBreakerLayer, Config, Position, State, Trip,
+};
 use seawall::timeout::TimeoutLayer;
-use seawall::{CallGuard, Completion, Event, EventKind, Outcome, Reason, State};
+use seawall::{CallGuard, Completion, Event, EventKind, Outcome, Reason};
 use tower::{Layer, Service};
 
 use crate::support::{
@@ -132,8 +134,12 @@ async fn an_observer_that_panics_harms_neither_the_call_nor_the_next_observer() 
         assert_eq!(ask(&mut service), None);
     }
     assert_eq!((layer.handle().state(), layer.in_flight()), (State::Open, 0));
-    let changes =
-        seen.lock().unwrap().iter().filter(|kind| matches!(kind, EventKind::Changed(_))).count();
+    let changes = seen
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|kind| matches!(kind, EventKind::Changed { .. }))
+        .count();
     assert_eq!(changes, 3, "open, closed by hand, and open again");
     assert!(seen.lock().unwrap().contains(&EventKind::Rejected { reason: Reason::CircuitOpen }));
 }
@@ -201,7 +207,7 @@ async fn an_observer_that_calls_the_service_is_told_of_that_call_too() {
     let builder = CircuitBreakerLayer::builder("hooks").trip(Trip::consecutive(1));
     let layer = builder
         .observe(move |event: &Event| {
-            if matches!(event.kind, EventKind::Changed(_)) {
+            if matches!(event.kind, EventKind::Changed { .. }) {
                 let service: &Mutex<Box<dyn FnMut() -> bool + Send>> = caller.get().unwrap();
                 let rejected = service.lock().unwrap()();
                 answers.lock().unwrap().push(rejected);

@@ -16,8 +16,8 @@ use seawall::http::{
     Replay, ReplayBody, TimeoutHeader, UntrustedHeadersConfig, UntrustedHeadersLayer,
     WriteAttemptLayer,
 };
-use seawall::retry::{Backoff, Chosen, RetryLayer};
-use seawall::{CallContext, Error, Event, EventKind, StopReason};
+use seawall::retry::{Backoff, Chosen, RetryLayer, StopReason};
+use seawall::{CallContext, Error, Event, EventKind};
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -347,7 +347,9 @@ async fn a_retry_is_left_to_whoever_repeats_it() {
     let stops = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&stops);
     let retry = retry_with(move |event| {
-        if let EventKind::Stopped { attempts, stop } = event.kind {
+        if let (EventKind::Stopped { attempts, .. }, Some(stop)) =
+            (event.kind, StopReason::of(&event.kind))
+        {
             told.lock().unwrap().push((attempts, stop));
         }
     });

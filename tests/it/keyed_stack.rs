@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use seawall::circuit_breaker::{self, Trip};
+use seawall::circuit_breaker::{self, State, Trip};
 use seawall::retry::{self, Backoff};
 use seawall::stack::{self, ClientBuilder, KeyOverrides, KeyedClientLayer};
 use seawall::{
-    CallGuard, Classifier, Cloned, Completion, NoPropagation, OnResponse, Reason, State, bulkhead,
+    CallGuard, Classifier, Cloned, Completion, NoPropagation, OnResponse, Reason, bulkhead,
 };
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};

@@ -5,11 +5,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
-use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+use seawall::circuit_breaker::{CircuitBreakerLayer, State, Trip};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::timeout::TimeoutLayer;
 use seawall::{
-    CallGuard, Completion, Deadline, Error, FromWithContext, Outcome, Reason, State, WithContext,
+    CallGuard, Completion, Deadline, Error, FromWithContext, Outcome, Reason, WithContext,
 };
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use seawall::Reason;
 use seawall::bulkhead::{self, BulkheadLayer, Order};
 use seawall::circuit_breaker::CircuitBreakerLayer;
-use seawall::health::{self, HealthLayer};
+use seawall::health::{self, HealthLayer, Status};
 use seawall::retry::{self, Backoff, Budget, Jitter, OnRejection, RetryLayer};
 use seawall::timeout::{self, TimeoutLayer};
-use seawall::{Reason, Status};
 use tokio::time::sleep;
 
 use crate::scene::{Fail, fields, ms, now, poll_once, reason};
@@ -176,7 +176,7 @@ fn the_defaults_are_what_the_tables_say() {
     let (base, cap) = (ms(25), Duration::from_secs(1));
     assert_eq!((config.attempts, config.backoff), (3, Backoff::exponential(base, cap).factor(2)));
     assert_eq!((config.max_retry_after, config.max_elapsed), (cap * 30, cap * 30));
-    assert_eq!((config.min_attempt_time, config.on_rejection), (ms(1), OnRejection::StopReason));
+    assert_eq!((config.min_attempt_time, config.on_rejection), (ms(1), OnRejection::Stop));
     assert_eq!(RetryLayer::new("x").handle().budget().map(Budget::balance), Some(50.0));
     let config = BulkheadLayer::new("x").handle().config();
     assert_eq!(config, BulkheadLayer::from_config("x", config.clone()).unwrap().handle().config());

@@ -11,15 +11,13 @@ use http::{Request, Response};
 use http_body_util::channel::Channel;
 use http_body_util::{BodyExt, Full};
 use seawall::bulkhead::BulkheadLayer;
-use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
+use seawall::circuit_breaker::{CircuitBreakerLayer, Position, State, Trip};
 use seawall::http::body_timeout::BodyTimeoutLayer;
 use seawall::http::drain::DrainLayer;
 use seawall::http::{self as web, ResponseBody};
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{
-    CallError, Deadline, Error, FromWithContext, Outcome, Reason, State, WithContext, stack,
-};
+use seawall::{CallError, Deadline, Error, FromWithContext, Outcome, Reason, WithContext, stack};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 

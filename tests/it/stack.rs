@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use seawall::circuit_breaker::State;
 use seawall::retry::{self, Backoff};
-use seawall::{Error, Event, EventKind, Reason, State, bulkhead, stack};
+use seawall::{Error, Event, EventKind, Reason, bulkhead, stack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::scene::{Log, answering, broken, now, reason, settle, taking};

@@ -80,9 +80,9 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::Sent: Copy;
         seawall::Event: Clone;
         seawall::EventKind: Copy;
-        seawall::Transition: Copy;
-        seawall::State: Copy;
-        seawall::TransitionCause: Copy;
+        seawall::circuit_breaker::Transition: Copy;
+        seawall::circuit_breaker::State: Copy;
+        seawall::circuit_breaker::TransitionCause: Copy;
         seawall::OnResponse: Copy;
         seawall::CallGuard: ;
         seawall::Origin: Clone;
@@ -149,8 +149,8 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::CopyBy<fn(&u32) -> Option<u32>>: Copy;
         retry::Unsaid: Copy;
         retry::Numbered<fn(&mut u32, u32), seawall::NoPropagation>: Copy;
-        seawall::StopReason: Copy;
-        seawall::RetryReason: Copy;
+        seawall::retry::StopReason: Copy;
+        seawall::retry::RetryReason: Copy;
         seawall::AttemptTimes: Clone;
         seawall::ClassifyContext: Copy;
 
@@ -221,7 +221,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         health::RegistryWatch: ;
         health::CheckWatch: Clone;
         health::HealthUpdate: Clone;
-        seawall::Status: Copy;
+        seawall::health::Status: Copy;
 
         // timeout
         TimeoutLayer: Clone;

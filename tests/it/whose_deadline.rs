@@ -249,7 +249,11 @@ async fn a_hang_that_gets_exactly_the_deadline_is_evidence_at_both_nestings() {
             let deadline = Deadline::after(ms(1000));
             stack.clone().oneshot(WithContext::new((), deadline)).await.unwrap_err();
         }
-        assert_eq!(breaker.handle().state(), seawall::State::Open, "{whole_is_tied}");
+        assert_eq!(
+            breaker.handle().state(),
+            seawall::circuit_breaker::State::Open,
+            "{whole_is_tied}"
+        );
     }
 }
 
@@ -376,7 +380,7 @@ async fn a_call_that_had_little_of_a_limit_is_no_evidence_when_it_ends() {
         }));
         let ended = whole(5_000, handler).oneshot(WithContext::from(())).await;
         assert!(ended.is_err());
-        let opened = breaker.handle().state() == seawall::State::Open;
+        let opened = breaker.handle().state() == seawall::circuit_breaker::State::Open;
         assert_eq!(opened, is_evidence, "after {spent} ms");
     }
 }

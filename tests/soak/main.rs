@@ -26,11 +26,11 @@ use http::uri::Authority;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::circuit_breaker::{CircuitBreakerLayer, State};
 use seawall::http::drain::DrainLayer;
 use seawall::http::{HttpClassifier, InExtensions, OnBodyEnd, RecordBodyLayer, Replay};
 use seawall::stack::ClientBuilder;
-use seawall::{Error, Event, EventKind, Reason, State, bulkhead, retry, stack};
+use seawall::{Error, Event, EventKind, Reason, bulkhead, retry, stack};
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -182,7 +182,7 @@ fn layers(
         .permit_completion(OnBodyEnd)
         .observe(move |event: &Event| match event.kind {
             EventKind::Retrying { .. } => add(&tally.retries),
-            EventKind::Changed(change) if change.to == State::Open => add(&tally.trips),
+            EventKind::Changed { to, .. } if to == State::Open.as_str() => add(&tally.trips),
             _ => {}
         })
 }

@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use seawall::{State, Status};
+use seawall::circuit_breaker::State;
+use seawall::health::Status;
 use tokio::time::{Instant, interval_at};
 
 use super::now;

@@ -6,15 +6,17 @@ use metrics::Unit;
 
 use crate::circuit_breaker::config::Config;
 use crate::circuit_breaker::machine::Breaker;
+use crate::circuit_breaker::outage::{Listeners, Outage, OutageListeners, Turn};
 use crate::circuit_breaker::params::Params;
+use crate::circuit_breaker::transition::{State, Transition};
 use crate::core::config::ConfigErrors;
 use crate::core::error::Reason;
-use crate::core::event::{Observers, State, Transition};
 use crate::core::origin::Origin;
 use crate::core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use crate::core::time::Tick;
 use crate::shell::keyed::Settings;
 use crate::shell::meter::{self, Counter, Gauge, Handles, Instruments, Labels};
-use crate::shell::reporter::Reporter;
+use crate::shell::reporter::{EventContext, Reporter};
 
 /// One series per state: 1 or 0, or the number of keys in it.
 const STATE: &str = "seawall_circuit_breaker_state";
@@ -28,6 +30,7 @@ const LATE: &str = "seawall_late_answers_total";
 /// What the cells of a policy have in common.
 pub(crate) struct Common {
     pub(crate) reporter: Reporter<StateMeter>,
+    outages: OutageListeners,
     settings: Settings<Config>,
     /// Of the settings; a cell that knows an older version takes the newer one at its next step.
     version: AtomicU64,
@@ -78,12 +81,13 @@ impl Instruments for StateMeter {
 impl Common {
     pub(crate) fn new(
         origin: Origin,
-        observers: Observers,
+        listeners: Listeners,
         settings: Settings<Config>,
         seed: u64,
     ) -> Arc<Self> {
         let common = Self {
-            reporter: Reporter::new(origin, observers),
+            reporter: Reporter::new(origin, listeners.observers),
+            outages: listeners.outages,
             settings,
             version: AtomicU64::new(0),
             durations: AtomicU64::new(0),
@@ -157,6 +161,33 @@ impl Common {
     pub(crate) fn count_change(&self, change: &Transition) {
         self.census[change.from.index()].fetch_sub(1, Ordering::Relaxed);
         self.census[change.to.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether anyone is told of changes of state.
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.reporter.has_observers() || !self.outages.is_empty()
+    }
+
+    /// Tells of a change, and of the outage that it begins or ends. Never called with a lock held.
+    pub(crate) fn tell_change(
+        &self,
+        context: EventContext<'_>,
+        at: Tick,
+        change: Transition,
+        turn: Option<Turn>,
+    ) {
+        self.reporter.tell(context, at, change.into());
+        let Some(turn) = turn else { return };
+        self.outages.tell(&Outage {
+            origin: self.reporter.origin.clone(),
+            key: context.key.cloned(),
+            cause: change.cause,
+            measurement: change.measurement,
+            lasted: match turn {
+                Turn::Began => None,
+                Turn::Over { lasted } => Some(lasted),
+            },
+        });
     }
 
     /// Publishes a change that was counted. Rare, so its handle is not kept.

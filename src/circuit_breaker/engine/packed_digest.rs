@@ -1,8 +1,8 @@
 //! A digest as one atomic word.
 
 use super::step::Digest;
+use crate::circuit_breaker::transition::State;
 use crate::core::error::Measurement;
-use crate::core::event::State;
 
 /// From the low end: 3 bits of state, 3 of what was measured, 1 of quiet, 9 of the version of the
 /// settings it was made under, 48 of epoch.

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::core::event::{Transition, Turn};
+use crate::circuit_breaker::outage::Turn;
+use crate::circuit_breaker::transition::Transition;
 use crate::core::time::Tick;
 
 /// Changes that wait for a slow observer. Beyond these the newest are left out; their numbers show

@@ -12,9 +12,10 @@ use super::common::{Common, usual_after};
 use super::pending_events::PendingEvents;
 use super::step::{Decision, Effect, Input, Pass, PassKind, Wake};
 use crate::circuit_breaker::machine::Breaker;
+use crate::circuit_breaker::outage::Turn;
 use crate::circuit_breaker::params::Params;
 use crate::core::error::{Measurement, Reason, Rejected};
-use crate::core::event::{EventKind, Turn};
+use crate::core::event::EventKind;
 use crate::core::outcome::{Outcome, Signal};
 use crate::core::sync::atomic::{AtomicU64, Ordering};
 use crate::core::sync::{Mutex, MutexGuard};
@@ -312,7 +313,7 @@ impl Shared {
             core.changes += 1;
             let turn = Turn::of(change, &mut core.outage, now.0);
             self.common.count_change(change);
-            if self.common.reporter.has_observers() {
+            if self.common.has_listeners() {
                 let seq = core.changes;
                 let pending_events = core.pending_events.get_or_insert_default();
                 duty |= pending_events.add((seq, now, *change, turn));
@@ -338,10 +339,7 @@ impl Shared {
             drop(core);
             let Some((seq, at, change, turn)) = next else { return };
             let context = EventContext { key: self.key.as_ref(), seq };
-            self.common.reporter.tell(context, at, EventKind::Changed(change));
-            if let Some(turn) = turn {
-                self.common.reporter.tell_outage(context, &change, turn);
-            }
+            self.common.tell_change(context, at, change, turn);
         }
     }
 

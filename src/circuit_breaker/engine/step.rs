@@ -4,8 +4,8 @@
 //! engine knocks with an [`Input`] and carries out the [`Effect`]. This is what makes replay,
 //! simulation and model checking possible.
 
+use crate::circuit_breaker::transition::{State, Transition};
 use crate::core::error::{Measurement, Reason};
-use crate::core::event::{State, Transition};
 use crate::core::outcome::{Outcome, Sample};
 use crate::core::time::{Tick, nanos};
 

@@ -4,8 +4,8 @@ use super::Breaker;
 use super::phase::{Phase, Probing, Ramp, Trip};
 use crate::circuit_breaker::engine::step::Effect;
 use crate::circuit_breaker::params::Params;
+use crate::circuit_breaker::transition::{Transition, TransitionCause};
 use crate::core::error::Measurement;
-use crate::core::event::{Transition, TransitionCause};
 use crate::core::time::Tick;
 
 impl Breaker {

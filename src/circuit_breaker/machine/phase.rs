@@ -1,7 +1,7 @@
 //! The states of a breaker.
 
+use crate::circuit_breaker::transition::{State, TransitionCause};
 use crate::core::error::Measurement;
-use crate::core::event::{State, TransitionCause};
 use crate::core::time::Tick;
 
 /// Why and when the breaker last opened.

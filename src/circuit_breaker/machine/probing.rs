@@ -4,7 +4,7 @@ use super::Breaker;
 use super::phase::Phase;
 use crate::circuit_breaker::engine::step::{Effect, Wake};
 use crate::circuit_breaker::params::Params;
-use crate::core::event::TransitionCause;
+use crate::circuit_breaker::transition::TransitionCause;
 use crate::core::time::Tick;
 
 impl Breaker {

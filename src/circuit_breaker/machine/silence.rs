@@ -18,7 +18,7 @@ use super::{Breaker, Marks};
 use crate::circuit_breaker::config::Abandonment;
 use crate::circuit_breaker::engine::step::{Decision, Effect, Pass, PassKind, Wake};
 use crate::circuit_breaker::params::Params;
-use crate::core::event::TransitionCause;
+use crate::circuit_breaker::transition::TransitionCause;
 use crate::core::time::{Tick, nanos};
 
 /// Calls given up within this time of each other count once: it is one event, seen many times.

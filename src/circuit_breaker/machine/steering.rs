@@ -4,8 +4,8 @@ use super::Breaker;
 use super::phase::{Phase, Ramp};
 use crate::circuit_breaker::engine::step::{Command, Effect, Wake};
 use crate::circuit_breaker::params::Params;
+use crate::circuit_breaker::transition::TransitionCause;
 use crate::core::error::Measurement;
-use crate::core::event::TransitionCause;
 use crate::core::time::Tick;
 
 /// Who holds a breaker open or closed.

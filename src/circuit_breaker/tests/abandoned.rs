@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::circuit_breaker::Abandonment;
-use crate::core::event::TransitionCause;
+use crate::circuit_breaker::transition::TransitionCause;
 
 fn under(abandonment: Abandonment) -> Lab {
     Lab::with(|config| config.abandonment = abandonment)

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use crate::circuit_breaker::engine::common::Common;
 use crate::circuit_breaker::layer::LAYER;
+use crate::circuit_breaker::outage::Listeners;
 use crate::circuit_breaker::params::Params;
 use crate::circuit_breaker::policy::BreakerPolicy;
-use crate::core::event::Observers;
 use crate::core::origin::Origin;
 use crate::shell::keyed::{Keyed, Settings};
 
 fn table() -> Keyed<BreakerPolicy<()>> {
-    let observers = Observers::default();
+    let observers = Listeners::default();
     let settings = Settings::of_defaults(Arc::new(Params::of_defaults()));
     let common = Common::new(Origin::new(LAYER, "test"), observers, settings, 1);
     let shared = Arc::clone(&common);

@@ -11,10 +11,10 @@ use super::*;
 use crate::circuit_breaker::Trip;
 use crate::circuit_breaker::engine::common::Common;
 use crate::circuit_breaker::engine::shared::{Admission, Shared};
+use crate::circuit_breaker::outage::Listeners;
 use crate::circuit_breaker::policy::BreakerPolicy;
 use crate::core::config::Written;
 use crate::core::error::Measurement;
-use crate::core::event::Observers;
 use crate::core::origin::Origin;
 use crate::core::outcome::Outcome;
 use crate::core::time::still;
@@ -29,7 +29,7 @@ fn config(trip: Trip) -> Config {
 fn common(trip: Trip) -> Arc<Common> {
     let origin = Origin::new("circuit_breaker", "test");
     let settings = Settings::new(config(trip).into(), &Written::default(), &origin).unwrap();
-    Common::new(origin, Observers::default(), settings, 1)
+    Common::new(origin, Listeners::default(), settings, 1)
 }
 
 fn breaker(trip: Trip) -> Arc<Shared> {

@@ -29,7 +29,7 @@ use super::config::Config;
 use super::machine::Breaker;
 use super::params::Params;
 use crate::circuit_breaker::engine::step::{Command, Decision, Effect, Input, Pass};
-use crate::core::event::{State, Transition};
+use crate::circuit_breaker::transition::{State, Transition};
 use crate::core::outcome::{Sample, Signal};
 use crate::core::time::{Tick, nanos};
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::circuit_breaker::Trip;
-use crate::core::event::TransitionCause;
+use crate::circuit_breaker::transition::TransitionCause;
 use crate::{Measurement, Signal::Failure, Signal::Success};
 
 fn by(trip: Trip) -> Lab {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::circuit_breaker::engine::step::Wake;
-use crate::core::event::TransitionCause;
+use crate::circuit_breaker::transition::TransitionCause;
 
 #[test]
 fn seventeen_failures_open_it_cold_or_after_a_healthy_year() {

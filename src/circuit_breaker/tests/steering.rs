@@ -4,7 +4,7 @@ use super::*;
 use crate::Reason;
 use crate::circuit_breaker::Trip;
 use crate::circuit_breaker::engine::step::{PassKind, Wake};
-use crate::core::event::TransitionCause;
+use crate::circuit_breaker::transition::TransitionCause;
 
 const HOLDS: [Command; 2] = [Command::HoldOpen, Command::HoldClosed];
 

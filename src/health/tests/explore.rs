@@ -2,8 +2,8 @@
 
 use super::super::config::Config;
 use super::super::machine::{Health, Input, Params};
-use crate::core::event::Status;
 use crate::core::explore::{Model, explore, holds, scale};
+use crate::health::status::Status;
 
 struct Case {
     all_params: Vec<Params>,

@@ -17,7 +17,7 @@ pub const REPLAY_CAP: usize = 64 * 1024;
 /// It belongs just outside of the retry, which is told to copy with [`Replay`](crate::http::Replay).
 /// A request costs up to the cap in memory for as long as it could be sent again, and no longer: a
 /// stream that goes on when its answer has begun is not recorded further. One whose body is larger passes
-/// through and is sent once; [`StopReason::NoCopy`](crate::StopReason::NoCopy) says so, if it fails.
+/// through and is sent once; [`StopReason::NoCopy`](crate::retry::StopReason::NoCopy) says so, if it fails.
 ///
 /// It also tells the timeouts further in, where they carry [`InExtensions`](crate::http::InExtensions),
 /// whether the body is still being sent: a caller that is slow to send its request is no evidence against

@@ -86,7 +86,7 @@ where
                 if let RareProj::Busy(_, busy) = this.rare.project() {
                     busy.until = None; // its policy says how long it waits
                 }
-                Step::Retryable
+                Step::Again
             }
             Admission::Reject(rejected) => self.reject(rejected),
         }
@@ -143,7 +143,7 @@ where
         this.call.leave();
         match poll {
             Poll::Ready(result) => Step::Answered(result),
-            Poll::Pending => Step::Retryable,
+            Poll::Pending => Step::Again,
         }
     }
 }

@@ -10,11 +10,10 @@ use tower::Service;
 use super::attempt_context::{AttemptContext, RetryCopy};
 use super::future::{Busy, Rare, RareProj, ResponseFuture, context, drop_attempt, is_last_word};
 use super::guard::Each;
-use super::repeat::{Asks, Attempts, Failure, Next, Repeat, Time};
+use super::repeat::{Asks, Attempts, BrokenOff, Failure, Next, Repeat, Time};
 use super::timing::TimeLeft;
 use crate::core::classify::{Classification, Classify};
 use crate::core::error::{CallError, Measurement, Reason};
-use crate::core::event::StopReason;
 use crate::core::outcome::{Retryable, Signal};
 use crate::core::request::{CloneRequest, Propagate};
 use crate::core::time;
@@ -75,17 +74,17 @@ where
                 answer = Some((result, None));
                 continue;
             }
-            Step::Retryable => continue,
-            Step::Late => return Poll::Ready(Err(future.break_off(StopReason::Deadline))),
+            Step::Again => continue,
+            Step::Late => return Poll::Ready(Err(future.break_off(BrokenOff::Deadline))),
             Step::Drained => return turn_away(future),
             Step::Expired(by) => return Poll::Ready(Err(future.expire(by))),
         }
         let Some(at) = future.as_mut().wakes(cx, &mut now) else { return Poll::Pending };
         match future.as_mut().due(at, &now) {
             Step::Answered(result) => answer = Some((result, None)),
-            Step::Late => return Poll::Ready(Err(future.break_off(StopReason::Deadline))),
+            Step::Late => return Poll::Ready(Err(future.break_off(BrokenOff::Deadline))),
             Step::Expired(by) => return Poll::Ready(Err(future.expire(by))),
-            Step::Pending | Step::Retryable | Step::Drained => {}
+            Step::Pending | Step::Again | Step::Drained => {}
         }
     }
 }
@@ -106,7 +105,7 @@ where
     R: CloneRequest<Req>,
     K: Propagate<Req>,
 {
-    Poll::Ready(Err(future.break_off(StopReason::Draining)))
+    Poll::Ready(Err(future.break_off(BrokenOff::Draining)))
 }
 
 /// How a call got on.
@@ -114,7 +113,7 @@ pub(super) enum Step<T> {
     /// It waits.
     Pending,
     /// It does not: look again.
-    Retryable,
+    Again,
     /// An attempt is over.
     Answered(T),
     /// There is no time left for the attempt that was to come.
@@ -183,7 +182,7 @@ where
             let failure = Failure { outcome, rejection, copied, repeated, draining };
             let (core, purse) = (this.call.core()?, &this.call.purse);
             let next = core.retry.failed(&mut busy.attempts, failure, &mut time, purse);
-            if let Next::Retryable(wait, price) = next {
+            if let Next::Again(wait, price) = next {
                 this.call.settle_attempt(&outcome);
                 this.call.pay(price);
                 // A response that is not the last word is dropped here, before the wait (pitfall B15).
@@ -284,7 +283,7 @@ where
         busy.until = patience.and_then(|patience| time::now().checked_add(patience));
         busy.has_waited = false;
         this.call.each = Each::Readying(A::WakerSlot::default());
-        Step::Retryable
+        Step::Again
     }
 
     /// The policy of the whole ends the call, by the word of this part.
@@ -301,7 +300,7 @@ where
     }
 
     /// The call ends, and the attempt that was to come has not begun.
-    fn break_off(self: Pin<&mut Self>, stop: StopReason) -> S::Error {
+    fn break_off(self: Pin<&mut Self>, why: BrokenOff) -> S::Error {
         let mut this = self.project();
         this.attempt.as_mut().end();
         this.call.let_go();
@@ -315,14 +314,14 @@ where
             unreachable!("a call has its lane until it is over")
         };
         core.retry.give_back(unspent, &this.call.purse);
-        core.retry.gave_up(&busy.attempts, stop, &this.call.purse);
+        core.retry.gave_up(&busy.attempts, why, &this.call.purse);
         let time =
             TimeLeft { started: this.started, attempt_context: this.attempt_context.as_ref() };
-        let has_begun = stop != StopReason::Draining || busy.attempts.number() > 1;
+        let has_begun = why != BrokenOff::Draining || busy.attempts.number() > 1;
         let error: S::Error = match busy.last_error.take() {
-            // CallEnd by the outermost: its permit was not used.
+            // Ended by the outermost: its permit was not used.
             _ if W::PARTS > 0 && !has_begun => core.whole.draining().into(),
-            _ if stop == StopReason::Draining => {
+            _ if why == BrokenOff::Draining => {
                 core.retry.reject(Reason::Draining, Measurement::Nothing).into()
             }
             Some(error) => {

@@ -16,6 +16,8 @@ mod timing;
 
 pub(crate) use attempt_context::RequestTools;
 pub(crate) use future::ResponseFuture;
-pub(crate) use repeat::{Attempts, Begin, ByItself, Failure, Named, Next, Payer, Repeat, Time};
+pub(crate) use repeat::{
+    Attempts, Begin, BrokenOff, ByItself, Failure, Named, Next, Payer, Repeat, Time,
+};
 pub(crate) use run::run_with;
 pub(crate) use service::{Core, Retried};

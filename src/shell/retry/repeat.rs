@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::Context;
 
 use crate::core::error::{Measurement, Reason, Rejected};
-use crate::core::event::StopReason;
 use crate::core::outcome::Outcome;
 use crate::core::request::CallContext;
 use crate::shell::gate::{Admission, Admit, Now, Policy};
@@ -40,7 +39,7 @@ pub trait Repeat<U>: Send + Sync + 'static {
     fn give_back(&self, price: Option<Self::Price>, purse: &U);
 
     /// The call ends before another attempt could begin.
-    fn gave_up(&self, attempts: &Self::Attempts, stop: StopReason, purse: &U);
+    fn gave_up(&self, attempts: &Self::Attempts, why: BrokenOff, purse: &U);
 
     /// The call ends with the error of an attempt, for another could not begin.
     fn ended_badly(&self, took: Option<u64>);
@@ -174,9 +173,18 @@ pub struct Failure<'a> {
 #[derive(Debug)]
 pub enum Next<Price> {
     /// Another one, after so many nanoseconds, and what was paid for it.
-    Retryable(u64, Option<Price>),
+    Again(u64, Option<Price>),
     /// Nothing.
-    StopReason,
+    Stop,
+}
+
+/// Why an attempt that was to come does not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokenOff {
+    /// There is no time left for it.
+    Deadline,
+    /// The retry is drained.
+    Draining,
 }
 
 /// What an attempt needs to know that is about to begin.

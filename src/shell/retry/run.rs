@@ -9,12 +9,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::future::is_last_word;
 use super::guard::{Each, RetryGuard};
-use super::repeat::{Attempts, Failure, Next, Repeat, Time};
+use super::repeat::{Attempts, BrokenOff, Failure, Next, Repeat, Time};
 use super::service::Core;
 use super::timing::TimeLeft;
 use crate::core::classify::Classify;
 use crate::core::error::{CallError, Measurement, Reason};
-use crate::core::event::StopReason;
 use crate::core::outcome::Signal;
 use crate::core::time;
 use crate::shell::gate::Stage;
@@ -72,11 +71,11 @@ where
         let draining = call.hold().is_stopped();
         let failure = Failure { outcome, rejection, copied: true, repeated: false, draining };
         let wait = match gate.retry.failed(&mut attempts, failure, &mut time, &call.purse) {
-            Next::StopReason => {
+            Next::Stop => {
                 call.close();
                 return result;
             }
-            Next::Retryable(wait, price) => {
+            Next::Again(wait, price) => {
                 call.pay(price);
                 wait
             }
@@ -85,7 +84,7 @@ where
         if !wait_for(&call, wait).await {
             let unspent = call.take_unspent();
             gate.retry.give_back(unspent, &call.purse);
-            gate.retry.gave_up(&attempts, StopReason::Draining, &call.purse);
+            gate.retry.gave_up(&attempts, BrokenOff::Draining, &call.purse);
         }
     }
 }

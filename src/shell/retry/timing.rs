@@ -77,7 +77,7 @@ where
                 Ok(Due::Later(next)) => {
                     busy.each_at = next;
                     if matches!(this.call.each, Each::Waiting(..)) {
-                        return Step::Retryable; // it asks once more
+                        return Step::Again; // it asks once more
                     }
                 }
                 Ok(Due::End(by)) => {

@@ -1,6 +1,7 @@
 //! What must hold after each thing that happens.
 
-use seawall::{CallError, Error, Reason, Rejected, State};
+use seawall::circuit_breaker::State;
+use seawall::{CallError, Error, Reason, Rejected};
 
 use super::{Asked, Broken, Flying, World, note, now, rule};
 use crate::dependency::Fail;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use seawall::Status;
 use seawall::grpc::HealthService;
-use seawall::health::{self, HealthLayer, HealthRegistry};
+use seawall::health::{self, HealthLayer, HealthRegistry, Status};
 use tokio::runtime::{Builder, Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;

@@ -8,9 +8,8 @@ use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use proptest::prelude::*;
-use seawall::Status;
 use seawall::grpc::HealthService;
-use seawall::health::{HealthLayer, HealthRegistry};
+use seawall::health::{HealthLayer, HealthRegistry, Status};
 use tower::{ServiceExt, service_fn};
 
 use super::{Asked, becomes};

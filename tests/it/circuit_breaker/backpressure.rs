@@ -5,8 +5,8 @@ use super::kit::*;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use seawall::circuit_breaker::{Backpressure, Builder, CircuitBreakerHandle, Position};
-use seawall::{EventKind, OnResponse, State};
+use seawall::circuit_breaker::{Backpressure, Builder, CircuitBreakerHandle, Position, State};
+use seawall::{EventKind, OnResponse};
 use tokio::time::{advance, timeout};
 use tower::{Layer, Service, ServiceExt};
 

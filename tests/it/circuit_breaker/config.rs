@@ -391,6 +391,10 @@ async fn so_many_failures_within_a_time_open_it_and_one_less_or_later_do_not() {
         }
         assert!(rig.handle.snapshot().gathered.to_string().ends_with("of 5 recent failures"));
         let _ = rig.ask(BAD).await;
-        assert_eq!(rig.state() == seawall::State::Open, opens, "a failure every {gap} ms");
+        assert_eq!(
+            rig.state() == seawall::circuit_breaker::State::Open,
+            opens,
+            "a failure every {gap} ms"
+        );
     }
 }

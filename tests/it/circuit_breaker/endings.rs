@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use seawall::circuit_breaker::{CircuitBreakerLayer, Position};
+use seawall::circuit_breaker::{CircuitBreakerLayer, Position, State};
 use seawall::timeout::TimeoutLayer;
-use seawall::{CallGuard, Completion, Error, Outcome, Reason, State};
+use seawall::{CallGuard, Completion, Error, Outcome, Reason};
 use tokio::runtime;
 use tokio::time::advance;
 use tower::load_shed::error::Overloaded;

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
-use seawall::circuit_breaker::{CircuitBreakerHandle, Position, Trip};
-use seawall::{Event, EventKind, State, Transition, TransitionCause};
+use seawall::circuit_breaker::{
+    CircuitBreakerHandle, Position, State, Transition, TransitionCause, Trip,
+};
+use seawall::{Event, EventKind};
 
 /// The state graph.
 fn is_an_edge(change: &Transition) -> bool {
@@ -69,9 +71,9 @@ async fn changes_are_a_path_of_the_state_graph_under_random_calls_switches_and_r
 
     let mut state = State::Closed;
     let mut seen = HashSet::new();
-    let changed = |event: &Event| matches!(event.kind, EventKind::Changed(_));
+    let changed = |event: &Event| matches!(event.kind, EventKind::Changed { .. });
     for (nth, event) in diary.events().iter().filter(|event| changed(event)).enumerate() {
-        let EventKind::Changed(change) = event.kind else { continue };
+        let Some(change) = Transition::of(&event.kind) else { continue };
         assert_eq!(event.seq, nth as u64 + 1, "in order and without gaps");
         assert_eq!(change.from, state, "at {nth}");
         assert!(is_an_edge(&change), "{change:?}");
@@ -114,7 +116,7 @@ fn an_observer_may_call_back_into_the_same_breaker() {
                 handle.reload(handle.config()).unwrap();
                 let dropped = kept.lock().unwrap().pop(); // gives its waker's seat back
                 drop(dropped);
-                if let EventKind::Changed(Transition { to: State::Open, .. }) = event.kind {
+                if let Some(Transition { to: State::Open, .. }) = Transition::of(&event.kind) {
                     let mut hand = handle.switch(Position::Auto);
                     hand.set(Position::Open);
                     handle.reset();
@@ -165,7 +167,7 @@ fn an_observer_that_blocks_holds_up_its_own_call_only_and_the_order_is_kept() {
         let (release, diary) = (Mutex::new(release), Diary::default());
         let says = blocked.clone();
         let block = move |event: &Event| {
-            if matches!(event.kind, EventKind::Changed(_)) && !says.swap(true, SeqCst) {
+            if matches!(event.kind, EventKind::Changed { .. }) && !says.swap(true, SeqCst) {
                 let _ = release.lock().unwrap().recv();
             }
         };

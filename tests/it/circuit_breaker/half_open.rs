@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use seawall::circuit_breaker::{Builder, Trip};
-use seawall::{EventKind, State};
+use seawall::EventKind;
+use seawall::circuit_breaker::{Builder, State, Trip};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{Barrier, oneshot};
 use tokio::time::advance;

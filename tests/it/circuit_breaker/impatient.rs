@@ -4,7 +4,7 @@ use super::kit::*;
 
 use std::time::Duration;
 
-use seawall::State;
+use seawall::circuit_breaker::State;
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep, timeout};
 

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::process::Command;
 use std::time::Duration;
 
-use seawall::circuit_breaker::{KeyedCircuitBreakerHandle, Position, Trip};
-use seawall::{Error, EventKind, Reason, State};
+use seawall::circuit_breaker::{KeyedCircuitBreakerHandle, Position, State, Trip};
+use seawall::{Error, EventKind, Reason};
 use tokio::time::advance;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt, service_fn};

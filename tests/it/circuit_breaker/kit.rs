@@ -9,11 +9,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seawall::circuit_breaker::{
-    Builder, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, Config,
+    Builder, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, Config, State, Transition,
 };
 use seawall::{
     Classification, Classifier, Classify, Error, Event, EventKind, OnResponse, Outcome, Reason,
-    State, Transition,
 };
 use tokio::sync::oneshot;
 use tokio::time::{advance, sleep};
@@ -305,11 +304,7 @@ impl Diary {
     }
 
     pub(super) fn changes(&self) -> Vec<Transition> {
-        let change = |event: Event| match event.kind {
-            EventKind::Changed(change) => Some(change),
-            _ => None,
-        };
-        self.events().into_iter().filter_map(change).collect()
+        self.events().iter().filter_map(|event| Transition::of(&event.kind)).collect()
     }
 
     pub(super) fn count(&self, kind: EventKind) -> usize {

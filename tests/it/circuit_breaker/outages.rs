@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seawall::TransitionCause;
-use seawall::circuit_breaker::{Builder, Outage, Position, Trip};
+use seawall::circuit_breaker::{Builder, Outage, Position, TransitionCause, Trip};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 

@@ -9,10 +9,10 @@ use std::io;
 use std::time::Duration;
 
 use seawall::circuit_breaker::{
-    Config, KeyedBuilder, KeyedCircuitBreakerLayer, KeyedConfig, Overrides, Trip,
+    Config, KeyedBuilder, KeyedCircuitBreakerLayer, KeyedConfig, Overrides, State, Trip,
 };
 use seawall::keyed::PerKey;
-use seawall::{Classifier, Error, OnResponse, State};
+use seawall::{Classifier, Error, OnResponse};
 use tokio::time::advance;
 
 type Key = fn(&String) -> Cow<'_, str>;

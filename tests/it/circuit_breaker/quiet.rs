@@ -4,8 +4,8 @@ use super::kit::*;
 
 use std::time::Duration;
 
-use seawall::circuit_breaker::{Builder, Position};
-use seawall::{Error, EventKind, Measurement, Reason, State};
+use seawall::circuit_breaker::{Builder, Position, State};
+use seawall::{Error, EventKind, Measurement, Reason};
 use tokio::time::advance;
 
 /// Calls at once, and says how many of them were let through.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use seawall::circuit_breaker::Position;
-use seawall::{Error, State};
+use seawall::Error;
+use seawall::circuit_breaker::{Position, State};
 use tokio::time::{advance, timeout};
 use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;

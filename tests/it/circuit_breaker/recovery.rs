@@ -5,8 +5,7 @@ use super::kit::*;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use seawall::circuit_breaker::{CircuitBreakerHandle, Trip};
-use seawall::{EventKind, State};
+use seawall::circuit_breaker::{CircuitBreakerHandle, State, Transition, Trip};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
@@ -125,7 +124,7 @@ async fn a_fleet_that_tripped_in_the_same_millisecond_does_not_probe_in_step() {
         }
         let mut buckets: HashMap<u128, usize> = HashMap::new();
         for event in diary.events() {
-            if matches!(event.kind, EventKind::Changed(change) if change.to == State::HalfOpen) {
+            if Transition::of(&event.kind).is_some_and(|change| change.to == State::HalfOpen) {
                 *buckets.entry(event.at.as_millis() / 10).or_default() += 1;
             }
         }

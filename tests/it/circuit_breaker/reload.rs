@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use seawall::circuit_breaker::{Abandonment, Config, Position, Trip};
-use seawall::{Error, State};
+use seawall::Error;
+use seawall::circuit_breaker::{Abandonment, Config, Position, State, Trip};
 use tokio::time::advance;
 
 type Turn = fn(&mut Config);

@@ -4,8 +4,8 @@ use super::kit::*;
 
 use std::time::Duration;
 
-use seawall::circuit_breaker::{Builder, Trip};
-use seawall::{Error, EventKind, Measurement, State, TransitionCause};
+use seawall::circuit_breaker::{Builder, State, TransitionCause, Trip};
+use seawall::{Error, EventKind, Measurement};
 use tokio::time::{advance, sleep};
 
 const SLOW: Duration = Duration::from_millis(100);

@@ -4,8 +4,8 @@ use super::kit::*;
 
 use std::time::Duration;
 
-use seawall::circuit_breaker::{Position, Trip};
-use seawall::{Error, EventKind, Measurement, Reason, State, TransitionCause};
+use seawall::circuit_breaker::{Position, State, TransitionCause, Trip};
+use seawall::{Error, EventKind, Measurement, Reason};
 use tokio::time::advance;
 
 #[tokio::test(start_paused = true)]

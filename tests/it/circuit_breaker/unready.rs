@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
-use seawall::{Error, Reason, State};
+use seawall::circuit_breaker::State;
+use seawall::{Error, Reason};
 use tokio::time::advance;
 use tower::{Layer, Service};
 

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Trip};
-use seawall::retry::{Backoff, RetryLayer};
+use seawall::retry::{Backoff, RetryLayer, StopReason};
 use seawall::timeout::TimeoutLayer;
 use seawall::{
     Classification, Classifier, Classify, ClassifyContext, Deadline, Error, Event, EventKind,
-    FromWithContext, Outcome, StopReason, WithContext, stack,
+    FromWithContext, Outcome, WithContext, stack,
 };
 use tokio::time::sleep;
 use tower::buffer::Buffer;
@@ -36,7 +36,9 @@ pub(crate) type Stops = Arc<Mutex<Vec<(u32, StopReason)>>>;
 pub(crate) fn stops_into(stops: &Stops) -> impl Fn(&Event) + Send + Sync + use<> {
     let stops = Arc::clone(stops);
     move |event: &Event| {
-        if let EventKind::Stopped { attempts, stop } = event.kind {
+        if let (EventKind::Stopped { attempts, .. }, Some(stop)) =
+            (event.kind, StopReason::of(&event.kind))
+        {
             stops.lock().unwrap().push((attempts, stop));
         }
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use reqwest::{Body, Client, ClientBuilder, Request, Response};
 use seawall::bulkhead::BulkheadLayer;
+use seawall::circuit_breaker::State;
 use seawall::http::{HttpClassifier, Replay};
 use seawall::reqwest::{self as web, InTimeout, WithoutRedirects};
-use seawall::retry::{Backoff, Budget, RetryLayer};
+use seawall::retry::{Backoff, Budget, RetryLayer, StopReason};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Classify, Error, Reason, State, StopReason};
+use seawall::{Classify, Error, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};

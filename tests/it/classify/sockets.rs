@@ -9,8 +9,9 @@ use http_body_util::Full;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use seawall::retry::{self, Backoff};
-use seawall::{Classification, Classify, Error, Sent, State, StopReason, http as web};
+use seawall::circuit_breaker::State;
+use seawall::retry::{self, Backoff, StopReason};
+use seawall::{Classification, Classify, Error, Sent, http as web};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 

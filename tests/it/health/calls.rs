@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use seawall::bulkhead::BulkheadLayer;
-use seawall::health::{Config, HealthLayer};
+use seawall::health::{Config, HealthLayer, Status};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Deadline, Error, EventKind, FromWithContext, Outcome, Reason, Status, WithContext};
+use seawall::{Deadline, Error, EventKind, FromWithContext, Outcome, Reason, WithContext};
 use tokio::time::sleep;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use super::Patient;
+use super::{Patient, changed};
 use crate::scene::{
     Boxed, Broken, Calls, Fail, Log, answering, broken, fields, is_ready, ms, now, poll_once,
     reason, settle, taking,
@@ -278,8 +278,8 @@ async fn alerts_are_told_once_a_change() {
         patient.set(well);
         sleep(Duration::from_secs(60)).await;
     }
-    let event = |status| EventKind::Health { status };
-    let (up, down) = (("up", event(Status::Up)), ("down", event(Status::Down)));
+    let up = ("up", changed(Status::Down, Status::Up, "check"));
+    let down = ("down", changed(Status::Up, Status::Down, "check"));
     assert_eq!(*log.lock().unwrap(), [down, up, down]);
     drop(layer);
 }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use seawall::health::Builder;
-use seawall::{Error, EventKind, Status};
+use seawall::health::{Builder, Status};
+use seawall::{Error, EventKind};
 use tokio::time::sleep;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, service_fn};
 
-use super::{Patient, every_100_ms};
+use super::{Patient, changed, every_100_ms};
 use crate::scene::{Calls, Fail, Log, answering, broken, fields, in_time, ms, now, settle};
 
-const DOWN: EventKind = EventKind::Health { status: Status::Down };
-const UP: EventKind = EventKind::Health { status: Status::Up };
+const DOWN: EventKind = changed(Status::Up, Status::Down, "check");
+const UP: EventKind = changed(Status::Down, Status::Up, "check");
 
 #[tokio::test(start_paused = true)]
 async fn the_first_check_begins_at_once_and_the_others_after_each_interval() {

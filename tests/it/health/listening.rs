@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt};
-use seawall::health::{HealthLayer, HealthUpdate};
-use seawall::{EventKind, Status};
+use seawall::EventKind;
+use seawall::health::{HealthLayer, HealthUpdate, Status};
 use tokio::time::sleep;
 
+use super::changed;
 use crate::scene::{Log, ms, settle};
 
-const DOWN: EventKind = EventKind::Health { status: Status::Down };
-const UP: EventKind = EventKind::Health { status: Status::Up };
+const DOWN: EventKind = changed(Status::Up, Status::Down, "update");
+const UP: EventKind = changed(Status::Down, Status::Up, "update");
 
 fn down(why: &str) -> HealthUpdate {
     HealthUpdate::Down(why.to_owned())

@@ -13,9 +13,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use seawall::health::{Builder, HealthLayer};
+use seawall::health::{Builder, HealthLayer, Status};
+use seawall::{EventKind, Measurement};
 
 use crate::scene::Calls;
+
+/// What is told of a change.
+pub(crate) const fn changed(from: Status, to: Status, cause: &'static str) -> EventKind {
+    let (from, to) = (from.as_str(), to.as_str());
+    EventKind::Changed { from, to, cause, measurement: Measurement::Nothing }
+}
 
 /// How a dependency is; the test's other hand on it.
 #[derive(Clone)]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use seawall::circuit_breaker::{CircuitBreakerLayer, Position};
-use seawall::health::{Criticality, HealthRegistry, Probe};
-use seawall::{Reason, State, Status};
+use seawall::Reason;
+use seawall::circuit_breaker::{CircuitBreakerLayer, Position, State};
+use seawall::health::{Criticality, HealthRegistry, Probe, Status};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe, Report};
-use seawall::{Status, health};
+use seawall::health;
+use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe, Report, Status};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 

@@ -1,7 +1,6 @@
 //! Many checks, and what they mean together.
 
-use seawall::Status;
-use seawall::health::{Criticality, HealthRegistry, Probe};
+use seawall::health::{Criticality, HealthRegistry, Probe, Status};
 use tokio::time::sleep;
 
 use super::Patient;

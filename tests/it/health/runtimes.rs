@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use seawall::Reason;
 use seawall::health::{
-    Criticality, HealthHandle, HealthLayer, HealthRegistry, HealthUpdate, Probe,
+    Criticality, HealthHandle, HealthLayer, HealthRegistry, HealthUpdate, Probe, Status,
 };
-use seawall::{Reason, Status};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};

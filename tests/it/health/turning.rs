@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use seawall::Status;
-use seawall::health::{Config, HealthHandle, HealthLayer, HealthUpdate};
+use seawall::health::{Config, HealthHandle, HealthLayer, HealthUpdate, Status};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 

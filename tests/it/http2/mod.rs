@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use seawall::http::{Http2Classifier, HttpClassifier, Replay};
-use seawall::retry::{Backoff, RetryLayer};
-use seawall::{Classification, Classify, Error, EventKind, Sent, Signal, StopReason};
+use seawall::retry::{Backoff, RetryLayer, StopReason};
+use seawall::{Classification, Classify, Error, EventKind, Sent, Signal};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use self::peer::{Does, REFUSED_STREAM, server};
@@ -98,7 +98,9 @@ async fn a_rejected_stream_is_repeated_and_does_not_count_as_an_attempt() {
         .backoff(Backoff::none())
         .no_budget()
         .observe(move |event: &seawall::Event| {
-            if let EventKind::Stopped { attempts, stop } = event.kind {
+            if let (EventKind::Stopped { attempts, .. }, Some(stop)) =
+                (event.kind, StopReason::of(&event.kind))
+            {
                 told.lock().unwrap().push((attempts, stop));
             }
         })

@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use http_body_util::channel::Channel;
 use http_body_util::{BodyExt, Empty, Full};
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
-use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Trip};
+use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, State, Trip};
 use seawall::http::body_timeout::BodyTimeoutLayer;
 use seawall::http::drain::DrainLayer;
 use seawall::http::{
@@ -20,7 +20,7 @@ use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
 use seawall::{
     Classification, Classify, Completion, Error, Event, EventKind, Measurement, Outcome, Reason,
-    Rejected, State,
+    Rejected,
 };
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 

@@ -7,9 +7,9 @@ use http::Response;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
-use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, Trip};
+use seawall::circuit_breaker::{Abandonment, CircuitBreakerLayer, State, Trip};
 use seawall::http::{GuardedBody, OnBodyEnd};
-use seawall::{Classification, Error, Outcome, State};
+use seawall::{Classification, Error, Outcome};
 
 use super::completion::Says;
 use crate::support::{Broken, Fail};

@@ -18,8 +18,8 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use seawall::http::drain::DrainLayer;
 use seawall::http::{HttpClassifier, RecordBodyLayer, Replay};
-use seawall::retry::{Backoff, Builder, RetryLayer};
-use seawall::{Error, Event, EventKind, StopReason};
+use seawall::retry::{Backoff, Builder, RetryLayer, StopReason};
+use seawall::{Error, Event, EventKind};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
@@ -209,7 +209,7 @@ async fn a_body_over_the_cap_is_sent_once_and_whole_and_an_event_says_so() {
         let response = client(64 * 1024, retry).oneshot(upstream.put(body)).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{kind}");
         assert_eq!(*got.lock().unwrap(), [chunks(65)], "{kind}");
-        let stop = EventKind::Stopped { attempts: 1, stop: StopReason::NoCopy };
+        let stop = EventKind::Stopped { attempts: 1, why: StopReason::NoCopy.as_str() };
         assert_eq!(*events.lock().unwrap(), [stop], "{kind}");
     }
 }

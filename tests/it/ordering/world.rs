@@ -8,11 +8,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
-use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Trip};
-use seawall::health::{HealthHandle, HealthLayer};
+use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, State, Trip};
+use seawall::health::{HealthHandle, HealthLayer, Status};
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, Reason, State, Status};
+use seawall::{Error, Reason};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tower::util::BoxCloneSyncService;

@@ -3,10 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use seawall::retry::{Backoff, RetryLayer};
-use seawall::{
-    AttemptTimes, Deadline, EventKind, FromWithContext, Outcome, StopReason, WithContext,
-};
+use seawall::retry::{Backoff, RetryLayer, StopReason};
+use seawall::{AttemptTimes, Deadline, EventKind, FromWithContext, Outcome, WithContext};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -53,7 +51,7 @@ async fn a_request_that_is_not_copied_is_not_repeated() {
     }
     assert_eq!(
         log.all().last(),
-        Some(&EventKind::Stopped { attempts: 1, stop: StopReason::NoCopy })
+        Some(&EventKind::Stopped { attempts: 1, why: StopReason::NoCopy.as_str() })
     );
 }
 

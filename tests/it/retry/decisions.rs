@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
-use seawall::retry::{Budget, OnRejection, RetryLayer};
-use seawall::{Error, EventKind, Outcome, Reason, RetryReason, StopReason};
+use seawall::retry::{Budget, OnRejection, RetryLayer, RetryReason, StopReason};
+use seawall::{Error, EventKind, Outcome, Reason};
 use tower::{Layer, ServiceExt};
 
 use super::retry;
 use crate::scene::{Boxed, Broken, Log, answering, broken, ms, now, reason};
 
 const fn stopped(attempts: u32, stop: StopReason) -> EventKind {
-    EventKind::Stopped { attempts, stop }
+    EventKind::Stopped { attempts, why: stop.as_str() }
 }
 
 const fn retrying(attempt: u32) -> EventKind {
     EventKind::Retrying {
         attempt,
         wait: Duration::ZERO,
-        why: RetryReason::Failure,
+        why: RetryReason::Failure.as_str(),
         retry_after: None,
     }
 }
@@ -43,7 +43,7 @@ async fn only_what_may_help_is_done_again() {
         let mut told = log.all();
         for event in &mut told {
             if let EventKind::Retrying { why, retry_after, .. } = event {
-                (*why, *retry_after) = (RetryReason::Failure, None); // of which elsewhere
+                (*why, *retry_after) = (RetryReason::Failure.as_str(), None); // of which elsewhere
             }
         }
         match attempts {
@@ -178,7 +178,7 @@ async fn a_rejection_further_in_is_waited_for_if_asked_to() {
     assert_eq!(layer.layer(inner).oneshot(7).await, Ok(2));
     assert!(began.elapsed() >= told, "{:?} is earlier than {told:?}", began.elapsed());
     assert_eq!(calls.count(), 2);
-    let why = RetryReason::Rejected;
+    let why = RetryReason::Rejected.as_str();
     let retry_after = Some(told);
     assert_eq!(log.all(), [EventKind::Retrying { attempt: 1, wait: told, why, retry_after }]);
 }

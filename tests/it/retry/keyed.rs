@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use seawall::retry::{
     Backoff, Budget, BudgetByKey, BudgetConfig, KeyedBudget, MAX_KEYS, OnRejection, RetryLayer,
+    StopReason,
 };
-use seawall::{Classifier, Cloned, Error, Event, EventKind, StopReason};
+use seawall::{Classifier, Cloned, Error, Event};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -117,7 +118,7 @@ async fn events_tell_whose_call_it_was() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let log = heard.clone();
     let retry = RetryLayer::builder("x").attempts(2).backoff(Backoff::none());
-    let retry = retry.on_rejection(OnRejection::StopReason).keyed_budget(budgets(1.0, 10), KEY);
+    let retry = retry.on_rejection(OnRejection::Stop).keyed_budget(budgets(1.0, 10), KEY);
     let retry = retry.observe(move |event: &Event| {
         log.lock().unwrap().push((event.key.as_deref().map(str::to_owned), event.kind));
     });
@@ -127,10 +128,7 @@ async fn events_tell_whose_call_it_was() {
     }
     let heard = heard.lock().unwrap();
     assert!(heard.iter().all(|(key, _)| key.as_deref() == Some("a")), "{heard:?}");
-    let stops = heard.iter().filter_map(|(_, kind)| match kind {
-        EventKind::Stopped { stop, .. } => Some(*stop),
-        _ => None,
-    });
+    let stops = heard.iter().filter_map(|(_, kind)| StopReason::of(kind));
     assert_eq!(stops.collect::<Vec<_>>(), [StopReason::Exhausted, StopReason::Budget]);
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
-use seawall::retry::{Backoff, Budget, Config, Factor, Jitter, OnRejection, RetryLayer, UNLIMITED};
-use seawall::{Error, EventKind, Outcome, Reason, RetryReason};
+use seawall::retry::{
+    Backoff, Budget, Config, Factor, Jitter, OnRejection, RetryLayer, RetryReason, UNLIMITED,
+};
+use seawall::{Error, EventKind, Outcome, Reason};
 use tower::{Layer, ServiceExt};
 
 use crate::scene::{
@@ -66,12 +68,7 @@ async fn waits_for_rejections_cost_time_and_no_attempts_and_no_budget() {
         assert_eq!(budget.balance(), 3.0);
         let events = log.all();
         assert!(events.len() > 10 && events.len() < 40_000, "{} waits", events.len());
-        assert!(
-            events.iter().all(|event| matches!(
-                event,
-                EventKind::Retrying { why: RetryReason::Rejected, .. }
-            ))
-        );
+        assert!(events.iter().all(|event| RetryReason::of(event) == Some(RetryReason::Rejected)));
         assert!(calls.count() >= 1);
     }
 }
@@ -168,7 +165,7 @@ async fn a_good_answer_that_is_asked_for_again_costs_no_budget() {
         assert!(service.clone().oneshot(1).await.is_ok());
     }
     assert_eq!((calls.count(), budget.balance()), (1000, 3.0));
-    let why = RetryReason::NotReady;
+    let why = RetryReason::NotReady.as_str();
     let all = log.all();
     let event = EventKind::Retrying { attempt: 2, wait: ms(101), why, retry_after: Some(ms(1)) };
     assert_eq!(all.first(), Some(&event));

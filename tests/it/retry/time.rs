@@ -5,10 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use seawall::retry::{Backoff, Jitter};
-use seawall::{
-    Deadline, Error, EventKind, FromWithContext, Outcome, Reason, StopReason, WithContext,
-};
+use seawall::retry::{Backoff, Jitter, StopReason};
+use seawall::{Deadline, Error, EventKind, FromWithContext, Outcome, Reason, WithContext};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -18,7 +16,7 @@ use crate::scene::{
 };
 
 const fn stopped(attempts: u32, stop: StopReason) -> EventKind {
-    EventKind::Stopped { attempts, stop }
+    EventKind::Stopped { attempts, why: stop.as_str() }
 }
 
 /// Always fails, and says the how-manieth time.

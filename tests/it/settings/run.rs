@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use seawall::circuit_breaker::{self, Trip};
+use seawall::circuit_breaker::{self, State, Trip};
 use seawall::retry::{self, Backoff};
 use seawall::stack::{self, ClientConfig};
-use seawall::{Error, Reason, State, bulkhead};
+use seawall::{Error, Reason, bulkhead};
 use tokio::time::sleep;
 
 use super::ms;

@@ -6,7 +6,7 @@ use std::task::Waker;
 use super::{Core, Shared};
 use crate::circuit_breaker::machine::Breaker;
 use crate::circuit_breaker::params::Params;
-use crate::core::event::State;
+use crate::circuit_breaker::transition::State;
 use crate::core::sync::atomic::Ordering;
 use crate::core::time::Tick;
 use crate::shell::lock;

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::circuit_breaker::engine::step::PassKind;
+use crate::circuit_breaker::transition::TransitionCause;
 use crate::circuit_breaker::{Abandonment, Trip};
-use crate::core::event::TransitionCause;
 use crate::core::explore::{Model, Report, explore, holds, scale};
 use world::World;
 

@@ -1,11 +1,13 @@
 //! When calls were kept away from a dependency, and when they were let back.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::transition::{State, Transition, TransitionCause};
 use crate::core::error::Measurement;
-use crate::core::event::{State, Transition, TransitionCause};
+use crate::core::event::Observers;
 use crate::core::origin::Origin;
 
 /// An outage, as a circuit breaker sees it: from the moment at which its circuit opens until it is
@@ -96,5 +98,49 @@ impl Turn {
             }
             _ => None,
         }
+    }
+}
+
+/// Who is told of what a breaker does.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Listeners {
+    pub(crate) observers: Observers,
+    pub(crate) outages: OutageListeners,
+}
+
+/// Who asked to be told of outages.
+#[derive(Clone, Default)]
+pub(crate) struct OutageListeners {
+    opened: Vec<OnOutage>,
+    closed: Vec<OnOutage>,
+}
+
+type OnOutage = Arc<dyn Fn(&Outage) + Send + Sync>;
+
+impl OutageListeners {
+    pub(crate) fn on_open(&mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) {
+        self.opened.push(Arc::new(tell));
+    }
+
+    pub(crate) fn on_close(&mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) {
+        self.closed.push(Arc::new(tell));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.opened.is_empty() && self.closed.is_empty()
+    }
+
+    /// Tells them. A panic stays with whoever made it.
+    pub(crate) fn tell(&self, outage: &Outage) {
+        let listeners = if outage.lasted.is_none() { &self.opened } else { &self.closed };
+        for tell in listeners {
+            let _ = catch_unwind(AssertUnwindSafe(|| tell(outage)));
+        }
+    }
+}
+
+impl fmt::Debug for OutageListeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OutageListeners({})", self.opened.len() + self.closed.len())
     }
 }

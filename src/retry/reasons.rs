@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use crate::core::event::EventKind;
+
 /// Why a call is tried again: what the attempt before came to.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::retry::{Backoff, RetryLayer};
-/// use seawall::{Error, Event, EventKind, RetryReason};
+/// use seawall::retry::{Backoff, RetryLayer, RetryReason};
+/// use seawall::{Error, Event};
 /// use std::io;
 /// use std::sync::mpsc::channel;
 ///
@@ -16,7 +18,7 @@ use std::fmt;
 ///     .attempts(2)
 ///     .backoff(Backoff::none())
 ///     .observe(move |event: &Event| {
-///         if let EventKind::Retrying { why, .. } = event.kind {
+///         if let Some(why) = RetryReason::of(&event.kind) {
 ///             tell.send(why).ok();
 ///         }
 ///     })
@@ -54,6 +56,12 @@ impl RetryReason {
         Self::NotReady,
     ];
 
+    /// Reads it off an event; `None` if that tells of something else.
+    pub fn of(kind: &EventKind) -> Option<Self> {
+        let EventKind::Retrying { why: name, .. } = *kind else { return None };
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
     /// The metric label `reason`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -77,8 +85,8 @@ impl fmt::Display for RetryReason {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::retry::{Backoff, Budget, RetryLayer};
-/// use seawall::{Error, Event, EventKind, StopReason};
+/// use seawall::retry::{Backoff, Budget, RetryLayer, StopReason};
+/// use seawall::{Error, Event};
 /// use std::io;
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicU32, Ordering};
@@ -90,7 +98,7 @@ impl fmt::Display for RetryReason {
 ///     .budget(Budget::builder().cap(2.0).price(2.0).build()?) // one retry
 ///     .backoff(Backoff::none())
 ///     .observe(move |event: &Event| {
-///         if let EventKind::Stopped { stop: StopReason::Budget, .. } = event.kind {
+///         if StopReason::of(&event.kind) == Some(StopReason::Budget) {
 ///             count.fetch_add(1, Ordering::Relaxed);
 ///         }
 ///     })
@@ -133,6 +141,12 @@ impl StopReason {
         Self::Repeated,
         Self::Draining,
     ];
+
+    /// Reads it off an event; `None` if that tells of something else.
+    pub fn of(kind: &EventKind) -> Option<Self> {
+        let EventKind::Stopped { why: name, .. } = *kind else { return None };
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
 
     /// The metric label `reason`.
     pub const fn as_str(self) -> &'static str {
