@@ -94,7 +94,7 @@ pub enum EventKind {
 /// A closure is an observer:
 ///
 /// ```
-/// use seawall::circuit_breaker::{CircuitBreakerLayer, State, Transition, TransitionCause};
+/// use seawall::circuit_breaker::CircuitBreakerLayer;
 /// use seawall::{Event, EventKind};
 /// use std::sync::mpsc::channel;
 ///
@@ -115,7 +115,7 @@ pub enum EventKind {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+/// use seawall::circuit_breaker::{CircuitBreakerLayer, State, Transition, TransitionCause, Trip};
 /// use seawall::{Error, Event, Observe};
 /// use std::io;
 /// use std::sync::mpsc::{Sender, channel};
