@@ -5,6 +5,7 @@
 //! [retry]: crate::retry
 //! [circuit_breaker]: crate::circuit_breaker
 //! [bulkhead]: crate::bulkhead
+//! [shards]: crate::shards
 //! [rate_limit]: crate::rate_limit
 //! [fallback]: crate::fallback
 //! [timeout]: crate::timeout
@@ -61,6 +62,9 @@ pub mod rate_limit;
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub mod reqwest;
 pub mod retry;
+#[cfg(feature = "shards")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shards")))]
+pub mod shards;
 pub mod stack;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -71,6 +75,9 @@ pub use self::core::classify::{Classification, Classifier, Classify};
 pub use self::core::completion::{CallGuard, Completion, OnResponse};
 pub use self::core::config::{ConfigError, ConfigErrors};
 pub use self::core::context::{AttemptTimes, ClassifyContext};
+#[cfg(feature = "shards")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shards")))]
+pub use self::core::epoch::Epoch;
 pub use self::core::error::{
     CallError, Error, Measurement, Reason, Rejected, SetBy, check_service,
 };

@@ -247,6 +247,20 @@ fn successes_and_failures_allocate_nothing() {
     assert_eq!(allocations(closure), 0, "a closure through a timeout");
 }
 
+#[cfg(feature = "shards")]
+fn calls_to_shards_allocate_nothing() {
+    use seawall::shards::{Key, Map, Member, Shards};
+
+    let key: for<'r> fn(&'r u32) -> Key<'r> = |request| Key::from(*request);
+    let map = Map::hashed(1, (0..100).map(|nth| format!("shard-{nth}"))).unwrap();
+    let over = |_: &Member| Ok(service_fn(echo));
+    let mut shards = Shards::builder("x").key(key).map(map).over(over).unwrap();
+    assert_eq!(of_calls(shards.clone(), is_ok), [0; 3]);
+    for request in 0..100 {
+        assert_eq!(allocations(|| assert!(call(&mut shards, request).is_ok())), 0);
+    }
+}
+
 fn abandoned_calls_allocate_nothing() {
     let layer = CircuitBreakerLayer::builder("a").observe(|_: &Event| ()).build().unwrap();
     let mut service = layer.layer(service_fn(never));
@@ -320,6 +334,8 @@ fn a_rejection_that_is_boxed_allocates_its_box() {
 
 fn all_cases() {
     successes_and_failures_allocate_nothing();
+    #[cfg(feature = "shards")]
+    calls_to_shards_allocate_nothing();
     abandoned_calls_allocate_nothing();
     waiting_in_line_allocates_nothing();
     rejections_allocate_nothing();

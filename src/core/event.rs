@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::observers::Observers;
+#[cfg(feature = "shards")]
+use crate::core::epoch::Epoch;
 use crate::core::error::{Measurement, Reason};
 use crate::core::origin::Origin;
 
@@ -75,6 +77,14 @@ pub enum EventKind {
     FellBack {
         /// Why one of our own layers ended the call; `None`, if the dependency failed.
         reason: Option<Reason>,
+    },
+    /// Another map of owners is in force.
+    #[cfg(feature = "shards")]
+    MapAdopted {
+        /// The epoch of the map before.
+        from: Epoch,
+        /// Its epoch.
+        to: Epoch,
     },
     /// A failed call is not tried again.
     Stopped {

@@ -4,6 +4,8 @@ pub(crate) mod classify;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod context;
+#[cfg(feature = "shards")]
+pub(crate) mod epoch;
 pub(crate) mod error;
 pub(crate) mod event;
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 pub(crate) mod caller;
 pub(crate) mod clone_source;
+#[cfg(feature = "shards")]
+pub(crate) mod epochs;
 pub(crate) mod gate;
 pub(crate) mod in_flight;
 pub(crate) mod keyed;

@@ -15,6 +15,9 @@ const LAYER_FILES: [&str; 3] = ["mod.rs", "config.rs", "layer.rs"];
 /// What it has besides: a algorithm for the one shell, or a shell of its own.
 const IN_THE_SHELL: &[&str] = &["policy.rs"];
 const OWN_SHELL: &[&str] = &["service.rs", "future.rs"];
+/// Services over several others: they are built, and are no layers.
+const SETS: &[&str] = &["shards"];
+const SET_FILES: [&str; 5] = ["mod.rs", "builder.rs", "service.rs", "future.rs", "handle.rs"];
 /// The headings of every layer's guide, in order.
 const HEADINGS: [&str; 8] = [
     "Example",
@@ -199,7 +202,9 @@ fn odd_layers(files: &[File]) -> Vec<String> {
     for layer in layers(files) {
         let find = |name: &str| files.iter().find(|file| file.path == format!("{layer}/{name}"));
         let shell = if find("service.rs").is_some() { OWN_SHELL } else { IN_THE_SHELL };
-        let missing = LAYER_FILES.iter().chain(shell).filter(|name| find(name).is_none());
+        let (files, shell): (&[&str], &[&str]) =
+            if SETS.contains(&&*layer) { (&SET_FILES, &[]) } else { (&LAYER_FILES, shell) };
+        let missing = files.iter().chain(shell).filter(|name| find(name).is_none());
         breaches.extend(missing.map(|name| format!("src/{layer}/{name} is missing")));
         let headings = find("mod.rs").map(headings).unwrap_or_default();
         if headings != HEADINGS {

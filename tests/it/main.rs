@@ -62,6 +62,8 @@ mod scene;
 mod security;
 #[cfg(feature = "http")]
 mod settings;
+#[cfg(feature = "shards")]
+mod shards;
 mod source;
 mod stack;
 mod subjects;

@@ -122,6 +122,18 @@ fn public_types_can_be_sent_shared_and_printed() {
         breaker::Backpressure<Inner, seawall::Classifier, seawall::OnResponse>: Clone;
         Calling<BackpressureLayer>: ;
 
+        // shards
+        seawall::Epoch: Copy;
+        seawall::shards::Map: Clone;
+        seawall::shards::Member: Clone;
+        seawall::shards::Key<'static>: Copy;
+        seawall::shards::KeyRange: Clone;
+        seawall::shards::AdoptError: ;
+        seawall::shards::ShardsHandle: Clone;
+        seawall::shards::Builder: Clone;
+        seawall::shards::Shards<Inner, fn(&u32) -> seawall::shards::Key<'_>>: Clone;
+        <seawall::shards::Shards<Inner, fn(&u32) -> seawall::shards::Key<'_>> as Service<u32>>::Future: ;
+
         // retry
         RetryLayer: Clone;
         RepeatingLayer: Clone;

@@ -16,6 +16,7 @@ use seawall::fallback::FallbackLayer;
 use seawall::health::HealthLayer;
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
+use seawall::shards::{Key, Map, Shards};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Error, stack};
 use tower::{Layer, Service, ServiceBuilder, service_fn};
@@ -61,7 +62,8 @@ fn all(cases: &mut Cases) {
     });
     cases.rejects("bulkhead, full", filled);
 
-    let limit = |limit| RateLimitLayer::new("gate", limit, Duration::from_secs(1)).expect("it is valid");
+    let limit =
+        |limit| RateLimitLayer::new("gate", limit, Duration::from_secs(1)).expect("it is valid");
     cases.answers("rate limit", || limit(1_000_000).layer(service_fn(echo)));
     cases.answers("rate limit, pending once", || limit(1_000_000).layer(service_fn(echo_later)));
     cases.rejects("rate limit, too early", || {
@@ -79,6 +81,9 @@ fn all(cases: &mut Cases) {
     cases.answers("health", || health().layer(service_fn(echo)));
     cases.answers("health, pending once", || health().layer(service_fn(echo_later)));
     cases.rejects("health, down", down);
+
+    cases.answers("shards, 100", shards);
+    cases.answers("shards, 100, cloned per call", || Cloned(shards()));
 
     let client = || stack::client("gate").cloned().build().expect("it is valid");
     cases.answers("client stack", || client().layer(service_fn(echo)));
@@ -206,10 +211,19 @@ fn keyed() -> impl Service<u64, Response = u64> {
     ServiceBuilder::new().layer(keyed.build().expect("it is valid")).service_fn(echo)
 }
 
+/// A hundred services, of which each request finds its owner.
+fn shards() -> impl Service<u64, Response = u64> + Clone {
+    let map = Map::hashed(1, (0..100).map(|nth| format!("shard-{nth}"))).expect("it is valid");
+    let key: for<'r> fn(&'r u64) -> Key<'r> = |request| Key::from(*request);
+    let shards = Shards::builder("gate").key(key).map(map);
+    shards.over(|_| Ok(service_fn(echo))).expect("they can be made")
+}
+
 /// A breaker that its failures opened.
 fn tripped() -> impl Service<u64, Response = u64> {
     let hour = Duration::from_secs(3_600);
-    let breaker = CircuitBreakerLayer::builder("gate").break_duration(hour).max_break_duration(hour);
+    let breaker =
+        CircuitBreakerLayer::builder("gate").break_duration(hour).max_break_duration(hour);
     broken(breaker.build().expect("it is valid").layer(service_fn(fail)), 17)
 }
 

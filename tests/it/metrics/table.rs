@@ -149,6 +149,16 @@ async fn everything_that_can_be_counted() {
     carrying.oneshot(late).await.unwrap_err();
     #[cfg(feature = "http")]
     a_body_that_stalls().await;
+    #[cfg(feature = "shards")]
+    {
+        use seawall::shards::{Key, Map, Shards};
+
+        let map = Map::hashed(1, ["a", "b"]).unwrap();
+        let key: for<'r> fn(&'r Script) -> Key<'r> = |_| Key::from("key");
+        let over = |_: &seawall::shards::Member| Ok(service_fn(act));
+        let shards = Shards::builder("shards").key(key).map(map).over(over).unwrap();
+        shards.oneshot(Script::Success).await.unwrap();
+    }
     let health = HealthLayer::builder("health").check(|| async { Ok::<_, Failed>(()) });
     let health = health.build().unwrap();
     health.run(|| act(Script::Success)).await.unwrap();

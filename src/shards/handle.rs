@@ -1,0 +1,153 @@
+//! Seeing and steering a sharded service from outside.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::error::AdoptError;
+use super::map::Map;
+use super::shared::Shared;
+use crate::core::epoch::Epoch;
+use crate::core::origin::Origin;
+
+/// Sees and steers one sharded service: shows its map, puts another in force, waits until nobody relies on
+/// the old one. Cheap to clone.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use seawall::shards::{Key, Map, Shards, ShardsHandle};
+/// use seawall::{Epoch, Error};
+/// use std::convert::Infallible;
+/// use tower::service_fn;
+///
+/// /// A fourth shard joins.
+/// async fn grow(orders: &ShardsHandle) -> Result<(), Box<dyn std::error::Error>> {
+///     let before = orders.epoch();
+///     let names = ["orders-0", "orders-1", "orders-2", "orders-3"];
+///     orders.adopt(Map::hashed(before.next(), names)?)?;
+///     orders.settled(before).await; // no call goes by the old map any more
+///     Ok(())
+/// }
+///
+/// let orders = Shards::builder("orders")
+///     .key(|order: &u64| Key::from(*order))
+///     .map(Map::hashed(1, ["orders-0", "orders-1", "orders-2"])?)
+///     .over(|_| Ok(service_fn(|order: u64| async move { Ok::<_, Error<Infallible>>(order) })))?;
+/// grow(&orders.handle()).await?;
+/// assert_eq!(orders.handle().epoch(), Epoch::new(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct ShardsHandle {
+    shared: Arc<dyn Steered>,
+}
+
+type Boxed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// What a handle needs, whatever the members are.
+pub(super) trait Steered: Send + Sync {
+    fn origin(&self) -> &Origin;
+    fn map(&self) -> Map;
+    fn in_flight(&self) -> usize;
+    fn adopt(&self, map: Map, anyway: bool) -> Result<(), AdoptError>;
+    fn settled(&self, epoch: Epoch) -> Boxed<'_>;
+    fn drain(&self) -> Boxed<'_>;
+}
+
+impl<S: Send> Steered for Shared<S> {
+    fn origin(&self) -> &Origin {
+        &self.reporter.origin
+    }
+
+    fn map(&self) -> Map {
+        self.map()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight()
+    }
+
+    fn adopt(&self, map: Map, anyway: bool) -> Result<(), AdoptError> {
+        self.adopt(&map, anyway)
+    }
+
+    fn settled(&self, epoch: Epoch) -> Boxed<'_> {
+        Box::pin(self.settled(epoch))
+    }
+
+    fn drain(&self) -> Boxed<'_> {
+        Box::pin(self.drain())
+    }
+}
+
+impl ShardsHandle {
+    pub(super) fn new(shared: Arc<dyn Steered>) -> Self {
+        Self { shared }
+    }
+
+    /// The kind and the name.
+    pub fn origin(&self) -> &Origin {
+        self.shared.origin()
+    }
+
+    /// The map in force.
+    pub fn map(&self) -> Map {
+        self.shared.map()
+    }
+
+    /// The epoch of the map in force.
+    pub fn epoch(&self) -> Epoch {
+        self.map().epoch()
+    }
+
+    /// The calls that were made and are not over, of all epochs.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight()
+    }
+
+    /// Puts a later map in force. Calls in flight end where they are; calls that wait for their owner to be
+    /// ready, and all that come, go by the new map. Members of both maps keep their service, with all that
+    /// its layers know; that of a member that is gone is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The map is not later than the present one, lacks more than half of its members, or the service of a
+    /// new member could not be made. Then the present one stays in force.
+    pub fn adopt(&self, map: Map) -> Result<(), AdoptError> {
+        self.shared.adopt(map, false)
+    }
+
+    /// The same for a map that may lack any number of the members.
+    ///
+    /// # Errors
+    ///
+    /// As for [`adopt`](Self::adopt), but for the number of members.
+    pub fn adopt_anyway(&self, map: Map) -> Result<(), AdoptError> {
+        self.shared.adopt(map, true)
+    }
+
+    /// Returns when a map later than `epoch` is in force, and no call that went by that one, or by an
+    /// earlier one, is in flight: what its owners have may be moved or dropped. A call is in flight until its
+    /// answer is there, or until its future is dropped.
+    ///
+    /// May be dropped and asked again at any time.
+    pub async fn settled(&self, epoch: Epoch) {
+        self.shared.settled(epoch).await;
+    }
+
+    /// Rejects all further calls, for good, and returns when no call is in flight. May be dropped and asked
+    /// again; calls are rejected all the same.
+    pub async fn drain(&self) {
+        self.shared.drain().await;
+    }
+}
+
+impl fmt::Debug for ShardsHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardsHandle")
+            .field("origin", self.origin())
+            .field("map", &self.map())
+            .finish()
+    }
+}

@@ -1,0 +1,109 @@
+//! Sharding: each request goes to the owner of its key.
+//!
+//! # Example
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use seawall::shards::{Key, Map, Shards};
+//! use seawall::{Error, stack};
+//! use std::io;
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! #[derive(Clone)]
+//! struct Order { tenant: String }
+//!
+//! let orders = Shards::builder("orders")
+//!     .key(|order: &Order| Key::from(&order.tenant))
+//!     .map(Map::hashed(1, ["orders-0", "orders-1", "orders-2"])?)
+//!     .over(|shard| {
+//!         let name = shard.name().to_owned(); // connect to its address here
+//!         let database = service_fn(move |_: Order| {
+//!             let name = name.clone();
+//!             async move { Ok::<_, Error<io::Error>>(name) }
+//!         });
+//!         Ok(stack::client(shard.name()).cloned().build()?.layer(database))
+//!     })?;
+//!
+//! let owner = orders.handle().map().owner("acme").name().to_owned();
+//! let answer = orders.oneshot(Order { tenant: "acme".into() }).await?;
+//! assert_eq!(answer, owner);
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! # When, and when not
+//!
+//! Where each key has one home: data that is partitioned over databases, tenants over clusters, sessions over
+//! servers that keep them in memory. Not to spread load over servers that are all alike: any of them will do
+//! there, and the owner of a key that is down answers nobody.
+//!
+//! It cannot move your data. When a map changes, keys have another owner: copy what they own before you adopt
+//! it, and wait until the old one is [settled](ShardsHandle::settled) before you delete. Writes that come
+//! meanwhile are yours to hold back. Nor can it keep two routers at the same map: each adopts when it hears
+//! of one, and an owner that must not be asked for what it does not own has to check.
+//!
+//! # How it decides
+//!
+//! A [map](Map) says whose each key is:
+//!
+//! | map | whose a key is |
+//! | --- | --- |
+//! | [`hashed`](Map::hashed) | that of its hash: 16,384 slots, each of the member with the highest score that is not full (capped rendezvous hashing) |
+//! | [`directory`](Map::directory) | some keys' owners are listed, the others are hashed |
+//! | [`ranged`](Map::ranged) | that of the range it lies in |
+//!
+//! Hashing is XXH3 with 64 bits and seed 0, and the slots are filled in whole numbers: equal on every
+//! platform and in every release. With a member more or less, about as many keys move as the new one has, or
+//! the old one had.
+//!
+//! Each map has an [epoch](crate::Epoch). [`adopt`](ShardsHandle::adopt) puts a later one in force: at once
+//! for all clones, without a pause, and without an error for calls in flight, which end where they are.
+//!
+//! The service of each member is made once, from a closure, when the member is first in a map. It stays while
+//! the member does, so that its breaker remembers.
+//!
+//! # Defaults
+//!
+//! None: the key, the map and the services are yours.
+//!
+//! # Rejections
+//!
+//! [`Draining`](crate::Reason::Draining) after [`drain`](ShardsHandle::drain). Everything else that a call
+//! can fail of is its owner's.
+//!
+//! # Events and metrics
+//!
+//! [`MapAdopted`](crate::EventKind::MapAdopted). Metrics: `seawall_shards_epoch`, `seawall_shards_members`,
+//! `seawall_rejections_total`. The layers of each member have theirs, under the names you give them.
+//!
+//! # Order
+//!
+//! Retries, breakers, limits and attempt timeouts belong to the members, in the closure. What is about the
+//! whole call, its deadline above all, goes around.
+//!
+//! # Cancellation
+//!
+//! Dropping the future drops the call in flight, and counts as its end for
+//! [`settled`](ShardsHandle::settled).
+
+mod builder;
+mod error;
+mod future;
+mod handle;
+mod key;
+mod map;
+mod member;
+mod range;
+mod service;
+mod shared;
+mod slots;
+mod table;
+
+pub use builder::Builder;
+pub use error::AdoptError;
+pub use future::ResponseFuture;
+pub use handle::ShardsHandle;
+pub use key::Key;
+pub use map::Map;
+pub use member::Member;
+pub use range::KeyRange;
+pub use service::Shards;

@@ -1,0 +1,129 @@
+//! A value that is replaced while calls go by it: each call goes by one, and whoever replaces it can wait
+//! until no call goes by an earlier one.
+//!
+//! Each value has a gate of its own. The one in force is open; whoever finds a closed one takes the next.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::core::sync::Mutex;
+use crate::core::sync::atomic::{AtomicBool, Ordering};
+use crate::shell::in_flight::InFlight;
+use crate::shell::live::Live;
+use crate::shell::lock;
+
+/// Values that follow one another.
+pub(crate) struct Epochs<T> {
+    present: Live<InFlight<T>>,
+    /// Earlier ones, for as long as calls of theirs are in flight.
+    earlier: Mutex<Vec<Arc<InFlight<T>>>>,
+    replaced: Notify,
+    drained: AtomicBool,
+}
+
+impl<T> Epochs<T> {
+    pub(crate) fn new(first: T) -> Self {
+        Self {
+            present: Live::new(InFlight::new(first)),
+            earlier: Mutex::default(),
+            replaced: Notify::new(),
+            drained: AtomicBool::new(false),
+        }
+    }
+
+    /// The one in force.
+    pub(crate) fn present(&self) -> Arc<InFlight<T>> {
+        self.present.get()
+    }
+
+    /// Puts `next` in the place of `present`, and lets no further call go by that. `false`, if another came
+    /// in between.
+    pub(crate) fn replace(&self, present: &Arc<InFlight<T>>, next: T) -> bool {
+        let next = InFlight::new(next);
+        let mut earlier = lock(&self.earlier);
+        if self.is_drained() {
+            next.stop();
+        }
+        if !self.present.replace(present, next) {
+            return false;
+        }
+        present.stop();
+        let done = extract(&mut earlier, |calls| calls.in_flight() == 0);
+        earlier.push(Arc::clone(present));
+        drop(earlier);
+        self.replaced.notify_waiters();
+        drop(done); // after the unlock
+        true
+    }
+
+    /// Calls that were made and are not over, by whichever value.
+    pub(crate) fn in_flight(&self) -> usize {
+        let earlier: usize = lock(&self.earlier).iter().map(|calls| calls.in_flight()).sum();
+        earlier + self.present().in_flight()
+    }
+
+    /// Returns when a value is in force of which `is_past` is not true any more, and no call is in flight that
+    /// goes by one of which it is.
+    pub(crate) async fn settled(&self, is_past: impl Fn(&T) -> bool) {
+        loop {
+            let replaced = self.replaced.notified(); // before the look, or it could come in between
+            if !is_past(self.present().policy()) {
+                break;
+            }
+            replaced.await;
+        }
+        let is_past = |calls: &&Arc<InFlight<T>>| is_past(calls.policy());
+        let past: Vec<_> = lock(&self.earlier).iter().filter(is_past).cloned().collect();
+        for calls in past {
+            calls.emptied().await;
+        }
+    }
+
+    /// Lets no further call in, for good, and returns when none is in flight.
+    pub(crate) async fn drain(&self) {
+        let all: Vec<_> = {
+            let earlier = lock(&self.earlier);
+            self.drained.store(true, Ordering::Relaxed);
+            earlier.iter().cloned().chain([self.present()]).collect()
+        };
+        for calls in all {
+            calls.stop();
+            calls.emptied().await;
+        }
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Relaxed)
+    }
+}
+
+/// Takes out what `is_one`.
+fn extract<T>(all: &mut Vec<T>, is_one: impl Fn(&T) -> bool) -> Vec<T> {
+    let (out, left) = std::mem::take(all).into_iter().partition(is_one);
+    *all = left;
+    out
+}
+
+/// The service of a member of a set, to make clones of.
+pub(crate) struct MemberService<S>(Mutex<Option<S>>);
+
+impl<S> MemberService<S> {
+    pub(crate) fn new(service: S) -> Self {
+        Self(Mutex::new(Some(service)))
+    }
+
+    /// A clone; `None` once the member has gone.
+    pub(crate) fn make(&self) -> Option<S>
+    where
+        S: Clone,
+    {
+        lock(&self.0).clone()
+    }
+
+    /// The member has gone: what it stands on is let go of, though somebody idle may still know it.
+    pub(crate) fn retire(&self) {
+        let service = lock(&self.0).take();
+        drop(service); // after the unlock
+    }
+}

@@ -1,0 +1,431 @@
+//! Sharding: whose a key is, and what happens when that changes.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
+use seawall::shards::{AdoptError, Key, KeyRange, Map, Member, Shards};
+use seawall::testing::{Broken, Contract, MockService, Scenario};
+use seawall::{CallError, Epoch, Error, Event, EventKind, Reason};
+use tokio::sync::Semaphore;
+use tower::layer::layer_fn;
+use tower::util::BoxCloneSyncService;
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+type Fail = Error<std::io::Error>;
+type Boxed = BoxCloneSyncService<String, String, Fail>;
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|nth| format!("shard-{nth}")).collect()
+}
+
+fn hashed(epoch: u64, count: usize) -> Map {
+    Map::hashed(epoch, names(count)).unwrap()
+}
+
+/// Says its name.
+fn says(name: &str) -> Boxed {
+    let name = name.to_owned();
+    Boxed::new(service_fn(move |_: String| {
+        let name = name.clone();
+        async move { Ok(name) }
+    }))
+}
+
+fn key(request: &String) -> Key<'_> {
+    Key::from(request)
+}
+
+type Router = Shards<Boxed, fn(&String) -> Key<'_>>;
+
+fn router(map: Map, make: impl Fn(&str) -> Boxed + Send + Sync + 'static) -> Router {
+    let key: fn(&String) -> Key<'_> = key;
+    Shards::builder("orders").key(key).map(map).over(move |one| Ok(make(one.name()))).unwrap()
+}
+
+/// A key that this member has.
+fn key_of(map: &Map, owner: &str) -> String {
+    let mut keys = (0..).map(|nth| format!("key-{nth}"));
+    keys.find(|key| map.owner(key).name() == owner).unwrap()
+}
+
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+// ===== maps =====
+
+/// Written down once, and true for ever: two releases that disagree lose data.
+// pitfall B57
+#[test]
+fn who_owns_what_is_the_same_in_every_release() {
+    let map = hashed(1, 10);
+    let owner = |key: Key<'_>| map.owner(key).name().to_owned();
+    let text = ["", "a", "acme", "0123456789abcdefghi", "täglich"].map(|it| owner(it.into()));
+    assert_eq!(text, GOLDEN_TEXT);
+    let numbers = [0_u64, 1, 7, u64::MAX].map(|it| owner(it.into()));
+    assert_eq!(numbers, GOLDEN_NUMBERS);
+    let weighted = names(3).into_iter().zip([1, 2, 5]);
+    let weighted = weighted.map(|(name, weight)| Member::new(name).weight(weight));
+    let weighted = Map::hashed(1, weighted).unwrap();
+    let owners =
+        ["k0", "k2", "k3", "k5", "k7", "k15"].map(|it| weighted.owner(it).name().to_owned());
+    assert_eq!(owners, GOLDEN_WEIGHTED);
+}
+
+// By a second implementation, in Python, from the sentences in `src/shards/slots.rs`.
+const GOLDEN_TEXT: [&str; 5] = ["shard-9", "shard-5", "shard-6", "shard-8", "shard-5"];
+const GOLDEN_NUMBERS: [&str; 4] = ["shard-5", "shard-0", "shard-9", "shard-2"];
+const GOLDEN_WEIGHTED: [&str; 6] =
+    ["shard-2", "shard-0", "shard-0", "shard-1", "shard-1", "shard-1"];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_map_is_total_even_and_stable(members in 2_usize..40, gone in any::<prop::sample::Index>()) {
+        let (old, all) = (hashed(1, members), names(members));
+        let gone = &all[gone.index(members)];
+        let left: Vec<_> = all.iter().filter(|name| *name != gone).cloned().collect();
+        let new = Map::hashed(2, left).unwrap();
+        let (mut counts, mut between) = (BTreeMap::new(), 0);
+        for key in 0..4_000_u64 {
+            let (was, is) = (old.owner(key).name(), new.owner(key).name());
+            *counts.entry(was.to_owned()).or_insert(0_usize) += 1;
+            prop_assert_ne!(is, gone);
+            between += usize::from(was != gone && was != is);
+        }
+        prop_assert!(between < 4_000 * 5 / 100, "{between} moved between two who stayed");
+        let moved = old.moved_to(&new) * members as f64;
+        prop_assert!((0.9..1.9).contains(&moved), "{moved} of the share of the one that went");
+    }
+
+    #[test]
+    fn ranges_are_as_their_bounds_say(mut cuts in prop::collection::btree_set(1_u64..1_000, 1..20), probe in 0_u64..1_100) {
+        let last = cuts.pop_last().unwrap();
+        let mut ranges = Vec::new();
+        let mut from = None;
+        for cut in cuts.iter().chain([&last]) {
+            ranges.push(match from {
+                None => KeyRange::new(..*cut, format!("below-{cut}")),
+                Some(from) => KeyRange::new(from..*cut, format!("below-{cut}")),
+            });
+            from = Some(*cut);
+        }
+        ranges.push(KeyRange::new(last.., "rest"));
+        let map = Map::ranged(1, ranges).unwrap();
+        let expected = cuts.iter().chain([&last]).find(|cut| probe < **cut);
+        let expected = expected.map_or("rest".to_owned(), |cut| format!("below-{cut}"));
+        prop_assert_eq!(map.owner(probe).name(), expected);
+    }
+}
+
+// pitfall B54
+#[test]
+fn what_is_wrong_with_a_map_is_told_all_at_once() {
+    let wrong = |map: Result<Map, seawall::ConfigErrors>| {
+        map.unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        wrong(Map::hashed(0, Vec::<String>::new())),
+        ["epoch = 0: 1 or more", "members = 0: 1 to 16384 members"]
+    );
+    let members = [Member::new(""), Member::new("a").weight(0), Member::new("a").weight(101)];
+    assert_eq!(
+        wrong(Map::hashed(1, members)),
+        [
+            r#"members = "": names that are not empty"#,
+            r#"members = "a": each name once"#,
+            r#"weight = 0: 1 to 100, for member "a""#,
+            r#"weight = 101: 1 to 100, for member "a""#,
+        ]
+    );
+    assert_eq!(
+        wrong(Map::directory(1, ["a"], [("x", "b"), ("y", "a"), ("y", "a")])),
+        [r#"pinned = "b": the name of a member"#, r#"pinned = "a": each key once"#]
+    );
+    let many = (0..16_385_u32).map(|nth| nth.to_string());
+    assert_eq!(wrong(Map::hashed(1, many)), ["members = 16385: 1 to 16384 members"]);
+}
+
+#[test]
+fn ranges_with_holes_overlaps_or_loose_ends_are_rejected() {
+    let wrong = |ranges: Vec<KeyRange>| {
+        let errors = Map::ranged(1, ranges).unwrap_err();
+        errors.iter().map(|wrong| wrong.accepted.to_string()).collect::<Vec<_>>()
+    };
+    let at = |from, to| KeyRange::new::<&str>(from..to, "x");
+    assert_eq!(wrong(vec![]), ["1 to 16384 members"]);
+    assert_eq!(
+        wrong(vec![at("a", "b")]),
+        ["the first range begins without a bound", "the last range ends without a bound"]
+    );
+    let (low, high) = (KeyRange::new(.."m", "low"), KeyRange::new("n".., "high"));
+    assert_eq!(wrong(vec![low.clone(), high.clone()]), ["no hole before it"]);
+    let overlap = KeyRange::new("l".., "high");
+    assert_eq!(wrong(vec![low.clone(), overlap]), ["ranges in order, that do not overlap"]);
+    let twice = wrong(vec![high, low]);
+    assert!(twice.contains(&"ranges in order, that do not overlap".to_owned()), "{twice:?}");
+    let empty = vec![KeyRange::new(.."m", "a"), at("m", "m"), KeyRange::new("m".., "b")];
+    assert_eq!(wrong(empty), ["a range that is not empty"]);
+    let all = vec![KeyRange::new::<u64>(..=9, "small"), KeyRange::new(10_u64.., "large")];
+    let map = Map::ranged(1, all).unwrap();
+    assert_eq!((map.owner(9_u64).name(), map.owner(10_u64).name()), ("small", "large"));
+}
+
+// ===== calls =====
+
+#[tokio::test]
+async fn each_call_goes_to_the_owner_of_its_key() {
+    let map = Map::directory(1, names(5), [("vip", "shard-4")]).unwrap();
+    let mut orders = router(map.clone(), says);
+    for nth in 0..200 {
+        let key = format!("key-{nth}");
+        let owner = map.owner(&key).name().to_owned();
+        assert_eq!(orders.ready().await.unwrap().call(key).await.unwrap(), owner);
+    }
+    assert_eq!(orders.oneshot("vip".into()).await.unwrap(), "shard-4");
+}
+
+/// A service that is never ready, of one member.
+fn stuck() -> Boxed {
+    #[derive(Clone)]
+    struct Stuck;
+    impl Service<String> for Stuck {
+        type Response = String;
+        type Error = Fail;
+        type Future = std::future::Pending<Result<String, Fail>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fail>> {
+            Poll::Pending
+        }
+
+        fn call(&mut self, _: String) -> Self::Future {
+            panic!("called though it is never ready")
+        }
+    }
+    Boxed::new(Stuck)
+}
+
+// pitfall B52
+#[tokio::test]
+async fn a_shard_that_is_never_ready_holds_up_its_own_calls_alone() {
+    let map = hashed(1, 3);
+    let mut orders =
+        router(map.clone(), |name| if name == "shard-1" { stuck() } else { says(name) });
+    let mut held = Box::pin(orders.call(key_of(&map, "shard-1")));
+    assert!(poll_once(&mut held).is_pending());
+    for owner in ["shard-0", "shard-2"] {
+        assert_eq!(orders.ready().await.unwrap().call(key_of(&map, owner)).await.unwrap(), owner);
+    }
+    // Another map sends it to somebody else; what it waited for has no say in that.
+    let left = ["shard-0", "shard-2"];
+    let later = Map::hashed(2, left).unwrap();
+    orders.handle().adopt(later).unwrap();
+    assert!(left.contains(&&*held.await.unwrap()));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_is_woken_by_a_new_map() {
+    let map = hashed(1, 2);
+    let mut orders =
+        router(map.clone(), |name| if name == "shard-1" { stuck() } else { says(name) });
+    let (handle, waits) = (orders.handle(), orders.call(key_of(&map, "shard-1")));
+    let waits = tokio::spawn(waits);
+    tokio::task::yield_now().await;
+    handle.adopt(Map::hashed(2, ["shard-0"]).unwrap()).unwrap();
+    assert_eq!(waits.await.unwrap().unwrap(), "shard-0");
+}
+
+// pitfall B53
+#[tokio::test]
+async fn idle_clones_and_unpolled_calls_pin_no_map() {
+    let alive: Arc<Mutex<BTreeMap<String, Weak<()>>>> = Arc::default();
+    let noted = Arc::clone(&alive);
+    let orders = router(hashed(1, 3), move |name| {
+        let life = Arc::new(());
+        noted.lock().unwrap().insert(name.to_owned(), Arc::downgrade(&life));
+        let name = name.to_owned();
+        Boxed::new(service_fn(move |_: String| {
+            let (name, _life) = (name.clone(), Arc::clone(&life));
+            async move { Ok(name) }
+        }))
+    });
+    let (idle, handle) = (orders.clone(), orders.handle());
+    handle.adopt(Map::hashed(2, ["shard-0", "shard-1"]).unwrap()).unwrap();
+    handle.settled(Epoch::new(1)).await;
+    let left = |name: &str| alive.lock().unwrap()[name].upgrade().is_some();
+    assert!(left("shard-0") && left("shard-1"));
+    assert!(!left("shard-2"), "an idle clone keeps the service of a member that is gone");
+    assert_eq!(handle.in_flight(), 0);
+    drop((idle, orders));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_epoch_is_settled_when_its_last_call_is_over_and_not_before() {
+    let (map, door) = (hashed(1, 2), Arc::new(Semaphore::new(0)));
+    let opens = Arc::clone(&door);
+    let mut orders = router(map.clone(), move |name| {
+        let (name, door) = (name.to_owned(), Arc::clone(&opens));
+        Boxed::new(service_fn(move |_: String| {
+            let (name, door) = (name.clone(), Arc::clone(&door));
+            async move {
+                door.acquire().await.unwrap().forget();
+                Ok(name)
+            }
+        }))
+    });
+    let handle = orders.handle();
+    let asked = key_of(&map, "shard-1");
+    let (mut answered, dropped) =
+        (Box::pin(orders.call(asked.clone())), orders.call(asked.clone()));
+    assert!(poll_once(&mut answered).is_pending());
+    let mut settled = Box::pin(handle.settled(Epoch::new(1)));
+    assert!(poll_once(&mut settled).is_pending(), "its map is still in force");
+    handle.adopt(hashed(2, 3)).unwrap();
+    assert_eq!(handle.in_flight(), 2);
+    assert!(poll_once(&mut settled).is_pending());
+    door.add_permits(1);
+    assert_eq!(answered.await.unwrap(), "shard-1", "it ends where it is");
+    assert!(poll_once(&mut settled).is_pending(), "the other one may have been sent");
+    drop(dropped);
+    settled.await;
+    assert_eq!(handle.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_member_knows_stays_with_it_from_map_to_map() {
+    let map = hashed(1, 2);
+    let key: fn(&String) -> Key<'_> = key;
+    let orders = Shards::builder("orders").key(key).map(map.clone()).over(|one| {
+        let breaker =
+            CircuitBreakerLayer::builder(one.name()).trip(Trip::consecutive(1)).build()?;
+        let down = service_fn(|_: String| async {
+            Err::<String, Fail>(Error::Inner(std::io::Error::other("down")))
+        });
+        Ok(breaker.layer(down))
+    });
+    let mut orders = orders.unwrap();
+    let (first, handle) = (key_of(&map, "shard-1"), orders.handle());
+    assert!(matches!(orders.call(first.clone()).await, Err(Error::Inner(_))));
+    handle.adopt(hashed(2, 2)).unwrap();
+    let error = orders.call(first).await.unwrap_err();
+    assert_eq!(error.rejected().map(seawall::Rejected::reason), Some(Reason::CircuitOpen));
+}
+
+#[tokio::test]
+async fn a_map_that_cannot_be_meant_is_rejected_and_the_old_one_stays() {
+    let heard: Arc<Mutex<Vec<EventKind>>> = Arc::default();
+    let log = Arc::clone(&heard);
+    let key: fn(&String) -> Key<'_> = key;
+    let orders = Shards::builder("orders")
+        .key(key)
+        .map(hashed(5, 4))
+        .observe(move |event: &Event| log.lock().unwrap().push(event.kind))
+        .over(|one| match one.name() {
+            "bad" => Err("no address".into()),
+            name => Ok(says(name)),
+        })
+        .unwrap();
+    let handle = orders.handle();
+    for offered in [4, 5] {
+        let wrong = handle.adopt(hashed(offered, 4)).unwrap_err();
+        assert!(matches!(wrong, AdoptError::Stale { .. }), "{wrong}");
+    }
+    let wrong = handle.adopt(hashed(6, 1)).unwrap_err();
+    assert_eq!(
+        wrong.to_string(),
+        "of 4 members 1 would stay, of 1: `adopt_anyway` if that is meant"
+    );
+    let wrong = handle.adopt(Map::hashed(6, ["shard-0", "shard-1", "bad"]).unwrap()).unwrap_err();
+    assert_eq!(wrong.to_string(), r#"the service of member "bad" could not be made: no address"#);
+    assert_eq!((handle.epoch(), handle.map().members().len()), (Epoch::new(5), 4));
+    assert!(heard.lock().unwrap().is_empty());
+    handle.adopt(hashed(6, 2)).unwrap(); // a half is left
+    handle.adopt_anyway(Map::hashed(7, ["shard-9"]).unwrap()).unwrap();
+    assert_eq!(orders.oneshot("x".into()).await.unwrap(), "shard-9");
+    let adopted = |from, to| EventKind::MapAdopted { from: Epoch::new(from), to: Epoch::new(to) };
+    assert_eq!(*heard.lock().unwrap(), [adopted(5, 6), adopted(6, 7)]);
+}
+
+#[tokio::test]
+async fn drained_it_rejects_all_and_returns_when_the_last_call_is_over() {
+    let mut orders = router(hashed(1, 2), |_| Boxed::new(service_fn(|_: String| pending())));
+    let handle = orders.handle();
+    let mut call = Box::pin(orders.call("x".into()));
+    assert!(poll_once(&mut call).is_pending());
+    let mut drained = Box::pin(handle.drain());
+    assert!(poll_once(&mut drained).is_pending());
+    let error = orders.call("y".into()).await.unwrap_err();
+    assert_eq!(error.rejected().map(seawall::Rejected::reason), Some(Reason::Draining));
+    handle.adopt(hashed(2, 2)).unwrap(); // a later map lets nobody in either
+    let error = orders.call("y".into()).await.unwrap_err();
+    assert_eq!(error.rejected().map(seawall::Rejected::reason), Some(Reason::Draining));
+    drop(call);
+    drained.await;
+}
+
+// pitfall B33
+#[tokio::test(start_paused = true)]
+async fn it_keeps_the_contract_of_a_service() {
+    let layer = || {
+        layer_fn(|member: MockService<u32, u32, Error<Broken>>| {
+            let key: for<'r> fn(&'r u32) -> Key<'r> = |request| Key::from(*request);
+            let member = Mutex::new(member);
+            let map = hashed(1, 3);
+            let make = move |_: &Member| Ok(member.lock().unwrap().clone());
+            Shards::builder("contract").key(key).map(map).over(make).unwrap()
+        })
+    };
+    let contract = Contract::new(Scenario::echo(|| Error::Inner(Broken)), layer);
+    contract.check().await.unwrap();
+}
+
+/// Maps change under traffic: every call is answered, by the owner that its key had in some epoch between
+/// its beginning and its end.
+#[test]
+fn maps_change_under_traffic_and_no_call_is_lost() {
+    const MAPS: u64 = 60;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
+    runtime.unwrap().block_on(async {
+        let size = |epoch: u64| 3 + usize::try_from(epoch % 3).unwrap();
+        let orders = router(hashed(1, size(1)), says);
+        let (handle, answered) = (orders.handle(), Arc::new(AtomicUsize::new(0)));
+        let callers: Vec<_> = (0..4)
+            .map(|who| {
+                let (mut orders, handle, answered) =
+                    (orders.clone(), handle.clone(), Arc::clone(&answered));
+                tokio::spawn(async move {
+                    let mut nth = 0_u64;
+                    while handle.epoch().get() < MAPS {
+                        let key = format!("{who}-{nth}");
+                        let first = handle.epoch().get();
+                        let owner = orders.ready().await.unwrap().call(key.clone()).await.unwrap();
+                        let last = handle.epoch().get();
+                        let right = (first..=last)
+                            .any(|at| hashed(at, size(at)).owner(&key).name() == owner);
+                        assert!(right, "{key} was answered by {owner} between {first} and {last}");
+                        answered.fetch_add(1, Ordering::Relaxed);
+                        nth += 1;
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for epoch in 2..=MAPS {
+            handle.adopt(hashed(epoch, size(epoch))).unwrap();
+            handle.settled(Epoch::new(epoch - 1)).await;
+            tokio::task::yield_now().await;
+        }
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        assert!(answered.load(Ordering::Relaxed) > 0);
+        assert_eq!(handle.in_flight(), 0);
+    });
+}
