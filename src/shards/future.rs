@@ -42,8 +42,8 @@ struct Waiting<S, Req, K> {
     owner: Option<Owner<S>>,
 }
 
-/// A call that was made, and what counts it.
-type Made<F, S> = (F, Hold<Stripe<Table<S>>>);
+/// A call that was made and what counts it, or why it was not.
+type Made<F, S, E> = Result<(F, Hold<Stripe<Table<S>>>), E>;
 
 struct Owner<S> {
     service: S,
@@ -75,10 +75,7 @@ where
     K: for<'r> Fn(&'r Req) -> Key<'r>,
 {
     /// Waits until the owner is ready, whoever that is by then, and makes the call.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Made<S::Future, S>, S::Error>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Made<S::Future, S, S::Error>> {
         loop {
             let Some(owner) = &mut self.owner else {
                 match self.choose() {

@@ -118,7 +118,9 @@ mod tests {
 
     fn counts(owners: &[u16], members: usize) -> Vec<usize> {
         let mut counts = vec![0; members];
-        owners.iter().for_each(|owner| counts[usize::from(*owner)] += 1);
+        for owner in owners {
+            counts[usize::from(*owner)] += 1;
+        }
         counts
     }
 
@@ -166,7 +168,9 @@ mod tests {
     fn equal_weights_are_as_no_weights() {
         let mut members = shares(10);
         let plain = fill(&members);
-        members.iter_mut().for_each(|member| member.weight = 7);
+        for member in &mut members {
+            member.weight = 7;
+        }
         assert_eq!(fill(&members), plain);
         members.push(Share { seed: 1, weight: 1 });
         let with_one_more = fill(&members); // by logarithms: the order among the others is the same
