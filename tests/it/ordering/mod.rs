@@ -1,4 +1,4 @@
-//! Every order of the five layers over one script of faults, against the rules and the tables of
+//! Every three of the five layers, in every order, over one script of faults, against the rules and the tables of
 //! `docs/guide/ordering.md` (pitfall B28).
 
 mod rules;
@@ -23,9 +23,9 @@ const DOC: &str = include_str!("../../../docs/guide/ordering.md");
 
 // pitfalls B28, B29
 #[tokio::test(start_paused = true)]
-async fn all_120_orders_do_what_the_rules_say() {
-    let orders = Order::all();
-    assert_eq!(orders.len(), 120);
+async fn every_three_layers_in_every_order_do_what_the_rules_say() {
+    let orders = Order::covering();
+    assert!((6..=12).contains(&orders.len()), "{orders:?}"); // of 120
     for order in orders {
         for (act, seen) in run(order).await {
             assert_eq!(seen, Expected::of(order, act), "{act:?} in {:?}", order.0);
@@ -58,7 +58,7 @@ fn breaker(seen: &Seen) -> Counts {
 #[tokio::test(start_paused = true)]
 async fn the_tables_of_the_guide_are_what_happens() {
     let mut runs = Vec::new();
-    for order in Order::all() {
+    for order in Order::covering() {
         runs.push((order, run(order).await));
     }
     let both = |act, outer, inner, tell: fn(&Seen) -> String| {
