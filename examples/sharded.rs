@@ -2,10 +2,10 @@
 //!
 //! `cargo run --example sharded --features shards`
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error as StdError;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use seawall::shards::{Key, Map, Member, Shards};
@@ -17,24 +17,21 @@ struct Order {
     tenant: String,
 }
 
-/// The orders that each database has written.
-type Written = Arc<Mutex<BTreeMap<String, u32>>>;
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
-    let written = Written::default();
-    let databases = Arc::clone(&written);
+    let written = Arc::new(AtomicU32::new(0));
+    let all = Arc::clone(&written);
     let orders = Shards::builder("orders")
         .key(|order: &Order| Key::from(&order.tenant))
         .map(Map::hashed(1, ["db-0", "db-1", "db-2"])?)
         .over(move |member: &Member| {
-            let (name, databases) = (member.name().to_owned(), Arc::clone(&databases));
+            let all = Arc::clone(&all);
             // Connect to the member's address here.
             let database = service_fn(move |_: Order| {
-                let (name, databases) = (name.clone(), Arc::clone(&databases));
+                let all = Arc::clone(&all);
                 async move {
                     tokio::time::sleep(Duration::from_millis(2)).await;
-                    *databases.lock().expect("nobody panics").entry(name).or_default() += 1;
+                    all.fetch_add(1, Ordering::Relaxed);
                     Ok::<_, Error<Infallible>>(())
                 }
             });
@@ -63,9 +60,9 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     println!("nobody goes by the old map any more");
 
     shop.await??;
-    let written = written.lock().expect("nobody panics");
-    println!("written: {written:?}");
-    assert_eq!(written.values().sum::<u32>(), 400, "no order is lost, and none is written twice");
+    let written = written.load(Ordering::Relaxed);
+    println!("400 orders came, {written} were written");
+    assert_eq!(written, 400, "no order is lost, and none is written twice");
     Ok(())
 }
 
