@@ -1,7 +1,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Of two definitions of a link the first counts: on the pages of rustdoc these, elsewhere the README's.
-// What rustdoc does not render, docs.rs shows out of the package.
+// What rustdoc does not render, docs.rs shows out of the package. Pictures are data URLs, because rustdoc
+// copies no files.
 //! [retry]: crate::retry
 //! [circuit_breaker]: crate::circuit_breaker
 //! [bulkhead]: crate::bulkhead
@@ -42,6 +43,7 @@
 //! [example-plain]: https://docs.rs/crate/seawall/latest/source/examples/async_call.rs
 //! [example-error]: https://docs.rs/crate/seawall/latest/source/examples/custom_error.rs
 //! [example-state]: https://docs.rs/crate/seawall/latest/source/examples/shared_state.rs
+#![doc = include_str!("../docs/img/embedded.txt")]
 #![doc = include_str!("../README.md")]
 
 mod core;
@@ -111,6 +113,9 @@ pub mod keyed {
 /// The guides of the repository, with their code compiled.
 #[cfg(any(doc, doctest))]
 pub mod guide {
+    /// [decisions]: crate::guide::decisions
+    /// [contributing]: https://docs.rs/crate/seawall/latest/source/CONTRIBUTING.md
+    #[doc = include_str!("../docs/img/embedded.txt")]
     #[doc = include_str!("../docs/architecture.md")]
     pub mod architecture {}
     /// [explorer]: https://docs.rs/crate/seawall/latest/source/src/core/explore.rs
@@ -149,6 +154,7 @@ pub mod guide {
     pub mod http {}
     #[doc = include_str!("../docs/guide/migration.md")]
     pub mod migration {}
+    #[doc = include_str!("../docs/img/embedded.txt")]
     #[doc = include_str!("../docs/guide/ordering.md")]
     pub mod ordering {}
     #[doc = include_str!("../docs/performance.md")]

@@ -9,6 +9,10 @@ const README: &str = include_str!("../../README.md");
 const PITFALLS: &str = include_str!("../../docs/pitfalls.md");
 const SECURITY: &str = include_str!("../../docs/security.md");
 const CHANGELOG: &str = include_str!("../../CHANGELOG.md");
+/// The pictures as rustdoc shows them.
+const EMBEDDED: &str = "docs/img/embedded.txt";
+/// Set to any value, it makes the test write that file instead of comparing it.
+const WRITE: &str = "SEAWALL_IMG_WRITE";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -160,5 +164,46 @@ fn the_readme_and_the_changelog_know_every_layer() {
             assert!(README.contains(&format!("| [`{name}`][{name}] |")), "README.md: {name}");
             assert!(CHANGELOG.contains(&format!("- **{name}**")), "CHANGELOG.md: {name}");
         }
+    }
+}
+
+/// GitHub shows the files, rustdoc copies none: its pages have the same pictures as data URLs.
+#[test]
+fn rustdoc_shows_the_pictures_that_the_repository_shows() {
+    let mut pictures = files(&root().join("docs/img"), "svg");
+    pictures.sort();
+    let lines = pictures.iter().map(|path| {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        format!(
+            "[img-{name}]: data:image/svg+xml;base64,{}\n",
+            base64(&std::fs::read(path).unwrap())
+        )
+    });
+    let now: String = lines.collect();
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(root().join(EMBEDDED), &now).unwrap();
+    }
+    assert!(now.lines().count() >= 3, "the pictures are gone");
+    assert!(read(EMBEDDED) == now, "a picture has changed: run this test with {WRITE}=1");
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(*three.get(at).unwrap_or(&0)));
+        for digit in 0..4 {
+            let index = (bits >> (18 - 6 * digit)) as usize & 63;
+            text.push(if digit > three.len() { '=' } else { char::from(DIGITS[index]) });
+        }
+    }
+    text
+}
+
+#[test]
+fn base64_is_that_of_rfc_4648() {
+    let pairs = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
+    for (plain, encoded) in pairs {
+        assert_eq!(base64(plain.as_bytes()), encoded);
     }
 }

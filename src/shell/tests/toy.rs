@@ -1,4 +1,4 @@
-//! A gate of a few lines, as a stranger would write one: see "adding a layer" in `docs/architecture.md`.
+//! A gate of a few lines, as a stranger would write one: see "adding a layer" in `CONTRIBUTING.md`.
 
 use std::convert::Infallible;
 use std::task::Context;
