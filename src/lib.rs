@@ -171,6 +171,7 @@ pub mod guide {
     /// [decisions]: crate::guide::decisions
     #[doc = include_str!("../docs/security.md")]
     pub mod security {}
+    /// [roadmap]: crate::guide::roadmap
     #[doc = include_str!("../docs/storm.md")]
     pub mod storm {}
     #[doc = include_str!("../docs/guide/testing.md")]

@@ -137,7 +137,7 @@ const HEAD: &str = "\
 
 pub(crate) fn print_head(fault: Fault) {
     let goals: Vec<_> = goals(fault).iter().map(|(goal, _)| *goal).collect();
-    println!("\n### {}\n\nAsked for: {}.\n\n{HEAD}", fault.name(), goals.join(", "));
+    println!("\n### {}\n\nTargets: {}.\n\n{HEAD}", fault.name(), goals.join(", "));
 }
 
 pub(crate) fn print_row(fault: Fault, contender: Contender, form: Form, summary: &Summary) {

@@ -67,7 +67,7 @@ async fn the_tables_of_the_guide_are_what_happens() {
     };
     both(Act::Flaky, Kind::Retry, Kind::Breaker, |seen| {
         let Counts { good, bad, .. } = breaker(seen);
-        format!("{good} good, {bad} bad | {} % | {}", bad * 100 / (good + bad), seen.inner_calls)
+        format!("{good} successes, {bad} failures | {} % | {}", bad * 100 / (good + bad), seen.inner_calls)
     });
     both(Act::Outage, Kind::Retry, Kind::Breaker, |seen| {
         format!("{} | {}", seen.inner_calls, seen.answers.len() - 1)
@@ -84,7 +84,7 @@ async fn the_tables_of_the_guide_are_what_happens() {
     });
     both(Act::Down, Kind::Breaker, Kind::Health, |seen| {
         let Counts { good, bad, silent, .. } = breaker(seen);
-        format!("{good} good, {bad} bad, {silent} silent | {}", seen.inner_calls)
+        format!("{good} successes, {bad} failures, {silent} ignored | {}", seen.inner_calls)
     });
     // What the breaker makes of a hanging call also depends on whether a retry inside it hides it.
     runs.retain(|(order, _)| order.outside(Kind::Retry, Kind::Breaker));
@@ -94,7 +94,7 @@ async fn the_tables_of_the_guide_are_what_happens() {
     };
     both(Act::Hang, Kind::Breaker, Kind::Timeout, |seen| {
         let Counts { bad, abandoned, .. } = breaker(seen);
-        format!("{bad} bad, {abandoned} abandoned")
+        format!("{bad} failures, {abandoned} abandoned")
     });
 }
 
