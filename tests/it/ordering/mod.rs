@@ -67,7 +67,11 @@ async fn the_tables_of_the_guide_are_what_happens() {
     };
     both(Act::Flaky, Kind::Retry, Kind::Breaker, |seen| {
         let Counts { good, bad, .. } = breaker(seen);
-        format!("{good} successes, {bad} failures | {} % | {}", bad * 100 / (good + bad), seen.inner_calls)
+        format!(
+            "{good} successes, {bad} failures | {} % | {}",
+            bad * 100 / (good + bad),
+            seen.inner_calls
+        )
     });
     both(Act::Outage, Kind::Retry, Kind::Breaker, |seen| {
         format!("{} | {}", seen.inner_calls, seen.answers.len() - 1)
