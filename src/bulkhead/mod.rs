@@ -1,4 +1,4 @@
-//! Bulkhead: limits how many calls are in flight at a time.
+//! Bulkhead: limits concurrent calls; queues or rejects the others.
 //!
 //! # Example
 //!
@@ -13,22 +13,21 @@
 //!     .map_err(Error::Inner)
 //!     .service(service_fn(|_amount: u32| pending::<Result<(), Infallible>>()));
 //!
-//! let under_way = payments.ready().await?.call(100);
+//! let in_flight = payments.ready().await?.call(100);
 //! let rejected = payments.ready().await?.call(100).await;
 //! assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::Full));
-//! # drop(under_way);
+//! # drop(in_flight);
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
 //! # When, and when not
 //!
-//! Around a dependency that could take all your tasks, connections or memory with it when it grows
-//! slow; and around your own service where it can only do so much at a time. It bounds concurrency,
-//! not rate: a dependency that answers fast gets more calls. If you do not know the limit, an
-//! adaptive one finds it.
+//! Use it around a dependency that would take all your tasks, connections or memory when it becomes slow, and
+//! around your own service to limit its load. It is a concurrency limit, not a rate limit: a fast dependency gets
+//! more calls.
 //!
-//! Where calls come from many, one of them can take every place. With [`keyed`](Builder::keyed) each
-//! tenant, host or route has a bulkhead of its own:
+//! One tenant or host can take every permit. With [`keyed`](Builder::keyed) each tenant, host or route has a
+//! bulkhead of its own:
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -49,7 +48,7 @@
 //! let _acme = begin("acme");
 //! let rejected = begin("acme").await;
 //! assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::Full));
-//! let _initech = begin("initech"); // has a place of its own
+//! let _initech = begin("initech"); // has a permit of its own
 //! assert_eq!(tenants.handle().len(), 2);
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
@@ -57,69 +56,67 @@
 //! # How it decides
 //!
 //! ```text
-//!            room, and nobody waits
-//!   call ─────────────────────────────▶ inside ──over──▶ gone; the next who waits takes the permit
-//!     │ no room, or others wait            ▲
-//!     ├──▶ waiting ────────────────────────┘
-//!     │      └── patience or deadline ends, or dropped ──▶ gone
+//!            a permit is free, no call waits
+//!   call ──────────────────────────────────▶ in flight ──▶ over: the next in the queue gets the permit
+//!     │ no permit, or others wait               ▲
+//!     ├──▶ queue ───────────────────────────────┘
+//!     │      └── max_wait or deadline is over, or dropped ──▶ ends
 //!     └──▶ rejected: the queue is full
 //! ```
 //!
-//! A place is taken in `call`, never in `poll_ready`, so that idle clones and keep-alive connections
-//! hold none. Who waits does so in line ([`Order`]), with a fresh clone of the inner service, so that
-//! nobody waits with a reservation of it in hand. A place that becomes free goes to the next in the queue
-//! directly: nobody can overtake. One whose deadline has passed when its turn comes is passed over.
+//! A call takes its permit in `call`, never in `poll_ready`, so idle clones and keep-alive connections hold none. Other
+//! calls wait in the [queue](Order) with a fresh clone of the inner service, so a waiting call holds no reservation
+//! of the inner service. A free permit goes directly to the next call, so none can overtake. A call whose deadline has
+//! passed is skipped.
 //!
-//! A call takes one place, or as many as it [costs](Builder::cost). The next in the queue waits until there is
-//! room for all it needs, and the places that become free meanwhile are kept for it: many small calls do
-//! not starve a large one. If it goes away, those behind it come in. (With
-//! [`NewestFirst`](Order::NewestFirst) the next is the newest, whatever the older ones need.)
+//! A call takes one permit, or as many as it [costs](Builder::cost). The next call waits until there are enough, and
+//! permits that become free meanwhile are kept for it, so many small calls do not starve a large one. If it is
+//! dropped, the calls behind it get them. (With [`NewestFirst`](Order::NewestFirst) the next is the newest, whatever
+//! the older ones need.)
 //!
-//! A keyed bulkhead holds [so many](crate::keyed::KeyedBuilder::max_keys) keys. When there are more, one that nobody
-//! is in and nobody waits for makes room: it has nothing to remember, and comes back as it was. One that
-//! is in use is never forgotten, for it would come back with its places free. A new key that finds no
-//! room shares one overflow bulkhead with others like it: a flood of keys gets one limit more, not
-//! thousands. Hence the number of places in all is bounded too, by the limit times one more than the keys.
+//! A keyed bulkhead has a [maximum of keys](crate::keyed::KeyedBuilder::max_keys). A new key then evicts an idle one,
+//! which has no state to lose. A key in use is never evicted, because it would return with all its permits free. If
+//! all are in use, new keys share one overflow bulkhead. So a flood of keys gets one more limit, not thousands, and
+//! the total of permits is bounded: the limit times the maximum of keys plus one.
 //!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`limit`](Config::limit) | [64](LIMIT) | calls at a time |
+//! | [`limit`](Config::limit) | [64](LIMIT) | concurrent calls |
 //! | [`queue`](Config::queue) | [0](QUEUE) | calls that may wait |
 //! | [`max_wait`](Config::max_wait) | [1 s](MAX_WAIT) | how long a call waits at most |
-//! | [`order`](Config::order) | [`OldestFirst`](Order::OldestFirst) | who is next |
-//! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys that have a bulkhead of their own |
+//! | [`order`](Config::order) | [`OldestFirst`](Order::OldestFirst) | which call is next |
+//! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys with a bulkhead of their own |
 //!
-//! A [keyed](Builder::keyed) bulkhead has these settings for all of its keys, and single keys may have
-//! [some of their own](Overrides); all of it is one [`KeyedConfig`].
+//! The settings of a [keyed](Builder::keyed) bulkhead apply to all keys. Single keys may have
+//! [overrides](Overrides). All of it is one [`KeyedConfig`].
 //!
 //! # Rejections
 //!
-//! [`Full`](crate::Reason::Full) at once, if there is no room and none in the queue, and
+//! [`Full`](crate::Reason::Full) at once, if no permit is free and the queue is full, and
 //! [`QueueTimeout`](crate::Reason::QueueTimeout) after [`max_wait`](Config::max_wait), both with the calls
-//! in flight, the limit and the queue; [`CostTooHigh`](crate::Reason::CostTooHigh) for a call that takes
-//! more places than the limit, also if the limit is lowered while it waits;
-//! [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) for one
-//! whose own deadline ends while it waits; [`Draining`](crate::Reason::Draining) after
-//! [`BulkheadLayer::drain`].
+//! in flight, the limit and the queue; [`CostTooHigh`](crate::Reason::CostTooHigh) for a call that costs more
+//! than the limit, also if the limit is lowered while it waits;
+//! [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) for a call whose deadline passes while it waits;
+//! [`Draining`](crate::Reason::Draining) after [`BulkheadLayer::drain`].
 //!
 //! # Events and metrics
 //!
 //! [`Rejected`](crate::EventKind::Rejected), [`KeyOverflow`](crate::EventKind::KeyOverflow). Metrics:
 //! `seawall_calls_total`, `seawall_rejections_total`, `seawall_bulkhead_in_flight`,
 //! `seawall_bulkhead_limit`, `seawall_bulkhead_queued`, `seawall_bulkhead_wait_seconds`, and for keyed
-//! ones `seawall_keys` and `seawall_key_overflow_total`: of all keys together, for a key is no label.
+//! ones `seawall_keys` and `seawall_key_overflow_total`. They count all keys together: keys are not labels.
 //!
 //! # Order
 //!
-//! Inside retry and breaker, so that a wait between attempts holds no place; outside the timeout of
-//! the attempt, so that waiting for a place is not taken for a slow dependency.
+//! Inside retry and breaker, so that a call holds no permit during backoff. Outside the attempt timeout, so that
+//! time in the queue does not count as a slow dependency.
 //!
 //! # Cancellation
 //!
-//! Dropping the future frees its place, in the bulkhead or in the queue, at once. One that was just
-//! given a place and is dropped before it notices hands it on.
+//! Dropping the future releases its permit, or its position in the queue, at once. A waiting call that just got a
+//! permit and is dropped passes it on.
 
 mod backpressure;
 mod common;

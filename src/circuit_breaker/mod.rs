@@ -1,4 +1,4 @@
-//! Circuit breaker: stops calling a dependency that fails, and finds out gently when it is back.
+//! Circuit breaker: stops calling a failing dependency and probes gradually for recovery.
 //!
 //! # Example
 //!
@@ -33,90 +33,86 @@
 //!
 //! # When, and when not
 //!
-//! Put one around calls to something that can be down while you are up, so that you fail fast and
-//! leave it alone while it recovers. Use one breaker per thing that fails as a whole: a service, or
+//! Use it around calls to a dependency that can be down while your service is up: calls fail fast, and the
+//! dependency is spared while it recovers. Use one breaker for each thing that fails as a whole: a service, or
 //! each of its hosts ([`Builder::keyed`]). It does not help where every call must be tried (use a
-//! queue), and it does not limit load: a dependency that is merely slow wants a bulkhead.
+//! queue). It does not limit load either: around a dependency that is only slow use a
+//! [bulkhead](crate::bulkhead).
 //!
 //! # How it decides
 //!
 //! ```text
-//!              evidence                    break_duration over
-//!  ┌────────┐ ──────────▶ ┌──────┐ ─────────────────────▶ ┌───────────┐
-//!  │ Closed │             │ Open │                        │ Half-open │
-//!  └────────┘             └──────┘ ◀───────────────────── └───────────┘
-//!       ▲                            first Failure, or net −3,       │
-//!       │                            or 3 given up unanswered    │
-//!       └────────────────────────────────────────────────────────┘
-//!                 net +7, or half a break_duration without a bad answer
+//!              evidence                  the break is over
+//!  ┌────────┐ ──────────▶ ┌──────┐ ────────────────────────▶ ┌───────────┐
+//!  │ Closed │             │ Open │                           │ Half open │
+//!  └────────┘             └──────┘ ◀──────────────────────── └───────────┘
+//!       ▲                           the first probe fails,         │
+//!       │                           or failures lead by 3,         │
+//!       │                           or 3 probes get no response    │
+//!       └──────────────────────────────────────────────────────────┘
+//!         successes lead by 7, or no failure for half a break
 //! ```
 //!
-//! **It trips on evidence.** The default rule, [`Trip::evidence`], is a CUSUM (Page 1954): each
-//! failure adds `ln(p1/p0)`, each success takes `ln((1−p0)/(1−p1))` away, never below zero, and the
-//! circuit opens at `ln(N)`. `p0` is the failure ratio you tolerate (0.3), `p1` the one you call
-//! broken (0.7), `N` (a million) bounds false trips. It needs no minimum volume and no window: 17
-//! straight failures open it, cold or after a healthy year; a dependency that fails 30 % of its
-//! calls for ever trips it once in millions of calls. The classic rules are here too, for those
-//! who know them: [`Trip::failure_rate`], [`Trip::consecutive`], [`Trip::failures_within`],
-//! [`Trip::slow_rate`], and any of them joined by [`Trip::or`].
+//! **It opens on evidence of failure.** The default rule, [`Trip::evidence`], is a CUSUM (Page 1954). Each
+//! failure adds `ln(p1/p0)`. Each success subtracts `ln((1−p0)/(1−p1))`, never below zero. The circuit opens at
+//! `ln(N)`. `p0` is the failure rate you tolerate (0.3), `p1` the rate of a broken dependency (0.7), and `N`
+//! (a million) bounds false trips. The rule needs no minimum volume and no window. 17 consecutive failures open
+//! the circuit, at the start or after a healthy year. A dependency that always fails 30 % of its calls opens
+//! it once in millions of calls. The classic rules exist too: [`Trip::failure_rate`], [`Trip::consecutive`],
+//! [`Trip::failures_within`], [`Trip::slow_rate`]; [`Trip::or`] joins rules.
 //!
-//! Blind spots: at one call a minute, 17 failures take 17 minutes; add `.or(Trip::consecutive(5))`.
-//! Evidence is dropped when no call was seen for [`Config::evidence_ttl`].
+//! Blind spots: with one call a minute, 17 failures take 17 minutes; add `.or(Trip::consecutive(5))`.
+//! Evidence expires when there was no call for [`Config::evidence_ttl`].
 //!
-//! **It recovers on evidence** (Wald 1947), not on the clock. the break is short: 50 ms, doubling
-//! with each failed probe up to 250 ms, jittered into the upper half so that a fleet does not probe
-//! in step. Then one probe may fly, and each success doubles how many may at a time. The first
-//! answer decides alone if it is bad; if it is good, it is the first of seven that close the circuit
-//! ([`Config::close_threshold`]), where each failure takes one away, and a lead of three failures since then
-//! opens it again ([`Config::reopen_threshold`]). A dependency that came back with 10 % errors is closed upon
-//! nine times in ten, one with 70 % errors almost never. A probe that has no answer after a whole break
-//! holds nobody up: another may go.
+//! **It closes on evidence of recovery** (Wald 1947), not after a fixed time. The break is short: 50 ms, doubling
+//! with each failed probe up to 250 ms, with jitter in the upper half, so that many instances do not probe at the
+//! same moment. Then one probe is admitted, and each success doubles the number of concurrent probes. If the
+//! first probe fails, the circuit opens again. If it succeeds, it is the first of seven successes that close the
+//! circuit ([`Config::close_threshold`]). Each failure subtracts one, and a lead of three failures opens the
+//! circuit again ([`Config::reopen_threshold`]). A dependency with 10 % errors closes the circuit nine
+//! times in ten, one with 70 % errors almost never. A probe without a response after a whole break blocks no
+//! other: another probe is admitted.
 //!
-//! **Recovery is bounded by time too.** Where few call, seven answers may be long in coming. So the
-//! circuit also closes when no answer was bad for half of [`Config::break_duration`] (at most a second) after a
-//! good one, as soon as every probe is back that was out by then: one that takes long is no good sign.
-//! The first call after a quiet time notices that the time has passed, and the ramp counts from when
-//! it began.
+//! **Recovery is bounded by time too.** With few calls, seven successes take long. So the circuit also closes when
+//! no probe failed for half of [`Config::break_duration`] (at most a second) after a success, as soon as every probe
+//! that was in flight by then has ended. The first call after a quiet time notices this, and the ramp
+//! counts from when that time began.
 //!
-//! **After closing the load comes back step by step**: the number of calls at a time still doubles
-//! from there, for no longer than a second ([`Config::ramp`]), and with a [`Config::slow_start`] only a
-//! share of all calls is let through at first. A circuit that a hand closes, by a reset or by letting
-//! go after it was held open, gets the same ramp, for its dependency may be as cold as after an outage.
-//! (One that was held *closed* had its calls all the time, and gets what is left of a ramp. A key that
-//! was forgotten because nobody asked for it comes back as a new one, and a new one has none.)
+//! **After closing, load returns step by step.** The concurrency limit keeps doubling for at most a second
+//! ([`Config::ramp`]). With [`Config::slow_start`] only a share of the calls is admitted at first. A circuit that is
+//! closed by hand (a reset, or the release of a forced open circuit) gets the same ramp. A circuit that was forced
+//! *closed* had its calls all the time, and gets what is left of a ramp. An evicted key returns as a new one,
+//! without a ramp.
 //!
-//! Fleets of many instances should set breaks in seconds: each instance probes once per rest.
+//! With many instances, set the break to seconds: each instance probes once per break.
 //!
-//! **An answer decides only in its own epoch.** Every change of state begins a new one; an answer to
-//! a call from an earlier epoch is late, is counted as such, and changes nothing.
+//! **A response counts only in its own epoch.** Every state transition begins a new epoch. A response to a call
+//! from an earlier epoch is counted as late and changes nothing.
 //!
-//! **A call without an answer** (its future was dropped) is a third ending, see [`Abandonment`]. A
-//! caller who leaves may just be impatient; what speaks against a dependency is that *nobody* is
-//! answered. So by default such calls count only until anyone is answered, and then all of them are
-//! forgiven. What each counts depends on how long it waited:
+//! **A dropped call** (its future was dropped) is neither success nor failure, see [`Abandonment`]. The caller may
+//! be impatient; only if *no* call gets a response does that speak against the dependency. So by default
+//! dropped calls count only until the next response, which clears them all. How much a dropped call counts depends on how
+//! long it had waited:
 //!
-//! - Twice as long as an answer usually takes, or longer: a failure. What is usual is learnt from good
-//!   answers, while anything is amiss; a healthy breaker still reads no clock, once it has measured one
-//!   answer.
-//! - Less: a 32nd of a failure, once the silence has lasted for two answers. With nine callers in ten who
-//!   leave too early, a run of so many that it opens the circuit never happens; one that answers nobody
-//!   is found out all the same, within half a second.
-//! - As long as no answer was measured: a failure after 1 s; nine 32nds of one after 20 ms, once the silence
-//!   has lasted three times as long as the call waited, for it is not known what an answer takes.
-//! - Calls that were in flight when the silence began count once a millisecond, for one broken
-//!   connection may have ended all of them. A call that began later and waited in vain counts for
-//!   itself: of 64 calls at a time that all hang, the second wave opens the circuit.
+//! - At least twice the usual response time: a failure. The usual response time is measured from successes while
+//!   anything is wrong; a healthy breaker reads no clock, once it has measured one response.
+//! - Less: 1/32 of a failure, once there was no response for two usual response times. If nine in ten callers leave too
+//!   early, this does not open the circuit; a dependency that answers no call still opens it within half a second.
+//! - If no response was ever measured: a failure after 1 s; 9/32 of a failure after 20 ms, once there was no
+//!   response for three times as long as the call waited.
+//! - Calls that were in flight when the responses stopped count once per millisecond, because one broken
+//!   connection may have ended them all. A call that began later counts for itself: of 64 concurrent calls that all
+//!   hang, the second wave opens the circuit.
 //!
-//! Half open, calls that are given up decide only while no probe of this period was answered at all:
-//! three that waited in vain (at least 50 ms) open the circuit again. One that left too early to
-//! be answered lets twice as many probes go at a time, so that the answer does not wait for patient callers
-//! to come one after the other.
+//! While half open, dropped calls count only until the first probe of this period gets a response: three that waited
+//! at least 50 ms open the circuit again. A probe that was dropped too early for a response doubles the number of
+//! concurrent probes, so that recovery does not depend on patient callers.
 //!
-//! A panic in the call is a failure. So is readiness that fails: a call whose service fails in
-//! `poll_ready` counts once, in every state and for every kind of breaker, also where the caller is
-//! told by `poll_ready` and never calls.
+//! A panic in the call is a failure. An error of the inner service in `poll_ready` is a failure too. It counts once,
+//! in every state and for every kind of breaker, also if the caller gets the error from `poll_ready` and never
+//! calls.
 //!
-//! **Rejections by layers further in** are no evidence, and give a probe's slot back.
+//! **Rejections by inner layers** are ignored, and return a probe's slot.
 //!
 //! # Defaults
 //!
@@ -124,31 +120,31 @@
 //! | --- | --- | --- |
 //! | [`trip`](Config::trip) | evidence, [0.3](TOLERATED) → [0.7](BROKEN), [10⁶](ODDS) | when the circuit opens |
 //! | [`evidence_ttl`](Config::evidence_ttl) | [5 min](EVIDENCE_TTL) | older evidence is dropped, if no call was seen in between |
-//! | [`abandonment`](Config::abandonment) | `Silence` | what a dropped call says |
-//! | [`break_duration`](Config::break_duration) | [50 ms](BREAK_DURATION) | how long it stays open at first |
-//! | [`max_break_duration`](Config::max_break_duration) | [250 ms](MAX_BREAK_DURATION) | and at most, after failed probes |
+//! | [`abandonment`](Config::abandonment) | `Silence` | how a dropped call counts |
+//! | [`break_duration`](Config::break_duration) | [50 ms](BREAK_DURATION) | how long the first break is |
+//! | [`max_break_duration`](Config::max_break_duration) | [250 ms](MAX_BREAK_DURATION) | the longest break, after failed probes |
 //! | [`max_retry_after`](Config::max_retry_after) | [30 s](MAX_RETRY_AFTER) | how much a server's `Retry-After` may add |
-//! | [`probes`](Config::probes) | [64](PROBES) | probes at a time, reached by doubling from 1 |
+//! | [`probes`](Config::probes) | [64](PROBES) | concurrent probes, reached by doubling from 1 |
 //! | [`probe_deadline`](Config::probe_deadline) | [1 s](PROBE_DEADLINE) | how long a probe waits for readiness |
-//! | [`close_threshold`](Config::close_threshold) | [7](CLOSE_THRESHOLD) | good probes, less bad ones, that close |
-//! | [`reopen_threshold`](Config::reopen_threshold) | [3](REOPEN_THRESHOLD) | lead of failures that opens again |
+//! | [`close_threshold`](Config::close_threshold) | [7](CLOSE_THRESHOLD) | successes minus failures that close the circuit |
+//! | [`reopen_threshold`](Config::reopen_threshold) | [3](REOPEN_THRESHOLD) | failures minus successes that open it again |
 //! | [`ramp`](Config::ramp) | [1 s](RAMP) | how long concurrency is limited after closing |
 //! | [`slow_start`](Config::slow_start) | off | how long the admitted share grows after closing |
 //! | [`shadow`](Config::shadow) | off | report what would be rejected, and reject nothing |
-//! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys that have a breaker of their own |
+//! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys with a breaker of their own |
 //!
-//! A [keyed](Builder::keyed) breaker has these settings for all of its keys, and single keys may have
-//! [some of their own](Overrides); all of it is one [`KeyedConfig`].
+//! The settings of a [keyed](Builder::keyed) breaker apply to all keys. Single keys may have [overrides](Overrides).
+//! All of it is one [`KeyedConfig`].
 //!
 //! # Rejections
 //!
-//! [`CircuitOpen`](crate::Reason::CircuitOpen), with what tripped it and the time until the next
-//! probe; [`Recovering`](crate::Reason::Recovering) while the load comes back after closing, with how
-//! far it has; [`Draining`](crate::Reason::Draining) after [`CircuitBreakerLayer::drain`].
+//! [`CircuitOpen`](crate::Reason::CircuitOpen), with the cause and the time until the next probe;
+//! [`Recovering`](crate::Reason::Recovering) while load returns after closing, with the progress;
+//! [`Draining`](crate::Reason::Draining) after [`CircuitBreakerLayer::drain`].
 //!
 //! # Events and metrics
 //!
-//! [`Changed`](crate::EventKind::Changed) in the order of the changes;
+//! [`Changed`](crate::EventKind::Changed) in the order of the transitions;
 //! [`Rejected`](crate::EventKind::Rejected), [`ShadowRejected`](crate::EventKind::ShadowRejected),
 //! [`Late`](crate::EventKind::Late), [`Abandoned`](crate::EventKind::Abandoned) and
 //! [`KeyOverflow`](crate::EventKind::KeyOverflow). Metrics: `seawall_calls_total`,
@@ -157,19 +153,19 @@
 //! `seawall_circuit_breaker_shadow_rejections_total`, and for keyed ones `seawall_keys` and
 //! `seawall_key_overflow_total`.
 //!
-//! For alerts there are [`Builder::on_open`] and [`Builder::on_close`]: one word when an outage begins
-//! and one when it is over, with its [`Outage`].
+//! For alerts use [`Builder::on_open`] and [`Builder::on_close`]: each is called once for each [`Outage`], when it
+//! begins and when it ends.
 //!
 //! # Order
 //!
-//! Inside retry, so that every attempt is evidence and a retry finds out that the circuit is open;
-//! outside timeout, so that an attempt that ran out of time is a failure.
+//! Inside retry, so that every attempt counts and an open circuit ends the retries. Outside timeout, so that an
+//! attempt that timed out is a failure.
 //!
 //! # Cancellation
 //!
-//! Dropping a call's future at any point ends the call: as abandoned if the inner service had a
-//! chance to answer, as nothing if not. Its slot comes back at once. A service dropped after
-//! `poll_ready` releases what the inner service reserved for it.
+//! Dropping a call's future ends the call at any point. The call is abandoned if the inner service was called, and does not count
+//! otherwise. A probe's slot is returned at once. A service that is dropped after `poll_ready` releases what the inner
+//! service reserved for it.
 
 mod backpressure;
 mod config;

@@ -1,4 +1,4 @@
-//! Fallback: another answer instead of a failure.
+//! Fallback: answers failed calls from a value, a function, another service or the last good response.
 //!
 //! # Example
 //!
@@ -16,46 +16,46 @@
 //!     .map_err(Error::Inner)
 //!     .service(service_fn(|_: u32| async { Err::<Vec<u32>, _>(io::Error::other("down")) }));
 //!
-//! assert!(recommend.call(7).await?.is_empty()); // it failed
+//! assert!(recommend.call(7).await?.is_empty()); // the call failed
 //! assert!(recommend.call(7).await?.is_empty()); // the circuit is open
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
 //! # When, and when not
 //!
-//! Where a worse answer is better than none: a default, an older answer, a second source. Not where the
-//! caller would take it for the truth (a balance of zero), and not around writes, which would seem done.
-//! What happens in the fallback happens when things go wrong already: let it be simple, and exercise it.
+//! Use it where a degraded response is better than none: a default, an older response, a second source. Do not use it
+//! where the caller would take it for the truth (a balance of zero), or around writes, which would seem done. A fallback
+//! runs when things already go wrong: keep it simple, and test it.
 //!
 //! # How it decides
 //!
-//! A call has failed if a layer further in rejected it, or if the
-//! [classifier](Builder::classify) says so of its response or error (bad, or pushback). Errors that are an
-//! answer, as the classifier knows, are passed on; so are rejections with [reasons that are to be
-//! seen](Builder::show), and failures that a [predicate](Builder::when) does not want. To all others it answers
+//! A call has failed if an inner layer rejected it, or if the [classifier](Builder::classify) calls its response
+//! or error a failure or pushback. Errors that the classifier does not call failures are passed on. So are rejections with
+//! a [shown reason](Builder::show), and failures that a [predicate](Builder::when) excludes. All other failures are
+//! answered
 //!
-//! | with | | needs of the request |
+//! | with | response | needs of the request |
 //! | --- | --- | --- |
-//! | [`value`](Builder::value) | clones of a value | nothing |
-//! | [`with`](Builder::with) | what a function makes of the failure | nothing |
-//! | [`with_part`](Builder::with_part) | what a function makes of the request and the failure | what you keep of it |
-//! | [`service`](Builder::service) | what another service says | a clone |
-//! | [`last_good`](Builder::last_good) | the last good answer of the same key, if it is not too old | its key |
+//! | [`value`](Builder::value) | a clone of a value | nothing |
+//! | [`with`](Builder::with) | the result of a function of the failure | nothing |
+//! | [`with_part`](Builder::with_part) | the result of a function of request and failure | the part you keep |
+//! | [`service`](Builder::service) | the result of another service | a clone |
+//! | [`last_good`](Builder::last_good) | the last good response for the same key, if it is not too old | its key |
 //!
-//! The failed response is dropped before the other service is called. What the other service says is the
-//! answer, also if it fails. Where nothing is to be answered (no answer was kept, or it is too old) the
-//! failure is passed on as it is. An error out of `poll_ready` is passed on too: a service that fails there
-//! is of no further use, and no layer of this crate rejects there.
+//! The failed response is dropped before the other service is called. The result of the other service is the result of
+//! the call, also if it fails. If there is no response (none was kept, or it is too old), the failure is passed on
+//! unchanged. An error of `poll_ready` is passed on too: a service that fails there cannot be used further, and no
+//! layer of this crate rejects there.
 //!
-//! [`mark`](Builder::mark) lets readers of a response know that it is one of these.
+//! [`mark`](Builder::mark) marks a response as a fallback.
 //!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`enabled`](Config::enabled) | yes | whether it answers at all |
-//! | [`max_age`](Config::max_age) | 5 min | how old a kept answer may be |
-//! | [`max_keys`](Config::max_keys) | 1,000 | answers that are kept |
+//! | [`enabled`](Config::enabled) | yes | whether failures are answered |
+//! | [`max_age`](Config::max_age) | 5 min | how old a kept response may be |
+//! | [`max_keys`](Config::max_keys) | 1,000 | how many responses are kept |
 //!
 //! # Rejections
 //!
@@ -63,19 +63,19 @@
 //!
 //! # Events and metrics
 //!
-//! [`FellBack`](crate::EventKind::FellBack), and of the answers that are kept
+//! [`FellBack`](crate::EventKind::FellBack), and for kept responses
 //! [`KeyOverflow`](crate::EventKind::KeyOverflow). Metrics: `seawall_fallbacks_total`, `seawall_keys`,
 //! `seawall_key_overflow_total`.
 //!
 //! # Order
 //!
-//! Outermost, at least outside retry and circuit breaker: further in it would hide failures from them, so
-//! that nothing is tried again and no circuit opens.
+//! Outermost, at least outside retry and circuit breaker: further in it would hide failures from them, so that
+//! nothing is retried and no circuit opens.
 //!
 //! # Cancellation
 //!
-//! Dropping the future drops the call in flight, or what answers in its place; they are never in flight
-//! together. Nothing is told then.
+//! Dropping the future drops the call in flight, or the fallback that answers it; they never run together. No event is
+//! reported.
 
 mod answer;
 mod config;

@@ -1,9 +1,11 @@
-//! What layers need to know about gRPC. It works on plain [`http`] requests and responses,
-//! as a layer around a tonic channel or server sees them, and needs no gRPC library.
+//! gRPC: client and server stacks, status codes, `grpc-timeout`, trailers, `grpc.health.v1`.
 //!
-//! A gRPC failure is an `Ok(200)` to whoever looks at HTTP alone. [`GrpcClassifier`] reads the
-//! `grpc-status`, [`parse_timeout`] the `grpc-timeout`, and [`respond`] turns rejections into answers that
-//! every gRPC client understands. Health is checked and told by grpc.health.v1:
+//! [`client`] and [`server`] are ready-made stacks around a tonic channel or server. They work on plain [`http`]
+//! requests and responses and need no gRPC library.
+//!
+//! A failed gRPC call is an HTTP 200. [`GrpcClassifier`] reads the `grpc-status`, [`parse_timeout`] the
+//! `grpc-timeout`, and [`respond`] turns rejections into responses that every gRPC client understands. Health is
+//! checked and served by grpc.health.v1:
 //! [`check_grpc`](crate::health::Builder::check_grpc),
 //! [`watch_grpc`](crate::health::Builder::watch_grpc) and [`HealthService`].
 

@@ -1,4 +1,4 @@
-//! Health check: knows whether a dependency is up, and rejects calls while it is not.
+//! Health check: checks a dependency, rejects calls while it is down, reports liveness and readiness.
 //!
 //! # Example
 //!
@@ -31,52 +31,49 @@
 //!
 //! # When, and when not
 //!
-//! Where a dependency can be asked how it is, cheaper than by the calls themselves; to keep traffic
-//! away from a host before the first call fails; and, with a [`HealthRegistry`], to answer when you
-//! are asked yourself. It does not replace a circuit breaker, which learns from every call: let it
-//! [steer one](Watch::follow).
+//! Use it if a check is cheaper than the calls themselves, to stop traffic to a host before the first call fails, and,
+//! with a [`HealthRegistry`], to serve liveness and readiness of your own service. It does not replace a circuit
+//! breaker, which observes every call; it can [control one](Watch::follow).
 //!
 //! # How it decides
 //!
 //! ```text
-//!   ┌────┐ ── `fall` bad in a row ─▶ ┌──────┐
-//!   │ Up │                           │ Down │
-//!   └────┘ ◀─ `rise` good in a row ─ └──────┘
+//!   ┌────┐ ── `fall` consecutive failures ──▶ ┌──────┐
+//!   │ Up │                                    │ Down │
+//!   └────┘ ◀─ `rise` consecutive successes ── └──────┘
 //! ```
 //!
-//! The first check begins at once, each further one an interval after the one before has ended, so
-//! that they never overlap. A check that panics or takes too long has failed. At the start, before
-//! anything is known, the first good check is [enough](Config::initial_rise).
+//! The first check begins at once, each further one an interval after the end of the check before, so checks
+//! never overlap. A check that panics or times out has failed. At the start, one successful check is
+//! [enough](Config::initial_rise).
 //!
-//! The checks run on a task, on the tokio runtime in which the layer was built. If that runtime is gone
-//! they begin again on the runtime of whoever next uses the layer, a service, a handle, a watch or the
-//! [registry](HealthRegistry); so do those of a layer that was built outside a runtime. A runtime that
-//! is there and is not driven cannot be told from a slow one: when nothing was heard for three intervals
-//! the last word has expired, a registry calls the check [unknown](crate::health::Status::Unknown), and whoever
-//! looks takes it over (a call only while it is down: a call that passes reads no clock). The task ends
-//! with the last layer, service or handle. Settings that are [reloaded](HealthHandle::reload) count from
-//! then on, also for a pause or a check in flight.
+//! Checks run on a task, on the tokio runtime in which the layer was built. If that runtime is gone, or the layer was
+//! built outside a runtime, they run on the runtime of whoever next uses the layer, a service, a handle, a watch or the
+//! [registry](HealthRegistry). A runtime that is not driven looks like a slow one. So without a result for three intervals
+//! the last one expires: a registry reports the check as [unknown](crate::health::Status::Unknown), and the next
+//! user takes the task over (a call only while the check is down, because an admitted call reads no clock). The task ends
+//! when the last layer, service and handle are dropped. [Reloaded](HealthHandle::reload) settings apply at once, also to a
+//! pause or a check in flight.
 //!
-//! A dependency that tells of its health by itself is
-//! [listened to](Builder::subscribe) instead, and its word needs no confirming. With [`Config::passive`] the outcomes of live calls
-//! count like checks; a call that panics is a bad one, as it is for a circuit breaker. While it is down,
-//! one call in [so many](Config::probe_one_in) is let through, and one in
-//! [so long](Config::probe_interval).
+//! If a dependency reports its health itself, [subscribe](Builder::subscribe) to it instead; each update applies at
+//! once. With [`Config::passive`] the outcomes of live calls count like checks, and a call that panics is a
+//! failure. While the check is down, one call in [N](Config::probe_one_in) is admitted, and one call in each
+//! [`probe_interval`](Config::probe_interval).
 //!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
 //! | [`interval`](Config::interval) | [5 s](INTERVAL) | between checks |
-//! | [`down_interval`](Config::down_interval) | as `interval` | between checks while down, and until the first good one |
-//! | [`jitter`](Config::jitter) | [0.1](JITTER) | spreads both, to both sides |
+//! | [`down_interval`](Config::down_interval) | as `interval` | between checks while down, and until the first success |
+//! | [`jitter`](Config::jitter) | [0.1](JITTER) | makes both shorter or longer by up to this share |
 //! | [`timeout`](Config::timeout) | [1 s](TIMEOUT) | a check that takes longer has failed |
-//! | [`rise`](Config::rise) | [2](RISE) | good checks in a row until up |
-//! | [`initial_rise`](Config::initial_rise) | [1](INITIAL_RISE) | the same before anything is known |
-//! | [`fall`](Config::fall) | [3](FALL) | bad checks in a row until down |
-//! | [`initial`](Config::initial) | up | until it is known |
-//! | [`probe_one_in`](Config::probe_one_in) | none; [10](PROBE_ONE_IN) without a check | one call in so many passes while down |
-//! | [`probe_interval`](Config::probe_interval) | [5 s](PROBE_INTERVAL) | if any pass, one in so long does |
+//! | [`rise`](Config::rise) | [2](RISE) | consecutive successes until up |
+//! | [`initial_rise`](Config::initial_rise) | [1](INITIAL_RISE) | the same at the start |
+//! | [`fall`](Config::fall) | [3](FALL) | consecutive failures until down |
+//! | [`initial`](Config::initial) | up | the status before the first result |
+//! | [`probe_one_in`](Config::probe_one_in) | none; [10](PROBE_ONE_IN) without a check | one call in N is admitted while down |
+//! | [`probe_interval`](Config::probe_interval) | [5 s](PROBE_INTERVAL) | if any are, one call in each interval is admitted |
 //! | [`passive`](Config::passive) | off; on without a check | live calls count like checks |
 //!
 //! # Rejections
@@ -89,16 +86,15 @@
 //! [`Changed`](crate::EventKind::Changed), [`Rejected`](crate::EventKind::Rejected). Metrics:
 //! `seawall_calls_total`, `seawall_rejections_total`, `seawall_health_up`,
 //! `seawall_health_checks_total`, `seawall_health_check_seconds`, and for a registry
-//! `seawall_health_overall`. For alerts: [`Builder::on_down`] and [`Builder::on_up`], once each change.
+//! `seawall_health_overall`. For alerts use [`Builder::on_down`] and [`Builder::on_up`]: once for each change.
 //!
 //! # Order
 //!
-//! Where a circuit breaker would stand: inside retry, outside timeout.
+//! Where a circuit breaker would be: inside retry, outside timeout.
 //!
 //! # Cancellation
 //!
-//! Dropping a call's future drops the inner call. A check is dropped when it takes too long, and
-//! with the last handle.
+//! Dropping a call's future drops the inner call. A check is dropped when it times out, and with the last handle.
 
 mod check;
 mod checker;

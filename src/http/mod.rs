@@ -1,5 +1,7 @@
-//! What layers need to know about HTTP: what an answer means, which requests may be repeated and how
-//! their bodies are, when a response is over, where a deadline travels, and how health is told.
+//! HTTP: client and server stacks, status codes, idempotent methods, replayable bodies, deadlines in headers,
+//! health endpoints.
+//!
+//! [`client`] and [`server`] are ready-made stacks. Single layers take the same strategies:
 //!
 //! ```
 //! use http::{Request, Response};

@@ -1,14 +1,15 @@
-//! What layers need to know about reqwest, whose client is a service of its own types.
+//! reqwest: a ready-made client stack for its requests, responses and errors.
 //!
-//! The strategies are those of [`http`](crate::http): [`HttpClassifier`](crate::http::HttpClassifier)
-//! reads its answers and errors, [`Replay`](crate::http::Replay) copies its requests.
+//! [`client`] is the stack. By hand, use the strategies of [`http`](crate::http):
+//! [`HttpClassifier`](crate::http::HttpClassifier) classifies responses and errors, and
+//! [`Replay`](crate::http::Replay) copies requests.
 //!
 //! ```
 //! use seawall::{Error, http::{HttpClassifier, Replay}, reqwest::InTimeout, stack};
 //! use tower::ServiceBuilder;
 //!
 //! # fn client() -> Result<(), Box<dyn std::error::Error>> {
-//! // reqwest's own retries are switched off, or they would multiply with these.
+//! // Switch off reqwest's own retries, or they multiply with these.
 //! let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
 //! let layers = stack::client("api")
 //!     .classify(HttpClassifier)

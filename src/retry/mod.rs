@@ -1,4 +1,4 @@
-//! Retry: calls again where that may help, within a budget.
+//! Retry: retries failed calls with backoff, jitter and a retry budget.
 //!
 //! # Example
 //!
@@ -12,7 +12,7 @@
 //! let attempts = AtomicU32::new(0);
 //! let attempts = &attempts;
 //! let payments = ServiceBuilder::new()
-//!     .layer(RetryLayer::new("payments").cloned()) // repeating them is safe: we say so
+//!     .layer(RetryLayer::new("payments").cloned()) // requests are idempotent and may be cloned
 //!     .map_err(Error::Inner)
 //!     .service(service_fn(|amount: u32| async move {
 //!         if attempts.fetch_add(1, Ordering::Relaxed) == 0 { Err(Busy) } else { Ok(amount) }
@@ -25,13 +25,13 @@
 //!
 //! # When, and when not
 //!
-//! Around calls that fail now and then for reasons that pass, and that may be repeated. There is no
-//! default way to copy a request: `.cloned()`, `.copy(…)` or `.copy_with(…)` is your promise that
-//! repeating it does no harm. Retry in one place of a chain of services, the one nearest to what
-//! fails; not around what streams or what has effects that must not happen twice.
+//! Use it around idempotent calls with transient failures. There is no default way to copy a request: with
+//! `.cloned()`, `.copy(…)` or `.copy_with(…)` you promise that a retry does no harm. In a chain of services, retry in one
+//! place, nearest to what fails. Do not use it around streams, or around calls whose effects must not happen
+//! twice.
 //!
-//! One [`Budget`] pays for all calls of a layer. Where calls are of many tenants, or go to many hosts,
-//! the failures of one use up the retries of all; a [`KeyedBudget`] gives each its own:
+//! One [`Budget`] pays for all calls of a layer. If calls belong to many tenants or go to many hosts, the failures
+//! of one use up the retries of all. A [`KeyedBudget`] gives each its own:
 //!
 //! ```
 //! use seawall::retry::{Budget, RetryLayer};
@@ -52,52 +52,49 @@
 //!
 //! # How it decides
 //!
-//! An attempt is repeated if its outcome says [`Retryable::Yes`](crate::Retryable::Yes), a copy of the
-//! request is at hand, attempts are left, the time left is enough for the wait and
-//! [`min_attempt_time`](Config::min_attempt_time) after it, and the [`Budget`] pays for it. Otherwise the last
-//! answer is the answer, at once: it is not wrapped, and an event says why it is the last
-//! ([`StopReason`](crate::retry::StopReason)).
+//! A call is retried if its outcome is [`Retryable::Yes`](crate::Retryable::Yes), a copy of the request exists,
+//! attempts are left, the remaining time suffices for the backoff and
+//! [`min_attempt_time`](Config::min_attempt_time), and the [`Budget`] pays for it. Otherwise the last result is
+//! returned at once and unchanged, and an event gives the reason ([`StopReason`](crate::retry::StopReason)).
 //!
-//! The wait before the *n*-th retry is `base × factor^(n−1)`, at most `cap`, with jitter after
+//! The backoff before the *n*-th retry is `base × factor^(n−1)`, at most `cap`, with jitter after
 //! the cap (Brooker, AWS Architecture Blog, 2015). A `Retry-After` of the server counts up to
-//! [`max_retry_after`](Config::max_retry_after), and the own backoff comes on top: never earlier than told, and not
-//! all at once.
+//! [`max_retry_after`](Config::max_retry_after), and the backoff is added to it. So no retry comes earlier than the
+//! server asked, and not all retries come at once.
 //!
-//! What was certainly never sent ([`Sent::Never`](crate::Sent::Never)) costs no attempt, but is
-//! repeated no more often than [`attempts`](Config::attempts). A rejection by one of our own layers
-//! further in is not hammered: it ends the call, or is waited for ([`OnRejection`]), which costs time, but no
-//! attempt and no budget. Nor does a good answer that says "ask again" (a job that is not ready yet) cost
-//! budget: that is for failures.
+//! A request that was certainly never sent ([`Sent::Never`](crate::Sent::Never)) costs no attempt, but is retried no
+//! more often than [`attempts`](Config::attempts). A rejection by an inner layer ends the call, or the retry
+//! waits until it may be over ([`OnRejection`]), which costs time, but no attempt and no budget. A successful response
+//! that is retryable (a job that is not ready yet) costs no budget either: the budget is for failures.
 //!
-//! A request that its caller already repeats ([`prior`](crate::CallContext::prior), which is 0 unless somebody reads it
-//! from the wire and says so) is not repeated here: attempts along a chain add up then, where they
-//! would multiply.
+//! A request that its caller retries already ([`prior`](crate::CallContext::prior), which is 0 unless it is read from a
+//! header that was switched on) is not retried here. So attempts along a chain of services add up instead of
+//! multiplying.
 //!
-//! The copy for a retry is made before each attempt but the last, and is asked whether it can
-//! still be sent when its turn comes ([`take_over`](crate::CloneRequest::take_over)). Each retry goes to a
-//! clone of the inner service that is driven to readiness, for no longer than there is time. A
-//! rejected response is dropped before the wait.
+//! The copy for a retry is made before each attempt except the last. Before it is sent,
+//! [`take_over`](crate::CloneRequest::take_over) checks that it still can be. Each retry uses a clone of the inner service,
+//! which is driven to readiness within the remaining time. A failed response is dropped before the backoff.
 //!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
 //! | [`attempts`](Config::attempts) | [3](ATTEMPTS) | attempts in all |
-//! | [`backoff.base`](Backoff::base) | [25 ms](BASE) | wait before the first retry |
+//! | [`backoff.base`](Backoff::base) | [25 ms](BASE) | backoff before the first retry |
 //! | [`backoff.factor`](Backoff::factor) | [2](FACTOR) | how it grows |
-//! | [`backoff.cap`](Backoff::cap) | [1 s](CAP) | and at most |
-//! | [`backoff.jitter`](Backoff::jitter) | [`Full`](Jitter::Full) | how chance comes in |
-//! | [`max_retry_after`](Config::max_retry_after) | [30 s](MAX_RETRY_AFTER) | how much a server's `Retry-After` counts |
+//! | [`backoff.cap`](Backoff::cap) | [1 s](CAP) | the longest backoff |
+//! | [`backoff.jitter`](Backoff::jitter) | [`Full`](Jitter::Full) | the kind of jitter |
+//! | [`max_retry_after`](Config::max_retry_after) | [30 s](MAX_RETRY_AFTER) | how much of a server's `Retry-After` counts |
 //! | [`max_elapsed`](Config::max_elapsed) | [30 s](MAX_ELAPSED) | no attempt begins later than this |
-//! | [`min_attempt_time`](Config::min_attempt_time) | [1 ms](MIN_ATTEMPT_TIME) | nor with less time left than this |
-//! | [`on_rejection`](Config::on_rejection) | [`Stop`](OnRejection::Stop) | what a rejection further in means |
-//! | [`max_keys`](KeyedBudgetBuilder::max_keys) | [10,000](MAX_KEYS) | keys that have a budget of their own |
-//! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | what retries may cost: [1](PRICE), after a timeout [2](TIMEOUT_PRICE) |
+//! | [`min_attempt_time`](Config::min_attempt_time) | [1 ms](MIN_ATTEMPT_TIME) | no attempt begins with less time left |
+//! | [`on_rejection`](Config::on_rejection) | [`Stop`](OnRejection::Stop) | what follows a rejection by an inner layer |
+//! | [`max_keys`](KeyedBudgetBuilder::max_keys) | [10,000](MAX_KEYS) | keys with a budget of their own |
+//! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | pays for retries: each costs [1](PRICE), after a timeout [2](TIMEOUT_PRICE) |
 //!
 //! # Rejections
 //!
 //! [`TimedOut`](crate::Reason::TimedOut) if the time was over before a further attempt could begin,
-//! and the last answer was a response, which is gone by then (an error is returned as it is);
+//! and the last result was a response, which is dropped by then (an error is returned as it is);
 //! [`Draining`](crate::Reason::Draining) after [`RetryLayer::drain`].
 //!
 //! # Events and metrics
@@ -110,13 +107,13 @@
 //!
 //! # Order
 //!
-//! Outside the circuit breaker, so that every attempt is evidence and an open circuit ends the
-//! retrying; inside a timeout that bounds the whole.
+//! Outside the circuit breaker, so that every attempt counts and an open circuit ends the retries. Inside a timeout
+//! that bounds the whole call.
 //!
 //! # Cancellation
 //!
-//! Dropping the future drops the attempt in flight or ends the wait; nothing goes on. What was taken out
-//! of the budget for a retry comes back if that never began, and stays out otherwise.
+//! Dropping the future drops the attempt in flight or ends the backoff; nothing goes on. The budget gets back what
+//! a retry took if that retry never began.
 
 mod budget;
 mod builder;

@@ -1,4 +1,4 @@
-//! The recommended stack, ready made.
+//! Ready-made stack: deadline, retry, circuit breaker, bulkhead and attempt timeout as one layer.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -10,33 +10,33 @@
 //! let client = stack::client("payments")
 //!     .deadline(Duration::from_secs(1))
 //!     .attempt_timeout(Duration::from_millis(300))
-//!     .cloned() // repeating a request is safe: we say so
+//!     .cloned() // requests are idempotent and may be cloned for retries
 //!     .build()?;
 //! let payments = ServiceBuilder::new().layer(client).map_err(Error::Inner).service(service_fn(charge));
 //! assert_eq!(payments.oneshot(100).await?, 100);
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
-//! From the outside in: a [timeout](crate::timeout) for the whole call, [retry](crate::retry), a
+//! Outermost first: a [timeout](crate::timeout) for the whole call, [retry](crate::retry), a
 //! [circuit breaker](crate::circuit_breaker), a [bulkhead](crate::bulkhead), and a timeout for each
-//! attempt. Why in this order is told in the guide to ordering.
+//! attempt. The guide to the order of layers says why.
 //!
 //! # Settings
 //!
-//! All of them are one [`ClientConfig`], which may be a file. A setting that nobody wrote follows the
-//! one that was: a `deadline` of 500 ms alone cuts the attempt timeout. Two that were both written must
-//! agree. [`ClientLayer::handle`] reads them while calls are flying, and reloads them all or not at all.
+//! All settings are one [`ClientConfig`], which may be read from a file. A setting that you leave out adapts to those that
+//! you give: a `deadline` of 500 ms alone shortens the attempt timeout. Two settings that you give must agree.
+//! [`ClientLayer::handle`] reads the settings of a live stack, and reloads all of them or none.
 //!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`deadline`](ClientConfig::deadline) | [5 s](DEADLINE) | how long the whole may take |
+//! | [`deadline`](ClientConfig::deadline) | [5 s](DEADLINE) | how long the whole call may take |
 //! | [`attempt_timeout`](ClientConfig::attempt_timeout) | [1 s](ATTEMPT_TIMEOUT) | how long one attempt may take |
-//! | [`retry`](ClientConfig::retry) | [5](ATTEMPTS) attempts, else as [there](crate::retry#defaults) | one that fails 3 of 10 calls is answered 998 times in 1,000 |
-//! | [`budget`](ClientConfig::budget) | as [there](crate::retry::BudgetConfig) | |
-//! | [`breaker`](ClientConfig::breaker) | as [there](crate::circuit_breaker#defaults) | |
-//! | [`bulkhead`](ClientConfig::bulkhead) | up to [1,024](QUEUE) calls wait, else as [there](crate::bulkhead#defaults) | a burst is no reason to turn calls away |
+//! | [`retry`](ClientConfig::retry) | [5](ATTEMPTS) attempts, otherwise [those of retry](crate::retry#defaults) | with 30 % errors, 998 of 1,000 calls succeed |
+//! | [`budget`](ClientConfig::budget) | [those of the retry budget](crate::retry::BudgetConfig) | what retries may cost |
+//! | [`breaker`](ClientConfig::breaker) | [those of the circuit breaker](crate::circuit_breaker#defaults) | when calls are rejected, and when probed again |
+//! | [`bulkhead`](ClientConfig::bulkhead) | a queue of [1,024](QUEUE), otherwise [those of the bulkhead](crate::bulkhead#defaults) | concurrent calls; a burst waits instead of being rejected |
 
 mod build;
 mod client;

@@ -1,9 +1,9 @@
-//! Proving a layer: what tower asks of a service, and what is left of a call that ends early.
+//! Tests for tower layers: the contract of a service, and dropped calls.
 //!
-//! For any tower layer, yours and other crates' as well as these. [`Contract`] runs the checks and
-//! returns what it found; [`drop_at_every_poll`] ends a future at each point where it can end;
-//! [`MockService`] is the inner service under both, with a script and books; [`CountingWaker`] polls by hand. Run
-//! them under paused time (tokio's `test-util`), where waiting takes no time:
+//! They work for any tower layer: yours, those of other crates, and these. [`Contract`] runs the checks and returns
+//! the violations. [`drop_at_every_poll`] drops a future at each of its polls. [`MockService`] is the inner service,
+//! with a script and a record of what happened. [`CountingWaker`] polls by hand. Run them under paused time (tokio's
+//! `test-util`):
 //!
 //! ```
 //! use seawall::testing::{Broken, Contract, Scenario};
@@ -20,9 +20,9 @@
 //! # Ok::<(), seawall::testing::Violations>(()) }).unwrap();
 //! ```
 //!
-//! tower's own keep the contract, and so do the layers of this crate, each pair of them, and the whole
-//! stack. Here is one that does not: it hands its inner service to the future and keeps a clone of it,
-//! which nobody has polled ready. It works in every test with a service that is always ready.
+//! tower's own layers keep the contract, and so do the layers of this crate, each pair of them, and the whole
+//! stack. This layer does not: it moves a clone of its inner service into the future, and the clone was not polled
+//! ready. The defect does not show in tests with a service that is always ready.
 //!
 //! ```
 //! # use seawall::testing::{Broken, Check, Contract, Scenario};
@@ -60,18 +60,17 @@
 //!
 //! # What is checked
 //!
-//! Each [`Check`] says why. Three go beyond tower's contract, hold for the layers of this crate, and
-//! have to be asked for: [`Check::NothingIsLeftByAFailure`], [`Check::DrivesReadiness`] and
-//! [`Check::LetsGoAtOnce`]. Whether a service is `Send` the compiler knows best.
+//! Each [`Check`] documents its reason. Three go beyond tower's contract; the layers of this crate keep them, and you
+//! switch them on: [`Check::NothingIsLeftByAFailure`], [`Check::DrivesReadiness`] and
+//! [`Check::LetsGoAtOnce`].
 //!
-//! A layer that spends what only time gives back, as a rate limit does, says so by
-//! [`Contract::spends`]. Panics of the inner service are scripted, caught and not printed: no hook is
-//! called for them.
+//! For a layer that uses up what only time returns, such as a rate limit, call [`Contract::spends`]. Panics of the inner
+//! service are scripted, caught and not printed: no panic hook is called for them.
 //!
-//! # What is not
+//! # What is not checked
 //!
-//! One thread at a time, and one request and answer of each kind: neither races nor what a layer
-//! makes of a request is looked at.
+//! The checks use one thread, and one request and response of each kind. They find no races, and do not look at
+//! how a layer changes a request.
 
 mod contract;
 mod counting_waker;

@@ -1,4 +1,4 @@
-//! Timeout: ends calls that take too long, and carries deadlines.
+//! Timeout: ends slow calls and propagates deadlines.
 //!
 //! # Example
 //!
@@ -20,42 +20,41 @@
 //!
 //! # When, and when not
 //!
-//! Around every call that leaves the process: without a limit a dependency that hangs takes its
-//! callers with it. Where the caller brings a deadline, let it travel ([`Builder::propagate`]). Not
-//! around streams whose head comes soon and whose body takes long: the limit ends at the head.
+//! Use it around every call that leaves the process: without a timeout, a dependency that hangs makes its callers
+//! hang. If callers send a deadline, propagate it ([`Builder::propagate`]). A timeout covers the response head, not the
+//! body: for slow bodies the feature `http` has `BodyTimeoutLayer`.
 //!
 //! # How it decides
 //!
-//! The inner service is asked first, so an answer that is there when the time is up wins. The clock
-//! starts when the inner service is first found pending; until then no timer is made and no clock is
-//! read. When the time is up the inner future is dropped, then the caller is told.
+//! The inner future is polled first, so a response that is ready when the time is up wins. Time counts from the first
+//! `Pending`; until then there is no timer and no reading of the clock. When the time is up, the inner future is
+//! dropped, and then the caller gets the rejection.
 //!
-//! The limit is [`Config::limit`], or what [`Builder::limit_by`] says of the request. With
-//! [`Builder::propagate`] the deadline that came with the request counts too: whichever is earlier ends
-//! the call, and the earlier one is written into the request for those further in. A request whose
-//! deadline has passed is rejected without a call. With [`Config::cover_readiness`] waiting for the
-//! inner service to become ready is part of the call; by default it happens in `poll_ready`, where
-//! no request is known and no clock runs.
+//! The limit is [`Config::limit`], or the result of [`Builder::limit_by`] for the request. With
+//! [`Builder::propagate`] the deadline of the request counts too: whichever is earlier ends the call, and the
+//! earlier one is written into the request for inner layers. A request whose deadline has passed is
+//! rejected without a call. With [`Config::cover_readiness`] the wait for the inner service to become ready is part
+//! of the call; by default that wait is in `poll_ready`, before the request is known.
 //!
-//! With [`Builder::propagate`] a request whose body is still being sent has the limit from its end on, or from
-//! the last part that was taken: while the caller keeps others waiting no limit of ours runs. Only the
-//! outermost timeout ends a body of which nothing comes for all of its limit, with
-//! [`RequestTimeout`](crate::Reason::RequestTimeout). The feature `http` has the layers that tell of bodies,
-//! `RecordBodyLayer` and `RequestBodyTimeoutLayer`. A deadline that the caller told holds whatever it sends.
+//! With [`Builder::propagate`] the limit of a request whose body is still being sent counts from the end of the body,
+//! or from the last part that was read: a slow caller does not use up the limit. Only the outermost timeout ends a
+//! request whose body stalls for the whole limit, with [`RequestTimeout`](crate::Reason::RequestTimeout). The
+//! feature `http` has the layers that watch bodies, `RecordBodyLayer` and `RequestBodyTimeoutLayer`. The caller's
+//! deadline holds in any case.
 //!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
 //! | [`limit`](Config::limit) | [1 s](LIMIT) | how long a call may take |
-//! | [`cover_readiness`](Config::cover_readiness) | off | whether readiness is part of the call |
+//! | [`cover_readiness`](Config::cover_readiness) | off | whether the wait for readiness is part of the call |
 //!
 //! # Rejections
 //!
 //! [`TimedOut`](crate::Reason::TimedOut) with the limit;
-//! [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) where the caller's deadline was the
-//! earlier one; [`RequestTimeout`](crate::Reason::RequestTimeout) and
-//! [`RequestBroken`](crate::Reason::RequestBroken) where the caller did not send its request;
+//! [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) if the caller's deadline was earlier;
+//! [`RequestTimeout`](crate::Reason::RequestTimeout) and
+//! [`RequestBroken`](crate::Reason::RequestBroken) if the caller did not send its whole request;
 //! [`Draining`](crate::Reason::Draining) after [`TimeoutLayer::drain`].
 //!
 //! # Events and metrics
@@ -65,8 +64,8 @@
 //!
 //! # Order
 //!
-//! Innermost, around each attempt: then a breaker outside it sees a call that ran out of time as a
-//! failure. A second one outside retry bounds the whole.
+//! Innermost, around each attempt, so that a breaker outside it counts a call that timed out as a failure. A second
+//! timeout outside retry bounds the whole call.
 //!
 //! # Cancellation
 //!
