@@ -55,7 +55,7 @@
 //! A call is retried if its outcome is [`Retryable::Yes`](crate::Retryable::Yes), a copy of the request exists,
 //! attempts are left, the remaining time suffices for the backoff and
 //! [`min_attempt_time`](Config::min_attempt_time), and the [`Budget`] pays for it. Otherwise the last result is
-//! returned at once and unchanged, and an event gives the reason ([`StopReason`](crate::retry::StopReason)).
+//! returned at once and unchanged, and an event gives the reason ([`StopReason`]).
 //!
 //! The backoff before the *n*-th retry is `base × factor^(n−1)`, at most `cap`, with jitter after
 //! the cap (Brooker, AWS Architecture Blog, 2015). A `Retry-After` of the server counts up to
