@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use pin_project::{pin_project, pinned_drop};
+use pin_project::pin_project;
 use tower::Service;
 
 use super::key::Key;
@@ -18,13 +18,16 @@ use crate::shell::in_flight::{Hold, Parked, Stripe};
 ///
 /// Dropping it drops the call in flight. While it waits for the owner's service to be ready, a new map sends
 /// it to the owner that its key has then.
-#[pin_project(PinnedDrop)]
+#[pin_project]
 pub struct ResponseFuture<S: Service<Req>, Req, K> {
     #[pin]
     stage: Stage<S, Req, K>,
-    /// Of a call that was made: its epoch is not settled before it is over.
-    hold: Hold<Stripe<Table<S>>>,
+    /// After the stage, so that the call is dropped first: its epoch is not settled before.
+    counted: Counted<S>,
 }
+
+/// A call that counts as in flight until this is dropped; also if the service panics when it is called.
+pub(super) struct Counted<S>(Hold<Stripe<Table<S>>>);
 
 #[pin_project(project = StageProj)]
 enum Stage<S: Service<Req>, Req, K> {
@@ -43,7 +46,7 @@ struct Waiting<S, Req, K> {
 }
 
 /// A call that was made and what counts it, or why it was not.
-type Made<F, S, E> = Result<(F, Hold<Stripe<Table<S>>>), E>;
+type Made<F, S, E> = Result<(F, Counted<S>), E>;
 
 struct Owner<S> {
     service: S,
@@ -54,17 +57,36 @@ struct Owner<S> {
 
 impl<S: Service<Req>, Req, K> ResponseFuture<S, Req, K> {
     #[inline]
-    pub(super) const fn called(future: S::Future, hold: Hold<Stripe<Table<S>>>) -> Self {
-        Self { stage: Stage::Called(future), hold }
+    pub(super) const fn called(future: S::Future, counted: Counted<S>) -> Self {
+        Self { stage: Stage::Called(future), counted }
     }
 
     pub(super) const fn failed(error: S::Error) -> Self {
-        Self { stage: Stage::Failed(Some(error)), hold: Hold::over() }
+        Self { stage: Stage::Failed(Some(error)), counted: Counted(Hold::over()) }
     }
 
     pub(super) fn waiting(shared: Arc<Shared<S>>, key: Arc<K>, request: Req) -> Self {
         let waiting = Waiting { shared, key, request: Some(request), owner: None };
-        Self { stage: Stage::Waiting(Box::new(waiting)), hold: Hold::over() }
+        Self { stage: Stage::Waiting(Box::new(waiting)), counted: Counted(Hold::over()) }
+    }
+}
+
+impl<S> Counted<S> {
+    /// The call is made now, unless another map came in between.
+    #[inline]
+    pub(super) fn begin(stripe: Arc<Stripe<Table<S>>>) -> Option<Self> {
+        let mut hold = Hold::new(stripe);
+        hold.begin(|| false).then_some(Self(hold))
+    }
+
+    fn end(&mut self) {
+        drop(self.0.lose());
+    }
+}
+
+impl<S> Drop for Counted<S> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -86,13 +108,13 @@ where
             };
             match owner.service.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
-                    let mut hold = Hold::new(Arc::clone(&owner.stripe));
-                    let (true, Some(request)) = (hold.begin(|| false), self.request.take()) else {
+                    let Some(counted) = Counted::begin(Arc::clone(&owner.stripe)) else {
                         self.owner = None; // another map came
                         continue;
                     };
+                    let Some(request) = self.request.take() else { return Poll::Pending };
                     let future = owner.service.call(request);
-                    return Poll::Ready(Ok((future, hold)));
+                    return Poll::Ready(Ok((future, counted)));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending if owner.calls.park(&mut owner.parked, cx.waker()) => {
@@ -131,8 +153,8 @@ where
             let result = match this.stage.as_mut().project() {
                 StageProj::Called(future) => ready!(future.poll(cx)),
                 StageProj::Waiting(waiting) => match ready!(waiting.poll(cx)) {
-                    Ok((future, hold)) => {
-                        *this.hold = hold;
+                    Ok((future, counted)) => {
+                        *this.counted = counted;
                         this.stage.set(Stage::Called(future));
                         continue;
                     }
@@ -145,18 +167,9 @@ where
                 StageProj::Over => return Poll::Pending, // polled after it was ready
             };
             this.stage.set(Stage::Over); // nothing of the call goes on
-            drop(this.hold.lose());
+            this.counted.end();
             return Poll::Ready(result);
         }
-    }
-}
-
-#[pinned_drop]
-impl<S: Service<Req>, Req, K> PinnedDrop for ResponseFuture<S, Req, K> {
-    fn drop(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        this.stage.set(Stage::Over); // first the call, then its count
-        drop(this.hold.lose());
     }
 }
 

@@ -7,13 +7,13 @@ use std::task::{Context, Poll, Waker};
 use tower::Service;
 
 use super::builder::Builder;
-use super::future::ResponseFuture;
+use super::future::{Counted, ResponseFuture};
 use super::handle::ShardsHandle;
 use super::key::Key;
 use super::shared::{Calls, Shared};
 use super::table::Table;
 use crate::core::error::{CallError, Rejected};
-use crate::shell::in_flight::{Hold, Stripe};
+use crate::shell::in_flight::Stripe;
 
 /// Sends each request to the owner of its key, and to nobody else.
 ///
@@ -113,14 +113,13 @@ where
             };
             match instance.poll_ready(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => {
-                    let mut hold = Hold::new(stripe);
                     // In flight from now on: what the service does with the request is its own affair.
-                    if !hold.begin(|| false) {
+                    let Some(counted) = Counted::begin(stripe) else {
                         continue; // another map came in between
-                    }
+                    };
                     let future = instance.call(request);
                     self.last = Some((place, instance));
-                    return ResponseFuture::called(future, hold);
+                    return ResponseFuture::called(future, counted);
                 }
                 Poll::Ready(Err(error)) => return ResponseFuture::failed(error),
                 Poll::Pending => {

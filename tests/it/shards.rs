@@ -353,6 +353,21 @@ async fn a_map_that_cannot_be_meant_is_rejected_and_the_old_one_stays() {
 }
 
 #[tokio::test]
+async fn a_member_that_panics_when_it_is_called_holds_up_no_epoch() {
+    let mut orders = router(hashed(1, 2), |_| {
+        Boxed::new(service_fn(|_: String| -> std::future::Ready<Result<String, Fail>> {
+            panic!("scripted: call")
+        }))
+    });
+    let handle = orders.handle();
+    let call = std::panic::AssertUnwindSafe(|| drop(orders.call("x".into())));
+    assert!(std::panic::catch_unwind(call).is_err());
+    assert_eq!(handle.in_flight(), 0);
+    handle.adopt(hashed(2, 2)).unwrap();
+    assert!(poll_once(&mut Box::pin(handle.settled(Epoch::new(1)))).is_ready());
+}
+
+#[tokio::test]
 async fn drained_it_rejects_all_and_returns_when_the_last_call_is_over() {
     let mut orders = router(hashed(1, 2), |_| Boxed::new(service_fn(|_: String| pending())));
     let handle = orders.handle();
