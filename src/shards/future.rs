@@ -27,7 +27,7 @@ pub struct ResponseFuture<S: Service<Req>, Req, K> {
 }
 
 /// A call that counts as in flight until this is dropped; also if the service panics when it is called.
-pub(super) struct Counted<S>(Hold<Stripe<Table<S>>>);
+pub(super) struct Counted<S>(Hold<Table<S>>);
 
 #[pin_project(project = StageProj)]
 enum Stage<S: Service<Req>, Req, K> {

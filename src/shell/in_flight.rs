@@ -23,7 +23,7 @@ mod roll;
 
 pub(crate) use hold::{Hold, Parked};
 
-pub(crate) use roll::{Count, Counted, Roll, Stage};
+use roll::{Count, Roll, Stage};
 
 /// A power of two. More lanes do not pay.
 #[cfg(not(all(test, seawall_loom)))]
@@ -182,13 +182,6 @@ impl<P> Stripe<P> {
             self.again.fetch_sub(1, Ordering::Relaxed);
         }
         self.count.leave();
-    }
-}
-
-impl<P> Counted for Stripe<P> {
-    #[inline]
-    fn count(&self) -> &Count {
-        &self.count
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use pin_project::pin_project;
 use tower::Service;
 
-use crate::shell::in_flight::{Counted, Hold, Parked};
+use crate::shell::in_flight::{Hold, Parked};
 
 #[pin_project]
 pub struct Oneshot<S: Service<Req>, Req> {
@@ -58,7 +58,7 @@ impl<S: Service<Req>, Req> Oneshot<S, Req> {
     /// It was polled and is pending. While it waits for the service, a drain is to end that: `false` if
     /// one has begun.
     #[inline]
-    pub(crate) fn park<L: Counted>(self: Pin<&mut Self>, hold: &Hold<L>, waker: &Waker) -> bool {
+    pub(crate) fn park<P>(self: Pin<&mut Self>, hold: &Hold<P>, waker: &Waker) -> bool {
         match self.project().stage.project() {
             StageProj::Waiting(_, _, parked) => hold.park(parked, waker),
             StageProj::Called(_) | StageProj::Over => true,

@@ -15,7 +15,7 @@ use crate::shell::in_flight::{Hold, Stripe};
 
 /// An admitted call: its one reference to what is shared, and its permit. Ended once.
 pub(crate) struct GateGuard<P: Policy, C> {
-    hold: Hold<Stripe<Core<P, C>>>,
+    hold: Hold<Core<P, C>>,
     /// `None` once the call is over.
     permit: Option<P::Permit>,
     /// User code is running: if this is dropped now, that code panicked.
@@ -30,7 +30,7 @@ impl<P: Policy, C> GateGuard<P, C> {
     }
 
     #[inline]
-    pub(super) fn of(hold: Hold<Stripe<Core<P, C>>>, permit: P::Permit) -> Self {
+    pub(super) fn of(hold: Hold<Core<P, C>>, permit: P::Permit) -> Self {
         Self { hold, permit: Some(permit), risky: false, seen: Stage::Fresh }
     }
 
@@ -57,7 +57,7 @@ impl<P: Policy, C> GateGuard<P, C> {
     }
 
     /// What holds the call.
-    pub(super) const fn hold(&self) -> &Hold<Stripe<Core<P, C>>> {
+    pub(super) const fn hold(&self) -> &Hold<Core<P, C>> {
         &self.hold
     }
 

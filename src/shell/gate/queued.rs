@@ -40,7 +40,7 @@ pub(super) struct Queued<P: Policy, C, K, Req> {
 
 /// A call that waits for a permit. Leaves when dropped.
 struct WaitGuard<P: Policy, C> {
-    hold: Hold<Stripe<Core<P, C>>>,
+    hold: Hold<Core<P, C>>,
     /// `None` once it waits no longer.
     wait: Option<P::Wait>,
 }

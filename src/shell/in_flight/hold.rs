@@ -4,21 +4,22 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::roll::{Counted, Roll, Stage};
+use super::Stripe;
+use super::roll::{Roll, Stage};
 use crate::shell::waiters::WakerSlot;
 
 /// What a call holds of its policy, from when it is made until it is over.
 #[derive(Debug)]
-pub(crate) struct Hold<L> {
+pub(crate) struct Hold<P> {
     /// `None` once the call is over.
-    stripe: Option<Arc<L>>,
+    stripe: Option<Arc<Stripe<P>>>,
     begun: bool,
 }
 
 /// A call that is over when this is dropped. Whatever is told of it is told before.
 #[derive(Debug)]
-pub(crate) struct Over<L: Counted> {
-    stripe: Arc<L>,
+pub(crate) struct Over<P> {
+    stripe: Arc<Stripe<P>>,
     begun: bool,
 }
 
@@ -35,10 +36,10 @@ struct Place {
 
 // ===== impl Hold =====
 
-impl<L> Hold<L> {
+impl<P> Hold<P> {
     /// A call was made.
     #[inline]
-    pub(crate) const fn new(stripe: Arc<L>) -> Self {
+    pub(crate) const fn new(stripe: Arc<Stripe<P>>) -> Self {
         Self { stripe: Some(stripe), begun: false }
     }
 
@@ -48,13 +49,13 @@ impl<L> Hold<L> {
     }
 
     #[inline]
-    pub(crate) fn get(&self) -> Option<&L> {
+    pub(crate) fn get(&self) -> Option<&Stripe<P>> {
         self.stripe.as_deref()
     }
 
     /// What holds the call, for whoever holds on to it longer.
     #[inline]
-    pub(crate) const fn stripe(&self) -> Option<&Arc<L>> {
+    pub(crate) const fn stripe(&self) -> Option<&Arc<Stripe<P>>> {
         self.stripe.as_ref()
     }
 
@@ -62,9 +63,7 @@ impl<L> Hold<L> {
     pub(crate) const fn is_over(&self) -> bool {
         self.stripe.is_none()
     }
-}
 
-impl<L: Counted> Hold<L> {
     /// The call is polled: it is in flight from the first time on. `false` if it must not go on, for
     /// the policy was drained before it began, or while it `waits` without an attempt in flight.
     #[inline]
@@ -73,7 +72,7 @@ impl<L: Counted> Hold<L> {
             return !waits() || !self.is_stopped();
         }
         let Some(stripe) = &self.stripe else { return true };
-        if stripe.count().begin() {
+        if stripe.count.begin() {
             self.begun = true;
             return true;
         }
@@ -83,50 +82,50 @@ impl<L: Counted> Hold<L> {
     /// Whether a call that waits without an attempt in flight is to be sent away.
     #[inline(never)]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stripe.as_ref().is_some_and(|stripe| stripe.count().roll().is(Stage::Stopped))
+        self.stripe.as_ref().is_some_and(|stripe| stripe.count.roll().is(Stage::Stopped))
     }
 
     /// Leaves the waker of such a call. Returns `false` if it is to be sent away.
     pub(crate) fn park(&self, parked: &mut Parked, waker: &Waker) -> bool {
         let Some(stripe) = &self.stripe else { return true };
-        parked.park(stripe.count().roll(), waker, Stage::Stopped)
+        parked.park(stripe.count.roll(), waker, Stage::Stopped)
     }
 
     /// The call was answered, so that it had begun.
     #[inline]
-    pub(crate) fn end(&mut self) -> Option<Over<L>> {
+    pub(crate) fn end(&mut self) -> Option<Over<P>> {
         debug_assert!(self.begun || self.is_over(), "what was never polled is not answered");
         self.stripe.take().map(|stripe| Over { stripe, begun: true })
     }
 
     /// The call ends otherwise, and may not have begun.
-    pub(crate) fn lose(&mut self) -> Option<Over<L>> {
+    pub(crate) fn lose(&mut self) -> Option<Over<P>> {
         self.stripe.take().map(|stripe| Over { stripe, begun: self.begun })
     }
 }
 
 // ===== impl Over =====
 
-impl<L: Counted> Over<L> {
-    pub(crate) const fn stripe(&self) -> &Arc<L> {
+impl<P> Over<P> {
+    pub(crate) const fn stripe(&self) -> &Arc<Stripe<P>> {
         &self.stripe
     }
 }
 
-impl<L: Counted> Deref for Over<L> {
-    type Target = L;
+impl<P> Deref for Over<P> {
+    type Target = Stripe<P>;
 
     #[inline]
-    fn deref(&self) -> &L {
+    fn deref(&self) -> &Stripe<P> {
         &self.stripe
     }
 }
 
-impl<L: Counted> Drop for Over<L> {
+impl<P> Drop for Over<P> {
     #[inline]
     fn drop(&mut self) {
         if self.begun {
-            self.stripe.count().leave();
+            self.stripe.count.leave();
         }
     }
 }

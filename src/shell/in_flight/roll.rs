@@ -41,11 +41,6 @@ pub(crate) struct Count {
 /// The sign, which a processor looks at for free.
 const CLOSED: usize = !(usize::MAX >> 1);
 
-/// What a call may hold on to.
-pub(crate) trait Counted {
-    fn count(&self) -> &Count;
-}
-
 // ===== impl Count =====
 
 impl Count {

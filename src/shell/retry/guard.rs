@@ -21,7 +21,7 @@ use crate::shell::in_flight::{Hold, Stripe};
 
 /// A call: its one reference to what is shared, and its permits. Ended once.
 pub(crate) struct RetryGuard<T: Repeat<U>, W: Policy, A: Policy, C, U> {
-    hold: Hold<Stripe<Core<T, W, A, C>>>,
+    hold: Hold<Core<T, W, A, C>>,
     /// `None` once the call is over.
     whole: Option<W::Permit>,
     pub(super) each: Each<A>,
@@ -88,7 +88,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     }
 
     /// What holds the call.
-    pub(super) const fn hold(&self) -> &Hold<Stripe<Core<T, W, A, C>>> {
+    pub(super) const fn hold(&self) -> &Hold<Core<T, W, A, C>> {
         &self.hold
     }
 

@@ -261,7 +261,7 @@ mod relay {
             Visit::Gone => panic!("it does not end"),
             Visit::Lent => Poll::Pending,
             Visit::Loan(mut loan) => {
-                let polled = loan.origin().unwrap().poll(relay.waker());
+                let polled = loan.source().unwrap().poll(relay.waker());
                 match polled {
                     Poll::Ready(item) => {
                         loan.give_back(|tape| tape.push(item));
