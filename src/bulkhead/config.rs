@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::machine::Params;
 use crate::core::config::ConfigErrors;
 
-/// The settings of a bulkhead: plain values, which can be turned while calls are flying.
+/// The settings of a bulkhead: plain values, which can be reloaded while calls are in flight.
 ///
 /// See the [table of defaults](crate::bulkhead#defaults). They are checked when a layer is built
 /// from them or a running policy is [reloaded](super::BulkheadHandle::reload).
@@ -28,15 +28,15 @@ use crate::core::config::ConfigErrors;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// Calls at a time: 1 to 1,000,000.
+    /// Concurrent calls: 1 to 1,000,000.
     pub limit: u32,
-    /// Calls that may wait for one of them to end. Zero: a call that finds the bulkhead full is
-    /// rejected at once. At most 1,000,000.
+    /// Calls that may wait for a permit. Zero: a call is rejected at once if no permit is free. At most
+    /// 1,000,000.
     pub queue: u32,
     /// How long a call waits at most: longer than zero, if any may [wait](Self::queue).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_wait: Duration,
-    /// Who is next: any.
+    /// Which waiting call is next: any.
     pub order: Order,
 }
 
@@ -54,7 +54,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Says what is wrong with these settings, as building a layer from them would.
+    /// Checks these settings, as building a layer from them does.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Config {
     }
 }
 
-/// Which of those who wait is next.
+/// Which waiting call is next.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {

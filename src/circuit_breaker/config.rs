@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::params::Params;
 use crate::core::config::ConfigErrors;
 
-/// The settings of a circuit breaker: plain values, which can be turned while calls are flying.
+/// The settings of a circuit breaker: plain values, which can be reloaded while calls are in flight.
 ///
 /// Every value has a default; see the [table](crate::circuit_breaker#defaults). They are checked
 /// when a layer is built from them or a running policy is [reloaded](super::CircuitBreakerHandle::reload).
@@ -39,38 +39,37 @@ use crate::core::config::ConfigErrors;
 pub struct Config {
     /// When the circuit opens: at least one rule.
     pub trip: Trip,
-    /// Evidence older than this is dropped, if no call was seen in between. Longer than zero.
+    /// Evidence expires after this time without a call. Longer than zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub evidence_ttl: Duration,
-    /// What a call says that ended without an answer. Any.
+    /// How a dropped call counts. Any.
     pub abandonment: Abandonment,
-    /// How long the circuit stays open at first; spread over the upper half of this. Longer than
-    /// zero, at most [`max_break_duration`](Self::max_break_duration). Left at its default it follows that, if that is
-    /// shorter.
+    /// How long the circuit stays open at first, with jitter in the upper half. Longer than zero, at most
+    /// [`max_break_duration`](Self::max_break_duration). The default becomes shorter if that is shorter.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub break_duration: Duration,
-    /// the break doubles with each failed probe, up to this. At least [`break_duration`](Self::break_duration). Left at its
-    /// default it follows that, if that is longer.
+    /// The break doubles with each failed probe, up to this. At least [`break_duration`](Self::break_duration). The
+    /// default becomes longer if that is longer.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_break_duration: Duration,
-    /// A `Retry-After` of the server ("come back after …") lengthens the rest by no more than this.
-    /// Any; zero: `Retry-After` values are not heeded.
+    /// A `Retry-After` of the server lengthens the break by no more than this. Any; zero: `Retry-After` is
+    /// ignored.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_retry_after: Duration,
-    /// At most this many probes at a time while half open. It starts with one. 1 to 10,000.
+    /// The most concurrent probes while half open. It begins with one. 1 to 10,000.
     pub probes: u32,
     /// How long a probe waits for the inner service to become ready. Longer than zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub probe_deadline: Duration,
-    /// Half open, the circuit closes at so many good probes, each bad one taking one away. 1 closes at
-    /// the first good one. 1 to 10,000.
+    /// While half open, the circuit closes when successes lead by this number. 1 closes it at the first
+    /// success. 1 to 10,000.
     pub close_threshold: u32,
-    /// Half open, it opens again at once if the first answer is bad, and after a good one when failures
-    /// lead by so many; also when so many probes were given up in vain, and none answered.
+    /// While half open, the circuit opens again if the first probe fails, and after a success when failures lead by
+    /// this number; also if this many probes were dropped after a long wait and none got a response.
     /// 1 to 10,000.
     pub reopen_threshold: u32,
-    /// After closing, the number of calls at a time is limited for no longer than this. It doubles
-    /// with each success, so that a well dependency hardly notices. Any; zero: no limit.
+    /// After closing, concurrency is limited for at most this time. The limit doubles with each success, so a healthy
+    /// dependency reaches full load quickly. Any; zero: no limit.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub ramp: Duration,
     /// After closing, the admitted share of calls doubles from 1/16 to all over this time, for
@@ -99,9 +98,9 @@ pub const CLOSE_THRESHOLD: u32 = 7;
 pub const REOPEN_THRESHOLD: u32 = 3;
 /// Default [`Config::ramp`].
 pub const RAMP: Duration = Duration::from_secs(1);
-/// Default of the failure ratio that is tolerated.
+/// Default of the failure rate that is tolerated.
 pub const TOLERATED: f64 = 0.3;
-/// Default of the failure ratio that is called broken.
+/// Default of the failure rate of a broken dependency.
 pub const BROKEN: f64 = 0.7;
 /// Default of the odds against a false trip.
 pub const ODDS: u64 = 1_000_000;
@@ -129,7 +128,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Says what is wrong with these settings, as building a layer from them would.
+    /// Checks these settings, as building a layer from them does.
     ///
     /// # Errors
     ///
@@ -197,23 +196,23 @@ pub struct Trip {
 pub enum TripRule {
     /// See [`Trip::evidence`].
     Evidence {
-        /// The failure ratio that is tolerated.
+        /// The failure rate that is tolerated.
         tolerated: f64,
-        /// The failure ratio that is called broken.
+        /// The failure rate of a broken dependency.
         broken: f64,
         /// The odds against a false trip.
         odds: u64,
     },
     /// See [`Trip::consecutive`].
     Consecutive {
-        /// So many failures in a row.
+        /// The number of consecutive failures.
         failures: u32,
     },
     /// See [`Trip::failures_within`].
     FailuresWithin {
-        /// So many failures. 1 to 10,000.
+        /// The number of failures. 1 to 10,000.
         failures: u32,
-        /// Within so much time. Longer than zero.
+        /// The time in which they happen. Longer than zero.
         #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
         within: Duration,
     },
@@ -221,9 +220,9 @@ pub enum TripRule {
     FailureRate {
         /// This share of calls failed.
         rate: f64,
-        /// Over which calls.
+        /// The window.
         over: Span,
-        /// No classification on fewer calls than this; by default 10, or what the window holds.
+        /// The least number of calls to decide; by default 10, or the size of the window.
         #[cfg_attr(feature = "serde", serde(default))]
         at_least: Option<u32>,
     },
@@ -234,9 +233,9 @@ pub enum TripRule {
         /// A call that takes at least this long is slow, whether or not it was answered yet.
         #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
         threshold: Duration,
-        /// Over which calls.
+        /// The window.
         over: Span,
-        /// No classification on fewer calls than this; by default 10, or what the window holds.
+        /// The least number of calls to decide; by default 10, or the size of the window.
         #[cfg_attr(feature = "serde", serde(default))]
         at_least: Option<u32>,
     },
@@ -256,9 +255,9 @@ impl TripRule {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Span {
-    /// The last so many calls, exactly.
+    /// The last N calls, exactly.
     Calls(u32),
-    /// The last so much time, to within a tenth.
+    /// The last span of time, to within a tenth.
     Time(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
 }
 
@@ -281,12 +280,12 @@ impl Trip {
         Self::of(TripRule::Evidence { tolerated, broken, odds })
     }
 
-    /// Opens after so many failures in a row.
+    /// Opens after this number of consecutive failures.
     pub fn consecutive(failures: u32) -> Self {
         Self::of(TripRule::Consecutive { failures })
     }
 
-    /// Opens after so many failures within so much time, however many calls succeeded in between. In a
+    /// Opens after `failures` failures within a span of time, however many calls succeeded in between. In a
     /// file: `{ "failures_within": { "failures": 5, "within": "10s" } }`.
     ///
     /// ```
@@ -303,7 +302,7 @@ impl Trip {
         Self::of(TripRule::FailuresWithin { failures, within })
     }
 
-    /// Opens when this share of the last 100 calls failed, but not on fewer than 10 calls.
+    /// Opens when this share of the last 100 calls failed, with at least 10 calls.
     pub fn failure_rate(rate: f64) -> Self {
         Self::of(TripRule::FailureRate { rate, over: Span::Calls(OVER_CALLS), at_least: None })
     }
@@ -331,7 +330,7 @@ impl Trip {
         self.adjust("over_time", |over, _| *over = Span::Time(span))
     }
 
-    /// Gives no classification on fewer calls than this.
+    /// Does not decide on fewer calls than this.
     #[must_use]
     pub fn at_least(self, calls: u32) -> Self {
         self.adjust("at_least", |_, least| *least = Some(calls))
@@ -366,10 +365,10 @@ impl Trip {
     }
 }
 
-/// What a call says that ended without an answer: its future was dropped, because the caller went
-/// away or a timeout outside the breaker fired.
+/// How a dropped call counts: its future was dropped because the caller went away or a timeout outside the
+/// breaker fired.
 ///
-/// A call dropped before the inner service had a chance to answer says nothing under any policy.
+/// A call that is dropped before the inner service was called never counts.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -396,11 +395,11 @@ impl Trip {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Abandonment {
-    /// It counts as a failure if it waited in vain, until anyone is answered; then all such failures
-    /// are forgiven. A dependency that hangs is noticed, impatient callers of a living one do no harm.
-    /// What *in vain* means is told in the [guide](crate::circuit_breaker#how-it-decides).
+    /// It counts as a failure if it waited long, until the next response clears all such failures. So a dependency
+    /// that hangs opens the circuit, and impatient callers of a healthy one do not. The
+    /// [guide](crate::circuit_breaker#how-it-decides) says how long is long.
     Silence,
-    /// It says nothing.
+    /// It does not count.
     Ignore,
     /// It is a failure.
     Failure,

@@ -1,4 +1,4 @@
-//! What an answer means: the one place where responses and errors become outcomes.
+//! Classification: how responses and errors become outcomes.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,20 +8,20 @@ use crate::core::context::ClassifyContext;
 use crate::core::error::{CallError, Error, Means, Rejected};
 use crate::core::outcome::Outcome;
 
-/// Says what a finished call means.
+/// Classifies a finished call: success, failure, pushback or ignored; retryable or not.
 ///
 /// Most users never implement this: builders take
 /// `classify_response(|res: &Response| …)`, `classify_error(|err: &E| …)` and
-/// `classify_result(|result: Result<&Response, &E>| …)`. Implement it where an
-/// answer is not decided when its head arrives (a gRPC stream tells its status in its trailers), or
-/// where the deadline of the caller matters.
+/// `classify_result(|result: Result<&Response, &E>| …)`. Implement it if the outcome
+/// is not known when the response head arrives (a gRPC stream has its status in the trailers), or
+/// if the caller's deadline matters.
 ///
 /// A classifier runs outside every lock. If it panics, the panic reaches the caller and the call
 /// counts as failed.
 ///
-/// It hears of everything that ended a call, rejections by layers further in included, and those that a
-/// client has wrapped in an error of its own. They are no evidence against the dependency:
-/// [`Outcome::of_cause`] finds them in any error, and says what they mean. Ask it first.
+/// It gets every result, rejections by inner layers included, also those that a client has wrapped in an error of its
+/// own. Rejections do not count against the dependency: call [`Outcome::of_cause`] first, which finds them in any
+/// error.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -65,11 +65,11 @@ use crate::core::outcome::Outcome;
 /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
 /// ```
 pub trait Classify<Res, Err> {
-    /// Reads the answer and gives a classification.
+    /// Classifies a response or an error.
     fn classify(&self, result: Result<&Res, &Err>) -> Classification;
 
-    /// The same, told by a layer that knows more of the call than its answer: until when its caller
-    /// waits. Layers ask this; by default it is [`classify`](Self::classify).
+    /// The same, with more about the call: the caller's deadline. Layers call this method; by default it calls
+    /// [`classify`](Self::classify).
     fn classify_call(&self, result: Result<&Res, &Err>, _call: &ClassifyContext) -> Classification {
         self.classify(result)
     }
@@ -80,17 +80,17 @@ pub trait Classify<Res, Err> {
     }
 }
 
-/// The word of a [`Classify`] about an answer.
+/// The result of a [`Classify`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Classification {
     /// The outcome is known.
     Now(Outcome),
-    /// The outcome is known when the body ends; the layer's [`Completion`](crate::Completion) will tell.
+    /// The outcome is known when the body ends; the layer's [`Completion`](crate::Completion) reports it.
     AtEnd,
 }
 
 impl Classification {
-    /// The outcome of an answer that is over with its head.
+    /// The outcome of a response that is over with its head.
     #[inline]
     pub(crate) const fn of_head(self) -> Outcome {
         match self {
@@ -99,7 +99,7 @@ impl Classification {
         }
     }
 
-    /// The outcome of an error: there is no body whose end could tell.
+    /// The outcome of an error, which has no body.
     #[inline]
     pub(crate) const fn of_error(self) -> Outcome {
         match self {
@@ -118,13 +118,11 @@ impl From<Outcome> for Classification {
 
 /// The default classifier, and the place where closures go.
 ///
-/// An `Ok` is [`SUCCESS`](Outcome::SUCCESS), an error is [`TRANSIENT`](Outcome::TRANSIENT). A
-/// rejection by one of this crate's layers further in is never evidence against the dependency
-/// (`Ignored`), with one exception: a call that ran out of its time limit is `Failure`, for the
-/// dependency did not answer. A caller who came with too little time left
-/// ([`DeadlineExceeded`](crate::Reason::DeadlineExceeded)) is `Ignored` again, and so is any error that comes once the
-/// [deadline of the caller](ClassifyContext::is_past_deadline) has passed. Both are classified before a
-/// closure given to `classify_error` is asked.
+/// An `Ok` is [`SUCCESS`](Outcome::SUCCESS), an error is [`TRANSIENT`](Outcome::TRANSIENT). A rejection by an inner
+/// layer of this crate is `Ignored`, with one exception: a call that timed out is a `Failure`, because the dependency did
+/// not answer. [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) is `Ignored`, and so is any error after the
+/// [caller's deadline](ClassifyContext::is_past_deadline) has passed. Both are classified before the closure of
+/// `classify_error` is called.
 ///
 /// # Rejections inside foreign errors
 ///
@@ -191,17 +189,18 @@ fn beyond_us(rejected: Option<&Rejected>, call: &ClassifyContext) -> Option<Outc
 }
 
 impl Outcome {
-    /// What a rejection by one of this crate's layers means to those further out: nothing about the
-    /// dependency, except that a call which ran into its own time limit was not answered.
+    /// The outcome of a rejection by a layer of this crate: it is ignored, except that a call that timed out is a
+    /// failure.
     ///
-    /// | reason | means |
+    /// | reason | outcome |
     /// | --- | --- |
     /// | [`TimedOut`](crate::Reason::TimedOut) | [`TRANSIENT`](Self::TRANSIENT) |
     /// | [`DeadlineExceeded`](crate::Reason::DeadlineExceeded), [`RequestTimeout`](crate::Reason::RequestTimeout), [`RequestBroken`](crate::Reason::RequestBroken): the caller is to blame | [`IGNORE`](Self::IGNORE) |
-    /// | every other: the call was [rejected](Self::rejected) | `Ignored`, [unsent](Self::unsent); may be asked again, after [`retry_after`](Rejected::retry_after) |
+    /// | every other: the call was [rejected](Self::rejected) | `Ignored`, [unsent](Self::unsent); retryable after [`retry_after`](Rejected::retry_after) |
     ///
-    /// A [retry](crate::retry) that sees a rejection stops with
-    /// [`StopReason::Rejected`](crate::retry::StopReason::Rejected), unless it was told to wait for those.
+    /// A [retry](crate::retry) that gets a rejection stops with
+    /// [`StopReason::Rejected`](crate::retry::StopReason::Rejected), unless
+    /// [`on_rejection`](crate::retry::Config::on_rejection) lets it wait.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -231,13 +230,12 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// What the [rejection](Rejected) that caused an error [means](Self::of_rejection), if there is one:
-    /// the error itself, or a cause of it. `None` for all other errors.
+    /// The [outcome](Self::of_rejection) of the [rejection](Rejected) behind an error, if there is one: the error itself,
+    /// or one of its sources. `None` for all other errors.
     ///
-    /// For a [`Classify`] of your own. An [`Error`] of the stack shows its own rejections, and not those
-    /// which a layer inside the client made and the client wrapped, for it may hold any type. This
-    /// takes what is known to be an error, as `Error<E>` is where `E` is one. For a
-    /// [`BoxError`](https://docs.rs/tower/0.5/tower/type.BoxError.html) give it what is in the box.
+    /// Use it in a [`Classify`] of your own. An [`Error`] shows rejections by layers of its stack. It cannot show those of a
+    /// layer inside the client that the client wrapped, because it may hold any type. For a
+    /// [`BoxError`](https://docs.rs/tower/0.5/tower/type.BoxError.html), pass the error inside the box.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -281,9 +279,9 @@ impl Outcome {
     }
 }
 
-/// One half of a [`Classifier`]: reads a response, or an error.
+/// One half of a [`Classifier`]: classifies a response, or an error.
 pub trait Rule<T> {
-    /// What `answer` means.
+    /// Classifies `answer`.
     fn classify(&self, answer: &T) -> Outcome;
 }
 
@@ -298,7 +296,7 @@ impl<T> Rule<T> for OkIsSuccess {
     }
 }
 
-/// Every error is a failure that may pass.
+/// Every error is a transient failure.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ErrIsTransient;
 

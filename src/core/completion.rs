@@ -8,11 +8,11 @@ use crate::core::context::ClassifyContext;
 use crate::core::outcome::{Outcome, Signal};
 use crate::core::time::Tick;
 
-/// Decides when a call is over: when its answer's head arrives, or later.
+/// Decides when a call is over: at its response head, or later.
 ///
-/// A layer that counts calls gives each `Ok` answer to its `Completion`, together with a [`CallGuard`]:
-/// the right to say how the call ended. [`OnResponse`] says it at once and returns the answer itself;
-/// an implementation for streaming bodies moves the `CallGuard` into the body and settles at its end.
+/// A layer that counts calls gives each `Ok` response to its `Completion`, together with a [`CallGuard`], which reports
+/// how the call ended. [`OnResponse`] settles at once and returns the response itself. An implementation for streaming
+/// bodies moves the `CallGuard` into the body and settles at its end.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -62,16 +62,15 @@ pub trait Completion<Res>: Send + Sync + 'static {
     /// What the caller gets: `Res` itself, or `Res` with something wrapped around its body.
     type Response;
 
-    /// Takes the answer, and the duty to settle the call.
+    /// Takes the response, and the guard that settles the call.
     fn wrap(&self, response: Res, settle: CallGuard) -> Self::Response;
 
-    /// A shortcut for those who settle at the head and have no use for a [`CallGuard`]: `Ok` ends the
-    /// call with what its head announced, `Err` gives the answer back to be
-    /// [wrapped](Self::wrap). The default is no shortcut.
+    /// A shortcut for implementations that settle at the head and need no [`CallGuard`]: `Ok` ends the call with the
+    /// outcome of its head, `Err` returns the response to be [wrapped](Self::wrap). By default there is no shortcut.
     ///
     /// # Errors
     ///
-    /// The answer, if there is more to do than to hand it on.
+    /// The response, if it must be wrapped.
     fn at_head(&self, response: Res) -> Result<Self::Response, Res> {
         Err(response)
     }
@@ -90,7 +89,7 @@ impl<Res, F: Completion<Res> + ?Sized> Completion<Res> for Arc<F> {
     }
 }
 
-/// A call is over when its answer arrives. The default; it costs nothing.
+/// A call is over at its response head. The default; it costs nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OnResponse;
 
@@ -109,12 +108,11 @@ impl<Res> Completion<Res> for OnResponse {
     }
 }
 
-/// The duty to say how a call ended: settle it once, or drop it.
+/// Reports how a call ended: settle it once, or drop it.
 ///
-/// Dropped, the call counts as what its head was if that was a failure or pushback. If something of
-/// the answer was [delivered](Self::mark_delivered), it counts as its head announced, as a success
-/// where that left it open: the dependency answered, and its reader had enough. Otherwise the call is
-/// abandoned.
+/// If it is dropped, the call counts as its head if that was a failure or pushback. If part of the response was
+/// [delivered](Self::mark_delivered), the call counts as its head, or as a success if the head left it open. Otherwise the
+/// call is abandoned.
 ///
 /// It is owned, `Send` and `'static`, so that it can live in a response body.
 #[must_use = "dropping it counts the call as abandoned, unless something was delivered"]
@@ -146,24 +144,21 @@ impl CallGuard {
         self
     }
 
-    /// What the layer knows of the call: the deadline of its caller, if it was told where to read that.
+    /// The context of the call: the caller's deadline, if the layer propagates one.
     pub const fn context(&self) -> &ClassifyContext {
         &self.context
     }
 
-    /// What the classifier said when the head arrived.
+    /// The classification of the response head.
     pub const fn head(&self) -> Classification {
         self.head
     }
 
-    /// Something of the answer has reached its reader, who may stop reading now without saying
-    /// anything against the dependency.
+    /// Part of the response has reached its reader. If the reader stops now, that does not count against the dependency.
     ///
-    /// Say so at the first message, row or byte, and as often as you like. If the `CallGuard` is dropped
-    /// afterwards, the call is not abandoned, whatever the breaker's
-    /// [`Abandonment`](crate::circuit_breaker::Abandonment): how long a reader stays, and when it
-    /// leaves, is its own affair. A stream that breaks off by itself is still for you to
-    /// [settle](Self::settle) as a failure.
+    /// Call it at the first message, row or byte, and as often as you like. If the `CallGuard` is dropped afterwards, the call
+    /// is not abandoned, whatever the breaker's [`Abandonment`](crate::circuit_breaker::Abandonment). If the stream itself breaks
+    /// off, [settle](Self::settle) it as a failure.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -220,9 +215,9 @@ impl CallGuard {
         }
     }
 
-    /// The call is over with the outcome its head announced.
+    /// The call is over with the outcome of its head.
     ///
-    /// Where the classifier said [`Classification::AtEnd`], the answer itself is taken as a success.
+    /// If the classification is [`Classification::AtEnd`], the response counts as a success.
     #[inline]
     pub fn at_head(self) {
         let outcome = self.head.of_head();

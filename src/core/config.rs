@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and when two settings agree.
+//! Errors of configurations, and settings that depend on each other.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -11,10 +11,9 @@ mod keyed;
 pub use keyed::{KeyedConfig, PerKey};
 pub(crate) use keyed::{KeyedParams, MAX_KEYS};
 
-/// A configuration that was rejected: everything that is wrong with it, at once, and whose it is.
+/// An invalid configuration: all of its problems, and the policy it is for.
 ///
-/// Its `Debug` is the same sentence with one problem a line, for it is what an operator reads when
-/// `main` returns it:
+/// Its `Debug` is the same text with one problem per line, because an operator reads it when `main` returns it:
 ///
 /// ```
 /// use seawall::{ConfigErrors, circuit_breaker::CircuitBreakerLayer};
@@ -38,7 +37,7 @@ pub struct ConfigErrors {
     problems: Vec<ConfigError>,
 }
 
-/// One thing that is wrong with a configuration.
+/// One problem of a configuration.
 ///
 /// ```
 /// use seawall::{ConfigError, circuit_breaker::CircuitBreakerLayer};
@@ -143,8 +142,7 @@ impl ConfigErrors {
         self
     }
 
-    /// The policy that was to have this configuration; `None` where a configuration was looked at by
-    /// itself.
+    /// The policy of this configuration; `None` if a configuration was validated by itself.
     ///
     /// ```
     /// use seawall::bulkhead::{BulkheadLayer, Config};

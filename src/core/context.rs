@@ -1,4 +1,4 @@
-//! What is known of a call beside its answer: until when its caller waits, and how long it took.
+//! The context of a call for classifiers: the caller's deadline, and times of attempts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -13,11 +13,11 @@ use crate::core::time;
 /// of the time that the attempt had: timers are coarse, and the way back takes its time.
 const EARLY: Duration = Duration::from_millis(10);
 
-/// What a layer knows of a call when it has the answer classified; see
+/// The context of a call for a classifier; see
 /// [`Classify::classify_call`](crate::Classify::classify_call).
 ///
-/// It holds the deadline that the caller set ([`CallContext::caller_deadline`]). The limits of the layers of
-/// a stack are not among it: a dependency that hangs until one of those has failed.
+/// It has the caller's deadline ([`CallContext::caller_deadline`]), without the limits of the stack's layers: a
+/// dependency that hangs until one of those has failed.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -58,21 +58,19 @@ impl ClassifyContext {
         Self { deadline, began }
     }
 
-    /// The deadline of the caller, if the call has one and the layer was told where to
-    /// [read](crate::Propagate) it.
+    /// The caller's deadline, if the call has one and the layer [propagates](crate::Propagate) it.
     pub const fn deadline(&self) -> Option<Deadline> {
         self.deadline
     }
 
-    /// Whether the deadline of the caller has passed. What ends a call from then on, without an answer,
-    /// is no evidence against the dependency: everybody on the way who knew the deadline hung up.
+    /// Whether the caller's deadline has passed. A call that ends without a response after that does not count against the
+    /// dependency, because every service on the way that knew the deadline gave up.
     pub fn is_past_deadline(&self) -> bool {
         self.deadline.is_some_and(|deadline| deadline.is_past())
     }
 
-    /// Whether an answer that says "time ran out" can be due to the deadline of the caller: no more than
-    /// 10 ms, and a tenth of the time that the attempt had, are left. Whoever says so earlier speaks
-    /// of a time limit of its own.
+    /// Whether a response that means "timed out" can be due to the caller's deadline: at most 10 ms plus a tenth of the
+    /// attempt's time are left. An earlier one is due to another limit.
     pub fn may_have_timed_out(&self) -> bool {
         let Some(at) = self.deadline.and_then(|deadline| deadline.instant()) else { return false };
         let had = self.began.map(|began| at.saturating_duration_since(began));
@@ -81,10 +79,10 @@ impl ClassifyContext {
     }
 }
 
-/// The time that a call really spent at its dependency.
+/// The time that the attempts of a call took.
 ///
-/// Someone outside a retry who measures latency would take the waits between attempts for it. So
-/// it sends a `AttemptTimes` along, in which the retry notes each attempt, and reads that instead.
+/// Latency that is measured outside a retry includes backoff. An outer layer sends an `AttemptTimes` with the request,
+/// in which the retry records each attempt.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -128,12 +126,12 @@ struct Attempts {
 }
 
 impl AttemptTimes {
-    /// Nothing was measured yet.
+    /// No attempt yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An attempt took so long.
+    /// Records the time of an attempt.
     pub fn record(&self, took: Duration) {
         let took = time::nanos(took);
         self.0.count.fetch_add(1, Ordering::Relaxed);
@@ -141,17 +139,17 @@ impl AttemptTimes {
         self.0.nanos.fetch_add(took, Ordering::Relaxed);
     }
 
-    /// How many attempts there were.
+    /// The number of attempts.
     pub fn attempts(&self) -> u32 {
         self.0.count.load(Ordering::Relaxed)
     }
 
-    /// How long they took in all, without the waits in between.
+    /// Their total time, without backoff.
     pub fn total(&self) -> Duration {
         Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed))
     }
 
-    /// How long the last one took.
+    /// The time of the last attempt.
     pub fn last(&self) -> Duration {
         Duration::from_nanos(self.0.last.load(Ordering::Relaxed))
     }

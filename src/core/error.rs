@@ -1,4 +1,4 @@
-//! The one error type of a stack, and what is in it when a layer ended the call itself.
+//! The error type of a stack, and rejections by its layers.
 
 mod measurement;
 mod reason;
@@ -17,8 +17,8 @@ mod call_error;
 
 pub use call_error::{CallError, Error, check_service};
 
-/// A layer ended the call itself: which one, why, after how long to come back, and what was
-/// observed against which threshold.
+/// A rejection: which layer ended the call, the reason, when to try again, and what was measured against which
+/// threshold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     origin: Origin,
@@ -37,28 +37,28 @@ impl Rejected {
         self
     }
 
-    /// Why the call was ended.
+    /// The reason.
     pub const fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// The layer that ended it.
+    /// The layer that rejected the call.
     pub const fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// After how long asking again makes sense, if the layer knows.
+    /// When to try again, if the layer knows.
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// What was observed, against which threshold.
+    /// What was measured, against which threshold.
     pub const fn measurement(&self) -> Measurement {
         self.measurement
     }
 
-    /// One word for the reason, for those outside: of two that mean that time ran out it is the one that
-    /// says whose. A deadline that we had set ourselves is our limit.
+    /// The reason as one word, for responses. If a deadline passed that a layer of this process had set, it is
+    /// `timed_out`; if the caller had set it, `deadline_exceeded`.
     #[cfg(feature = "http")]
     pub(crate) const fn word(&self) -> &'static str {
         match (self.reason, self.measurement) {

@@ -1,4 +1,4 @@
-//! What a layer tells the world, one event at a time.
+//! Events of layers, and their observers.
 
 mod observers;
 
@@ -11,7 +11,7 @@ use crate::core::epoch::Epoch;
 use crate::core::error::{Measurement, Reason};
 use crate::core::origin::Origin;
 
-/// Something a layer did or noticed.
+/// An event of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
@@ -29,7 +29,7 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// What happened, in verbs that any layer can speak.
+/// What happened, in terms of any layer.
 ///
 /// Reasons and states of single layers are words here, the same as in the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,39 +43,39 @@ pub enum EventKind {
         from: &'static str,
         /// The state that began.
         to: &'static str,
-        /// Why.
+        /// The reason.
         cause: &'static str,
         /// What was observed, against which threshold.
         measurement: Measurement,
     },
     /// A call was ended by this layer.
     Rejected {
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
-    /// A call flew although it would have been rejected, because the policy is in shadow.
+    /// A call was admitted that would have been rejected without shadow mode.
     ShadowRejected,
-    /// An answer came after the state it was asked in was over; it decides nothing.
+    /// A response came after the state of its call had ended. It decides nothing.
     Late,
-    /// A call ended without an answer: its future was dropped.
+    /// A call ended without a response: its future was dropped.
     Abandoned,
     /// A new key shares the overflow policy, because the table of keys is full.
     KeyOverflow,
-    /// A call will be tried once more.
+    /// A call will be retried.
     Retrying {
-        /// The attempt to come, counted from 1.
+        /// The number of the next attempt, counted from 1.
         attempt: u32,
-        /// How long it waits first.
+        /// The backoff before it.
         wait: Duration,
-        /// What the attempt before came to: a [`RetryReason`](crate::retry::RetryReason).
+        /// Why: a [`RetryReason`](crate::retry::RetryReason).
         why: &'static str,
-        /// How long the dependency, or one of our own layers, asked us to stay away, if it did.
+        /// The delay that the dependency or an inner layer asked for, if it did.
         /// [`max_retry_after`](crate::retry::Config::max_retry_after) bounds how much of it counts.
         retry_after: Option<Duration>,
     },
-    /// A failed call was answered in another way.
+    /// A fallback answered a failed call.
     FellBack {
-        /// Why one of our own layers ended the call; `None`, if the dependency failed.
+        /// The reason if a layer had rejected the call; `None` if the dependency failed.
         reason: Option<Reason>,
     },
     /// Another map of owners is in force.
@@ -86,16 +86,16 @@ pub enum EventKind {
         /// Its epoch.
         to: Epoch,
     },
-    /// A failed call is not tried again.
+    /// A failed call is not retried.
     Stopped {
-        /// The attempts there were.
+        /// The number of attempts.
         attempts: u32,
-        /// Why there is no further one: a [`StopReason`](crate::retry::StopReason).
+        /// Why: a [`StopReason`](crate::retry::StopReason).
         why: &'static str,
     },
 }
 
-/// Someone who wants to know what a layer does.
+/// Receives the events of a layer.
 ///
 /// Called on the task that caused the event, after every lock is released: an observer may call
 /// back into the same policy. One that panics harms neither the call nor the next observer. One
@@ -121,7 +121,7 @@ pub enum EventKind {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Implement it where there is more to hold than a closure shows:
+/// Implement it if an observer needs state of its own:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

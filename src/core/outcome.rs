@@ -1,12 +1,11 @@
-//! What a finished call says about the one who answered it.
+//! The outcome of a call.
 
 use std::time::Duration;
 
-/// What a finished call says: three answers to three questions.
+/// The outcome of a call: is it a failure, is it retryable, was it sent.
 ///
-/// Layers never look at a response themselves. They are told an `Outcome` by a
-/// [`Classify`](crate::Classify), so that a breaker, a retry and a limit that see the same call
-/// agree on what it was.
+/// Layers do not look at responses themselves. They get an `Outcome` from a [`Classify`](crate::Classify), so that a
+/// breaker, a retry and a limit agree about the same call.
 ///
 /// ```
 /// use seawall::{Retryable, Signal, Outcome};
@@ -19,14 +18,13 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What the call says about the health of the dependency.
+    /// Whether the dependency succeeded or failed.
     pub signal: Signal,
-    /// Whether asking again makes sense.
+    /// Whether the call can be retried.
     pub retryable: Retryable,
     /// Whether the request can have been executed.
     pub sent: Sent,
-    /// Whether one of this crate's layers rejected the call, as
-    /// [`of_rejection`](Self::of_rejection) says.
+    /// Whether a layer of this crate rejected the call, see [`of_rejection`](Self::of_rejection).
     pub rejected: bool,
 }
 
@@ -35,9 +33,9 @@ impl Outcome {
     pub const SUCCESS: Self = Self::new(Signal::Success, Retryable::Never);
     /// The dependency failed, and would fail again.
     pub const FAILURE: Self = Self::new(Signal::Failure, Retryable::Never);
-    /// The dependency failed, and may succeed when asked again.
+    /// The dependency failed, and a retry may succeed.
     pub const TRANSIENT: Self = Self::new(Signal::Failure, Retryable::Yes { after: None });
-    /// The dependency is well and asked for less.
+    /// The dependency is healthy and asks for less load.
     pub const PUSHBACK: Self = Self::new(Signal::Pushback, Retryable::Yes { after: None });
     /// The call says nothing about the dependency.
     pub const IGNORE: Self = Self::new(Signal::Ignored, Retryable::Never);
@@ -46,21 +44,21 @@ impl Outcome {
         Self { signal, retryable, sent: Sent::Unknown, rejected: false }
     }
 
-    /// Asking again makes sense, but not before `delay` has passed.
+    /// A retry makes sense, but not before `delay` has passed.
     #[must_use]
     pub const fn after(mut self, delay: Duration) -> Self {
         self.retryable = Retryable::Yes { after: Some(delay) };
         self
     }
 
-    /// The request was certainly not executed, so that repeating it is safe.
+    /// The request was certainly not executed, so a retry is safe.
     #[must_use]
     pub const fn unsent(mut self) -> Self {
         self.sent = Sent::Never;
         self
     }
 
-    /// How long the dependency asked us to stay away, if it did.
+    /// The delay that the dependency asked for, if it did.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self.retryable {
             Retryable::Yes { after } => after,
@@ -69,29 +67,29 @@ impl Outcome {
     }
 }
 
-/// What a call says about the health of a dependency.
+/// Whether a call counts for or against the dependency.
 ///
-/// This enum is complete: every layer answers for all four.
+/// This enum is complete: every layer handles all four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
-    /// It answered as designed. Clears suspicion.
+    /// It answered as designed. Counts for it.
     Success,
     /// It failed. Counts against it.
     Failure,
-    /// It is well, and asks for less. Limits shrink; a breaker counts it neither way.
+    /// It is healthy, and asks for less load. Limits shrink; a breaker counts it neither way.
     Pushback,
-    /// Nothing was learnt, for instance because one of our own layers rejected the call.
+    /// It does not count, for instance because a layer of this crate rejected the call.
     Ignored,
 }
 
-/// Whether asking again makes sense.
+/// Whether the call can be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Retryable {
-    /// The answer would be the same.
+    /// A retry would fail the same way.
     Never,
-    /// Another attempt may fare better.
+    /// A retry may succeed.
     Yes {
-        /// How long the dependency asked us to wait first.
+        /// The delay that the dependency asked for.
         after: Option<Duration>,
     },
 }
@@ -101,7 +99,7 @@ pub enum Retryable {
 pub enum Sent {
     /// It may have been.
     Unknown,
-    /// It certainly was not: safe to repeat, even if it is not idempotent.
+    /// It certainly was not: a retry is safe, even if it is not idempotent.
     Never,
 }
 

@@ -1,4 +1,4 @@
-//! Strategies about requests: how to copy one, and what travels with one.
+//! Strategies for requests: how to copy one, and what is propagated with one.
 //!
 //! These are traits on *strategies*, never blanket traits on requests: a blanket impl for every
 //! `Clone` request would collide with the request types of `http` and `reqwest`.
@@ -21,8 +21,7 @@ pub use self::key::ExtractKey;
 ///
 /// A closure `Fn(&Req) -> Option<Req>` is one.
 ///
-/// Repeating a request is a promise that only its author can make, so there is no default that
-/// copies: see [`Never`] and [`Cloned`].
+/// Only you know if a request is idempotent, so by default no request is copied: see [`Never`] and [`Cloned`].
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -68,17 +67,17 @@ pub use self::key::ExtractKey;
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub trait CloneRequest<Req> {
-    /// A copy of `req`, or `None` if this one must not be repeated.
+    /// A copy of `req`, or `None` if it must not be retried.
     fn clone_request(&self, req: &Req) -> Option<Req>;
 
-    /// A copy of a request that must not be repeated: it is sent only where [nothing of the original
-    /// was](crate::Sent::Never), which harms nobody. By default none is made.
+    /// A copy of a request that must not be retried. It is sent only if [nothing of the original
+    /// was](crate::Sent::Never), which is safe. By default there is none.
     fn clone_unsent(&self, req: &Req) -> Option<Req> {
         let _ = req;
         None
     }
 
-    /// The original failed, and `copy` is to be sent in its place: whether it still can be.
+    /// Whether `copy` can still be sent, after the original failed.
     ///
     /// A copy that draws on its original, such as a body that is recorded while it is sent, may have
     /// lost what it needs since it was made. From here on nothing that is left of the original may
@@ -95,7 +94,7 @@ impl<Req, F: Fn(&Req) -> Option<Req>> CloneRequest<Req> for F {
     }
 }
 
-/// Repeats nothing.
+/// Retries nothing.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -126,7 +125,7 @@ impl<Req> CloneRequest<Req> for Never {
     }
 }
 
-/// Repeats every request, through its `Clone`.
+/// Retries every request, through its `Clone`.
 ///
 /// ```
 /// use seawall::{CloneRequest, Cloned};
@@ -149,7 +148,7 @@ impl<Req: Clone> CloneRequest<Req> for Cloned {
     }
 }
 
-/// Where the facts that travel with a request are kept.
+/// Reads and writes the context of a request: its deadline and attempts.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -192,18 +191,18 @@ impl<Req: Clone> CloneRequest<Req> for Cloned {
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub trait Propagate<Req> {
-    /// Whether there is anything to read or write at all. Layers look at no clock where it says no.
+    /// Whether there is anything to read or write. If not, layers read no clock.
     fn propagates(&self) -> bool {
         true
     }
 
-    /// Reads what came with `req`.
+    /// Reads the context of `req`.
     fn extract(&self, req: &Req) -> CallContext;
-    /// Writes `call` for whoever is further in.
+    /// Writes `call` into `req`, for inner layers.
     fn inject(&self, req: &mut Req, call: &CallContext);
 }
 
-/// Propagates nothing: every request comes without facts and leaves without.
+/// Propagates nothing: requests have no context.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoPropagation;
 
@@ -219,7 +218,7 @@ impl<Req> Propagate<Req> for NoPropagation {
     fn inject(&self, _: &mut Req, _: &CallContext) {}
 }
 
-/// Propagates the facts in the [`WithContext`] wrapper around a request.
+/// Propagates the context in the [`WithContext`] wrapper around a request.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FromWithContext;
 
@@ -233,12 +232,12 @@ impl<Req> Propagate<WithContext<Req>> for FromWithContext {
     }
 }
 
-/// A request and the facts that travel with it, for requests that have no extensions.
+/// A request and its context, for request types without extensions.
 #[derive(Debug, Clone, Default)]
 pub struct WithContext<Req> {
     /// The request itself.
     pub request: Req,
-    /// What travels with it.
+    /// Its context.
     pub call: CallContext,
 }
 
@@ -256,21 +255,21 @@ impl<Req> From<Req> for WithContext<Req> {
     }
 }
 
-/// What travels with a request through the layers.
+/// The context of a call: deadline and attempts, as they pass through the layers.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct CallContext {
-    /// When the answer stops being of use.
+    /// The deadline of the call.
     pub deadline: Option<Deadline>,
-    /// Which attempt this is, counted from 1; 0 where nobody retries.
+    /// The number of this attempt, counted from 1; 0 without a retry.
     pub attempt: u32,
-    /// How many of the attempts before this one were certainly [never sent](crate::Sent::Never), so
-    /// that whoever is called has not seen them.
+    /// How many of the attempts before were certainly [never sent](crate::Sent::Never), so that the dependency has not
+    /// seen them.
     pub unsent: u32,
-    /// How many attempts the caller told of before this request; 0 where nobody reads that. A retry
-    /// leaves a request that is itself a retry to whoever repeats it.
+    /// How many attempts the caller made before this request; 0 if that is not read. A retry does not retry a request
+    /// that its caller retries already.
     pub prior: u32,
-    /// Where the time of each attempt is noted, for someone further out.
+    /// Records the time of each attempt, for an outer layer.
     pub measure: Option<AttemptTimes>,
     /// Where a layer of this process cut the deadline to its own limit, so that the two are told apart.
     pub(crate) cut: Option<Cut>,
@@ -281,9 +280,8 @@ pub struct CallContext {
 }
 
 impl CallContext {
-    /// The deadline that the caller itself set, without the limits of layers on the way: those of a
-    /// [timeout](crate::timeout) for the whole call make [`deadline`](Self::deadline) earlier, and not
-    /// this one.
+    /// The caller's own deadline, without the limits of layers on the way. A [timeout](crate::timeout) for the whole call
+    /// makes [`deadline`](Self::deadline) earlier, but not this one.
     ///
     /// ```
     /// use seawall::{CallContext, Deadline};

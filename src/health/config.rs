@@ -6,7 +6,7 @@ use super::machine::Params;
 use crate::core::config::ConfigErrors;
 use crate::health::status::Status;
 
-/// The settings of a health check: plain values, which can be turned while it runs.
+/// The settings of a health check: plain values, which can be reloaded while it runs.
 ///
 /// See the [table of defaults](crate::health#defaults). They are checked when a layer is built from
 /// them or a running one is [reloaded](super::HealthHandle::reload).
@@ -34,34 +34,32 @@ pub struct Config {
     /// From the end of one check to the beginning of the next: longer than zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub interval: Duration,
-    /// The same while it is down, and until the first good check: longer than zero. `None`: as
-    /// [`interval`](Self::interval). (What `downinter` is to `HAProxy`.)
+    /// The same while it is down, and until the first success: longer than zero. `None`: as
+    /// [`interval`](Self::interval). (`downinter` in `HAProxy`.)
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub down_interval: Option<Duration>,
-    /// Both intervals are spread evenly over so much of themselves to both sides: 0 to 1.
+    /// Both intervals become shorter or longer by up to this share, evenly: 0 to 1.
     pub jitter: f64,
     /// A check that takes longer has failed: longer than zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub timeout: Duration,
-    /// It is up again after so many good checks in a row: 1 to 10,000.
+    /// Consecutive successes until it is up again: 1 to 10,000.
     pub rise: u32,
-    /// At the start it is up after so many good checks in a row, until it has been up or down by what
-    /// the checks say: 1 to 10,000. (Kubernetes and `HAProxy` take one for enough.)
+    /// Consecutive successes until it is up for the first time: 1 to 10,000. (One in Kubernetes and `HAProxy`.)
     pub initial_rise: u32,
-    /// It is down after so many bad checks in a row: 1 to 10,000.
+    /// Consecutive failures until it is down: 1 to 10,000.
     pub fall: u32,
-    /// What calls take it for until it is known: up or down. A
-    /// [registry](super::HealthRegistry) waits for a good check whatever this says.
+    /// The status for calls before the first result: up or down. A [registry](super::HealthRegistry) waits for a
+    /// success in any case.
     pub initial: Status,
-    /// While it is down, one call in so many is let through all the same, from 1. Zero: none. Where there
-    /// is no check, zero is rejected if it was written, and is [10](PROBE_ONE_IN) if it was not.
+    /// While it is down, one call in this number is admitted all the same, from 1. Zero: none. Without a check, zero
+    /// is rejected if you set it, and is [10](PROBE_ONE_IN) by default.
     pub probe_one_in: u32,
-    /// While it is down a call is also let through when none was for so long: longer than zero. It takes
-    /// [`probe_one_in`](Self::probe_one_in) to let any through. With few calls it would otherwise
-    /// take hours to find that all is well again.
+    /// While it is down, a call is also admitted when none was for this long: longer than zero. It has an effect only
+    /// with [`probe_one_in`](Self::probe_one_in). Without it, recovery would take hours if there are few calls.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub probe_interval: Duration,
-    /// Whether the outcomes of live calls count like checks. Where there is no check they always do.
+    /// Whether the outcomes of live calls count like checks. Without a check they always do.
     pub passive: bool,
 }
 
@@ -101,8 +99,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Says what is wrong with these settings. (A builder without a check that was told not to learn, or to
-    /// let no call through, rejects [that too](super::Builder::build).)
+    /// Checks these settings. (A builder without a check also rejects `passive(false)` and `probe_one_in(0)`, see
+    /// [`build`](super::Builder::build).)
     ///
     /// # Errors
     ///

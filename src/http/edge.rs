@@ -1,4 +1,4 @@
-//! The edge: what a caller says about its call is not believed unless it was switched on.
+//! Headers of untrusted callers: ignored unless they are switched on.
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use tower::Layer;
@@ -27,7 +27,7 @@ static STRIPPED: [HeaderName; 14] = [
     PRIORITY,
 ];
 
-/// The most attempts that a caller is believed to have made; see [`UntrustedHeadersLayer::attempts`].
+/// The most attempts that are read from a caller; see [`UntrustedHeadersLayer::attempts`].
 pub const ATTEMPTS_CAP: u32 = 100;
 /// The longest idempotency key that passes, in bytes; see [`UntrustedHeadersLayer::key`].
 pub const KEY_CAP: usize = 255;
@@ -39,25 +39,23 @@ const PRIORITY: HeaderName = HeaderName::from_static("priority");
 const USUAL_URGENCY: u8 = 3;
 const LEAST_URGENCY: u8 = 7;
 
-/// Takes out of requests what their callers say about deadlines, attempts, idempotency and priority,
-/// and reads or passes what was switched on, within bounds.
+/// Ignores or removes the headers of callers about deadlines, attempts, idempotency and priority, and reads or passes
+/// those that you switch on, within bounds.
 ///
-/// For servers and proxies, outside everything that decides. A stranger who sets these headers could
-/// otherwise make your retries stop, its own calls repeated, or everybody else wait behind it.
-/// Switch on what you read from peers that you run yourself. All values are safe: what cannot be
-/// read counts as absent.
+/// For servers and proxies, outside all other layers. Otherwise an untrusted caller could use these headers to stop your
+/// retries, have calls repeated, or jump the queue. Switch on the headers of peers that you trust. All values are safe: an
+/// invalid one counts as absent.
 ///
-/// | switch | reads | within | goes further in as |
+/// | switch | reads | within | inner layers get |
 /// | --- | --- | --- | --- |
 /// | [`deadline`](Self::deadline) | the time left | the floor and cap of [`ReadDeadlineLayer::bounds`] | [`CallContext::deadline`](crate::CallContext::deadline) |
 /// | [`attempts`](Self::attempts) | attempts before this one | 0 to [100](ATTEMPTS_CAP) | [`CallContext::prior`](crate::CallContext::prior) |
 /// | [`key`](Self::key) | the idempotency key | one, printable ASCII, 1 to [255](KEY_CAP) bytes | the header |
 /// | [`priority`](Self::priority) | `u` and `i` of RFC 9218 | the most urgent you allow, to 7 | the header, written anew |
 ///
-/// [`new`](Self::new) takes out what was not switched on, as a proxy does that will not let a stranger steer
-/// who stands behind it. [`pass_through`](Self::pass_through) hands it on to the handler, who may need it
-/// (an idempotency key to recognise what it did already), while no layer further in acts on it. That is what
-/// the [ready-made servers](super::server) do.
+/// [`new`](Self::new) removes all other headers of this kind, for proxies. [`pass_through`](Self::pass_through) leaves
+/// them for the handler, which may need them (an idempotency key to recognise a repeated request), while inner layers
+/// ignore them. The [ready-made servers](super::server) use `pass_through`.
 ///
 /// ```
 /// use http::{HeaderName, Request};
@@ -92,13 +90,12 @@ pub struct UntrustedHeadersLayer {
 }
 
 impl UntrustedHeadersLayer {
-    /// Takes out [everything](Self::stripped), and reads nothing.
+    /// Removes [all of them](Self::stripped), and reads none.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Hands everything on to the handler, and believes nothing of it: layers further in act on no such
-    /// header, unless it is switched on here.
+    /// Leaves all of them for the handler. Inner layers ignore them, unless you switch them on here.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -122,7 +119,7 @@ impl UntrustedHeadersLayer {
         Self { passes: true, ..Self::default() }
     }
 
-    /// An edge with these settings, for instance from a configuration file.
+    /// The layer with these settings, for instance from a configuration file.
     ///
     /// # Errors
     ///
@@ -131,26 +128,26 @@ impl UntrustedHeadersLayer {
         config.build()
     }
 
-    /// The headers that [`new`](Self::new) takes out of every request: those of gRPC, of Envoy, of RFC 9218 and of the
-    /// IETF draft on idempotency keys that speak of deadlines, attempts, idempotency and priority.
+    /// The headers that [`new`](Self::new) removes: those of gRPC, of Envoy, of RFC 9218 and of the IETF draft on idempotency
+    /// keys, about deadlines, attempts, idempotency and priority.
     pub fn stripped() -> impl Iterator<Item = HeaderName> {
         STRIPPED.iter().cloned()
     }
 
-    /// Takes out this header too.
+    /// Removes this header too.
     pub fn strip(mut self, name: HeaderName) -> Self {
         self.strip.push(name);
         self
     }
 
-    /// Believes this header about the time that is left, within its bounds.
+    /// Reads the remaining time from this header, within its bounds.
     pub fn deadline(mut self, read: ReadDeadlineLayer) -> Self {
         self.deadline = Some(read);
         self
     }
 
-    /// Believes this header about the attempts that there were before, so that a
-    /// [retry](crate::retry) further in leaves retries to whoever repeats already.
+    /// Reads the number of previous attempts from this header, so that a [retry](crate::retry) further in leaves retries to
+    /// the caller.
     ///
     /// It holds a whole number, as [`WriteAttemptLayer`](super::WriteAttemptLayer) writes it. Of several
     /// the greatest counts.

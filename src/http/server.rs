@@ -1,4 +1,4 @@
-//! The recommended stack of a server, ready made.
+//! The ready-made stack of a server.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ use crate::shell::gate::{Gate, GateLayer, Part, Unclassified};
 use crate::shell::live::Live;
 use crate::timeout::{Fixed, Limited, TimeoutHandle, TimeoutLayer};
 
-/// Starts to build the stack of an HTTP server: so many requests at a time, each answered in time or not
-/// at all, rejections as answers. The name labels its layers.
+/// Starts to build the stack of an HTTP server: a limit on concurrent requests, a timeout for each, and rejections
+/// as responses. The name labels its layers.
 ///
-/// From the outside in: [`RejectionResponseLayer`], so that nothing leaves as an error; an [`UntrustedHeadersLayer`], so
-/// that no caller is believed unless you say so; a [timeout](crate::timeout) for the whole request; a
+/// Outermost first: [`RejectionResponseLayer`], so that no error leaves the server; an [`UntrustedHeadersLayer`], so
+/// that no caller is trusted unless you switch that on; a [timeout](crate::timeout) for the whole request; a
 /// [bulkhead](crate::bulkhead).
 ///
 /// ```
@@ -83,31 +83,30 @@ impl<R> ServerBuilder<R> {
 }
 
 impl<R, F> ServerBuilder<R, F> {
-    /// How long a request may take until its answer begins, the wait for its turn included; [10
-    /// s](super::SERVER_DEADLINE) by default. A body has no limit here: see
-    /// [`BodyTimeoutLayer`](super::body_timeout::BodyTimeoutLayer).
-    /// Whoever is told [that it has less](Self::deadline_from) has less.
+    /// How long a request may take until its response head, time in the queue included; [10
+    /// s](super::SERVER_DEADLINE) by default. For bodies see
+    /// [`BodyTimeoutLayer`](super::body_timeout::BodyTimeoutLayer). A caller's [deadline](Self::deadline_from) can make it
+    /// shorter.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = deadline;
         self.written.add("deadline");
         self
     }
 
-    /// Believes this header about the time its caller has left: what comes too late is rejected on
-    /// arrival, and what grows too late in line there. What the caller says is cut to
-    /// [`deadline`](Self::deadline).
+    /// Reads the caller's deadline from this header. A request whose deadline has passed is rejected, on arrival or in
+    /// the queue. The caller's deadline is cut to [`deadline`](Self::deadline).
     pub fn deadline_from(mut self, header: TimeoutHeader) -> Self {
         self.believed = Some(header);
         self
     }
 
-    /// Requests at a time; [64](bulkhead::LIMIT) by default.
+    /// Concurrent requests; [64](bulkhead::LIMIT) by default.
     pub fn limit(mut self, limit: u32) -> Self {
         self.config.bulkhead.limit = limit;
         self
     }
 
-    /// Requests that may wait for their turn, and for how long at most; none by default.
+    /// Requests that may wait for a permit, and for how long at most; none by default.
     pub fn queue(mut self, queue: u32, max_wait: Duration) -> Self {
         self.config.bulkhead.queue = queue;
         self.config.bulkhead.max_wait = max_wait;
@@ -127,35 +126,34 @@ impl<R, F> ServerBuilder<R, F> {
         self
     }
 
-    /// What callers are believed and what is taken out of their requests. By default nobody is
-    /// believed, and all that they say [goes on to the handlers](UntrustedHeadersLayer::pass_through), which may need
-    /// an idempotency key or a priority. [`UntrustedHeadersLayer::new`] takes it out.
+    /// Which headers of callers are trusted, and which are removed. By default none is trusted, and all
+    /// [pass to the handlers](UntrustedHeadersLayer::pass_through), which may need an idempotency key or a
+    /// priority. [`UntrustedHeadersLayer::new`] removes them.
     pub fn edge(mut self, edge: UntrustedHeadersLayer) -> Self {
         self.edge = edge;
         self
     }
 
-    /// Answers rejections with what this layer makes of them, instead of problem documents.
+    /// Renders rejections with this layer, instead of as problem details.
     pub fn respond<R2>(self, respond: RejectionResponseLayer<R2>) -> ServerBuilder<R2, F> {
         self.with(|_, completion| (respond, completion))
     }
 
-    /// Says how long a request holds its place: by default until its answer begins; with
-    /// [`OnBodyEnd`](super::OnBodyEnd) until the body was sent. Then whoever asks for much and reads slowly
-    /// holds a place for as long as the connection lasts: give connections a limit where callers are
-    /// strangers.
+    /// How long a request holds its permit: by default until its response head; with [`OnBodyEnd`](super::OnBodyEnd) until
+    /// the body was sent. Then a slow reader holds a permit for as long as its connection lasts: limit connections if
+    /// callers are untrusted.
     pub fn completion<F2>(self, completion: F2) -> ServerBuilder<R, F2> {
         self.with(|respond, _| (respond, completion))
     }
 
-    /// The registry that answers for this server: [`ServerLayer::drain`] [drains](HealthRegistry::drain)
-    /// it too, so that whoever asks for readiness, over HTTP or gRPC, is told that it is not.
+    /// The health registry of this server: [`ServerLayer::drain`] [drains](HealthRegistry::drain) it too, so that
+    /// readiness, over HTTP or gRPC, reports that the server is not ready.
     pub fn registry(mut self, registry: &HealthRegistry) -> Self {
         self.registry = Some(registry.clone());
         self
     }
 
-    /// Tells `observer` of the events of both layers. May be called more than once.
+    /// Reports the events of both layers to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self
@@ -237,7 +235,7 @@ impl<R, F> ServerBuilder<R, F> {
 
 #[expect(private_bounds, reason = "the renderers of this crate, which can be told how")]
 impl<R: Mannered, F> ServerBuilder<R, F> {
-    /// After how long whoever was rejected for want of room may come back; 1 s by default. See
+    /// The `Retry-After` of a request that was rejected because the server is full; 1 s by default. See
     /// [`RejectionResponseLayer::retry_after`].
     pub fn retry_after(mut self, delay: impl Into<Option<Duration>>) -> Self {
         self.respond = self.respond.retry_after(delay);
@@ -263,15 +261,15 @@ impl<R: Mannered, F> ServerBuilder<R, F> {
         Ok(self)
     }
 
-    /// Whether callers of HTTP/1 that are rejected while the server drains are told to close their
-    /// connection. They are by default. See [`RejectionResponseLayer::close_when_draining`].
+    /// Whether HTTP/1 responses to requests that are rejected while the server drains have `Connection: close`. Yes by
+    /// default. See [`RejectionResponseLayer::close_when_draining`].
     pub fn close_when_draining(mut self, closes: bool) -> Self {
         self.respond = self.respond.close_when_draining(closes);
         self
     }
 }
 
-/// The recommended stack of a server; see [`server`].
+/// The ready-made stack of a server; see [`server`].
 ///
 /// All services that it and its clones make share one state, as axum and tonic apply it to each
 /// connection anew.
@@ -286,7 +284,7 @@ pub struct ServerLayer<R = ProblemDetails, F = OnResponse> {
     origin: Origin,
 }
 
-/// Its policies, from the outside in.
+/// Its policies, outermost first.
 type Guards<F> = (Limited<Fixed>, Bounded<F, One>);
 
 /// The service that a [`ServerLayer`] makes of another.
@@ -294,7 +292,7 @@ pub type Server<S, R = ProblemDetails, F = OnResponse> =
     Respond<UntrustedHeaders<Gate<S, Guards<F>, Unclassified, InExtensions>>, R>;
 
 impl<R, F: Send + Sync + 'static> ServerLayer<R, F> {
-    /// Sees and steers the whole stack: reads and reloads [all its settings](ServerConfig).
+    /// A handle of the whole stack: reads and reloads [all its settings](ServerConfig).
     pub fn handle(&self) -> ServerHandle {
         ServerHandle {
             origin: self.origin.clone(),
@@ -304,41 +302,40 @@ impl<R, F: Send + Sync + 'static> ServerLayer<R, F> {
         }
     }
 
-    /// Sees and steers the bulkhead.
+    /// A handle of the bulkhead.
     pub fn bulkhead(&self) -> BulkheadHandle {
         BulkheadHandle::new(Part::of(self.gate.gate(), |it| it.policy.1.borrow()))
     }
 
-    /// The requests that hold a place.
+    /// The requests that hold a permit.
     pub fn in_flight(&self) -> usize {
         self.gate.in_flight()
     }
 
-    /// Takes no further requests, and returns when none [holds a place](ServerBuilder::completion): bodies may
-    /// still be on their way. There is no way back.
+    /// Graceful shutdown: takes no further requests, and returns when none [holds a permit](ServerBuilder::completion).
+    /// Bodies may still be on their way. It cannot be undone.
     ///
-    /// The [registry](ServerBuilder::registry), if it has one, is not ready from now on. Whoever routes
-    /// requests here takes a while to hear of it: see [`drain_after`](Self::drain_after).
+    /// The [registry](ServerBuilder::registry), if there is one, is not ready from now on. A load balancer notices after
+    /// a while: see [`drain_after`](Self::drain_after).
     ///
-    /// Who waits for a place is sent away at once, as are those who come later: with
-    /// [`Draining`](crate::Reason::Draining).
+    /// Requests in the queue and later ones are rejected with [`Draining`](crate::Reason::Draining).
     pub async fn drain(&self) {
         self.be_unready();
         self.gate.drain().await;
     }
 
-    /// The same, but requests that wait for a place get theirs.
+    /// The same, but requests in the queue still get their permits.
     pub async fn drain_to_completion(&self) {
         self.be_unready();
         self.gate.drain_to_completion().await;
     }
 
-    /// Says that it is not ready, serves on for so long that those who route requests here have heard of
-    /// it, and then [drains](Self::drain): how a server behind a load balancer shuts down without rejecting
-    /// anybody. A few seconds, and more than the balancer takes to take it out; in Kubernetes
-    /// `terminationGracePeriodSeconds` has to hold this and the longest request.
+    /// Graceful shutdown behind a load balancer: reports that it is not ready, serves requests for the given time, and then
+    /// [drains](Self::drain). So no request is rejected. The time is a few seconds, and longer than the load balancer
+    /// takes to stop sending requests; in Kubernetes `terminationGracePeriodSeconds` must be more than this plus the
+    /// longest request.
     ///
-    /// If the future is dropped during the wait it stays unready and serves on.
+    /// If the future is dropped during the wait, the server stays unready and continues to serve.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {

@@ -6,7 +6,7 @@ use super::factor::Factor;
 use super::machine::Params;
 use crate::core::config::ConfigErrors;
 
-/// The settings of a retry: plain values, which can be turned while calls are flying.
+/// The settings of a retry: plain values, which can be reloaded while calls are in flight.
 ///
 /// See the [table of defaults](crate::retry#defaults). They are checked when a layer is built from
 /// them or a running policy is [reloaded](super::RetryHandle::reload).
@@ -37,27 +37,26 @@ use crate::core::config::ConfigErrors;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
     /// Attempts in all, the first included: 1 to 1,000, or [`UNLIMITED`] (in files `"unlimited"`), where
-    /// [`max_elapsed`](Self::max_elapsed) and the budget bound them. What was certainly never sent is not counted,
-    /// but is not repeated more often than this either.
+    /// [`max_elapsed`](Self::max_elapsed) and the budget bound them. A request that was certainly never sent does
+    /// not count as an attempt, but is not retried more often than this either.
     #[cfg_attr(feature = "serde", serde(with = "attempts"))]
     pub attempts: u32,
-    /// How long to wait between attempts: each of its fields says what is accepted.
+    /// The wait between attempts: each of its fields says what is accepted.
     pub backoff: Backoff,
-    /// A `Retry-After` of the server ("come back after …") counts for no more than this. The own backoff
-    /// comes on top, so that not all come back at once. Any value is accepted.
+    /// A `Retry-After` of the server counts for no more than this. The backoff is added to it, so that not all
+    /// retries come at once. Any value is accepted.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_retry_after: Duration,
-    /// No attempt begins later than this after the first. An attempt that is in flight is not cut
-    /// short; put a timeout around for that. Longer than zero, and than
-    /// [`min_attempt_time`](Self::min_attempt_time): left at its default it is twice that if it has to.
+    /// No attempt begins later than this after the first. It does not end an attempt in flight; use a timeout for
+    /// that. Longer than zero, and than [`min_attempt_time`](Self::min_attempt_time); the default becomes twice that if
+    /// necessary.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_elapsed: Duration,
-    /// No attempt begins that has less time left than this, to [`max_elapsed`](Self::max_elapsed) or to the
-    /// deadline of the request. Less than [`max_elapsed`](Self::max_elapsed): left at its default it is nothing if
-    /// it has to.
+    /// No attempt begins with less time left than this, to [`max_elapsed`](Self::max_elapsed) or to the deadline of
+    /// the request. Less than [`max_elapsed`](Self::max_elapsed); the default becomes zero if necessary.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub min_attempt_time: Duration,
-    /// What to do when one of our own layers further in rejects the call: any.
+    /// What to do when an inner layer rejects the call: any.
     pub on_rejection: OnRejection,
 }
 
@@ -121,7 +120,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Says what is wrong with these settings, as building a layer from them would.
+    /// Checks these settings, as building a layer from them does.
     ///
     /// # Errors
     ///
@@ -131,21 +130,20 @@ impl Config {
     }
 }
 
-/// How long to wait before the `n`-th retry: `base × factor^(n−1)`, at most `cap`, and then
-/// jitter.
+/// The wait before the `n`-th retry: `base × factor^(n−1)`, at most `cap`, then jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Backoff {
-    /// Before the first retry. At most [`cap`](Self::cap), which left at its default follows.
+    /// The wait before the first retry. At most [`cap`](Self::cap), whose default grows with it.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub base: Duration,
-    /// How it grows: 1 (not at all) to 10, in steps of a thousandth.
+    /// The factor by which it grows: 1 (not at all) to 10, in steps of a thousandth.
     pub factor: Factor,
-    /// At most. At least [`base`](Self::base): left at its default it is that if it has to.
+    /// The longest wait. At least [`base`](Self::base); the default grows to that if necessary.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub cap: Duration,
-    /// How chance comes in: any, of which [`Symmetric`](Jitter::Symmetric) takes 1 to 100 percent.
+    /// The kind of jitter: any, of which [`Symmetric`](Jitter::Symmetric) takes 1 to 100 percent.
     pub jitter: Jitter,
 }
 
@@ -186,7 +184,7 @@ impl Backoff {
     }
 }
 
-/// How chance comes into a wait (Brooker, AWS Architecture Blog, 2015).
+/// The random part of a wait (Brooker, AWS Architecture Blog, 2015).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -210,25 +208,24 @@ impl Backoff {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Jitter {
-    /// Anything from nothing to the whole wait. Spreads a herd best.
+    /// From zero to the whole wait. Spreads retries best.
     #[default]
     Full,
     /// The upper half of the wait.
     Equal,
     /// From `base` to three times the wait before, at most `cap`.
     Decorrelated,
-    /// No chance at all: those who failed together come back together.
+    /// No jitter: calls that failed together are retried together.
     None,
-    /// So many percent more or less than the wait, at most `cap`: what other libraries call a
-    /// randomization factor of 0.2 is 20 here.
+    /// Up to this percentage more or less than the wait, at most `cap`: a randomization factor of 0.2 in other
+    /// libraries is 20 here.
     Symmetric {
         /// 1 to 100.
         percent: u8,
     },
 }
 
-/// What to do when one of our own layers further in rejects the call: an open circuit, a full
-/// bulkhead.
+/// What to do when an inner layer rejects the call, such as an open circuit or a full bulkhead.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -256,12 +253,12 @@ pub enum Jitter {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum OnRejection {
-    /// Stop at once: the layer knows better.
+    /// Stop at once, because the layer that rejected the call knows better.
     #[default]
     Stop,
-    /// Come back after the time that the rejection names, if it names one, and the backoff: again and
-    /// again for as long as [`max_elapsed`](Config::max_elapsed) and the deadline of the request allow. Nothing was
-    /// sent, so these waits use up no attempts and cost no budget. One is never shorter than 10 ms.
+    /// Wait for the `retry_after` of the rejection, if there is one, plus the backoff, and try again, as often as
+    /// [`max_elapsed`](Config::max_elapsed) and the deadline of the request allow. Nothing was sent, so these waits cost no
+    /// attempts and no budget. Each is at least 10 ms.
     Wait,
 }
 

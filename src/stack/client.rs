@@ -50,7 +50,7 @@ pub struct ClientBuilder<
     pub(super) name: Arc<str>,
     pub(super) config: ClientConfig,
     pub(super) written: Written,
-    /// One that others may draw on too.
+    /// A budget that others may share.
     pub(super) budget: Option<Budget>,
     pub(super) classify: C,
     pub(super) copy: R,
@@ -101,8 +101,8 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
         self
     }
 
-    /// Draws on this budget, which others may share. It keeps its own settings, whatever those of the
-    /// stack say of a budget, until they are [reloaded](super::ClientHandle::reload).
+    /// Uses this budget, which other layers may share. It keeps its own settings, not those of the stack, until they are
+    /// [reloaded](super::ClientHandle::reload).
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = Some(budget);
         self
@@ -114,22 +114,21 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
         self
     }
 
-    /// Reads the deadline that travels with each request, and writes what is left for each layer.
+    /// Reads the deadline of each request, and writes the remaining time for inner layers.
     pub fn propagate<K2>(self, propagate: K2) -> ClientBuilder<C, R, K2, F, H, A, Q> {
         self.with(|classify, copy, _| (classify, copy, propagate))
     }
 
-    /// Says when the breaker classifies an attempt: when its answer [arrives](OnResponse), by default. A retry,
-    /// and both timeouts, look at heads alone.
+    /// When the breaker classifies an attempt: at its [response head](OnResponse) by default. Retry and timeouts look at
+    /// heads only.
     pub fn completion<F2>(self, completion: F2) -> ClientBuilder<C, R, K, F2, H, A, Q> {
         self.with_all(|classify, copy, propagate, _, permit_completion| {
             (classify, copy, propagate, completion, permit_completion)
         })
     }
 
-    /// Says how long an attempt holds its place in the bulkhead: until its answer [arrives](OnResponse), by
-    /// default. Streams that go on for hours would leave no place for others if they held theirs to
-    /// the end.
+    /// How long an attempt holds its permit of the bulkhead: until its [response head](OnResponse) by default. Streams that last
+    /// for hours would use up all permits if they held them to the end.
     pub fn permit_completion<H2>(
         self,
         permit_completion: H2,
@@ -139,7 +138,7 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
         })
     }
 
-    /// Tells `observer` of the events of every layer. May be called more than once.
+    /// Reports the events of every layer to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self
@@ -163,12 +162,12 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
         self.classify(OfResult::new(rule))
     }
 
-    /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
+    /// Copies requests through their `Clone`. Only you know that they are idempotent.
     pub fn cloned(self) -> ClientBuilder<C, Chosen<Cloned>, K, F, H, A, Q> {
         self.copy_with(Cloned)
     }
 
-    /// Copies requests with a closure; one for which it returns `None` is not repeated.
+    /// Copies requests with a closure; a request for which it returns `None` is not retried.
     pub fn copy<Req, J>(self, copy: J) -> ClientBuilder<C, Chosen<CopyBy<J>>, K, F, H, A, Q>
     where
         J: Fn(&Req) -> Option<Req>,
@@ -181,8 +180,8 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
         self.with(|classify, _, propagate| (classify, Chosen::new(copy), propagate))
     }
 
-    /// One circuit breaker and one bulkhead for each key of a request, for instance for each tenant, where
-    /// there is one for all otherwise. The retry with its budget, and both timeouts, stay one for all.
+    /// One circuit breaker and one bulkhead for each key of a request, for instance for each tenant. The retry with its
+    /// budget, and both timeouts, are shared by all keys.
     ///
     /// For hosts there is [`per_host`](Self::per_host), for the methods of gRPC
     /// [`per_method`](Self::per_method).

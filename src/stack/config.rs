@@ -6,8 +6,8 @@ use crate::core::config::{ConfigError, ConfigErrors, Side, Written, agree_strict
 use crate::retry::BudgetConfig;
 use crate::{bulkhead, circuit_breaker, retry};
 
-/// The settings of the whole stack around a client: plain values, for instance from a file, which can
-/// be [turned](super::ClientHandle::reload) together while calls are flying.
+/// The settings of the whole stack around a client: plain values, for instance from a file, which can be
+/// [reloaded](super::ClientHandle::reload) together while calls are in flight.
 ///
 /// ```
 /// use seawall::stack::{self, ClientConfig};
@@ -39,27 +39,26 @@ use crate::{bulkhead, circuit_breaker, retry};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ClientConfig {
-    /// How long a call may take, the waits between attempts and all attempts included: longer than
-    /// zero; `Duration::MAX` is no limit. Left at its default it grows to
-    /// [`attempt_timeout`](Self::attempt_timeout). Waiting in `poll_ready` is not part of the call.
+    /// How long a call may take, all attempts and backoff included: longer than zero; `Duration::MAX` is no limit. The default
+    /// grows to [`attempt_timeout`](Self::attempt_timeout) if necessary. Waiting in `poll_ready` is not part of the call.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub deadline: Duration,
-    /// How long one attempt may take: less than [`deadline`](Self::deadline), or `Duration::MAX` for no
-    /// limit but that. Left at its default it is cut to the deadline.
+    /// How long one attempt may take: less than [`deadline`](Self::deadline), or `Duration::MAX` for no other limit. The default
+    /// is cut to the deadline.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub attempt_timeout: Duration,
-    /// Of the retry. Its [`max_elapsed`](retry::Config::max_elapsed) is cut to the deadline. Here
-    /// [5](super::ATTEMPTS) attempts are the default, in files as in
-    /// [`ClientConfig::default`](Self::default); `retry::Config::default()` has fewer.
+    /// The settings of the retry. Its [`max_elapsed`](retry::Config::max_elapsed) is cut to the deadline. The default here is
+    /// [5](super::ATTEMPTS) attempts, in files and in [`ClientConfig::default`](Self::default); `retry::Config::default()`
+    /// has fewer.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "Retry::deserialize"))]
     pub retry: retry::Config,
-    /// Of the budget that retries draw on; `None` (in files `null`) for none.
+    /// The settings of the retry budget; `None` (in files `null`) for none.
     pub budget: Option<BudgetConfig>,
-    /// Of the circuit breaker.
+    /// The settings of the circuit breaker.
     pub breaker: circuit_breaker::Config,
-    /// Of the bulkhead. Here up to [1,024](super::QUEUE) calls wait for a place by default, for at most
-    /// [`max_wait`](bulkhead::Config::max_wait), in files as in
-    /// [`ClientConfig::default`](Self::default); `bulkhead::Config::default()` lets none wait.
+    /// The settings of the bulkhead. The default here is a queue of [1,024](super::QUEUE) calls, each for at most
+    /// [`max_wait`](bulkhead::Config::max_wait), in files and in [`ClientConfig::default`](Self::default);
+    /// `bulkhead::Config::default()` has no queue.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "Places::deserialize"))]
     pub bulkhead: bulkhead::Config,
 }
@@ -68,11 +67,11 @@ pub struct ClientConfig {
 pub const DEADLINE: Duration = Duration::from_secs(5);
 /// Default of [`ClientConfig::attempt_timeout`].
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Default of the attempts in all. More than a retry makes by itself: here a breaker, a budget and a
-/// deadline bound what they may cost.
+/// Default of the attempts in all. More than a retry alone makes, because breaker, budget and deadline bound their
+/// cost.
 pub const ATTEMPTS: u32 = 5;
-/// Default of the calls that may wait for a place. More than a bulkhead lets wait by itself: here a
-/// deadline bounds the wait, and a burst is no reason to turn calls away from a healthy dependency.
+/// Default of the calls that may wait for a permit. More than a bulkhead alone queues, because the deadline bounds the
+/// wait, and a burst should not be rejected while the dependency is healthy.
 // Envoy's `max_pending_requests`.
 pub const QUEUE: u32 = 1024;
 
@@ -98,8 +97,8 @@ fn default_retry() -> retry::Config {
 }
 
 impl ClientConfig {
-    /// Says what is wrong with these settings, as building a stack from them would; those of its layers
-    /// [by their path](ConfigError::path), such as `retry.backoff.cap`.
+    /// Checks these settings, as building a stack from them does; those of its layers [by path](ConfigError::path), such as
+    /// `retry.backoff.cap`.
     ///
     /// # Errors
     ///

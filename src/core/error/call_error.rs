@@ -1,4 +1,4 @@
-//! The one error type of a stack, and what a stack asks of it.
+//! The error type of a stack, and what it must implement.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -9,7 +9,7 @@ use tower::{BoxError, Service};
 
 use super::Rejected;
 
-/// What a stack asks of its error type: that it can hold a [`Rejected`], and show it again.
+/// The error type of a stack: it can hold a [`Rejected`], and return it.
 ///
 /// [`Error`] is ready made and typed; [`BoxError`] works too, and so does an enum of your own:
 ///
@@ -45,12 +45,11 @@ pub trait CallError: From<Rejected> {
     /// The rejection in this error, if one of this stack's layers ended the call.
     fn rejected(&self) -> Option<&Rejected>;
 
-    /// The rejection that is the cause of this error: that of a layer of this stack, or of a layer
-    /// inside the client under it, such as a bulkhead around its connections, whose rejection the
-    /// client has wrapped in an error of its own.
+    /// The rejection behind this error: by a layer of this stack, or by a layer inside the client, such as a bulkhead
+    /// around its connections, that the client has wrapped in an error of its own.
     ///
-    /// By default it is [`rejected`](Self::rejected). For an error type of your own with foreign errors
-    /// in it, ask [`Rejected::find`].
+    /// By default it is [`rejected`](Self::rejected). For your own error type with foreign errors in it, call
+    /// [`Rejected::find`].
     ///
     /// ```
     /// use seawall::{CallError, Rejected};
@@ -87,14 +86,13 @@ pub trait CallError: From<Rejected> {
     }
 }
 
-/// The error of a stack: a layer ended the call, or the innermost service failed.
+/// The error of a stack: a layer rejected the call, or the innermost service failed.
 ///
-/// The inner error is the [`source`](StdError::source), so that whoever looks for it by walking
-/// the chain finds it. It must be an error itself: a [`BoxError`] is none, and is a [`CallError`]
-/// as it stands.
+/// The inner error is the [`source`](StdError::source). It must implement `std::error::Error`. A [`BoxError`] does not;
+/// it is a [`CallError`] by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error<E> {
-    /// A layer of the stack ended the call.
+    /// A layer of the stack rejected the call.
     Rejected(Rejected),
     /// The innermost service failed.
     Inner(E),
@@ -113,10 +111,9 @@ impl<E> Error<E> {
 impl<E: StdError + 'static> Error<E> {
     /// The error of the innermost service, or the rejection that caused it.
     ///
-    /// A layer inside a client, such as a bulkhead around its connections, rejects a call too, and the
-    /// client wraps the rejection in an error of its own. With `.map_err(Error::lift)` instead of
-    /// `.map_err(Error::Inner)` above the innermost service it is [`Rejected`](Self::Rejected) to every
-    /// layer and to the caller. What else the client said is lost then.
+    /// A layer inside a client, such as a bulkhead around its connections, may reject a call, and the client wraps the
+    /// rejection in its own error. With `.map_err(Error::lift)` instead of `.map_err(Error::Inner)`, it is
+    /// [`Rejected`](Self::Rejected) to every layer and to the caller. The client's own error is lost then.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -208,10 +205,9 @@ impl CallError for BoxError {
     }
 }
 
-/// Returns `service` as it is, and makes the compiler say in one sentence what a stack is missing.
+/// Returns `service` unchanged, and makes the compiler report a missing `map_err` in one sentence.
 ///
-/// Without it, a forgotten `map_err` shows up as a long complaint about trait bounds at the first
-/// call. It costs nothing.
+/// Without it, a forgotten `map_err` is a long error about trait bounds at the first call. It costs nothing.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// What was observed, against which threshold, in which unit.
+/// What was measured, against which threshold, in which unit.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -57,27 +57,27 @@ pub enum Measurement {
         /// What decides.
         threshold: u32,
     },
-    /// How far the load has come back since the circuit closed.
+    /// How much of the load is admitted since the circuit closed.
     Recovering {
         /// Calls in flight.
         in_flight: u32,
-        /// What may be in flight at a time; `u32::MAX` if that is not limited any more.
+        /// The concurrency limit; `u32::MAX` if there is none any more.
         limit: u32,
-        /// The share of calls that is let through, in parts per million.
+        /// The share of calls that is admitted, in parts per million.
         share: u32,
     },
     /// Calls in flight, and calls that wait for one to end.
     Occupied {
-        /// Under way.
+        /// In flight.
         in_flight: u32,
-        /// What may be in flight at a time.
+        /// The limit.
         limit: u32,
-        /// What waits.
+        /// Calls in the queue.
         queued: u32,
     },
     /// A call that came before its turn.
     TooEarly {
-        /// By so many nanoseconds.
+        /// By this many nanoseconds.
         by: u64,
         /// Calls that wait for their turn.
         queued: u32,
@@ -94,9 +94,9 @@ pub enum Measurement {
         /// The limit.
         limit: u64,
     },
-    /// The deadline of the call, which somebody else had set.
+    /// The deadline of the call, which the caller or an outer layer had set.
     Deadline {
-        /// Who.
+        /// Who had set it.
         set_by: SetBy,
         /// The time limit of the layer that set it, in nanoseconds; `u64::MAX` if no layer is known to
         /// have.

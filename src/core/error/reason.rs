@@ -26,13 +26,13 @@ struct Row {
     means: Means,
 }
 
-/// Why a layer ended a call itself.
+/// Why a layer rejected a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The circuit is open: recent calls failed, or someone holds it open.
+    /// The circuit is open: recent calls failed, or it is forced open.
     CircuitOpen,
-    /// The circuit has just closed, and the load comes back step by step.
+    /// The circuit has just closed, and load returns step by step.
     Recovering,
     /// The time limit of this layer ran out.
     TimedOut,
@@ -41,17 +41,17 @@ pub enum Reason {
     DeadlineExceeded,
     /// The policy is being drained: it takes no further calls.
     Draining,
-    /// As many calls as may are in flight, and as many as may wait for one to end.
+    /// The limit of concurrent calls is reached, and the queue is full.
     Full,
-    /// As many calls as may are in flight, and this one has waited for one to end as long as it may.
+    /// The call waited in the queue for the longest permitted time.
     QueueTimeout,
     /// The call came too early for the rate limit.
     RateLimited,
-    /// The call costs more than a whole burst of the rate limit, so that it can never pass.
+    /// The call costs more than the whole limit, so it can never be admitted.
     CostTooHigh,
     /// The dependency failed its health check.
     Unhealthy,
-    /// The caller kept us waiting for the body of its request for too long (HTTP 408).
+    /// The body of the caller's request stalled for too long (HTTP 408).
     RequestTimeout,
     /// The body of the caller's request broke off.
     RequestBroken,
