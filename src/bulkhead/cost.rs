@@ -7,6 +7,9 @@ use std::sync::Arc;
 ///
 /// Implemented for closures by [`Builder::cost`](super::Builder::cost).
 pub trait CostOf<Req>: Send + Sync + 'static {
+    #[doc(hidden)] // whether all requests cost the same, and no code of the user's says so
+    const IS_FIXED: bool = false;
+
     /// The number for a request.
     fn cost_of(&self, request: &Req) -> u32;
 }
@@ -20,6 +23,8 @@ pub struct One;
 pub struct ByRequest<W>(pub(super) W);
 
 impl<Req> CostOf<Req> for One {
+    const IS_FIXED: bool = true;
+
     #[inline]
     fn cost_of(&self, _: &Req) -> u32 {
         1

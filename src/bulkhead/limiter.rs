@@ -15,7 +15,7 @@ use crate::core::config::ConfigErrors;
 use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::shell::live::Live;
-use crate::shell::meter::{Ended, Handles};
+use crate::shell::meter::{Ended, Handles, Recorder};
 use crate::shell::queue::{Before, Standing, Ticket, WaitQueue};
 use crate::shell::reporter::EventContext;
 
@@ -212,9 +212,10 @@ impl Limiter {
 
     /// The same, of a call that was let through.
     #[inline]
-    pub(super) fn end(&self, how: Ended, cost: u32) {
+    pub(super) fn end(&self, how: Ended, cost: u32, recorder: Recorder) {
         self.vacate(cost);
-        self.meter(|handles| {
+        let fresh = |fresh: &_| self.set_levels(fresh);
+        self.common.reporter.meter.with_recorder(recorder, fresh, |handles| {
             self.set_occupancy(handles);
             handles.counted(how);
         });
@@ -325,7 +326,16 @@ impl Limiter {
     }
 
     pub(super) fn note_levels(&self) {
-        self.meter(|handles| self.set_levels(handles));
+        self.note_levels_to(Recorder::in_force());
+    }
+
+    #[inline]
+    pub(super) fn note_levels_to(&self, recorder: Recorder) {
+        let fresh = |fresh: &_| self.set_levels(fresh);
+        self.common
+            .reporter
+            .meter
+            .with_recorder(recorder, fresh, |handles| self.set_levels(handles));
     }
 
     /// Runs `record` with the metric handles, if anybody records.
@@ -335,6 +345,7 @@ impl Limiter {
     }
 
     /// Of many, the totals are kept whether somebody records or not, for a recorder may come later.
+    #[inline]
     pub(super) fn count_seen(&self, more: i64) {
         if self.key.is_some() {
             self.common.totals.count_in_flight(more);

@@ -16,9 +16,9 @@ use crate::core::outcome::Outcome;
 use crate::core::request::CallContext;
 use crate::core::time;
 use crate::shell::gate::{
-    Admission, Admit, Complete, End, Keyless, Lost, Now, Policy, Stage, finish_with,
+    Admission, Admit, Complete, End, Judged, Keyless, Lost, Now, Policy, Stage, finish_with,
 };
-use crate::shell::meter::Ended;
+use crate::shell::meter::{Ended, Recorder};
 use crate::shell::queue::{Standing, Ticket};
 
 /// A bulkhead, when its calls are over, and how many places they take.
@@ -69,10 +69,10 @@ impl Permit {
         Self { permits: tail.word as u32, seen: true }
     }
 
-    fn see(&mut self, limiter: &Limiter) {
+    fn see(&mut self, limiter: &Limiter, recorder: Recorder) {
         if !std::mem::replace(&mut self.seen, true) {
             limiter.count_seen(self.permits.into());
-            limiter.note_levels();
+            limiter.note_levels_to(recorder);
         }
     }
 
@@ -145,9 +145,9 @@ where
 
     /// The call is over.
     #[inline]
-    fn end(&self, permit: &Permit, how: Ended) {
+    fn end(&self, permit: &Permit, how: Ended, recorder: Recorder) {
         permit.unsee(&self.limiter);
-        self.limiter.end(how, permit.permits);
+        self.limiter.end(how, permit.permits, recorder);
     }
 }
 
@@ -172,12 +172,13 @@ where
     }
 
     #[inline]
-    fn settle(&self, permit: &mut Permit, outcome: &Outcome) {
-        self.end(permit, (*outcome).into());
+    fn settle(&self, permit: &mut Permit, end: &Judged) {
+        self.end(permit, end.outcome.into(), end.recorder);
     }
 
     fn lose(&self, permit: Permit, why: Lost) {
-        self.end(&permit, if why == Lost::Panicked { Ended::Failure } else { Ended::Abandoned });
+        let how = if why == Lost::Panicked { Ended::Failure } else { Ended::Abandoned };
+        self.end(&permit, how, Recorder::in_force());
     }
 
     fn give_back(&self, permit: Permit) {
@@ -191,20 +192,21 @@ where
 
     /// It goes on, even if its head was there at once.
     fn tail(&self, mut permit: Permit, _: Classification) -> Tail {
-        permit.see(&self.limiter);
+        permit.see(&self.limiter, Recorder::in_force());
         Tail { word: permit.permits.into(), ..Tail::default() }
     }
 
     fn settle_tail(&self, _: u8, tail: Tail, outcome: &Outcome) {
-        self.end(&Permit::of_tail(tail), (*outcome).into());
+        self.end(&Permit::of_tail(tail), (*outcome).into(), Recorder::in_force());
     }
 
     fn lose_tail(&self, _: u8, tail: Tail) {
-        self.end(&Permit::of_tail(tail), Ended::Abandoned);
+        self.end(&Permit::of_tail(tail), Ended::Abandoned, Recorder::in_force());
     }
 
-    fn pending(&self, permit: &mut Permit, _: Stage, _: &Now) -> Option<Instant> {
-        permit.see(&self.limiter);
+    #[inline]
+    fn pending(&self, permit: &mut Permit, _: Stage, now: &Now) -> Option<Instant> {
+        permit.see(&self.limiter, now.recorder());
         None
     }
 
@@ -264,7 +266,15 @@ where
     F: Send + Sync + 'static,
     W: CostOf<Req>,
 {
-    #[inline]
+    const PASSES: bool = W::IS_FIXED;
+
+    #[allow(clippy::inline_always, reason = "it is on the way of every call")]
+    #[inline(always)]
+    fn pass(&self, request: &Req) -> Option<Permit> {
+        let permits = if W::IS_FIXED { self.cost.cost_of(request) } else { return None };
+        self.limiter.enter(permits).then(|| Permit::new(permits))
+    }
+
     fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         self.ask(self.cost.cost_of(request), call.as_deref())
     }
@@ -281,7 +291,7 @@ where
     #[inline(always)]
     fn complete(
         &self,
-        permit: Permit,
+        permit: &mut Option<Permit>,
         response: Res,
         head: Classification,
         end: End<'_>,

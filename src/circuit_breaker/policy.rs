@@ -19,7 +19,8 @@ use crate::core::request::CallContext;
 use crate::core::time::{Tick, nanos};
 use crate::core::upload::Upload;
 use crate::shell::gate::{
-    Admission, Admit, CallEnd, Complete, Due, End, Keyless, Lost, Now, Policy, Stage, finish_with,
+    Admission, Admit, CallEnd, Complete, Due, End, Judged, Keyless, Lost, Now, Policy, Stage,
+    finish_with,
 };
 use crate::shell::waiters::WakerSlot;
 
@@ -91,7 +92,7 @@ impl<F> BreakerPolicy<F> {
     /// The inner service was called and has not answered at once: the time runs, if anyone wants it.
     fn begin(&self, permit: &mut BreakerPermit, now: &Now) {
         permit.pending = true;
-        permit.time = if self.shared.times_calls() {
+        permit.time = if self.shared.times_calls(now.recorder()) {
             self.shared.common.reporter.clock.tick(now.get())
         } else {
             Tick::NEVER
@@ -110,10 +111,10 @@ impl<F> BreakerPolicy<F> {
 
     /// An answer of which there is more to tell than that.
     #[inline(never)]
-    fn settle_by_params(&self, permit: &mut BreakerPermit, outcome: &Outcome) {
+    fn settle_by_params(&self, permit: &mut BreakerPermit, outcome: Outcome) {
         self.was_sent(permit);
-        self.learn(permit, outcome);
-        self.shared.settle(&permit.pass(), outcome);
+        self.learn(permit, &outcome);
+        self.shared.settle(&permit.pass(), &outcome);
     }
 
     fn learn(&self, permit: &BreakerPermit, outcome: &Outcome) {
@@ -141,18 +142,21 @@ impl<F> BreakerPolicy<F> {
         }
     }
 
-    #[allow(clippy::inline_always, reason = "it is on the way of every call")]
-    #[inline(always)]
     fn ask(&self, call: Option<&mut CallContext>) -> Admission<Self>
     where
         F: Send + Sync + 'static,
     {
-        let Some(epoch) = self.shared.quiet_epoch() else { return self.admit_by_params(call) };
-        let permit = BreakerPermit::new(Pass::new(epoch, PassKind::Free));
-        if call.is_none() {
-            return Admission::Pass(permit);
+        match (self.pass_quietly(), call) {
+            (Some(permit), None) => Admission::Pass(permit),
+            (Some(permit), call) => Admission::Pass(permit.with_upload(call)),
+            (None, call) => self.admit_by_params(call),
         }
-        Admission::Pass(permit.with_upload(call))
+    }
+
+    #[inline]
+    fn pass_quietly(&self) -> Option<BreakerPermit> {
+        let epoch = self.shared.quiet_epoch()?;
+        Some(BreakerPermit::new(Pass::new(epoch, PassKind::Free)))
     }
 }
 
@@ -191,10 +195,10 @@ impl<F: Send + Sync + 'static> Policy for BreakerPolicy<F> {
     }
 
     #[inline]
-    fn settle(&self, permit: &mut BreakerPermit, outcome: &Outcome) {
+    fn settle(&self, permit: &mut BreakerPermit, end: &Judged) {
         let is_untimed = permit.time == Tick::NEVER && permit.upload.is_none();
-        if !(is_untimed && self.shared.settle_quietly(permit.epoch, permit.kind, outcome)) {
-            self.settle_by_params(permit, outcome);
+        if !(is_untimed && self.shared.settle_quietly(permit.epoch, permit.kind, end)) {
+            self.settle_by_params(permit, end.outcome);
         }
     }
 
@@ -309,8 +313,14 @@ impl<F: Send + Sync + 'static> Policy for BreakerPolicy<F> {
 }
 
 impl<Req, F: Send + Sync + 'static> Admit<Req> for BreakerPolicy<F> {
+    const PASSES: bool = true;
+
     #[allow(clippy::inline_always, reason = "it is on the way of every call")]
     #[inline(always)]
+    fn pass(&self, _: &Req) -> Option<BreakerPermit> {
+        self.pass_quietly()
+    }
+
     fn admit(&self, _: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         self.ask(call)
     }
@@ -323,7 +333,7 @@ impl<Res, F: Completion<Res> + Send + Sync + 'static> Complete<Res> for BreakerP
     #[inline(always)]
     fn complete(
         &self,
-        permit: BreakerPermit,
+        permit: &mut Option<BreakerPermit>,
         response: Res,
         head: Classification,
         end: End<'_>,

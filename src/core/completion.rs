@@ -129,12 +129,12 @@ impl CallGuard {
     pub(crate) fn new(
         stripe: Arc<dyn Ending>,
         cell: Option<Arc<dyn Ending>>,
-        again: bool,
+        stay: Option<u32>,
         part: u8,
         head: Classification,
         tail: Tail,
     ) -> Self {
-        let ending = Some(Stay { stripe, cell, again, part });
+        let ending = Some(Stay { stripe, cell, stay, part });
         Self { ending, head, delivered: false, tail, context: ClassifyContext::default() }
     }
 
@@ -277,8 +277,9 @@ pub(crate) trait Ending: Send + Sync {
     }
     fn abandon(&self, part: u8, tail: Tail);
 
-    /// The call was told of, and holds up no drain any longer. `again`, if that was told of it before.
-    fn no_longer_in_flight(&self, again: bool);
+    /// The call was told of, and holds up no drain any longer. Of a policy of several parts, `stay` is what
+    /// those of the call are counted by.
+    fn no_longer_in_flight(&self, stay: Option<u32>);
 }
 
 /// A call in flight, until dropped.
@@ -286,8 +287,7 @@ struct Stay {
     stripe: Arc<dyn Ending>,
     /// Of one of many policies, that which hears of it.
     cell: Option<Arc<dyn Ending>>,
-    /// Another part of the same policy has such a stay too.
-    again: bool,
+    stay: Option<u32>,
     part: u8,
 }
 
@@ -301,6 +301,6 @@ impl Stay {
 impl Drop for Stay {
     #[inline]
     fn drop(&mut self) {
-        self.stripe.no_longer_in_flight(self.again);
+        self.stripe.no_longer_in_flight(self.stay);
     }
 }

@@ -19,7 +19,7 @@ use crate::core::time::{self, Tick};
 use crate::health::status::Status;
 use crate::parts::spread;
 use crate::shell::live::Live;
-use crate::shell::meter::{Counter, Gauge, Handles, Histogram, Instruments, Labels};
+use crate::shell::meter::{Counter, Gauge, Handles, Histogram, Instruments, Labels, Recorder};
 use crate::shell::reporter::{EventContext, Reporter};
 use crate::shell::waiters::{WakerSlot, Wakers};
 
@@ -268,13 +268,16 @@ impl Monitor {
 
     /// A live call ended, and said this of the dependency.
     #[inline]
-    pub(super) fn note_end(&self, health: outcome::Signal) {
+    pub(super) fn note_end(&self, health: outcome::Signal, recorder: Recorder) {
         match health {
             outcome::Signal::Success => self.passive(Input::Success),
             outcome::Signal::Failure => self.passive(Input::Failure),
             outcome::Signal::Pushback | outcome::Signal::Ignored => {}
         }
-        self.meter(|handles| handles.counted(health.into()));
+        let fresh = |fresh: &_| self.set_up(fresh);
+        self.reporter
+            .meter
+            .with_recorder(recorder, fresh, |handles| handles.counted(health.into()));
     }
 
     #[inline]

@@ -11,8 +11,8 @@ use crate::core::error::{Reason, Rejected};
 use crate::core::outcome::{Outcome, Signal};
 use crate::core::request::CallContext;
 use crate::health::status::Status;
-use crate::shell::gate::{Admission, Admit, Keyless, Lost, Now, OverAtHead, Policy};
-use crate::shell::meter::Ended;
+use crate::shell::gate::{Admission, Admit, Judged, Keyless, Lost, Now, OverAtHead, Policy};
+use crate::shell::meter::{Ended, Recorder};
 use crate::shell::waiters::WakerSlot;
 
 /// Lets calls pass while the dependency is up.
@@ -53,7 +53,7 @@ impl Policy for Monitored {
 
     // It speaks of the dependency as much as an answer would, and may be all that is ever heard of it.
     fn unready(&self, outcome: &Outcome) {
-        self.0.note_end(outcome.signal);
+        self.0.note_end(outcome.signal, Recorder::in_force());
     }
 
     #[inline]
@@ -69,13 +69,13 @@ impl Policy for Monitored {
     }
 
     #[inline]
-    fn settle(&self, (): &mut (), outcome: &Outcome) {
-        self.0.note_end(outcome.signal);
+    fn settle(&self, (): &mut (), end: &Judged) {
+        self.0.note_end(end.outcome.signal, end.recorder);
     }
 
     fn lose(&self, (): (), why: Lost) {
         if why == Lost::Panicked {
-            self.0.note_end(Signal::Failure); // as a circuit breaker counts it
+            self.0.note_end(Signal::Failure, Recorder::in_force()); // as a circuit breaker counts it
         } else {
             self.0.meter(|handles| handles.counted(Ended::Abandoned));
         }
@@ -101,7 +101,14 @@ impl Policy for Monitored {
 impl OverAtHead for Monitored {}
 
 impl<Req> Admit<Req> for Monitored {
+    const PASSES: bool = true;
+
     #[inline]
+    fn pass(&self, _: &Req) -> Option<()> {
+        let is_up = self.0.status() == Status::Up && !self.0.checker.is_idle();
+        is_up.then_some(())
+    }
+
     fn admit(&self, _: &Req, _: Option<&mut CallContext>) -> Admission<Self> {
         self.admit_plain()
     }

@@ -6,7 +6,7 @@ use super::config::Config;
 use crate::core::error::Reason;
 use crate::core::sync::atomic::{AtomicUsize, Ordering};
 use crate::shell::keyed::Settings;
-use crate::shell::meter::{Ended, Gauge, Handles, Histogram, Instruments, Labels};
+use crate::shell::meter::{Ended, Gauge, Handles, Histogram, Instruments, Labels, Recorder};
 use crate::shell::reporter::Reporter;
 
 /// Calls that wait for their turn.
@@ -71,5 +71,15 @@ impl Common {
     #[inline]
     pub(super) fn meter(&self, record: impl FnOnce(&Handles<RateLimitMeter>)) {
         self.reporter.meter.with(|fresh| self.set_queued(fresh), record);
+    }
+
+    /// The same, with a recorder that was asked for already.
+    #[inline]
+    pub(super) fn meter_to(
+        &self,
+        recorder: Recorder,
+        record: impl FnOnce(&Handles<RateLimitMeter>),
+    ) {
+        self.reporter.meter.with_recorder(recorder, |fresh| self.set_queued(fresh), record);
     }
 }

@@ -14,7 +14,7 @@ use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::request::Deadline;
 use crate::core::sync::atomic::{AtomicU64, Ordering};
 use crate::core::time::Tick;
-use crate::shell::meter::Handles;
+use crate::shell::meter::{Handles, Recorder};
 use crate::shell::reporter::EventContext;
 use crate::shell::slots::{Look, Slots, Ticket, Times};
 
@@ -363,6 +363,16 @@ impl Limiter {
     #[inline]
     pub(super) fn meter(&self, record: impl FnOnce(&Handles<RateLimitMeter>)) {
         self.common.meter(record);
+    }
+
+    /// The same, with a recorder that was asked for already.
+    #[inline]
+    pub(super) fn meter_to(
+        &self,
+        recorder: Recorder,
+        record: impl FnOnce(&Handles<RateLimitMeter>),
+    ) {
+        self.common.meter_to(recorder, record);
     }
 }
 

@@ -11,9 +11,8 @@ use tokio::time::Instant;
 use super::limiter::{Limiter, Used, Waiter};
 use super::machine::FINE;
 use crate::core::error::{Measurement, Reason, Rejected};
-use crate::core::outcome::Outcome;
 use crate::core::request::{CallContext, Deadline};
-use crate::shell::gate::{Admission, Admit, Keyless, Lost, Now, OverAtHead, Policy};
+use crate::shell::gate::{Admission, Admit, Judged, Keyless, Lost, Now, OverAtHead, Policy};
 use crate::shell::meter::Ended;
 
 /// A rate limit, and what its calls cost.
@@ -113,8 +112,8 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
     }
 
     #[inline]
-    fn settle(&self, _: &mut Used, outcome: &Outcome) {
-        self.limiter.meter(|handles| handles.counted((*outcome).into()));
+    fn settle(&self, _: &mut Used, end: &Judged) {
+        self.limiter.meter_to(end.recorder, |handles| handles.counted(end.outcome.into()));
     }
 
     fn lose(&self, _: Used, why: Lost) {

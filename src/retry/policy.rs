@@ -14,6 +14,7 @@ use crate::core::event::EventKind;
 use crate::core::outcome::{Retryable, Sent, Signal};
 use crate::core::time::nanos;
 use crate::retry::reasons::{RetryReason as Kind, StopReason};
+use crate::shell::gate::Judged;
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels};
 use crate::shell::reporter::{EventContext, Reporter};
@@ -125,12 +126,13 @@ impl Retries {
         attempts: &mut Attempts,
         failed: Failed,
         kind: Kind,
-        left: Option<u64>,
+        time: &mut impl Time,
         purse: &impl Purse,
     ) -> (Next, Option<Withdrawal>) {
         if let Some(stop) = attempts.last(params, failed) {
-            return (Next::Stop(stop), None); // before the user's own backoff is asked
+            return (Next::Stop(stop), None); // before the clock and the user's own backoff are asked
         }
+        let left = time.left(params.max_elapsed);
         let before = *attempts;
         let own =
             self.backoff_by.as_ref().map(|own| crate::core::time::nanos(own(before.number())));
@@ -169,8 +171,10 @@ impl Retries {
             handles.own.stopped[stop as usize].increment(1);
             self.set_budget(handles);
         });
-        let context = EventContext { key: purse.key(), seq: 0 };
-        self.reporter.tell_now(context, EventKind::Stopped { attempts, why: stop.as_str() });
+        if self.reporter.has_observers() {
+            let context = EventContext { key: purse.key(), seq: 0 };
+            self.reporter.tell_now(context, EventKind::Stopped { attempts, why: stop.as_str() });
+        }
     }
 
     /// Runs `record` with the metric handles, if anybody records.
@@ -196,11 +200,12 @@ impl<U: Purse> Repeat<U> for Retries {
     }
 
     #[inline]
-    fn answered(&self, purse: &U, took: impl FnOnce() -> Option<u64>) {
+    fn answered(&self, purse: &U, end: &Judged, took: impl FnOnce() -> Option<u64>) {
         if let Some(budget) = purse.budget(self.budget.as_ref()) {
             budget.deposit();
         }
-        self.meter(|handles| {
+        let fresh = |fresh: &_| self.set_budget(fresh);
+        self.reporter.meter.with_recorder(end.recorder, fresh, |handles| {
             handles.own.attempts.increment(1);
             handles.ended(Ended::Success, took());
         });
@@ -216,8 +221,7 @@ impl<U: Purse> Repeat<U> for Retries {
         self.meter(|handles| handles.own.attempts.increment(1));
         let (failed, kind) = Failed::of(&failure);
         let params = self.params();
-        let left = time.left(params.max_elapsed);
-        match self.next(&params, attempts, failed, kind, left, purse) {
+        match self.next(&params, attempts, failed, kind, &mut time, purse) {
             (Next::Wait(wait), price) => retry::Next::Again(wait, price),
             (Next::Stop(stop), _) => {
                 self.note_stop(attempts.number(), stop, purse);

@@ -14,12 +14,14 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use self::stays::Stays;
 use crate::core::sync::Mutex;
 use crate::core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::shell::lock;
 
 mod hold;
 mod roll;
+mod stays;
 
 pub(crate) use hold::{Hold, Parked};
 
@@ -46,8 +48,8 @@ pub(crate) struct InFlight<P> {
 pub(crate) struct Stripe<P> {
     policy: Arc<P>,
     count: Count,
-    /// References to this lane beyond the first one of a call that is over later than its answer.
-    again: AtomicUsize,
+    /// Of calls of which several parts are over later than their answers.
+    stays: Mutex<Stays>,
 }
 
 // ===== impl InFlight =====
@@ -85,7 +87,7 @@ impl<P> InFlight<P> {
         }
         let (policy, count) = (Arc::clone(&self.policy), Count::new(&self.roll));
         let fresh =
-            stripe.get_or_init(|| Arc::new(Stripe { policy, count, again: AtomicUsize::new(0) }));
+            stripe.get_or_init(|| Arc::new(Stripe { policy, count, stays: Mutex::default() }));
         let fresh = Arc::clone(fresh);
         drop(making);
         Some(fresh)
@@ -98,9 +100,7 @@ impl<P> InFlight<P> {
         let held = |stripe: &Arc<Stripe<P>>| {
             if is_closed { stripe.count.begun() } else { Arc::strong_count(stripe) - 1 }
         };
-        self.stripes()
-            .map(|stripe| held(stripe).saturating_sub(stripe.again.load(Ordering::Relaxed)))
-            .sum()
+        self.stripes().map(|stripe| held(stripe).saturating_sub(lock(&stripe.stays).beyond())).sum()
     }
 
     /// The calls that are in flight.
@@ -168,20 +168,31 @@ impl<P> fmt::Debug for InFlight<P> {
 }
 
 impl<P> Stripe<P> {
-    /// Part of a call that is in flight is over later than its answer, `again` if another part is too.
-    pub(crate) fn join(&self, again: bool) {
+    /// Part of a call that is in flight is over later than its answer. Where a call may have several such
+    /// parts, they have one stay.
+    pub(crate) fn join(&self, stay: Option<u32>) {
         self.count.join();
-        if again {
-            self.again.fetch_add(1, Ordering::Relaxed);
+        if let Some(stay) = stay {
+            lock(&self.stays).join(stay);
         }
     }
 
     /// It is over now.
-    pub(crate) fn part(&self, again: bool) {
-        if again {
-            self.again.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn part(&self, stay: Option<u32>) {
+        if let Some(stay) = stay {
+            lock(&self.stays).part(stay);
         }
         self.count.leave();
+    }
+
+    /// A stay for the parts of one call, until it is [let go](Self::let_go) and they are over.
+    pub(crate) fn stay(&self) -> u32 {
+        lock(&self.stays).open()
+    }
+
+    /// No further part joins it.
+    pub(crate) fn let_go(&self, stay: u32) {
+        lock(&self.stays).let_go(stay);
     }
 }
 

@@ -28,6 +28,10 @@ const DURATION: &str = "seawall_call_duration_seconds";
 /// Recorders that a policy remembers to have met.
 const MET: usize = 4;
 
+/// Who records at this moment: asked once where several tell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recorder(Option<usize>);
+
 /// What a layer measures besides calls, rejections and durations.
 pub(crate) trait Instruments: Send + Sync + 'static {
     /// How calls can end that go through this policy; none where none do.
@@ -135,7 +139,18 @@ impl<I: Instruments> Meter<I> {
     /// not to be seen, to set what is a level and not a count.
     #[inline]
     pub(crate) fn with(&self, fresh: impl FnOnce(&Handles<I>), record: impl FnOnce(&Handles<I>)) {
-        if let Some(recorder) = series::live_recorder() {
+        self.with_recorder(Recorder::in_force(), fresh, record);
+    }
+
+    /// The same, of one who was asked for already.
+    #[inline]
+    pub(crate) fn with_recorder(
+        &self,
+        recorder: Recorder,
+        fresh: impl FnOnce(&Handles<I>),
+        record: impl FnOnce(&Handles<I>),
+    ) {
+        if let Some(recorder) = recorder.0 {
             self.with_recorder_at(recorder, fresh, record);
         }
     }
@@ -170,10 +185,17 @@ impl<I> fmt::Debug for Meter<I> {
     }
 }
 
-/// Whether anybody records.
-#[inline]
-pub(crate) fn is_live() -> bool {
-    series::live_recorder().is_some()
+impl Recorder {
+    #[inline]
+    pub(crate) fn in_force() -> Self {
+        Self(series::live_recorder())
+    }
+
+    /// Whether anybody records.
+    #[inline]
+    pub(crate) const fn is_live(self) -> bool {
+        self.0.is_some()
+    }
 }
 
 // ===== impl Handles =====

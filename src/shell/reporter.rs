@@ -7,7 +7,7 @@ use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::event::{Event, EventKind, Observers};
 use crate::core::origin::Origin;
 use crate::core::time::{Clock, Tick};
-use crate::shell::meter::{Handles, Instruments, Meter};
+use crate::shell::meter::{Handles, Instruments, Meter, Recorder};
 
 /// What a policy says, and in whose name.
 #[derive(Debug)]
@@ -64,6 +64,12 @@ impl<I: Instruments> Reporter<I> {
         self.meter.with(|_| (), record);
     }
 
+    /// The same, of a recorder that was asked for already.
+    #[inline]
+    pub(crate) fn meter_to(&self, recorder: Recorder, record: impl FnOnce(&Handles<I>)) {
+        self.meter.with_recorder(recorder, |_| (), record);
+    }
+
     /// A call is ended here: counts it, tells of it, and gives what the caller is told.
     pub(crate) fn reject(&self, reason: Reason, measurement: Measurement) -> Rejected {
         self.reject_with(|_| (), reason, measurement)
@@ -89,7 +95,9 @@ impl<I: Instruments> Reporter<I> {
         measurement: Measurement,
     ) -> Rejected {
         self.meter.with(levels, |handles| handles.rejected(reason));
-        self.tell_now(context, EventKind::Rejected { reason });
+        if self.has_observers() {
+            self.tell_now(context, EventKind::Rejected { reason });
+        }
         Rejected::new(self.origin.clone(), reason, measurement)
     }
 }

@@ -16,16 +16,42 @@ pub(super) struct Limits {
     /// What came with the request, until it is known that the limit comes first.
     pub(super) deadline: Option<Deadline>,
     /// Who set that.
-    pub(super) told: Measurement,
+    pub(super) whose: Whose,
     /// Whether a call that is not over by the deadline has hung: a layer further out had set it, and
     /// gave all of its time to this attempt.
     pub(super) hangs: bool,
 }
 
+/// Who set a deadline: [`Measurement::Deadline`], as small as it can be, for it is moved with every call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whose {
+    set_by: SetBy,
+    limit: u64,
+}
+
+impl Whose {
+    pub(super) const CALLERS: Self = Self { set_by: SetBy::Caller, limit: u64::MAX };
+}
+
+impl From<Measurement> for Whose {
+    fn from(measurement: Measurement) -> Self {
+        match measurement {
+            Measurement::Deadline { set_by, limit } => Self { set_by, limit },
+            _ => Self::CALLERS,
+        }
+    }
+}
+
+impl From<Whose> for Measurement {
+    fn from(Whose { set_by, limit }: Whose) -> Self {
+        Self::Deadline { set_by, limit }
+    }
+}
+
 impl Limits {
     /// The limit of this layer, and no deadline.
     pub(super) const fn of(limit: u64) -> Self {
-        Self { limit, deadline: None, told: Measurement::CALLERS_DEADLINE, hangs: false }
+        Self { limit, deadline: None, whose: Whose::CALLERS, hangs: false }
     }
 
     pub(super) const fn are_endless(&self) -> bool {
@@ -33,7 +59,15 @@ impl Limits {
     }
 
     /// The inner service is pending, for the first time: the clock starts `now`. When the time is up.
+    #[inline]
     pub(super) fn start(&mut self, now: Instant) -> Option<Instant> {
+        if self.deadline.is_none() {
+            return self.until(Some(now));
+        }
+        self.start_by(now)
+    }
+
+    fn start_by(&mut self, now: Instant) -> Option<Instant> {
         let own = now.checked_add(Duration::from_nanos(self.limit));
         let own = own.filter(|_| self.limit != u64::MAX);
         match (own, self.deadline.and_then(|deadline| deadline.instant())) {
@@ -89,10 +123,10 @@ impl Limits {
     }
 
     /// What there is to say when the time is up.
-    pub(super) const fn word(&self) -> (Reason, Measurement) {
+    pub(super) fn word(&self) -> (Reason, Measurement) {
         match self.deadline {
-            Some(_) if self.hangs => (Reason::TimedOut, self.told),
-            Some(_) => (Reason::DeadlineExceeded, self.told),
+            Some(_) if self.hangs => (Reason::TimedOut, self.whose.into()),
+            Some(_) => (Reason::DeadlineExceeded, self.whose.into()),
             None => (Reason::TimedOut, Measurement::Elapsed { limit: self.limit }),
         }
     }

@@ -10,17 +10,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::Config;
-use super::limits::Limits;
+use super::limits::{Limits, Whose};
 use super::uploading::{Uploading, Word};
 use crate::core::error::{Measurement, Reason, Rejected};
-use crate::core::outcome::Outcome;
 use crate::core::request::{CallContext, Deadline};
 use crate::core::time::{self, nanos};
 use crate::core::upload::Upload;
 use crate::shell::gate::{
-    Admission, Admit, CallEnd, Due, Keyless, Lost, Now, OverAtHead, Policy, Stage,
+    Admission, Admit, CallEnd, Due, Judged, Keyless, Lost, Now, OverAtHead, Policy, Stage,
 };
-use crate::shell::meter::{self, Ended, Instruments, Labels};
+use crate::shell::meter::{Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 
 /// What a timeout measures: calls, rejections and durations.
@@ -110,6 +109,9 @@ pub struct Timed {
 
 /// How long a request may take.
 pub trait LimitOf<Req>: Send + Sync + 'static {
+    #[doc(hidden)] // whether every request has the layer's own
+    const IS_FIXED: bool = false;
+
     /// Its limit; `None` for the layer's own.
     fn limit_of(&self, request: &Req) -> Option<Duration>;
 }
@@ -119,6 +121,8 @@ pub trait LimitOf<Req>: Send + Sync + 'static {
 pub struct Fixed;
 
 impl<Req> LimitOf<Req> for Fixed {
+    const IS_FIXED: bool = true;
+
     #[inline]
     fn limit_of(&self, _: &Req) -> Option<Duration> {
         None
@@ -150,8 +154,12 @@ impl Timed {
     }
 
     fn took(&self) -> Option<u64> {
-        self.started.map(|at| nanos(time::now().saturating_duration_since(at)))
+        took(self.started)
     }
+}
+
+fn took(started: Option<Instant>) -> Option<u64> {
+    started.map(|at| nanos(time::now().saturating_duration_since(at)))
 }
 
 impl<L> Limited<L> {
@@ -164,13 +172,13 @@ impl<L> Limited<L> {
         if self.of == LimitOn::Whole {
             call.unsigned = false; // nobody of ours was there before
         }
-        (limits.deadline, limits.told) = (call.deadline, call.whose_deadline());
+        (limits.deadline, limits.whose) = (call.deadline, call.whose_deadline().into());
         let (upload, told) = (call.upload.clone(), call.caller_deadline());
         let upload = upload.filter(|_| own != u64::MAX); // without a limit it ends nothing
         let uploading = Uploading::of(upload, told);
         if uploading.is_some() {
             // Whoever set a limit of ours further out waits for the body too, and sees to it.
-            (limits.deadline, limits.told) = (told, Measurement::CALLERS_DEADLINE);
+            (limits.deadline, limits.whose) = (told, Whose::CALLERS);
         } else if let (Some(ours), 0 | 1) = (call.own_deadline(), call.attempt) {
             // The limit of a layer further out: a first attempt that hangs until then has hung, if it
             // had most of that time and not what somebody else had left of it.
@@ -234,10 +242,12 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
     }
 
     #[inline]
-    fn settle(&self, timed: &mut Timed, outcome: &Outcome) {
-        self.timeout.reporter.meter(|handles| {
-            let took = timed.took();
-            let how = match Ended::from(*outcome) {
+    fn settle(&self, timed: &mut Timed, end: &Judged) {
+        let Judged { outcome, recorder } = *end;
+        let started = timed.started;
+        self.timeout.reporter.meter_to(recorder, move |handles| {
+            let took = took(started);
+            let how = match Ended::from(outcome) {
                 Ended::Ignored if took.is_none() => Ended::Rejected, // too late on arrival, further in
                 how => how,
             };
@@ -265,7 +275,7 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
         if timed.started.is_some() {
             return timed.limits.until(timed.started);
         }
-        if timed.limits.are_endless() && !meter::is_live() {
+        if timed.limits.are_endless() && !now.recorder().is_live() {
             return None;
         }
         timed.started = Some(now.get());
@@ -300,8 +310,14 @@ impl<L: Send + Sync + 'static> Policy for Limited<L> {
 impl<L: Send + Sync + 'static> OverAtHead for Limited<L> {}
 
 impl<Req, L: LimitOf<Req>> Admit<Req> for Limited<L> {
+    const PASSES: bool = L::IS_FIXED;
+
     #[allow(clippy::inline_always, reason = "it is on the way of every call")]
     #[inline(always)]
+    fn pass(&self, _: &Req) -> Option<Timed> {
+        L::IS_FIXED.then(|| Timed::of(Limits::of(self.timeout.limit()), None))
+    }
+
     fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         let own = self.by.limit_of(request).map_or(self.timeout.limit(), nanos);
         match call {
@@ -312,11 +328,11 @@ impl<Req, L: LimitOf<Req>> Admit<Req> for Limited<L> {
 }
 
 impl<L: Send + Sync + 'static> Limited<L> {
-    #[inline(never)]
     fn admit_carried(&self, call: &mut CallContext, own: u64) -> Admission<Self> {
         let (limits, uploading) = self.limits(call, own);
         if limits.deadline.is_some_and(|deadline| deadline.is_past()) {
-            return Admission::Reject(self.reject((Reason::DeadlineExceeded, limits.told)));
+            let word = (Reason::DeadlineExceeded, limits.whose.into());
+            return Admission::Reject(self.reject(word));
         }
         Admission::Pass(Timed::of(limits, uploading))
     }

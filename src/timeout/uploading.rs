@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::limits::Limits;
-use crate::core::error::{Measurement, Reason, Rejected};
+use super::limits::{Limits, Whose};
+use crate::core::error::{Reason, Rejected};
 use crate::core::request::Deadline;
 use crate::core::upload::{Due, Upload};
 
@@ -48,7 +48,7 @@ impl Uploading {
         };
         match self.told.and_then(|told| told.instant()) {
             Some(told) if told < at => {
-                (limits.deadline, limits.told) = (self.told, Measurement::CALLERS_DEADLINE);
+                (limits.deadline, limits.whose) = (self.told, Whose::CALLERS);
                 Word::Wait(told)
             }
             _ => Word::Wait(at),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
+use seawall::bulkhead::BulkheadLayer;
 use seawall::retry::{Backoff, Budget, RetryLayer, StopReason};
 use seawall::timeout::TimeoutLayer;
 use seawall::{Error, EventKind};
@@ -319,5 +320,24 @@ async fn a_retry_that_never_gets_ready_costs_nothing() {
     let call = service.ready().await.unwrap().call(7);
     handle.set_ready(Ready::No);
     assert_eq!(call.await, Err(Error::Inner(crate::support::Broken)));
+    assert!(near(budget.balance(), 10.0), "{}", budget.balance());
+}
+
+// It was paid for a call that was never made.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_a_layer_of_ours_rejects_gets_its_price_back() {
+    let budget = Budget::builder().cap(10.0).per_second(0.0).build().unwrap();
+    let full = BulkheadLayer::builder("x").limit(1).queue(0).build().unwrap();
+    let mut held = Box::pin(full.run(std::future::pending::<Result<u32, Fail>>));
+    assert!(crate::scene::poll_once(&mut held).is_pending());
+    let calls = Calls::default();
+    let inner = service_fn(move |_: u32| {
+        let (first, full) = (calls.note() == 1, full.clone());
+        async move {
+            let call = || async { Err(Error::Inner(broken("no"))) };
+            if first { call().await } else { full.run(call).await }
+        }
+    });
+    fails(&Boxed::new(drawing(&budget).layer(inner)), 1).await;
     assert!(near(budget.balance(), 10.0), "{}", budget.balance());
 }

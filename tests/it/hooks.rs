@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
+use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::{
     CircuitBreakerHandle, CircuitBreakerLayer, Config, Position, State, Trip,
 };
 use seawall::timeout::TimeoutLayer;
-use seawall::{CallGuard, Completion, Event, EventKind, Outcome, Reason};
+use seawall::{
+    CallContext, CallGuard, Completion, Event, EventKind, Outcome, Propagate, Reason, stack,
+};
 use tower::{Layer, Service};
 
 use crate::support::{
@@ -107,6 +110,46 @@ async fn a_limit_that_panics_fails_the_call_and_nothing_else() {
     assert_eq!(now(poll_once(&mut Box::pin(service.call(8)), &CountingWaker::new())), Ok(8));
     drop(service);
     handle.assert_at_rest();
+}
+
+/// Where nobody has written what belongs to a seven.
+#[derive(Clone)]
+struct Torn;
+
+impl Propagate<u32> for Torn {
+    fn extract(&self, _: &u32) -> CallContext {
+        CallContext::default()
+    }
+
+    fn inject(&self, request: &mut u32, _: &CallContext) {
+        assert_ne!(*request, 7, "scripted: inject");
+    }
+}
+
+// pitfall B2: written when the call has its permits, and before it has a future
+#[tokio::test(start_paused = true)]
+async fn what_writes_the_facts_may_panic_and_no_permit_is_lost() {
+    let places = BulkheadLayer::builder("hooks").limit(1).build().unwrap();
+    let held = places.handle();
+    let timeout = TimeoutLayer::builder("hooks").propagate(Torn).build().unwrap();
+    let both = places.and(timeout);
+    let (_probed, probed) = probe();
+    let mut service = both.layer(probed);
+    for _ in 0..3 {
+        assert_eq!(ask(&mut service), None);
+        assert_eq!((held.in_flight(), both.in_flight()), (0, 0));
+    }
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(8)), &CountingWaker::new())), Ok(8));
+
+    let one = bulkhead::Config { limit: 1, queue: 0, ..bulkhead::Config::default() };
+    let client = stack::client("hooks").bulkhead(one).cloned().propagate(Torn).build().unwrap();
+    let (_probed, probed) = probe();
+    let mut service = client.layer(probed);
+    for _ in 0..3 {
+        assert_eq!(ask(&mut service), None);
+        assert_eq!((client.bulkhead().in_flight(), client.in_flight()), (0, 0));
+    }
+    assert_eq!(now(poll_once(&mut Box::pin(service.call(8)), &CountingWaker::new())), Ok(8));
 }
 
 // ===== observers =====

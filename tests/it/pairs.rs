@@ -192,6 +192,36 @@ async fn a_part_that_is_over_later_is_told_then_and_the_other_at_once() {
     assert_eq!((later.state(), both.in_flight()), (State::Closed, 0));
 }
 
+/// What was returned further in, and the same of the part further out.
+#[derive(Clone)]
+struct LaterToo;
+
+impl Completion<CallGuard> for LaterToo {
+    type Response = (CallGuard, CallGuard);
+
+    fn wrap(&self, inner: CallGuard, outer: CallGuard) -> (CallGuard, CallGuard) {
+        (inner, outer)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_in_flight_until_the_last_of_its_parts_is_over_whichever_that_is() {
+    let outer = CircuitBreakerLayer::builder("x").completion(LaterToo).build().unwrap();
+    let inner = BulkheadLayer::builder("x").completion(Later).build().unwrap();
+    let both = outer.and(inner);
+    let (first_inner, first_outer) = both.run(pass).await.unwrap();
+    let (second_inner, second_outer) = both.run(pass).await.unwrap();
+    assert_eq!(both.in_flight(), 2);
+    drop(first_inner);
+    assert_eq!(both.in_flight(), 2);
+    drop(second_outer);
+    assert_eq!(both.in_flight(), 2);
+    drop(first_outer);
+    assert_eq!(both.in_flight(), 1);
+    drop(second_inner);
+    assert_eq!(both.in_flight(), 0);
+}
+
 // ===== each part has its own time, and there is one timer =====
 
 #[tokio::test(start_paused = true)]

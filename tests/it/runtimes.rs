@@ -128,6 +128,17 @@ fn what_needs_no_waiting_needs_no_runtime() {
     assert_eq!((alone(first), alone(second)), (Ok(7), Ok(8)));
 }
 
+// A timer that cannot be made again is one whose time has come.
+#[test]
+fn a_call_that_outlives_its_runtime_needs_no_second_timer() {
+    let layers = stack::client("x").cloned().build().unwrap();
+    let mut call = Box::pin(layers.layer(pausing()).oneshot(0));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { assert!(crate::scene::poll_once(&mut call).is_pending()) });
+    drop(runtime);
+    assert!(alone(call).is_err()); // after three attempts, with two waits between them
+}
+
 // field F15: the ready-made stack, with every limit there is when nothing is waited for.
 #[test]
 fn a_whole_stack_needs_no_runtime_while_nobody_waits() {

@@ -15,7 +15,7 @@ use crate::core::origin::Origin;
 use crate::core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::core::time::Tick;
 use crate::shell::keyed::Settings;
-use crate::shell::meter::{self, Counter, Gauge, Handles, Instruments, Labels};
+use crate::shell::meter::{Counter, Gauge, Handles, Instruments, Labels, Recorder};
 use crate::shell::reporter::{EventContext, Reporter};
 
 /// One series per state: 1 or 0, or the number of keys in it.
@@ -135,12 +135,14 @@ impl Common {
         });
     }
 
-    /// Whether anyone needs to know how long calls take.
+    /// Whether the settings need to know how long calls take.
+    #[inline]
     pub(crate) fn needs_durations(&self) -> bool {
-        self.durations.load(Ordering::Relaxed) != 0 || meter::is_live()
+        self.durations.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether anyone needs to know how long calls wait.
+    /// Whether the settings need to know how long calls wait.
+    #[inline]
     pub(crate) fn needs_waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed) != 0
     }
@@ -149,6 +151,12 @@ impl Common {
     #[inline]
     pub(crate) fn meter(&self, record: impl FnOnce(&Handles<StateMeter>)) {
         self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
+    }
+
+    /// The same, with a recorder that was asked for already.
+    #[inline]
+    pub(crate) fn meter_to(&self, recorder: Recorder, record: impl FnOnce(&Handles<StateMeter>)) {
+        self.reporter.meter.with_recorder(recorder, |fresh| self.set_levels(fresh), record);
     }
 
     /// A cell in this state came (`1`) or went (`-1`).

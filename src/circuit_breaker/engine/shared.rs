@@ -20,8 +20,9 @@ use crate::core::outcome::{Outcome, Signal};
 use crate::core::sync::atomic::{AtomicU64, Ordering};
 use crate::core::sync::{Mutex, MutexGuard};
 use crate::core::time::Tick;
+use crate::shell::gate::Judged;
 use crate::shell::lock;
-use crate::shell::meter::Ended;
+use crate::shell::meter::{Ended, Recorder};
 use crate::shell::reporter::EventContext;
 use crate::shell::waiters::Waiters;
 
@@ -152,18 +153,19 @@ impl Shared {
 
     /// A call that was let through is over.
     pub(crate) fn settle(&self, pass: &Pass, outcome: &Outcome) {
-        if pass.started.is_some() || !self.settle_quietly(pass.epoch, pass.kind, outcome) {
+        let quietly = || self.settle_quietly(pass.epoch, pass.kind, &Judged::now(*outcome));
+        if pass.started.is_some() || !quietly() {
             self.settle_by_params(*pass, *outcome);
         }
     }
 
     /// The same of one whose time nobody wants to know, if that changes nothing: `false` if it may.
     #[inline]
-    pub(crate) fn settle_quietly(&self, epoch: u64, kind: PassKind, outcome: &Outcome) -> bool {
-        let harmless = outcome.signal == Signal::Success && kind == PassKind::Free;
+    pub(crate) fn settle_quietly(&self, epoch: u64, kind: PassKind, end: &Judged) -> bool {
+        let harmless = end.outcome.signal == Signal::Success && kind == PassKind::Free;
         let changes_nothing = harmless && self.word().is_quiet_in(epoch);
         if changes_nothing {
-            self.common.meter(|handles| handles.ended(Ended::Success, None));
+            self.common.meter_to(end.recorder, |handles| handles.ended(Ended::Success, None));
         }
         changes_nothing
     }
@@ -219,9 +221,12 @@ impl Shared {
 
     /// Whether somebody will ask how long this call took or waited. While all is well nobody asks how long
     /// calls wait, once one answer was measured.
-    pub(crate) fn times_calls(&self) -> bool {
+    #[inline]
+    pub(crate) fn times_calls(&self, recorder: Recorder) -> bool {
         let is_known = || self.word().is_quiet() && self.usual.load(Ordering::Relaxed) != 0;
-        self.common.needs_durations() || self.common.needs_waits() && !is_known()
+        recorder.is_live()
+            || self.common.needs_durations()
+            || self.common.needs_waits() && !is_known()
     }
 
     fn note_late(&self, verdict: Decision, now: Tick) {

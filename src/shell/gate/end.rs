@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::policy::{Lost, Policy};
+use super::policy::{Judged, Policy, settle};
 use super::service::Core;
 use crate::core::classify::Classification;
 use crate::core::completion::{CallGuard, Completion, Ending, Tail};
 use crate::core::context::ClassifyContext;
 use crate::core::outcome::Outcome;
 use crate::shell::in_flight::Stripe;
+use crate::shell::meter::Recorder;
 
 /// Where a part of a policy gets a [`CallGuard`] from, for a call that is over later than its answer.
 ///
@@ -21,15 +22,42 @@ pub struct End<'a> {
     /// Of a policy for each key, that of the call.
     cell: Option<&'a dyn Heard>,
     part: u8,
-    /// Whether some part deferred the end of this call already.
-    deferred: &'a Cell<bool>,
+    /// Whether several parts may defer the end of this call, and what they are counted by.
+    several: bool,
+    stay: &'a Cell<Option<u32>>,
     context: &'a ClassifyContext,
+    pub(crate) recorder: Recorder,
+}
+
+/// What the parts that defer the end of a call have in common, while it is answered.
+pub(crate) struct Deferred<'a, X> {
+    stripe: &'a Arc<Stripe<X>>,
+    stay: Cell<Option<u32>>,
+}
+
+impl<'a, X> Deferred<'a, X> {
+    #[inline]
+    pub(crate) const fn new(stripe: &'a Arc<Stripe<X>>) -> Self {
+        Self { stripe, stay: Cell::new(None) }
+    }
+}
+
+impl<X> Drop for Deferred<'_, X> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(stay) = self.stay.get() {
+            self.stripe.let_go(stay);
+        }
+    }
 }
 
 /// What a call holds, as that which hears how it ended.
 trait Endings {
     /// One more reference, and one more to be waited for.
-    fn defer(&self, again: bool) -> Arc<dyn Ending>;
+    fn defer(&self, stay: Option<u32>) -> Arc<dyn Ending>;
+
+    /// What the parts of one call are counted by.
+    fn stay(&self) -> u32;
 }
 
 /// The policy of a key, as that which hears how a call ended.
@@ -40,14 +68,16 @@ trait Heard {
 impl<'a> End<'a> {
     #[inline]
     pub(crate) fn new<X>(
-        stripe: &'a Arc<Stripe<X>>,
-        deferred: &'a Cell<bool>,
+        deferred: &'a Deferred<'a, X>,
+        several: bool,
         context: &'a ClassifyContext,
+        recorder: Recorder,
     ) -> Self
     where
         Stripe<X>: Ending + 'static,
     {
-        Self { stripe, cell: None, part: 0, deferred, context }
+        let Deferred { stripe, stay } = deferred;
+        Self { stripe: *stripe, cell: None, part: 0, several, stay, context, recorder }
     }
 
     /// For a policy inside, behind so many parts.
@@ -67,9 +97,10 @@ impl<'a> End<'a> {
 
     /// The call is over later.
     pub(crate) fn defer(self, head: Classification, tail: Tail) -> CallGuard {
-        let again = self.deferred.replace(true);
-        let stripe = self.stripe.defer(again);
-        CallGuard::new(stripe, self.cell.map(Heard::hears), again, self.part, head, tail)
+        let stay = self.stay.get().or_else(|| self.several.then(|| self.stripe.stay()));
+        self.stay.set(stay);
+        let stripe = self.stripe.defer(stay);
+        CallGuard::new(stripe, self.cell.map(Heard::hears), stay, self.part, head, tail)
             .within(*self.context)
     }
 }
@@ -78,8 +109,12 @@ impl<X> Endings for Arc<Stripe<X>>
 where
     Stripe<X>: Ending + 'static,
 {
-    fn defer(&self, again: bool) -> Arc<dyn Ending> {
-        self.join(again);
+    fn stay(&self) -> u32 {
+        Stripe::stay(self)
+    }
+
+    fn defer(&self, stay: Option<u32>) -> Arc<dyn Ending> {
+        self.join(stay);
         Arc::clone(self) as Arc<dyn Ending>
     }
 }
@@ -97,8 +132,8 @@ impl<P: Policy, C: Send + Sync + 'static> Ending for Stripe<Core<P, C>> {
         self.policy.lose_tail(part, tail);
     }
 
-    fn no_longer_in_flight(&self, again: bool) {
-        self.part(again);
+    fn no_longer_in_flight(&self, stay: Option<u32>) {
+        self.part(stay);
     }
 }
 
@@ -122,7 +157,7 @@ impl<M: Policy> Ending for M {
         self.lose_tail(part, tail);
     }
 
-    fn no_longer_in_flight(&self, _: bool) {}
+    fn no_longer_in_flight(&self, _: Option<u32>) {}
 }
 
 /// Ends a call as a user's [`Completion`] says.
@@ -131,7 +166,7 @@ impl<M: Policy> Ending for M {
 pub(crate) fn finish_with<P, F, Res>(
     policy: &P,
     completion: &F,
-    permit: P::Permit,
+    permit: &mut Option<P::Permit>,
     response: Res,
     head: Classification,
     end: End<'_>,
@@ -140,23 +175,19 @@ where
     P: Policy,
     F: Completion<Res>,
 {
-    let mut guard = Held { policy, permit: Some(permit) };
     let response = match completion.at_head(response) {
         Ok(response) => response,
-        Err(response) => return finish_later(guard, completion, response, head, end),
+        Err(response) => return finish_later(policy, completion, permit, response, head, end),
     };
-    let permit = guard.permit.take();
-    drop(guard); // no user code runs from here on
-    if let Some(mut permit) = permit {
-        policy.settle(&mut permit, &head.of_head());
-    }
+    settle(policy, permit, &Judged { outcome: head.of_head(), recorder: end.recorder });
     response
 }
 
 #[inline(never)]
 fn finish_later<P, F, Res>(
-    mut guard: Held<'_, P>,
+    policy: &P,
     completion: &F,
+    permit: &mut Option<P::Permit>,
     response: Res,
     head: Classification,
     end: End<'_>,
@@ -165,21 +196,6 @@ where
     P: Policy,
     F: Completion<Res>,
 {
-    let tail = guard.permit.take().map(|permit| guard.policy.tail(permit, head));
+    let tail = permit.take().map(|permit| policy.tail(permit, head));
     completion.wrap(response, end.defer(head, tail.unwrap_or_default()))
-}
-
-/// A permit while code of the user's runs, which may panic.
-pub(crate) struct Held<'a, P: Policy> {
-    pub(crate) policy: &'a P,
-    pub(crate) permit: Option<P::Permit>,
-}
-
-impl<P: Policy> Drop for Held<'_, P> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            self.policy.lose(permit, Lost::Panicked);
-        }
-    }
 }

@@ -17,7 +17,7 @@ use crate::core::classify::Classify;
 use crate::core::context::ClassifyContext;
 use crate::core::error::{CallError, Rejected};
 use crate::core::request::Propagate;
-use crate::core::time::poll_timer;
+use crate::core::time::{self, poll_timer};
 use crate::core::upload::{excuse, excused};
 use crate::shell::in_flight::Stripe;
 use crate::shell::oneshot::Oneshot;
@@ -206,7 +206,7 @@ where
 {
     if let Some(core) = call.core() {
         let outcome = core.classify.classify_call(Err(error), context).of_error();
-        call.settle(&outcome);
+        call.settle(outcome);
     }
 }
 
@@ -240,6 +240,9 @@ where
             let news = at.take().map(Some).or_else(|| this.call.pending(stage, &now));
             if let Some(at) = news {
                 is_due = at.is_some_and(|at| at <= now.get()); // a wait of nothing needs no timer
+                if let Some(at) = at.filter(|_| this.rare.is_some() && !time::has_timers()) {
+                    (is_due, now) = (true, Now::from(at)); // there was one, on a runtime that is gone
+                }
                 let timer = at.filter(|_| !is_due);
                 if timer.is_some() || this.rare.is_some() {
                     this.rare.set(timer.map(|at| Rare::Timed(sleep_until(at))));
@@ -257,6 +260,7 @@ where
             }
             match this.call.due(stage, &now) {
                 Due::Later(next) => {
+                    let next = next.filter(|_| time::has_timers());
                     this.rare.set(next.map(|at| Rare::Timed(sleep_until(at))));
                 }
                 Due::End(by) => {

@@ -1,17 +1,17 @@
 //! What a call holds of the policy that admitted it.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use super::call_end::CallEnd;
-use super::end::End;
-use super::policy::{Complete, Due, Lost, Now, Policy, Stage};
+use super::end::{Deferred, End};
+use super::policy::{Complete, Due, Judged, Lost, Now, Policy, Stage, settle};
 use super::service::Core;
 use crate::core::classify::{Classification, Classify};
 use crate::core::context::ClassifyContext;
 use crate::core::error::{CallError, Rejected};
 use crate::core::outcome::Outcome;
 use crate::shell::in_flight::{Hold, Stripe};
+use crate::shell::meter::Recorder;
 
 /// An admitted call: its one reference to what is shared, and its permit. Ended once.
 pub(crate) struct GateGuard<P: Policy, C> {
@@ -26,12 +26,12 @@ pub(crate) struct GateGuard<P: Policy, C> {
 impl<P: Policy, C> GateGuard<P, C> {
     #[inline]
     pub(super) fn new(stripe: Arc<Stripe<Core<P, C>>>, permit: P::Permit) -> Self {
-        Self::of(Hold::new(stripe), permit)
+        Self::of(Hold::new(stripe), Some(permit))
     }
 
     #[inline]
-    pub(super) fn of(hold: Hold<Core<P, C>>, permit: P::Permit) -> Self {
-        Self { hold, permit: Some(permit), risky: false, seen: Stage::Fresh }
+    pub(super) const fn of(hold: Hold<Core<P, C>>, permit: Option<P::Permit>) -> Self {
+        Self { hold, permit, risky: false, seen: Stage::Fresh }
     }
 
     /// No call, or one that is over.
@@ -41,7 +41,7 @@ impl<P: Policy, C> GateGuard<P, C> {
 
     #[inline]
     pub(super) const fn is_over(&self) -> bool {
-        self.permit.is_none()
+        self.hold.is_over()
     }
 
     #[inline]
@@ -75,20 +75,14 @@ impl<P: Policy, C> GateGuard<P, C> {
 
     /// The call was answered with an error.
     #[inline]
-    pub(super) fn settle(&mut self, outcome: &Outcome) {
-        if let Some(permit) = &mut self.permit
-            && let Some(stripe) = self.hold.end()
-        {
-            stripe.policy.settle(permit, outcome);
-            self.permit = None;
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        if let Some(stripe) = self.hold.end() {
+            settle(&stripe.policy, &mut self.permit, &Judged::now(outcome));
         }
     }
 
     /// The call was answered with a response, of which the classifier said this.
-    #[allow(
-        clippy::inline_always,
-        reason = "or an answer is moved once more: 50 instructions a call"
-    )]
+    #[allow(clippy::inline_always, reason = "or an answer is moved once more")]
     #[inline(always)]
     pub(super) fn complete<Res>(
         &mut self,
@@ -100,11 +94,13 @@ impl<P: Policy, C> GateGuard<P, C> {
         P: Complete<Res>,
         C: Send + Sync + 'static,
     {
-        let over = self.hold.end()?; // first, so that the permit is moved once
-        let permit = self.permit.take()?;
-        let deferred = Cell::new(false);
-        let end = End::new(over.stripe(), &deferred, context);
-        Some(over.policy.complete(permit, response, head, end))
+        let stripe = self.hold.stripe()?;
+        let deferred = Deferred::new(stripe);
+        let end = End::new(&deferred, P::PARTS > 1, context, Recorder::in_force());
+        let response = stripe.policy.complete(&mut self.permit, response, head, end);
+        drop(deferred);
+        drop(self.hold.end());
+        Some(response)
     }
 
     /// What the caller is told instead of the result, if the policy has a say in it.

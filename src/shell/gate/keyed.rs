@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::call_end::CallEnd;
 use super::end::End;
 use super::layer::GateLayer;
-use super::policy::{Admission, Admit, Complete, Due, Lost, Now, Policy, Stage};
+use super::policy::{Admission, Admit, Complete, Due, Judged, Lost, Now, Policy, Stage, settle};
 use super::queued::Resume;
 use super::service::Entry;
 use crate::core::classify::{Classification, Classify};
@@ -53,6 +53,9 @@ impl<M: Member, X> ByKey<M, X> {
     }
 }
 
+/// The permit of a key's policy is there until the call is over.
+type KeyPermit<M> = OfKey<M, Option<<M as Policy>::Permit>>;
+
 /// The answer of a key's policy is the answer of all.
 fn of_key<M, X>(cell: Arc<M>, admission: Admission<M>) -> Admission<ByKey<M, X>>
 where
@@ -60,7 +63,7 @@ where
     X: Send + Sync + 'static,
 {
     match admission {
-        Admission::Pass(held) => Admission::Pass(OfKey { cell, held }),
+        Admission::Pass(permit) => Admission::Pass(OfKey { cell, held: Some(permit) }),
         Admission::Wait(held) => Admission::Wait(OfKey { cell, held }),
         Admission::Reject(rejected) => Admission::Reject(rejected),
     }
@@ -71,7 +74,7 @@ where
     M: Member + Policy,
     X: Send + Sync + 'static,
 {
-    type Permit = OfKey<M, M::Permit>;
+    type Permit = KeyPermit<M>;
     type Wait = OfKey<M, M::Wait>;
     type WakerSlot = ();
     const PARTS: u8 = M::PARTS;
@@ -95,32 +98,39 @@ where
     }
 
     fn watches(permit: &Self::Permit) -> bool {
-        M::watches(&permit.held)
+        permit.held.as_ref().is_some_and(M::watches)
     }
 
     fn overrule(&self, permit: &mut Self::Permit, told: &CallEnd<'_>) -> Option<Rejected> {
-        permit.cell.overrule(&mut permit.held, told)
+        permit.cell.overrule(permit.held.as_mut()?, told)
     }
 
     fn excuses(&self, permit: &Self::Permit) -> bool {
-        permit.cell.excuses(&permit.held)
+        permit.held.as_ref().is_some_and(|held| permit.cell.excuses(held))
     }
 
     #[inline]
-    fn settle(&self, permit: &mut Self::Permit, outcome: &Outcome) {
-        permit.cell.settle(&mut permit.held, outcome);
+    fn settle(&self, permit: &mut Self::Permit, end: &Judged) {
+        settle(&*permit.cell, &mut permit.held, end);
     }
 
     fn lose(&self, permit: Self::Permit, why: Lost) {
-        permit.cell.lose(permit.held, why);
+        if let Some(held) = permit.held {
+            permit.cell.lose(held, why);
+        }
     }
 
     fn give_back(&self, permit: Self::Permit) {
-        permit.cell.give_back(permit.held);
+        if let Some(held) = permit.held {
+            permit.cell.give_back(held);
+        }
     }
 
     fn expire(&self, permit: Self::Permit, by: u8, told: Option<&CallEnd<'_>>) -> Rejected {
-        permit.cell.expire(permit.held, by, told)
+        match permit.held {
+            Some(held) => permit.cell.expire(held, by, told),
+            None => unreachable!("it is there until the call is answered"),
+        }
     }
 
     fn draining(&self) -> Rejected {
@@ -128,11 +138,14 @@ where
     }
 
     fn pending(&self, permit: &mut Self::Permit, stage: Stage, now: &Now) -> Option<Instant> {
-        permit.cell.pending(&mut permit.held, stage, now)
+        permit.cell.pending(permit.held.as_mut()?, stage, now)
     }
 
     fn due(&self, permit: &mut Self::Permit, stage: Stage, now: &Now) -> Due {
-        permit.cell.due(&mut permit.held, stage, now)
+        match &mut permit.held {
+            Some(held) => permit.cell.due(held, stage, now),
+            None => Due::Later(None),
+        }
     }
 
     fn poll_wait(&self, wait: Self::Wait, cx: &mut Context<'_>, now: &Now) -> Admission<Self> {
@@ -194,13 +207,17 @@ where
     #[inline]
     fn complete(
         &self,
-        permit: Self::Permit,
+        permit: &mut Option<Self::Permit>,
         response: Res,
         head: Classification,
         end: End<'_>,
     ) -> M::Response {
-        let OfKey { cell, held } = permit;
-        cell.complete(held, response, head, end.of_cell(&cell))
+        let Some(OfKey { cell, held }) = permit else {
+            unreachable!("it is there until the call is answered")
+        };
+        let response = cell.complete(held, response, head, end.of_cell(cell));
+        *permit = None;
+        response
     }
 }
 
@@ -243,7 +260,13 @@ where
         if self.gate().is_closed() {
             return entry.reject::<NoPropagation>(self.policy().draining());
         }
-        entry.enter(self.policy().admit_key(key), call, ClassifyContext::default(), || None)
+        entry.enter(
+            self.policy().admit_key(key),
+            call,
+            ClassifyContext::default(),
+            &NoPropagation,
+            None,
+        )
     }
 }
 

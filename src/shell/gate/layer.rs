@@ -177,7 +177,7 @@ impl<P: Keyless, C, K> GateLayer<P, C, K> {
             return entry.reject::<NoPropagation>(self.gate.policy.draining());
         }
         let admission = self.gate.policy.admit_plain();
-        entry.enter(admission, call, ClassifyContext::default(), || None)
+        entry.enter(admission, call, ClassifyContext::default(), &NoPropagation, None)
     }
 }
 

@@ -21,15 +21,15 @@ pub(crate) mod shared;
 pub(crate) mod unclassified;
 
 pub(crate) use call_end::CallEnd;
-pub(crate) use end::{End, finish_with};
+pub(crate) use end::{Deferred, End, finish_with};
 pub(crate) use entrance::{Entrance, Part};
 pub use future::ResponseFuture;
 pub(crate) use guard::{classify_rejection, classify_result};
 pub(crate) use keyed::ByKey;
 pub use layer::{And, GateLayer};
-pub(crate) use pair::earliest;
+pub(crate) use pair::{earliest, holding};
 pub(crate) use policy::{
-    Admission, Admit, Complete, Due, Keyless, Lost, Now, OverAtHead, Policy, Stage,
+    Admission, Admit, Complete, Due, Judged, Keyless, Lost, Now, OverAtHead, Policy, Stage, settle,
 };
 pub(crate) use service::Core;
 pub use service::Gate;

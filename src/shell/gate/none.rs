@@ -3,9 +3,8 @@
 use std::convert::Infallible;
 use std::task::Context;
 
-use super::policy::{Admission, Admit, Keyless, Lost, Now, OverAtHead, Policy};
+use super::policy::{Admission, Admit, Judged, Keyless, Lost, Now, OverAtHead, Policy};
 use crate::core::error::Rejected;
-use crate::core::outcome::Outcome;
 use crate::core::request::CallContext;
 
 /// No policy.
@@ -21,7 +20,7 @@ impl Policy for () {
     }
 
     #[inline]
-    fn settle(&self, (): &mut (), _: &Outcome) {}
+    fn settle(&self, (): &mut (), _: &Judged) {}
     fn lose(&self, (): (), _: Lost) {}
     fn give_back(&self, (): ()) {}
     fn wake_waiting(&self) {}
@@ -42,6 +41,13 @@ impl Policy for () {
 impl Keyless for () {}
 
 impl<Req> Admit<Req> for () {
+    const PASSES: bool = true;
+
+    #[inline]
+    fn pass(&self, _: &Req) -> Option<()> {
+        Some(())
+    }
+
     #[inline]
     fn admit(&self, _: &Req, _: Option<&mut CallContext>) -> Admission<Self> {
         Admission::Pass(())

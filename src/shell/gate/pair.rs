@@ -2,13 +2,16 @@
 
 #![allow(clippy::inline_always, reason = "so that nothing is left of the enums in between")]
 
+use std::mem::forget;
 use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
 use super::call_end::CallEnd;
-use super::end::{End, Held};
-use super::policy::{Admission, Admit, Complete, Due, Keyless, Lost, Now, Policy, Stage};
+use super::end::End;
+use super::policy::{
+    Admission, Admit, Complete, Due, Judged, Keyless, Lost, Now, Policy, Stage, settle,
+};
 use crate::core::classify::Classification;
 use crate::core::completion::Tail;
 use crate::core::error::Rejected;
@@ -28,24 +31,26 @@ pub enum PairWait<A: Policy, B: Policy> {
 #[allow(missing_debug_implementations, reason = "a permit need not be `Debug`")]
 pub struct Admitted<A: Policy> {
     permit: A::Permit,
+    noted: Noted,
+}
+
+/// What the outer policy knows of such a wait.
+#[derive(Debug, Clone, Copy, Default)]
+struct Noted {
     is_noted: bool,
-    /// When the outer policy wants to look again.
+    /// When it wants to look again.
     until: Option<Instant>,
 }
 
 impl<A: Policy> Admitted<A> {
-    fn new(permit: A::Permit) -> Self {
-        Self { permit, is_noted: false, until: None }
-    }
-
     /// Whether the outer policy ends the call while it waits: the part that does.
     fn look(&mut self, policy: &A, now: &Now) -> Option<u8> {
-        if !std::mem::replace(&mut self.is_noted, true) {
-            self.until = policy.pending(&mut self.permit, Stage::Waiting, now);
+        if !std::mem::replace(&mut self.noted.is_noted, true) {
+            self.noted.until = policy.pending(&mut self.permit, Stage::Waiting, now);
         }
-        while self.until.is_some_and(|at| at <= now.get()) {
+        while self.noted.until.is_some_and(|at| at <= now.get()) {
             match policy.due(&mut self.permit, Stage::Waiting, now) {
-                Due::Later(until) => self.until = until,
+                Due::Later(until) => self.noted.until = until,
                 Due::End(by) => return Some(by),
             }
         }
@@ -61,9 +66,9 @@ pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant
     }
 }
 
-/// `A` outside `B`.
+/// `A` outside `B`. Each permit is there until its part is over.
 impl<A: Policy, B: Policy> Policy for (A, B) {
-    type Permit = (A::Permit, B::Permit);
+    type Permit = (Option<A::Permit>, Option<B::Permit>);
     type Wait = PairWait<A, B>;
     type WakerSlot = (A::WakerSlot, B::WakerSlot);
     const PARTS: u8 = A::PARTS + B::PARTS;
@@ -96,10 +101,9 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
         self.0.unready(outcome);
     }
 
-    #[inline(always)]
     fn admit_plain(&self) -> Admission<Self> {
         match self.0.admit_plain() {
-            Admission::Pass(a) => then(self, a, self.1.admit_plain()),
+            Admission::Pass(a) => then(self, a, Noted::default(), B::admit_plain),
             Admission::Wait(wait) => Admission::Wait(PairWait::Outer(wait)),
             Admission::Reject(rejected) => Admission::Reject(rejected),
         }
@@ -107,7 +111,7 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
 
     fn admit_key(&self, key: &str) -> Admission<Self> {
         match self.0.admit_key(key) {
-            Admission::Pass(a) => then(self, a, self.1.admit_key(key)),
+            Admission::Pass(a) => then(self, a, Noted::default(), |b| b.admit_key(key)),
             Admission::Wait(wait) => Admission::Wait(PairWait::Outer(wait)),
             Admission::Reject(rejected) => Admission::Reject(rejected),
         }
@@ -115,52 +119,66 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
 
     #[inline]
     fn watches((a, b): &Self::Permit) -> bool {
-        A::watches(a) || B::watches(b)
+        a.as_ref().is_some_and(A::watches) || b.as_ref().is_some_and(B::watches)
     }
 
     fn overrule(&self, (a, b): &mut Self::Permit, told: &CallEnd<'_>) -> Option<Rejected> {
-        if let Some(rejected) = self.1.overrule(b, told) {
+        if let Some(rejected) = b.as_mut().and_then(|b| self.1.overrule(b, told)) {
+            *b = None;
             return Some(hear(&self.0, a, rejected, told));
         }
-        let rejected = self.0.overrule(a, told)?;
-        self.1.settle(b, &told.outcome());
+        let rejected = self.0.overrule(a.as_mut()?, told)?;
+        *a = None;
+        settle(&self.1, b, &Judged::now(told.outcome()));
         Some(rejected)
     }
 
     fn excuses(&self, (a, b): &Self::Permit) -> bool {
-        self.0.excuses(a) || self.1.excuses(b)
+        a.as_ref().is_some_and(|a| self.0.excuses(a))
+            || b.as_ref().is_some_and(|b| self.1.excuses(b))
     }
 
     #[inline(always)]
-    fn settle(&self, (a, b): &mut Self::Permit, outcome: &Outcome) {
-        self.1.settle(b, outcome);
-        self.0.settle(a, outcome);
+    fn settle(&self, (a, b): &mut Self::Permit, end: &Judged) {
+        settle(&self.1, b, end);
+        settle(&self.0, a, end);
     }
 
     fn lose(&self, (a, b): Self::Permit, why: Lost) {
-        self.1.lose(b, why);
-        self.0.lose(a, why);
+        if let Some(b) = b {
+            self.1.lose(b, why);
+        }
+        if let Some(a) = a {
+            self.0.lose(a, why);
+        }
     }
 
     fn give_back(&self, (a, b): Self::Permit) {
-        self.1.give_back(b);
-        self.0.give_back(a);
+        if let Some(b) = b {
+            self.1.give_back(b);
+        }
+        if let Some(a) = a {
+            self.0.give_back(a);
+        }
     }
 
     fn expire(&self, (mut a, b): Self::Permit, by: u8, told: Option<&CallEnd<'_>>) -> Rejected {
+        let (Some(held), Some(b)) = (a.take(), b) else {
+            unreachable!("both are there until the call is answered")
+        };
         if by < A::PARTS {
             match told {
                 Some(told) if told.excused => self.1.lose(b, Lost::Excused),
                 Some(_) => self.1.lose(b, Lost::Dropped), // its answer did not come
                 None => self.1.give_back(b),
             }
-            return self.0.expire(a, by, told);
+            return self.0.expire(held, by, told);
         }
         let rejected = self.1.expire(b, by - A::PARTS, told);
         match told {
-            Some(told) => hear(&self.0, &mut a, rejected, told),
+            Some(told) => hear(&self.0, &mut Some(held), rejected, told),
             None => {
-                self.0.give_back(a);
+                self.0.give_back(held);
                 rejected
             }
         }
@@ -192,37 +210,41 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
     }
 
     fn pending(&self, (a, b): &mut Self::Permit, stage: Stage, now: &Now) -> Option<Instant> {
-        let outer = self.0.pending(a, stage, now);
-        earliest(outer, self.1.pending(b, stage, now))
+        let outer = a.as_mut().and_then(|a| self.0.pending(a, stage, now));
+        let inner = b.as_mut().and_then(|b| self.1.pending(b, stage, now));
+        earliest(outer, inner)
     }
 
     /// Both are asked whose time it may be, the outer one first.
     fn due(&self, (a, b): &mut Self::Permit, stage: Stage, now: &Now) -> Due {
-        let outer = match self.0.due(a, stage, now) {
+        let later = Due::Later(None);
+        let outer = match a.as_mut().map_or(later, |a| self.0.due(a, stage, now)) {
             Due::Later(outer) => outer,
             end @ Due::End(_) => return end,
         };
-        match self.1.due(b, stage, now) {
+        let later = Due::Later(None);
+        match b.as_mut().map_or(later, |b| self.1.due(b, stage, now)) {
             Due::Later(inner) => Due::Later(earliest(outer, inner)),
             Due::End(by) => Due::End(A::PARTS + by),
         }
     }
 
     fn poll_wait(&self, wait: Self::Wait, cx: &mut Context<'_>, now: &Now) -> Admission<Self> {
-        let asks = |cx: &mut Context<'_>, a| match then(self, a, self.1.admit_plain()) {
-            // Whoever begins to wait leaves a waker.
-            Admission::Wait(wait) => self.poll_wait(wait, cx, now),
-            admission => admission,
-        };
         match wait {
             PairWait::Outer(wait) => match self.0.poll_wait(wait, cx, now) {
-                Admission::Pass(a) => asks(cx, a),
+                Admission::Pass(a) => {
+                    match then(self, a, Noted::default(), B::admit_plain) {
+                        // Whoever begins to wait leaves a waker.
+                        Admission::Wait(wait) => self.poll_wait(wait, cx, now),
+                        admission => admission,
+                    }
+                }
                 Admission::Wait(wait) => Admission::Wait(PairWait::Outer(wait)),
                 Admission::Reject(rejected) => Admission::Reject(rejected),
             },
             PairWait::Inner(mut outer, wait) => match outer.look(&self.0, now) {
                 Some(by) => give_up(self, outer.permit, wait, by),
-                None => again(self, outer, self.1.poll_wait(wait, cx, now)),
+                None => then(self, outer.permit, outer.noted, |b| b.poll_wait(wait, cx, now)),
             },
         }
     }
@@ -230,7 +252,7 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
     fn until(&self, wait: &Self::Wait) -> Option<Instant> {
         match wait {
             PairWait::Outer(wait) => self.0.until(wait),
-            PairWait::Inner(outer, wait) => earliest(outer.until, self.1.until(wait)),
+            PairWait::Inner(outer, wait) => earliest(outer.noted.until, self.1.until(wait)),
         }
     }
 
@@ -268,10 +290,23 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
 impl<A: Keyless, B: Keyless> Keyless for (A, B) {}
 
 impl<Req, A: Admit<Req>, B: Admit<Req>> Admit<Req> for (A, B) {
+    const PASSES: bool = A::PASSES && B::PASSES;
+
     #[inline(always)]
+    fn pass(&self, request: &Req) -> Option<Self::Permit> {
+        let a = self.0.pass(request)?;
+        match self.1.pass(request) {
+            Some(b) => Some((Some(a), Some(b))),
+            None => {
+                self.0.give_back(a);
+                None
+            }
+        }
+    }
+
     fn admit(&self, request: &Req, mut call: Option<&mut CallContext>) -> Admission<Self> {
         match self.0.admit(request, call.as_deref_mut()) {
-            Admission::Pass(a) => ask(self, a, || self.1.admit(request, call)),
+            Admission::Pass(a) => then(self, a, Noted::default(), |b| b.admit(request, call)),
             Admission::Wait(wait) => Admission::Wait(PairWait::Outer(wait)),
             Admission::Reject(rejected) => Admission::Reject(rejected),
         }
@@ -289,7 +324,8 @@ impl<Req, A: Admit<Req>, B: Admit<Req>> Admit<Req> for (A, B) {
             PairWait::Outer(wait) => {
                 match self.0.resume(request, call.as_deref_mut(), wait, cx, now) {
                     Admission::Pass(a) => {
-                        match ask(self, a, || self.1.admit(request, call.as_deref_mut())) {
+                        let ask = |b: &B| b.admit(request, call.as_deref_mut());
+                        match then(self, a, Noted::default(), ask) {
                             Admission::Wait(wait) => self.resume(request, call, wait, cx, now),
                             admission => admission,
                         }
@@ -300,7 +336,9 @@ impl<Req, A: Admit<Req>, B: Admit<Req>> Admit<Req> for (A, B) {
             }
             PairWait::Inner(mut outer, wait) => match outer.look(&self.0, now) {
                 Some(by) => give_up(self, outer.permit, wait, by),
-                None => again(self, outer, self.1.resume(request, call, wait, cx, now)),
+                None => then(self, outer.permit, outer.noted, |b| {
+                    b.resume(request, call, wait, cx, now)
+                }),
             },
         }
     }
@@ -316,57 +354,65 @@ where
     #[inline(always)]
     fn complete(
         &self,
-        (a, b): Self::Permit,
+        permit: &mut Option<Self::Permit>,
         response: Res,
         head: Classification,
         end: End<'_>,
     ) -> A::Response {
-        let mut outer = Held { policy: &self.0, permit: Some(a) };
+        let Some((a, b)) = permit else { unreachable!("it is there until the call is answered") };
         let response = self.1.complete(b, response, head, end.inside(A::PARTS));
-        match outer.permit.take() {
-            Some(a) => self.0.complete(a, response, head, end),
-            None => unreachable!("nobody else takes it"),
+        let response = self.0.complete(a, response, head, end);
+        forget(permit.take()); // both are over, and nothing is left to drop
+        response
+    }
+}
+
+/// The permit of the outer policy while the inner one is asked, which may run code of the user's that
+/// panics.
+struct Held<'a, A: Policy>(&'a A, Option<A::Permit>);
+
+impl<A: Policy> Drop for Held<'_, A> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(permit) = self.1.take() {
+            self.0.lose(permit, Lost::Panicked);
         }
     }
 }
 
-/// The outer policy let a call pass: now the inner one is asked, which may run code of the user's.
+/// Runs `ask`, while a permit is held that is lost if that panics.
 #[inline(always)]
-fn ask<A: Policy, B: Policy>(
+pub(crate) fn holding<A: Policy, T>(
+    policy: &A,
+    permit: A::Permit,
+    ask: impl FnOnce() -> T,
+) -> (Option<A::Permit>, T) {
+    let mut held = Held(policy, Some(permit));
+    let answer = ask();
+    (held.1.take(), answer)
+}
+
+/// One whom the outer policy let pass asks the inner one, or goes on waiting for it.
+#[inline(always)]
+fn then<A: Policy, B: Policy>(
     pair: &(A, B),
     a: A::Permit,
-    admit: impl FnOnce() -> Admission<B>,
+    noted: Noted,
+    ask: impl FnOnce(&B) -> Admission<B>,
 ) -> Admission<(A, B)> {
-    let mut outer = Held { policy: &pair.0, permit: Some(a) };
-    let admission = admit();
-    match outer.permit.take() {
-        Some(a) => then(pair, a, admission),
-        None => unreachable!("nobody else takes it"),
-    }
-}
-
-/// The inner policy has answered one whom the outer one let pass.
-#[inline(always)]
-fn then<A: Policy, B: Policy>(pair: &(A, B), a: A::Permit, b: Admission<B>) -> Admission<(A, B)> {
-    match b {
-        Admission::Pass(b) => Admission::Pass((a, b)),
-        Admission::Wait(wait) => Admission::Wait(PairWait::Inner(Admitted::new(a), wait)),
-        Admission::Reject(rejected) => {
-            pair.0.give_back(a);
+    let (a, admission) = holding(&pair.0, a, || ask(&pair.1));
+    match (admission, a) {
+        (Admission::Pass(b), a) => Admission::Pass((a, Some(b))),
+        (Admission::Wait(wait), Some(permit)) => {
+            Admission::Wait(PairWait::Inner(Admitted { permit, noted }, wait))
+        }
+        (Admission::Reject(rejected), a) => {
+            if let Some(a) = a {
+                pair.0.give_back(a);
+            }
             Admission::Reject(rejected)
         }
-    }
-}
-
-/// The same of one who has waited for the inner one.
-fn again<A: Policy, B: Policy>(
-    pair: &(A, B),
-    outer: Admitted<A>,
-    b: Admission<B>,
-) -> Admission<(A, B)> {
-    match b {
-        Admission::Wait(wait) => Admission::Wait(PairWait::Inner(outer, wait)),
-        admission => then(pair, outer.permit, admission),
+        (Admission::Wait(_), None) => unreachable!("nobody else takes it"),
     }
 }
 
@@ -384,15 +430,19 @@ fn give_up<A: Policy, B: Policy>(
 /// The outer policy hears what the inner one said in the place of an answer.
 fn hear<A: Policy>(
     policy: &A,
-    permit: &mut A::Permit,
+    permit: &mut Option<A::Permit>,
     rejected: Rejected,
     told: &CallEnd<'_>,
 ) -> Rejected {
     let told = told.instead(&rejected);
-    match policy.overrule(permit, &told) {
-        Some(instead) => instead,
+    let Some(held) = permit else { return rejected };
+    match policy.overrule(held, &told) {
+        Some(instead) => {
+            *permit = None;
+            instead
+        }
         None => {
-            policy.settle(permit, &told.outcome());
+            settle(policy, permit, &Judged::now(told.outcome()));
             rejected
         }
     }

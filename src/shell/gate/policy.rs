@@ -13,6 +13,7 @@ use crate::core::error::Rejected;
 use crate::core::outcome::Outcome;
 use crate::core::request::CallContext;
 use crate::core::time;
+use crate::shell::meter::Recorder;
 
 /// Decides whether a call may pass: now, later, or not. Learns how it ended.
 ///
@@ -105,7 +106,7 @@ pub trait Policy: Send + Sync + 'static {
     }
 
     /// The call was answered.
-    fn settle(&self, permit: &mut Self::Permit, outcome: &Outcome);
+    fn settle(&self, permit: &mut Self::Permit, end: &Judged);
 
     /// The future of the call was dropped, or user code in it panicked.
     fn lose(&self, permit: Self::Permit, why: Lost);
@@ -192,6 +193,18 @@ pub trait Keyless: Policy {}
 
 /// How a policy admits calls with such requests.
 pub trait Admit<Req>: Policy {
+    /// Whether it has calls [pass](Self::pass) at all.
+    const PASSES: bool = false;
+
+    /// Lets a call pass about which there is nothing to consider: nothing travels with it, no code of the
+    /// user's is asked, and all is as usual. `None` has changed nothing, and the call is
+    /// [admitted](Self::admit) or not as any other. Most calls come this way, so it is inlined; a policy can do without.
+    #[inline]
+    fn pass(&self, request: &Req) -> Option<Self::Permit> {
+        let _ = request;
+        None
+    }
+
     /// Decided once a call. `call` is what travels with the request, if the layer was told where to look.
     fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self>;
 
@@ -216,10 +229,11 @@ pub trait Complete<Res>: Policy {
     type Response;
 
     /// The call was answered, and the one classifier of the gate said this of the head. Ends the permit,
-    /// or has it ended through a [`CallGuard`](crate::CallGuard).
+    /// or has it ended through a [`CallGuard`](crate::CallGuard). If code of the user's panics here, what was not
+    /// ended is where it was.
     fn complete(
         &self,
-        permit: Self::Permit,
+        permit: &mut Option<Self::Permit>,
         response: Res,
         head: Classification,
         end: End<'_>,
@@ -235,17 +249,41 @@ impl<Res, P: OverAtHead> Complete<Res> for P {
     #[inline]
     fn complete(
         &self,
-        mut permit: P::Permit,
+        permit: &mut Option<P::Permit>,
         response: Res,
         head: Classification,
-        _: End<'_>,
+        end: End<'_>,
     ) -> Res {
         let outcome = match head {
             Classification::Now(outcome) => outcome,
             Classification::AtEnd => P::AT_END,
         };
-        self.settle(&mut permit, &outcome);
+        settle(self, permit, &Judged { outcome, recorder: end.recorder });
         response
+    }
+}
+
+/// What a call that was answered is classified to be, and who records that.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged {
+    pub(crate) outcome: Outcome,
+    pub(crate) recorder: Recorder,
+}
+
+impl Judged {
+    #[inline]
+    pub(crate) fn now(outcome: Outcome) -> Self {
+        Self { outcome, recorder: Recorder::in_force() }
+    }
+}
+
+/// Settles a permit, if there is one.
+#[allow(clippy::inline_always, reason = "it is on the way of every call")]
+#[inline(always)]
+pub(crate) fn settle<P: Policy>(policy: &P, permit: &mut Option<P::Permit>, end: &Judged) {
+    if let Some(held) = permit {
+        policy.settle(held, end);
+        *permit = None;
     }
 }
 
@@ -293,22 +331,36 @@ pub enum Lost {
     Panicked,
 }
 
-/// The time, read at most once for each poll, however many ask.
+/// The time, and who records, asked for at most once for each poll, however many ask.
 #[derive(Debug, Default)]
-pub struct Now(Cell<Option<Instant>>);
+pub struct Now {
+    time: Cell<Option<Instant>>,
+    recorder: Cell<Option<Recorder>>,
+}
 
 impl Now {
     /// This time, or later.
     pub(crate) fn from(at: Instant) -> Self {
-        Self(Cell::new(Some(at.max(time::now()))))
+        Self { time: Cell::new(Some(at.max(time::now()))), recorder: Cell::default() }
     }
 
     /// The time of this poll.
+    #[inline]
     pub fn get(&self) -> Instant {
-        self.0.get().unwrap_or_else(|| {
+        self.time.get().unwrap_or_else(|| {
             let now = time::now();
-            self.0.set(Some(now));
+            self.time.set(Some(now));
             now
+        })
+    }
+
+    /// Who records at this time.
+    #[inline]
+    pub(crate) fn recorder(&self) -> Recorder {
+        self.recorder.get().unwrap_or_else(|| {
+            let recorder = Recorder::in_force();
+            self.recorder.set(Some(recorder));
+            recorder
         })
     }
 }

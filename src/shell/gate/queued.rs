@@ -9,7 +9,7 @@ use tokio::time::{Instant, Sleep};
 use tower::Service;
 
 use super::guard::GateGuard;
-use super::policy::{Admission, Now, Policy};
+use super::policy::{Admission, Lost, Now, Policy};
 use super::service::Core;
 use crate::core::error::Rejected;
 use crate::core::request::{CallContext, Propagate};
@@ -43,6 +43,8 @@ struct WaitGuard<P: Policy, C> {
     hold: Hold<Core<P, C>>,
     /// `None` once it waits no longer.
     wait: Option<P::Wait>,
+    /// When it may pass.
+    permit: Option<P::Permit>,
 }
 
 /// What came of a look.
@@ -56,10 +58,21 @@ impl<P: Policy, C, K, Req> Queued<P, C, K, Req> {
         stripe: Arc<Stripe<Core<P, C>>>,
         wait: P::Wait,
         resume: Resume<P, Req>,
-        attempt_context: Option<(K, Box<CallContext>)>,
     ) -> Self {
-        let wait = WaitGuard { hold: Hold::new(stripe), wait: Some(wait) };
-        Self { wait, timer: None, resume, attempt_context }
+        let wait = WaitGuard { hold: Hold::new(stripe), wait: Some(wait), permit: None };
+        Self { wait, timer: None, resume, attempt_context: None }
+    }
+
+    /// What travels with the request is kept, if the policy may still want to read or write it.
+    pub(super) fn travel_with(&mut self, request: &mut Req, propagate: &K, call: CallContext)
+    where
+        K: Propagate<Req> + Clone,
+    {
+        if P::RESUMES {
+            self.attempt_context = Some((propagate.clone(), Box::new(call)));
+        } else if P::WRITES && call.deadline.is_some() {
+            propagate.inject(request, &call);
+        }
     }
 
     /// Looks whether it may pass now, or has waited long enough.
@@ -81,14 +94,14 @@ impl<P: Policy, C, K, Req> Queued<P, C, K, Req> {
                 .wait
                 .look(cx, |policy, wait, cx| (this.resume)(policy, request, call, wait, cx, now));
             match looked {
-                Some(Ok(guard)) => {
+                Some(Ok(())) => {
                     if let Some((propagate, call)) = this.attempt_context
                         && P::WRITES
                         && call.deadline.is_some()
                     {
                         propagate.inject(request, call);
                     }
-                    return Poll::Ready(Looked::Pass(guard));
+                    return Poll::Ready(Looked::Pass(this.wait.pass()));
                 }
                 Some(Err(rejected)) => return Poll::Ready(Looked::Rejected(Some(rejected))),
                 None => {}
@@ -123,14 +136,14 @@ impl<P: Policy, C> WaitGuard<P, C> {
         &mut self,
         cx: &mut Context<'_>,
         resume: impl FnOnce(&P, P::Wait, &mut Context<'_>) -> Admission<P>,
-    ) -> Option<Result<GateGuard<P, C>, Rejected>> {
+    ) -> Option<Result<(), Rejected>> {
         let goes_on = self.hold.begin(|| true);
         let (stripe, wait) = (self.hold.get()?, self.wait.take()?);
         let answer = if goes_on { resume(&stripe.policy, wait, cx) } else { Admission::Wait(wait) };
         match answer {
             Admission::Pass(permit) => {
-                let hold = std::mem::replace(&mut self.hold, Hold::over());
-                Some(Ok(GateGuard::of(hold, permit)))
+                self.permit = Some(permit);
+                Some(Ok(()))
             }
             // Looked at once its waker is there, which whoever drains it now wakes.
             Admission::Wait(wait) if goes_on && !self.hold.is_stopped() => {
@@ -150,6 +163,11 @@ impl<P: Policy, C> WaitGuard<P, C> {
         }
     }
 
+    /// It may pass: a call like others from here on.
+    fn pass(&mut self) -> GateGuard<P, C> {
+        GateGuard::of(std::mem::replace(&mut self.hold, Hold::over()), self.permit.take())
+    }
+
     /// Waits no longer, for want of timers.
     fn expire(&mut self) -> Option<Rejected> {
         let (wait, stripe) = (self.wait.take()?, self.hold.lose()?);
@@ -164,9 +182,12 @@ impl<P: Policy, C> WaitGuard<P, C> {
 
 impl<P: Policy, C> Drop for WaitGuard<P, C> {
     fn drop(&mut self) {
-        let (wait, stripe) = (self.wait.take(), self.hold.lose());
-        if let (Some(wait), Some(stripe)) = (wait, stripe) {
+        let Some(stripe) = self.hold.lose() else { return };
+        if let Some(wait) = self.wait.take() {
             stripe.policy.leave(wait, true);
+        }
+        if let Some(permit) = self.permit.take() {
+            stripe.policy.lose(permit, Lost::Panicked); // code of the user's, on the way in
         }
     }
 }

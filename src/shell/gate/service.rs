@@ -111,25 +111,24 @@ where
     }
 
     #[inline]
-    fn call(&mut self, mut request: Req) -> Self::Future {
+    fn call(&mut self, request: Req) -> Self::Future {
         self.unpark();
         let (readied, gate, propagate) = (self.readiness.take(), &*self.gate, &self.propagate);
         let entry = Entry { inner: &mut self.inner, readied, gate, resume: P::resume };
         if gate.is_closed() {
             return entry.reject(gate.policy.draining());
         }
-        if !propagate.propagates() {
+        if propagate.propagates() {
+            return entry.ask_carried(request, propagate);
+        }
+        if !P::PASSES {
             let admission = gate.policy.admit(&request, None);
-            return entry.enter(admission, request, ClassifyContext::default(), || None);
+            return entry.enter(admission, request, ClassifyContext::default(), propagate, None);
         }
-        let mut call = propagate.extract(&request);
-        let context = ClassifyContext::of(&call);
-        let admission = gate.policy.admit(&request, Some(&mut call));
-        if P::WRITES && call.deadline.is_some() {
-            propagate.inject(&mut request, &call);
+        match gate.policy.pass(&request) {
+            Some(permit) => entry.pass(permit, request, ClassifyContext::default(), |_| ()),
+            None => entry.ask(request, propagate),
         }
-        let attempt_context = || P::RESUMES.then(|| (propagate.clone(), Box::new(call)));
-        entry.enter(admission, request, context, attempt_context)
     }
 }
 
@@ -143,55 +142,124 @@ pub(super) struct Entry<'a, S, P: Policy, C, Req> {
 }
 
 impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
+    /// Nothing is counted before the policy was asked, so that whoever is rejected holds nothing.
+    #[inline]
+    pub(super) fn pass<K>(
+        self,
+        permit: P::Permit,
+        mut request: Req,
+        context: ClassifyContext,
+        write: impl FnOnce(&mut Req),
+    ) -> ResponseFuture<S, Req, P, C, K>
+    where
+        S: Service<Req>,
+    {
+        let Some(stripe) = self.gate.enter() else { return self.come_too_late(permit) };
+        // Each branch makes its own future, so that it is made in its place. The guard is there before
+        // code of the user's runs.
+        if self.readied {
+            let inner = || {
+                write(&mut request);
+                self.inner.call(request)
+            };
+            ResponseFuture::begun(stripe, permit, inner, context)
+        } else {
+            let mut call = GateGuard::new(stripe, permit);
+            call.enter();
+            write(&mut request);
+            call.leave();
+            let attempt = Oneshot::waiting(self.inner.clone(), request);
+            ResponseFuture::flying(call, attempt, context)
+        }
+    }
+
+    /// Asks the policy.
+    #[inline(never)]
+    fn ask<K>(self, request: Req, propagate: &K) -> ResponseFuture<S, Req, P, C, K>
+    where
+        S: Service<Req>,
+        P: Admit<Req>,
+        K: Propagate<Req> + Clone,
+    {
+        let admission = self.gate.policy.admit(&request, None);
+        self.enter(admission, request, ClassifyContext::default(), propagate, None)
+    }
+
+    /// The same of a call that brings something along.
+    #[inline(never)]
+    fn ask_carried<K>(self, request: Req, propagate: &K) -> ResponseFuture<S, Req, P, C, K>
+    where
+        S: Service<Req>,
+        P: Admit<Req>,
+        K: Propagate<Req> + Clone,
+    {
+        let mut call = propagate.extract(&request);
+        let context = ClassifyContext::of(&call);
+        let admission = self.gate.policy.admit(&request, Some(&mut call));
+        self.enter(admission, request, context, propagate, Some(call))
+    }
+
+    /// The policy has answered. `call` is what travels with the request, and goes where `propagate` says.
     #[inline]
     pub(super) fn enter<K>(
         self,
         admission: Admission<P>,
         request: Req,
         context: ClassifyContext,
-        attempt_context: impl FnOnce() -> Option<(K, Box<CallContext>)>,
+        propagate: &K,
+        call: Option<CallContext>,
     ) -> ResponseFuture<S, Req, P, C, K>
     where
         S: Service<Req>,
+        K: Propagate<Req> + Clone,
     {
-        // Asked before anything is counted: whoever is rejected holds nothing.
         match admission {
-            Admission::Pass(permit) => {
-                let Some(stripe) = self.gate.enter() else {
-                    self.gate.policy.give_back(permit);
-                    let rejected = self.gate.policy.draining();
-                    return self.reject(rejected);
-                };
-                // Each branch makes its own future, so that it is made in its place.
-                if self.readied {
-                    ResponseFuture::begun(stripe, permit, || self.inner.call(request), context)
-                } else {
-                    let call = GateGuard::new(stripe, permit); // before code of the user's runs
-                    let attempt = Oneshot::waiting(self.inner.clone(), request);
-                    ResponseFuture::flying(call, attempt, context)
+            Admission::Pass(permit) => self.pass(permit, request, context, |request| {
+                if let Some(call) = call.filter(|call| P::WRITES && call.deadline.is_some()) {
+                    propagate.inject(request, &call);
                 }
-            }
-            Admission::Wait(wait) => match self.gate.enter() {
-                Some(stripe) => {
-                    let queued = Queued::new(stripe, wait, self.resume, attempt_context());
-                    self.queue(queued, request, context)
-                }
-                None => {
-                    self.gate.policy.leave(wait, false);
-                    let rejected = self.gate.policy.draining();
-                    self.reject(rejected)
-                }
-            },
+            }),
+            Admission::Wait(wait) => self.queue(wait, request, context, propagate, call),
             Admission::Reject(rejected) => self.reject(rejected),
         }
     }
 
-    /// Gives back what the inner service reserved for a call that does not come now.
-    #[inline]
-    fn release(&mut self) {
-        if self.readied {
-            *self.inner = self.inner.clone();
+    #[inline(never)]
+    fn queue<K>(
+        mut self,
+        wait: P::Wait,
+        mut request: Req,
+        context: ClassifyContext,
+        propagate: &K,
+        call: Option<CallContext>,
+    ) -> ResponseFuture<S, Req, P, C, K>
+    where
+        S: Service<Req>,
+        K: Propagate<Req> + Clone,
+    {
+        let Some(stripe) = self.gate.enter() else {
+            self.gate.policy.leave(wait, false);
+            let rejected = self.gate.policy.draining();
+            return self.reject(rejected);
+        };
+        let mut queued = Queued::new(stripe, wait, self.resume);
+        if let Some(call) = call {
+            queued.travel_with(&mut request, propagate, call);
         }
+        self.release(); // nobody waits with a reservation in hand
+        let attempt = Oneshot::waiting(self.inner.clone(), request);
+        ResponseFuture::queued(queued, attempt, context)
+    }
+
+    /// The gate was closed meanwhile.
+    #[cold]
+    fn come_too_late<K>(self, permit: P::Permit) -> ResponseFuture<S, Req, P, C, K>
+    where
+        S: Service<Req>,
+    {
+        self.gate.policy.give_back(permit);
+        let rejected = self.gate.policy.draining();
+        self.reject(rejected)
     }
 
     #[inline(never)]
@@ -203,19 +271,12 @@ impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
         ResponseFuture::rejected(rejected)
     }
 
-    #[inline(never)]
-    fn queue<K>(
-        mut self,
-        queued: Queued<P, C, K, Req>,
-        request: Req,
-        context: ClassifyContext,
-    ) -> ResponseFuture<S, Req, P, C, K>
-    where
-        S: Service<Req>,
-    {
-        self.release(); // nobody waits with a reservation in hand
-        let attempt = Oneshot::waiting(self.inner.clone(), request);
-        ResponseFuture::queued(queued, attempt, context)
+    /// Gives back what the inner service reserved for a call that does not come now.
+    #[inline]
+    fn release(&mut self) {
+        if self.readied {
+            *self.inner = self.inner.clone();
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::call_end::CallEnd;
 use super::end::End;
-use super::policy::{Admission, Admit, Complete, Due, Keyless, Lost, Now, Policy, Stage};
+use super::policy::{Admission, Admit, Complete, Due, Judged, Keyless, Lost, Now, Policy, Stage};
 use super::service::Core;
 use crate::core::classify::{Classification, Classify};
 use crate::core::completion::Tail;
@@ -87,8 +87,8 @@ impl<P: Policy, C: Send + Sync + 'static> Policy for PolicyOf<P, C> {
     }
 
     #[inline]
-    fn settle(&self, permit: &mut P::Permit, outcome: &Outcome) {
-        self.0.policy.settle(permit, outcome);
+    fn settle(&self, permit: &mut P::Permit, end: &Judged) {
+        self.0.policy.settle(permit, end);
     }
 
     fn lose(&self, permit: P::Permit, why: Lost) {
@@ -153,7 +153,13 @@ impl<P: Policy, C: Send + Sync + 'static> Policy for PolicyOf<P, C> {
 }
 
 impl<Req, P: Admit<Req>, C: Send + Sync + 'static> Admit<Req> for PolicyOf<P, C> {
+    const PASSES: bool = P::PASSES;
+
     #[inline]
+    fn pass(&self, request: &Req) -> Option<P::Permit> {
+        self.0.policy.pass(request)
+    }
+
     fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         lift(self.0.policy.admit(request, call))
     }
@@ -176,7 +182,7 @@ impl<Res, P: Complete<Res>, C: Send + Sync + 'static> Complete<Res> for PolicyOf
     #[inline]
     fn complete(
         &self,
-        permit: P::Permit,
+        permit: &mut Option<P::Permit>,
         response: Res,
         head: Classification,
         end: End<'_>,

@@ -106,12 +106,6 @@ impl<P> Hold<P> {
 
 // ===== impl Over =====
 
-impl<P> Over<P> {
-    pub(crate) const fn stripe(&self) -> &Arc<Stripe<P>> {
-        &self.stripe
-    }
-}
-
 impl<P> Deref for Over<P> {
     type Target = Stripe<P>;
 

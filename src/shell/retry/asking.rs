@@ -7,7 +7,7 @@ use tower::Service;
 
 use super::attempts::{Step, Stepped};
 use super::future::{RareProj, ResponseFuture, context};
-use super::guard::Each;
+use super::guard::Ahead;
 use super::repeat::{Asks, Repeat};
 use crate::core::classify::Classify;
 use crate::core::error::{CallError, Rejected};
@@ -68,28 +68,31 @@ where
         let mut own =
             this.attempt_context.as_ref().map(|attempt_context| attempt_context.call.clone());
         this.call.let_go();
-        let (Some(core), Some(request)) = (this.call.core(), this.attempt.request()) else {
+        this.call.enter(); // what costs, limits and carries is code of the user's
+        let (Some(core), Some(request)) = (this.call.hold().get(), this.attempt.request()) else {
             return Step::Late; // unreachable: it was not called yet
         };
         let admission = this.call.purse.admit(&core.each, request, own.as_mut());
+        match admission {
+            Admission::Pass(permit) => this.call.permit = Some(permit),
+            Admission::Wait(wait) => this.call.ahead = Ahead::permit(wait),
+            Admission::Reject(rejected) => {
+                this.call.leave();
+                return self.reject(rejected);
+            }
+        }
         if let Some(call) = &own {
             this.tools.propagate.inject(request, call);
         }
-        match admission {
-            Admission::Pass(permit) => {
-                this.call.each = Each::Inside(permit);
-                self.poll_attempt(cx)
+        if let Ahead::Permit(waiting) = &mut this.call.ahead {
+            waiting.own = own.filter(|_| A::RESUMES);
+            this.call.leave();
+            if let RareProj::Busy(_, busy) = this.rare.project() {
+                busy.until = None; // its policy says how long it waits
             }
-            Admission::Wait(wait) => {
-                let own = own.filter(|_| A::RESUMES).map(Box::new);
-                this.call.each = Each::Waiting(wait, own);
-                if let RareProj::Busy(_, busy) = this.rare.project() {
-                    busy.until = None; // its policy says how long it waits
-                }
-                Step::Again
-            }
-            Admission::Reject(rejected) => self.reject(rejected),
+            return Step::Again;
         }
+        self.poll_attempt(cx)
     }
 
     /// The attempt waits for a permit, and was woken.
@@ -99,27 +102,29 @@ where
         now: &Now,
     ) -> Stepped<S, Req> {
         let mut this = self.as_mut().project();
-        let each = std::mem::replace(&mut this.call.each, Each::None);
-        let (Each::Waiting(wait, mut own), Some(core), Some(request)) =
-            (each, this.call.core(), this.attempt.as_mut().request())
+        let ahead = std::mem::replace(&mut this.call.ahead, Ahead::Nothing);
+        let (Ahead::Permit(mut waiting), Some(core), Some(request)) =
+            (ahead, this.call.hold().get(), this.attempt.as_mut().request())
         else {
             return Step::Late; // unreachable: it was not called yet
         };
-        let (each, own_call) = (&core.each, own.as_deref_mut());
-        match this.call.purse.resume(each, request, own_call, wait, cx, now) {
+        let Some(wait) = waiting.wait.take() else { return Step::Late }; // unreachable too
+        let (each, own) = (&core.each, waiting.own.as_mut());
+        match this.call.purse.resume(each, request, own, wait, cx, now) {
             Admission::Pass(permit) => {
-                if let Some(call) = &own {
+                this.call.enter();
+                this.call.permit = Some(permit);
+                if let Some(call) = &waiting.own {
                     this.tools.propagate.inject(request, call);
                 }
-                this.call.each = Each::Inside(permit);
                 self.poll_attempt(cx)
             }
             Admission::Wait(wait) => {
-                let at = core.each.until(&wait);
-                this.call.each = Each::Waiting(wait, own);
                 if let RareProj::Busy(_, busy) = this.rare.as_mut().project() {
-                    busy.each_at = at;
+                    busy.each_at = core.each.until(&wait);
                 }
+                waiting.wait = Some(wait);
+                this.call.ahead = Ahead::Permit(waiting);
                 Step::Pending
             }
             Admission::Reject(rejected) => self.reject(rejected),

@@ -9,15 +9,15 @@ use tower::Service;
 
 use super::attempt_context::{AttemptContext, RetryCopy};
 use super::future::{Busy, Rare, RareProj, ResponseFuture, context, drop_attempt, is_last_word};
-use super::guard::Each;
+use super::guard::Ahead;
 use super::repeat::{Asks, Attempts, BrokenOff, Failure, Next, Repeat, Time};
 use super::timing::TimeLeft;
 use crate::core::classify::{Classification, Classify};
-use crate::core::error::{CallError, Measurement, Reason};
-use crate::core::outcome::{Retryable, Signal};
+use crate::core::error::{CallError, Measurement, Reason, Rejected};
+use crate::core::outcome::{Outcome, Retryable, Sent, Signal};
 use crate::core::request::{CloneRequest, Propagate};
 use crate::core::time;
-use crate::shell::gate::{Complete, Now, Policy, Stage};
+use crate::shell::gate::{Complete, Judged, Now, Policy, Stage};
 use crate::shell::oneshot::Oneshot;
 
 /// What an attempt was answered with, and what the classifier says of that, if it was asked.
@@ -108,6 +108,13 @@ where
     Poll::Ready(Err(future.break_off(BrokenOff::Draining)))
 }
 
+/// Whether what an attempt was paid with comes back: it was answered well, or one of our own layers rejected
+/// it before anybody was asked.
+pub(super) fn is_refunded(outcome: &Outcome, rejection: Option<&Rejected>) -> bool {
+    let is_unsent = |rejected: &Rejected| Outcome::of_rejection(rejected).sent == Sent::Never;
+    outcome.signal == Signal::Success || rejection.is_some_and(is_unsent)
+}
+
 /// How a call got on.
 pub(super) enum Step<T> {
     /// It waits.
@@ -168,11 +175,12 @@ where
         }
         let mut time =
             TimeLeft { started: this.started, attempt_context: this.attempt_context.as_ref() };
-        if outcome.signal == Signal::Success {
+        if is_refunded(&outcome, result.as_ref().err().and_then(CallError::rejected)) {
             this.call.refund();
         }
         if is_last_word(&outcome) {
-            this.call.core()?.retry.answered(&this.call.purse, || time.took());
+            let end = Judged::now(outcome);
+            this.call.core()?.retry.answered(&this.call.purse, &end, || time.took());
         } else {
             let draining = this.call.hold().is_stopped();
             let repeated = this.attempt_context.as_ref().is_some_and(AttemptContext::is_retry);
@@ -204,8 +212,8 @@ where
         let mut this = self.as_mut().project();
         let RareProj::Busy(_, busy) = this.rare.as_mut().project() else { return Step::Pending };
         let is_late = |busy: &Busy<_, _>| busy.until.is_some_and(|until| until <= now.get());
-        match &mut this.call.each {
-            Each::None => {
+        match (&this.call.ahead, this.call.is_inside()) {
+            (Ahead::Nothing, false) => {
                 if busy.until.is_none() || is_late(busy) {
                     return self.begin_again();
                 }
@@ -213,7 +221,7 @@ where
                     return Step::Drained;
                 }
             }
-            Each::Readying(_) => {
+            (Ahead::Readying(_), _) => {
                 if !this.call.begin(|| true) {
                     return Step::Drained;
                 }
@@ -222,7 +230,7 @@ where
                 }
                 return self.poll_ready(cx);
             }
-            Each::Waiting(..) => {
+            (Ahead::Permit(_), _) => {
                 if !this.call.begin(|| true)
                     || !this.attempt.as_mut().park(this.call.hold(), cx.waker())
                 {
@@ -233,7 +241,7 @@ where
                     step => return step,
                 }
             }
-            Each::Inside(_) => {
+            (Ahead::Nothing, true) => {
                 let waits = this.attempt.as_ref().waits();
                 if waits && busy.has_waited && is_late(busy) {
                     return Step::Late;
@@ -282,7 +290,7 @@ where
         let patience = begin.patience.map(Duration::from_nanos);
         busy.until = patience.and_then(|patience| time::now().checked_add(patience));
         busy.has_waited = false;
-        this.call.each = Each::Readying(A::WakerSlot::default());
+        this.call.ahead = Ahead::Readying(A::WakerSlot::default());
         Step::Again
     }
 

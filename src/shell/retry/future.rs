@@ -75,6 +75,8 @@ pub(super) struct Busy<E, N> {
     pub(super) whole_knows: bool,
     /// When the policy of the attempt wants to be asked.
     pub(super) each_at: Option<Instant>,
+    /// Whether there was a timer before.
+    pub(super) is_timed: bool,
     pub(super) parked: Parked,
 }
 
@@ -103,6 +105,7 @@ impl<E, N: Attempts> Busy<E, N> {
             whole_at: None,
             whole_knows: false,
             each_at: None,
+            is_timed: false,
             parked: Parked::new(),
         }
     }
@@ -159,48 +162,55 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
-        let mut polled = None;
         if this.call.is_inside() && !is_too_late(&this.rare) {
             if !this.call.begin(|| this.attempt.as_ref().waits()) {
                 return super::attempts::turn_away(self);
             }
             this.call.enter(); // the inner future, the classifier and the completion are user code
-            if let Poll::Ready(result) = this.attempt.as_mut().poll(cx) {
-                let context = context(this.attempt_context.as_ref());
-                match result {
-                    Ok(response) if !this.call.watches() => {
-                        let Some(core) = this.call.core() else { return Poll::Pending };
-                        let head = core.classify.classify_call(Ok(&response), &context);
-                        if is_last_word(&head.of_head()) {
-                            if let Some(attempt_context) = this.attempt_context {
-                                attempt_context.note_attempt();
-                            }
-                            if !matches!(*this.rare, Rare::Nothing) {
-                                this.rare.set(Rare::Nothing);
-                            }
-                            let took = || took(*this.started);
-                            return match this.call.succeed(response, head, context, took) {
-                                Some(response) => Poll::Ready(Ok(response)),
-                                None => Poll::Pending,
-                            };
-                        }
-                        polled = Some((Ok(response), Some(head)));
+            // Each branch for itself: an answer is not moved as if it could be an error.
+            match this.attempt.as_mut().poll(cx) {
+                Poll::Ready(Ok(response)) => {
+                    if this.attempt_context.is_some() && this.call.watches() {
+                        this.call.leave();
+                        return go_on(self, cx, Some((Ok(response), None)));
                     }
-                    result => polled = Some((result, None)),
+                    let context = context(this.attempt_context.as_ref());
+                    let Some(core) = this.call.core() else { return Poll::Pending };
+                    let head = core.classify.classify_call(Ok(&response), &context);
+                    if is_last_word(&head.of_head()) {
+                        if let Some(attempt_context) = this.attempt_context {
+                            attempt_context.note_attempt();
+                        }
+                        if !matches!(*this.rare, Rare::Nothing) {
+                            this.rare.set(Rare::Nothing);
+                        }
+                        let took = || took(*this.started);
+                        return match this.call.succeed(response, head, context, took) {
+                            Some(response) => Poll::Ready(Ok(response)),
+                            None => Poll::Pending,
+                        };
+                    }
+                    this.call.leave();
+                    return go_on(self, cx, Some((Ok(response), Some(head))));
                 }
-            } else if W::PARTS + A::PARTS == 0
-                && matches!(*this.rare, Rare::Nothing)
-                && this.attempt.as_ref().is_called()
-            {
-                this.call.leave();
+                Poll::Ready(Err(error)) => {
+                    this.call.leave();
+                    return go_on(self, cx, Some((Err(error), None)));
+                }
+                Poll::Pending => {}
+            }
+            this.call.leave();
+            if matches!(*this.rare, Rare::Nothing) && this.attempt.as_ref().is_called() {
+                if W::PARTS + A::PARTS > 0 {
+                    return self.begin_to_wait(cx);
+                }
                 if this.call.note(Stage::Called) {
                     *this.started = Some(time::now());
                 }
                 return Poll::Pending; // there is nothing else to wait for
             }
-            this.call.leave();
         }
-        go_on(self, cx, polled)
+        go_on(self, cx, None)
     }
 }
 
@@ -238,10 +248,23 @@ where
 {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
-        let this = self.project();
-        if this.call.is_over() {
-            return;
+        if !self.call.is_over() {
+            self.be_dropped();
         }
+    }
+}
+
+impl<S, Req, T, W, A, C, R, K, U> ResponseFuture<S, Req, T, W, A, C, R, K, U>
+where
+    S: Service<Req>,
+    T: Repeat<U>,
+    W: Policy,
+    A: Policy,
+{
+    /// It is dropped before the call is over.
+    #[inline(never)]
+    fn be_dropped(self: Pin<&mut Self>) {
+        let this = self.project();
         let why = drop_attempt(this.call, this.attempt);
         this.call.lose(why);
     }

@@ -2,7 +2,6 @@
 
 mod attempt;
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -15,16 +14,20 @@ use crate::core::error::{CallError, Rejected};
 use crate::core::outcome::Outcome;
 use crate::core::request::CallContext;
 use crate::shell::gate::{
-    CallEnd, Complete, Due, End, Lost, Now, Policy, Stage, classify_rejection, classify_result,
+    CallEnd, Complete, Deferred, Due, End, Judged, Lost, Now, Policy, Stage, classify_rejection,
+    classify_result, settle,
 };
 use crate::shell::in_flight::{Hold, Stripe};
+use crate::shell::meter::Recorder;
 
 /// A call: its one reference to what is shared, and its permits. Ended once.
 pub(crate) struct RetryGuard<T: Repeat<U>, W: Policy, A: Policy, C, U> {
     hold: Hold<Core<T, W, A, C>>,
     /// `None` once the call is over.
     whole: Option<W::Permit>,
-    pub(super) each: Each<A>,
+    /// That of the attempt in flight.
+    pub(super) permit: Option<A::Permit>,
+    pub(super) ahead: Ahead<A>,
     pub(super) purse: U,
     /// The price of the attempt to come or in flight; it comes back if that is answered well, or never
     /// begins.
@@ -34,34 +37,62 @@ pub(crate) struct RetryGuard<T: Repeat<U>, W: Policy, A: Policy, C, U> {
     seen: Stage,
 }
 
-/// How far an attempt has got.
-pub(super) enum Each<A: Policy> {
-    /// There is none: the call waits between two of them, or is over.
-    None,
-    /// It waits for the inner service, and will ask for a permit then. Whoever closes its policy wakes it.
+/// What an attempt waits for that has no permit yet.
+pub(super) enum Ahead<A: Policy> {
+    /// Nothing: it was admitted, or there is none, for the call waits between two attempts, or is over.
+    Nothing,
+    /// The inner service; it asks for a permit when that is ready. Whoever closes its policy wakes it.
     Readying(A::WakerSlot),
-    /// It waits for a permit. What travels with it is kept for a policy that may still change that.
-    Waiting(A::Wait, Option<Box<CallContext>>),
-    /// It was admitted.
-    Inside(A::Permit),
+    /// A permit.
+    Permit(Box<Waiting<A>>),
+}
+
+/// An attempt in a queue, in a box, for most never wait.
+pub(super) struct Waiting<A: Policy> {
+    /// `None` once it waits no longer.
+    pub(super) wait: Option<A::Wait>,
+    /// What travels with it, of a policy that may still change that.
+    pub(super) own: Option<CallContext>,
+}
+
+impl<A: Policy> Ahead<A> {
+    pub(super) fn permit(wait: A::Wait) -> Self {
+        Self::Permit(Box::new(Waiting { wait: Some(wait), own: None }))
+    }
 }
 
 impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     #[inline]
-    pub(super) fn new(
+    pub(super) const fn new(
         stripe: Arc<Stripe<Core<T, W, A, C>>>,
-        whole: W::Permit,
-        each: Each<A>,
+        whole: Option<W::Permit>,
+        permit: Option<A::Permit>,
         purse: U,
     ) -> Self {
-        let (hold, whole) = (Hold::new(stripe), Some(whole));
-        Self { hold, whole, each, purse, price: None, risky: false, seen: Stage::Fresh }
+        Self {
+            hold: Hold::new(stripe),
+            whole,
+            permit,
+            ahead: Ahead::Nothing,
+            purse,
+            price: None,
+            risky: false,
+            seen: Stage::Fresh,
+        }
     }
 
     /// No call.
-    pub(super) fn over(purse: U) -> Self {
-        let (hold, each) = (Hold::over(), Each::None);
-        Self { hold, whole: None, each, purse, price: None, risky: false, seen: Stage::Fresh }
+    pub(super) const fn over(purse: U) -> Self {
+        Self {
+            hold: Hold::over(),
+            whole: None,
+            permit: None,
+            ahead: Ahead::Nothing,
+            purse,
+            price: None,
+            risky: false,
+            seen: Stage::Fresh,
+        }
     }
 
     #[inline]
@@ -72,7 +103,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     /// Whether an attempt was admitted and is not over.
     #[inline]
     pub(super) const fn is_inside(&self) -> bool {
-        matches!(self.each, Each::Inside(_))
+        self.permit.is_some()
     }
 
     #[inline]
@@ -129,7 +160,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     /// Whether some policy may have a say in a response to this call.
     #[inline]
     pub(super) fn watches(&self) -> bool {
-        (A::OVERRULES && matches!(&self.each, Each::Inside(permit) if A::watches(permit)))
+        (A::OVERRULES && self.permit.as_ref().is_some_and(A::watches))
             || (W::OVERRULES && self.whole.as_ref().is_some_and(W::watches))
     }
 
@@ -147,15 +178,16 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
         T: Send + Sync + 'static,
         C: Send + Sync + 'static,
     {
-        let response = self.complete(response, head, &context)?;
-        let over = self.hold.end()?;
-        over.retry.answered(&self.purse, took);
+        let recorder = Recorder::in_force();
+        let response = self.complete(response, head, &context, recorder)?;
+        let core = self.hold.get()?;
+        let end = Judged { outcome: head.of_head(), recorder };
+        core.retry.answered(&self.purse, &end, took);
         if self.price.is_some() {
-            over.retry.give_back(self.price.take(), &self.purse);
+            core.retry.give_back(self.price.take(), &self.purse);
         }
-        if let Some(whole) = &mut self.whole {
-            over.whole.settle(whole, &head.of_head());
-        }
+        settle(&core.whole, &mut self.whole, &end);
+        drop(self.hold.end());
         Some(response)
     }
 
@@ -168,6 +200,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
         response: Res,
         head: Classification,
         context: &ClassifyContext,
+        recorder: Recorder,
     ) -> Option<A::Response>
     where
         A: Complete<Res>,
@@ -175,12 +208,9 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
         C: Send + Sync + 'static,
     {
         let stripe = self.hold.stripe()?;
-        let Each::Inside(permit) = std::mem::replace(&mut self.each, Each::None) else {
-            return None;
-        };
-        let deferred = Cell::new(false);
-        let end = End::new(stripe, &deferred, context);
-        Some(stripe.each.complete(permit, response, head, end))
+        let deferred = Deferred::new(stripe);
+        let end = End::new(&deferred, A::PARTS > 1, context, recorder);
+        Some(stripe.each.complete(&mut self.permit, response, head, end))
     }
 
     /// The call ends with this result.
@@ -201,9 +231,10 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
             drop(self.hold.lose());
             return Err(rejected.into());
         }
-        let result = result.map(|response| self.complete(response, head, &context));
-        if let (Some(mut permit), Some(over)) = (self.whole.take(), self.hold.lose()) {
-            over.whole.settle(&mut permit, &outcome);
+        let recorder = Recorder::in_force();
+        let result = result.map(|response| self.complete(response, head, &context, recorder));
+        if let Some(over) = self.hold.lose() {
+            settle(&over.whole, &mut self.whole, &Judged { outcome, recorder });
         }
         result
     }
@@ -311,7 +342,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     /// Whether the caller was still sending its request.
     pub(super) fn excuses(&self) -> bool {
         let Some(core) = self.hold.get() else { return false };
-        matches!(&self.each, Each::Inside(permit) if core.each.excuses(permit))
+        self.permit.as_ref().is_some_and(|permit| core.each.excuses(permit))
             || self.whole.as_ref().is_some_and(|whole| core.whole.excuses(whole))
     }
 

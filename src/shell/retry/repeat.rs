@@ -7,7 +7,7 @@ use std::task::Context;
 use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::outcome::Outcome;
 use crate::core::request::CallContext;
-use crate::shell::gate::{Admission, Admit, Now, Policy};
+use crate::shell::gate::{Admission, Admit, Judged, Now, Policy};
 
 /// Decides whether a call is attempted again, and when. `U` is what pays for its retries.
 pub trait Repeat<U>: Send + Sync + 'static {
@@ -20,7 +20,7 @@ pub trait Repeat<U>: Send + Sync + 'static {
     fn copies(&self) -> bool;
 
     /// An attempt was answered well, which ends the call. `took` says how long that took, if it is known.
-    fn answered(&self, purse: &U, took: impl FnOnce() -> Option<u64>);
+    fn answered(&self, purse: &U, end: &Judged, took: impl FnOnce() -> Option<u64>);
 
     /// An attempt failed. `time` says what there is for others.
     fn failed(
@@ -78,6 +78,13 @@ pub trait Payer<Req> {
 
 /// What a call holds of whose it is: how its attempts ask their policy.
 pub trait Asks<Req, A: Policy> {
+    /// An attempt [passes](Admit::pass), if there is nothing to consider.
+    #[inline]
+    fn pass(&self, policy: &A, request: &Req) -> Option<A::Permit> {
+        let _ = (policy, request);
+        None
+    }
+
     /// An attempt [asks](Admit::admit).
     fn admit(&self, policy: &A, request: &Req, call: Option<&mut CallContext>) -> Admission<A>;
 
@@ -97,6 +104,12 @@ pub trait Asks<Req, A: Policy> {
 pub trait ByItself {}
 
 impl<Req, A: Admit<Req>, U: ByItself> Asks<Req, A> for U {
+    #[allow(clippy::inline_always, reason = "it is on the way of every call")]
+    #[inline(always)]
+    fn pass(&self, policy: &A, request: &Req) -> Option<A::Permit> {
+        policy.pass(request)
+    }
+
     #[inline]
     fn admit(&self, policy: &A, request: &Req, call: Option<&mut CallContext>) -> Admission<A> {
         policy.admit(request, call)

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::attempts::is_refunded;
 use super::future::is_last_word;
-use super::guard::{Each, RetryGuard};
+use super::guard::RetryGuard;
 use super::repeat::{Attempts, BrokenOff, Failure, Next, Repeat, Time};
 use super::service::Core;
 use super::timing::TimeLeft;
 use crate::core::classify::Classify;
 use crate::core::error::{CallError, Measurement, Reason};
-use crate::core::outcome::Signal;
 use crate::core::time;
-use crate::shell::gate::Stage;
+use crate::shell::gate::{Judged, Stage};
 use crate::shell::in_flight::{InFlight, Parked};
 
 /// A call without a policy but that of its retries.
@@ -37,7 +37,7 @@ where
 {
     let draining = || gate.retry.reject(Reason::Draining, Measurement::Nothing).into();
     let Some(stripe) = gate.enter() else { return Err(draining()) };
-    let mut call = RunGuard::new(stripe, (), Each::None, purse);
+    let mut call = RunGuard::new(stripe, Some(()), None, purse);
     let begins = call.begin(|| false);
     let (mut attempts, mut started) = (T::Attempts::FIRST, None::<Instant>);
     loop {
@@ -59,11 +59,12 @@ where
         let mut time = TimeLeft { started: &mut started, attempt_context: None };
         let verdict = gate.classify.classify(result.as_ref());
         let outcome = if result.is_ok() { verdict.of_head() } else { verdict.of_error() };
-        if outcome.signal == Signal::Success {
+        let rejection = result.as_ref().err().and_then(CallError::rejected);
+        if is_refunded(&outcome, rejection) {
             call.refund();
         }
         if is_last_word(&outcome) {
-            gate.retry.answered(&call.purse, || time.took());
+            gate.retry.answered(&call.purse, &Judged::now(outcome), || time.took());
             call.close();
             return result;
         }

@@ -9,7 +9,7 @@ use tower::Service;
 
 use super::attempt_context::{AttemptContext, RequestTools, RetryCopy};
 use super::future::{ResponseFuture, Source};
-use super::guard::{Each, RetryGuard};
+use super::guard::{Ahead, RetryGuard};
 use super::repeat::{Asks, Attempts, Payer, Repeat};
 use crate::core::classify::Classify;
 use crate::core::completion::{Ending, Tail};
@@ -18,7 +18,7 @@ use crate::core::error::{CallError, Measurement, Reason, Rejected};
 use crate::core::outcome::Outcome;
 use crate::core::request::{CloneRequest, Propagate};
 use crate::shell::clone_source::CloneSource;
-use crate::shell::gate::{Admission, Admit, Complete, Policy};
+use crate::shell::gate::{Admission, Admit, Complete, Policy, holding};
 use crate::shell::in_flight::{InFlight, Parked, Stripe};
 use crate::shell::oneshot::Oneshot;
 use crate::shell::readiness::Readiness;
@@ -54,8 +54,8 @@ where
         self.each.lose_tail(part, tail);
     }
 
-    fn no_longer_in_flight(&self, again: bool) {
-        self.part(again);
+    fn no_longer_in_flight(&self, stay: Option<u32>) {
+        self.part(stay);
     }
 }
 
@@ -195,7 +195,7 @@ where
     }
 
     #[inline]
-    fn call(&mut self, mut request: Req) -> Self::Future {
+    fn call(&mut self, request: Req) -> Self::Future {
         self.unpark();
         let readied = self.readiness.take();
         let purse = self.payer.purse(&request);
@@ -207,79 +207,134 @@ where
             return self.reject(readied, rejected, purse);
         };
         let core = &**stripe;
-        let mut attempt_context = self.tools.read(&request);
-        let call = attempt_context.as_mut().map(|attempt_context| &mut attempt_context.call);
+        let attempt_context = self.tools.read(&request);
+        let copies =
+            !attempt_context.as_ref().is_some_and(AttemptContext::is_retry) && core.retry.copies();
+        let copy = if copies { self.tools.copy(&request) } else { None };
+        let spare = copy.is_some().then(|| self.spare.source(&self.inner));
+        let tools = self.tools.clone();
+        // All code of the user's but the call itself has run by now: whatever might unwind with a permit in
+        // hand would have it moved to where it is dropped.
+        if attempt_context.is_none()
+            && readied
+            && let Some(whole) = core.whole.pass(&request)
+        {
+            if let Some(permit) = purse.pass(&core.each, &request) {
+                let mut call = RetryGuard::new(stripe, Some(whole), Some(permit), purse);
+                call.enter();
+                let inner = self.inner.call(request);
+                call.leave();
+                return ResponseFuture::new(Oneshot::called(inner), call, tools, copy, spare, None);
+            }
+            core.whole.give_back(whole);
+        }
+        let again = Retryable { tools, copy, spare, attempt_context };
+        self.ask(stripe, readied, request, again, purse)
+    }
+}
+
+/// What a call may need for further attempts.
+struct Retryable<S, Req, R, K> {
+    tools: RequestTools<R, K>,
+    copy: Option<RetryCopy<Req>>,
+    spare: Option<Source<S>>,
+    attempt_context: Option<AttemptContext>,
+}
+
+impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
+    /// Asks both policies.
+    #[inline(never)]
+    fn ask<Req>(
+        &mut self,
+        stripe: Arc<Stripe<Core<T, W, A, C>>>,
+        readied: bool,
+        mut request: Req,
+        mut again: Retryable<S, Req, R, K>,
+        purse: B::Purse,
+    ) -> ResponseFuture<S, Req, T, W, A, C, R, K, B::Purse>
+    where
+        S: Service<Req>,
+        T: Repeat<B::Purse>,
+        W: Admit<Req> + Policy<Wait = Infallible>,
+        A: Policy,
+        R: Clone,
+        K: Propagate<Req> + Clone,
+        B: Payer<Req, Purse: Asks<Req, A>>,
+    {
+        let core = &**stripe;
+        let call = again.attempt_context.as_mut().map(|attempt_context| &mut attempt_context.call);
         let whole = match core.whole.admit(&request, call) {
             Admission::Pass(permit) => permit,
             Admission::Reject(rejected) => return self.reject(readied, rejected, purse),
             Admission::Wait(wait) => match wait {},
         };
-        let copies =
-            !attempt_context.as_ref().is_some_and(AttemptContext::is_retry) && core.retry.copies();
-        let copy = if copies { self.tools.copy(&request) } else { None };
-        if let Some(attempt_context) = &mut attempt_context {
+        if let Some(attempt_context) = &mut again.attempt_context {
             attempt_context.begin(&T::Attempts::FIRST);
         }
         if !readied && core.each.is_open() {
-            let call =
-                RetryGuard::new(stripe, whole, Each::Readying(A::WakerSlot::default()), purse);
-            return self.begin(call, Some(request), copy, attempt_context);
+            let mut call = RetryGuard::new(stripe, Some(whole), None, purse);
+            call.ahead = Ahead::Readying(A::WakerSlot::default());
+            return self.begin(call, Some(request), again);
         }
-        let mut own = attempt_context.as_ref().map(|attempt_context| attempt_context.call.clone());
-        let admission = purse.admit(&core.each, &request, own.as_mut());
-        if let Some(call) = &own {
-            self.tools.propagate.inject(&mut request, call);
-        }
-        let permit = match admission {
-            Admission::Pass(permit) => permit,
+        let mut own =
+            again.attempt_context.as_ref().map(|attempt_context| attempt_context.call.clone());
+        let (whole, admission) =
+            holding(&core.whole, whole, || purse.admit(&core.each, &request, own.as_mut()));
+        let mut call = RetryGuard::new(stripe, whole, None, purse);
+        call.enter();
+        match admission {
+            Admission::Pass(permit) => call.permit = Some(permit),
             Admission::Wait(wait) => {
-                let each = Each::Waiting(wait, own.filter(|_| A::RESUMES).map(Box::new));
+                call.ahead = Ahead::permit(wait);
                 self.release(readied); // nobody waits with a reservation in hand
-                let call = RetryGuard::new(stripe, whole, each, purse);
-                return self.begin(call, Some(request), copy, attempt_context);
             }
             Admission::Reject(rejected) => {
                 self.release(readied);
-                let call = RetryGuard::new(stripe, whole, Each::None, purse);
-                return self.begin(call, None, copy, attempt_context).rejected_at_first(rejected);
+                call.leave();
+                return self.begin(call, None, again).rejected_at_first(rejected);
             }
-        };
-        let mut call = RetryGuard::new(stripe, whole, Each::Inside(permit), purse);
-        if !readied {
-            return self.begin(call, Some(request), copy, attempt_context);
         }
-        let spare = copy.is_some().then(|| self.spare.source(&self.inner));
-        let tools = self.tools.clone();
-        call.enter();
-        let inner = self.inner.call(request);
+        if let Some(own) = &own {
+            self.tools.propagate.inject(&mut request, own);
+        }
+        if let Ahead::Permit(waiting) = &mut call.ahead {
+            waiting.own = own.filter(|_| A::RESUMES);
+        } else if readied {
+            let inner = self.inner.call(request);
+            call.leave();
+            let Retryable { tools, copy, spare, attempt_context } = again;
+            return ResponseFuture::new(
+                Oneshot::called(inner),
+                call,
+                tools,
+                copy,
+                spare,
+                attempt_context,
+            );
+        }
         call.leave();
-        ResponseFuture::new(Oneshot::called(inner), call, tools, copy, spare, attempt_context)
+        self.begin(call, Some(request), again)
     }
-}
 
-impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
     /// A call whose first attempt has to wait, or is rejected.
     #[inline(never)]
     fn begin<Req>(
         &mut self,
         call: RetryGuard<T, W, A, C, B::Purse>,
         request: Option<Req>,
-        copy: Option<RetryCopy<Req>>,
-        attempt_context: Option<AttemptContext>,
+        again: Retryable<S, Req, R, K>,
     ) -> ResponseFuture<S, Req, T, W, A, C, R, K, B::Purse>
     where
         S: Service<Req>,
         T: Repeat<B::Purse>,
-        R: Clone,
-        K: Clone,
         B: Payer<Req>,
     {
-        let spare = copy.is_some().then(|| self.spare.source(&self.inner));
         let attempt = match request {
             Some(request) => Oneshot::waiting(self.inner.clone(), request),
             None => Oneshot::over(),
         };
-        ResponseFuture::new(attempt, call, self.tools.clone(), copy, spare, attempt_context)
+        let Retryable { tools, copy, spare, attempt_context } = again;
+        ResponseFuture::new(attempt, call, tools, copy, spare, attempt_context)
     }
 
     #[inline(never)]

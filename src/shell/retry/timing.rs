@@ -1,16 +1,16 @@
 //! The one timer of a call, and the time that it has left.
 
 use std::pin::Pin;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
 use super::attempt_context::AttemptContext;
-use super::attempts::{Step, Stepped};
-use super::future::{RareProj, ResponseFuture, context};
-use super::guard::Each;
+use super::attempts::{Step, Stepped, go_on};
+use super::future::{Busy, Rare, RareProj, ResponseFuture, context};
+use super::guard::Ahead;
 use super::repeat::{Asks, Repeat, Time};
 use crate::core::classify::Classify;
 use crate::core::error::{CallError, Measurement, Reason};
@@ -30,6 +30,32 @@ where
     R: CloneRequest<Req>,
     K: Propagate<Req>,
 {
+    /// A first attempt was called and is pending, as most calls are that are not answered at once: all there
+    /// is to do is to make a timer.
+    #[inline(never)]
+    pub(super) fn begin_to_wait(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<A::Response, S::Error>> {
+        let mut this = self.as_mut().project();
+        let now = Now::default();
+        this.call.note(Stage::Called);
+        let each_at = this.call.attempt_pending(Stage::Called, &now);
+        *this.started = Some(now.get());
+        let whole_at = this.call.whole_pending(&now);
+        let at = earliest(whole_at, each_at);
+        let timer = at.filter(|at| *at > now.get()).map(sleep_until);
+        let is_timed = timer.is_some();
+        let busy = Busy { whole_at, whole_knows: true, each_at, is_timed, ..Busy::new() };
+        this.rare.set(Rare::Busy(timer, busy));
+        let RareProj::Busy(timer, _) = this.rare.as_mut().project() else { return Poll::Pending };
+        let has_come = match timer.as_pin_mut() {
+            Some(timer) => poll_timer(timer, cx).is_ready(),
+            None => at.is_some(),
+        };
+        if has_come { go_on(self, cx, None) } else { Poll::Pending }
+    }
+
     /// The clock of the whole call starts when it is pending for the first time.
     pub(super) fn note_pending(self: Pin<&mut Self>, now: &Now) {
         let mut this = self.project();
@@ -53,6 +79,10 @@ where
             if at <= now.get() {
                 return Some(at); // a wait of nothing needs no timer
             }
+            if std::mem::replace(&mut busy.is_timed, true) && !time::has_timers() {
+                *now = Now::from(at); // there was one before, on a runtime that is gone
+                return Some(at);
+            }
             timer.set(Some(sleep_until(at)));
         }
         let rang = |timer: Pin<&mut Sleep>| poll_timer(timer, cx).is_ready();
@@ -75,8 +105,8 @@ where
             let stage = if is_called { Stage::Called } else { Stage::Readying };
             match this.call.attempt_due(stage, now, at > time::now()) {
                 Ok(Due::Later(next)) => {
-                    busy.each_at = next;
-                    if matches!(this.call.each, Each::Waiting(..)) {
+                    busy.each_at = next.filter(|_| !busy.is_timed || time::has_timers());
+                    if matches!(this.call.ahead, Ahead::Permit(_)) {
                         return Step::Again; // it asks once more
                     }
                 }
@@ -92,14 +122,16 @@ where
             }
         }
         if has_come(busy.until) {
-            if !matches!(this.call.each, Each::None) {
+            if this.call.is_inside() || !matches!(this.call.ahead, Ahead::Nothing) {
                 return Step::Late;
             }
             busy.until = None;
         }
         if has_come(busy.whole_at) {
             match this.call.whole_due(now) {
-                Due::Later(next) => busy.whole_at = next,
+                Due::Later(next) => {
+                    busy.whole_at = next.filter(|_| !busy.is_timed || time::has_timers());
+                }
                 Due::End(by) => return Step::Expired(by),
             }
         }

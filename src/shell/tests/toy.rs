@@ -6,11 +6,10 @@ use std::task::Context;
 use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::event::Observers;
 use crate::core::origin::Origin;
-use crate::core::outcome::Outcome;
 use crate::core::request::{CallContext, NoPropagation};
 use crate::core::sync::atomic::{AtomicI64, Ordering};
 use crate::shell::gate::{
-    Admission, Admit, GateLayer, Keyless, Lost, Now, OverAtHead, Policy, Unclassified,
+    Admission, Admit, GateLayer, Judged, Keyless, Lost, Now, OverAtHead, Policy, Unclassified,
 };
 use crate::shell::meter::{Instruments, Labels};
 use crate::shell::reporter::Reporter;
@@ -47,8 +46,8 @@ impl Policy for Coins {
         Admission::Reject(self.reporter.reject(Reason::RateLimited, Measurement::Nothing))
     }
 
-    fn settle(&self, (): &mut (), outcome: &Outcome) {
-        self.reporter.meter(|handles| handles.counted((*outcome).into()));
+    fn settle(&self, (): &mut (), end: &Judged) {
+        self.reporter.meter_to(end.recorder, |handles| handles.counted(end.outcome.into()));
     }
 
     fn lose(&self, (): (), _: Lost) {}

@@ -4,23 +4,21 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-use super::{Each, RetryGuard, told};
+use super::{Ahead, RetryGuard, told};
 use crate::core::classify::Classify;
 use crate::core::context::ClassifyContext;
 use crate::core::error::{CallError, Rejected};
 use crate::core::outcome::Outcome;
 use crate::shell::gate::{
-    CallEnd, Due, Lost, Now, Policy, Stage, classify_rejection, classify_result,
+    CallEnd, Due, Judged, Lost, Now, Policy, Stage, classify_rejection, classify_result, settle,
 };
 use crate::shell::retry::repeat::Repeat;
 
 impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     /// The attempt in flight was answered with something that is not the answer to the call.
     pub(in crate::shell::retry) fn settle_attempt(&mut self, outcome: &Outcome) {
-        if let Each::Inside(mut permit) = std::mem::replace(&mut self.each, Each::None)
-            && let Some(stripe) = self.hold.get()
-        {
-            stripe.each.settle(&mut permit, outcome);
+        if let Some(core) = self.hold.get() {
+            settle(&core.each, &mut self.permit, &Judged::now(*outcome));
         }
     }
 
@@ -30,7 +28,8 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
         &self,
         result: &Result<Res, E>,
     ) -> bool {
-        A::OVERRULES && matches!(&self.each, Each::Inside(it) if result.is_err() || A::watches(it))
+        let may = |permit: &A::Permit| result.is_err() || A::watches(permit);
+        A::OVERRULES && self.permit.as_ref().is_some_and(may)
     }
 
     /// What the attempt ends with instead of its result, if its policy has a say in it.
@@ -42,12 +41,10 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     where
         C: Classify<Res, E>,
     {
-        let (Some(core), Each::Inside(permit)) = (self.hold.get(), &mut self.each) else {
-            return None;
-        };
+        let (core, permit) = (self.hold.get()?, self.permit.as_mut()?);
         let rejected =
             told(result, context, &core.classify, |told| core.each.overrule(permit, told))?;
-        self.each = Each::None;
+        self.permit = None;
         Some(rejected)
     }
 
@@ -61,9 +58,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
         C: Classify<Res, E>,
     {
         let core = self.hold.get()?;
-        let Each::Inside(permit) = std::mem::replace(&mut self.each, Each::None) else {
-            return None;
-        };
+        let permit = self.permit.take()?;
         let classify = |rejected: Option<&Rejected>| match rejected {
             Some(rejected) => classify_rejection::<Res, E, C>(&core.classify, rejected, context),
             None => Outcome::IGNORE,
@@ -96,8 +91,8 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     /// Leaves the waker of an attempt that waits for the inner service, until its policy closes. Returns
     /// `false` if it has.
     pub(in crate::shell::retry) fn park(&mut self, waker: &Waker) -> bool {
-        match (self.hold.get(), &mut self.each) {
-            (Some(core), Each::Readying(seat)) => core.each.park(seat, waker),
+        match (self.hold.get(), &mut self.ahead) {
+            (Some(core), Ahead::Readying(seat)) => core.each.park(seat, waker),
             _ => true,
         }
     }
@@ -105,11 +100,23 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     /// The attempt that was to come does not begin: what it has comes back.
     pub(in crate::shell::retry) fn let_go(&mut self) {
         let Some(core) = self.hold.get() else { return };
-        match std::mem::replace(&mut self.each, Each::None) {
-            Each::None => {}
-            Each::Readying(mut seat) => core.each.unpark(&mut seat),
-            Each::Waiting(wait, _) => core.each.leave(wait, false),
-            Each::Inside(permit) => core.each.give_back(permit),
+        if let Some(permit) = self.permit.take() {
+            core.each.give_back(permit);
+        }
+        self.wait_no_longer(false);
+    }
+
+    /// The attempt that was to come waits for nothing any more, for its future was `dropped`, or otherwise.
+    fn wait_no_longer(&mut self, dropped: bool) {
+        let Some(core) = self.hold.get() else { return };
+        match std::mem::replace(&mut self.ahead, Ahead::Nothing) {
+            Ahead::Nothing => {}
+            Ahead::Readying(mut seat) => core.each.unpark(&mut seat),
+            Ahead::Permit(mut waiting) => {
+                if let Some(wait) = waiting.wait.take() {
+                    core.each.leave(wait, dropped);
+                }
+            }
         }
     }
 
@@ -119,9 +126,10 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
         stage: Stage,
         now: &Now,
     ) -> Option<Instant> {
-        match (self.hold.get(), &mut self.each) {
-            (Some(core), Each::Inside(permit)) => core.each.pending(permit, stage, now),
-            (Some(core), Each::Waiting(wait, _)) => core.each.until(wait),
+        let core = self.hold.get()?;
+        match (&mut self.permit, &self.ahead) {
+            (Some(permit), _) => core.each.pending(permit, stage, now),
+            (None, Ahead::Permit(waiting)) => core.each.until(waiting.wait.as_ref()?),
             _ => None,
         }
     }
@@ -133,17 +141,14 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
         now: &Now,
         no_timers: bool,
     ) -> Result<Due, Rejected> {
-        match (self.hold.get(), std::mem::replace(&mut self.each, Each::None)) {
-            (Some(core), Each::Waiting(wait, _)) if no_timers => Err(core.each.expire_wait(wait)),
-            (Some(core), Each::Inside(mut permit)) => {
-                let due = core.each.due(&mut permit, stage, now);
-                self.each = Each::Inside(permit);
-                Ok(due)
-            }
-            (_, each) => {
-                self.each = each;
-                Ok(Due::Later(None))
-            }
+        let Some(core) = self.hold.get() else { return Ok(Due::Later(None)) };
+        match (&mut self.permit, &mut self.ahead) {
+            (Some(permit), _) => Ok(core.each.due(permit, stage, now)),
+            (None, Ahead::Permit(waiting)) if no_timers => match waiting.wait.take() {
+                Some(wait) => Err(core.each.expire_wait(wait)),
+                None => Ok(Due::Later(None)),
+            },
+            _ => Ok(Due::Later(None)),
         }
     }
 
@@ -151,11 +156,9 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     pub(in crate::shell::retry) fn lose_attempt(&mut self, why: Lost) {
         let Some(core) = self.hold.get() else { return };
         let why = if self.risky { Lost::Panicked } else { why };
-        match std::mem::replace(&mut self.each, Each::None) {
-            Each::None => {}
-            Each::Readying(mut seat) => core.each.unpark(&mut seat),
-            Each::Waiting(wait, _) => core.each.leave(wait, true),
-            Each::Inside(permit) => core.each.lose(permit, why),
+        if let Some(permit) = self.permit.take() {
+            core.each.lose(permit, why);
         }
+        self.wait_no_longer(true);
     }
 }
