@@ -36,6 +36,9 @@ pub fn all() -> Vec<Row> {
         hedge::not_hedged(),
         stack::four(),
         stack::four_recorded(),
+        stack::client(),
+        stack::client_pending(),
+        stack::client_recorded(),
     ]
 }
 

@@ -8,8 +8,8 @@ use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
 use tick::Clock;
-use tower::ServiceBuilder;
 use tower::layer::layer_fn;
+use tower::{Service, ServiceBuilder};
 use tower_resilience::timelimiter::TimeLimiterLayer;
 use tower_resilience::{bulkhead, circuitbreaker, retry};
 
@@ -18,7 +18,7 @@ use super::bulkhead::PERMITS;
 use super::retry::{ThreeTimes, recovery};
 use super::{Row, Target};
 use crate::drive::{Fork, service};
-use crate::inner::{Echo, Failure};
+use crate::inner::{Echo, EchoLater, Failure};
 use crate::recorder::recorded;
 
 const LIMIT: Duration = Duration::from_secs(1);
@@ -28,12 +28,7 @@ pub fn four() -> Row {
         .at_most(Target::Best(0.45))
         .scales()
         .ours(ours)
-        .peer("tower + recloser", || {
-            let builder = ServiceBuilder::new()
-                .retry(ThreeTimes(3))
-                .layer(layer_fn(|inner| Reclosed { policy: Recloser::default().into(), inner }));
-            service(builder.timeout(LIMIT).concurrency_limit(PERMITS).service(Echo))
-        })
+        .peer("tower + recloser", || tower(Echo))
         .peer("tower-resilience", resilience)
         .peer("seatbelt", seatbelt)
 }
@@ -44,6 +39,53 @@ pub fn four_recorded() -> Row {
         .ours(|| recorded(ours))
         .peer("seawall, unrecorded", ours)
         .peer_if(cfg!(feature = "peer-metrics"), "tower-resilience", || recorded(resilience))
+}
+
+/// The ready-made stack, which has a time limit for each attempt besides.
+pub fn client() -> Row {
+    Row::new("client", "**the same, ready-made, with a limit for each attempt**")
+        .at_most(Target::Best(0.55))
+        .scales()
+        .ours(ready_made)
+        .peer("tower + recloser", || tower(Echo))
+}
+
+pub fn client_pending() -> Row {
+    Row::new("client-pending", "the same, pending once")
+        .at_most(Target::Best(1.2))
+        .ours(|| client_of(EchoLater))
+        .peer("tower + recloser", || tower(EchoLater))
+}
+
+pub fn client_recorded() -> Row {
+    Row::new("client-recorded", "the same, metrics with a recorder")
+        .at_most(Target::Of(2.5, "seawall, unrecorded"))
+        .ours(|| recorded(ready_made))
+        .peer("seawall, unrecorded", ready_made)
+}
+
+fn ready_made() -> Fork {
+    client_of(Echo)
+}
+
+fn client_of<S>(inner: S) -> Fork
+where
+    S: Service<u64, Response = u64, Error = Failure> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let stack = seawall::stack::client("bench").cloned().build().expect("valid");
+    service(ServiceBuilder::new().layer(stack).map_err(Error::Inner).service(inner))
+}
+
+fn tower<S>(inner: S) -> Fork
+where
+    S: Service<u64, Response = u64, Error = Failure> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let builder = ServiceBuilder::new()
+        .retry(ThreeTimes(3))
+        .layer(layer_fn(|inner| Reclosed { policy: Recloser::default().into(), inner }));
+    service(builder.timeout(LIMIT).concurrency_limit(PERMITS).service(inner))
 }
 
 fn ours() -> Fork {
