@@ -123,7 +123,7 @@ fn tripped() -> impl Service<u64, Response = u64, Error = Fail> + Clone + 'stati
 /// A bulkhead whose places are all taken, for good.
 fn filled() -> impl Service<u64, Response = u64, Error = Fail> + Clone + 'static {
     let mut service = ServiceBuilder::new().layer(BulkheadLayer::new("bench")).service_fn(hung);
-    for request in 0..bulkhead::LIMIT {
+    for request in 0..bulkhead::Config::default().limit {
         std::mem::forget(service.call(request.into()));
     }
     service

@@ -74,10 +74,12 @@ pub mod stack;
 pub mod testing;
 pub mod timeout;
 
-pub use self::core::classify::{Classification, Classifier, Classify};
+#[doc(hidden)]
+pub use self::core::classify::Classifier;
+pub use self::core::classify::{Classification, Classify};
 pub use self::core::completion::{CallGuard, Completion, OnResponse};
 pub use self::core::config::{ConfigError, ConfigErrors};
-pub use self::core::context::{AttemptTimes, ClassifyContext};
+pub use self::core::context::ClassifyContext;
 #[cfg(feature = "shards")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shards")))]
 pub use self::core::epoch::Epoch;
@@ -87,10 +89,7 @@ pub use self::core::error::{
 pub use self::core::event::{Event, EventKind, Observe};
 pub use self::core::origin::Origin;
 pub use self::core::outcome::{Outcome, Retryable, Sent, Signal};
-pub use self::core::request::{
-    CallContext, CloneRequest, Cloned, Deadline, ExtractKey, FromWithContext, Never, NoPropagation,
-    Propagate, WithContext,
-};
+pub use self::core::request::Deadline;
 
 /// What the layers have in common that decide whether a call may pass.
 ///
@@ -98,7 +97,9 @@ pub use self::core::request::{
 /// settings; here is what they all can do: apply to services, count the calls in flight, drain, run a plain
 /// async call.
 pub mod gate {
-    pub use crate::shell::gate::{And, Gate, GateLayer, ResponseFuture};
+    #[doc(hidden)]
+    pub use crate::shell::gate::ResponseFuture;
+    pub use crate::shell::gate::{And, Gate, GateLayer};
 }
 
 /// What the layers have in common that can keep one policy for each key: a host, a tenant.
@@ -107,7 +108,20 @@ pub mod gate {
 /// [`KeyedRateLimitLayer`](crate::rate_limit::KeyedRateLimitLayer).
 pub mod keyed {
     pub use crate::core::config::{KeyedConfig, PerKey};
-    pub use crate::shell::keyed::{BuildKeyed, KeyedBuilder, KeyedHandle};
+    pub use crate::core::request::ExtractKey;
+    #[doc(hidden)]
+    pub use crate::shell::keyed::BuildKeyed;
+    pub use crate::shell::keyed::{KeyedBuilder, KeyedHandle};
+}
+
+/// What goes with a request from layer to layer: its deadline, and which attempt it is.
+///
+/// Every layer that takes part has a setter `propagate`, which takes a [`Propagate`](propagate::Propagate).
+pub mod propagate {
+    pub use crate::core::context::AttemptTimes;
+    #[doc(hidden)]
+    pub use crate::core::request::NoPropagation;
+    pub use crate::core::request::{CallContext, FromWithContext, Propagate, WithContext};
 }
 
 /// The guides of the repository, with their code compiled.

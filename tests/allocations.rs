@@ -18,18 +18,19 @@ use std::time::Duration;
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
-#[cfg(feature = "http")]
-use seawall::ExtractKey;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::fallback::FallbackLayer;
 use seawall::health::HealthLayer;
 #[cfg(feature = "http")]
 use seawall::http::PerHost;
+#[cfg(feature = "http")]
+use seawall::keyed::ExtractKey;
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::{Backoff, Budget, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Deadline, Error, Event, FromWithContext, WithContext, stack};
+use seawall::{Deadline, Error, Event, stack};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 
 // ===== counting =====

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use seawall::{Deadline, WithContext};
+use seawall::Deadline;
+use seawall::propagate::WithContext;
 use tokio::time::sleep_until;
 use tower::ServiceExt;
 

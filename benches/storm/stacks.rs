@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
-use seawall::{
-    CallError, Classification, Classifier, Classify, Error, FromWithContext, Outcome, Reason,
-    WithContext,
-};
+use seawall::{CallError, Classification, Classifier, Classify, Error, Outcome, Reason};
 use tokio::time::timeout;
 use tower::util::BoxCloneService;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};

@@ -20,7 +20,7 @@ static SETTINGS: OnceLock<Settings> = OnceLock::new();
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            retry: attempts(stack::ATTEMPTS),
+            retry: attempts(stack::ClientConfig::default().retry.attempts),
             budget: Budget::builder(),
             breaker: circuit_breaker::Config::default(),
             bulkhead: bulkhead::Config::default(),

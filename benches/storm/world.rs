@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use seawall::WithContext;
+use seawall::propagate::WithContext;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use tower::Service;

@@ -13,8 +13,8 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use seawall::Propagate;
 use seawall::http::{AsError, InExtensions, TimeoutHeader, WriteDeadline, WriteDeadlineLayer};
+use seawall::propagate::Propagate;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::body::{Outgoing, Upload};

@@ -9,7 +9,8 @@ use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use seawall::http::{InExtensions, Replay};
-use seawall::{CallContext, CloneRequest, Propagate};
+use seawall::propagate::{CallContext, Propagate};
+use seawall::retry::CloneRequest;
 
 use crate::body::Outgoing;
 use crate::client::is_grpc;

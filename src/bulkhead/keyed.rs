@@ -106,7 +106,7 @@ where
         self.keyed_by(key)
     }
 
-    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    /// The same with an [`ExtractKey`](crate::keyed::ExtractKey) of your own.
     pub fn keyed_by<X>(self, key: X) -> KeyedBuilder<F, X, K, W>
     where
         X: Send + Sync + 'static,

@@ -83,9 +83,9 @@
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`limit`](Config::limit) | [64](LIMIT) | concurrent calls |
-//! | [`queue`](Config::queue) | [0](QUEUE) | calls that may wait |
-//! | [`max_wait`](Config::max_wait) | [1 s](MAX_WAIT) | how long a call waits at most |
+//! | [`limit`](Config::limit) | 64 | concurrent calls |
+//! | [`queue`](Config::queue) | 0 | calls that may wait |
+//! | [`max_wait`](Config::max_wait) | 1 s | how long a call waits at most |
 //! | [`order`](Config::order) | [`OldestFirst`](Order::OldestFirst) | which call is next |
 //! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys with a bulkhead of their own |
 //!
@@ -133,11 +133,21 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub use backpressure::{Backpressure, BackpressureLayer};
-pub use config::{Config, LIMIT, MAX_WAIT, Order, QUEUE};
+#[doc(hidden)]
+pub use backpressure::Backpressure;
+pub use backpressure::BackpressureLayer;
+pub(crate) use config::MAX_WAIT;
+pub use config::{Config, Order};
+#[doc(hidden)]
 pub use cost::{ByRequest, CostOf, One};
 pub use handle::BulkheadHandle;
-pub use keyed::{KeyedBuilder, KeyedBulkhead, KeyedBulkheadHandle, KeyedBulkheadLayer};
-pub use layer::{Builder, Bulkhead, BulkheadLayer, ResponseFuture};
-pub use overrides::{KeyedConfig, Overrides};
+#[doc(hidden)]
+pub use keyed::{KeyedBuilder, KeyedBulkhead};
+pub use keyed::{KeyedBulkheadHandle, KeyedBulkheadLayer};
+pub use layer::{Builder, BulkheadLayer};
+#[doc(hidden)]
+pub use layer::{Bulkhead, ResponseFuture};
+#[doc(hidden)]
+pub use overrides::KeyedConfig;
+pub use overrides::Overrides;
 pub(crate) use policy::Bounded;

@@ -81,31 +81,31 @@ pub struct Config {
 }
 
 /// Default [`Config::evidence_ttl`].
-pub const EVIDENCE_TTL: Duration = Duration::from_secs(300);
+pub(crate) const EVIDENCE_TTL: Duration = Duration::from_secs(300);
 /// Default [`Config::break_duration`].
-pub const BREAK_DURATION: Duration = Duration::from_millis(50);
+pub(crate) const BREAK_DURATION: Duration = Duration::from_millis(50);
 /// Default [`Config::max_break_duration`].
-pub const MAX_BREAK_DURATION: Duration = Duration::from_millis(250);
+pub(crate) const MAX_BREAK_DURATION: Duration = Duration::from_millis(250);
 /// Default [`Config::max_retry_after`].
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// Default [`Config::probes`].
-pub const PROBES: u32 = 64;
+pub(crate) const PROBES: u32 = 64;
 /// Default [`Config::probe_deadline`].
-pub const PROBE_DEADLINE: Duration = Duration::from_secs(1);
+pub(crate) const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 /// Default [`Config::close_threshold`].
-pub const CLOSE_THRESHOLD: u32 = 7;
+pub(crate) const CLOSE_THRESHOLD: u32 = 7;
 /// Default [`Config::reopen_threshold`].
-pub const REOPEN_THRESHOLD: u32 = 3;
+pub(crate) const REOPEN_THRESHOLD: u32 = 3;
 /// Default [`Config::ramp`].
-pub const RAMP: Duration = Duration::from_secs(1);
-/// Default of the failure rate that is tolerated.
-pub const TOLERATED: f64 = 0.3;
-/// Default of the failure rate of a broken dependency.
-pub const BROKEN: f64 = 0.7;
+pub(crate) const RAMP: Duration = Duration::from_secs(1);
+/// Default of the failure ratio that is tolerated.
+pub(crate) const TOLERATED: f64 = 0.3;
+/// Default of the failure ratio that is called broken.
+pub(crate) const BROKEN: f64 = 0.7;
 /// Default of the odds against a false trip.
-pub const ODDS: u64 = 1_000_000;
+pub(crate) const ODDS: u64 = 1_000_000;
 /// Default window of a rate.
-pub const OVER_CALLS: u32 = 100;
+pub(crate) const OVER_CALLS: u32 = 100;
 
 impl Default for Config {
     fn default() -> Self {

@@ -118,17 +118,17 @@
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`trip`](Config::trip) | evidence, [0.3](TOLERATED) → [0.7](BROKEN), [10⁶](ODDS) | when the circuit opens |
-//! | [`evidence_ttl`](Config::evidence_ttl) | [5 min](EVIDENCE_TTL) | older evidence is dropped, if no call was seen in between |
+//! | [`trip`](Config::trip) | evidence, 0.3 → 0.7, 10⁶ | when the circuit opens |
+//! | [`evidence_ttl`](Config::evidence_ttl) | 5 min | older evidence is dropped, if no call was seen in between |
 //! | [`abandonment`](Config::abandonment) | `Silence` | how a dropped call counts |
-//! | [`break_duration`](Config::break_duration) | [50 ms](BREAK_DURATION) | how long the first break is |
-//! | [`max_break_duration`](Config::max_break_duration) | [250 ms](MAX_BREAK_DURATION) | the longest break, after failed probes |
-//! | [`max_retry_after`](Config::max_retry_after) | [30 s](MAX_RETRY_AFTER) | how much a server's `Retry-After` may add |
-//! | [`probes`](Config::probes) | [64](PROBES) | concurrent probes, reached by doubling from 1 |
-//! | [`probe_deadline`](Config::probe_deadline) | [1 s](PROBE_DEADLINE) | how long a probe waits for readiness |
-//! | [`close_threshold`](Config::close_threshold) | [7](CLOSE_THRESHOLD) | successes minus failures that close the circuit |
-//! | [`reopen_threshold`](Config::reopen_threshold) | [3](REOPEN_THRESHOLD) | failures minus successes that open it again |
-//! | [`ramp`](Config::ramp) | [1 s](RAMP) | how long concurrency is limited after closing |
+//! | [`break_duration`](Config::break_duration) | 50 ms | how long the first break is |
+//! | [`max_break_duration`](Config::max_break_duration) | 250 ms | the longest break, after failed probes |
+//! | [`max_retry_after`](Config::max_retry_after) | 30 s | how much a server's `Retry-After` may add |
+//! | [`probes`](Config::probes) | 64 | concurrent probes, reached by doubling from 1 |
+//! | [`probe_deadline`](Config::probe_deadline) | 1 s | how long a probe waits for readiness |
+//! | [`close_threshold`](Config::close_threshold) | 7 | successes minus failures that close the circuit |
+//! | [`reopen_threshold`](Config::reopen_threshold) | 3 | failures minus successes that open it again |
+//! | [`ramp`](Config::ramp) | 1 s | how long concurrency is limited after closing |
 //! | [`slow_start`](Config::slow_start) | off | how long the admitted share grows after closing |
 //! | [`shadow`](Config::shadow) | off | report what would be rejected, and reject nothing |
 //! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys with a breaker of their own |
@@ -183,18 +183,20 @@ mod rules;
 mod tests;
 mod transition;
 
-pub use backpressure::{Backpressure, BackpressureLayer};
-pub use config::{
-    Abandonment, BREAK_DURATION, BROKEN, CLOSE_THRESHOLD, Config, EVIDENCE_TTL, MAX_BREAK_DURATION,
-    MAX_RETRY_AFTER, ODDS, OVER_CALLS, PROBE_DEADLINE, PROBES, RAMP, REOPEN_THRESHOLD, Span,
-    TOLERATED, Trip, TripRule,
-};
+#[doc(hidden)]
+pub use backpressure::Backpressure;
+pub use backpressure::BackpressureLayer;
+pub use config::{Abandonment, Config, Span, Trip, TripRule};
 pub use handle::{CircuitBreakerHandle, LastTrip, Position, Snapshot, Switch, Watch};
-pub use keyed::{
-    KeyedBuilder, KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer,
-};
-pub use layer::{Builder, CircuitBreaker, CircuitBreakerLayer, ResponseFuture};
+#[doc(hidden)]
+pub use keyed::{KeyedBuilder, KeyedCircuitBreaker};
+pub use keyed::{KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer};
+pub use layer::{Builder, CircuitBreakerLayer};
+#[doc(hidden)]
+pub use layer::{CircuitBreaker, ResponseFuture};
 pub use outage::Outage;
-pub use overrides::{KeyedConfig, Overrides};
+#[doc(hidden)]
+pub use overrides::KeyedConfig;
+pub use overrides::Overrides;
 pub(crate) use policy::BreakerPolicy;
 pub use transition::{State, Transition, TransitionCause};

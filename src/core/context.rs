@@ -58,7 +58,7 @@ impl ClassifyContext {
         Self { deadline, began }
     }
 
-    /// The caller's deadline, if the call has one and the layer [propagates](crate::Propagate) it.
+    /// The caller's deadline, if the call has one and the layer [propagates](crate::propagate::Propagate) it.
     pub const fn deadline(&self) -> Option<Deadline> {
         self.deadline
     }
@@ -87,7 +87,8 @@ impl ClassifyContext {
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 /// use seawall::retry::{Backoff, RetryLayer};
-/// use seawall::{WithContext, Error, FromWithContext, AttemptTimes};
+/// use seawall::Error;
+/// use seawall::propagate::{AttemptTimes, FromWithContext, WithContext};
 /// use std::io;
 /// use std::time::Duration;
 /// use tokio::time::{Instant, sleep};

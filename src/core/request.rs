@@ -25,8 +25,8 @@ pub use self::key::ExtractKey;
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::retry::{Backoff, RetryLayer};
-/// use seawall::{CloneRequest, Error};
+/// use seawall::retry::{Backoff, CloneRequest, RetryLayer};
+/// use seawall::Error;
 /// use std::io;
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -98,7 +98,8 @@ impl<Req, F: Fn(&Req) -> Option<Req>> CloneRequest<Req> for F {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::{Error, Never, stack};
+/// use seawall::{stack, Error};
+/// use seawall::retry::Never;
 /// use std::io;
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -128,7 +129,7 @@ impl<Req> CloneRequest<Req> for Never {
 /// Retries every request, through its `Clone`.
 ///
 /// ```
-/// use seawall::{CloneRequest, Cloned};
+/// use seawall::retry::{CloneRequest, Cloned};
 ///
 /// /// Small messages are kept for a retry, large ones are not worth the memory.
 /// fn copy(message: &Vec<u8>) -> Option<Vec<u8>> {
@@ -152,7 +153,9 @@ impl<Req: Clone> CloneRequest<Req> for Cloned {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::{CallContext, Propagate, Error, timeout::TimeoutLayer};
+/// use seawall::Error;
+/// use seawall::propagate::{CallContext, Propagate};
+/// use seawall::timeout::TimeoutLayer;
 /// use std::convert::Infallible;
 /// use std::time::Duration;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -284,7 +287,8 @@ impl CallContext {
     /// makes [`deadline`](Self::deadline) earlier, but not this one.
     ///
     /// ```
-    /// use seawall::{CallContext, Deadline};
+    /// use seawall::Deadline;
+    /// use seawall::propagate::CallContext;
     /// use std::time::Duration;
     ///
     /// let mut call = CallContext::default();

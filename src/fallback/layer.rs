@@ -252,7 +252,7 @@ impl<C> Builder<Unsaid, C> {
         self.last_good_by(key)
     }
 
-    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    /// The same with an [`ExtractKey`](crate::keyed::ExtractKey) of your own.
     pub fn last_good_by<Res, X>(self, key: X) -> Builder<LastGood<X, Res>, C>
     where
         Res: Send + Sync + 'static,

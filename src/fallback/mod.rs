@@ -86,11 +86,15 @@ mod layer;
 mod service;
 mod terms;
 
+#[doc(hidden)]
 pub use answer::{Other, Value};
 pub use config::Config;
+#[doc(hidden)]
 pub use future::ResponseFuture;
 pub use handle::FallbackHandle;
+#[doc(hidden)]
 pub use last_good::LastGood;
 pub use layer::{Builder, FallbackLayer};
+#[doc(hidden)]
 pub use service::Fallback;
 pub use terms::FellBack;

@@ -23,7 +23,7 @@ use crate::health::Status;
 use crate::health::{CheckWatch, HealthRegistry, Probe, RegistryWatch};
 
 /// Default of [`HealthService::watchers`].
-pub const WATCHERS: usize = 1_000;
+pub(crate) const WATCHERS: usize = 1_000;
 
 /// Answers `grpc.health.v1.Health` (`Check`, `Watch` and `List`) from a [`HealthRegistry`]: a tower
 /// service for tonic and for bare hyper alike.

@@ -8,7 +8,7 @@ use crate::stack::{ClientBuilder, PerKey, Spelling, Undivided};
 /// The key of a call is its method, as it stands in the path: `/shop.Orders/Count`.
 ///
 /// ```
-/// use seawall::ExtractKey;
+/// use seawall::keyed::ExtractKey;
 /// use seawall::grpc::PerMethod;
 ///
 /// let call = http::Request::post("http://shop:50051/shop.Orders/Count").body(())?;

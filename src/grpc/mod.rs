@@ -30,14 +30,30 @@ pub const PREVIOUS_ATTEMPTS: http::HeaderName =
     http::HeaderName::from_static("grpc-previous-rpc-attempts");
 
 pub use classify::{Code, GrpcClassifier, of_code};
-pub use client::{Client, KeyedClient, OnChannel, Sender, SenderFuture};
-pub use health::{HealthBody, HealthService, WATCHERS};
+#[doc(hidden)]
+pub use client::Client;
+#[doc(hidden)]
+pub use client::KeyedClient;
+#[doc(hidden)]
+pub use client::{OnChannel, Sender, SenderFuture};
+#[doc(hidden)]
+pub use health::HealthBody;
+pub use health::HealthService;
 pub use key::PerMethod;
 pub use rejection::Rejection;
-pub use respond::{Trailers, code_of, rejections, respond};
-pub use stacks::{AsAnswers, client, server};
-pub use stream_deadline::{
-    DeadlineBody, StreamDeadline, StreamDeadlineFuture, StreamDeadlineLayer,
-};
-pub use timeout::{format_timeout, parse_timeout};
-pub use trailers::{StatusInTrailers, at_trailers};
+#[doc(hidden)]
+pub use respond::Trailers;
+pub use respond::{code_of, rejections, respond};
+#[doc(hidden)]
+pub use stacks::AsAnswers;
+pub use stacks::{client, server};
+pub use stream_deadline::StreamDeadlineLayer;
+#[doc(hidden)]
+pub use stream_deadline::{DeadlineBody, StreamDeadline, StreamDeadlineFuture};
+#[doc(hidden)]
+pub use timeout::format_timeout;
+#[doc(hidden)]
+pub use timeout::parse_timeout;
+#[doc(hidden)]
+pub use trailers::StatusInTrailers;
+pub use trailers::at_trailers;

@@ -53,7 +53,7 @@ pub struct Config {
     /// success in any case.
     pub initial: Status,
     /// While it is down, one call in this number is admitted all the same, from 1. Zero: none. Without a check, zero
-    /// is rejected if you set it, and is [10](PROBE_ONE_IN) by default.
+    /// is rejected if you set it, and is 10 by default.
     pub probe_one_in: u32,
     /// While it is down, a call is also admitted when none was for this long: longer than zero. It has an effect only
     /// with [`probe_one_in`](Self::probe_one_in). Without it, recovery would take hours if there are few calls.
@@ -64,21 +64,21 @@ pub struct Config {
 }
 
 /// Default [`Config::interval`].
-pub const INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 /// Default [`Config::jitter`].
-pub const JITTER: f64 = 0.1;
+pub(crate) const JITTER: f64 = 0.1;
 /// Default [`Config::timeout`].
-pub const TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 /// Default [`Config::rise`].
-pub const RISE: u32 = 2;
+pub(crate) const RISE: u32 = 2;
 /// Default [`Config::initial_rise`].
-pub const INITIAL_RISE: u32 = 1;
+pub(crate) const INITIAL_RISE: u32 = 1;
 /// Default [`Config::fall`].
-pub const FALL: u32 = 3;
+pub(crate) const FALL: u32 = 3;
 /// Default [`Config::probe_one_in`] where there is no check.
-pub const PROBE_ONE_IN: u32 = 10;
+pub(crate) const PROBE_ONE_IN: u32 = 10;
 /// Default [`Config::probe_interval`].
-pub const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Default for Config {
     fn default() -> Self {

@@ -54,7 +54,7 @@ impl HealthLayer {
     /// file. For active checks, hand them to a [builder](Builder::config).
     ///
     /// Without a check it learns from live calls whatever [`Config::passive`] says, and where
-    /// [`Config::probe_one_in`] is left at zero it lets one call in [ten](PROBE_ONE_IN) through while it is
+    /// [`Config::probe_one_in`] is left at zero it lets one call in ten through while it is
     /// down.
     ///
     /// # Errors

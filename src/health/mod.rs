@@ -64,16 +64,16 @@
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`interval`](Config::interval) | [5 s](INTERVAL) | between checks |
+//! | [`interval`](Config::interval) | 5 s | between checks |
 //! | [`down_interval`](Config::down_interval) | as `interval` | between checks while down, and until the first success |
-//! | [`jitter`](Config::jitter) | [0.1](JITTER) | makes both shorter or longer by up to this share |
-//! | [`timeout`](Config::timeout) | [1 s](TIMEOUT) | a check that takes longer has failed |
-//! | [`rise`](Config::rise) | [2](RISE) | consecutive successes until up |
-//! | [`initial_rise`](Config::initial_rise) | [1](INITIAL_RISE) | the same at the start |
-//! | [`fall`](Config::fall) | [3](FALL) | consecutive failures until down |
+//! | [`jitter`](Config::jitter) | 0.1 | makes both shorter or longer by up to this share |
+//! | [`timeout`](Config::timeout) | 1 s | a check that takes longer has failed |
+//! | [`rise`](Config::rise) | 2 | consecutive successes until up |
+//! | [`initial_rise`](Config::initial_rise) | 1 | the same at the start |
+//! | [`fall`](Config::fall) | 3 | consecutive failures until down |
 //! | [`initial`](Config::initial) | up | the status before the first result |
-//! | [`probe_one_in`](Config::probe_one_in) | none; [10](PROBE_ONE_IN) without a check | one call in N is admitted while down |
-//! | [`probe_interval`](Config::probe_interval) | [5 s](PROBE_INTERVAL) | if any are, one call in each interval is admitted |
+//! | [`probe_one_in`](Config::probe_one_in) | none; 10 without a check | one call in N is admitted while down |
+//! | [`probe_interval`](Config::probe_interval) | 5 s | if any are, one call in each interval is admitted |
 //! | [`passive`](Config::passive) | off; on without a check | live calls count like checks |
 //!
 //! # Rejections
@@ -112,11 +112,11 @@ mod status;
 mod tests;
 mod watch;
 
-pub use config::{
-    Config, FALL, INITIAL_RISE, INTERVAL, JITTER, PROBE_INTERVAL, PROBE_ONE_IN, RISE, TIMEOUT,
-};
+pub use config::Config;
 pub use handle::{HealthHandle, Watch};
-pub use layer::{Builder, Health, HealthLayer, ResponseFuture};
+pub use layer::{Builder, HealthLayer};
+#[doc(hidden)]
+pub use layer::{Health, ResponseFuture};
 pub use listen::HealthUpdate;
 pub use registry::HealthRegistry;
 pub use report::{CheckReport, Criticality, Probe, Report};

@@ -58,7 +58,7 @@ impl TimeoutHeader {
 // ===== ReadDeadlineLayer =====
 
 /// The most time that a caller is given by default; see [`ReadDeadlineLayer::bounds`].
-pub const DEADLINE_CAP: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE_CAP: Duration = Duration::from_secs(60);
 
 /// Reads how long the caller will wait from a header, and puts the deadline where
 /// [`InExtensions`](super::InExtensions) finds it.

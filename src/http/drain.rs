@@ -47,9 +47,9 @@ use crate::core::outcome::Retryable;
 use crate::core::time;
 
 /// Default [`DrainLayer::bytes`].
-pub const BYTES: usize = 16 * 1024;
+pub(crate) const BYTES: usize = 16 * 1024;
 /// Default [`DrainLayer::wait`].
-pub const WAIT: Duration = Duration::from_millis(50);
+pub(crate) const WAIT: Duration = Duration::from_millis(50);
 
 /// The settings of a [`DrainLayer`]: plain values, for instance from a file. Every
 /// value is valid.
@@ -101,7 +101,7 @@ struct Bounds {
 }
 
 impl DrainLayer {
-    /// Drains up to [16 KiB](BYTES) for up to [50 ms](WAIT).
+    /// Drains up to 16 KiB for up to 50 ms.
     pub const fn new() -> Self {
         Self { bounds: Bounds { bytes: BYTES, wait: WAIT }, which: Retried }
     }
@@ -151,6 +151,7 @@ impl<S, W: Clone> Layer<S> for DrainLayer<W> {
 }
 
 /// Which responses are drained.
+#[doc(hidden)]
 pub trait IsUnwanted {
     /// Whether one with this status and these headers is.
     fn is_unwanted(&self, status: StatusCode, headers: &HeaderMap) -> bool;
@@ -158,6 +159,7 @@ pub trait IsUnwanted {
 
 /// Those after which [`of_status`] says to ask again.
 #[derive(Debug, Clone, Copy, Default)]
+#[doc(hidden)]
 pub struct Retried;
 
 impl IsUnwanted for Retried {
@@ -174,6 +176,7 @@ impl<F: Fn(StatusCode, &HeaderMap) -> bool> IsUnwanted for F {
 
 /// Drains responses that will be retried.
 #[derive(Debug, Clone)]
+#[doc(hidden)]
 pub struct Drain<S, W> {
     inner: S,
     bounds: Bounds,
@@ -203,6 +206,7 @@ where
 
 /// The future of a call whose response may be drained.
 #[pin_project]
+#[doc(hidden)]
 pub struct ResponseFuture<F, B: Body, W> {
     #[pin]
     call: F,
@@ -266,6 +270,7 @@ impl<F, B: Body, W> fmt::Debug for ResponseFuture<F, B, W> {
 }
 
 /// A body of which the beginning, or all, was read already.
+#[doc(hidden)]
 pub struct DrainedBody<B: Body> {
     body: B,
     read: VecDeque<Result<Frame<B::Data>, B::Error>>,

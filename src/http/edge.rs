@@ -27,10 +27,10 @@ static STRIPPED: [HeaderName; 14] = [
     PRIORITY,
 ];
 
-/// The most attempts that are read from a caller; see [`UntrustedHeadersLayer::attempts`].
-pub const ATTEMPTS_CAP: u32 = 100;
+/// The most attempts that a caller is believed to have made; see [`UntrustedHeadersLayer::attempts`].
+pub(crate) const ATTEMPTS_CAP: u32 = 100;
 /// The longest idempotency key that passes, in bytes; see [`UntrustedHeadersLayer::key`].
-pub const KEY_CAP: usize = 255;
+pub(crate) const KEY_CAP: usize = 255;
 /// The longest priority that is read, in bytes, all its lines together.
 const PRIORITY_CAP: usize = 64;
 
@@ -48,9 +48,9 @@ const LEAST_URGENCY: u8 = 7;
 ///
 /// | switch | reads | within | inner layers get |
 /// | --- | --- | --- | --- |
-/// | [`deadline`](Self::deadline) | the time left | the floor and cap of [`ReadDeadlineLayer::bounds`] | [`CallContext::deadline`](crate::CallContext::deadline) |
-/// | [`attempts`](Self::attempts) | attempts before this one | 0 to [100](ATTEMPTS_CAP) | [`CallContext::prior`](crate::CallContext::prior) |
-/// | [`key`](Self::key) | the idempotency key | one, printable ASCII, 1 to [255](KEY_CAP) bytes | the header |
+/// | [`deadline`](Self::deadline) | the time left | the floor and cap of [`ReadDeadlineLayer::bounds`] | [`CallContext::deadline`](crate::propagate::CallContext::deadline) |
+/// | [`attempts`](Self::attempts) | attempts before this one | 0 to 100 | [`CallContext::prior`](crate::propagate::CallContext::prior) |
+/// | [`key`](Self::key) | the idempotency key | one, printable ASCII, 1 to 255 bytes | the header |
 /// | [`priority`](Self::priority) | `u` and `i` of RFC 9218 | the most urgent you allow, to 7 | the header, written anew |
 ///
 /// [`new`](Self::new) removes all other headers of this kind, for proxies. [`pass_through`](Self::pass_through) leaves
@@ -70,7 +70,7 @@ const LEAST_URGENCY: u8 = 7;
 ///     .layer(UntrustedHeadersLayer::new().deadline(ReadDeadlineLayer::new(timeout).bounds(floor, cap)?))
 ///     .service(service_fn(|request: Request<()>| async move {
 ///         assert!(request.headers().is_empty());
-///         let call = request.extensions().get::<seawall::CallContext>().unwrap();
+///         let call = request.extensions().get::<seawall::propagate::CallContext>().unwrap();
 ///         assert!(call.deadline.unwrap().remaining() <= Duration::from_secs(10));
 ///         Ok::<_, std::io::Error>(())
 ///     }));

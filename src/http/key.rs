@@ -81,7 +81,7 @@ pub fn path<B>(request: &Request<B>) -> Cow<'_, str> {
 /// the first hop.
 ///
 /// ```
-/// use seawall::ExtractKey;
+/// use seawall::keyed::ExtractKey;
 /// use seawall::http::PerHost;
 ///
 /// let key = |uri: &str| {

@@ -10,7 +10,7 @@ use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::error::{Reason, Rejected};
 
 /// Default of [`RejectionResponseLayer::retry_after`](super::RejectionResponseLayer::retry_after).
-pub const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(1);
 
 /// What a renderer of rejections was told.
 #[derive(Debug, Clone, Copy)]

@@ -53,19 +53,26 @@ mod server_config;
 pub mod body_timeout;
 pub mod drain;
 
+#[doc(hidden)]
 pub use amend::Amended;
-pub use at_end::{ClassifyTrailers, GuardedBody, HeadKnows, OnBodyEnd, OnFirstByte, OnTrailers};
-pub use attempt::{WriteAttempt, WriteAttemptLayer};
+pub use at_end::{ClassifyTrailers, OnBodyEnd, OnFirstByte, OnTrailers};
+#[doc(hidden)]
+pub use at_end::{GuardedBody, HeadKnows};
+#[doc(hidden)]
+pub use attempt::WriteAttempt;
+pub use attempt::WriteAttemptLayer;
 #[cfg(feature = "reqwest")]
 pub(crate) use classify::of_answer;
 #[cfg(any(feature = "grpc", feature = "reqwest"))]
 pub(crate) use classify::of_call_error;
 pub use classify::{AsError, HttpClassifier, of_error, of_status};
 pub use client::client;
-pub use deadline::{
-    DEADLINE_CAP, ReadDeadline, ReadDeadlineLayer, TimeoutHeader, WriteDeadline, WriteDeadlineLayer,
-};
-pub use edge::{ATTEMPTS_CAP, KEY_CAP, UntrustedHeaders, UntrustedHeadersLayer};
+#[doc(hidden)]
+pub use deadline::{ReadDeadline, WriteDeadline};
+pub use deadline::{ReadDeadlineLayer, TimeoutHeader, WriteDeadlineLayer};
+#[doc(hidden)]
+pub use edge::UntrustedHeaders;
+pub use edge::UntrustedHeadersLayer;
 pub use edge_config::UntrustedHeadersConfig;
 pub use endpoint::HealthEndpoint;
 pub use health::health_response;
@@ -73,15 +80,26 @@ pub use in_body::TrailersInBody;
 #[cfg(feature = "reqwest")]
 pub(crate) use key::spell;
 pub use key::{NO_HOST, PerHost, authority, path};
-pub use manners::{Asked, RETRY_AFTER_REFUSAL};
+#[doc(hidden)]
+pub use manners::Asked;
 pub use over_http2::Http2Classifier;
 pub use propagate::{InExtensions, InTimeoutHeader};
-pub use rejections::{HandleError, HandleErrorFuture, HandleErrorLayer};
-pub use render::{ProblemDetails, Render, RenderBy, RenderBytes, rejection_response, status_of};
+pub use rejections::HandleErrorLayer;
+#[doc(hidden)]
+pub use rejections::{HandleError, HandleErrorFuture};
+pub use render::{ProblemDetails, Render, rejection_response, status_of};
+#[doc(hidden)]
+pub use render::{RenderBy, RenderBytes};
 pub use replay::{Replay, ReplayableBody};
-pub use replay_body::{REPLAY_CAP, RecordBody, RecordBodyLayer, ReplayBody, ReplayError};
+#[doc(hidden)]
+pub use replay_body::RecordBody;
+pub use replay_body::{REPLAY_CAP, RecordBodyLayer, ReplayBody, ReplayError};
 pub use requested_delay::{requested_delay, retry_after};
-pub use respond::{RejectionResponseLayer, Respond, ResponseFuture};
+pub use respond::RejectionResponseLayer;
+#[doc(hidden)]
+pub use respond::{Respond, ResponseFuture};
 pub use response_body::ResponseBody;
-pub use server::{Server, ServerBuilder, ServerLayer, server};
-pub use server_config::{SERVER_DEADLINE, ServerConfig, ServerHandle};
+#[doc(hidden)]
+pub use server::Server;
+pub use server::{ServerBuilder, ServerLayer, server};
+pub use server_config::{ServerConfig, ServerHandle};

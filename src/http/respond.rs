@@ -137,7 +137,7 @@ impl RejectionResponseLayer {
 #[expect(private_bounds, reason = "the renderers of this crate, which can be told how")]
 impl<R: Mannered> RejectionResponseLayer<R> {
     /// After how long whoever was rejected with a 503 or 429 may come back, where the layer that
-    /// rejected does not know: [1 s](super::RETRY_AFTER_REFUSAL) by default. `None` says nothing.
+    /// rejected does not know: 1 s by default. `None` says nothing.
     ///
     /// It is the header `Retry-After`, in whole seconds, rounded up; for gRPC
     /// `grpc-retry-pushback-ms`.

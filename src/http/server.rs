@@ -100,7 +100,7 @@ impl<R, F> ServerBuilder<R, F> {
         self
     }
 
-    /// Concurrent requests; [64](bulkhead::LIMIT) by default.
+    /// Concurrent requests; 64 by default.
     pub fn limit(mut self, limit: u32) -> Self {
         self.config.bulkhead.limit = limit;
         self

@@ -44,7 +44,7 @@ pub struct ServerConfig {
 }
 
 /// Default of [`ServerConfig::deadline`].
-pub const SERVER_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const SERVER_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Default for ServerConfig {
     fn default() -> Self {

@@ -52,13 +52,13 @@ pub struct Config {
 }
 
 /// Default [`Config::limit`].
-pub const LIMIT: u32 = 100;
+pub(crate) const LIMIT: u32 = 100;
 /// Default [`Config::period`].
-pub const PERIOD: Duration = Duration::from_secs(1);
+pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 /// Default [`Config::queue`].
-pub const QUEUE: u32 = 0;
+pub(crate) const QUEUE: u32 = 0;
 /// Default [`Config::max_wait`].
-pub const MAX_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(1);
 
 impl Default for Config {
     fn default() -> Self {

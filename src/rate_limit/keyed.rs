@@ -101,7 +101,7 @@ impl<W, K> Builder<W, K> {
         self.keyed_by(key)
     }
 
-    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    /// The same with an [`ExtractKey`](crate::keyed::ExtractKey) of your own.
     pub fn keyed_by<X>(self, key: X) -> KeyedBuilder<X, W, K>
     where
         X: Send + Sync + 'static,

@@ -55,11 +55,11 @@
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`limit`](Config::limit) | [100](LIMIT) | calls in each period |
-//! | [`period`](Config::period) | [1 s](PERIOD) | the unit of time |
+//! | [`limit`](Config::limit) | 100 | calls in each period |
+//! | [`period`](Config::period) | 1 s | the unit of time |
 //! | [`burst`](Config::burst) | as `limit` | calls at once after a pause |
-//! | [`queue`](Config::queue) | [0](QUEUE) | calls that may wait |
-//! | [`max_wait`](Config::max_wait) | [1 s](MAX_WAIT) | how long a call waits at most |
+//! | [`queue`](Config::queue) | 0 | calls that may wait |
+//! | [`max_wait`](Config::max_wait) | 1 s | how long a call waits at most |
 //! | [`warm_up`](Config::warm_up) | none | how long the rate takes to grow |
 //! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys with a limit of their own |
 //!
@@ -103,8 +103,14 @@ mod reload;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, LIMIT, MAX_WAIT, PERIOD, QUEUE};
+pub use config::Config;
 pub use handle::{RateLimitHandle, Reservation};
-pub use keyed::{KeyedBuilder, KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer};
-pub use layer::{Builder, RateLimit, RateLimitLayer, ResponseFuture};
-pub use overrides::{KeyedConfig, Overrides};
+#[doc(hidden)]
+pub use keyed::{KeyedBuilder, KeyedRateLimit};
+pub use keyed::{KeyedRateLimitHandle, KeyedRateLimitLayer};
+pub use layer::{Builder, RateLimitLayer};
+#[doc(hidden)]
+pub use layer::{RateLimit, ResponseFuture};
+#[doc(hidden)]
+pub use overrides::KeyedConfig;
+pub use overrides::Overrides;

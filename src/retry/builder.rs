@@ -128,7 +128,7 @@ impl<C, R, K, B> Builder<C, R, K, B> {
         self.keyed_budget_by(budgets, key)
     }
 
-    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    /// The same with an [`ExtractKey`](crate::keyed::ExtractKey) of your own.
     pub fn keyed_budget_by<Key>(
         self,
         budgets: KeyedBudget,
@@ -149,7 +149,7 @@ impl<C, R, K, B> Builder<C, R, K, B> {
         self
     }
 
-    /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
+    /// Copies requests with a [`CloneRequest`](crate::retry::CloneRequest) strategy.
     pub fn copy_with<R2>(self, copy: R2) -> Builder<C, Chosen<R2>, K, B> {
         self.with_tools(|tools| RequestTools { copy: Chosen(copy), propagate: tools.propagate })
     }

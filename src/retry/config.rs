@@ -92,19 +92,19 @@ pub struct Config {
 // Not the largest number, which is what a mistake looks like.
 pub const UNLIMITED: u32 = u32::MAX - 1;
 /// Default [`Config::attempts`].
-pub const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 /// Default [`Backoff::base`].
-pub const BASE: Duration = Duration::from_millis(25);
+pub(crate) const BASE: Duration = Duration::from_millis(25);
 /// Default [`Backoff::factor`].
-pub const FACTOR: Factor = Factor::thousandths(2000);
+pub(crate) const FACTOR: Factor = Factor::thousandths(2000);
 /// Default [`Backoff::cap`].
-pub const CAP: Duration = Duration::from_secs(1);
+pub(crate) const CAP: Duration = Duration::from_secs(1);
 /// Default [`Config::max_retry_after`].
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// Default [`Config::max_elapsed`].
-pub const MAX_ELAPSED: Duration = Duration::from_secs(30);
+pub(crate) const MAX_ELAPSED: Duration = Duration::from_secs(30);
 /// Default [`Config::min_attempt_time`].
-pub const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(1);
+pub(crate) const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(1);
 
 impl Default for Config {
     fn default() -> Self {

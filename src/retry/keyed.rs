@@ -17,7 +17,7 @@ use crate::shell::meter::{Ended, Instruments, Labels};
 use crate::shell::reporter::Reporter;
 
 /// Default of [`KeyedBudgetBuilder::max_keys`].
-pub const MAX_KEYS: usize = 10_000;
+pub(crate) const MAX_KEYS: usize = 10_000;
 
 /// A [`Budget`] for each key, so that the failures of one tenant or host do not use up the retries of
 /// the others.

@@ -99,7 +99,7 @@ impl<C, R, K, B> RetryLayer<C, R, K, B> {
         Self { gate: Arc::new(InFlight::new(core)), tools, payer }
     }
 
-    /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
+    /// Copies requests with a [`CloneRequest`](crate::retry::CloneRequest) strategy.
     pub fn copy_with<R2>(self, copy: R2) -> RetryLayer<C, Chosen<R2>, K, B> {
         let tools = RequestTools { copy: Chosen(copy), propagate: self.tools.propagate };
         RetryLayer { gate: self.gate, tools, payer: self.payer }

@@ -67,29 +67,29 @@
 //! waits until it may be over ([`OnRejection`]), which costs time, but no attempt and no budget. A successful response
 //! that is retryable (a job that is not ready yet) costs no budget either: the budget is for failures.
 //!
-//! A request that its caller retries already ([`prior`](crate::CallContext::prior), which is 0 unless it is read from a
+//! A request that its caller retries already ([`prior`](crate::propagate::CallContext::prior), which is 0 unless it is read from a
 //! header that was switched on) is not retried here. So attempts along a chain of services add up instead of
 //! multiplying.
 //!
 //! The copy for a retry is made before each attempt except the last. Before it is sent,
-//! [`take_over`](crate::CloneRequest::take_over) checks that it still can be. Each retry uses a clone of the inner service,
+//! [`take_over`](crate::retry::CloneRequest::take_over) checks that it still can be. Each retry uses a clone of the inner service,
 //! which is driven to readiness within the remaining time. A failed response is dropped before the backoff.
 //!
 //! # Defaults
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`attempts`](Config::attempts) | [3](ATTEMPTS) | attempts in all |
-//! | [`backoff.base`](Backoff::base) | [25 ms](BASE) | backoff before the first retry |
-//! | [`backoff.factor`](Backoff::factor) | [2](FACTOR) | how it grows |
-//! | [`backoff.cap`](Backoff::cap) | [1 s](CAP) | the longest backoff |
+//! | [`attempts`](Config::attempts) | 3 | attempts in all |
+//! | [`backoff.base`](Backoff::base) | 25 ms | backoff before the first retry |
+//! | [`backoff.factor`](Backoff::factor) | 2 | how it grows |
+//! | [`backoff.cap`](Backoff::cap) | 1 s | the longest backoff |
 //! | [`backoff.jitter`](Backoff::jitter) | [`Full`](Jitter::Full) | the kind of jitter |
-//! | [`max_retry_after`](Config::max_retry_after) | [30 s](MAX_RETRY_AFTER) | how much of a server's `Retry-After` counts |
-//! | [`max_elapsed`](Config::max_elapsed) | [30 s](MAX_ELAPSED) | no attempt begins later than this |
-//! | [`min_attempt_time`](Config::min_attempt_time) | [1 ms](MIN_ATTEMPT_TIME) | no attempt begins with less time left |
+//! | [`max_retry_after`](Config::max_retry_after) | 30 s | how much of a server's `Retry-After` counts |
+//! | [`max_elapsed`](Config::max_elapsed) | 30 s | no attempt begins later than this |
+//! | [`min_attempt_time`](Config::min_attempt_time) | 1 ms | no attempt begins with less time left |
 //! | [`on_rejection`](Config::on_rejection) | [`Stop`](OnRejection::Stop) | what follows a rejection by an inner layer |
-//! | [`max_keys`](KeyedBudgetBuilder::max_keys) | [10,000](MAX_KEYS) | keys with a budget of their own |
-//! | [`Budget`] | [50](BUDGET_CAP) tokens, [0.2](PER_SUCCESS) per success, [1](PER_SECOND) per second | pays for retries: each costs [1](PRICE), after a timeout [2](TIMEOUT_PRICE) |
+//! | [`max_keys`](KeyedBudgetBuilder::max_keys) | 10,000 | keys with a budget of their own |
+//! | [`Budget`] | 50 tokens, 0.2 per success, 1 per second | pays for retries: each costs 1, after a timeout 2 |
 //!
 //! # Rejections
 //!
@@ -132,23 +132,25 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+pub use crate::core::request::{CloneRequest, Cloned, Never};
 pub use budget::{Budget, Withdrawal};
 pub use builder::Builder;
+pub(crate) use config::MIN_ATTEMPT_TIME;
 #[cfg(feature = "serde")]
 pub(crate) use config::attempts;
-pub use config::{
-    ATTEMPTS, BASE, Backoff, CAP, Config, FACTOR, Jitter, MAX_ELAPSED, MAX_RETRY_AFTER,
-    MIN_ATTEMPT_TIME, OnRejection, UNLIMITED,
-};
+pub use config::{Backoff, Config, Jitter, OnRejection, UNLIMITED};
+#[doc(hidden)]
 pub use copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
 pub use factor::Factor;
 pub use handle::RetryHandle;
-pub use keyed::{KeyedBudget, KeyedBudgetBuilder, MAX_KEYS};
+pub use keyed::{KeyedBudget, KeyedBudgetBuilder};
 pub use layer::RetryLayer;
+#[doc(hidden)]
+pub use policy::ResponseFuture;
 pub(crate) use policy::Retries;
-pub use policy::{ResponseFuture, Retry};
+#[doc(hidden)]
+pub use policy::Retry;
+#[doc(hidden)]
 pub use purse::{BudgetByKey, OneBudget};
 pub use reasons::{RetryReason, StopReason};
-pub use terms::{
-    BUDGET_CAP, BudgetBuilder, BudgetConfig, PER_SECOND, PER_SUCCESS, PRICE, TIMEOUT_PRICE,
-};
+pub use terms::{BudgetBuilder, BudgetConfig};

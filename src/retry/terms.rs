@@ -42,16 +42,16 @@ pub struct BudgetConfig {
 }
 
 /// Default of [`BudgetConfig::cap`].
-pub const BUDGET_CAP: f64 = 50.0;
+pub(crate) const BUDGET_CAP: f64 = 50.0;
 /// Default of [`BudgetConfig::per_success`].
-pub const PER_SUCCESS: f64 = 0.2;
+pub(crate) const PER_SUCCESS: f64 = 0.2;
 /// Default of [`BudgetConfig::per_second`].
-pub const PER_SECOND: f64 = 1.0;
+pub(crate) const PER_SECOND: f64 = 1.0;
 /// Default of [`BudgetConfig::price`].
-pub const PRICE: f64 = 1.0;
+pub(crate) const PRICE: f64 = 1.0;
 /// Default of [`BudgetConfig::timeout_price`].
 // AWS SDKs, standard retry mode: a retry costs 5, after a timeout 10.
-pub const TIMEOUT_PRICE: f64 = 2.0;
+pub(crate) const TIMEOUT_PRICE: f64 = 2.0;
 
 impl Default for BudgetConfig {
     fn default() -> Self {

@@ -100,6 +100,7 @@ mod table;
 
 pub use builder::Builder;
 pub use error::AdoptError;
+#[doc(hidden)]
 pub use future::ResponseFuture;
 pub use handle::ShardsHandle;
 pub use key::Key;

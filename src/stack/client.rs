@@ -175,7 +175,7 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
         self.copy_with(CopyBy::new(copy))
     }
 
-    /// Copies requests with a [`CloneRequest`](crate::CloneRequest) strategy.
+    /// Copies requests with a [`CloneRequest`](crate::retry::CloneRequest) strategy.
     pub fn copy_with<R2>(self, copy: R2) -> ClientBuilder<C, Chosen<R2>, K, F, H, A, Q> {
         self.with(|classify, _, propagate| (classify, Chosen::new(copy), propagate))
     }
@@ -210,7 +210,7 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
         self.keyed_by(key)
     }
 
-    /// The same with an [`ExtractKey`](crate::ExtractKey) of your own.
+    /// The same with an [`ExtractKey`](crate::keyed::ExtractKey) of your own.
     pub fn keyed_by<X>(self, key: X) -> ClientBuilder<C, R, K, F, H, A, PerKey<X>> {
         self.divided(PerKey::new(key))
     }

@@ -25,7 +25,7 @@ use crate::{bulkhead, circuit_breaker, retry};
 ///     }"#,
 /// )?;
 /// assert_eq!(config.attempt_timeout, Duration::from_millis(300));
-/// assert_eq!(config.retry.attempts, stack::ATTEMPTS);
+/// assert_eq!(config.retry.attempts, ClientConfig::default().retry.attempts);
 /// assert!(serde_json::from_str::<ClientConfig>(r#"{ "retries": {} }"#).is_err()); // no such setting
 ///
 /// // In code, with what is to be different.
@@ -48,7 +48,7 @@ pub struct ClientConfig {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub attempt_timeout: Duration,
     /// The settings of the retry. Its [`max_elapsed`](retry::Config::max_elapsed) is cut to the deadline. The default here is
-    /// [5](super::ATTEMPTS) attempts, in files and in [`ClientConfig::default`](Self::default); `retry::Config::default()`
+    /// 5 attempts, in files and in [`ClientConfig::default`](Self::default); `retry::Config::default()`
     /// has fewer.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "Retry::deserialize"))]
     pub retry: retry::Config,
@@ -56,7 +56,7 @@ pub struct ClientConfig {
     pub budget: Option<BudgetConfig>,
     /// The settings of the circuit breaker.
     pub breaker: circuit_breaker::Config,
-    /// The settings of the bulkhead. The default here is a queue of [1,024](super::QUEUE) calls, each for at most
+    /// The settings of the bulkhead. The default here is a queue of 1,024 calls, each for at most
     /// [`max_wait`](bulkhead::Config::max_wait), in files and in [`ClientConfig::default`](Self::default);
     /// `bulkhead::Config::default()` has no queue.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "Places::deserialize"))]
@@ -64,16 +64,16 @@ pub struct ClientConfig {
 }
 
 /// Default of [`ClientConfig::deadline`].
-pub const DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 /// Default of [`ClientConfig::attempt_timeout`].
-pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Default of the attempts in all. More than a retry alone makes, because breaker, budget and deadline bound their
-/// cost.
-pub const ATTEMPTS: u32 = 5;
-/// Default of the calls that may wait for a permit. More than a bulkhead alone queues, because the deadline bounds the
-/// wait, and a burst should not be rejected while the dependency is healthy.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Default of the attempts in all. More than a retry makes by itself: here a breaker, a budget and a
+/// deadline bound what they may cost.
+pub(crate) const ATTEMPTS: u32 = 5;
+/// Default of the calls that may wait for a place. More than a bulkhead lets wait by itself: here a
+/// deadline bounds the wait, and a burst is no reason to turn calls away from a healthy dependency.
 // Envoy's `max_pending_requests`.
-pub const QUEUE: u32 = 1024;
+pub(crate) const QUEUE: u32 = 1024;
 
 impl Default for ClientConfig {
     fn default() -> Self {

@@ -31,12 +31,12 @@
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`deadline`](ClientConfig::deadline) | [5 s](DEADLINE) | how long the whole call may take |
-//! | [`attempt_timeout`](ClientConfig::attempt_timeout) | [1 s](ATTEMPT_TIMEOUT) | how long one attempt may take |
-//! | [`retry`](ClientConfig::retry) | [5](ATTEMPTS) attempts, otherwise [those of retry](crate::retry#defaults) | with 30 % errors, 998 of 1,000 calls succeed |
+//! | [`deadline`](ClientConfig::deadline) | 5 s | how long the whole call may take |
+//! | [`attempt_timeout`](ClientConfig::attempt_timeout) | 1 s | how long one attempt may take |
+//! | [`retry`](ClientConfig::retry) | 5 attempts, otherwise [those of retry](crate::retry#defaults) | with 30 % errors, 998 of 1,000 calls succeed |
 //! | [`budget`](ClientConfig::budget) | [those of the retry budget](crate::retry::BudgetConfig) | what retries may cost |
 //! | [`breaker`](ClientConfig::breaker) | [those of the circuit breaker](crate::circuit_breaker#defaults) | when calls are rejected, and when probed again |
-//! | [`bulkhead`](ClientConfig::bulkhead) | a queue of [1,024](QUEUE), otherwise [those of the bulkhead](crate::bulkhead#defaults) | concurrent calls; a burst waits instead of being rejected |
+//! | [`bulkhead`](ClientConfig::bulkhead) | a queue of 1,024, otherwise [those of the bulkhead](crate::bulkhead#defaults) | concurrent calls; a burst waits instead of being rejected |
 
 mod build;
 mod client;
@@ -48,11 +48,17 @@ mod keyed_config;
 mod tell;
 
 pub use client::{ClientBuilder, client};
-pub use client_layer::{Client, ClientLayer, KeyedClient, KeyedClientLayer, StackLayer};
-pub use config::{ATTEMPT_TIMEOUT, ATTEMPTS, ClientConfig, DEADLINE, QUEUE};
+#[doc(hidden)]
+pub use client_layer::Client;
+#[doc(hidden)]
+pub use client_layer::KeyedClient;
+pub use client_layer::{ClientLayer, KeyedClientLayer, StackLayer};
+pub use config::ClientConfig;
+#[doc(hidden)]
 pub use division::{PerKey, Undivided};
 pub use handle::{ClientHandle, KeyedClientHandle, StackHandle};
 #[cfg(feature = "http")]
 pub(crate) use keyed_config::Spelling;
 pub use keyed_config::{KeyOverrides, KeyedClientConfig};
+#[doc(hidden)]
 pub use tell::{AsErrors, Tell};

@@ -82,5 +82,7 @@ mod scenario;
 pub use contract::{Check, Contract, Violation, Violations};
 pub use counting_waker::CountingWaker;
 pub use drops::{Dropped, NeverEnds, Steps, drop_at_every_poll};
-pub use mock_service::{Breach, MockFuture, MockHandle, MockService, Ready, Reply};
+#[doc(hidden)]
+pub use mock_service::MockFuture;
+pub use mock_service::{Breach, MockHandle, MockService, Ready, Reply};
 pub use scenario::{Broken, Scenario};

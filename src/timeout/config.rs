@@ -35,7 +35,7 @@ pub struct Config {
 }
 
 /// Default [`Config::limit`].
-pub const LIMIT: Duration = Duration::from_secs(1);
+pub(crate) const LIMIT: Duration = Duration::from_secs(1);
 
 impl Default for Config {
     fn default() -> Self {

@@ -161,7 +161,9 @@ impl<L, K> Builder<L, K> {
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use seawall::{WithContext, Error, FromWithContext, timeout::TimeoutLayer};
+    /// use seawall::Error;
+    /// use seawall::propagate::{FromWithContext, WithContext};
+    /// use seawall::timeout::TimeoutLayer;
     /// use std::convert::Infallible;
     /// use std::time::Duration;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};

@@ -46,7 +46,7 @@
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`limit`](Config::limit) | [1 s](LIMIT) | how long a call may take |
+//! | [`limit`](Config::limit) | 1 s | how long a call may take |
 //! | [`cover_readiness`](Config::cover_readiness) | off | whether the wait for readiness is part of the call |
 //!
 //! # Rejections
@@ -78,8 +78,11 @@ mod limits;
 mod policy;
 mod uploading;
 
-pub use config::{Config, LIMIT};
+pub use config::Config;
 pub use handle::TimeoutHandle;
-pub use layer::{Builder, ResponseFuture, Timeout, TimeoutLayer};
+pub use layer::{Builder, TimeoutLayer};
+#[doc(hidden)]
+pub use layer::{ResponseFuture, Timeout};
 pub(crate) use policy::Limited;
+#[doc(hidden)]
 pub use policy::{ByRequest, Fixed, LimitOf};

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use seawall::{Error, WithContext};
+use seawall::Error;
+use seawall::propagate::WithContext;
 use tokio::time::{Sleep, sleep};
 use tower::Service;
 

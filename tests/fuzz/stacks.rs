@@ -10,12 +10,10 @@ use seawall::circuit_breaker::{
     KeyedCircuitBreakerHandle, Trip,
 };
 use seawall::health::{HealthHandle, HealthLayer};
+use seawall::propagate::{CallContext, FromWithContext, Propagate};
 use seawall::retry::{self, Backoff, OnRejection, RetryHandle, RetryLayer};
 use seawall::timeout::{TimeoutHandle, TimeoutLayer};
-use seawall::{
-    CallContext, Classification, Classifier, Classify, Error, FromWithContext, Outcome, Propagate,
-    stack,
-};
+use seawall::{Classification, Classifier, Classify, Error, Outcome, stack};
 use tower::Layer;
 use tower::util::BoxCloneService;
 

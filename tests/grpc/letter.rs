@@ -136,7 +136,7 @@ async fn a_server_that_was_told_the_deadline_and_says_so_is_no_failure() {
             .map_err(Error::<Infallible>::Inner)
             .layer(WriteDeadlineLayer::new(TimeoutHeader::Grpc).margin(margin))
             .service(server.clone());
-        let mut call = seawall::CallContext::default();
+        let mut call = seawall::propagate::CallContext::default();
         call.deadline = Some(Deadline::after(Duration::from_millis(millis)));
         let request = http::Request::post("/").extension(call).body(String::new()).unwrap();
         let answer = client.oneshot(request).await.unwrap();

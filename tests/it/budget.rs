@@ -23,7 +23,7 @@ fn near(balance: f64, tokens: f64) -> bool {
 /// A layer that waits for nothing and draws on this budget.
 fn drawing(
     budget: &Budget,
-) -> RetryLayer<seawall::Classifier, seawall::retry::Chosen<seawall::Cloned>> {
+) -> RetryLayer<seawall::Classifier, seawall::retry::Chosen<seawall::retry::Cloned>> {
     let layer = RetryLayer::builder("x").backoff(Backoff::none()).budget(budget.clone());
     layer.cloned().build().unwrap()
 }

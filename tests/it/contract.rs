@@ -42,17 +42,18 @@ async fn the_faces_for_balancers_keep_the_contract() {
 async fn the_ready_made_stacks_keep_the_contract() {
     let client = || {
         let mut config = retry::Config::default();
-        (config.attempts, config.backoff) = (stack::ATTEMPTS, Backoff::none());
+        (config.attempts, config.backoff) =
+            (stack::ClientConfig::default().retry.attempts, Backoff::none());
         stack::client("kit").deadline(LIMIT).attempt_timeout(LIMIT / 2).retry(config)
     };
     let one = Contract::new(echo(), move || client().cloned().build().unwrap())
         .with(Check::BEYOND.iter().copied())
-        .inner_calls(stack::ATTEMPTS as usize);
+        .inner_calls(stack::ClientConfig::default().retry.attempts as usize);
     one.in_flight(stack::ClientLayer::in_flight).check().await.unwrap();
     let keyed = move || client().keyed(|_: &u32| Cow::Borrowed("k")).cloned().build().unwrap();
     let keyed = Contract::new(echo(), keyed)
         .with(Check::BEYOND.iter().copied())
-        .inner_calls(stack::ATTEMPTS as usize);
+        .inner_calls(stack::ClientConfig::default().retry.attempts as usize);
     keyed.in_flight(stack::KeyedClientLayer::in_flight).check().await.unwrap();
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerLayer, State, Transition};
-use seawall::retry::{BUDGET_CAP, RetryHandle, RetryLayer};
+use seawall::retry::{BudgetConfig, RetryHandle, RetryLayer};
 use seawall::timeout::{TimeoutHandle, TimeoutLayer};
 use seawall::{CallError, Error};
 use tokio::task::JoinSet;
@@ -113,7 +113,11 @@ impl Client {
         let (busy, queued) = (self.bulkhead.in_flight(), self.bulkhead.queued());
         assert!(busy <= LIMIT && queued <= QUEUE, "{busy} in flight, {queued} wait");
         assert!(self.calls.alive() <= busy as usize, "a call without a place");
-        assert!((0.0..=BUDGET_CAP).contains(&self.balance()), "{}", self.balance());
+        assert!(
+            (0.0..=BudgetConfig::default().cap).contains(&self.balance()),
+            "{}",
+            self.balance()
+        );
         let state = self.breaker.handle().state();
         assert!(
             matches!(state, State::Closed | State::Open | State::HalfOpen),
@@ -181,7 +185,7 @@ async fn a_day_of_moods_leaves_nothing_behind() {
         State::Closed,
         "it was well for a quarter of an hour"
     );
-    assert!(client.balance() >= BUDGET_CAP, "{}", client.balance());
+    assert!(client.balance() >= BudgetConfig::default().cap, "{}", client.balance());
     for ending in ["answered", "circuit_open", "dropped", "failed", "full", "timed_out"] {
         assert!(endings.contains_key(ending), "no call was {ending}: {endings:?}");
     }

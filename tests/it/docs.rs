@@ -129,30 +129,37 @@ fn the_defaults_in_the_readme_are_the_defaults() {
     let says = |layer, words: String| {
         assert!(row(layer).contains(&words), "{layer}: not {words:?} in {:?}", row(layer));
     };
-    says("retry", format!("{} attempts", retry::ATTEMPTS));
+    let backoff = retry::Backoff::default();
+    says("retry", format!("{} attempts", retry::Config::default().attempts));
     says(
         "retry",
-        format!("{:?}, doubling to {:?}, with full jitter", retry::BASE, retry::CAP)
+        format!("{:?}, doubling to {:?}, with full jitter", backoff.base, backoff.cap)
             .replace("ms", " ms")
             .replace("1s", "1 s"),
     );
-    assert_eq!(retry::FACTOR, 2);
-    assert_eq!(retry::Backoff::default().jitter, retry::Jitter::Full);
-    says("retry", format!("pays for {} retries", retry::PER_SUCCESS / retry::PRICE));
+    assert_eq!(backoff.factor, 2);
+    assert_eq!(backoff.jitter, retry::Jitter::Full);
+    let budget = retry::BudgetConfig::default();
+    says("retry", format!("pays for {} retries", budget.per_success / budget.price));
     let percent = |ratio: f64| format!("{} %", ratio * 100.0);
-    let (broken, tolerated) = (circuit_breaker::BROKEN, circuit_breaker::TOLERATED);
+    let breaker = circuit_breaker::Config::default();
+    let [circuit_breaker::TripRule::Evidence { tolerated, broken, .. }] = *breaker.trip.rules()
+    else {
+        panic!("{:?}", breaker.trip)
+    };
     says(
         "circuit_breaker",
         format!("fit a {} error rate better than {}", percent(broken), percent(tolerated)),
     );
     let millis = |time: std::time::Duration| format!("{} ms", time.as_millis());
-    let (rest, cap) = (circuit_breaker::BREAK_DURATION, circuit_breaker::MAX_BREAK_DURATION);
+    let (rest, cap) = (breaker.break_duration, breaker.max_break_duration);
     says("circuit_breaker", format!("stays open {} to {}", millis(rest), millis(cap)));
-    says("bulkhead", format!("{} calls, and no queue", bulkhead::LIMIT));
-    assert_eq!(bulkhead::QUEUE, 0);
-    says("timeout", format!("{} s from the builder", timeout::LIMIT.as_secs()));
-    says("health", format!("every {} s", health::INTERVAL.as_secs()));
-    says("health", format!("after {} failures, up after {} successes", health::FALL, health::RISE));
+    says("bulkhead", format!("{} calls, and no queue", bulkhead::Config::default().limit));
+    assert_eq!(bulkhead::Config::default().queue, 0);
+    says("timeout", format!("{} s from the builder", timeout::Config::default().limit.as_secs()));
+    let health = health::Config::default();
+    says("health", format!("every {} s", health.interval.as_secs()));
+    says("health", format!("after {} failures, up after {} successes", health.fall, health.rise));
 }
 
 #[test]

@@ -303,7 +303,11 @@ async fn the_other_layers_can_be_drained_with_those_that_wait_too() {
 
 // ===== the ready-made stacks =====
 
-type Stack = stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoPropagation>;
+type Stack = stack::ClientLayer<
+    seawall::Classifier,
+    seawall::retry::Cloned,
+    seawall::propagate::NoPropagation,
+>;
 
 fn client(limit: u32) -> Stack {
     let wait = Backoff::fixed(Duration::from_secs(20));

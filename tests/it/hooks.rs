@@ -9,10 +9,9 @@ use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::{
     CircuitBreakerHandle, CircuitBreakerLayer, Config, Position, State, Trip,
 };
+use seawall::propagate::{CallContext, Propagate};
 use seawall::timeout::TimeoutLayer;
-use seawall::{
-    CallContext, CallGuard, Completion, Event, EventKind, Outcome, Propagate, Reason, stack,
-};
+use seawall::{CallGuard, Completion, Event, EventKind, Outcome, Reason, stack};
 use tower::{Layer, Service};
 
 use crate::support::{

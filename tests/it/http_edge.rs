@@ -12,14 +12,18 @@ use http_body_util::Full;
 use proptest::prelude::*;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::http::{
-    ATTEMPTS_CAP, HttpClassifier, InExtensions, KEY_CAP, ReadDeadlineLayer, RecordBodyLayer,
-    Replay, ReplayBody, TimeoutHeader, UntrustedHeadersConfig, UntrustedHeadersLayer,
-    WriteAttemptLayer,
+    HttpClassifier, InExtensions, ReadDeadlineLayer, RecordBodyLayer, Replay, ReplayBody,
+    TimeoutHeader, UntrustedHeadersConfig, UntrustedHeadersLayer, WriteAttemptLayer,
 };
+use seawall::propagate::CallContext;
 use seawall::retry::{Backoff, Chosen, RetryLayer, StopReason};
-use seawall::{CallContext, Error, Event, EventKind};
+use seawall::{Error, Event, EventKind};
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+
+/// What the layer believes at most, by its documentation.
+const ATTEMPTS_CAP: u32 = 100;
+const KEY_CAP: usize = 255;
 
 const AGAIN: HeaderName = HeaderName::from_static("x-previous-attempts");
 const TIMEOUT: HeaderName = HeaderName::from_static("x-timeout-ms");

@@ -8,11 +8,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use seawall::circuit_breaker::{self, State, Trip};
-use seawall::retry::{self, Backoff};
+use seawall::propagate::NoPropagation;
+use seawall::retry::{self, Backoff, Cloned};
 use seawall::stack::{self, ClientBuilder, KeyOverrides, KeyedClientLayer};
-use seawall::{
-    CallGuard, Classifier, Cloned, Completion, NoPropagation, OnResponse, Reason, bulkhead,
-};
+use seawall::{CallGuard, Classifier, Completion, OnResponse, Reason, bulkhead};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, State, Trip};
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::timeout::TimeoutLayer;
-use seawall::{
-    CallGuard, Completion, Deadline, Error, FromWithContext, Outcome, Reason, WithContext,
-};
+use seawall::{CallGuard, Completion, Deadline, Error, Outcome, Reason};
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 

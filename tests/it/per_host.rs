@@ -185,7 +185,7 @@ async fn the_same_over_reqwest() {
     assert_eq!(state(&hosts, &well), Some(State::Closed));
 
     let key = |url: &str| {
-        use seawall::ExtractKey;
+        use seawall::keyed::ExtractKey;
         let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
         ready::PerHost.with_key(&request, str::to_owned)
     };

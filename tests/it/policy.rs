@@ -66,7 +66,7 @@ fn a_budget_rejects_what_makes_no_sense_all_at_once() {
     assert_eq!(build(|b| b.cap(5.0).price(5.1)), ["price"]);
     assert_eq!(build(|b| b.cap(5.0).timeout_price(5.1)), ["timeout_price"]);
     assert_eq!(build(|b| b.cap(0.5)), [""; 0], "prices that nobody wrote follow");
-    let both = build(|b| b.cap(0.5).price(retry::PRICE).timeout_price(retry::TIMEOUT_PRICE));
+    let both = build(|b| b.cap(0.5).price(1.0).timeout_price(2.0));
     assert_eq!(both, ["price", "timeout_price"]);
     assert_eq!(build(|b| b.cap(5.0).price(5.0).timeout_price(5.0)), [""; 0]);
     // Who wants none says so.
@@ -162,7 +162,7 @@ fn every_setter_is_read_back() {
     // A whole set of settings is taken as it is, and what is set after it counts.
     let layer = BulkheadLayer::builder("x").limit(3).config(bulkhead::Config::default()).queue(9);
     let config = layer.build().unwrap().handle().config();
-    assert_eq!((config.limit, config.queue), (bulkhead::LIMIT, 9));
+    assert_eq!((config.limit, config.queue), (bulkhead::Config::default().limit, 9));
 }
 
 #[test]
@@ -232,9 +232,10 @@ mod files {
         )
         .unwrap();
         assert_eq!((config.attempts, config.max_elapsed), (5, Duration::from_secs(150)));
-        let backoff = Backoff::exponential(ms(5), retry::CAP).jitter(Jitter::None);
+        let backoff =
+            Backoff::exponential(ms(5), retry::Backoff::default().cap).jitter(Jitter::None);
         assert_eq!((config.backoff, config.on_rejection), (backoff, OnRejection::Wait));
-        assert_eq!(config.max_retry_after, retry::MAX_RETRY_AFTER);
+        assert_eq!(config.max_retry_after, retry::Config::default().max_retry_after);
         let nested = serde_json::from_str::<retry::Config>(r#"{"backoff": {"bas": "5ms"}}"#);
         assert!(nested.unwrap_err().to_string().contains("unknown field `bas`"));
         let config: health::Config = serde_json::from_str(r#"{"initial": "down"}"#).unwrap();

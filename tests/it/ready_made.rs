@@ -112,7 +112,7 @@ async fn a_server_believes_nobody_unless_told_to() {
         };
         let server = ServiceBuilder::new().layer(layer).map_err(Error::Inner).service(service_fn(
             |request: Request<String>| async move {
-                let call = request.extensions().get::<seawall::CallContext>();
+                let call = request.extensions().get::<seawall::propagate::CallContext>();
                 assert!(call.is_some_and(|call| call.deadline.is_some()), "of the server itself");
                 Ok::<_, Infallible>(Response::new(request.headers().len().to_string()))
             },

@@ -15,9 +15,10 @@ use seawall::circuit_breaker::{CircuitBreakerLayer, Position, State, Trip};
 use seawall::http::body_timeout::BodyTimeoutLayer;
 use seawall::http::drain::DrainLayer;
 use seawall::http::{self as web, ResponseBody};
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{CallError, Deadline, Error, FromWithContext, Outcome, Reason, WithContext, stack};
+use seawall::{CallError, Deadline, Error, Outcome, Reason, stack};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 

@@ -61,13 +61,13 @@ async fn five_attempts_then_the_circuit_opens_and_all_services_share_it() {
     let stack = ServiceBuilder::new().layer(client.clone()).map_err(Error::Inner);
     let (mut one, mut other) = (stack.clone().service(failing.clone()), stack.service(failing));
     assert_eq!(one.ready().await.unwrap().call(1).await, Err(Error::Inner(Broken)));
-    assert_eq!(calls.load(Ordering::Relaxed), stack::ATTEMPTS);
+    assert_eq!(calls.load(Ordering::Relaxed), stack::ClientConfig::default().retry.attempts);
     while client.breaker().state() == State::Closed {
         other.ready().await.unwrap().call(1).await.unwrap_err();
     }
     let rejected = one.ready().await.unwrap().call(1).await;
     assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::CircuitOpen));
-    assert_eq!(client.retry().config().attempts, stack::ATTEMPTS);
+    assert_eq!(client.retry().config().attempts, stack::ClientConfig::default().retry.attempts);
     client.drain().await;
 }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::timeout::{Config, TimeoutLayer};
-use seawall::{Deadline, Error, EventKind, FromWithContext, Measurement, Reason, WithContext};
+use seawall::{Deadline, Error, EventKind, Measurement, Reason};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 

@@ -54,9 +54,13 @@ type KeyedBuilder = breaker::KeyedBuilder<seawall::Classifier, seawall::OnRespon
 type KeyedBulkheadLayer = bulkhead::KeyedBulkheadLayer<seawall::OnResponse, Keyed>;
 type BackpressureLayer = breaker::BackpressureLayer<seawall::Classifier, seawall::OnResponse>;
 
-type Copied = retry::Chosen<seawall::Cloned>;
-type KeyedRetry =
-    RetryLayer<seawall::Classifier, Copied, seawall::NoPropagation, retry::BudgetByKey<Keyed>>;
+type Copied = retry::Chosen<seawall::retry::Cloned>;
+type KeyedRetry = RetryLayer<
+    seawall::Classifier,
+    Copied,
+    seawall::propagate::NoPropagation,
+    retry::BudgetByKey<Keyed>,
+>;
 type RepeatingLayer = RetryLayer<seawall::Classifier, Copied>;
 
 #[test]
@@ -86,13 +90,13 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::OnResponse: Copy;
         seawall::CallGuard: ;
         seawall::Origin: Clone;
-        seawall::CallContext: Clone;
-        seawall::WithContext<u32>: Clone;
+        seawall::propagate::CallContext: Clone;
+        seawall::propagate::WithContext<u32>: Clone;
         seawall::Deadline: Copy;
-        seawall::Cloned: Copy;
-        seawall::Never: Copy;
-        seawall::NoPropagation: Copy;
-        seawall::FromWithContext: Copy;
+        seawall::retry::Cloned: Copy;
+        seawall::retry::Never: Copy;
+        seawall::propagate::NoPropagation: Copy;
+        seawall::propagate::FromWithContext: Copy;
 
         // circuit breaker
         CircuitBreakerLayer: Clone;
@@ -138,7 +142,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         RetryLayer: Clone;
         RepeatingLayer: Clone;
         retry::Builder: Clone;
-        retry::Retry<Inner, seawall::Classifier, Copied, seawall::NoPropagation>: Clone;
+        retry::Retry<Inner, seawall::Classifier, Copied, seawall::propagate::NoPropagation>: Clone;
         Calling<RepeatingLayer>: ; // ResponseFuture
         retry::RetryHandle: Clone;
         retry::Config: Clone;
@@ -153,23 +157,23 @@ fn public_types_can_be_sent_shared_and_printed() {
         retry::OneBudget: Copy;
         retry::BudgetByKey<Keyed>: Clone;
         KeyedRetry: Clone;
-        retry::Retry<Inner, seawall::Classifier, Copied, seawall::NoPropagation, retry::BudgetByKey<Keyed>>: Clone;
+        retry::Retry<Inner, seawall::Classifier, Copied, seawall::propagate::NoPropagation, retry::BudgetByKey<Keyed>>: Clone;
         Calling<KeyedRetry>: ;
         retry::Factor: Copy;
         retry::Withdrawal: ;
         Copied: Copy;
         retry::CopyBy<fn(&u32) -> Option<u32>>: Copy;
         retry::Unsaid: Copy;
-        retry::Numbered<fn(&mut u32, u32), seawall::NoPropagation>: Copy;
+        retry::Numbered<fn(&mut u32, u32), seawall::propagate::NoPropagation>: Copy;
         seawall::retry::StopReason: Copy;
         seawall::retry::RetryReason: Copy;
-        seawall::AttemptTimes: Clone;
+        seawall::propagate::AttemptTimes: Clone;
         seawall::ClassifyContext: Copy;
 
         // bulkhead
         BulkheadLayer: Clone;
         bulkhead::Builder: Clone;
-        bulkhead::Bulkhead<Inner, seawall::OnResponse, seawall::NoPropagation>: Clone;
+        bulkhead::Bulkhead<Inner, seawall::OnResponse, seawall::propagate::NoPropagation>: Clone;
         Calling<BulkheadLayer>: ; // ResponseFuture
         bulkhead::BulkheadHandle: Clone;
         bulkhead::Config: Clone;
@@ -238,7 +242,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         // timeout
         TimeoutLayer: Clone;
         timeout::Builder: Clone;
-        timeout::Timeout<Inner, timeout::Fixed, seawall::NoPropagation>: Clone;
+        timeout::Timeout<Inner, timeout::Fixed, seawall::propagate::NoPropagation>: Clone;
         Calling<TimeoutLayer>: ; // ResponseFuture
         timeout::TimeoutHandle: Clone;
         timeout::Config: Clone;
@@ -250,22 +254,22 @@ fn public_types_can_be_sent_shared_and_printed() {
         stack::ClientBuilder: Clone;
         stack::ClientConfig: Clone;
         stack::ClientHandle: Clone;
-        stack::ClientLayer<seawall::Classifier, seawall::Cloned, seawall::NoPropagation>: Clone;
-        stack::Client<Inner, seawall::Classifier, seawall::Cloned, seawall::NoPropagation>: Clone;
+        stack::ClientLayer<seawall::Classifier, seawall::retry::Cloned, seawall::propagate::NoPropagation>: Clone;
+        stack::Client<Inner, seawall::Classifier, seawall::retry::Cloned, seawall::propagate::NoPropagation>: Clone;
         stack::KeyedClientConfig: Clone;
         stack::KeyOverrides: Clone;
         stack::KeyedClientHandle: Clone;
-        stack::KeyedClientLayer<Keyed, seawall::Classifier, seawall::Cloned, seawall::NoPropagation>: Clone;
+        stack::KeyedClientLayer<Keyed, seawall::Classifier, seawall::retry::Cloned, seawall::propagate::NoPropagation>: Clone;
         stack::KeyedClient<
             Inner,
             Keyed,
             seawall::Classifier,
-            seawall::Cloned,
-            seawall::NoPropagation
+            seawall::retry::Cloned,
+            seawall::propagate::NoPropagation
         >: Clone;
         stack::PerKey<Keyed>: Clone;
         stack::Undivided: Copy;
-        stack::StackLayer<(), (), seawall::Classifier, seawall::Cloned, seawall::NoPropagation>: Clone;
+        stack::StackLayer<(), (), seawall::Classifier, seawall::retry::Cloned, seawall::propagate::NoPropagation>: Clone;
         stack::StackHandle<(), (), ()>: Clone;
 
         // testing

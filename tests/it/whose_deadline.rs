@@ -12,11 +12,10 @@ use seawall::circuit_breaker::{CircuitBreakerLayer, Trip};
 use seawall::http::{
     self as web, InExtensions, ReadDeadlineLayer, TimeoutHeader, WriteDeadlineLayer,
 };
+use seawall::propagate::{CallContext, FromWithContext, WithContext};
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{
-    CallContext, Deadline, Error, FromWithContext, Measurement, Outcome, Reason, SetBy, WithContext,
-};
+use seawall::{Deadline, Error, Measurement, Outcome, Reason, SetBy};
 use tokio::time::{advance, sleep};
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -344,7 +343,7 @@ async fn our_limit_is_the_callers_deadline_to_the_next_process() {
             }
         });
         let stack = web::client("stock").deadline(ms(ours)).attempt_timeout(ms(ours - 1));
-        let stack = stack.copy_with(seawall::Never).build().unwrap();
+        let stack = stack.copy_with(seawall::retry::Never).build().unwrap();
         let client = ServiceBuilder::new()
             .layer(stack)
             .map_err(Error::Inner)

@@ -247,7 +247,7 @@ fn filled() -> impl Service<u64, Response = u64> {
 
 fn fill<S: Service<u64>>(service: &mut S) {
     let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..bulkhead::LIMIT {
+    for _ in 0..bulkhead::Config::default().limit {
         let mut future = Box::pin(service.call(0));
         assert!(future.as_mut().poll(&mut cx).is_pending());
         forget(future);

@@ -4,7 +4,8 @@ mod hands;
 mod silence;
 
 use super::*;
-use crate::circuit_breaker::{EVIDENCE_TTL, RAMP, Span, TripRule};
+use crate::circuit_breaker::config::{EVIDENCE_TTL, RAMP};
+use crate::circuit_breaker::{Span, TripRule};
 
 /// What happened in this epoch, in order. Calls bear the number of their admission.
 #[derive(Debug, Clone, Copy)]

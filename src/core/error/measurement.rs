@@ -108,7 +108,9 @@ pub enum Measurement {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use seawall::{WithContext, Deadline, Error, FromWithContext, Measurement, SetBy, timeout::TimeoutLayer};
+/// use seawall::{Deadline, Error, Measurement, SetBy};
+/// use seawall::propagate::{FromWithContext, WithContext};
+/// use seawall::timeout::TimeoutLayer;
 /// use std::{convert::Infallible, future::pending, time::Duration};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// named, and need not allocate where the key has to be put together.
 ///
 /// ```
-/// use seawall::ExtractKey;
+/// use seawall::keyed::ExtractKey;
 /// use seawall::circuit_breaker::CircuitBreakerLayer;
 ///
 /// struct Query { shard: u8, primary: bool }

@@ -35,9 +35,9 @@ pub struct Config {
 }
 
 /// Default [`Config::idle`].
-pub const IDLE: Duration = Duration::from_secs(10);
+pub(crate) const IDLE: Duration = Duration::from_secs(10);
 /// Default [`Config::total`]: none.
-pub const TOTAL: Duration = Duration::MAX;
+pub(crate) const TOTAL: Duration = Duration::MAX;
 
 impl Default for Config {
     fn default() -> Self {

@@ -49,8 +49,8 @@
 //!
 //! | setting | default | what it does |
 //! | --- | --- | --- |
-//! | [`idle`](Config::idle) | [10 s](IDLE) | how long the reader may wait for one frame |
-//! | [`total`](Config::total) | [none](TOTAL) | how long the reader may wait in all |
+//! | [`idle`](Config::idle) | 10 s | how long the reader may wait for one frame |
+//! | [`total`](Config::total) | none | how long the reader may wait in all |
 //!
 //! # Rejections
 //!
@@ -77,10 +77,14 @@ mod layer;
 mod request;
 mod service;
 
+#[doc(hidden)]
 pub use body::TimedBody;
-pub use config::{Config, IDLE, TOTAL};
+pub use config::Config;
 pub use handle::BodyTimeoutHandle;
 pub use layer::{BodyTimeoutLayer, Builder};
+#[doc(hidden)]
+pub use request::RequestBodyTimeout;
+pub use request::RequestBodyTimeoutLayer;
 pub(super) use request::courier;
-pub use request::{RequestBodyTimeout, RequestBodyTimeoutLayer};
+#[doc(hidden)]
 pub use service::{BodyTimeout, Limits, ResponseFuture, TimeBody};

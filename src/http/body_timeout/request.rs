@@ -22,7 +22,7 @@ use crate::core::upload::{Courier, Upload};
 /// whose body stalls, for the idle limit of this layer or for all of the time that the outermost timeout
 /// gives, is rejected with [`RequestTimeout`](crate::Reason::RequestTimeout), a `408`; one whose body breaks
 /// off with [`RequestBroken`](crate::Reason::RequestBroken), a `400`, if it fails. Neither is evidence
-/// against anybody. A [deadline](crate::CallContext::deadline) that the caller told holds as ever.
+/// against anybody. A [deadline](crate::propagate::CallContext::deadline) that the caller told holds as ever.
 ///
 /// The service inside gets a [`TimedBody`], which ends with a [`BoxError`](https://docs.rs/tower/0.5/tower/type.BoxError.html). A body that is
 /// [recorded](crate::http::RecordBodyLayer) is measured too, and needs this only for an idle limit of its

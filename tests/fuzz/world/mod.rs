@@ -11,8 +11,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use seawall::circuit_breaker::Switch;
+use seawall::propagate::WithContext;
 use seawall::testing::CountingWaker;
-use seawall::{Deadline, Error, Reason, WithContext};
+use seawall::{Deadline, Error, Reason};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, advance};
 use tower::Service;

@@ -20,6 +20,21 @@ const GOLDEN: &str = "docs/api.txt";
 /// Set to any value, it makes the test write the file instead of comparing it.
 const WRITE: &str = "SEAWALL_API_WRITE";
 
+/// What users have to look through, and what of it stands on the first page. Both may only shrink, unless a
+/// new layer comes.
+const MOST_ITEMS: usize = 226;
+const MOST_IN_ROOT: usize = 25;
+
+#[test]
+fn the_public_api_stays_small() {
+    let krate = Crate::read();
+    let public = krate.public();
+    let items: usize = public.values().map(BTreeMap::len).sum();
+    assert!(items <= MOST_ITEMS, "{items} public items, {MOST_ITEMS} are the most");
+    let in_root = public[&names::Path::new()].len();
+    assert!(in_root <= MOST_IN_ROOT, "{in_root} in the root, {MOST_IN_ROOT} are the most");
+}
+
 #[test]
 fn the_public_api_is_as_written_down() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN);

@@ -76,7 +76,9 @@ impl Crate {
             for item in &module.items {
                 if let Item::Use(item) = item {
                     let start = (path.clone(), Vec::new());
-                    walk(&item.tree, start, &paths, is_pub(&item.vis), &mut imports);
+                    // What is hidden from the documentation is no public API.
+                    let is_public = is_pub(&item.vis) && !is_hidden(&item.attrs);
+                    walk(&item.tree, start, &paths, is_public, &mut imports);
                 }
             }
             module.imports = imports;
@@ -119,7 +121,9 @@ impl Crate {
     pub(super) fn public(&self) -> BTreeMap<&Path, BTreeMap<String, Home>> {
         let public = self.0.iter().filter(|(_, module)| module.is_public);
         let names = public.map(|(path, module)| {
-            let own = module.items.iter().filter(|item| vis_of(item).is_some_and(is_pub));
+            let shown =
+                |item: &&Item| vis_of(item).is_some_and(is_pub) && !is_hidden(attrs_of(item));
+            let own = module.items.iter().filter(shown);
             let own = own.filter_map(name_of);
             let own = own.map(|name| (name.clone(), (path.clone(), name)));
             let given = module.imports.iter().filter(|import| import.is_public);
@@ -211,6 +215,12 @@ pub(super) fn is_pub(vis: &Visibility) -> bool {
     matches!(vis, Visibility::Public(_))
 }
 
+pub(super) fn is_hidden(attributes: &[Attribute]) -> bool {
+    let hidden = |list: &syn::MetaList| list.tokens.to_string() == "hidden";
+    let docs = attributes.iter().filter(|attribute| attribute.path().is_ident("doc"));
+    docs.filter_map(|doc| doc.meta.require_list().ok()).any(hidden)
+}
+
 /// The condition of a `#[cfg(…)]`.
 fn cfg(attribute: &Attribute) -> Option<String> {
     let list = attribute.meta.require_list().ok()?;
@@ -244,4 +254,17 @@ fn vis_of(item: &Item) -> Option<&Visibility> {
         Item::Type(item) => &item.vis,
         _ => return None,
     })
+}
+
+fn attrs_of(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        _ => &[],
+    }
 }

@@ -10,7 +10,8 @@ use seawall::bulkhead::{
     BulkheadLayer, Config, KeyedBuilder, KeyedBulkheadLayer, KeyedConfig, Overrides,
 };
 use seawall::keyed::PerKey;
-use seawall::{Deadline, Event, EventKind, FromWithContext, OnResponse, Reason, WithContext};
+use seawall::propagate::{FromWithContext, WithContext};
+use seawall::{Deadline, Event, EventKind, OnResponse, Reason};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, service_fn};
 

@@ -1,7 +1,8 @@
 //! Those who wait, in what order they come in, and who is passed over.
 
 use seawall::bulkhead::{BulkheadLayer, Order};
-use seawall::{Deadline, FromWithContext, Reason, WithContext};
+use seawall::propagate::{FromWithContext, WithContext};
+use seawall::{Deadline, Reason};
 use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 

@@ -12,9 +12,10 @@ use seawall::http::{
     self as web, HttpClassifier, InExtensions, InTimeoutHeader, OnBodyEnd, Replay, TimeoutHeader,
     WriteDeadlineLayer,
 };
+use seawall::propagate::CallContext;
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{CallContext, CallError, Deadline, Error, Reason};
+use seawall::{CallError, Deadline, Error, Reason};
 use tokio::time::sleep;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 

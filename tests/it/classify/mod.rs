@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Trip};
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::retry::{Backoff, RetryLayer, StopReason};
 use seawall::timeout::TimeoutLayer;
 use seawall::{
     Classification, Classifier, Classify, ClassifyContext, Deadline, Error, Event, EventKind,
-    FromWithContext, Outcome, WithContext, stack,
+    Outcome, stack,
 };
 use tokio::time::sleep;
 use tower::buffer::Buffer;

@@ -261,7 +261,7 @@ async fn a_post_whose_redirect_led_nowhere_is_sent_once() {
 // A body that is a stream is not copied, whatever came of it.
 #[tokio::test]
 async fn a_stream_is_not_copied() {
-    use seawall::CloneRequest;
+    use seawall::retry::CloneRequest;
     let stream = Body::wrap(http_body_util::Full::new(bytes::Bytes::from("streamed")));
     let post = client().post("http://x/").body(stream).build().unwrap();
     assert!(Replay::default().clone_unsent(&post).is_none());

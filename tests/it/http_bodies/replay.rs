@@ -8,8 +8,8 @@ use http_body::{Body, Frame};
 use http_body_util::Full;
 use http_body_util::channel::Channel;
 use proptest::prelude::*;
-use seawall::CloneRequest;
 use seawall::http::{Replay, ReplayBody, ReplayError};
+use seawall::retry::CloneRequest;
 use tower::BoxError;
 
 use super::{Script, Step, data, next, read, read_some, trailers};

@@ -5,9 +5,10 @@ use std::time::Duration;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe, Status};
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::retry::{Backoff, Budget, OnRejection, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{CallError, Deadline, FromWithContext, Reason, Rejected, WithContext};
+use seawall::{CallError, Deadline, Reason, Rejected};
 use tokio::time::{advance, sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use seawall::Deadline;
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::fallback::FallbackLayer;
 use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
-use seawall::{Deadline, FromWithContext, WithContext};
 use tokio::time::{advance, sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 

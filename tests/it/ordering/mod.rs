@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Deadline, Error, FromWithContext, Reason, WithContext};
+use seawall::{Deadline, Error, Reason};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use self::rules::Expected;

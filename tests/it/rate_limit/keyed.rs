@@ -6,10 +6,11 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::rate_limit::{
     Config, KeyedBuilder, KeyedConfig, KeyedRateLimitLayer, Overrides, RateLimitLayer,
 };
-use seawall::{Deadline, Event, EventKind, FromWithContext, Reason, WithContext};
+use seawall::{Deadline, Event, EventKind, Reason};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 

@@ -3,8 +3,9 @@
 use std::task::Poll;
 use std::time::Duration;
 
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::rate_limit::{Config, RateLimitLayer};
-use seawall::{Deadline, FromWithContext, Reason, WithContext};
+use seawall::{Deadline, Reason};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use super::{Passing, timing, too_early};

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use seawall::propagate::{AttemptTimes, FromWithContext, WithContext};
 use seawall::retry::{Backoff, RetryLayer, StopReason};
-use seawall::{AttemptTimes, Deadline, EventKind, FromWithContext, Outcome, WithContext};
+use seawall::{Deadline, EventKind, Outcome};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 

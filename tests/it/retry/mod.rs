@@ -8,8 +8,8 @@ mod stacks;
 mod time;
 mod waits;
 
-use seawall::retry::{Backoff, Builder, Chosen, RetryLayer, Unsaid};
-use seawall::{Cloned, NoPropagation};
+use seawall::propagate::NoPropagation;
+use seawall::retry::{Backoff, Builder, Chosen, Cloned, RetryLayer, Unsaid};
 
 use crate::scene::{ByWord, Log};
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::retry::{Backoff, Jitter, StopReason};
-use seawall::{Deadline, Error, EventKind, FromWithContext, Outcome, Reason, WithContext};
+use seawall::{Deadline, Error, EventKind, Outcome, Reason};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 

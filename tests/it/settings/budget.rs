@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seawall::retry::{BUDGET_CAP, Budget, BudgetConfig, PRICE};
+use seawall::retry::{Budget, BudgetConfig};
 
 use super::paths;
 
@@ -50,8 +50,13 @@ fn a_price_and_a_cap_that_nobody_wrote_follow_the_other() {
     // Both written.
     let both = BudgetConfig { cap: 60.0, price: 61.0, ..BudgetConfig::default() };
     assert_eq!(paths(&both.validate().unwrap_err()), ["price"]);
-    let both = Budget::builder().cap(BUDGET_CAP).price(51.0).build().unwrap_err();
+    let both = Budget::builder().cap(BudgetConfig::default().cap).price(51.0).build().unwrap_err();
     assert_eq!(paths(&both), ["price"]);
-    let both = Budget::builder().cap(0.5).price(PRICE).timeout_price(0.1).build().unwrap_err();
+    let both = Budget::builder()
+        .cap(0.5)
+        .price(BudgetConfig::default().price)
+        .timeout_price(0.1)
+        .build()
+        .unwrap_err();
     assert_eq!(paths(&both), ["price"]);
 }

@@ -103,9 +103,12 @@ fn one_setting_alone_is_not_rejected_for_a_default_that_nobody_wrote() {
     assert_eq!(layer.handle().config(), config, "what was written is read back");
     layer.handle().reload(layer.handle().config()).unwrap();
     // Two that were both written must agree, though one of them says what the default says.
-    let both = stack::client("x").deadline(ms(500)).attempt_timeout(stack::ATTEMPT_TIMEOUT);
+    let both = stack::client("x")
+        .deadline(ms(500))
+        .attempt_timeout(stack::ClientConfig::default().attempt_timeout);
     assert_eq!(paths(&both.cloned().build().unwrap_err()), ["attempt_timeout"]);
-    let both = BodyTimeoutLayer::builder("x").idle(body_timeout::IDLE).total(ms(5));
+    let both =
+        BodyTimeoutLayer::builder("x").idle(body_timeout::Config::default().idle).total(ms(5));
     assert_eq!(paths(&both.build().unwrap_err()), ["idle"]);
     let config = body_timeout::Config { idle: ms(6), total: ms(5) };
     assert_eq!(paths(&config.validate().unwrap_err()), ["idle"]);

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use http::{Request, Response};
-use seawall::http::{self as ready, SERVER_DEADLINE, ServerConfig, TimeoutHeader};
+use seawall::http::{self as ready, ServerConfig, TimeoutHeader};
 use seawall::{Error, bulkhead};
 use tokio::time::sleep;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -36,7 +36,8 @@ fn a_file_comes_back_as_it_went_and_one_setting_alone_is_enough() {
     }
     let both = ServerConfig { deadline: ms(700), bulkhead: line(7, ms(700)) };
     assert_eq!(paths(&both.validate().unwrap_err()), ["bulkhead.max_wait"]);
-    let both = ready::server("x").deadline(SERVER_DEADLINE).queue(1, SERVER_DEADLINE);
+    let deadline = ServerConfig::default().deadline;
+    let both = ready::server("x").deadline(deadline).queue(1, deadline);
     let wrong = both.limit(0).build().unwrap_err();
     assert_eq!(paths(&wrong), ["bulkhead.max_wait", "bulkhead.limit"]);
     assert_eq!(wrong.origin().unwrap().to_string(), "server `x`");

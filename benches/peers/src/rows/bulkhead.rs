@@ -8,7 +8,7 @@ use crate::drive::{driven, filled, service};
 use crate::inner::{Echo, Hung};
 
 /// Our default, for everybody.
-pub const PERMITS: usize = seawall::bulkhead::LIMIT as usize;
+pub const PERMITS: usize = 64;
 
 pub fn free() -> Row {
     Row::new("bulkhead", "bulkhead")
