@@ -11,10 +11,7 @@ use crate::source::source;
 
 /// Names without an example, by kind, with the reason of each kind.
 const WITHOUT: &[(&str, &[&str])] = &[
-    (
-        "services: a layer makes them, and the layer is what users name",
-        &["fallback::Fallback", "gate::Gate", "retry::Retry", "stack::Client"],
-    ),
+    ("services: a layer makes them, and the layer is what users name", &["gate::Gate"]),
     (
         "builders: `X::builder` begins one, `build` ends it",
         &[
