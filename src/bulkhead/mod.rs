@@ -87,7 +87,7 @@
 //! | [`queue`](Config::queue) | 0 | calls that may wait |
 //! | [`max_wait`](Config::max_wait) | 1 s | how long a call waits at most |
 //! | [`order`](Config::order) | [`OldestFirst`](Order::OldestFirst) | which call is next |
-//! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys with a bulkhead of their own |
+//! | [`max_keys`](crate::keyed::KeyedConfig::max_keys) | 10,000 | keys with a bulkhead of their own |
 //!
 //! The settings of a [keyed](Builder::keyed) bulkhead apply to all keys. Single keys may have
 //! [overrides](Overrides). All of it is one [`KeyedConfig`].

@@ -131,7 +131,7 @@
 //! | [`ramp`](Config::ramp) | 1 s | how long concurrency is limited after closing |
 //! | [`slow_start`](Config::slow_start) | off | how long the admitted share grows after closing |
 //! | [`shadow`](Config::shadow) | off | report what would be rejected, and reject nothing |
-//! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys with a breaker of their own |
+//! | [`max_keys`](crate::keyed::KeyedConfig::max_keys) | 10,000 | keys with a breaker of their own |
 //!
 //! The settings of a [keyed](Builder::keyed) breaker apply to all keys. Single keys may have [overrides](Overrides).
 //! All of it is one [`KeyedConfig`].

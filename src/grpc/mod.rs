@@ -30,7 +30,6 @@ pub const PREVIOUS_ATTEMPTS: http::HeaderName =
     http::HeaderName::from_static("grpc-previous-rpc-attempts");
 
 pub use classify::{Code, GrpcClassifier, of_code};
-#[doc(hidden)]
 pub use client::Client;
 #[doc(hidden)]
 pub use client::KeyedClient;

@@ -80,7 +80,6 @@ pub use in_body::TrailersInBody;
 #[cfg(feature = "reqwest")]
 pub(crate) use key::spell;
 pub use key::{NO_HOST, PerHost, authority, path};
-#[doc(hidden)]
 pub use manners::Asked;
 pub use over_http2::Http2Classifier;
 pub use propagate::{InExtensions, InTimeoutHeader};

@@ -61,7 +61,7 @@
 //! | [`queue`](Config::queue) | 0 | calls that may wait |
 //! | [`max_wait`](Config::max_wait) | 1 s | how long a call waits at most |
 //! | [`warm_up`](Config::warm_up) | none | how long the rate takes to grow |
-//! | [`max_keys`](KeyedConfig::max_keys) | 10,000 | keys with a limit of their own |
+//! | [`max_keys`](crate::keyed::KeyedConfig::max_keys) | 10,000 | keys with a limit of their own |
 //!
 //! # Rejections
 //!

@@ -48,7 +48,6 @@ mod keyed_config;
 mod tell;
 
 pub use client::{ClientBuilder, client};
-#[doc(hidden)]
 pub use client_layer::Client;
 #[doc(hidden)]
 pub use client_layer::KeyedClient;

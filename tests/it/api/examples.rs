@@ -11,7 +11,10 @@ use crate::source::source;
 
 /// Names without an example, by kind, with the reason of each kind.
 const WITHOUT: &[(&str, &[&str])] = &[
-    ("services: a layer makes them, and the layer is what users name", &["gate::Gate"]),
+    (
+        "services: a layer makes them, and the layer is what users name",
+        &["gate::Gate", "stack::Client"],
+    ),
     (
         "builders: `X::builder` begins one, `build` ends it",
         &[
@@ -54,7 +57,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
     ),
     (
         "bounds of builders that take a closure, or that a builder meets by itself",
-        &["http::Render"],
+        &["http::Asked", "http::Render"],
     ),
 ];
 
