@@ -1,9 +1,9 @@
-//! How many places a call takes.
+//! How many permits a call takes.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// How many places a call takes.
+/// How many permits a call takes.
 ///
 /// Implemented for closures by [`Builder::cost`](super::Builder::cost).
 pub trait CostOf<Req>: Send + Sync + 'static {

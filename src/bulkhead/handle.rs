@@ -9,7 +9,7 @@ use crate::core::config::ConfigErrors;
 use crate::core::origin::Origin;
 use crate::shell::gate::Entrance;
 
-/// Sees and steers one bulkhead. Cheap to clone.
+/// Inspects and controls one bulkhead. Cheap to clone.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -71,7 +71,7 @@ impl BulkheadHandle {
         self.limit().saturating_sub(self.in_flight())
     }
 
-    /// Calls that wait for a place.
+    /// Calls that wait for a permit.
     pub fn queued(&self) -> u32 {
         self.limiter().occupancy().waiting
     }
@@ -81,7 +81,7 @@ impl BulkheadHandle {
         self.limiter().config()
     }
 
-    /// Reloads the settings. Calls in flight keep their places, though the limit is lower now; if it is
+    /// Reloads the settings. Calls in flight keep their permits, though the limit is lower now; if it is
     /// higher, those who wait come in. Those who wait keep the patience they came with.
     ///
     /// Of a key of a [keyed](super::Builder::keyed) bulkhead this reloads the settings of that key alone:

@@ -36,7 +36,7 @@ pub type KeyedBulkhead<S, F, X, K = NoPropagation, W = One> =
 /// Builds a [`KeyedBulkheadLayer`].
 pub type KeyedBuilder<F, X, K = NoPropagation, W = One> = keyed::KeyedBuilder<Builder<F, K, W>, X>;
 
-/// Sees and steers the bulkheads of a keyed layer.
+/// Inspects and controls the bulkheads of a keyed layer.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -71,7 +71,7 @@ where
     X: Send + Sync + 'static,
     W: Send + Sync + 'static,
 {
-    /// Sees and steers the bulkheads of this layer.
+    /// Inspects and controls the bulkheads of this layer.
     pub fn handle(&self) -> KeyedBulkheadHandle {
         self.policy().handle()
     }

@@ -38,7 +38,7 @@ pub type BulkheadLayer<F = OnResponse, K = NoPropagation, W = One> =
 pub type Bulkhead<S, F = OnResponse, K = NoPropagation, W = One> =
     Gate<S, Bounded<F, W>, Unclassified, K>;
 
-/// The future of a call through a bulkhead. Dropping it frees its place, in the bulkhead or in the queue,
+/// The future of a call through a bulkhead. Dropping it releases its permit, in the bulkhead or in the queue,
 /// at once.
 pub type ResponseFuture<S, Req, F = OnResponse, K = NoPropagation, W = One> =
     gate::ResponseFuture<S, Req, Bounded<F, W>, Unclassified, K>;
@@ -88,7 +88,7 @@ where
     F: Send + Sync + 'static,
     W: Send + Sync + 'static,
 {
-    /// Sees and steers this bulkhead.
+    /// Inspects and controls this bulkhead.
     pub fn handle(&self) -> BulkheadHandle {
         BulkheadHandle::new(self.entrance())
     }
@@ -139,13 +139,13 @@ impl<F, K, W> Builder<F, K, W> {
         self
     }
 
-    /// Tells `observer` of every event. May be called more than once.
+    /// Reports every event to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self
     }
 
-    /// Decides when a call frees its place, by default [when its answer arrives](OnResponse).
+    /// Decides when a call releases its permit, by default [when its answer arrives](OnResponse).
     pub fn completion<F2>(self, completion: F2) -> Builder<F2, K, W> {
         let Self { name, config, propagate, cost, observers, .. } = self;
         Builder { name, config, completion, propagate, cost, observers }

@@ -8,9 +8,9 @@ use crate::shell::meter::{Ended, Gauge, Histogram, Instruments, Labels};
 const IN_FLIGHT: &str = "seawall_bulkhead_in_flight";
 /// Places there are.
 const LIMIT: &str = "seawall_bulkhead_limit";
-/// Calls that wait for a place.
+/// Calls that wait for a permit.
 const QUEUED: &str = "seawall_bulkhead_queued";
-/// How long calls waited that got a place.
+/// How long calls waited that got a permit.
 const WAIT: &str = "seawall_bulkhead_wait_seconds";
 
 pub(crate) struct BulkheadMeter {

@@ -16,7 +16,7 @@ use crate::core::error::Measurement;
 use crate::core::origin::Origin;
 use crate::shell::waiters::WakerSlot;
 
-/// Sees and steers one breaker. Cheap to clone; it keeps no call from ending.
+/// Inspects and controls one breaker. Cheap to clone; it keeps no call from ending.
 #[derive(Clone)]
 pub struct CircuitBreakerHandle {
     shared: Arc<Shared>,

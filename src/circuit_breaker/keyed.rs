@@ -34,7 +34,7 @@ pub type KeyedCircuitBreaker<S, C, F, X, K = NoPropagation> =
 /// Builds a [`KeyedCircuitBreakerLayer`].
 pub type KeyedBuilder<C, F, X, K = NoPropagation> = keyed::KeyedBuilder<Builder<C, F, K>, X>;
 
-/// Sees and steers the breakers of a keyed layer.
+/// Inspects and controls the breakers of a keyed layer.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -74,7 +74,7 @@ where
     F: Send + Sync + 'static,
     X: Send + Sync + 'static,
 {
-    /// Sees and steers the breakers of this layer.
+    /// Inspects and controls the breakers of this layer.
     pub fn handle(&self) -> KeyedCircuitBreakerHandle {
         self.policy().handle()
     }

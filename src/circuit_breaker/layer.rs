@@ -78,7 +78,7 @@ impl CircuitBreakerLayer {
 }
 
 impl<C, F, K> CircuitBreakerLayer<C, F, K> {
-    /// Sees and steers this breaker.
+    /// Inspects and controls this breaker.
     pub fn handle(&self) -> CircuitBreakerHandle {
         self.policy().handle()
     }
@@ -149,7 +149,7 @@ impl<C, F, K> Builder<C, F, K> {
         self
     }
 
-    /// Tells `observer` of every event. May be called more than once.
+    /// Reports every event to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.observers.add(observer);
         self

@@ -45,7 +45,7 @@ pub struct Params {
     pub(crate) reopen_threshold: i32,
     /// Probes given up unanswered that reopen the circuit.
     pub(crate) reopen_after: u32,
-    /// Half open, so long without a bad answer closes.
+    /// Half open, so long without a failed response closes.
     pub(crate) steady: u64,
     /// See [`weight`](Self::weight).
     pub(crate) probe_wait: u64,

@@ -106,7 +106,7 @@ impl fmt::Display for State {
 pub enum TransitionCause {
     /// Evidence of failure reached the threshold.
     Evidence,
-    /// Too many failures in a row.
+    /// Too many consecutive failures.
     Consecutive,
     /// Too many failures within some time.
     FailuresWithin,

@@ -45,7 +45,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Says what is wrong with these settings, as building a layer from them would.
+    /// Checks these settings, as building a layer from them does.
     ///
     /// # Errors
     ///

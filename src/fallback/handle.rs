@@ -9,7 +9,7 @@ use super::terms::Terms;
 use crate::core::config::ConfigErrors;
 use crate::core::origin::Origin;
 
-/// Sees and steers one fallback. Cheap to clone.
+/// Inspects and controls one fallback. Cheap to clone.
 ///
 /// ```
 /// use seawall::fallback::{Config, FallbackHandle, FallbackLayer};

@@ -1,4 +1,4 @@
-//! The last good answer of each key, for as long as it is not too old.
+//! The last successful response of each key, for as long as it is not too old.
 
 use std::fmt;
 use std::future::Ready;
@@ -14,7 +14,7 @@ use crate::shell::live::Live;
 use crate::shell::member::{Member, Stamp};
 use crate::shell::reporter::Reporter;
 
-/// The last good answer, of each key its own.
+/// The last good response of each key.
 pub struct LastGood<X, Res: Send + Sync + 'static> {
     key: X,
     /// Made with the first call.

@@ -61,7 +61,7 @@ impl FallbackLayer<Unsaid> {
 }
 
 impl<A, C> FallbackLayer<A, C> {
-    /// Sees and steers this fallback.
+    /// Inspects and controls this fallback.
     pub fn handle(&self) -> FallbackHandle
     where
         A: Send + Sync + 'static,
@@ -216,8 +216,8 @@ impl<C> Builder<Unsaid, C> {
         self.with_answer(|_| Other(CloneSource::new(service)))
     }
 
-    /// Answers with the last good answer to a request with the same key, if it is no older than
-    /// [`Config::max_age`]. Every good answer is cloned and kept, one for each key, of at most
+    /// Answers with the last successful response to a request with the same key, if it is no older than
+    /// [`Config::max_age`]. Every successful response is cloned and kept, one for each key, of at most
     /// [`Config::max_keys`] keys.
     ///
     /// The key has to tell apart whatever is answered differently: the caller too, if answers are
@@ -351,7 +351,7 @@ impl<A, C> Builder<A, C> {
         self
     }
 
-    /// Tells `observer` of every event. May be called more than once.
+    /// Reports every event to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self

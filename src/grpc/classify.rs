@@ -113,7 +113,7 @@ impl fmt::Display for Code {
 /// for them. One of another status has the code that gRPC [maps](Code::of_http) that to. An error means
 /// what it means [over HTTP](crate::http::of_error).
 ///
-/// What is due to the deadline of the caller is no evidence: `DEADLINE_EXCEEDED`, and an HTTP 504, where
+/// What is due to the caller's deadline is no evidence: `DEADLINE_EXCEEDED`, and an HTTP 504, where
 /// [the caller's time ran out](ClassifyContext::may_have_timed_out); any error once it has. For that the
 /// layer has to be told where to read the deadline, with its `.propagate(…)`.
 #[derive(Debug, Clone, Copy, Default)]

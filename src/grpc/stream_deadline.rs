@@ -130,7 +130,7 @@ impl End {
     }
 }
 
-/// What the caller said, and what a layer further out made of it.
+/// What the caller said, and what an outer layer made of it.
 fn end_of<B>(request: &Request<B>) -> Option<End> {
     let mut call: CallContext = request.extensions().get().cloned().unwrap_or_default();
     let header =

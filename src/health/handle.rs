@@ -34,7 +34,7 @@ impl HealthHandle {
         self.monitor.status()
     }
 
-    /// The status in the reports of a registry: unknown before the first good check, and when the
+    /// The status in the reports of a registry: unknown before the first successful check, and when the
     /// last word has expired.
     pub(super) fn reported(&self) -> Status {
         self.monitor.reported()

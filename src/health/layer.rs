@@ -183,7 +183,7 @@ impl<C, K> Builder<C, K> {
     /// it, and makes another when that has ended.
     ///
     /// A word of the dependency itself is believed at once, both ways. A stream that is
-    /// [lost](HealthUpdate::Lost), panics, or brings no first word within [`Config::timeout`] is a bad check,
+    /// [lost](HealthUpdate::Lost), panics, or brings no first word within [`Config::timeout`] is a failed check,
     /// of which it takes [`Config::fall`] in a row to be down. Between two streams there is a pause of
     /// 100 ms that doubles, up to the interval, while streams end sooner than that. A stream that
     /// hangs is taken for one that has nothing to say: let its transport find out.
@@ -222,7 +222,7 @@ impl<C, K> Builder<C, K> {
         })
     }
 
-    /// Tells `observer` of every event. May be called more than once.
+    /// Reports every event to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self
@@ -280,7 +280,7 @@ impl<C, K> Builder<C, K> {
         self.classify(OfResult::new(rule))
     }
 
-    /// Reads the deadline of the caller from each request, so that it is not held against the
+    /// Reads the caller's deadline from each request, so that it is not held against the
     /// dependency when its time is up.
     pub fn propagate<K2>(self, propagate: K2) -> Builder<C, K2> {
         self.with(|classify, _| (classify, propagate))

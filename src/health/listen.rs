@@ -27,7 +27,7 @@ pub enum HealthUpdate {
     Up,
     /// The dependency says that it is down, and why.
     Down(String),
-    /// It could not be heard, and why: no more than a bad check.
+    /// It could not be heard, and why: no more than a failed check.
     Lost(String),
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Params {
 ///   └────┘ ◀─ `rise` good in a row ─ └──────┘
 /// ```
 ///
-/// At the start `initial_rise` good ones are enough. The start is over with the first good check while
+/// At the start `initial_rise` good ones are enough. The start is over with the first successful check while
 /// up and with the first change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Health {

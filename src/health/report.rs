@@ -103,7 +103,7 @@ impl Report {
 pub struct CheckReport {
     /// Its name.
     pub name: String,
-    /// Up or down; unknown before the first good check, and when nothing was heard for three intervals.
+    /// Up or down; unknown before the first successful check, and when nothing was heard for three intervals.
     pub status: Status,
     /// What it means for the whole when it is down.
     pub criticality: Criticality,

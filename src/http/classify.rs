@@ -25,7 +25,7 @@ use crate::core::outcome::Outcome;
 /// A [`Retry-After`](requested_delay()) of a failure or a pushback goes with it. Rejections by layers of this crate
 /// are classified as everywhere.
 ///
-/// What is due to the deadline of the caller is no evidence: a 504 or 408, and an error that says that
+/// What is due to the caller's deadline is no evidence: a 504 or 408, and an error that says that
 /// time ran out, where [the caller's time ran out](ClassifyContext::may_have_timed_out); any error once
 /// it has. For that the layer has to be told where to read the deadline, with its `.propagate(…)`.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,7 +7,7 @@ use crate::retry::Chosen;
 use crate::stack::{self, ClientBuilder};
 
 /// Starts to build the [stack around a client](stack::client) of HTTP: answers count as
-/// [`HttpClassifier`] reads them, the methods that [`Replay`] allows are repeated, and a deadline that
+/// [`HttpClassifier`] reads them, the methods that [`Replay`] allows are retried, and a deadline that
 /// travels [in the extensions](InExtensions) is heeded.
 ///
 /// ```

@@ -72,7 +72,7 @@ impl Default for UntrustedHeadersConfig {
 }
 
 impl UntrustedHeadersConfig {
-    /// Says what is wrong with these settings, as making a layer from them would.
+    /// Checks these settings, as making a layer from them does.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Which requests may be repeated.
+//! Which requests may be retried.
 
 use bytes::Bytes;
 use http::header::HeaderName;
@@ -18,7 +18,7 @@ use crate::core::request::CloneRequest;
 /// what is recorded shares the body; one of a `String` or a `Vec` doubles it.
 ///
 /// By default the others are the idempotent methods (RFC 9110 §9.2.2: GET, HEAD, OPTIONS, TRACE, PUT,
-/// DELETE). A request that bears an [idempotency key](Self::key_header) may be repeated whatever its
+/// DELETE). A request that bears an [idempotency key](Self::key_header) may be retried whatever its
 /// method: by sending one its author says that the server will act on it once. Every gRPC call is a
 /// POST, so where they are idempotent say so with [`method`](Self::method).
 #[derive(Debug, Clone, Default)]
@@ -48,7 +48,7 @@ impl Replay {
         self
     }
 
-    /// Whether a request may be repeated.
+    /// Whether a request may be retried.
     pub fn allows<B>(&self, request: &Request<B>) -> bool {
         self.permits(request.method(), request.headers(), request.extensions())
     }

@@ -11,7 +11,7 @@ use crate::shell::live::Live;
 use crate::timeout::{self, TimeoutHandle};
 
 /// The settings of the whole [stack of a server](super::server): plain values, for instance from a file,
-/// which can be [turned](super::ServerHandle::reload) together while requests are in flight.
+/// which can be [reloaded](super::ServerHandle::reload) together while requests are in flight.
 ///
 /// ```
 /// use seawall::http::{self, ServerConfig};
@@ -53,7 +53,7 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// Says what is wrong with these settings, as building a stack from them would; those of the bulkhead
+    /// Checks these settings, as building a stack from them does; those of the bulkhead
     /// [by their path](ConfigError::path), such as `bulkhead.limit`.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl ServerConfig {
 
 // ===== impl ServerHandle =====
 
-/// Sees and steers the whole [stack of a server](super::server). Cheap to clone.
+/// Inspects and controls the whole [stack of a server](super::server). Cheap to clone.
 ///
 /// ```
 /// use seawall::http::{self, ServerConfig, ServerHandle};
@@ -162,7 +162,7 @@ impl ServerHandle {
         }
     }
 
-    /// Sees and steers the bulkhead.
+    /// Inspects and controls the bulkhead.
     pub fn bulkhead(&self) -> &BulkheadHandle {
         &self.places
     }

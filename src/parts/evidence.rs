@@ -35,7 +35,7 @@ impl Weights {
 }
 
 impl Weights {
-    /// The evidence of how many failures in a row this is, in thousandths.
+    /// The evidence of how many consecutive failures this is, in thousandths.
     pub(crate) fn milli_failures(&self, micro_nats: u64) -> u32 {
         let milli = u128::from(micro_nats) * 1000 / u128::from(self.failure.max(1));
         u32::try_from(milli).unwrap_or(u32::MAX)

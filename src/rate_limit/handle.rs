@@ -17,7 +17,7 @@ use crate::core::time::poll_until;
 use crate::shell::gate::Entrance;
 use crate::shell::slots::{Look, Ticket};
 
-/// Sees and steers one rate limit. Cheap to clone.
+/// Inspects and controls one rate limit. Cheap to clone.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {

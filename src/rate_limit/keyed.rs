@@ -33,7 +33,7 @@ pub type KeyedRateLimit<S, X, W = One, K = NoPropagation> =
 /// Builds a [`KeyedRateLimitLayer`].
 pub type KeyedBuilder<X, W = One, K = NoPropagation> = keyed::KeyedBuilder<Builder<W, K>, X>;
 
-/// Sees and steers the rate limits of a keyed layer.
+/// Inspects and controls the rate limits of a keyed layer.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -59,7 +59,7 @@ where
     X: Send + Sync + 'static,
     W: Send + Sync + 'static,
 {
-    /// Sees and steers the rate limits of this layer.
+    /// Inspects and controls the rate limits of this layer.
     pub fn handle(&self) -> KeyedRateLimitHandle {
         self.policy().handle()
     }

@@ -71,7 +71,7 @@ impl RateLimitLayer {
 }
 
 impl<W: Send + Sync + 'static, K> RateLimitLayer<W, K> {
-    /// Sees and steers this rate limit, and takes turns ahead of time.
+    /// Inspects and controls this rate limit, and takes turns ahead of time.
     pub fn handle(&self) -> RateLimitHandle {
         RateLimitHandle::new(self.entrance())
     }
@@ -131,7 +131,7 @@ impl<W, K> Builder<W, K> {
         self
     }
 
-    /// Tells `observer` of every event. May be called more than once.
+    /// Reports every event to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self

@@ -39,7 +39,7 @@ where
 /// connection came about does not prove that nobody acted on the request. By itself only a
 /// connection to the very address in the URL of the request is believed to be the first. Where the
 /// client was built with `redirect::Policy::none()`, say so with this: then all that reqwest could not
-/// send counts as [unsent](Outcome::unsent), and a POST is repeated too.
+/// send counts as [unsent](Outcome::unsent), and a POST is retried too.
 ///
 /// ```
 /// use seawall::reqwest::{self as web, WithoutRedirects};

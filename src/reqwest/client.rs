@@ -8,7 +8,7 @@ use crate::retry::Chosen;
 use crate::stack::{self, ClientBuilder};
 
 /// Starts to build the [stack around a client](stack::client) of reqwest: answers and errors count as
-/// [`HttpClassifier`] reads them, the methods that [`Replay`] allows are repeated, and a timeout that is
+/// [`HttpClassifier`] reads them, the methods that [`Replay`] allows are retried, and a timeout that is
 /// set on a request is [its deadline](InTimeout). A body that is a stream may be slow, stall or fail, and that
 /// says [nothing of the server](InTimeout#uploads).
 ///

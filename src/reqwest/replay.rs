@@ -1,4 +1,4 @@
-//! Which requests of reqwest may be repeated.
+//! Which requests of reqwest may be retried.
 
 use http::Extensions;
 use reqwest::Request;
@@ -6,7 +6,7 @@ use reqwest::Request;
 use crate::core::request::CloneRequest;
 use crate::http::Replay;
 
-/// By the same rules as any other: what must not be repeated is sent again only where nothing of it was
+/// By the same rules as any other: what must not be retried is sent again only where nothing of it was
 /// sent, which reqwest can [rarely prove](crate::reqwest::of_error) where it follows redirects. A body that
 /// is a stream is not copied.
 impl CloneRequest<Request> for Replay {

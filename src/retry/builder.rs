@@ -143,7 +143,7 @@ impl<C, R, K, B> Builder<C, R, K, B> {
         self.with_means(Means::none())
     }
 
-    /// Tells `observer` of every event. May be called more than once.
+    /// Reports every event to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self

@@ -12,7 +12,7 @@ use crate::core::origin::Origin;
 use crate::shell::in_flight::InFlight;
 use crate::shell::retry::Core;
 
-/// Sees and steers one retry. Cheap to clone.
+/// Inspects and controls one retry. Cheap to clone.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

@@ -69,12 +69,12 @@ impl RetryLayer {
 macro_rules! copies {
     ($Target:ident) => {
         impl<C, R, K, B> $Target<C, R, K, B> {
-            /// Copies requests through their `Clone`. Only you can know that repeating them is safe.
+            /// Copies requests through their `Clone`. Only you know that they are idempotent.
             pub fn cloned(self) -> $Target<C, Chosen<Cloned>, K, B> {
                 self.copy_with(Cloned)
             }
 
-            /// Copies requests with a closure; one for which it returns `None` is not repeated.
+            /// Copies requests with a closure; a request for which it returns `None` is not retried.
             pub fn copy<Req, F>(self, copy: F) -> $Target<C, Chosen<CopyBy<F>>, K, B>
             where
                 F: Fn(&Req) -> Option<Req>,
@@ -113,7 +113,7 @@ impl<C, R, K, B> RetryLayer<C, R, K, B> {
         &self.payer
     }
 
-    /// Sees and steers this retry.
+    /// Inspects and controls this retry.
     pub fn handle(&self) -> RetryHandle
     where
         C: Send + Sync + 'static,

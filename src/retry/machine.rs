@@ -83,7 +83,7 @@ impl Attempts {
     }
 
     /// Whether no further attempt can follow the one in flight, so that no copy is needed. (What
-    /// was never sent could still be repeated; not for the last attempt.)
+    /// was never sent could still be retried; not for the last attempt.)
     pub(crate) const fn is_last(&self, params: &Params) -> bool {
         self.counted >= params.attempts && !params.wait_for_rejections
     }

@@ -8,7 +8,7 @@ use crate::core::config::{ConfigError, ConfigErrors};
 use crate::parts::balance::{Balance, Terms};
 
 /// The settings of a budget, in tokens: plain values, which can be [turned](Budget::reload) while calls
-/// are flying.
+/// are in flight.
 ///
 /// ```
 /// use seawall::retry::{Budget, BudgetConfig};
@@ -66,7 +66,7 @@ impl Default for BudgetConfig {
 }
 
 impl BudgetConfig {
-    /// Says what is wrong with these settings, as making a budget of them would.
+    /// Checks these settings, as making a budget of them does.
     ///
     /// # Errors
     ///

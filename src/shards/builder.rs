@@ -51,7 +51,7 @@ impl<K> Builder<K, ()> {
 }
 
 impl<K, M> Builder<K, M> {
-    /// Tells `observer` of events. May be called more than once.
+    /// Reports events to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self

@@ -11,7 +11,7 @@ use super::shared::Shared;
 use crate::core::epoch::Epoch;
 use crate::core::origin::Origin;
 
-/// Sees and steers one sharded service: shows its map, puts another in force, waits until nobody relies on
+/// Inspects and controls one sharded service: shows its map, puts another in force, waits until nobody relies on
 /// the old one. Cheap to clone.
 ///
 /// ```

@@ -44,7 +44,7 @@ impl<S, K> Shards<S, K> {
         Self { shared, key, calls, last: None }
     }
 
-    /// Sees and steers it: shows the map, adopts another.
+    /// Inspects and controls it: shows the map, adopts another.
     pub fn handle(&self) -> ShardsHandle
     where
         S: Send + 'static,

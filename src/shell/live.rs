@@ -1,4 +1,4 @@
-//! Config that can be turned while calls are flying.
+//! Config that can be turned while calls are in flight.
 
 use std::fmt;
 use std::sync::Arc;

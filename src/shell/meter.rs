@@ -61,7 +61,7 @@ pub(crate) enum Ended {
     Pushback,
     Ignored,
     Abandoned,
-    /// One of our own layers further in rejected it, so no call was made: silent, and without duration.
+    /// An inner layer rejected it, so no call was made: ignored, and without duration.
     Rejected,
 }
 
@@ -203,9 +203,9 @@ impl Recorder {
 impl<I: Instruments> Handles<I> {
     fn new(labels: &Labels<'_>) -> Self {
         let calls =
-            Metric { metric: CALLS, unit: Unit::Count, about: "Calls let through, by outcome." };
+            Metric { metric: CALLS, unit: Unit::Count, about: "Admitted calls, by outcome." };
         let outcome = |ended: Ended| labels.series(calls, Some(("outcome", ended.as_str())));
-        let about = "Calls that a layer ended itself, by reason.";
+        let about = "Calls that a layer rejected, by reason.";
         let rejections = Metric { metric: REJECTIONS, unit: Unit::Count, about };
         let reason = |reason: Reason| labels.series(rejections, Some(("reason", reason.as_str())));
         Self {

@@ -1,4 +1,4 @@
-//! Those who wait for a place, in order: a slab of linked slots, so that everyone can leave from
+//! Those who wait for a permit, in order: a slab of linked slots, so that everyone can leave from
 //! anywhere in constant time, and nothing is allocated once the slab has grown.
 
 use std::task::Waker;
@@ -28,7 +28,7 @@ struct Slot {
     next: u32,
     /// Towards the oldest.
     before: u32,
-    /// How many places it needs.
+    /// How many permits it needs.
     cost: u32,
     /// They are of no use to this one from then on.
     deadline: Option<Instant>,

@@ -112,23 +112,23 @@ where
     F: Send + Sync + 'static,
     H: Send + Sync + 'static,
 {
-    /// Sees and steers the whole stack: reads and reloads [all its settings](ClientConfig).
+    /// Inspects and controls the whole stack: reads and reloads [all its settings](ClientConfig).
     pub fn handle(&self) -> ClientHandle {
         let attempt = TimeoutHandle::new(Part::of(&self.gate, |it| it.each.1.1.borrow()));
         self.handle_of(attempt, self.breaker(), self.bulkhead())
     }
 
-    /// Sees and steers the retry.
+    /// Inspects and controls the retry.
     pub fn retry(&self) -> RetryHandle {
         RetryHandle::new(Arc::clone(&self.gate))
     }
 
-    /// Sees and steers the circuit breaker.
+    /// Inspects and controls the circuit breaker.
     pub fn breaker(&self) -> CircuitBreakerHandle {
         self.gate.each.0.handle()
     }
 
-    /// Sees and steers the bulkhead.
+    /// Inspects and controls the bulkhead.
     pub fn bulkhead(&self) -> BulkheadHandle {
         BulkheadHandle::new(Part::of(&self.gate, |it| it.each.1.0.borrow()))
     }
@@ -185,7 +185,7 @@ where
     F: Send + Sync + 'static,
     H: Send + Sync + 'static,
 {
-    /// Sees and steers the whole stack: reads and reloads [all its settings](KeyedClientConfig).
+    /// Inspects and controls the whole stack: reads and reloads [all its settings](KeyedClientConfig).
     pub fn handle(&self) -> KeyedClientHandle {
         let (breakers, bulkheads) = (self.gate.each.0.handle(), self.gate.each.1.0.handle());
         let attempt = TimeoutHandle::new(Part::of(&self.gate, |it| it.each.1.1.borrow()));

@@ -14,7 +14,7 @@ use crate::retry::{Budget, RetryHandle};
 use crate::shell::live::Live;
 use crate::timeout::{self, TimeoutHandle};
 
-/// Sees and steers the whole stack around a client, with the settings `D` and the handles `B` and `L` of its
+/// Inspects and controls the whole stack around a client, with the settings `D` and the handles `B` and `L` of its
 /// breaker and its bulkhead: a [`ClientHandle`] or a [`KeyedClientHandle`]. Cheap to clone.
 ///
 /// ```
@@ -39,7 +39,7 @@ pub struct StackHandle<D, B, L> {
     pub(super) bulkhead: L,
 }
 
-/// Sees and steers the whole stack around a client. Cheap to clone.
+/// Inspects and controls the whole stack around a client. Cheap to clone.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -67,7 +67,7 @@ pub struct StackHandle<D, B, L> {
 /// ```
 pub type ClientHandle = StackHandle<ClientConfig, CircuitBreakerHandle, BulkheadHandle>;
 
-/// Sees and steers a stack with a circuit breaker and a bulkhead for each key. Cheap to clone.
+/// Inspects and controls a stack with a circuit breaker and a bulkhead for each key. Cheap to clone.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -95,7 +95,7 @@ impl<D, B, L> StackHandle<D, B, L> {
         &self.frame.origin
     }
 
-    /// Sees and steers the retry.
+    /// Inspects and controls the retry.
     pub fn retry(&self) -> &RetryHandle {
         &self.frame.retry
     }
@@ -154,12 +154,12 @@ impl ClientHandle {
         })
     }
 
-    /// Sees and steers the circuit breaker.
+    /// Inspects and controls the circuit breaker.
     pub fn breaker(&self) -> &CircuitBreakerHandle {
         &self.breaker
     }
 
-    /// Sees and steers the bulkhead.
+    /// Inspects and controls the bulkhead.
     pub fn bulkhead(&self) -> &BulkheadHandle {
         &self.bulkhead
     }
@@ -201,12 +201,12 @@ impl KeyedClientHandle {
         })
     }
 
-    /// Sees and steers the circuit breakers, each by its key.
+    /// Inspects and controls the circuit breakers, each by its key.
     pub fn breakers(&self) -> &KeyedCircuitBreakerHandle {
         &self.breaker
     }
 
-    /// Sees and steers the bulkheads, each by its key.
+    /// Inspects and controls the bulkheads, each by its key.
     pub fn bulkheads(&self) -> &KeyedBulkheadHandle {
         &self.bulkhead
     }
@@ -223,7 +223,7 @@ impl<D: fmt::Debug, B, L> fmt::Debug for StackHandle<D, B, L> {
 
 // ===== impl FrameHandle =====
 
-/// Sees and steers what is one for all calls.
+/// Inspects and controls what is one for all calls.
 #[derive(Clone)]
 pub(super) struct FrameHandle {
     pub(super) origin: Origin,

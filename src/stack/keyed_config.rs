@@ -7,7 +7,7 @@ use crate::core::config::{ConfigError, ConfigErrors, KeyedConfig, PerKey, Writte
 
 /// The settings of a whole stack with a circuit breaker and a bulkhead for each key: those of all, and what single keys
 /// have of their own. Plain values, for instance from a file, which can be
-/// [turned](super::KeyedClientHandle::reload) together while calls are flying.
+/// [reloaded](super::KeyedClientHandle::reload) together while calls are in flight.
 ///
 /// ```
 /// use seawall::http;

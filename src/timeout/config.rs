@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::core::config::ConfigErrors;
 
-/// The settings of a timeout: plain values, which can be turned while calls are flying.
+/// The settings of a timeout: plain values, which can be reloaded while calls are in flight.
 ///
 /// Every value is valid: `ZERO` gives only answers that are there at once, `Duration::MAX` is no
 /// limit.
@@ -44,7 +44,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Says what is wrong with these settings: nothing at present, every value is valid.
+    /// Checks these settings: nothing at present, every value is valid.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use crate::core::config::ConfigErrors;
 use crate::core::origin::Origin;
 use crate::shell::gate::Entrance;
 
-/// Sees and steers one timeout. Cheap to clone.
+/// Inspects and controls one timeout. Cheap to clone.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {

@@ -59,7 +59,7 @@ impl TimeoutLayer {
 }
 
 impl<L: Send + Sync + 'static, K> TimeoutLayer<L, K> {
-    /// Sees and steers this timeout.
+    /// Inspects and controls this timeout.
     pub fn handle(&self) -> TimeoutHandle {
         TimeoutHandle::new(self.entrance())
     }
@@ -98,7 +98,7 @@ impl<L, K> Builder<L, K> {
         self
     }
 
-    /// Tells `observer` of every event. May be called more than once.
+    /// Reports every event to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self

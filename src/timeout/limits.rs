@@ -17,7 +17,7 @@ pub(super) struct Limits {
     pub(super) deadline: Option<Deadline>,
     /// Who set that.
     pub(super) whose: Whose,
-    /// Whether a call that is not over by the deadline has hung: a layer further out had set it, and
+    /// Whether a call that is not over by the deadline has hung: an outer layer had set it, and
     /// gave all of its time to this attempt.
     pub(super) hangs: bool,
 }

@@ -148,7 +148,7 @@ pub(crate) enum PassKind {
     Free,
     /// It holds one of a limited number of slots.
     Slot,
-    /// It would have been rejected; it flies only because the policy is in shadow, and decides
+    /// It would have been rejected; it is admitted only because of shadow mode, and decides
     /// nothing.
     Ghost,
 }

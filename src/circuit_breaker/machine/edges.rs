@@ -61,7 +61,7 @@ impl Breaker {
     }
 
     /// Closed by a hand, on a dependency that calls were kept away from until `since`: it may be as
-    /// cold as after an outage, so it gets the ramp that good probes would have begun.
+    /// cold as after an outage, so it gets the ramp that successful probes would have begun.
     pub(super) fn closed_by_hand(params: &Params, now: Tick, since: Option<Tick>) -> Phase {
         let since = since.filter(|since| now.since(*since) < params.ramp_span());
         let ramp = |since| Ramp { since, allowed: params.ramp_from(), in_flight: 0 };

@@ -48,7 +48,7 @@ impl Breaker {
     }
 
     /// Recovery is bounded by time too: where few call, the answers that would close may be long in
-    /// coming. No bad answer for so long after a good one closes, once every probe is back that was
+    /// coming. No failed response for so long after a good one closes, once every probe is back that was
     /// out by then: an answer that is overdue is no good sign.
     pub(super) fn settle_down(&mut self, params: &Params, now: Tick) -> Effect {
         let Phase::HalfOpen(probing) = &mut self.phase else { return Effect::NONE };

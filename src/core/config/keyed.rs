@@ -137,7 +137,7 @@ impl<C: PerKey> KeyedConfig<C> {
         new
     }
 
-    /// Says what is wrong with these settings, as building a layer from them would; those of a key
+    /// Checks these settings, as building a layer from them does; those of a key
     /// [by its path](ConfigError::path), such as `overrides["acme"].limit`.
     ///
     /// # Errors

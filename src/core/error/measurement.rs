@@ -133,7 +133,7 @@ pub enum SetBy {
     /// A layer further out in this process: the time limit of a whole call, or the most that a server
     /// [believes](crate::http::ReadDeadlineLayer::bounds) its callers.
     Layer,
-    /// The caller or a layer further out: what carries the deadline does not say. So it is with the
+    /// The caller or an outer layer: what carries the deadline does not say. So it is with the
     /// timeout of a request of reqwest, except to the outermost layer of the ready-made stack.
     Unknown,
 }

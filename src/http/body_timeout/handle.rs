@@ -9,7 +9,7 @@ use super::layer::Settings;
 use crate::core::config::{ConfigErrors, Written};
 use crate::core::origin::Origin;
 
-/// Sees and steers one body timeout. Cheap to clone.
+/// Inspects and controls one body timeout. Cheap to clone.
 ///
 /// ```
 /// use seawall::ConfigErrors;

@@ -93,7 +93,7 @@ impl BodyTimeoutLayer {
         RequestBodyTimeoutLayer::new(Arc::clone(&self.policy))
     }
 
-    /// Sees and steers this body timeout.
+    /// Inspects and controls this body timeout.
     pub fn handle(&self) -> BodyTimeoutHandle {
         BodyTimeoutHandle::new(Arc::clone(&self.policy))
     }
@@ -141,7 +141,7 @@ impl Builder {
         self
     }
 
-    /// Tells `observer` of every event. May be called more than once.
+    /// Reports every event to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self

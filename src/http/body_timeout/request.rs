@@ -61,7 +61,7 @@ impl RequestBodyTimeoutLayer {
         Self { policy }
     }
 
-    /// Sees and steers it.
+    /// Inspects and controls it.
     pub fn handle(&self) -> BodyTimeoutHandle {
         BodyTimeoutHandle::new(Arc::clone(&self.policy))
     }

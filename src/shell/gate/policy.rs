@@ -84,7 +84,7 @@ pub trait Policy: Send + Sync + 'static {
 
     // ----- the end of a call -----
 
-    /// Whether it may [overrule](Self::overrule) good answers to this call too.
+    /// Whether it may [overrule](Self::overrule) successful responses to this call too.
     #[inline]
     fn watches(permit: &Self::Permit) -> bool {
         let _ = permit;

@@ -72,7 +72,7 @@ impl<M: Steered> Table<M::Handle, M::Config> for Keyed<M> {
     }
 }
 
-/// Sees and steers the policies of a keyed layer, each by a handle `H` of its own. Cheap to clone.
+/// Inspects and controls the policies of a keyed layer, each by a handle `H` of its own. Cheap to clone.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {

@@ -22,7 +22,7 @@ pub enum Check {
     ReservationIsGivenBack,
     /// When the inner service fails in `poll_ready`, whoever waits or calls hears of a failure.
     ReadyErrorIsTold,
-    /// A good answer is passed on as one, and so is a failure; each within the patience.
+    /// A successful response is passed on as one, and so is a failure; each within the same time.
     AnswersArePassedOn,
     /// One call makes no more inner calls than it may; see [`Contract::inner_calls`](super::Contract::inner_calls).
     OneCallEach,
