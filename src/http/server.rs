@@ -83,8 +83,8 @@ impl<R> ServerBuilder<R> {
 }
 
 impl<R, F> ServerBuilder<R, F> {
-    /// How long a request may take until its response head, time in the queue included; [10
-    /// s](super::SERVER_DEADLINE) by default. For bodies see
+    /// How long a request may take until its response head, time in the queue included; 10 s by
+    /// default. For bodies see
     /// [`BodyTimeoutLayer`](super::body_timeout::BodyTimeoutLayer). A caller's [deadline](Self::deadline_from) can make it
     /// shorter.
     pub fn deadline(mut self, deadline: Duration) -> Self {
