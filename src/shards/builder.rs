@@ -60,13 +60,15 @@ impl<K, M> Builder<K, M> {
 
 impl<K> Builder<K, Map> {
     /// The service of each member, which `make` makes when it is first in a map: a client with layers of
-    /// its own around it, so that each has a circuit breaker, a limit and metrics for itself.
+    /// its own around it, so that each has a circuit breaker, a limit and metrics for itself. It is cloned for
+    /// calls, under a lock of this member's, so a clone of it should be cheap.
     ///
     /// # Errors
     ///
     /// The service of a member could not be made.
-    pub fn over<S, F>(self, make: F) -> Result<Shards<S, K>, AdoptError>
+    pub fn over<Req, S, F>(self, make: F) -> Result<Shards<S, K>, AdoptError>
     where
+        K: for<'r> Fn(&'r Req) -> Key<'r>,
         F: Fn(&Member) -> Result<S, tower::BoxError> + Send + Sync + 'static,
     {
         let reporter = Reporter::new(Origin::new(LAYER, self.name), self.observers);

@@ -31,7 +31,9 @@ pub enum AdoptError {
     },
     /// It lacks more than half of the members, as a fault of the discovery would look.
     /// [`adopt_anyway`](super::ShardsHandle::adopt_anyway) adopts it.
-    #[error("of {before} members {stay} would stay, of {after}: `adopt_anyway` if that is meant")]
+    #[error(
+        "a map of {after} members has {stay} of the {before} there are, less than half: `adopt_anyway` if that is meant"
+    )]
     Shrunk {
         /// Members of the present map.
         before: usize,
@@ -46,7 +48,6 @@ pub enum AdoptError {
         /// The member.
         name: Arc<str>,
         /// What was wrong.
-        #[source]
         error: tower::BoxError,
     },
 }

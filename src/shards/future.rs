@@ -99,6 +99,9 @@ where
     /// Waits until the owner is ready, whoever that is by then, and makes the call.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Made<S::Future, S, S::Error>> {
         loop {
+            if self.request.is_none() {
+                return Poll::Pending; // polled again after a panic
+            }
             let Some(owner) = &mut self.owner else {
                 match self.choose() {
                     Ok(owner) => self.owner = owner,
@@ -106,6 +109,10 @@ where
                 }
                 continue;
             };
+            if owner.calls.is_closed() {
+                self.owner = None; // what it would say is of no interest any more
+                continue;
+            }
             match owner.service.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
                     let Some(counted) = Counted::begin(Arc::clone(&owner.stripe)) else {

@@ -101,14 +101,16 @@ impl ShardsHandle {
         self.map().epoch()
     }
 
-    /// The calls that were made and are not over, of all epochs.
+    /// The calls that were made and are not over, of all epochs. Of those that wait for their owner to be ready,
+    /// the ones that go by the map in force.
     pub fn in_flight(&self) -> usize {
         self.shared.in_flight()
     }
 
     /// Puts a later map in force. Calls in flight end where they are; calls that wait for their owner to be
     /// ready, and all that come, go by the new map. Members of both maps keep their service, with all that
-    /// its layers know; that of a member that is gone is dropped.
+    /// its layers know; that of a member that is gone is dropped, where a clone has just used it with that
+    /// clone's next call.
     ///
     /// # Errors
     ///
@@ -128,15 +130,18 @@ impl ShardsHandle {
     }
 
     /// Returns when a map later than `epoch` is in force, and no call that went by that one, or by an
-    /// earlier one, is in flight: what its owners have may be moved or dropped. A call is in flight until its
-    /// answer is there, or until its future is dropped.
+    /// earlier one, is in flight here. A call is in flight until its answer is there (not the end of its body),
+    /// or until its future is dropped.
+    ///
+    /// That nobody asks any more does not say that nothing is done any more: what a call asked for that was
+    /// dropped, or ended by a timeout, may still be carried out at its owner. Only the owner can refuse that.
     ///
     /// May be dropped and asked again at any time.
     pub async fn settled(&self, epoch: Epoch) {
         self.shared.settled(epoch).await;
     }
 
-    /// Rejects all further calls, for good, and returns when no call is in flight. May be dropped and asked
+    /// Rejects all further calls, for good, and those that wait for their owner to be ready, and returns when no call is in flight. May be dropped and asked
     /// again; calls are rejected all the same.
     pub async fn drain(&self) {
         self.shared.drain().await;

@@ -78,6 +78,24 @@ impl<'a> From<&'a String> for Key<'a> {
     }
 }
 
+impl<'a> From<&'a Vec<u8>> for Key<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self(Form::Bytes(bytes))
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Key<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self(Form::Bytes(bytes))
+    }
+}
+
+impl AsRef<[u8]> for Key<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 impl From<u64> for Key<'_> {
     fn from(number: u64) -> Self {
         Self(Form::Number(number.to_be_bytes()))

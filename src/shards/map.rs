@@ -1,6 +1,6 @@
 //! A map of owners: an epoch, the members, and whose each key is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,9 +49,12 @@ enum Rule {
 impl Map {
     /// Keys are spread by their hash, evenly or by the [weights](Member::weight) of the members.
     ///
-    /// Each key falls into one of 16,384 slots (65,536 above 500 members), and each slot goes to the member
-    /// with the highest score for it that has less than 1.05 of its fair share (capped rendezvous hashing).
-    /// When a member comes or goes, hardly any key moves between two that stay.
+    /// Each key falls into one of 16,384 slots, and each slot goes to the member with the highest score for it
+    /// that has less than 1.05 of its fair share (capped rendezvous hashing). When a member comes or goes,
+    /// hardly any key moves between two that stay. Up to some 500 members are served evenly; of 1,000 each has
+    /// 16 slots, so that one more or less is 6 %.
+    ///
+    /// Takes time in proportion to the number of members: milliseconds for 100, a second for 16,384.
     ///
     /// # Errors
     ///
@@ -87,13 +90,16 @@ impl Map {
         let (epoch, members, mut problems) = checked(epoch, members);
         let places = places(&members);
         let mut owners = HashMap::new();
-        for (key, name) in pinned {
+        for (nth, (key, name)) in pinned.into_iter().enumerate() {
+            // By its number: a key may be somebody's secret.
+            let entry = |accepted: &str| format!("{accepted}, in entry {nth}");
             let Some(place) = places.get(name.as_ref()) else {
-                problems.push(ConfigError::new("pinned", name.as_ref(), "the name of a member"));
+                let accepted = entry("the name of a member");
+                problems.push(ConfigError::new("pinned", name.as_ref(), accepted));
                 continue;
             };
             if owners.insert(key.as_ref().into(), *place).is_some() {
-                problems.push(ConfigError::new("pinned", name.as_ref(), "each key once"));
+                problems.push(ConfigError::new("pinned", name.as_ref(), entry("each key once")));
             }
         }
         if owners.len() > MAX_PINNED {
@@ -163,19 +169,18 @@ impl Map {
     #[inline]
     pub(super) fn place(&self, key: Key<'_>) -> usize {
         usize::from(match &self.0.rule {
-            Rule::Hashed { slots, pinned } if pinned.is_empty() => {
-                slots[slot_of(key.hash(), slots.len())]
-            }
+            Rule::Hashed { slots, pinned } if pinned.is_empty() => slots[slot_of(key.hash())],
             Rule::Hashed { slots, pinned } => match pinned.get(key.as_bytes()) {
                 Some(owner) => *owner,
-                None => slots[slot_of(key.hash(), slots.len())],
+                None => slots[slot_of(key.hash())],
             },
             Rule::Ranged(ranges) => ranges.owner(key.as_bytes()),
         })
     }
 
     /// The share of the keys that another map gives to somebody else, from 0 to 1: of the slots, if both
-    /// hash; of the ranges' number otherwise, for nobody knows how many keys there are in one.
+    /// hash, whatever keys have an owner of their own; of the ranges of either map otherwise, for nobody knows
+    /// how many keys there are in one; 1 between the two kinds.
     ///
     /// ```
     /// use seawall::shards::Map;
@@ -187,20 +192,18 @@ impl Map {
     /// ```
     #[allow(clippy::cast_precision_loss)] // a share
     pub fn moved_to(&self, other: &Self) -> f64 {
-        let name = |map: &Self, place: u16| map.0.members[usize::from(place)].name().to_owned();
+        let name =
+            |map: &Self, place: u16| Arc::clone(map.0.members[usize::from(place)].shared_name());
+        let differs = |(old, new): (u16, u16)| name(self, old) != name(other, new);
         let (moved, all) = match (&self.0.rule, &other.0.rule) {
             (Rule::Hashed { slots: old, .. }, Rule::Hashed { slots: new, .. }) => {
-                let most = old.len().max(new.len());
-                let at = |slots: &[u16], slot: usize| slots[slot * slots.len() / most];
-                let differs =
-                    |slot: &usize| name(self, at(old, *slot)) != name(other, at(new, *slot));
-                ((0..most).filter(differs).count(), most)
+                let pairs = old.iter().copied().zip(new.iter().copied());
+                (pairs.filter(|pair| differs(*pair)).count(), old.len())
             }
             (Rule::Ranged(old), Rule::Ranged(new)) => {
-                let starts: Vec<_> = old.starts().chain(new.starts()).collect();
-                let differs =
-                    |start: &&&[u8]| name(self, old.owner(start)) != name(other, new.owner(start));
-                (starts.iter().filter(differs).count(), starts.len())
+                let starts: BTreeSet<_> = old.starts().chain(new.starts()).collect();
+                let owners = |start: &&[u8]| (old.owner(start), new.owner(start));
+                (starts.iter().filter(|start| differs(owners(start))).count(), starts.len())
             }
             _ => (1, 1),
         };

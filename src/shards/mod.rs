@@ -38,7 +38,7 @@
 //!
 //! It cannot move your data. When a map changes, keys have another owner: copy what they own before you adopt
 //! it, and wait until the old one is [settled](ShardsHandle::settled) before you delete. Writes that come
-//! meanwhile are yours to hold back. Nor can it keep two routers at the same map: each adopts when it hears
+//! meanwhile, and those of calls that were given up, are for the owners to hold back. Nor can it keep two routers at the same map: each adopts when it hears
 //! of one, and an owner that must not be asked for what it does not own has to check.
 //!
 //! # How it decides
@@ -58,8 +58,8 @@
 //! Each map has an [epoch](crate::Epoch). [`adopt`](ShardsHandle::adopt) puts a later one in force: at once
 //! for all clones, without a pause, and without an error for calls in flight, which end where they are.
 //!
-//! The service of each member is made once, from a closure, when the member is first in a map. It stays while
-//! the member does, so that its breaker remembers.
+//! The service of each member is made from a closure, when the member is first in a map. It stays while the
+//! member does, so that its breaker remembers.
 //!
 //! # Defaults
 //!
@@ -78,7 +78,8 @@
 //! # Order
 //!
 //! Retries, breakers, limits and attempt timeouts belong to the members, in the closure. What is about the
-//! whole call, its deadline above all, goes around.
+//! whole call, its deadline above all, goes around, as does a limit for calls in all: they wait in their futures
+//! for owners that are not ready, and nothing here bounds how many.
 //!
 //! # Cancellation
 //!

@@ -35,7 +35,7 @@ impl KeyRange {
     {
         let key = |bound: &T| -> Key<'a> { (*bound).into() };
         let bytes = |bound| key(bound).as_bytes().to_vec();
-        // Of the last number there is none: what begins after it is empty, and says so.
+        // After the last number there is none: what begins there has no number in it.
         let after = |bound| key(bound).after();
         let start = match bounds.start_bound() {
             Bound::Included(start) => bytes(start),

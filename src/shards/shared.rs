@@ -76,9 +76,14 @@ impl<S> Shared<S> {
 
     #[allow(clippy::cast_precision_loss)] // gauges are floats
     fn set_levels(&self, handles: &Handles<ShardsMeter>) {
-        let map = self.map();
-        handles.own.epoch.set(map.epoch().get() as f64);
-        handles.own.members.set(map.members().len() as f64);
+        loop {
+            let map = self.map();
+            handles.own.epoch.set(map.epoch().get() as f64);
+            handles.own.members.set(map.members().len() as f64);
+            if self.map().epoch() == map.epoch() {
+                return; // nobody set a later one meanwhile, who was overwritten here
+            }
+        }
     }
 
     pub(super) fn draining(&self) -> Rejected {
@@ -102,7 +107,7 @@ impl<S> Shared<S> {
             let next = Table::new(&self.make, map.clone(), Some(present.policy().as_ref()))?;
             if self.tables.replace(&present, next) {
                 present.retire_all_but(map);
-                self.reporter.meter.with(|handles| self.set_levels(handles), |_| ());
+                self.reporter.meter(|handles| self.set_levels(handles));
                 let adopted = EventKind::MapAdopted { from: now, to: then };
                 self.reporter.tell_now(EventContext::default(), adopted);
                 return Ok(());

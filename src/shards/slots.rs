@@ -8,12 +8,8 @@
 
 use std::sync::LazyLock;
 
-/// Slots of a map of few members.
+/// Slots of a map, however many members it has: another number would move every key.
 pub(super) const SLOTS: usize = 16_384;
-/// And of one with more than [`FEW`], so that each still has enough of them to be even.
-pub(super) const MANY_SLOTS: usize = 65_536;
-/// As many members as 16,384 slots divide evenly.
-pub(super) const FEW: usize = 500;
 /// How much a member may have, in percent of its fair share.
 const CAP_PERCENT: u64 = 105;
 
@@ -29,14 +25,13 @@ pub(super) struct Share {
 /// The owner of each slot, by its place among `members`. There is one at least, and no more than slots.
 #[allow(clippy::cast_possible_truncation)] // there are fewer members than slots
 pub(super) fn fill(members: &[Share]) -> Box<[u16]> {
-    let slots = if members.len() > FEW { MANY_SLOTS } else { SLOTS };
     let all: u64 = members.iter().map(|member| u64::from(member.weight)).sum();
     let cap = |member: &Share| {
-        (slots as u64 * u64::from(member.weight) * CAP_PERCENT).div_ceil(100 * all.max(1))
+        (SLOTS as u64 * u64::from(member.weight) * CAP_PERCENT).div_ceil(100 * all.max(1))
     };
     let mut left: Vec<u64> = members.iter().map(cap).collect();
     let even = members.iter().all(|member| member.weight == members[0].weight);
-    let mut owners = vec![0_u16; slots].into_boxed_slice();
+    let mut owners = vec![0_u16; SLOTS].into_boxed_slice();
     for (slot, owner) in owners.iter_mut().enumerate() {
         let salt = mix(slot as u64);
         let candidates = members.iter().zip(&left).enumerate().filter(|(_, (_, left))| **left > 0);
@@ -57,11 +52,11 @@ pub(super) fn fill(members: &[Share]) -> Box<[u16]> {
     owners
 }
 
-/// The slot that a hash falls into, of so many.
+/// The slot that a hash falls into: its highest bits.
 #[inline]
-#[allow(clippy::cast_possible_truncation)] // less than `slots`
-pub(super) const fn slot_of(hash: u64, slots: usize) -> usize {
-    ((hash as u128 * slots as u128) >> 64) as usize
+#[allow(clippy::cast_possible_truncation)] // 14 bits
+pub(super) const fn slot_of(hash: u64) -> usize {
+    (hash >> (u64::BITS - SLOTS.ilog2())) as usize
 }
 
 /// The finalizer of `SplitMix64` (Steele, Lea, Flood 2014).

@@ -16,7 +16,7 @@ use crate::shell::lock;
 /// Values that follow one another.
 pub(crate) struct Epochs<T> {
     present: Live<InFlight<T>>,
-    /// Earlier ones, for as long as calls of theirs are in flight.
+    /// Earlier ones, until none of their calls is in flight when another follows.
     earlier: Mutex<Vec<Arc<InFlight<T>>>>,
     replaced: Notify,
     drained: AtomicBool,
@@ -41,19 +41,21 @@ impl<T> Epochs<T> {
     /// in between.
     pub(crate) fn replace(&self, present: &Arc<InFlight<T>>, next: T) -> bool {
         let next = InFlight::new(next);
-        let mut earlier = lock(&self.earlier);
-        if self.is_drained() {
-            next.stop();
-        }
-        if !self.present.replace(present, next) {
+        let mut earlier = lock(&self.earlier); // whoever replaces holds it
+        if !Arc::ptr_eq(&self.present(), present) {
+            drop(earlier); // before what was made for nothing
             return false;
         }
-        present.stop();
+        if self.is_drained() {
+            next.stop(); // nobody waits in it yet
+        }
+        self.present.replace(present, next);
         let done = extract(&mut earlier, |calls| calls.in_flight() == 0);
         earlier.push(Arc::clone(present));
         drop(earlier);
+        present.stop(); // wakes those who wait: after the unlock
         self.replaced.notify_waiters();
-        drop(done); // after the unlock
+        drop(done);
         true
     }
 
@@ -76,6 +78,7 @@ impl<T> Epochs<T> {
         let is_past = |calls: &&Arc<InFlight<T>>| is_past(calls.policy());
         let past: Vec<_> = lock(&self.earlier).iter().filter(is_past).cloned().collect();
         for calls in past {
+            calls.stop(); // if whoever replaced it has not come to that yet
             calls.emptied().await;
         }
     }
@@ -87,8 +90,8 @@ impl<T> Epochs<T> {
             self.drained.store(true, Ordering::Relaxed);
             earlier.iter().cloned().chain([self.present()]).collect()
         };
+        all.iter().for_each(|calls| calls.stop());
         for calls in all {
-            calls.stop();
             calls.emptied().await;
         }
     }
