@@ -90,7 +90,9 @@ impl<T> Epochs<T> {
             self.drained.store(true, Ordering::Relaxed);
             earlier.iter().cloned().chain([self.present()]).collect()
         };
-        all.iter().for_each(|calls| calls.stop());
+        for calls in &all {
+            calls.stop();
+        }
         for calls in all {
             calls.emptied().await;
         }
