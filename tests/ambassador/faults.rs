@@ -75,7 +75,7 @@ async fn an_upstream_that_hangs_is_a_gateway_timeout() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_is_not_there_yet_is_a_warning_and_a_bad_gateway() {
-    // Bound and not listening: connections are rejected, and nobody else gets the port.
+    // Bound and not listening: connections are refused, and nobody else gets the port.
     let held = TcpSocket::new_v4().unwrap();
     held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let unchecked = ["--check-every", "60s"];
@@ -83,7 +83,7 @@ async fn an_upstream_that_is_not_there_yet_is_a_warning_and_a_bad_gateway() {
 
     let warning = ambassador.says();
     assert!(warning.starts_with("warning: no answer from http://127.0.0.1:"), "{warning}");
-    assert!(warning.contains("rejected"), "{warning}");
+    assert!(warning.contains("refused"), "{warning}");
     let rejected = post(&ambassador.url("/")).await;
     assert_eq!(rejected.status, StatusCode::BAD_GATEWAY);
     assert_eq!(rejected.header("proxy-status"), Some("ambassador; error=connection_refused"));
@@ -102,7 +102,7 @@ async fn why_there_is_no_answer_is_explained_only_if_asked_for() {
     let address = held.local_addr().unwrap();
     // One attempt finds nobody; the check then holds the circuit open.
     let cases = [
-        (&["--check-every", "60s"][..], "cannot connect to the upstream", "rejected".to_owned()),
+        (&["--check-every", "60s"][..], "cannot connect to the upstream", "refused".to_owned()),
         (&["--check-every", "10ms"], "the circuit is open", address.to_string()),
     ];
     for (options, words, why) in cases {

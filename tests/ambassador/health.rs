@@ -44,7 +44,7 @@ async fn an_upstream_that_dies_opens_the_circuit_before_a_caller_finds_out() {
     assert_eq!(report["status"], "down");
     assert_eq!(report["checks"][0]["status"], "down");
     let error = report["checks"][0]["error"].as_str().unwrap();
-    assert!(error.contains("rejected"), "{error}");
+    assert!(error.contains("refused"), "{error}");
     assert_eq!(get(&ready).await.status, StatusCode::SERVICE_UNAVAILABLE);
     let report = get(&alive).await;
     assert_eq!(report.status, StatusCode::OK, "a restart would not help");

@@ -49,7 +49,7 @@ async fn callers_who_stall_are_told_so_and_harm_nobody() {
     assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::OK);
     let closed = ["seawall_circuit_breaker_state", "\"closed\""];
     assert_eq!(ambassador.metric(&closed).await, 1.0);
-    let bad = ["seawall_calls_total", "circuit_breaker", "\"bad\""];
+    let bad = ["seawall_calls_total", "circuit_breaker", "\"failure\""];
     assert_eq!(ambassador.metric(&bad).await, 0.0);
 }
 
@@ -159,7 +159,7 @@ async fn uploads_that_break_off_are_no_evidence_against_the_upstream() {
         assert_eq!(get(&ambassador.url("/")).await.status, StatusCode::OK);
         let closed = ["seawall_circuit_breaker_state", "\"closed\""];
         assert_eq!(ambassador.metric(&closed).await, 1.0);
-        let bad = ["seawall_calls_total", "circuit_breaker", "\"bad\""];
+        let bad = ["seawall_calls_total", "circuit_breaker", "\"failure\""];
         assert_eq!(ambassador.metric(&bad).await, 0.0);
     }
 }
