@@ -114,3 +114,5 @@ pub use layer::{RateLimit, ResponseFuture};
 #[doc(hidden)]
 pub use overrides::KeyedConfig;
 pub use overrides::Overrides;
+#[doc(hidden)]
+pub use policy::{ByRequest, CostOf, One};

@@ -111,6 +111,49 @@ async fn a_limit_that_panics_fails_the_call_and_nothing_else() {
     handle.assert_at_rest();
 }
 
+/// A task that cannot be woken.
+struct Asleep;
+
+impl std::task::Wake for Asleep {
+    fn wake(self: Arc<Self>) {
+        panic!("scripted: wake");
+    }
+}
+
+// pitfall B2: a place is freed once, though telling the next in the queue panics
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_frees_no_place_twice() {
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let layer = BulkheadLayer::builder("hooks").limit(2).queue(4).build().unwrap();
+    let (held, opens) = (layer.handle(), Arc::clone(&gate));
+    let service = layer.layer(tower::service_fn(move |nth: u32| {
+        let gate = Arc::clone(&opens);
+        async move {
+            if nth == 0 {
+                gate.notified().await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Fail>(nth)
+        }
+    }));
+    let task = CountingWaker::new();
+    let mut calls: Vec<_> = (0..3).map(|nth| Box::pin(service.clone().call(nth))).collect();
+    assert!(poll_once(&mut calls[0], &task).is_pending());
+    assert!(poll_once(&mut calls[1], &task).is_pending());
+    let asleep = std::task::Waker::from(Arc::new(Asleep));
+    let mut cx = std::task::Context::from_waker(&asleep);
+    assert!(calls[2].as_mut().poll(&mut cx).is_pending());
+    assert_eq!(held.in_flight(), 2);
+
+    gate.notify_one();
+    assert!(caught(|| poll_once(&mut calls[0], &task)).is_none(), "the waker of the queue panics");
+    drop(calls.remove(0));
+    assert_eq!(held.in_flight(), 2, "the second, and the third, to whom the place was given");
+    drop(calls);
+    assert_eq!((held.in_flight(), layer.in_flight()), (0, 0));
+}
+
 /// Where nobody has written what belongs to a seven.
 #[derive(Clone)]
 struct Torn;

@@ -281,9 +281,23 @@ impl Judged {
 #[allow(clippy::inline_always, reason = "it is on the way of every call")]
 #[inline(always)]
 pub(crate) fn settle<P: Policy>(policy: &P, permit: &mut Option<P::Permit>, end: &Judged) {
-    if let Some(held) = permit {
+    let spent = Spent::<P>(permit);
+    if let Some(held) = &mut *spent.0 {
         policy.settle(held, end);
-        *permit = None;
+        *spent.0 = None;
+    }
+}
+
+/// A permit that is being settled. If somebody's waker or recorder panics then, it is settled all the same,
+/// and is not to be lost on top of it. Of several parts each is one of these; what is left of them is lost.
+struct Spent<'a, P: Policy + ?Sized>(&'a mut Option<P::Permit>);
+
+impl<P: Policy + ?Sized> Drop for Spent<'_, P> {
+    #[inline]
+    fn drop(&mut self) {
+        if P::PARTS < 2 {
+            *self.0 = None;
+        }
     }
 }
 

@@ -144,10 +144,11 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
         let Some(core) = self.hold.get() else { return Ok(Due::Later(None)) };
         match (&mut self.permit, &mut self.ahead) {
             (Some(permit), _) => Ok(core.each.due(permit, stage, now)),
-            (None, Ahead::Permit(waiting)) if no_timers => match waiting.wait.take() {
-                Some(wait) => Err(core.each.expire_wait(wait)),
-                None => Ok(Due::Later(None)),
-            },
+            (None, Ahead::Permit(waiting)) if no_timers => {
+                let wait = waiting.wait.take();
+                self.ahead = Ahead::Nothing; // it waits no longer, and may be made again
+                wait.map_or(Ok(Due::Later(None)), |wait| Err(core.each.expire_wait(wait)))
+            }
             _ => Ok(Due::Later(None)),
         }
     }
