@@ -136,6 +136,7 @@ mod tests;
 #[doc(hidden)]
 pub use backpressure::Backpressure;
 pub use backpressure::BackpressureLayer;
+#[cfg(feature = "http")]
 pub(crate) use config::MAX_WAIT;
 pub use config::{Config, Order};
 #[doc(hidden)]
