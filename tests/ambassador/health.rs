@@ -52,7 +52,10 @@ async fn an_upstream_that_dies_opens_the_circuit_before_a_caller_finds_out() {
 
     // Nobody has called yet, so this is the health check's doing.
     let log = [ambassador.says(), ambassador.says()];
-    assert!(log.iter().any(|line| line.contains("health") && line.contains("up → down (check)")), "{log:?}");
+    assert!(
+        log.iter().any(|line| line.contains("health") && line.contains("up → down (check)")),
+        "{log:?}"
+    );
     let forced = "closed → forced_open (switch)";
     assert!(log.iter().any(|line| line.contains(forced)), "{log:?}");
     let rejection = get(&ambassador.url("/")).await;
