@@ -40,7 +40,7 @@ pub struct Backpressure<S, C, F, K = NoPropagation> {
     ticket: Option<Pass>,
     /// Rings when the break is over.
     timer: Option<Pin<Box<Sleep>>>,
-    seat: WakerSlot,
+    slot: WakerSlot,
     /// Where the caller waits for the circuit or the inner service, to be told of a drain. The waker
     /// stays until the next wait: taking it away would cost every call, and it rings but once.
     parked: Parked,
@@ -60,7 +60,7 @@ impl<S, C, F, K> Backpressure<S, C, F, K> {
 
     /// Waits no longer for the circuit.
     fn leave(&mut self) {
-        self.breaker.gate().policy.shared.leave(&mut self.seat);
+        self.breaker.gate().policy.shared.leave(&mut self.slot);
     }
 
     /// The call that the ticket was for has failed before it began.
@@ -69,10 +69,10 @@ impl<S, C, F, K> Backpressure<S, C, F, K> {
         S: Service<Req>,
         C: Classify<S::Response, S::Error>,
     {
-        let verdict =
+        let decision =
             self.breaker.gate().classify.classify_call(Err(error), &ClassifyContext::default());
         if let Some(ticket) = self.ticket.take() {
-            self.shared().settle(&ticket, &verdict.of_error());
+            self.shared().settle(&ticket, &decision.of_error());
         }
     }
 
@@ -87,7 +87,7 @@ impl<S, C, F, K> Backpressure<S, C, F, K> {
             let Admission::Rejected(_) = self.ask() else { return Poll::Ready(()) };
             // What changed before there was a waker would wake nobody: so leave one, and ask again.
             let gate = self.breaker.gate();
-            gate.policy.shared.park(&mut self.seat, cx.waker());
+            gate.policy.shared.park(&mut self.slot, cx.waker());
             if !gate.park(&mut self.parked, cx.waker()) {
                 return Poll::Ready(()); // drained: the call will say so
             }
@@ -176,9 +176,9 @@ impl<S, C, F, K: Clone> Layer<S> for BackpressureLayer<C, F, K> {
     type Service = Backpressure<S, C, F, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (seat, parked) = (WakerSlot::default(), Parked::new());
+        let (slot, parked) = (WakerSlot::default(), Parked::new());
         let breaker = self.breaker.clone();
-        Backpressure { inner, breaker, ticket: None, timer: None, seat, parked }
+        Backpressure { inner, breaker, ticket: None, timer: None, slot, parked }
     }
 }
 

@@ -203,7 +203,7 @@ impl CircuitBreakerHandle {
     /// Watches the state.
     pub fn watch(&self) -> Watch {
         let (seen, ..) = self.shared.changes();
-        Watch { shared: Arc::clone(&self.shared), seen, seat: WakerSlot::of_watch() }
+        Watch { shared: Arc::clone(&self.shared), seen, slot: WakerSlot::of_watch() }
     }
 }
 
@@ -334,7 +334,7 @@ pub struct Watch {
     /// How many changes there had been at the last look. Not the epoch: a reset of a closed breaker
     /// begins a new one without changing the state.
     seen: u64,
-    seat: WakerSlot,
+    slot: WakerSlot,
 }
 
 impl Watch {
@@ -354,7 +354,7 @@ impl Watch {
                 if std::mem::replace(&mut self.seen, changes) != changes {
                     return Poll::Ready(state);
                 }
-                if self.shared.wait(&mut self.seat, epoch, cx.waker()) {
+                if self.shared.wait(&mut self.slot, epoch, cx.waker()) {
                     return Poll::Pending;
                 }
             }
@@ -365,7 +365,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.shared.leave(&mut self.seat);
+        self.shared.leave(&mut self.slot);
     }
 }
 

@@ -187,7 +187,7 @@ impl Breaker {
             effect = effect.and(change);
         }
         self.settle_in(params, now);
-        effect.verdict = match &mut self.phase {
+        effect.decision = match &mut self.phase {
             Phase::Closed { ramp: None } | Phase::ForcedClosed { .. } => {
                 Decision::Admit(Pass::new(self.epoch, PassKind::Free))
             }

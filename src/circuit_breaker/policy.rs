@@ -172,14 +172,14 @@ impl<F: Send + Sync + 'static> Policy for BreakerPolicy<F> {
     }
 
     /// A trip must wake those who wait for a service that may never become ready.
-    fn park(&self, seat: &mut WakerSlot, waker: &Waker) -> bool {
+    fn park(&self, slot: &mut WakerSlot, waker: &Waker) -> bool {
         let epoch = self.shared.passing_epoch();
-        epoch.is_some_and(|epoch| self.shared.wait(seat, epoch, waker))
+        epoch.is_some_and(|epoch| self.shared.wait(slot, epoch, waker))
     }
 
     #[inline]
-    fn unpark(&self, seat: &mut WakerSlot) {
-        self.shared.leave(seat);
+    fn unpark(&self, slot: &mut WakerSlot) {
+        self.shared.leave(slot);
     }
 
     fn unready(&self, outcome: &Outcome) {

@@ -258,12 +258,12 @@ impl Monitor {
     }
 
     /// Leaves a waker for when it goes down. Returns `false` if it is down.
-    pub(super) fn wait(&self, seat: &mut WakerSlot, waker: &Waker) -> bool {
-        self.wakers.wait(seat, waker, || self.status() == Status::Up)
+    pub(super) fn wait(&self, slot: &mut WakerSlot, waker: &Waker) -> bool {
+        self.wakers.wait(slot, waker, || self.status() == Status::Up)
     }
 
-    pub(super) fn leave(&self, seat: &mut WakerSlot) {
-        self.wakers.leave(seat);
+    pub(super) fn leave(&self, slot: &mut WakerSlot) {
+        self.wakers.leave(slot);
     }
 
     /// A live call ended, and said this of the dependency.

@@ -36,8 +36,8 @@ impl Policy for Monitored {
         self.0.status() != Status::Down
     }
 
-    fn park(&self, seat: &mut WakerSlot, waker: &Waker) -> bool {
-        let parked = self.0.wait(seat, waker);
+    fn park(&self, slot: &mut WakerSlot, waker: &Waker) -> bool {
+        let parked = self.0.wait(slot, waker);
         if parked {
             tend(&self.0);
         }
@@ -45,9 +45,9 @@ impl Policy for Monitored {
     }
 
     #[inline]
-    fn unpark(&self, seat: &mut WakerSlot) {
-        if seat.is_taken() {
-            self.0.leave(seat);
+    fn unpark(&self, slot: &mut WakerSlot) {
+        if slot.is_taken() {
+            self.0.leave(slot);
         }
     }
 

@@ -73,15 +73,17 @@ where
         result: Result<&Response, &E>,
         call: &ClassifyContext,
     ) -> Classification {
-        let verdict = HttpClassifier.classify_call(result, call);
-        let (Classification::Now(outcome), Err(error)) = (verdict, result) else { return verdict };
+        let classification = HttpClassifier.classify_call(result, call);
+        let (Classification::Now(outcome), Err(error)) = (classification, result) else {
+            return classification;
+        };
         let error = error.as_error();
         let of_reqwest = |cause: &reqwest::Error| cause.is_connect();
         let unsent = outcome.retryable != Retryable::Never
             && (proof::is_untouched(error)
                 || proof::never_left(error)
                 || causes(error).any(|cause| cause.downcast_ref().is_some_and(of_reqwest)));
-        if unsent { outcome.unsent().into() } else { verdict }
+        if unsent { outcome.unsent().into() } else { classification }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The gate of a policy: counts the calls in flight, and can be closed for good.
 //!
 //! A call has to own its policy anyway, for its future may outlive the service it came from. So the
-//! reference count is the count of calls, striped over a few lanes, so that threads do not fight
+//! reference count is the count of calls, spread over a few stripes, so that threads do not fight
 //! over one cache line. A call that was made is in flight once it is polled; that is counted beside
 //! it, for a drain waits for what is in flight, and not for a future that nobody ever polls. When the
-//! gate is closed the lanes are too: the last call that leaves one tells whoever waits for the policy
+//! gate is closed the stripes are too: the last call that leaves one tells whoever waits for the policy
 //! to empty. No polling.
 
 #[cfg(not(all(test, seawall_loom)))]
@@ -27,17 +27,17 @@ pub(crate) use hold::{Hold, Parked};
 
 use roll::{Count, Roll, Stage};
 
-/// A power of two. More lanes do not pay.
+/// A power of two. More stripes do not pay.
 #[cfg(not(all(test, seawall_loom)))]
-const LANES: usize = 16;
+const STRIPES: usize = 16;
 
 /// The way into a policy.
 pub(crate) struct InFlight<P> {
     policy: Arc<P>,
     /// Each made when a thread first needs it.
-    stripes: [OnceLock<Arc<Stripe<P>>>; LANES],
+    stripes: [OnceLock<Arc<Stripe<P>>>; STRIPES],
     closed: AtomicBool,
-    /// Lanes are not made while the gate is closed.
+    /// Stripes are not made while the gate is closed.
     making: Mutex<()>,
     roll: Arc<Roll>,
 }
@@ -58,7 +58,7 @@ impl<P> InFlight<P> {
     pub(crate) fn new(policy: P) -> Self {
         Self {
             policy: Arc::new(policy),
-            stripes: [const { OnceLock::new() }; LANES],
+            stripes: [const { OnceLock::new() }; STRIPES],
             closed: AtomicBool::new(false),
             making: Mutex::default(),
             roll: Arc::default(),
@@ -71,7 +71,7 @@ impl<P> InFlight<P> {
         if self.closed.load(Ordering::Relaxed) {
             return None;
         }
-        let stripe = &self.stripes[thread() % LANES];
+        let stripe = &self.stripes[thread() % STRIPES];
         match stripe.get() {
             Some(stripe) => Some(Arc::clone(stripe)),
             None => self.open(stripe),
@@ -81,7 +81,7 @@ impl<P> InFlight<P> {
     #[cold]
     fn open(&self, stripe: &OnceLock<Arc<Stripe<P>>>) -> Option<Arc<Stripe<P>>> {
         let making = lock(&self.making);
-        // Under the lock: whoever closes says so first, and closes the lanes there are under it.
+        // Under the lock: whoever closes says so first, and closes the stripes there are under it.
         if self.is_closed() {
             return None;
         }
@@ -217,7 +217,7 @@ impl<P> fmt::Debug for Stripe<P> {
 fn thread() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(1);
     thread_local!(static THREAD: Cell<usize> = const { Cell::new(0) });
-    // During the destruction of a thread's locals any lane will do.
+    // During the destruction of a thread's locals any stripe will do.
     THREAD
         .try_with(|number| match number.get() {
             0 => {
@@ -230,7 +230,7 @@ fn thread() -> usize {
 }
 
 #[cfg(all(test, seawall_loom))]
-use crate::shell::tests::loom::{LANES, thread};
+use crate::shell::tests::loom::{STRIPES, thread};
 
 #[cfg(test)]
 mod tests {

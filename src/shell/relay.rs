@@ -94,15 +94,15 @@ impl<T, S> Relay<T, S> {
 
     /// Leaves a waker, to be woken by the source and by other readers. To be called before the last
     /// look.
-    pub(crate) fn wait(&self, seat: &mut WakerSlot, waker: Waker) {
-        let replaced = lock(&self.task.0).wait(seat, waker);
+    pub(crate) fn wait(&self, slot: &mut WakerSlot, waker: Waker) {
+        let replaced = lock(&self.task.0).wait(slot, waker);
         drop(replaced); // after the unlock
     }
 
     /// Waits no longer.
-    pub(crate) fn leave(&self, seat: &mut WakerSlot) {
-        if seat.is_taken() {
-            let left = lock(&self.task.0).leave(seat);
+    pub(crate) fn leave(&self, slot: &mut WakerSlot) {
+        if slot.is_taken() {
+            let left = lock(&self.task.0).leave(slot);
             drop(left); // after the unlock
         }
     }

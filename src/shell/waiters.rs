@@ -33,7 +33,7 @@ pub struct WakerSlot {
 }
 
 impl WakerSlot {
-    /// The seat of one who waits for changes only. Each belongs to an object of a user's, so their
+    /// The slot of one who waits for changes only. Each belongs to an object of a user's, so their
     /// number has no other bound.
     pub(crate) const fn of_watch() -> Self {
         Self { index: None, watches: true }
@@ -46,10 +46,10 @@ impl WakerSlot {
 }
 
 impl Waiters {
-    /// Leaves a waker; only the latest of a seat counts. Returns the one it replaces, to be
+    /// Leaves a waker; only the latest of a slot counts. Returns the one it replaces, to be
     /// dropped after the unlock, for dropping a waker runs foreign code.
-    pub(crate) fn wait(&mut self, seat: &mut WakerSlot, waker: Waker) -> Option<Waker> {
-        let index = match seat.index {
+    pub(crate) fn wait(&mut self, waker_slot: &mut WakerSlot, waker: Waker) -> Option<Waker> {
+        let index = match waker_slot.index {
             Some(index) => index,
             None => match self.free.pop() {
                 Some(index) => index,
@@ -60,14 +60,14 @@ impl Waiters {
                 }
             },
         };
-        seat.index = Some(index);
+        waker_slot.index = Some(index);
         let slot = &mut self.slots[index as usize];
-        slot.watches = seat.watches;
+        slot.watches = waker_slot.watches;
         slot.waker.replace(waker)
     }
 
-    pub(crate) fn leave(&mut self, seat: &mut WakerSlot) -> Option<Waker> {
-        let index = seat.index.take()?;
+    pub(crate) fn leave(&mut self, waker_slot: &mut WakerSlot) -> Option<Waker> {
+        let index = waker_slot.index.take()?;
         self.free.push(index);
         let waker = self.slots[index as usize].waker.take();
         if self.free.len() == self.slots.len() && self.slots.len() > KEPT {
@@ -112,7 +112,7 @@ impl Wakers {
     /// wake falls in between.
     pub(crate) fn wait(
         &self,
-        seat: &mut WakerSlot,
+        waker_slot: &mut WakerSlot,
         waker: &Waker,
         worthwhile: impl FnOnce() -> bool,
     ) -> bool {
@@ -121,16 +121,16 @@ impl Wakers {
         if !worthwhile() {
             return false;
         }
-        let replaced = waiters.wait(seat, waker);
+        let replaced = waiters.wait(waker_slot, waker);
         drop(waiters);
         drop(replaced);
         true
     }
 
     /// Gives the slot of a waiter back.
-    pub(crate) fn leave(&self, seat: &mut WakerSlot) {
-        if seat.is_taken() {
-            let waker = lock(&self.0).leave(seat);
+    pub(crate) fn leave(&self, waker_slot: &mut WakerSlot) {
+        if waker_slot.is_taken() {
+            let waker = lock(&self.0).leave(waker_slot);
             drop(waker); // after the unlock
         }
     }
@@ -155,17 +155,17 @@ mod tests {
     #[test]
     fn only_the_latest_waker_of_a_seat_counts_and_a_seat_is_given_back() {
         let mut waiters = Waiters::default();
-        let mut seats: Vec<_> = (0..3).map(|_| WakerSlot::default()).collect();
-        for seat in &mut seats {
-            assert!(waiters.wait(seat, Waker::noop().clone()).is_none());
-            assert!(waiters.wait(seat, Waker::noop().clone()).is_some());
+        let mut waker_slots: Vec<_> = (0..3).map(|_| WakerSlot::default()).collect();
+        for waker_slot in &mut waker_slots {
+            assert!(waiters.wait(waker_slot, Waker::noop().clone()).is_none());
+            assert!(waiters.wait(waker_slot, Waker::noop().clone()).is_some());
         }
-        assert!(waiters.leave(&mut seats[1]).is_some());
+        assert!(waiters.leave(&mut waker_slots[1]).is_some());
         assert_eq!(waiters.take_some(1).len(), 1);
         assert_eq!(waiters.take_all().len(), 1);
         assert_eq!(waiters.take_all().len(), 0);
-        for seat in &mut seats {
-            waiters.leave(seat);
+        for waker_slot in &mut waker_slots {
+            waiters.leave(waker_slot);
         }
         assert_eq!(waiters.free.len(), waiters.slots.len());
     }
@@ -175,14 +175,14 @@ mod tests {
     fn the_slab_is_as_large_as_the_number_of_those_who_wait() {
         let mut waiters = Waiters::default();
         for _ in 0..3 {
-            let mut seats: Vec<_> = (0..10_000).map(|_| WakerSlot::default()).collect();
-            for seat in &mut seats {
-                assert!(waiters.wait(seat, Waker::noop().clone()).is_none());
+            let mut waker_slots: Vec<_> = (0..10_000).map(|_| WakerSlot::default()).collect();
+            for waker_slot in &mut waker_slots {
+                assert!(waiters.wait(waker_slot, Waker::noop().clone()).is_none());
             }
-            assert_eq!(waiters.take_all().len(), seats.len());
-            for seat in &mut seats {
+            assert_eq!(waiters.take_all().len(), waker_slots.len());
+            for waker_slot in &mut waker_slots {
                 assert_eq!(waiters.slots.len(), 10_000);
-                waiters.leave(seat);
+                waiters.leave(waker_slot);
             }
             assert_eq!((waiters.slots.capacity(), waiters.free.capacity()), (0, 0));
         }

@@ -122,8 +122,8 @@ impl Shared {
 
     #[inline(never)]
     fn admit_by_step(&self) -> Admission {
-        let (verdict, now) = self.step(Input::Admit);
-        match verdict {
+        let (decision, now) = self.step(Input::Admit);
+        match decision {
             Decision::Admit(pass) => {
                 if pass.kind == PassKind::Ghost {
                     self.common.meter(|handles| handles.own.shadow.increment(1));
@@ -179,8 +179,8 @@ impl Shared {
         let quiet = word.is_quiet() && word.epoch() == pass.epoch && !slow && !pass.overdue;
         let harmless = outcome.signal == Signal::Success && pass.kind == PassKind::Free;
         if !(quiet && harmless) {
-            let (verdict, now) = self.step(Input::CallGuard { pass, sample });
-            self.note_late(verdict, now);
+            let (decision, now) = self.step(Input::CallGuard { pass, sample });
+            self.note_late(decision, now);
         }
         self.common.meter(|handles| handles.ended(outcome.into(), sample.took));
     }
@@ -229,8 +229,8 @@ impl Shared {
             || self.common.needs_waits() && !is_known()
     }
 
-    fn note_late(&self, verdict: Decision, now: Tick) {
-        if verdict == Decision::Late {
+    fn note_late(&self, decision: Decision, now: Tick) {
+        if decision == Decision::Late {
             self.common.meter(|handles| handles.own.late.increment(1));
             self.tell(now, EventKind::Late);
         }
@@ -279,7 +279,7 @@ impl Shared {
         let Core { machine, config, .. } = &mut *core;
         let effect = machine.step(config, now, draw, input);
         self.carry_out(core, now, effect);
-        (effect.verdict, now)
+        (effect.decision, now)
     }
 
     /// The lock, with the newest settings behind it. Never two locks at once: if there is news, it is

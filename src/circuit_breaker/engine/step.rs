@@ -55,7 +55,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub(crate) struct Effect {
-    pub(crate) verdict: Decision,
+    pub(crate) decision: Decision,
     pub(crate) changes: [Option<Transition>; 2],
     pub(crate) wake: Wake,
 }
@@ -85,10 +85,10 @@ pub(crate) enum Wake {
 
 impl Effect {
     pub(crate) const NONE: Self =
-        Self { verdict: Decision::Done, changes: [None, None], wake: Wake::None };
+        Self { decision: Decision::Done, changes: [None, None], wake: Wake::None };
 
-    pub(crate) const fn of(verdict: Decision) -> Self {
-        Self { verdict, ..Self::NONE }
+    pub(crate) const fn of(decision: Decision) -> Self {
+        Self { decision, ..Self::NONE }
     }
 
     /// This effect, and the waiters that `other` wakes.

@@ -108,7 +108,7 @@ fn the_hint_of_a_failed_probe_counts_and_one_in_a_good_answer_does_not() {
 fn a_rejection_says_what_tripped_the_circuit_and_until_when() {
     let mut lab = Lab::with(|_| ());
     lab.trip();
-    let Decision::Reject { until, measurement, .. } = lab.step(Input::Admit).verdict else {
+    let Decision::Reject { until, measurement, .. } = lab.step(Input::Admit).decision else {
         panic!("let through");
     };
     assert_eq!(until, Tick(50 * MS));

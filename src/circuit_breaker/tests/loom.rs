@@ -137,16 +137,16 @@ fn no_trip_is_slept_through() {
         let shared = breaker(Trip::consecutive(1));
         let other = Arc::clone(&shared);
         let caller = thread::spawn(move || fail(&other));
-        let mut seat = WakerSlot::default();
+        let mut waker_slot = WakerSlot::default();
         block_on(poll_fn(|cx| {
             loop {
                 let Some(epoch) = shared.passing_epoch() else { return Poll::Ready(()) };
-                if shared.wait(&mut seat, epoch, cx.waker()) {
+                if shared.wait(&mut waker_slot, epoch, cx.waker()) {
                     return Poll::Pending;
                 }
             }
         }));
-        shared.leave(&mut seat);
+        shared.leave(&mut waker_slot);
         caller.join().unwrap();
         assert_eq!(shared.state(), State::Open);
     });

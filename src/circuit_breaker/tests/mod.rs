@@ -100,7 +100,7 @@ impl Lab {
     }
 
     fn try_admit(&mut self) -> Option<Pass> {
-        match self.step(Input::Admit).verdict {
+        match self.step(Input::Admit).decision {
             Decision::Admit(pass) => Some(pass),
             Decision::Reject { .. } => None,
             other => panic!("not an answer to an Admit: {other:?}"),

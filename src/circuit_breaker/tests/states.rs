@@ -19,7 +19,7 @@ fn an_open_circuit_rejects_every_call_until_its_rest_is_over() {
     lab.trip();
     let break_duration = lab.break_left();
     for _ in 0..100 {
-        let Decision::Reject { until, .. } = lab.step(Input::Admit).verdict else {
+        let Decision::Reject { until, .. } = lab.step(Input::Admit).decision else {
             panic!("let through at {:?}", lab.now);
         };
         assert_eq!(until.since(lab.now), lab.break_left());
@@ -149,7 +149,7 @@ fn an_answer_from_an_earlier_era_is_late_and_decides_nothing() {
         lab.break_duration();
         let probe = lab.admit();
         for pass in in_half_open {
-            assert_eq!(lab.settle(*pass, old).verdict, Decision::Late);
+            assert_eq!(lab.settle(*pass, old).decision, Decision::Late);
             assert_eq!(lab.state(), State::HalfOpen);
             assert!(lab.try_admit().is_none(), "{old:?} of the past made room for a probe");
         }
@@ -158,8 +158,8 @@ fn an_answer_from_an_earlier_era_is_late_and_decides_nothing() {
         assert_eq!(lab.state(), State::Closed);
         let untouched = lab.machine.clone();
         for pass in in_next_epoch {
-            assert_eq!(lab.settle(*pass, old).verdict, Decision::Late);
-            assert_eq!(lab.abandon(*pass).verdict, Decision::Late);
+            assert_eq!(lab.settle(*pass, old).decision, Decision::Late);
+            assert_eq!(lab.abandon(*pass).decision, Decision::Late);
         }
         assert_eq!(lab.machine, untouched, "{old:?} of the past left a trace");
     }

@@ -95,7 +95,7 @@ fn forced_closed_it_weighs_and_does_not_act() {
     assert_eq!(observed, threshold, "it knows what it would do");
     let before = lab.admit();
     lab.command(Command::ReleaseClosed);
-    assert_eq!(lab.settle(before, Signal::Failure).verdict, Decision::Late);
+    assert_eq!(lab.settle(before, Signal::Failure).decision, Decision::Late);
     lab.calls(Signal::Failure, 16);
     assert_eq!(lab.state(), State::Closed, "what was weighed under the hold is forgotten");
 }
@@ -108,7 +108,7 @@ fn a_reset_closes_it_and_forgets_everything_but_the_holds() {
         assert_eq!(lab.state(), State::Closed);
         assert!(lab.machine.last_trip().is_none());
         if let Some(pass) = flying {
-            assert_eq!(lab.settle(pass, Signal::Failure).verdict, Decision::Late);
+            assert_eq!(lab.settle(pass, Signal::Failure).decision, Decision::Late);
         }
         assert_eq!(lab.trip(), 17);
         assert_eq!(lab.break_left(), 50 * MS);
@@ -137,10 +137,10 @@ fn what_tripped_it_is_not_why_a_hand_holds_it_open() {
     lab.trip();
     assert_ne!(lab.machine.digest(&lab.params).measurement, crate::Measurement::Nothing);
     lab.command(Command::HoldOpen);
-    let verdict = lab.step(Input::Admit).verdict;
+    let decision = lab.step(Input::Admit).decision;
     let measurement = crate::Measurement::Nothing;
     let reason = Reason::CircuitOpen;
-    assert_eq!(verdict, Decision::Reject { until: Tick::NEVER, reason, measurement });
+    assert_eq!(decision, Decision::Reject { until: Tick::NEVER, reason, measurement });
     assert_eq!(lab.machine.digest(&lab.params).measurement, measurement);
 }
 

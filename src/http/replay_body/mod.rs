@@ -51,7 +51,7 @@ pub struct ReplayBody<B> {
     /// `None` if there is nothing to read, now or ever.
     relay: Option<Arc<Relay<Tape, Pin<Box<B>>>>>,
     head: Head,
-    seat: WakerSlot,
+    slot: WakerSlot,
     /// Tells those who measure the time of the request.
     courier: Courier,
 }
@@ -98,7 +98,7 @@ impl<B: Body> ReplayBody<B> {
     fn told(body: B, cap: usize, courier: Courier) -> Self {
         let relay = (!body.is_end_stream())
             .then(|| Arc::new(Relay::new(Tape::new(cap, body.size_hint()), Box::pin(body))));
-        Self { relay, head: Head::default(), seat: WakerSlot::default(), courier }
+        Self { relay, head: Head::default(), slot: WakerSlot::default(), courier }
     }
 }
 
@@ -110,7 +110,7 @@ impl<B> ReplayBody<B> {
         let relay = self.relay.clone();
         let is_whole = relay.as_ref().is_none_or(|relay| relay.with(|tape| tape.is_whole()));
         let courier = self.courier.copy();
-        is_whole.then(|| Self { relay, head: Head::default(), seat: WakerSlot::default(), courier })
+        is_whole.then(|| Self { relay, head: Head::default(), slot: WakerSlot::default(), courier })
     }
 
     /// Makes sure that this clone can be read to its end, whatever others go on to read meanwhile;
@@ -168,7 +168,7 @@ where
     B::Error: Into<BoxError>,
 {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { relay, head, seat, .. } = self;
+        let Self { relay, head, slot, .. } = self;
         let Some(relay) = relay else { return Poll::Ready(None) };
         // Nobody holds a clone, and there is none but of this one, which is being read.
         let is_alone = Arc::strong_count(relay) == 1;
@@ -182,13 +182,13 @@ where
             return Poll::Ready(read.into_item());
         }
         // The waker is left before the second look, or what comes in between would wake nobody.
-        relay.wait(seat, cx.waker().clone());
+        relay.wait(slot, cx.waker().clone());
         match relay.visit(cx.waker(), |tape| tape.read(head)) {
             Visit::Found(read) => Poll::Ready(read.into_item()),
             Visit::Loan(loan) => {
                 let polled = draw(loan, head, &mut Context::from_waker(&relay.waker()));
                 if polled.is_ready() {
-                    relay.leave(seat);
+                    relay.leave(slot);
                     relay.ring(); // those who waited look again
                 }
                 polled
@@ -253,7 +253,7 @@ impl Read {
 impl<B> Drop for ReplayBody<B> {
     fn drop(&mut self) {
         if let Some(relay) = &self.relay {
-            relay.leave(&mut self.seat);
+            relay.leave(&mut self.slot);
             relay.with(|tape| tape.leave(&self.head));
         }
     }

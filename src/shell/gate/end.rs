@@ -143,7 +143,7 @@ impl<M: Policy> Heard for Arc<M> {
     }
 }
 
-/// The policy of one key: the call is counted by the lane that it holds too.
+/// The policy of one key: the call is counted by the stripe that it holds too.
 impl<M: Policy> Ending for M {
     fn settle(&self, part: u8, tail: Tail, outcome: &Outcome) {
         self.settle_tail(part, tail, outcome);

@@ -208,8 +208,8 @@ pub(crate) fn classify_result<T, E, C: Classify<T, E>>(
     context: &ClassifyContext,
 ) -> Outcome {
     let failed = result.is_err();
-    let verdict = classify.classify_call(result, context);
-    if failed { verdict.of_error() } else { verdict.of_head() }
+    let classification = classify.classify_call(result, context);
+    if failed { classification.of_error() } else { classification.of_head() }
 }
 
 /// What it says of a rejection by a part of the policy.

@@ -54,15 +54,15 @@ pub trait Policy: Send + Sync + 'static {
 
     /// Leaves the waker of a caller that waits for the inner service, to be woken when the policy
     /// closes. Returns `false` if it has closed.
-    fn park(&self, seat: &mut Self::WakerSlot, waker: &Waker) -> bool {
-        let _ = (seat, waker);
+    fn park(&self, slot: &mut Self::WakerSlot, waker: &Waker) -> bool {
+        let _ = (slot, waker);
         true
     }
 
     /// Such a caller waits no longer, or never did.
     #[inline]
-    fn unpark(&self, seat: &mut Self::WakerSlot) {
-        let _ = seat;
+    fn unpark(&self, slot: &mut Self::WakerSlot) {
+        let _ = slot;
     }
 
     /// The inner service failed in `poll_ready`: the call that was to come has failed.

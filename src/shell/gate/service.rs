@@ -34,7 +34,7 @@ pub struct Gate<S, P: Policy, C, K> {
     propagate: K,
     readiness: Readiness,
     /// Where the caller waits for the inner service, to be told when the policy closes...
-    seat: P::WakerSlot,
+    slot: P::WakerSlot,
     /// ...and when it is drained. This waker stays until the next wait: taking it away would cost every
     /// call, and it rings but once.
     parked: Parked,
@@ -42,9 +42,9 @@ pub struct Gate<S, P: Policy, C, K> {
 
 impl<S, P: Policy, C, K> Gate<S, P, C, K> {
     pub(super) fn new(inner: S, gate: Arc<InFlight<Core<P, C>>>, propagate: K) -> Self {
-        let (readiness, seat, parked) =
+        let (readiness, slot, parked) =
             (Readiness::default(), P::WakerSlot::default(), Parked::new());
-        Self { inner, gate, propagate, readiness, seat, parked }
+        Self { inner, gate, propagate, readiness, slot, parked }
     }
 
     /// The inner service.
@@ -58,13 +58,14 @@ impl<S, P: Policy, C, K> Gate<S, P, C, K> {
         S: Service<Req>,
         C: Classify<S::Response, S::Error>,
     {
-        let verdict = self.gate.classify.classify_call(Err(error), &ClassifyContext::default());
-        self.gate.policy.unready(&verdict.of_error());
+        let classification =
+            self.gate.classify.classify_call(Err(error), &ClassifyContext::default());
+        self.gate.policy.unready(&classification.of_error());
     }
 
     #[inline]
     fn unpark(&mut self) {
-        self.gate.policy.unpark(&mut self.seat);
+        self.gate.policy.unpark(&mut self.slot);
     }
 }
 
@@ -101,7 +102,7 @@ where
                 }
                 Poll::Pending => {
                     if self.gate.park(&mut self.parked, cx.waker())
-                        && self.gate.policy.park(&mut self.seat, cx.waker())
+                        && self.gate.policy.park(&mut self.slot, cx.waker())
                     {
                         return Poll::Pending;
                     }

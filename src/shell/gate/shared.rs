@@ -51,13 +51,13 @@ impl<P: Policy, C: Send + Sync + 'static> Policy for PolicyOf<P, C> {
         self.0.policy.is_open()
     }
 
-    fn park(&self, seat: &mut P::WakerSlot, waker: &Waker) -> bool {
-        self.0.policy.park(seat, waker)
+    fn park(&self, slot: &mut P::WakerSlot, waker: &Waker) -> bool {
+        self.0.policy.park(slot, waker)
     }
 
     #[inline]
-    fn unpark(&self, seat: &mut P::WakerSlot) {
-        self.0.policy.unpark(seat);
+    fn unpark(&self, slot: &mut P::WakerSlot) {
+        self.0.policy.unpark(slot);
     }
 
     fn unready(&self, outcome: &Outcome) {

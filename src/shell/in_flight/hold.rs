@@ -31,7 +31,7 @@ pub(crate) struct Parked(Option<Box<Place>>);
 #[derive(Debug)]
 struct Place {
     roll: Arc<Roll>,
-    seat: WakerSlot,
+    slot: WakerSlot,
 }
 
 // ===== impl Hold =====
@@ -134,15 +134,15 @@ impl Parked {
 
     pub(super) fn park(&mut self, roll: &Arc<Roll>, waker: &Waker, until: Stage) -> bool {
         // Each belongs to a future or a service of a user's, so their number has no other bound.
-        let place = || Box::new(Place { roll: Arc::clone(roll), seat: WakerSlot::of_watch() });
+        let place = || Box::new(Place { roll: Arc::clone(roll), slot: WakerSlot::of_watch() });
         let place = self.0.get_or_insert_with(place);
-        roll.wait(&mut place.seat, waker, until)
+        roll.wait(&mut place.slot, waker, until)
     }
 }
 
 impl Drop for Place {
     #[inline(never)]
     fn drop(&mut self) {
-        self.roll.stand_up(&mut self.seat);
+        self.roll.stand_up(&mut self.slot);
     }
 }

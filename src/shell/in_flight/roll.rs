@@ -11,7 +11,7 @@ use crate::core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::shell::tests::loom::Notify;
 use crate::shell::waiters::{WakerSlot, Wakers};
 
-/// What all lanes of a policy, or all keys, have in common.
+/// What all stripes of a policy, or all keys, have in common.
 #[derive(Debug, Default)]
 pub(crate) struct Roll {
     emptied: Notify,
@@ -30,7 +30,7 @@ pub(crate) enum Stage {
     Stopped = 2,
 }
 
-/// The calls in flight in a lane or under a key.
+/// The calls in flight in a stripe or under a key.
 #[derive(Debug)]
 pub(crate) struct Count {
     /// How many, and above that whether it is closed, so that one step tells both.
@@ -111,12 +111,12 @@ impl Roll {
     }
 
     /// Leaves a waker until a stage is reached. Returns `false` if it is.
-    pub(super) fn wait(&self, seat: &mut WakerSlot, waker: &Waker, until: Stage) -> bool {
-        self.wakers.wait(seat, waker, || !self.is(until))
+    pub(super) fn wait(&self, slot: &mut WakerSlot, waker: &Waker, until: Stage) -> bool {
+        self.wakers.wait(slot, waker, || !self.is(until))
     }
 
-    pub(super) fn stand_up(&self, seat: &mut WakerSlot) {
-        self.wakers.leave(seat);
+    pub(super) fn stand_up(&self, slot: &mut WakerSlot) {
+        self.wakers.leave(slot);
     }
 
     /// Returns when `begun` counts none in all that is closed by then.

@@ -319,7 +319,7 @@ where
         let (RareProj::Busy(_, busy), Some(core)) =
             (this.rare.as_mut().project(), this.call.core())
         else {
-            unreachable!("a call has its lane until it is over")
+            unreachable!("a call has its stripe until it is over")
         };
         core.retry.give_back(unspent, &this.call.purse);
         core.retry.gave_up(&busy.attempts, why, &this.call.purse);

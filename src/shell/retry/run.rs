@@ -57,8 +57,9 @@ where
             .await
         };
         let mut time = TimeLeft { started: &mut started, attempt_context: None };
-        let verdict = gate.classify.classify(result.as_ref());
-        let outcome = if result.is_ok() { verdict.of_head() } else { verdict.of_error() };
+        let classification = gate.classify.classify(result.as_ref());
+        let outcome =
+            if result.is_ok() { classification.of_head() } else { classification.of_error() };
         let rejection = result.as_ref().err().and_then(CallError::rejected);
         if is_refunded(&outcome, rejection) {
             call.refund();

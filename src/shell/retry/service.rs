@@ -68,7 +68,7 @@ pub struct Retried<S, T, W: Policy, A: Policy, C, R, K, B> {
     readiness: Readiness,
     spare: Templates<S>,
     /// Where the caller waits for the inner service, to be told when a policy closes...
-    seats: (W::WakerSlot, A::WakerSlot),
+    slots: (W::WakerSlot, A::WakerSlot),
     /// ...and of a drain. This waker stays until the next wait: taking it away would cost every call,
     /// and it rings but once.
     parked: Parked,
@@ -108,8 +108,8 @@ impl<S, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
         payer: B,
     ) -> Self {
         let (readiness, spare) = (Readiness::default(), Templates::Unused);
-        let (seats, parked) = (Default::default(), Parked::new());
-        Self { inner, gate, tools, payer, readiness, spare, seats, parked }
+        let (slots, parked) = (Default::default(), Parked::new());
+        Self { inner, gate, tools, payer, readiness, spare, slots, parked }
     }
 
     /// The same of a service that is always ready, and is called at once.
@@ -134,16 +134,17 @@ impl<S, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
         C: Classify<S::Response, S::Error>,
     {
         if W::PARTS + A::PARTS > 0 {
-            let verdict = self.gate.classify.classify_call(Err(error), &ClassifyContext::default());
-            self.gate.each.unready(&verdict.of_error());
-            self.gate.whole.unready(&verdict.of_error());
+            let classification =
+                self.gate.classify.classify_call(Err(error), &ClassifyContext::default());
+            self.gate.each.unready(&classification.of_error());
+            self.gate.whole.unready(&classification.of_error());
         }
     }
 
     #[inline]
     fn unpark(&mut self) {
-        self.gate.whole.unpark(&mut self.seats.0);
-        self.gate.each.unpark(&mut self.seats.1);
+        self.gate.whole.unpark(&mut self.slots.0);
+        self.gate.each.unpark(&mut self.slots.1);
     }
 }
 
@@ -184,8 +185,8 @@ where
                 }
                 Poll::Pending => {
                     if self.gate.park(&mut self.parked, cx.waker())
-                        && self.gate.whole.park(&mut self.seats.0, cx.waker())
-                        && self.gate.each.park(&mut self.seats.1, cx.waker())
+                        && self.gate.whole.park(&mut self.slots.0, cx.waker())
+                        && self.gate.each.park(&mut self.slots.1, cx.waker())
                     {
                         return Poll::Pending;
                     }

@@ -19,8 +19,8 @@ use crate::shell::waiters::{WakerSlot, Wakers};
 
 ::loom::thread_local!(static LANE: Cell<usize> = Cell::new(0));
 
-/// The lanes of a gate.
-pub(crate) const LANES: usize = 2;
+/// The stripes of a gate.
+pub(crate) const STRIPES: usize = 2;
 
 /// The number of this thread, as its test gave it.
 pub(crate) fn thread() -> usize {
@@ -94,7 +94,7 @@ impl Future for Notified<'_> {
 fn a_closed_gate_empties_for_good() {
     check(|| {
         let gate = Arc::new(InFlight::new(()));
-        // Not loom's: the order in which a lane is left is that of its `Arc`, which loom does not see.
+        // Not loom's: the order in which a stripe is left is that of its `Arc`, which loom does not see.
         let inside = Arc::new(Count::new(0));
         let callers = [0, 1].map(|stripe| {
             let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
@@ -118,7 +118,7 @@ fn a_closed_gate_empties_for_good() {
     });
 }
 
-/// Two who open the same lane, and one who closes the gate meanwhile.
+/// Two who open the same stripe, and one who closes the gate meanwhile.
 #[test]
 fn nobody_joins_a_call_that_outlives_the_closing() {
     check(|| {
@@ -179,19 +179,19 @@ fn a_lobby_loses_no_wake() {
             other.1.store(true, Ordering::Relaxed);
             other.0.wake();
         });
-        let mut seat = WakerSlot::default();
+        let mut slot = WakerSlot::default();
         block_on(poll_fn(|cx| {
             loop {
                 if changed.load(Ordering::Relaxed) {
                     return Poll::Ready(());
                 }
                 let worthwhile = || !changed.load(Ordering::Relaxed);
-                if wakers.wait(&mut seat, cx.waker(), worthwhile) {
+                if wakers.wait(&mut slot, cx.waker(), worthwhile) {
                     return Poll::Pending;
                 }
             }
         }));
-        wakers.leave(&mut seat);
+        wakers.leave(&mut slot);
         changer.join().unwrap();
     });
 }
@@ -204,9 +204,9 @@ mod relay {
     use crate::shell::relay::{Relay, Visit};
 
     /// Waits for the next of three items, as a body does for its next frame.
-    fn next(relay: &Relay<Vec<u32>, u32>, seat: &mut WakerSlot, at: usize) -> Option<u32> {
+    fn next(relay: &Relay<Vec<u32>, u32>, slot: &mut WakerSlot, at: usize) -> Option<u32> {
         block_on(poll_fn(|cx| {
-            relay.wait(seat, cx.waker().clone());
+            relay.wait(slot, cx.waker().clone());
             let visit = relay.visit(cx.waker(), |tape| tape.get(at).copied());
             let mut loan = match visit {
                 Visit::Found(item) => return Poll::Ready(Some(item)),
@@ -252,10 +252,10 @@ mod relay {
 
     fn draw(
         relay: &Relay<Vec<u32>, Arc<Spring>>,
-        seat: &mut WakerSlot,
+        slot: &mut WakerSlot,
         waker: &Waker,
     ) -> Poll<u32> {
-        relay.wait(seat, waker.clone());
+        relay.wait(slot, waker.clone());
         match relay.visit(waker, |tape| tape.first().copied()) {
             Visit::Found(item) => Poll::Ready(item),
             Visit::Gone => panic!("it does not end"),
@@ -282,12 +282,12 @@ mod relay {
             let relay = Arc::new(Relay::new(Vec::new(), Arc::clone(&spring)));
             let other = Arc::clone(&relay);
             let glance = thread::spawn(move || {
-                let mut seat = WakerSlot::default();
-                let _ = draw(&other, &mut seat, Waker::noop());
+                let mut slot = WakerSlot::default();
+                let _ = draw(&other, &mut slot, Waker::noop());
             });
             let origin = thread::spawn(move || spring.flow());
-            let mut seat = WakerSlot::default();
-            assert_eq!(block_on(poll_fn(|cx| draw(&relay, &mut seat, cx.waker()))), 7);
+            let mut slot = WakerSlot::default();
+            assert_eq!(block_on(poll_fn(|cx| draw(&relay, &mut slot, cx.waker()))), 7);
             glance.join().unwrap();
             origin.join().unwrap();
         });
@@ -300,9 +300,9 @@ mod relay {
             let relay = Arc::new(Relay::new(Vec::new(), 0));
             let other = Arc::clone(&relay);
             let read = |relay: &Relay<Vec<u32>, u32>| {
-                let mut seat = WakerSlot::default();
-                let items: Vec<_> = (0..3).map_while(|at| next(relay, &mut seat, at)).collect();
-                relay.leave(&mut seat);
+                let mut slot = WakerSlot::default();
+                let items: Vec<_> = (0..3).map_while(|at| next(relay, &mut slot, at)).collect();
+                relay.leave(&mut slot);
                 items
             };
             let reader = thread::spawn(move || read(&other));

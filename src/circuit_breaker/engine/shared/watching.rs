@@ -37,23 +37,23 @@ impl Shared {
 
     /// Leaves a waker for the next change. Returns `false` if the epoch is not `epoch` any more: look
     /// again instead.
-    pub(crate) fn wait(&self, seat: &mut WakerSlot, epoch: u64, waker: &Waker) -> bool {
+    pub(crate) fn wait(&self, waker_slot: &mut WakerSlot, epoch: u64, waker: &Waker) -> bool {
         let waker = waker.clone();
         let mut core = lock(self.core());
         if self.word().epoch() != epoch {
             return false;
         }
-        let replaced = core.waiters.get_or_insert_default().wait(seat, waker);
+        let replaced = core.waiters.get_or_insert_default().wait(waker_slot, waker);
         drop(core);
         drop(replaced);
         true
     }
 
     /// Leaves a waker for whatever comes next. Who does so asks afterwards.
-    pub(crate) fn park(&self, seat: &mut WakerSlot, waker: &Waker) {
+    pub(crate) fn park(&self, waker_slot: &mut WakerSlot, waker: &Waker) {
         let waker = waker.clone();
         let mut core = lock(self.core());
-        let replaced = core.waiters.get_or_insert_default().wait(seat, waker);
+        let replaced = core.waiters.get_or_insert_default().wait(waker_slot, waker);
         drop(core);
         drop(replaced);
     }
@@ -67,16 +67,16 @@ impl Shared {
 
     /// Gives the slot of a waiter back.
     #[inline]
-    pub(crate) fn leave(&self, seat: &mut WakerSlot) {
-        if seat.is_taken() {
-            self.stand_up(seat);
+    pub(crate) fn leave(&self, waker_slot: &mut WakerSlot) {
+        if waker_slot.is_taken() {
+            self.stand_up(waker_slot);
         }
     }
 
     #[inline(never)]
-    fn stand_up(&self, seat: &mut WakerSlot) {
+    fn stand_up(&self, waker_slot: &mut WakerSlot) {
         let mut core = lock(self.core());
-        let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(seat));
+        let waker = core.waiters.as_mut().and_then(|waiters| waiters.leave(waker_slot));
         drop(core);
         drop(waker);
     }

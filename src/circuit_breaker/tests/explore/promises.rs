@@ -32,7 +32,7 @@ pub(super) fn digest_agrees_with_step(world: &World, params: &Params) -> Result<
     if until != Tick::NEVER && until != Tick::ZERO {
         let mut machine = world.machine.clone();
         let effect = machine.step(params, until.max(world.now), 0, Input::Admit);
-        holds(matches!(effect.verdict, Decision::Admit(_)), "who comes back when told gets in")?;
+        holds(matches!(effect.decision, Decision::Admit(_)), "who comes back when told gets in")?;
     }
     Ok(())
 }
@@ -43,7 +43,7 @@ pub(super) fn digest_agrees_with_step(world: &World, params: &Params) -> Result<
 fn quiet_changes_nothing(world: &World, params: &Params) -> Result<(), String> {
     let mut machine = world.machine.clone();
     let effect = machine.step(params, world.now, 0, Input::Admit);
-    let Decision::Admit(pass) = effect.verdict else { return Err("quiet, and rejects".into()) };
+    let Decision::Admit(pass) = effect.decision else { return Err("quiet, and rejects".into()) };
     holds(pass == Pass::new(world.epoch(), PassKind::Free), "quiet gives free passes")?;
     let settle = Input::CallGuard { pass, sample: sample(Signal::Success) };
     let done = machine.step(params, world.now, 0, settle);
@@ -98,7 +98,7 @@ pub(super) fn there_is_a_way_out(world: &World, params: &Params) -> Result<(), S
     let give_up = now.plus(8 * longest + 8 * params.ramp.max(params.slow_start));
     for _ in 0..8 * (params.close_threshold + params.reopen_threshold) + 16 {
         let effect = machine.step(params, now, 0, Input::Admit);
-        now = match effect.verdict {
+        now = match effect.decision {
             Decision::Admit(Pass { kind: PassKind::Free, .. }) => return Ok(()),
             Decision::Admit(pass @ Pass { kind: PassKind::Slot, .. }) => {
                 let settle = Input::CallGuard { pass, sample: sample(Signal::Success) };

@@ -147,7 +147,7 @@ impl World {
         let was_open = self.machine.probes_at();
         let effect = self.knock(all_params, draw, Input::Admit)?;
         let params = &all_params[self.params];
-        let pass = match effect.verdict {
+        let pass = match effect.decision {
             Decision::Admit(pass) => Some(pass),
             Decision::Reject { until, .. } => {
                 holds(!params.shadow, "a shadow rejects nobody")?;
@@ -346,8 +346,8 @@ impl World {
         if !counts {
             holds(self.machine == before, "an answer of an old epoch changes nothing")?;
             let late = pass.kind != PassKind::Ghost && !matches!(input, Input::Overdue { .. });
-            let verdict = if late { Decision::Late } else { Decision::Done };
-            holds(effect == Effect::of(verdict), "an answer of an old epoch is late")?;
+            let decision = if late { Decision::Late } else { Decision::Done };
+            holds(effect == Effect::of(decision), "an answer of an old epoch is late")?;
         }
         Ok(effect)
     }

@@ -92,7 +92,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
     /// `false` if it has.
     pub(in crate::shell::retry) fn park(&mut self, waker: &Waker) -> bool {
         match (self.hold.get(), &mut self.ahead) {
-            (Some(core), Ahead::Readying(seat)) => core.each.park(seat, waker),
+            (Some(core), Ahead::Readying(slot)) => core.each.park(slot, waker),
             _ => true,
         }
     }
@@ -111,7 +111,7 @@ impl<T: Repeat<U>, W: Policy, A: Policy, C, U> RetryGuard<T, W, A, C, U> {
         let Some(core) = self.hold.get() else { return };
         match std::mem::replace(&mut self.ahead, Ahead::Nothing) {
             Ahead::Nothing => {}
-            Ahead::Readying(mut seat) => core.each.unpark(&mut seat),
+            Ahead::Readying(mut slot) => core.each.unpark(&mut slot),
             Ahead::Permit(mut waiting) => {
                 if let Some(wait) = waiting.wait.take() {
                     core.each.leave(wait, dropped);
