@@ -47,14 +47,14 @@ pub type KeyedBuilder<F, X, K = NoPropagation, W = One> = keyed::KeyedBuilder<Bu
 ///
 /// /// The tenants that take all they may.
 /// fn busy(tenants: &KeyedBulkheadHandle) -> Vec<String> {
-///     let is_full = |part: &str| tenants.key(part).is_some_and(|it| it.available() == 0);
-///     let busy = tenants.keys().into_iter().filter(|part| is_full(part));
-///     busy.map(|part| part.to_string()).collect()
+///     let is_full = |tenant: &str| tenants.key(tenant).is_some_and(|it| it.available() == 0);
+///     let busy = tenants.keys().into_iter().filter(|tenant| is_full(tenant));
+///     busy.map(|tenant| tenant.to_string()).collect()
 /// }
 ///
 /// let layer = BulkheadLayer::builder("tenants")
 ///     .limit(1)
-///     .keyed(|part: &String| Cow::from(part))
+///     .keyed(|tenant: &String| Cow::from(tenant))
 ///     .build()?;
 /// let tenants = layer.handle();
 /// let under_way = layer.run("acme", pending::<Result<(), Error<Infallible>>>);
@@ -89,11 +89,11 @@ where
     /// use seawall::bulkhead::BulkheadLayer;
     /// use std::borrow::Cow;
     ///
-    /// struct Request { part: String }
+    /// struct Request { tenant: String }
     ///
     /// let layer = BulkheadLayer::builder("tenants")
     ///     .limit(10)
-    ///     .keyed(|request: &Request| Cow::from(&request.part))
+    ///     .keyed(|request: &Request| Cow::from(&request.tenant))
     ///     .max_keys(1_000)
     ///     .build()?;
     /// assert!(layer.handle().is_empty()); // a tenant gets its bulkhead with its first call

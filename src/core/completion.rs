@@ -63,7 +63,7 @@ pub trait Completion<Res>: Send + Sync + 'static {
     type Response;
 
     /// Takes the response, and the guard that settles the call.
-    fn wrap(&self, response: Res, settle: CallGuard) -> Self::Response;
+    fn wrap(&self, response: Res, guard: CallGuard) -> Self::Response;
 
     /// A shortcut for implementations that settle at the head and need no [`CallGuard`]: `Ok` ends the call with the
     /// outcome of its head, `Err` returns the response to be [wrapped](Self::wrap). By default there is no shortcut.
@@ -79,8 +79,8 @@ pub trait Completion<Res>: Send + Sync + 'static {
 impl<Res, F: Completion<Res> + ?Sized> Completion<Res> for Arc<F> {
     type Response = F::Response;
 
-    fn wrap(&self, response: Res, settle: CallGuard) -> F::Response {
-        (**self).wrap(response, settle)
+    fn wrap(&self, response: Res, guard: CallGuard) -> F::Response {
+        (**self).wrap(response, guard)
     }
 
     #[inline]
@@ -97,8 +97,8 @@ impl<Res> Completion<Res> for OnResponse {
     type Response = Res;
 
     #[inline]
-    fn wrap(&self, response: Res, settle: CallGuard) -> Res {
-        settle.at_head();
+    fn wrap(&self, response: Res, guard: CallGuard) -> Res {
+        guard.at_head();
         response
     }
 

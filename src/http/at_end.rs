@@ -183,8 +183,8 @@ impl<J> fmt::Debug for OnTrailers<J> {
 impl<B: Body> Completion<Response<B>> for OnBodyEnd {
     type Response = Response<GuardedBody<B>>;
 
-    fn wrap(&self, response: Response<B>, settle: CallGuard) -> Self::Response {
-        let duty = BodyGuard::new(settle, HeadKnows);
+    fn wrap(&self, response: Response<B>, guard: CallGuard) -> Self::Response {
+        let duty = BodyGuard::new(guard, HeadKnows);
         response.map(|body| GuardedBody::new(body, duty))
     }
 }
@@ -196,9 +196,9 @@ where
 {
     type Response = Response<GuardedBody<B, J>>;
 
-    fn wrap(&self, response: Response<B>, settle: CallGuard) -> Self::Response {
-        let mut duty = BodyGuard::new(settle, self.0.clone());
-        if duty.settle.head() == Classification::AtEnd {
+    fn wrap(&self, response: Response<B>, guard: CallGuard) -> Self::Response {
+        let mut duty = BodyGuard::new(guard, self.0.clone());
+        if duty.guard.head() == Classification::AtEnd {
             duty.in_body = self.0.in_body(response.headers()).map(Box::new);
         }
         response.map(|body| GuardedBody::new(body, duty))
@@ -208,8 +208,8 @@ where
 impl<B: Body> Completion<Response<B>> for OnFirstByte {
     type Response = Response<GuardedBody<B>>;
 
-    fn wrap(&self, response: Response<B>, settle: CallGuard) -> Self::Response {
-        let duty = BodyGuard { first_byte: true, ..BodyGuard::new(settle, HeadKnows) };
+    fn wrap(&self, response: Response<B>, guard: CallGuard) -> Self::Response {
+        let duty = BodyGuard { first_byte: true, ..BodyGuard::new(guard, HeadKnows) };
         response.map(|body| GuardedBody::new(body, duty))
     }
 }
@@ -226,7 +226,7 @@ pub struct GuardedBody<B, J = HeadKnows> {
 }
 
 struct BodyGuard<J> {
-    settle: CallGuard,
+    guard: CallGuard,
     classify: J,
     first_byte: bool,
     /// Trailers that are part of the body.
@@ -275,7 +275,7 @@ where
                 if frame.data_ref().is_some_and(Buf::has_remaining)
                     && let Some(open) = duty.as_mut()
                 {
-                    open.settle.mark_delivered(); // it answered, whatever its reader does next
+                    open.guard.mark_delivered(); // it answered, whatever its reader does next
                     if let (Some(in_body), Some(data)) = (&mut open.in_body, frame.data_ref()) {
                         in_body.see(data.chunk());
                     }
@@ -305,7 +305,7 @@ where
 /// Whether a body has nothing more to give that matters. If only trailers can come and the head has
 /// said everything, they are not waited for: many a reader stops at the last byte.
 fn is_over<B: Body, J>(body: &B, duty: Option<&BodyGuard<J>>) -> bool {
-    let head_knows = duty.is_some_and(|duty| duty.settle.head() != Classification::AtEnd);
+    let head_knows = duty.is_some_and(|duty| duty.guard.head() != Classification::AtEnd);
     body.is_end_stream() || (head_knows && body.size_hint().exact() == Some(0))
 }
 
@@ -317,12 +317,12 @@ impl<J: ClassifyTrailers> BodyGuard<J> {
     /// The body has ended.
     fn end(duty: &mut Option<Self>, trailers: Option<&HeaderMap>) {
         let Some(open) = duty.as_ref() else { return };
-        let outcome = match open.settle.head() {
+        let outcome = match open.guard.head() {
             Classification::Now(outcome) => outcome,
             Classification::AtEnd => {
                 let in_body = open.in_body.as_ref().and_then(|in_body| in_body.trailers());
                 open.classify
-                    .classify_call_trailers(trailers.or(in_body.as_ref()), open.settle.context())
+                    .classify_call_trailers(trailers.or(in_body.as_ref()), open.guard.context())
             }
         };
         Self::settle(duty, outcome);
@@ -330,18 +330,18 @@ impl<J: ClassifyTrailers> BodyGuard<J> {
 }
 
 impl<J> BodyGuard<J> {
-    const fn new(settle: CallGuard, classify: J) -> Self {
-        Self { settle, classify, first_byte: false, in_body: None }
+    const fn new(guard: CallGuard, classify: J) -> Self {
+        Self { guard, classify, first_byte: false, in_body: None }
     }
 
     /// The body has failed. A head that was a failure keeps the word: it may have said when to come
     /// back.
     fn fail(duty: &mut Option<Self>) {
         let Some(open) = duty.as_ref() else { return };
-        let outcome = match open.settle.head() {
+        let outcome = match open.guard.head() {
             Classification::Now(outcome) if outcome.signal == Signal::Failure => outcome,
             // Whoever knew the deadline of the caller hung up.
-            _ if open.settle.context().is_past_deadline() => Outcome::IGNORE,
+            _ if open.guard.context().is_past_deadline() => Outcome::IGNORE,
             _ => Outcome::TRANSIENT,
         };
         Self::settle(duty, outcome);
@@ -349,7 +349,7 @@ impl<J> BodyGuard<J> {
 
     fn settle(duty: &mut Option<Self>, outcome: Outcome) {
         if let Some(duty) = duty.take() {
-            duty.settle.settle(outcome);
+            duty.guard.settle(outcome);
         }
     }
 }

@@ -23,9 +23,9 @@ const TRAILERS_CAP: usize = 16 * 1024;
 ///
 /// /// A classify of one's own, of answers in grpc-web too.
 /// #[derive(Clone)]
-/// struct Rule;
+/// struct ByLastMessage;
 ///
-/// impl ClassifyTrailers for Rule {
+/// impl ClassifyTrailers for ByLastMessage {
 ///     fn classify(&self, trailers: Option<&HeaderMap>) -> Outcome {
 ///         match trailers.and_then(|trailers| trailers.get("grpc-status")) {
 ///             Some(status) if status == "0" => Outcome::SUCCESS,
@@ -38,12 +38,12 @@ const TRAILERS_CAP: usize = 16 * 1024;
 ///     }
 /// }
 ///
-/// let completion = OnTrailers::new(Rule); // and then: `.completion(completion)`
+/// let completion = OnTrailers::new(ByLastMessage); // and then: `.completion(completion)`
 /// # let _ = completion;
 /// let mut head = HeaderMap::new();
-/// assert!(Rule.in_body(&head).is_none());
+/// assert!(ByLastMessage.in_body(&head).is_none());
 /// head.insert("content-type", "application/grpc-web+proto".parse().unwrap());
-/// assert!(Rule.in_body(&head).is_some());
+/// assert!(ByLastMessage.in_body(&head).is_some());
 /// ```
 #[derive(Debug, Clone)]
 pub struct TrailersInBody {

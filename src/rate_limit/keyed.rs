@@ -43,7 +43,7 @@ pub type KeyedBuilder<X, W = One, K = NoPropagation> = keyed::KeyedBuilder<Build
 /// /// What is left of each tenant's quota.
 /// fn left(tenants: &KeyedRateLimitHandle) -> Vec<u32> {
 ///     let keys = tenants.keys().into_iter();
-///     keys.filter_map(|part| Some(tenants.key(&part)?.available())).collect()
+///     keys.filter_map(|tenant| Some(tenants.key(&tenant)?.available())).collect()
 /// }
 ///
 /// let tenants = RateLimitLayer::builder("tenants").limit(5).keyed(|it: &String| Cow::from(it));
@@ -75,22 +75,22 @@ impl<W, K> Builder<W, K> {
     /// use std::{borrow::Cow, convert::Infallible};
     /// use tower::{Service, ServiceBuilder, service_fn};
     ///
-    /// struct Query { part: &'static str }
+    /// struct Query { tenant: &'static str }
     ///
     /// let mut search = ServiceBuilder::new()
     ///     .layer(
     ///         RateLimitLayer::builder("tenants")
     ///             .limit(1)
-    ///             .keyed(|query: &Query| Cow::from(query.part))
+    ///             .keyed(|query: &Query| Cow::from(query.tenant))
     ///             .max_keys(1_000)
     ///             .build()?,
     ///     )
     ///     .service(service_fn(|_: Query| async { Ok::<_, Error<Infallible>>(7) }));
     ///
-    /// assert_eq!(search.call(Query { part: "acme" }).await?, 7);
-    /// let Err(Error::Rejected(why)) = search.call(Query { part: "acme" }).await else { panic!() };
+    /// assert_eq!(search.call(Query { tenant: "acme" }).await?, 7);
+    /// let Err(Error::Rejected(why)) = search.call(Query { tenant: "acme" }).await else { panic!() };
     /// assert_eq!(why.reason(), Reason::RateLimited);
-    /// assert_eq!(search.call(Query { part: "initech" }).await?, 7);
+    /// assert_eq!(search.call(Query { tenant: "initech" }).await?, 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn keyed<Req, X>(self, key: X) -> KeyedBuilder<X, W, K>

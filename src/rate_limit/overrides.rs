@@ -21,7 +21,7 @@ pub type KeyedConfig = crate::core::config::KeyedConfig<Config>;
 /// let more = Overrides { limit: Some(500), ..Overrides::default() };
 /// let tenants = RateLimitLayer::builder("tenants")
 ///     .limit(100)
-///     .keyed(|part: &String| Cow::from(part))
+///     .keyed(|tenant: &String| Cow::from(tenant))
 ///     .overrides([("acme", more)])
 ///     .build()?;
 /// let config = tenants.handle().keyed_config();

@@ -32,16 +32,16 @@ where
 impl Completion<Response> for OnBodyEnd {
     type Response = Response;
 
-    fn wrap(&self, response: Response, settle: CallGuard) -> Response {
-        over(response, |plain| self.wrap(plain, settle))
+    fn wrap(&self, response: Response, guard: CallGuard) -> Response {
+        over(response, |plain| self.wrap(plain, guard))
     }
 }
 
 impl Completion<Response> for OnFirstByte {
     type Response = Response;
 
-    fn wrap(&self, response: Response, settle: CallGuard) -> Response {
-        over(response, |plain| self.wrap(plain, settle))
+    fn wrap(&self, response: Response, guard: CallGuard) -> Response {
+        over(response, |plain| self.wrap(plain, guard))
     }
 }
 
@@ -51,8 +51,8 @@ where
 {
     type Response = Response;
 
-    fn wrap(&self, response: Response, settle: CallGuard) -> Response {
-        over(response, |plain| self.wrap(plain, settle))
+    fn wrap(&self, response: Response, guard: CallGuard) -> Response {
+        over(response, |plain| self.wrap(plain, guard))
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) const MAX_KEYS: usize = 10_000;
 /// let tenants: KeyedBudget =
 ///     Budget::builder().cap(4.0).per_second(0.0).keyed("tenants").max_keys(1_000).build()?;
 /// let reads = RetryLayer::builder("orders-read")
-///     .keyed_budget(tenants.clone(), |part: &String| Cow::from(part))
+///     .keyed_budget(tenants.clone(), |tenant: &String| Cow::from(tenant))
 ///     .build()?;
 ///
 /// let down = || async { Err::<(), _>(Error::Inner(io::Error::other("no route"))) };
@@ -42,7 +42,7 @@ pub(crate) const MAX_KEYS: usize = 10_000;
 ///     assert!(reads.run("acme", down).await.is_err());
 /// }
 /// assert!(reads.run("initech", down).await.is_err()); // with two retries
-/// let balance = |part| tenants.key(part).map(|budget| budget.balance());
+/// let balance = |tenant| tenants.key(tenant).map(|budget| budget.balance());
 /// assert_eq!((balance("acme"), balance("initech")), (Some(0.0), Some(2.0)));
 /// # Ok::<(), seawall::ConfigErrors>(()) }).unwrap();
 /// ```

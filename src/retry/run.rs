@@ -110,7 +110,7 @@ impl<C, R, K, Key> RetryLayer<C, R, K, BudgetByKey<Key>> {
     /// # async fn query(_: &str) -> Result<u32, std::io::Error> { Ok(7) }
     /// let tenants = Budget::builder().keyed("tenants").build()?;
     /// let retry = RetryLayer::builder("orders-db")
-    ///     .keyed_budget(tenants, |part: &String| Cow::from(part))
+    ///     .keyed_budget(tenants, |tenant: &String| Cow::from(tenant))
     ///     .build()?;
     /// let count = || async { query("SELECT count(*) FROM orders").await.map_err(Error::Inner) };
     /// assert_eq!(retry.run("acme", count).await?, 7);

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use super::error::AdoptError;
 use super::map::Map;
 use super::member::Member;
-use crate::shell::epochs::MemberService;
+use crate::shell::clone_source::CloneSource;
 
 /// Makes the service of a member.
 pub(super) type Make<S> = Box<dyn Fn(&Member) -> Result<S, tower::BoxError> + Send + Sync>;
+
+/// The service of a member, to make clones of; none once it has gone.
+type MemberService<S> = CloneSource<Option<S>>;
 
 /// A map, and the service of each of its members, in their order.
 pub(crate) struct Table<S> {
@@ -27,7 +30,7 @@ impl<S> Table<S> {
             .unwrap_or_default();
         let service = |member: &Member| match known.get(member.name()) {
             Some(service) => Ok(Arc::clone(service)),
-            None => make(member).map(MemberService::new).map(Arc::new).map_err(|error| {
+            None => make(member).map(Some).map(MemberService::new).map(Arc::new).map_err(|error| {
                 AdoptError::Member { name: Arc::clone(member.shared_name()), error }
             }),
         };

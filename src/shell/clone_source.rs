@@ -9,13 +9,25 @@ use crate::shell::lock;
 /// otherwise have to clone its service beforehand, and pay for it each time.
 pub(crate) struct CloneSource<S>(Mutex<S>);
 
-impl<S: Clone> CloneSource<S> {
+impl<S> CloneSource<S> {
     pub(crate) fn new(service: S) -> Self {
         Self(Mutex::new(service))
     }
 
-    pub(crate) fn make(&self) -> S {
+    pub(crate) fn make(&self) -> S
+    where
+        S: Clone,
+    {
         lock(&self.0).clone()
+    }
+}
+
+#[cfg(feature = "shards")]
+impl<S> CloneSource<Option<S>> {
+    /// Lets go of the service for good: whoever comes later gets none.
+    pub(crate) fn retire(&self) {
+        let service = lock(&self.0).take();
+        drop(service); // after the unlock
     }
 }
 

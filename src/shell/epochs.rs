@@ -109,26 +109,3 @@ fn extract<T>(all: &mut Vec<T>, is_one: impl Fn(&T) -> bool) -> Vec<T> {
     *all = left;
     out
 }
-
-/// The service of a member of a set, to make clones of.
-pub(crate) struct MemberService<S>(Mutex<Option<S>>);
-
-impl<S> MemberService<S> {
-    pub(crate) fn new(service: S) -> Self {
-        Self(Mutex::new(Some(service)))
-    }
-
-    /// A clone; `None` once the member has gone.
-    pub(crate) fn make(&self) -> Option<S>
-    where
-        S: Clone,
-    {
-        lock(&self.0).clone()
-    }
-
-    /// The member has gone: what it stands on is let go of, though somebody idle may still know it.
-    pub(crate) fn retire(&self) {
-        let service = lock(&self.0).take();
-        drop(service); // after the unlock
-    }
-}

@@ -14,7 +14,7 @@ use crate::shell::waiters::{Waiters, WakerSlot};
 /// A source, what it gave, and who waits for more.
 pub(crate) struct Relay<T, S> {
     held: Mutex<Held<T, S>>,
-    task: Arc<CountingWaker>,
+    wakers: Arc<WakeAll>,
 }
 
 struct Held<T, S> {
@@ -50,14 +50,14 @@ pub(crate) struct Loan<'a, T, S> {
 
 /// Wakes all who wait.
 #[derive(Default)]
-struct CountingWaker(Mutex<Waiters>);
+struct WakeAll(Mutex<Waiters>);
 
 // ===== impl Relay =====
 
 impl<T, S> Relay<T, S> {
     pub(crate) fn new(tape: T, source: S) -> Self {
         let held = Mutex::new(Held { tape, source: Source::Here(source) });
-        Self { held, task: Arc::default() }
+        Self { held, wakers: Arc::default() }
     }
 
     /// Looks at the tape. `look` runs under the lock.
@@ -95,26 +95,26 @@ impl<T, S> Relay<T, S> {
     /// Leaves a waker, to be woken by the source and by other readers. To be called before the last
     /// look.
     pub(crate) fn wait(&self, slot: &mut WakerSlot, waker: Waker) {
-        let replaced = lock(&self.task.0).wait(slot, waker);
+        let replaced = lock(&self.wakers.0).wait(slot, waker);
         drop(replaced); // after the unlock
     }
 
     /// Waits no longer.
     pub(crate) fn leave(&self, slot: &mut WakerSlot) {
         if slot.is_taken() {
-            let left = lock(&self.task.0).leave(slot);
+            let left = lock(&self.wakers.0).leave(slot);
             drop(left); // after the unlock
         }
     }
 
     /// What the source is to be polled with.
     pub(crate) fn waker(&self) -> Waker {
-        Waker::from(Arc::clone(&self.task))
+        Waker::from(Arc::clone(&self.wakers))
     }
 
     /// Makes all who wait look again.
     pub(crate) fn ring(&self) {
-        self.task.ring();
+        self.wakers.ring();
     }
 
     fn put(&self, source: Source<S>, note: impl FnOnce(&mut T)) {
@@ -159,16 +159,16 @@ impl<T, S> Drop for Loan<'_, T, S> {
     }
 }
 
-// ===== impl CountingWaker =====
+// ===== impl WakeAll =====
 
-impl CountingWaker {
+impl WakeAll {
     fn ring(&self) {
         let wakers = lock(&self.0).take_all();
         wakers.into_iter().for_each(Waker::wake);
     }
 }
 
-impl Wake for CountingWaker {
+impl Wake for WakeAll {
     fn wake(self: Arc<Self>) {
         self.ring();
     }

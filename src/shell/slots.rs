@@ -255,8 +255,8 @@ mod tests {
     #[test]
     fn whoever_is_behind_one_that_gives_up_moves_up_and_each_wakes_the_next() {
         let (slots, tickets) = queue_of(&[10, 20, 30, 40]);
-        let bells: Vec<Arc<CountingWaker>> = tickets.iter().map(|_| Arc::default()).collect();
-        for (ticket, task) in tickets.iter().zip(&bells) {
+        let wakers: Vec<Arc<CountingWaker>> = tickets.iter().map(|_| Arc::default()).collect();
+        for (ticket, task) in tickets.iter().zip(&wakers) {
             assert_ne!(slots.poll(ticket, 0, &Waker::from(Arc::clone(task))), Look::Come);
         }
         slots.leave(&tickets[1], |times| {
@@ -264,12 +264,12 @@ mod tests {
             times.width
         });
         assert_eq!([0, 2, 3].map(|nth| slots.at(&tickets[nth])), [10, 20, 30]);
-        let rung = |bells: &[Arc<CountingWaker>]| {
-            bells.iter().map(|b| b.0.load(Ordering::Relaxed)).collect::<Vec<_>>()
+        let rung = |wakers: &[Arc<CountingWaker>]| {
+            wakers.iter().map(|b| b.0.load(Ordering::Relaxed)).collect::<Vec<_>>()
         };
-        assert_eq!(rung(&bells), [0, 0, 1, 0]);
+        assert_eq!(rung(&wakers), [0, 0, 1, 0]);
         assert_eq!(slots.poll(&tickets[2], 20, Waker::noop()), Look::Come);
-        assert_eq!(rung(&bells), [0, 0, 1, 1]);
+        assert_eq!(rung(&wakers), [0, 0, 1, 1]);
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn a_body_ends_where_the_head_says() {
     ];
     for (method, status, fields, framing, persists) in cases {
         let text = format!("HTTP/1.1 {status}\r\n{fields}\r\n\r\n");
-        let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early `Retry-After` values\r\nlink: <a>\r\n\r\n";
+        let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: <a>\r\n\r\n";
         for before in ["", early] {
             let text = format!("{before}{text}");
             for cut in 0..text.len() {

@@ -105,8 +105,8 @@ fn a_thousand_keys_make_no_more_series_than_one() {
             let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
             runtime.block_on(async {
                 for key in 0..keys {
-                    service.clone().oneshot(format!("part-{key}")).await.unwrap_err();
-                    service.clone().oneshot(format!("part-{key}")).await.unwrap_err();
+                    service.clone().oneshot(format!("tenant-{key}")).await.unwrap_err();
+                    service.clone().oneshot(format!("tenant-{key}")).await.unwrap_err();
                 }
             });
         });

@@ -35,7 +35,7 @@ impl Condition {
             Self::Slow => "brown-out: work takes eight times as long",
             Self::Failing => "every answer is a 500",
             Self::Hanging => "its workers hang: no answer at all",
-            Self::Dead => "gone: connections are rejected",
+            Self::Dead => "gone: connections are refused",
         }
     }
 }

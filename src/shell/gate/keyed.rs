@@ -235,7 +235,7 @@ where
     /// use std::{borrow::Cow, convert::Infallible};
     ///
     /// let tenants = RateLimitLayer::builder("tenants")
-    ///     .keyed(|part: &String| Cow::from(part))
+    ///     .keyed(|tenant: &String| Cow::from(tenant))
     ///     .build()?;
     /// let answer = tenants.run("acme", || async { Ok::<_, Error<Infallible>>(7) }).await?;
     /// assert_eq!(answer, 7);

@@ -38,7 +38,7 @@ pub trait BuildKeyed<X>: Sized {
 /// let more = Overrides { limit: Some(500), ..Overrides::default() };
 /// let tenants = RateLimitLayer::builder("tenants")
 ///     .limit(10)
-///     .keyed(|part: &String| Cow::from(part))
+///     .keyed(|tenant: &String| Cow::from(tenant))
 ///     .max_keys(1_000)
 ///     .overrides([("acme", more)])
 ///     .build()?;

@@ -83,14 +83,14 @@ impl<M: Steered> Table<M::Handle, M::Config> for Keyed<M> {
 ///
 /// /// The tenants that have used up what they may.
 /// fn greedy(tenants: &KeyedHandle<RateLimitHandle, Config>) -> Vec<String> {
-///     let is_greedy = |part: &str| tenants.key(part).is_some_and(|it| it.available() == 0);
+///     let is_greedy = |tenant: &str| tenants.key(tenant).is_some_and(|it| it.available() == 0);
 ///     let keys = tenants.keys().into_iter();
-///     keys.filter(|part| is_greedy(part)).map(|part| part.to_string()).collect()
+///     keys.filter(|tenant| is_greedy(tenant)).map(|tenant| tenant.to_string()).collect()
 /// }
 ///
 /// let layer = RateLimitLayer::builder("tenants")
 ///     .limit(2)
-///     .keyed(|part: &String| Cow::from(part))
+///     .keyed(|tenant: &String| Cow::from(tenant))
 ///     .build()?;
 /// for part in ["acme", "acme", "initech"] {
 ///     layer.run(part, || async { Ok::<_, Error<Infallible>>(()) }).await?;

@@ -229,13 +229,13 @@ where
             }
             core.whole.give_back(whole);
         }
-        let again = Retryable { tools, copy, spare, attempt_context };
+        let again = Further { tools, copy, spare, attempt_context };
         self.ask(stripe, readied, request, again, purse)
     }
 }
 
 /// What a call may need for further attempts.
-struct Retryable<S, Req, R, K> {
+struct Further<S, Req, R, K> {
     tools: RequestTools<R, K>,
     copy: Option<RetryCopy<Req>>,
     spare: Option<Source<S>>,
@@ -250,7 +250,7 @@ impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K,
         stripe: Arc<Stripe<Core<T, W, A, C>>>,
         readied: bool,
         mut request: Req,
-        mut again: Retryable<S, Req, R, K>,
+        mut again: Further<S, Req, R, K>,
         purse: B::Purse,
     ) -> ResponseFuture<S, Req, T, W, A, C, R, K, B::Purse>
     where
@@ -303,7 +303,7 @@ impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K,
         } else if readied {
             let inner = self.inner.call(request);
             call.leave();
-            let Retryable { tools, copy, spare, attempt_context } = again;
+            let Further { tools, copy, spare, attempt_context } = again;
             return ResponseFuture::new(
                 Oneshot::called(inner),
                 call,
@@ -323,7 +323,7 @@ impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K,
         &mut self,
         call: RetryGuard<T, W, A, C, B::Purse>,
         request: Option<Req>,
-        again: Retryable<S, Req, R, K>,
+        again: Further<S, Req, R, K>,
     ) -> ResponseFuture<S, Req, T, W, A, C, R, K, B::Purse>
     where
         S: Service<Req>,
@@ -334,7 +334,7 @@ impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K,
             Some(request) => Oneshot::waiting(self.inner.clone(), request),
             None => Oneshot::over(),
         };
-        let Retryable { tools, copy, spare, attempt_context } = again;
+        let Further { tools, copy, spare, attempt_context } = again;
         ResponseFuture::new(attempt, call, tools, copy, spare, attempt_context)
     }
 

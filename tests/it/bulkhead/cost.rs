@@ -26,7 +26,7 @@ enum Then {
 }
 
 type Jobs = BoxCloneService<Job, (), Fail>;
-type CallContext = Pin<Box<dyn Future<Output = Result<(), Fail>> + Send>>;
+type Calling = Pin<Box<dyn Future<Output = Result<(), Fail>> + Send>>;
 
 async fn work(Job(_, then): Job) -> Result<(), Fail> {
     sleep(ms(1)).await;
@@ -47,14 +47,14 @@ fn limit(limit: u32) -> bulkhead::Builder {
     BulkheadLayer::builder("x").limit(limit).queue(10)
 }
 
-fn made(jobs: &Jobs, cost: u32, then: Then) -> CallContext {
+fn made(jobs: &Jobs, cost: u32, then: Then) -> Calling {
     let mut jobs = jobs.clone();
     assert!(crate::scene::is_ready(&mut jobs));
     jobs.call(Job(cost, then))
 }
 
 /// One that is in flight or waits until it is dropped.
-fn begin(jobs: &Jobs, cost: u32) -> CallContext {
+fn begin(jobs: &Jobs, cost: u32) -> Calling {
     let mut call = made(jobs, cost, Then::Hang);
     assert!(poll_once(&mut call).is_pending());
     call

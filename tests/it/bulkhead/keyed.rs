@@ -20,24 +20,24 @@ use crate::scene::{Fail, fields, in_time, ms, poll_once, reason, settle};
 
 type Key = fn(&String) -> Cow<'_, str>;
 type Tenants = KeyedBulkheadLayer<OnResponse, Key>;
-type CallContext = Pin<Box<dyn Future<Output = Result<(), Fail>> + Send>>;
+type Calling = Pin<Box<dyn Future<Output = Result<(), Fail>> + Send>>;
 
 fn tenants(limit: u32, queue: u32) -> KeyedBuilder<OnResponse, Key> {
-    let key: Key = |part| Cow::from(part);
+    let key: Key = |tenant| Cow::from(tenant);
     BulkheadLayer::builder("tenants").limit(limit).queue(queue).keyed(key)
 }
 
 /// A call that is in flight until it is dropped; or is rejected.
-fn begin(tenants: &Tenants, part: &str) -> Result<CallContext, Option<Reason>> {
-    let mut call: CallContext = Box::pin(tenants.run(part, pending::<Result<(), Fail>>));
+fn begin(tenants: &Tenants, tenant: &str) -> Result<Calling, Option<Reason>> {
+    let mut call: Calling = Box::pin(tenants.run(tenant, pending::<Result<(), Fail>>));
     match poll_once(&mut call) {
         std::task::Poll::Pending => Ok(call),
         std::task::Poll::Ready(ended) => Err(reason(&ended)),
     }
 }
 
-async fn call(tenants: &Tenants, part: &str) -> Result<(), Fail> {
-    tenants.run(part, || async { Ok(()) }).await
+async fn call(tenants: &Tenants, tenant: &str) -> Result<(), Fail> {
+    tenants.run(tenant, || async { Ok(()) }).await
 }
 
 /// Whom each event was about.
@@ -80,7 +80,7 @@ async fn each_key_has_a_limit_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_a_queue_of_its_own() {
-    let key: Key = |part| Cow::from(part);
+    let key: Key = |tenant| Cow::from(tenant);
     let tenants = BulkheadLayer::builder("x").limit(1).queue(1).max_wait(ms(100)).keyed(key);
     let tenants = tenants.build().unwrap();
     let under_way = begin(&tenants, "a").unwrap();
@@ -124,7 +124,7 @@ async fn whatever_ends_a_call_frees_the_place_of_its_key() {
 #[tokio::test(start_paused = true)]
 async fn many_keys_stay_at_the_cap() {
     let (builder, heard) = listening(BulkheadLayer::builder("tenants"));
-    let key: Key = |part| Cow::from(part);
+    let key: Key = |tenant| Cow::from(tenant);
     let tenants = builder.keyed(key).max_keys(100).build().unwrap();
     for nth in 0..100_000 {
         call(&tenants, &nth.to_string()).await.unwrap();
@@ -140,7 +140,7 @@ async fn many_keys_stay_at_the_cap() {
 async fn a_key_in_use_is_never_forgotten_and_those_without_a_place_share_one() {
     for most in [1, 2, 5, 40] {
         let (builder, heard) = listening(BulkheadLayer::builder("tenants").limit(1).queue(1));
-        let key: Key = |part| Cow::from(part);
+        let key: Key = |tenant| Cow::from(tenant);
         let tenants = builder.keyed(key).max_keys(most).build().unwrap();
         let mut held: Vec<_> =
             (0..most).map(|nth| begin(&tenants, &nth.to_string()).unwrap()).collect();
@@ -213,8 +213,8 @@ async fn around_a_service_the_key_and_the_deadline_are_the_requests() {
     let layer =
         layer.keyed(|it: &WithContext<&'static str>| Cow::from(it.request)).build().unwrap();
     let service = layer.layer(service_fn(|_| pending::<Result<(), Fail>>()));
-    let call = |part, left| {
-        let request = WithContext::new(part, Deadline::after(ms(left)));
+    let call = |tenant, left| {
+        let request = WithContext::new(tenant, Deadline::after(ms(left)));
         Box::pin(service.clone().call(request))
     };
     let (mut inside, mut hasty, mut other) = (call("a", 1_000), call("a", 50), call("b", 50));
@@ -234,8 +234,8 @@ async fn around_a_service_the_key_and_the_deadline_are_the_requests() {
 async fn a_key_has_what_it_has_of_its_own_and_all_else_from_the_others() {
     let own = Overrides { limit: Some(3), ..Overrides::default() };
     let tenants = tenants(1, 4).overrides([("a", own.clone())]).build().unwrap();
-    for part in ["a", "b"] {
-        call(&tenants, part).await.unwrap();
+    for tenant in ["a", "b"] {
+        call(&tenants, tenant).await.unwrap();
     }
     let handle = tenants.handle();
     let of = |key: &str| handle.key(key).unwrap().config();
@@ -258,8 +258,8 @@ async fn a_key_has_what_it_has_of_its_own_and_all_else_from_the_others() {
     config.overrides = BTreeMap::from([("b".to_owned(), own)]);
     handle.reload_keyed(config.clone()).unwrap();
     assert_eq!((of("a").limit, of("b").limit, handle.keyed_config()), (9, 3, config));
-    for part in ["c", "d", "e", "b"] {
-        call(&tenants, part).await.unwrap();
+    for tenant in ["c", "d", "e", "b"] {
+        call(&tenants, tenant).await.unwrap();
     }
     assert_eq!((handle.keys(), of("b").limit), (vec!["b".into()], 3));
 }
@@ -269,10 +269,10 @@ async fn a_key_has_what_it_has_of_its_own_and_all_else_from_the_others() {
 async fn a_reload_lets_those_in_who_wait_in_every_key_and_in_none() {
     let tenants = tenants(1, 5).max_keys(2).build().unwrap();
     let mut calls = Vec::new();
-    for part in ["a", "b", "overflows"] {
-        calls.extend((0..2).map(|_| begin(&tenants, part).unwrap()));
+    for tenant in ["a", "b", "overflows"] {
+        calls.extend((0..2).map(|_| begin(&tenants, tenant).unwrap()));
     }
-    let waiting = |calls: &mut Vec<CallContext>| {
+    let waiting = |calls: &mut Vec<Calling>| {
         assert!(calls.iter_mut().all(|call| poll_once(call).is_pending()));
         let queued = |key| tenants.handle().key(key).unwrap().queued();
         queued("a") + queued("b")
@@ -345,8 +345,8 @@ fn every_setting_can_be_a_key_s_own_and_comes_back_from_a_file() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_sends_those_away_that_wait_and_returns_when_those_inside_are_over() {
     let tenants = tenants(1, 5).max_keys(1).build().unwrap();
-    let soon = |part: &'static str| {
-        let call = tenants.run(part, || async {
+    let soon = |tenant: &'static str| {
+        let call = tenants.run(tenant, || async {
             sleep(ms(10)).await;
             Ok::<(), Fail>(())
         });

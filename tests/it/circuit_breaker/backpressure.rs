@@ -10,10 +10,10 @@ use seawall::{EventKind, OnResponse};
 use tokio::time::{advance, timeout};
 use tower::{Layer, Service, ServiceExt};
 
-type Lent = Backpressure<Dependency, Rule, OnResponse>;
+type Lent = Backpressure<Dependency, ByFault, OnResponse>;
 
 /// Instances that share one breaker.
-fn instances<const N: usize>(builder: Builder<Rule>) -> ([Lent; N], CircuitBreakerHandle) {
+fn instances<const N: usize>(builder: Builder<ByFault>) -> ([Lent; N], CircuitBreakerHandle) {
     let layer = builder.build().unwrap();
     let dependency = Dependency::default();
     let lent = std::array::from_fn(|_| layer.backpressure().layer(dependency.clone()));
@@ -170,13 +170,13 @@ async fn a_service_without_clone_will_do() {
     impl Service<Ask> for Single {
         type Response = ();
         type Error = seawall::Error<Fault>;
-        type Future = CallContext;
+        type Future = Calling;
 
         fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
             self.0.poll_ready(cx)
         }
 
-        fn call(&mut self, ask: Ask) -> CallContext {
+        fn call(&mut self, ask: Ask) -> Calling {
             self.0.call(ask)
         }
     }

@@ -49,7 +49,7 @@ const ENDINGS: [Ending; 12] = [
 ];
 
 /// Calls once, and has the call end so. Returns what must be kept for it to have ended so.
-async fn end(rig: &Rig, how: Ending) -> Option<CallContext> {
+async fn end(rig: &Rig, how: Ending) -> Option<Calling> {
     let mut service = rig.service.clone();
     match how {
         Ending::DroppedBeforeTheFirstPoll => {

@@ -31,7 +31,7 @@ fn on<T>(clock: &Runtime, f: impl FnOnce() -> T) -> T {
 
 /// Has 64 tasks call at the same moment, each on a clone of one of the services; returns their calls,
 /// polled once.
-fn stampede(crowd: &Runtime, clock: &Runtime, services: &[&Breaker]) -> Vec<CallContext> {
+fn stampede(crowd: &Runtime, clock: &Runtime, services: &[&Breaker]) -> Vec<Calling> {
     let barrier = Arc::new(Barrier::new(64));
     let run = |nth: usize| {
         let (barrier, clock) = (barrier.clone(), clock.handle().clone());
@@ -47,7 +47,7 @@ fn stampede(crowd: &Runtime, clock: &Runtime, services: &[&Breaker]) -> Vec<Call
 }
 
 /// A breaker that opened on failures, and whose break is over.
-fn about_to_probe(clock: &Runtime, builder: Builder<Rule>) -> (Rig, Breaker) {
+fn about_to_probe(clock: &Runtime, builder: Builder<ByFault>) -> (Rig, Breaker) {
     let mut rig = on(clock, || Rig::new(builder));
     let taken_before_the_trip = rig.service.clone();
     on(clock, || {
@@ -166,7 +166,7 @@ fn late_answers_race_with_each_other_and_decide_nothing() {
 
         let answers = [Answer::Success, Answer::Failure, Answer::Ignored, Answer::Pushback];
         let barrier = Arc::new(Barrier::new(64));
-        let land = |(nth, (mut call, tell)): (usize, (CallContext, oneshot::Sender<Answer>))| {
+        let land = |(nth, (mut call, tell)): (usize, (Calling, oneshot::Sender<Answer>))| {
             let (barrier, clock) = (barrier.clone(), clock.handle().clone());
             crowd.spawn(async move {
                 barrier.wait().await;

@@ -173,9 +173,9 @@ impl Service<Ask> for Dependency {
 
 /// Reads what the dependency says; what our own layers say is left to the default.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Rule;
+pub(super) struct ByFault;
 
-impl Classify<(), Error<Fault>> for Rule {
+impl Classify<(), Error<Fault>> for ByFault {
     fn classify(&self, result: std::result::Result<&(), &Error<Fault>>) -> Classification {
         let Err(Error::Inner(Fault(answer))) = result else {
             return <Classifier>::default().classify(result);
@@ -190,23 +190,23 @@ impl Classify<(), Error<Fault>> for Rule {
     }
 }
 
-pub(super) type Breaker<S = Dependency> = CircuitBreaker<S, Rule, OnResponse>;
+pub(super) type Breaker<S = Dependency> = CircuitBreaker<S, ByFault, OnResponse>;
 
-pub(super) fn builder() -> Builder<Rule> {
-    CircuitBreakerLayer::builder("dep").classify(Rule).seed(7)
+pub(super) fn builder() -> Builder<ByFault> {
+    CircuitBreakerLayer::builder("dep").classify(ByFault).seed(7)
 }
 
 /// A breaker in front of a scripted dependency.
 #[derive(Debug, Clone)]
 pub(super) struct Rig {
-    pub(super) layer: CircuitBreakerLayer<Rule>,
+    pub(super) layer: CircuitBreakerLayer<ByFault>,
     pub(super) handle: CircuitBreakerHandle,
     pub(super) service: Breaker,
     pub(super) seen: Arc<Seen>,
 }
 
 impl Rig {
-    pub(super) fn new(builder: Builder<Rule>) -> Self {
+    pub(super) fn new(builder: Builder<ByFault>) -> Self {
         let layer = builder.build().unwrap();
         let dependency = Dependency::default();
         let (handle, seen) = (layer.handle(), dependency.seen.clone());
@@ -223,7 +223,7 @@ impl Rig {
     }
 
     /// A call that has been polled once.
-    pub(super) fn launch(&mut self, ask: Ask) -> CallContext {
+    pub(super) fn launch(&mut self, ask: Ask) -> Calling {
         launch(&mut self.service, ask)
     }
 
@@ -263,11 +263,11 @@ impl Rig {
 }
 
 /// A call through some service.
-pub(super) type CallContext = Pin<Box<dyn Future<Output = Result> + Send>>;
+pub(super) type Calling = Pin<Box<dyn Future<Output = Result> + Send>>;
 
 /// Calls a service that is ready at once, and polls the call once. What the first poll says is
 /// found by polling again: a future that was ready is kept as its answer.
-pub(super) fn launch<S>(service: &mut S, ask: Ask) -> CallContext
+pub(super) fn launch<S>(service: &mut S, ask: Ask) -> Calling
 where
     S: Service<Ask, Response = (), Error = Error<Fault>>,
     S::Future: Send + 'static,

@@ -12,7 +12,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 type Log = Arc<Mutex<Vec<Outage>>>;
 
-fn listening(builder: Builder<Rule>) -> (Builder<Rule>, Log) {
+fn listening(builder: Builder<ByFault>) -> (Builder<ByFault>, Log) {
     let log = Log::default();
     let (opened, closed) = (log.clone(), log.clone());
     let builder = builder

@@ -93,7 +93,7 @@ async fn bad_answers_begin_the_time_anew_and_a_lead_of_them_is_not_forgiven_by_i
     assert_eq!(burst(&mut rig, 30), 1, "failures lead");
 }
 
-fn cold(builder: Builder<Rule>) -> Rig {
+fn cold(builder: Builder<ByFault>) -> Rig {
     Rig::new(builder.slow_start(Duration::from_secs(60)))
 }
 

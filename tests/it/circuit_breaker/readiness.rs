@@ -163,13 +163,13 @@ async fn a_failure_of_the_inner_readiness_is_handed_on_and_a_probe_reports_it() 
     impl Service<Ask> for Broken {
         type Response = ();
         type Error = Error<Fault>;
-        type Future = CallContext;
+        type Future = Calling;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result> {
             Poll::Ready(Err(Error::Inner(Fault(Answer::Failure))))
         }
 
-        fn call(&mut self, _: Ask) -> CallContext {
+        fn call(&mut self, _: Ask) -> Calling {
             panic!("called without being ready")
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::{advance, sleep};
 
 const SLOW: Duration = Duration::from_millis(100);
 
-fn slow(rate: f64, least: u32) -> Builder<Rule> {
+fn slow(rate: f64, least: u32) -> Builder<ByFault> {
     builder().trip(Trip::slow_rate(rate, SLOW).at_least(least))
 }
 

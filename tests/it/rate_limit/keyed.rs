@@ -21,12 +21,12 @@ type Key = fn(&String) -> Cow<'_, str>;
 type Tenants = KeyedRateLimitLayer<Key>;
 
 fn tenants(limit: u32, burst: u32) -> KeyedBuilder<Key> {
-    let key: Key = |part| Cow::from(part);
+    let key: Key = |tenant| Cow::from(tenant);
     RateLimitLayer::builder("tenants").limit(limit).burst(burst).keyed(key)
 }
 
-async fn call(tenants: &Tenants, part: &str) -> Result<(), Fail> {
-    tenants.run(part, || async { Ok(()) }).await
+async fn call(tenants: &Tenants, tenant: &str) -> Result<(), Fail> {
+    tenants.run(tenant, || async { Ok(()) }).await
 }
 
 /// Whom each event was about.
@@ -45,7 +45,7 @@ fn listening() -> (seawall::rate_limit::Builder, Heard) {
 #[tokio::test(start_paused = true)]
 async fn each_key_has_a_limit_of_its_own() {
     let (builder, heard) = listening();
-    let key: Key = |part| Cow::from(part);
+    let key: Key = |tenant| Cow::from(tenant);
     let tenants = builder.limit(10).burst(2).keyed(key).build().unwrap();
     assert!(tenants.handle().is_empty());
     for _ in 0..2 {
@@ -67,10 +67,10 @@ async fn each_key_has_a_limit_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_a_queue_of_its_own_and_calls_are_counted_by_key() {
-    let key: Key = |part| Cow::from(part);
+    let key: Key = |tenant| Cow::from(tenant);
     let tenants = RateLimitLayer::builder("x").limit(10).burst(1).queue(1).keyed(key);
     let tenants = tenants.build().unwrap();
-    let begin = |part| Box::pin(tenants.run(part, pending::<Result<(), Fail>>));
+    let begin = |tenant| Box::pin(tenants.run(tenant, pending::<Result<(), Fail>>));
     let (mut inside, mut waits, mut other) = (begin("a"), begin("a"), begin("b"));
     for call in [&mut inside, &mut waits, &mut other] {
         assert!(poll_once(call).is_pending());
@@ -90,7 +90,7 @@ async fn each_key_has_a_queue_of_its_own_and_calls_are_counted_by_key() {
 #[tokio::test(start_paused = true)]
 async fn many_keys_stay_at_the_cap() {
     let (builder, heard) = listening();
-    let key: Key = |part| Cow::from(part);
+    let key: Key = |tenant| Cow::from(tenant);
     let tenants = builder.limit(1_000).keyed(key).max_keys(100).build().unwrap();
     for nth in 0..20_000 {
         call(&tenants, &nth.to_string()).await.unwrap();
@@ -107,7 +107,7 @@ async fn many_keys_stay_at_the_cap() {
 async fn a_key_whose_bucket_is_not_full_is_not_forgotten_and_the_rest_share_one() {
     for most in [1, 2, 5, 40] {
         let (builder, heard) = listening();
-        let key: Key = |part| Cow::from(part);
+        let key: Key = |tenant| Cow::from(tenant);
         let builder = builder.limit(1).burst(2);
         let tenants = builder.keyed(key).max_keys(most).build().unwrap();
         for nth in 0..most {
@@ -135,9 +135,9 @@ async fn a_key_whose_bucket_is_not_full_is_not_forgotten_and_the_rest_share_one(
 #[tokio::test(start_paused = true)]
 async fn a_key_in_use_or_in_somebodys_hands_is_not_forgotten() {
     let tenants = tenants(1_000, 1).max_keys(1).build().unwrap();
-    let new = async |part: &str| {
+    let new = async |tenant: &str| {
         advance(ms(10)).await;
-        call(&tenants, part).await.unwrap();
+        call(&tenants, tenant).await.unwrap();
         tenants.handle().keys()
     };
     assert_eq!(new("held").await, ["held".into()]);
@@ -158,7 +158,7 @@ async fn a_key_in_use_or_in_somebodys_hands_is_not_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_warms_up_is_not_forgotten_before_it_would_be_cold_anyway() {
-    let key: Key = |part| Cow::from(part);
+    let key: Key = |tenant| Cow::from(tenant);
     let tenants = RateLimitLayer::builder("x").limit(10).burst(1).warm_up(ms(3_000));
     let tenants = tenants.keyed(key).max_keys(1).build().unwrap();
     advance(ms(60_000)).await;
@@ -185,8 +185,8 @@ async fn around_a_service_the_key_the_cost_and_the_deadline_are_the_requests() {
         service_fn(|it: WithContext<(&'static str, u32)>| async move { Ok::<_, Fail>(it.request) });
     let mut service = layer.layer(inner);
     assert!(is_ready(&mut service));
-    let call = |part, cost, left| {
-        let request = WithContext::new((part, cost), Deadline::after(ms(left)));
+    let call = |tenant, cost, left| {
+        let request = WithContext::new((tenant, cost), Deadline::after(ms(left)));
         service.clone().oneshot(request)
     };
     assert_eq!(call("a", 2, 1_000).await, Ok(("a", 2)));
@@ -205,8 +205,8 @@ async fn around_a_service_the_key_the_cost_and_the_deadline_are_the_requests() {
 async fn a_key_has_what_it_has_of_its_own_and_all_else_from_the_others() {
     let own = Overrides { limit: Some(3), ..Overrides::default() };
     let tenants = tenants(1, 4).overrides([("a", own.clone())]).build().unwrap();
-    for part in ["a", "b"] {
-        call(&tenants, part).await.unwrap();
+    for tenant in ["a", "b"] {
+        call(&tenants, tenant).await.unwrap();
     }
     let handle = tenants.handle();
     let of = |key: &str| {
@@ -233,8 +233,8 @@ async fn a_key_has_what_it_has_of_its_own_and_all_else_from_the_others() {
     config.overrides = BTreeMap::from([("b".to_owned(), own)]);
     handle.reload_keyed(config.clone()).unwrap();
     assert_eq!((of("a").0, of("b").0, handle.keyed_config()), (9, 3, config));
-    for part in ["c", "d", "e", "b"] {
-        call(&tenants, part).await.unwrap();
+    for tenant in ["c", "d", "e", "b"] {
+        call(&tenants, tenant).await.unwrap();
         advance(Duration::from_secs(10)).await;
     }
     assert_eq!((handle.keys(), of("b").0), (vec!["b".into()], 3));
@@ -243,12 +243,12 @@ async fn a_key_has_what_it_has_of_its_own_and_all_else_from_the_others() {
 // pitfall B26
 #[tokio::test(start_paused = true)]
 async fn a_reload_reaches_those_who_wait_in_every_key_and_in_none() {
-    let key: Key = |part| Cow::from(part);
+    let key: Key = |tenant| Cow::from(tenant);
     let tenants = RateLimitLayer::builder("x").limit(1).burst(1).queue(1).max_wait(ms(60_000));
     let tenants = tenants.keyed(key).max_keys(1).build().unwrap();
     let began = now();
-    let launch = |part: &'static str| {
-        let call = tenants.run(part, move || async move { Ok::<_, Fail>(now() - began) });
+    let launch = |tenant: &'static str| {
+        let call = tenants.run(tenant, move || async move { Ok::<_, Fail>(now() - began) });
         let mut call = Box::pin(call);
         let first = poll_once(&mut call);
         (call, first)
@@ -320,14 +320,15 @@ fn every_setting_can_be_a_key_s_own_and_comes_back_from_a_file() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_ends_the_waits_of_all_keys_at_once_or_lets_them_end() {
     for patient in [false, true] {
-        let key: Key = |part| Cow::from(part);
+        let key: Key = |tenant| Cow::from(tenant);
         let tenants = RateLimitLayer::builder("x").limit(10).burst(1).queue(9);
         let tenants = tenants.keyed(key).max_keys(1).build().unwrap();
         let began = now();
-        let passing =
-            |part| Box::pin(tenants.run(part, move || async move { Ok::<_, Fail>(now() - began) }));
-        for part in ["a", "overflows"] {
-            assert_eq!(passing(part).await, Ok(ms(0)));
+        let passing = |tenant| {
+            Box::pin(tenants.run(tenant, move || async move { Ok::<_, Fail>(now() - began) }))
+        };
+        for tenant in ["a", "overflows"] {
+            assert_eq!(passing(tenant).await, Ok(ms(0)));
         }
         let mut waiting = [passing("a"), passing("overflows")];
         assert!(waiting.iter_mut().all(|call| poll_once(call).is_pending()));

@@ -21,7 +21,7 @@ type Tenants = RetryLayer<
     BudgetByKey<Key>,
 >;
 
-const KEY: Key = |part| Cow::from(part);
+const KEY: Key = |tenant| Cow::from(tenant);
 
 fn budgets(cap: f64, most: usize) -> KeyedBudget {
     let builder = Budget::builder().cap(cap).per_success(0.5).per_second(0.0);
@@ -34,23 +34,23 @@ fn retry(budgets: &KeyedBudget) -> Tenants {
 }
 
 /// How many attempts a call makes of this tenant, whose dependency is down.
-async fn attempts(retry: &Tenants, part: &str) -> usize {
+async fn attempts(retry: &Tenants, tenant: &str) -> usize {
     let calls = Calls::default();
     let seen = calls.clone();
     let down = service_fn(move |_: String| {
         seen.note();
         async { Err::<(), Fail>(Error::Inner(broken("no"))) }
     });
-    retry.layer(down).oneshot(part.to_owned()).await.unwrap_err();
+    retry.layer(down).oneshot(tenant.to_owned()).await.unwrap_err();
     calls.count()
 }
 
-async fn succeed(retry: &Tenants, part: &str) {
-    retry.run(part, || async { Ok::<(), Fail>(()) }).await.unwrap();
+async fn succeed(retry: &Tenants, tenant: &str) {
+    retry.run(tenant, || async { Ok::<(), Fail>(()) }).await.unwrap();
 }
 
-fn balance(budgets: &KeyedBudget, part: &str) -> Option<f64> {
-    budgets.key(part).map(|budget| budget.balance())
+fn balance(budgets: &KeyedBudget, tenant: &str) -> Option<f64> {
+    budgets.key(tenant).map(|budget| budget.balance())
 }
 
 // keys: one tenant's failures must not use up the retries of others
@@ -213,7 +213,7 @@ async fn a_reload_turns_all_keys_and_those_to_come() {
     let config = BudgetConfig { cap: 2.0, ..budgets.config() };
     budgets.reload(config).unwrap();
     succeed(&retry, "c").await;
-    let all = ["a", "b", "c"].map(|part| balance(&budgets, part));
+    let all = ["a", "b", "c"].map(|tenant| balance(&budgets, tenant));
     assert_eq!(all, [Some(2.0); 3], "what is above the new cap is cut off");
     assert_eq!(budgets.key("c").unwrap().config(), config);
     assert_eq!(fields(budgets.reload(BudgetConfig { cap: -1.0, ..config })), ["cap"]);
