@@ -50,9 +50,7 @@ pub use stream_deadline::StreamDeadlineLayer;
 #[doc(hidden)]
 pub use stream_deadline::{DeadlineBody, StreamDeadline, StreamDeadlineFuture};
 #[doc(hidden)]
-pub use timeout::format_timeout;
-#[doc(hidden)]
-pub use timeout::parse_timeout;
+pub use timeout::{format_timeout, parse_timeout};
 #[doc(hidden)]
 pub use trailers::StatusInTrailers;
 pub use trailers::at_trailers;

@@ -7,7 +7,7 @@ use super::classify::Code;
 use super::messages::write_message;
 use super::rejection::details_of;
 use crate::core::error::{CallError, Reason};
-use crate::http::manners::{Asked, Mannered, Manners};
+use crate::http::server::manners::{Asked, Mannered, Manners};
 use crate::http::{HandleErrorLayer, RejectionResponseLayer, Render, ResponseBody};
 
 /// Turns the errors of a stack into gRPC answers; the [`RejectionResponseLayer`] of gRPC.

@@ -11,12 +11,12 @@ use tokio::time::{Instant, Sleep};
 use tower::{Layer, Service};
 
 use super::classify::Code;
-use super::timeout::parse_timeout;
 use crate::core::context::ClassifyContext;
 use crate::core::error::Reason;
 use crate::core::request::{CallContext, Deadline};
 use crate::core::time;
-use crate::http::edge::Strange;
+use crate::http::parse_timeout;
+use crate::http::untrusted::Untrusted;
 
 /// Ends the stream of an answer when the deadline of its call passes, with `DEADLINE_EXCEEDED`: in gRPC a
 /// deadline is that of the whole call, and not of the head of its answer.
@@ -134,7 +134,7 @@ impl End {
 fn end_of<B>(request: &Request<B>) -> Option<End> {
     let mut call: CallContext = request.extensions().get().cloned().unwrap_or_default();
     let header =
-        request.headers().get("grpc-timeout").filter(|_| !Strange::is(request.extensions()));
+        request.headers().get("grpc-timeout").filter(|_| !Untrusted::is(request.extensions()));
     if let Some(told) = header.and_then(parse_timeout).map(Deadline::after) {
         call.deadline = Some(call.deadline.map_or(told, |carried| carried.min(told)));
     }

@@ -24,81 +24,53 @@
 //! ```
 
 mod amend;
-mod at_end;
-mod attempt;
-mod check;
+mod body;
 mod classify;
 mod client;
-mod deadline;
-pub(crate) mod edge;
-mod edge_config;
-mod endpoint;
-mod health;
-mod in_body;
+mod grpc_timeout;
 mod key;
-pub(crate) mod manners;
-mod over_http2;
-pub(crate) mod proof;
 mod propagate;
-mod rejections;
-mod render;
 mod replay;
-mod replay_body;
-mod requested_delay;
-mod respond;
-mod response_body;
-mod server;
-mod server_config;
-
-pub mod body_timeout;
-pub mod drain;
+pub(crate) mod server;
+mod timeout_header;
+pub(crate) mod untrusted;
 
 #[doc(hidden)]
 pub use amend::Amended;
-pub use at_end::{ClassifyTrailers, OnBodyEnd, OnFirstByte, OnTrailers};
+pub use body::body_timeout;
+pub use body::{
+    ClassifyTrailers, OnBodyEnd, OnFirstByte, OnTrailers, REPLAY_CAP, RecordBodyLayer, ReplayBody,
+    ReplayError, ResponseBody, TrailersInBody,
+};
 #[doc(hidden)]
-pub use at_end::{GuardedBody, HeadKnows};
-#[doc(hidden)]
-pub use attempt::WriteAttempt;
-pub use attempt::WriteAttemptLayer;
-#[cfg(feature = "reqwest")]
-pub(crate) use classify::of_answer;
+pub use body::{GuardedBody, HeadKnows, RecordBody};
 #[cfg(any(feature = "grpc", feature = "reqwest"))]
 pub(crate) use classify::of_call_error;
-pub use classify::{AsError, HttpClassifier, of_error, of_status};
-pub use client::client;
+pub use classify::{
+    AsError, Http2Classifier, HttpClassifier, of_error, of_status, requested_delay, retry_after,
+};
+#[cfg(feature = "reqwest")]
+pub(crate) use classify::{never_connected, of_answer, of_reqwest_error};
+pub use client::drain;
 #[doc(hidden)]
-pub use deadline::{ReadDeadline, WriteDeadline};
-pub use deadline::{ReadDeadlineLayer, TimeoutHeader, WriteDeadlineLayer};
-#[doc(hidden)]
-pub use edge::UntrustedHeaders;
-pub use edge::UntrustedHeadersLayer;
-pub use edge_config::UntrustedHeadersConfig;
-pub use endpoint::HealthEndpoint;
-pub use health::health_response;
-pub use in_body::TrailersInBody;
+pub use client::{WriteAttempt, WriteDeadline};
+pub use client::{WriteAttemptLayer, WriteDeadlineLayer, client};
+#[cfg(feature = "grpc")]
+pub(crate) use grpc_timeout::{format_timeout, parse_timeout};
 #[cfg(feature = "reqwest")]
 pub(crate) use key::spell;
 pub use key::{NO_HOST, PerHost, authority, path};
-pub use manners::Asked;
-pub use over_http2::Http2Classifier;
 pub use propagate::{InExtensions, InTimeoutHeader};
-pub use rejections::HandleErrorLayer;
-#[doc(hidden)]
-pub use rejections::{HandleError, HandleErrorFuture};
-pub use render::{ProblemDetails, Render, rejection_response, status_of};
-#[doc(hidden)]
-pub use render::{RenderBy, RenderBytes};
 pub use replay::{Replay, ReplayableBody};
+pub use server::{
+    Asked, HandleErrorLayer, HealthEndpoint, ProblemDetails, ReadDeadlineLayer,
+    RejectionResponseLayer, Render, ServerBuilder, ServerConfig, ServerHandle, ServerLayer,
+    UntrustedHeadersConfig, UntrustedHeadersLayer, health_response, rejection_response, server,
+    status_of,
+};
 #[doc(hidden)]
-pub use replay_body::RecordBody;
-pub use replay_body::{REPLAY_CAP, RecordBodyLayer, ReplayBody, ReplayError};
-pub use requested_delay::{requested_delay, retry_after};
-pub use respond::RejectionResponseLayer;
-#[doc(hidden)]
-pub use respond::{Respond, ResponseFuture};
-pub use response_body::ResponseBody;
-#[doc(hidden)]
-pub use server::Server;
-pub use server::{ServerBuilder, ServerLayer, server};
-pub use server_config::{ServerConfig, ServerHandle};
+pub use server::{
+    HandleError, HandleErrorFuture, ReadDeadline, RenderBy, RenderBytes, Respond, ResponseFuture,
+    Server, UntrustedHeaders,
+};
+pub use timeout_header::TimeoutHeader;

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Request};
 
 use super::TimeoutHeader;
-use super::edge::Strange;
+use super::untrusted::Untrusted;
 use crate::core::request::{CallContext, Deadline, Propagate};
 
 /// Propagates the facts of a call in the extensions of its request.
@@ -29,9 +29,9 @@ impl<B> Propagate<Request<B>> for InExtensions {
 /// The time in it counts from when the first layer reads it, retries included, and is cut to what
 /// is left for each attempt. The earlier of header and extensions counts; a header that cannot be
 /// read says nothing, and none is written where there was none
-/// ([`WriteDeadlineLayer`](super::WriteDeadlineLayer) does). On servers, where the header is the word of
-/// somebody else, put an [edge](super::UntrustedHeadersLayer) before it, or use
-/// [`ReadDeadlineLayer`](super::ReadDeadlineLayer), which has bounds.
+/// ([`WriteDeadlineLayer`](crate::http::WriteDeadlineLayer) does). On servers, where the header is the word of
+/// somebody else, put an [edge](crate::http::UntrustedHeadersLayer) before it, or use
+/// [`ReadDeadlineLayer`](crate::http::ReadDeadlineLayer), which has bounds.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -77,7 +77,7 @@ impl InTimeoutHeader {
 impl<B> Propagate<Request<B>> for InTimeoutHeader {
     fn extract(&self, request: &Request<B>) -> CallContext {
         let mut call = read(request);
-        if Strange::is(request.extensions()) {
+        if Untrusted::is(request.extensions()) {
             return call; // the header is the word of somebody else, and the edge read it or not
         }
         let written = request.extensions().get().map(|Written(value)| value);

@@ -6,11 +6,11 @@ use http::{Extensions, HeaderMap, Method, Request};
 use http_body_util::{Either, Empty, Full};
 
 use super::ReplayBody;
-use super::edge::Strange;
+use super::untrusted::Untrusted;
 use crate::core::request::CloneRequest;
 
 /// Repeats requests that are safe to repeat and whose body [can be sent again](ReplayableBody): held in
-/// memory, or recorded while it is sent (see [`RecordBodyLayer`](super::RecordBodyLayer)). Whatever
+/// memory, or recorded while it is sent (see [`RecordBodyLayer`](crate::http::RecordBodyLayer)). Whatever
 /// was [certainly never sent](crate::Sent::Never), because no connection came about or a layer further
 /// in rejected it, is safe to repeat.
 ///
@@ -33,7 +33,7 @@ impl Replay {
 
     /// Repeats requests with this header too. Switch it on where you send the header yourself, not
     /// where you forward it for someone you do not trust. On a request that came through an
-    /// [edge](super::UntrustedHeadersLayer) it counts only if that one believes it.
+    /// [edge](crate::http::UntrustedHeadersLayer) it counts only if that one believes it.
     #[must_use]
     pub fn key_header(mut self, name: HeaderName) -> Self {
         self.key = Some(name);
@@ -64,7 +64,7 @@ impl Replay {
         idempotent
             || self.methods.contains(method)
             || self.key.as_ref().is_some_and(|key| {
-                headers.contains_key(key) && Strange::lets_act_on(extensions, key)
+                headers.contains_key(key) && Untrusted::lets_act_on(extensions, key)
             })
     }
 }

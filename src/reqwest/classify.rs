@@ -1,15 +1,11 @@
 //! What an answer of reqwest means.
 
-use std::net::IpAddr;
-
-use http::HeaderMap;
 use reqwest::{Error, Response};
 
 use crate::core::classify::{Classification, Classify};
 use crate::core::context::ClassifyContext;
-use crate::core::error::{CallError, Rejected, causes};
-use crate::core::outcome::{Outcome, Retryable, Sent};
-use crate::http::proof::{self, UNTOUCHED};
+use crate::core::error::CallError;
+use crate::core::outcome::{Outcome, Retryable};
 use crate::http::{self as wire, AsError, HttpClassifier};
 
 impl<E> Classify<Response, E> for HttpClassifier
@@ -77,12 +73,8 @@ where
         let (Classification::Now(outcome), Err(error)) = (classification, result) else {
             return classification;
         };
-        let error = error.as_error();
-        let of_reqwest = |cause: &reqwest::Error| cause.is_connect();
-        let unsent = outcome.retryable != Retryable::Never
-            && (proof::is_untouched(error)
-                || proof::never_left(error)
-                || causes(error).any(|cause| cause.downcast_ref().is_some_and(of_reqwest)));
+        let unsent =
+            outcome.retryable != Retryable::Never && wire::never_connected(error.as_error());
         if unsent { outcome.unsent().into() } else { classification }
     }
 }
@@ -123,32 +115,5 @@ where
 /// to the very address that the URL of the request names, or to the port that it names on
 /// `localhost`. See [`WithoutRedirects`] for a client that follows none.
 pub fn of_error(error: &Error) -> Outcome {
-    if let Some(status) = error.status() {
-        return wire::of_status(status, &HeaderMap::new());
-    }
-    if error.is_builder() {
-        return Outcome::IGNORE.unsent();
-    }
-    if error.is_redirect() {
-        return Outcome::FAILURE;
-    }
-    let outcome = if proof::is_untouched(error) {
-        UNTOUCHED
-    } else {
-        Rejected::find(error).map_or(Outcome::TRANSIENT, Outcome::of_rejection)
-    };
-    // What the last hop proves of itself says nothing of those before it.
-    let outcome = Outcome { sent: Sent::Unknown, ..outcome };
-    if error.is_connect() && is_of_first_hop(error) { outcome.unsent() } else { outcome }
-}
-
-fn is_of_first_hop(error: &Error) -> bool {
-    let (Some(url), Some(unreached)) = (error.url(), proof::unreached(error)) else { return false };
-    let host = url.host_str().unwrap_or_default();
-    let is_named = match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        Ok(address) => unreached.ip() == address,
-        // RFC 6761 §6.3: it is never any other machine.
-        Err(_) => host.eq_ignore_ascii_case("localhost") && unreached.ip().is_loopback(),
-    };
-    is_named && url.port_or_known_default() == Some(unreached.port())
+    wire::of_reqwest_error(error)
 }

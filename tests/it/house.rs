@@ -7,8 +7,17 @@ use crate::source::{File, source};
 
 /// What `parts` and the machines of the layers may know of `core`.
 const PURE_WORDS: [&str; 5] = ["config", "error", "event", "outcome", "time"];
-/// What a protocol or a user adds on top. Every other folder but `core`, `parts` and `shell` is a layer.
-const WINGS: [&str; 6] = ["stack", "http", "grpc", "reqwest", "observe", "testing"];
+/// What a protocol or a user adds on top, and on which of the others it may stand. Every other folder but `core`,
+/// `parts` and `shell` is a layer.
+const WINGS: [(&str, &[&str]); 5] = [
+    ("stack", &[]),
+    ("http", &["stack"]),
+    ("grpc", &["stack", "http"]),
+    ("reqwest", &["stack", "http"]),
+    ("testing", &[]),
+];
+/// Folders of a wing that only what stands in the same folder may import, and the wing's own `mod.rs`.
+const SIDES: [[&str; 2]; 2] = [["http", "client"], ["http", "server"]];
 
 /// What every layer's folder has.
 const LAYER_FILES: [&str; 3] = ["mod.rs", "config.rs", "layer.rs"];
@@ -43,7 +52,7 @@ enum Room {
     Parts,
     Shell,
     Layer(String),
-    Wing,
+    Wing(&'static str),
 }
 
 impl Room {
@@ -54,20 +63,28 @@ impl Room {
             Some("core") => Self::Core,
             Some("parts") => Self::Parts,
             Some("shell") => Self::Shell,
-            Some(word) if WINGS.contains(&word) => Self::Wing,
             Some(word) if word.starts_with(char::is_uppercase) => return None,
-            Some(word) => Self::Layer(word.into()),
+            Some(word) => match WINGS.iter().find(|(wing, _)| *wing == word) {
+                Some((wing, _)) => Self::Wing(wing),
+                None => Self::Layer(word.into()),
+            },
         })
     }
 
     fn may_import(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::Lib) => false,
-            (Self::Lib | Self::Wing, _) | (_, Self::Core) => true,
+            (Self::Wing(wing), Self::Wing(other)) => wing == other || below(wing).contains(other),
+            (Self::Lib | Self::Wing(_), _) | (_, Self::Core) => true,
             (Self::Layer(_), other) => matches!(other, Self::Parts | Self::Shell) || self == other,
             _ => self == other,
         }
     }
+}
+
+/// The wings that one stands on.
+fn below(wing: &str) -> &'static [&'static str] {
+    WINGS.iter().find(|(name, _)| *name == wing).map_or(&[], |(_, below)| *below)
 }
 
 fn layers(files: &[File]) -> BTreeSet<String> {
@@ -121,6 +138,9 @@ fn broken_arrows(files: &[File]) -> Vec<String> {
                 Some(other) if !room.may_import(&other) => {
                     breaches.push(format!("{told}: upwards"));
                 }
+                Some(_) if crosses(&module, &path) => {
+                    breaches.push(format!("{told}: from one side to the other"));
+                }
                 Some(Room::Core)
                     if is_pure && path.get(1).is_none_or(|word| !PURE_WORDS.contains(&&**word)) =>
                 {
@@ -132,6 +152,14 @@ fn broken_arrows(files: &[File]) -> Vec<String> {
         }
     }
     breaches
+}
+
+/// Whether a module of one side of a wing, or of what both sides stand on, imports from the other.
+fn crosses(module: &[&str], path: &[String]) -> bool {
+    SIDES.iter().any(|[wing, side]| {
+        let inside = module.first() == Some(wing) && module.len() > 1;
+        inside && module[1] != *side && path.len() > 2 && path[0] == *wing && path[1] == *side
+    })
 }
 
 /// Words that only some files may say.
@@ -272,6 +300,15 @@ fn a_house_that_breaks_a_rule_is_found_out() {
         ("timeout/layer.rs", "    let x: crate::Outcome = todo;"),
         ("timeout/machine.rs", "use crate::shell::keyed::Forgettable;"),
         ("timeout/machine.rs", "use crate::core::origin::Origin;"),
+        ("timeout/layer.rs", "use crate::stack::Client;"),
+        ("stack/build.rs", "use crate::http::Replay;"),
+        ("http/replay.rs", "    crate::grpc::parse_timeout(value)"),
+        ("http/classify/mod.rs", "        return crate::reqwest::of_error(error);"),
+        ("grpc/client.rs", "use crate::reqwest::InTimeout;"),
+        ("reqwest/client.rs", "use crate::grpc::Code;"),
+        ("testing/bench.rs", "use crate::stack::Client;"),
+        ("http/client/attempt.rs", "use crate::http::server::manners::Asked;"),
+        ("http/replay.rs", "use super::server::untrusted_headers::Untrusted;"),
     ];
     for (path, line) in arrows {
         assert_eq!(broken_arrows(&[File::new(path, line)]).len(), 1, "{path}: {line}");
@@ -322,6 +359,9 @@ fn a_house_that_breaks_a_rule_is_found_out() {
         ("shell/mod.rs", "use std::sync::Mutex;"),
         ("timeout/engine/shared.rs", "use std::sync::Mutex;"),
         ("timeout/tests.rs", "use crate::shell::lock; x.unwrap()"),
+        ("grpc/respond.rs", "use crate::http::server::manners::Asked;\nuse crate::stack::Client;"),
+        ("http/mod.rs", "pub use self::client::drain::DrainLayer;"),
+        ("http/server/mod.rs", "use super::manners::Asked;\nuse crate::http::TimeoutHeader;"),
     ];
     for (path, text) in innocent {
         let files = [File::new(path, text)];

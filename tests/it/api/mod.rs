@@ -61,7 +61,7 @@ fn listing(krate: &Crate) -> String {
         }
         let path = std::iter::once("seawall").chain(module.iter().map(String::as_str));
         let path = path.collect::<Vec<_>>().join("::");
-        let gates = krate.0[module].features.join(", ");
+        let gates = krate.features(module).join(", ");
         let gates = if gates.is_empty() { gates } else { format!(" (where {gates})") };
         writeln!(text, "// ===== {path}{gates} =====\n").unwrap();
         for (name, home) in names {

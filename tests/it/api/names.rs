@@ -15,6 +15,8 @@ pub(super) struct Module {
     pub(super) items: Vec<Item>,
     imports: Vec<Import>,
     is_public: bool,
+    /// Under another path than the one where it is written.
+    public_at: Option<Path>,
     pub(super) features: Vec<String>,
 }
 
@@ -37,6 +39,7 @@ impl Crate {
         let root = syn::parse_file(&files[&Path::new()]).unwrap();
         modules.add(Path::new(), root.items, true, Vec::new(), &files);
         modules.find_imports();
+        modules.move_out();
         modules
     }
 
@@ -66,7 +69,10 @@ impl Crate {
             let is_public = is_public && is_pub(&child.vis);
             self.add(below, items, is_public, [features.clone(), gates].concat(), files);
         }
-        self.0.insert(path, Module { items, imports: Vec::new(), is_public, features });
+        self.0.insert(
+            path,
+            Module { items, imports: Vec::new(), is_public, public_at: None, features },
+        );
     }
 
     fn find_imports(&mut self) {
@@ -82,6 +88,31 @@ impl Crate {
                 }
             }
             module.imports = imports;
+        }
+    }
+
+    /// Modules that a public one re-exports out of a private one are public where users find them.
+    fn move_out(&mut self) {
+        let shown = self.0.iter().filter(|(_, module)| module.is_public);
+        let shown = shown.flat_map(|(path, module)| {
+            let given = module.imports.iter().filter(|import| import.is_public);
+            given.map(|import| {
+                let place = path.iter().chain([&import.name]).cloned().collect();
+                (place, import.target.clone())
+            })
+        });
+        // A function may have the name of the private module that it is written in.
+        let is_pub_mod = |target: &Path| {
+            let (name, within) = target.split_last().expect("an import has a name");
+            self.0.get(within).is_some_and(|module| {
+                module.items.iter().any(
+                    |item| matches!(item, Item::Mod(child) if child.ident == name && is_pub(&child.vis)),
+                )
+            })
+        };
+        let moved: Vec<_> = shown.filter(|(_, target)| is_pub_mod(target)).collect();
+        for (path, target) in moved {
+            self.0.get_mut(&target).expect("it is a module").public_at = Some(path);
         }
     }
 
@@ -117,9 +148,16 @@ impl Crate {
             .then(|| self.home(&within.to_vec(), std::slice::from_ref(name)))?
     }
 
-    /// Every public name of every public module, by module.
+    /// The conditions under which a module is there that is public at this path.
+    pub(super) fn features(&self, public: &Path) -> &[String] {
+        let moved = || self.0.values().find(|module| module.public_at.as_ref() == Some(public));
+        self.0.get(public).or_else(moved).map_or(&[], |module| &module.features)
+    }
+
+    /// Every public name of every public module, by the public path of the module.
     pub(super) fn public(&self) -> BTreeMap<&Path, BTreeMap<String, Home>> {
-        let public = self.0.iter().filter(|(_, module)| module.is_public);
+        let public =
+            self.0.iter().filter(|(_, module)| module.is_public || module.public_at.is_some());
         let names = public.map(|(path, module)| {
             let shown =
                 |item: &&Item| vis_of(item).is_some_and(is_pub) && !is_hidden(attrs_of(item));
@@ -134,7 +172,7 @@ impl Crate {
                     self.home(&within.to_vec(), std::slice::from_ref(name))?,
                 ))
             });
-            (path, own.chain(given).collect())
+            (module.public_at.as_ref().unwrap_or(path), own.chain(given).collect())
         });
         names.collect()
     }

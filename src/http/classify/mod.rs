@@ -1,12 +1,22 @@
 //! What an HTTP answer means.
 
+mod over_http2;
+mod proof;
+mod requested_delay;
+#[cfg(feature = "reqwest")]
+mod reqwest_errors;
+
 use std::error::Error as StdError;
 
 use http::{HeaderMap, Response, StatusCode};
 use tower::BoxError;
 
-use super::proof::{self, UNTOUCHED};
-use super::requested_delay::requested_delay;
+pub use over_http2::Http2Classifier;
+use proof::UNTOUCHED;
+pub use requested_delay::{requested_delay, retry_after};
+#[cfg(feature = "reqwest")]
+pub(crate) use reqwest_errors::{never_connected, of_reqwest_error};
+
 use crate::core::classify::{Classification, Classify};
 use crate::core::context::ClassifyContext;
 use crate::core::error::{CallError, Error, Rejected};
@@ -160,7 +170,7 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
 pub fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
     #[cfg(feature = "reqwest")]
     if let Some(error) = crate::core::error::causes(error).find_map(|cause| cause.downcast_ref()) {
-        return crate::reqwest::of_error(error);
+        return of_reqwest_error(error);
     }
     if proof::is_untouched(error) {
         return UNTOUCHED;

@@ -14,7 +14,7 @@ use crate::core::error::causes;
 use crate::core::outcome::Outcome;
 
 /// A request that nobody acted on, and that says nothing of who did not.
-pub(crate) const UNTOUCHED: Outcome =
+pub(super) const UNTOUCHED: Outcome =
     Outcome { retryable: Outcome::TRANSIENT.retryable, ..Outcome::IGNORE }.unsent();
 
 /// How errors begin that say that the request did not leave.
@@ -33,7 +33,7 @@ const BODY_BROKE_OFF: [&str; 1] = ["hyper::Error(User(Body"];
 const TIMED_OUT: [&str; 2] = ["TimeoutExpired(", "Elapsed("];
 
 /// Whether a client proves that nothing of a request was sent.
-pub(crate) fn never_left(error: &(dyn StdError + 'static)) -> bool {
+pub(super) fn never_left(error: &(dyn StdError + 'static)) -> bool {
     of_the_client(error).any(|cause| {
         // An unreachable host or network is not among them: a connection that was up ends so too,
         // when its route is gone for long enough.
@@ -47,7 +47,7 @@ pub(crate) fn never_left(error: &(dyn StdError + 'static)) -> bool {
 /// Whether a server of HTTP/2 promises that it did not process a request: `REFUSED_STREAM` (RFC 9113
 /// §8.7), or a `GOAWAY` that names an earlier stream (§6.8). h2 gives a `GOAWAY` as the error of those
 /// streams only that come after the last one it names, and of those that were opened later.
-pub(crate) fn is_untouched(error: &(dyn StdError + 'static)) -> bool {
+pub(super) fn is_untouched(error: &(dyn StdError + 'static)) -> bool {
     of_the_client(error).filter_map(|cause| cause.downcast_ref()).any(|error: &h2::Error| {
         let rejected = error.reason() == Some(h2::Reason::REFUSED_STREAM);
         error.is_remote() && (error.is_go_away() || rejected)
@@ -55,7 +55,7 @@ pub(crate) fn is_untouched(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// Whether an error says that time ran out.
-pub(crate) fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
+pub(super) fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
     causes(error).any(|cause| {
         #[cfg(feature = "reqwest")]
         if cause.downcast_ref().is_some_and(reqwest::Error::is_timeout) {
@@ -68,7 +68,7 @@ pub(crate) fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
 
 /// The address that hyper's connector failed to reach.
 #[cfg_attr(not(feature = "reqwest"), allow(dead_code))]
-pub(crate) fn unreached(error: &(dyn StdError + 'static)) -> Option<SocketAddr> {
+pub(super) fn unreached(error: &(dyn StdError + 'static)) -> Option<SocketAddr> {
     causes(error).find_map(|cause| {
         let shown = Beginning::of(cause);
         let (_, rest) = shown.text().strip_prefix("ConnectError(\"")?.split_once("\", ")?;

@@ -10,8 +10,8 @@ use crate::core::origin::Origin;
 use crate::shell::live::Live;
 use crate::timeout::{self, TimeoutHandle};
 
-/// The settings of the whole [stack of a server](super::server): plain values, for instance from a file,
-/// which can be [reloaded](super::ServerHandle::reload) together while requests are in flight.
+/// The settings of the whole [stack of a server](crate::http::server): plain values, for instance from a file,
+/// which can be [reloaded](crate::http::ServerHandle::reload) together while requests are in flight.
 ///
 /// ```
 /// use seawall::http::{self, ServerConfig};
@@ -90,7 +90,7 @@ impl ServerConfig {
 
 // ===== impl ServerHandle =====
 
-/// Inspects and controls the whole [stack of a server](super::server). Cheap to clone.
+/// Inspects and controls the whole [stack of a server](crate::http::server). Cheap to clone.
 ///
 /// ```
 /// use seawall::http::{self, ServerConfig, ServerHandle};

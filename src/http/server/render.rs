@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode, Version};
 
-use super::ResponseBody;
 use super::manners::{Asked, Mannered, Manners};
 use crate::core::error::{CallError, Reason, Rejected};
+use crate::http::ResponseBody;
 
 /// Makes an answer of an error, for a service whose answers have a body `B`.
 pub trait Render<B, E> {
@@ -28,7 +28,7 @@ pub trait Render<B, E> {
     }
 }
 
-/// Renders rejections as problem documents; see [`RejectionResponseLayer`](super::RejectionResponseLayer).
+/// Renders rejections as problem documents; see [`RejectionResponseLayer`](crate::http::RejectionResponseLayer).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProblemDetails;
 

@@ -8,7 +8,7 @@ use http::header::ALLOW;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tower::Service;
 
-use super::health::health_response;
+use super::health_response::health_response;
 use crate::health::{HealthRegistry, Probe};
 
 /// Answers how a [`HealthRegistry`] is: a tower service that mounts in axum (`nest_service`,

@@ -9,13 +9,13 @@ use pin_project::pin_project;
 use tower::{Layer, Service};
 
 use super::manners::{Asked, Manners};
-use super::{ProblemDetails, Render};
+use super::render::{ProblemDetails, Render};
 use crate::core::error::CallError;
 
 /// Turns the rejections of a client's stack into answers, for callers who read answers better than errors:
 /// those of a generated gRPC client see an error of ours as `Unknown`, but know `UNAVAILABLE`.
 ///
-/// For clients, outermost; [`RejectionResponseLayer`](super::RejectionResponseLayer) is the one for servers. A layer that
+/// For clients, outermost; [`RejectionResponseLayer`](crate::http::RejectionResponseLayer) is the one for servers. A layer that
 /// classifies answers and stands further out would take a rejection for an answer of the dependency. Errors of the
 /// client itself pass. Of the [`Rejected`](crate::Rejected) a copy is in the extensions of the answer.
 ///

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::deadline::DEADLINE_CAP;
-use super::{ReadDeadlineLayer, TimeoutHeader, UntrustedHeadersLayer};
+use super::read_deadline::{DEADLINE_CAP, ReadDeadlineLayer};
+use super::untrusted_headers::UntrustedHeadersLayer;
 use crate::core::config::{ConfigError, ConfigErrors};
+use crate::http::TimeoutHeader;
 
 const A_NAME: &str = "a header name: lower or upper case letters, digits, `-`";
 
@@ -38,8 +39,8 @@ pub struct UntrustedHeadersConfig {
     pub pass_through: bool,
     /// Headers that are taken out besides: names of headers.
     pub strip: Vec<String>,
-    /// The header that is believed about the time left, a name: `grpc-timeout` (with the feature `grpc`), or
-    /// any other, of whole milliseconds. `None`: no header is.
+    /// The header that is believed about the time left, a name: `grpc-timeout`, or any other,
+    /// of whole milliseconds. `None`: no header is.
     pub deadline_header: Option<String>,
     /// The least time that a caller is given, no longer than [`deadline_cap`](Self::deadline_cap).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
@@ -99,10 +100,8 @@ impl UntrustedHeadersConfig {
             edge = edge.key(name);
         }
         if let Some(name) = one("deadline_header", &self.deadline_header) {
-            let bounded = timeout_header(name).and_then(|header| {
-                ReadDeadlineLayer::new(header).bounds(self.deadline_floor, self.deadline_cap)
-            });
-            match bounded {
+            let read = ReadDeadlineLayer::new(timeout_header(name));
+            match read.bounds(self.deadline_floor, self.deadline_cap) {
                 Ok(read) => edge = edge.deadline(read),
                 Err(wrong) => problems.extend(wrong.into_problems().into_iter().map(renamed)),
             }
@@ -130,19 +129,9 @@ fn named(
     parsed
 }
 
-#[cfg_attr(feature = "grpc", allow(clippy::unnecessary_wraps))]
-fn timeout_header(name: HeaderName) -> Result<TimeoutHeader, ConfigErrors> {
-    if name != "grpc-timeout" {
-        return Ok(TimeoutHeader::Millis(name));
-    }
-    #[cfg(feature = "grpc")]
-    return Ok(TimeoutHeader::Grpc);
-    #[cfg(not(feature = "grpc"))]
-    Err(ConfigErrors::of(vec![ConfigError::new(
-        "deadline_header",
-        name.as_str(),
-        "a header of whole milliseconds, or `grpc-timeout` with the feature `grpc`",
-    )]))
+fn timeout_header(name: HeaderName) -> TimeoutHeader {
+    let grpc = TimeoutHeader::Grpc;
+    if name == grpc.name() { grpc } else { TimeoutHeader::Millis(name) }
 }
 
 /// The bounds of a [`ReadDeadlineLayer`] have other names here.

@@ -1,18 +1,18 @@
 //! The number of an attempt on the wire, for the one who is called.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderName, HeaderValue, Request};
 use tower::Layer;
 
-use super::amend::{Amend, Amended};
 use crate::core::request::CallContext;
+use crate::http::amend::{Amend, Amended};
 
 /// Writes into each request that goes out how many attempts were sent before it, so that whoever is
 /// called need not multiply them.
 ///
 /// For clients, innermost. A first attempt bears no such header, and one that is there already is
 /// replaced or taken out. The number is that of the retry further out, which has to
-/// [carry](crate::retry::Builder::propagate) its facts [`InExtensions`](super::InExtensions), and of
-/// the attempts that the caller of this process told of, if [the edge](super::UntrustedHeadersLayer::attempts) read it.
+/// [carry](crate::retry::Builder::propagate) its facts [`InExtensions`](crate::http::InExtensions), and of
+/// the attempts that the caller of this process told of, if [the edge](crate::http::UntrustedHeadersLayer::attempts) read it.
 /// For gRPC the header is [`PREVIOUS_ATTEMPTS`](crate::grpc::PREVIOUS_ATTEMPTS) (gRFC A6).
 ///
 /// ```
@@ -75,17 +75,4 @@ impl Amend for WriteAttemptLayer {
             before => request.headers_mut().insert(self.name.clone(), HeaderValue::from(before)),
         };
     }
-}
-
-/// How many attempts a caller tells of: the most, where it says so more than once, at most `cap`,
-/// and none where it makes no sense. Takes the header out.
-pub(super) fn take(headers: &mut HeaderMap, name: &HeaderName, cap: u32) -> u32 {
-    let read = |value: &HeaderValue| -> Option<u32> {
-        let value = value.to_str().ok()?.trim();
-        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| value.parse().unwrap_or(u32::MAX))
-    };
-    let told = headers.get_all(name).iter().filter_map(read).max();
-    headers.remove(name);
-    told.unwrap_or(0).min(cap)
 }

@@ -7,7 +7,7 @@ use http_body::Body;
 use tower::{Layer, Service};
 
 use super::ReplayBody;
-use crate::http::body_timeout::courier;
+use crate::http::body::body_timeout::courier;
 
 /// How much of each body is kept at most, by default: 64 KiB.
 pub const REPLAY_CAP: usize = 64 * 1024;

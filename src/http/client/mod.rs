@@ -1,6 +1,18 @@
-//! The recommended stack around an HTTP client, ready made.
+//! Clients: the ready-made stack, and the layers and checks for clients only.
+
+mod attempt;
+mod check;
+pub mod drain;
+mod write_deadline;
 
 use std::sync::Arc;
+
+#[doc(hidden)]
+pub use attempt::WriteAttempt;
+pub use attempt::WriteAttemptLayer;
+#[doc(hidden)]
+pub use write_deadline::WriteDeadline;
+pub use write_deadline::WriteDeadlineLayer;
 
 use super::{HttpClassifier, InExtensions, Replay};
 use crate::retry::Chosen;

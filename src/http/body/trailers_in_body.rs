@@ -13,7 +13,7 @@ const TRAILERS_CAP: usize = 16 * 1024;
 /// Watches the body of an answer go by, and keeps the trailers that are its last message, as grpc-web
 /// [has it](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md).
 ///
-/// For [`ClassifyTrailers::in_body`](super::ClassifyTrailers::in_body). Of messages it keeps nothing but how long
+/// For [`ClassifyTrailers::in_body`](crate::http::ClassifyTrailers::in_body). Of messages it keeps nothing but how long
 /// they are.
 ///
 /// ```

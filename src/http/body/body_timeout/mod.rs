@@ -63,7 +63,7 @@
 //!
 //! # Order
 //!
-//! Inside a circuit breaker that finishes [at the end](super::OnBodyEnd): then a body that hangs is a
+//! Inside a circuit breaker that finishes [at the end](crate::http::OnBodyEnd): then a body that hangs is a
 //! failure of its dependency. Innermost, next to the timeout of the head.
 //!
 //! # Cancellation

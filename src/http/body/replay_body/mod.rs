@@ -33,7 +33,7 @@ use crate::shell::waiters::WakerSlot;
 /// last, or [took over](Self::take_over): that one goes on as if nothing had happened, and all others
 /// end with [`ReplayError::OverCap`]. A body that failed cannot be sent again either.
 ///
-/// Usually a [`RecordBodyLayer`] makes them, and [`Replay`](super::Replay) clones them.
+/// Usually a [`RecordBodyLayer`] makes them, and [`Replay`](crate::http::Replay) clones them.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

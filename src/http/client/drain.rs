@@ -42,9 +42,9 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower::{Layer, Service};
 
-use super::of_status;
 use crate::core::outcome::Retryable;
 use crate::core::time;
+use crate::http::of_status;
 
 /// Default [`DrainLayer::bytes`].
 pub(crate) const BYTES: usize = 16 * 1024;

@@ -12,7 +12,7 @@ use pin_project::pin_project;
 use tower::{Layer, Service};
 
 use super::manners::{Asked, Mannered, Manners};
-use super::{ProblemDetails, Render, RenderBy, RenderBytes};
+use super::render::{ProblemDetails, Render, RenderBy, RenderBytes};
 use crate::core::config::ConfigErrors;
 use crate::core::error::Reason;
 
@@ -25,7 +25,7 @@ use crate::core::error::Reason;
 /// close`](Self::close_when_draining) to HTTP/1 while the server drains. Every other error is a 500
 /// without words; [`with`](Self::with) and [`render`](Self::render) render as you like.
 ///
-/// It answers for services of any body: see [`ResponseBody`](super::ResponseBody).
+/// It answers for services of any body: see [`ResponseBody`](crate::http::ResponseBody).
 ///
 /// An error out of `poll_ready` means that the inner service is dead for good, and no answer can be
 /// made of it there. It is remembered, and every call from then on is answered with 503.
@@ -146,7 +146,7 @@ impl<R: Mannered> RejectionResponseLayer<R> {
         self
     }
 
-    /// Answers rejections for this reason with another status than [`status_of`](super::status_of) says: a full server
+    /// Answers rejections for this reason with another status than [`status_of`](crate::http::status_of) says: a full server
     /// with `429 Too Many Requests`, for instance. For gRPC 429 is `RESOURCE_EXHAUSTED`, 503
     /// `UNAVAILABLE` and 504 `DEADLINE_EXCEEDED`; any other leaves the code as it is.
     ///

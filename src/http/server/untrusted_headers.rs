@@ -1,12 +1,15 @@
 //! Headers of untrusted callers: ignored unless they are switched on.
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tower::Layer;
 
-use super::amend::{Amend, Amended};
-use super::{ReadDeadlineLayer, Replay, UntrustedHeadersConfig, attempt};
+use super::read_deadline::ReadDeadlineLayer;
+use super::untrusted_config::UntrustedHeadersConfig;
 use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::request::CallContext;
+use crate::http::Replay;
+use crate::http::amend::{Amend, Amended};
+use crate::http::untrusted::Untrusted;
 
 /// Headers that speak of deadlines, attempts, idempotency and priority: those of gRPC, of Envoy, of RFC
 /// 9218 and of the IETF draft on idempotency keys.
@@ -55,7 +58,7 @@ const LEAST_URGENCY: u8 = 7;
 ///
 /// [`new`](Self::new) removes all other headers of this kind, for proxies. [`pass_through`](Self::pass_through) leaves
 /// them for the handler, which may need them (an idempotency key to recognise a repeated request), while inner layers
-/// ignore them. The [ready-made servers](super::server) use `pass_through`.
+/// ignore them. The [ready-made servers](crate::http::server) use `pass_through`.
 ///
 /// ```
 /// use http::{HeaderName, Request};
@@ -149,7 +152,7 @@ impl UntrustedHeadersLayer {
     /// Reads the number of previous attempts from this header, so that a [retry](crate::retry) further in leaves retries to
     /// the caller.
     ///
-    /// It holds a whole number, as [`WriteAttemptLayer`](super::WriteAttemptLayer) writes it. Of several
+    /// It holds a whole number, as [`WriteAttemptLayer`](crate::http::WriteAttemptLayer) writes it. Of several
     /// the greatest counts.
     pub fn attempts(mut self, name: HeaderName) -> Self {
         self.attempts = Some(name);
@@ -192,7 +195,7 @@ impl UntrustedHeadersLayer {
             deadline.take(request);
         }
         if let Some(name) = &self.attempts {
-            let prior = attempt::take(request.headers_mut(), name, ATTEMPTS_CAP);
+            let prior = attempts_in(request.headers_mut(), name, ATTEMPTS_CAP);
             if prior > 0 {
                 let call = request.extensions_mut().get_or_insert_with(CallContext::default);
                 call.prior = call.prior.max(prior);
@@ -224,7 +227,7 @@ impl UntrustedHeadersLayer {
         if let Some(priority) = priority {
             headers.insert(PRIORITY, priority);
         }
-        request.extensions_mut().insert(Strange { key: self.key.clone() });
+        request.extensions_mut().insert(Untrusted::but_for(self.key.clone()));
     }
 }
 
@@ -233,23 +236,17 @@ fn may_be_stripped(name: &HeaderName) -> bool {
     ["gr", "x-e", "id", "pr"].iter().any(|start| name.as_str().starts_with(start))
 }
 
-/// In the extensions of a request that came from outside: what it says about itself is not believed.
-#[derive(Debug, Clone)]
-pub(crate) struct Strange {
-    /// But for an idempotency key under this name.
-    key: Option<HeaderName>,
-}
-
-impl Strange {
-    /// Whether layers may act on a header with an idempotency key of this name.
-    pub(crate) fn lets_act_on(extensions: &Extensions, name: &HeaderName) -> bool {
-        extensions.get::<Self>().is_none_or(|strange| strange.key.as_ref() == Some(name))
-    }
-
-    /// Whether a request came from outside, so that its headers are those of a stranger.
-    pub(crate) fn is(extensions: &Extensions) -> bool {
-        extensions.get::<Self>().is_some()
-    }
+/// How many attempts a caller tells of: the most, where it says so more than once, at most `cap`,
+/// and none where it makes no sense. Takes the header out.
+fn attempts_in(headers: &mut HeaderMap, name: &HeaderName, cap: u32) -> u32 {
+    let read = |value: &HeaderValue| -> Option<u32> {
+        let value = value.to_str().ok()?.trim();
+        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| value.parse().unwrap_or(u32::MAX))
+    };
+    let told = headers.get_all(name).iter().filter_map(read).max();
+    headers.remove(name);
+    told.unwrap_or(0).min(cap)
 }
 
 fn key_in(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {

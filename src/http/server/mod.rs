@@ -1,4 +1,15 @@
-//! The ready-made stack of a server.
+//! Servers: the ready-made stack, and the layers and answers for servers only.
+
+mod config;
+mod handle_error;
+mod health_endpoint;
+mod health_response;
+pub(crate) mod manners;
+mod read_deadline;
+mod render;
+mod respond;
+mod untrusted_config;
+mod untrusted_headers;
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -7,12 +18,29 @@ use std::time::Duration;
 use http::StatusCode;
 use tower::Layer;
 
-use super::manners::Mannered;
-use super::server_config::{ServerConfig, ServerHandle};
-use super::{
-    InExtensions, ProblemDetails, ReadDeadlineLayer, RejectionResponseLayer, Respond,
-    TimeoutHeader, UntrustedHeaders, UntrustedHeadersLayer,
-};
+pub use config::{ServerConfig, ServerHandle};
+pub use handle_error::HandleErrorLayer;
+#[doc(hidden)]
+pub use handle_error::{HandleError, HandleErrorFuture};
+pub use health_endpoint::HealthEndpoint;
+pub use health_response::health_response;
+pub use manners::Asked;
+use manners::Mannered;
+#[doc(hidden)]
+pub use read_deadline::ReadDeadline;
+pub use read_deadline::ReadDeadlineLayer;
+pub use render::{ProblemDetails, Render, rejection_response, status_of};
+#[doc(hidden)]
+pub use render::{RenderBy, RenderBytes};
+pub use respond::RejectionResponseLayer;
+#[doc(hidden)]
+pub use respond::{Respond, ResponseFuture};
+pub use untrusted_config::UntrustedHeadersConfig;
+#[doc(hidden)]
+pub use untrusted_headers::UntrustedHeaders;
+pub use untrusted_headers::UntrustedHeadersLayer;
+
+use super::{InExtensions, TimeoutHeader};
 use crate::bulkhead::{self, Bounded, BulkheadHandle, BulkheadLayer, One};
 use crate::core::completion::OnResponse;
 use crate::core::config::{ConfigError, ConfigErrors, Written};
@@ -85,7 +113,7 @@ impl<R> ServerBuilder<R> {
 impl<R, F> ServerBuilder<R, F> {
     /// How long a request may take until its response head, time in the queue included; 10 s by
     /// default. For bodies see
-    /// [`BodyTimeoutLayer`](super::body_timeout::BodyTimeoutLayer). A caller's [deadline](Self::deadline_from) can make it
+    /// [`BodyTimeoutLayer`](crate::http::body_timeout::BodyTimeoutLayer). A caller's [deadline](Self::deadline_from) can make it
     /// shorter.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = deadline;
@@ -139,7 +167,7 @@ impl<R, F> ServerBuilder<R, F> {
         self.with(|_, completion| (respond, completion))
     }
 
-    /// How long a request holds its permit: by default until its response head; with [`OnBodyEnd`](super::OnBodyEnd) until
+    /// How long a request holds its permit: by default until its response head; with [`OnBodyEnd`](crate::http::OnBodyEnd) until
     /// the body was sent. Then a slow reader holds a permit for as long as its connection lasts: limit connections if
     /// callers are untrusted.
     pub fn completion<F2>(self, completion: F2) -> ServerBuilder<R, F2> {

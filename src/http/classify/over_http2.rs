@@ -1,12 +1,12 @@
 //! Requests that a server of HTTP/2 promises not to have touched, for classifiers that do not look.
 
+use super::AsError;
 use super::proof::{self, UNTOUCHED};
 use crate::core::classify::{Classification, Classify};
 use crate::core::context::ClassifyContext;
-use crate::http::AsError;
 
 /// Looks for h2's word that a request was not processed before the classifier inside is asked, which
-/// classifies all else. [`HttpClassifier`](super::HttpClassifier) and
+/// classifies all else. [`HttpClassifier`](crate::http::HttpClassifier) and
 /// [`GrpcClassifier`](crate::grpc::GrpcClassifier) look for it by themselves; this is for a classifier of
 /// your own.
 ///
@@ -31,7 +31,7 @@ use crate::http::AsError;
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Http2Classifier<C>(
-    /// Classifies everything else: an [`HttpClassifier`](super::HttpClassifier), for instance.
+    /// Classifies everything else: an [`HttpClassifier`](crate::http::HttpClassifier), for instance.
     pub C,
 );
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use http::header::{CONNECTION, HeaderMap, RETRY_AFTER};
 use http::{HeaderValue, StatusCode, Version};
 
-use super::status_of;
+use super::render::status_of;
 use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::error::{Reason, Rejected};
 
-/// Default of [`RejectionResponseLayer::retry_after`](super::RejectionResponseLayer::retry_after).
+/// Default of [`RejectionResponseLayer::retry_after`](crate::http::RejectionResponseLayer::retry_after).
 pub(crate) const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(1);
 
 /// What a renderer of rejections was told.
@@ -26,7 +26,7 @@ pub(crate) struct Manners {
 /// A renderer that heeds them.
 pub(crate) trait Mannered {}
 
-/// What a [renderer](super::Render) may want to know besides the error: how to answer, and to whom.
+/// What a [renderer](crate::http::Render) may want to know besides the error: how to answer, and to whom.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     pub(crate) manners: Manners,

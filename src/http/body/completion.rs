@@ -9,7 +9,7 @@ use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-use super::in_body::TrailersInBody;
+use super::trailers_in_body::TrailersInBody;
 use crate::core::classify::Classification;
 use crate::core::completion::{CallGuard, Completion};
 use crate::core::context::ClassifyContext;
