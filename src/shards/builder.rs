@@ -7,11 +7,12 @@ use super::error::AdoptError;
 use super::key::Key;
 use super::map::Map;
 use super::member::Member;
+use super::owners::Owners;
 use super::service::Shards;
-use super::shared::Shared;
 use crate::core::event::{Observe, Observers};
 use crate::core::origin::Origin;
 use crate::shell::reporter::Reporter;
+use crate::shell::set::Shared;
 
 /// The kind of this set: the metric label `layer`.
 const LAYER: &str = "shards";
@@ -72,8 +73,8 @@ impl<K> Builder<K, Map> {
         F: Fn(&Member) -> Result<S, tower::BoxError> + Send + Sync + 'static,
     {
         let reporter = Reporter::new(Origin::new(LAYER, self.name), self.observers);
-        let shared = Shared::new(reporter, Box::new(make), self.map)?;
-        Ok(Shards::new(Arc::new(shared), Arc::new(self.key)))
+        let owners = Owners { map: self.map, key: Arc::new(self.key) };
+        Ok(Shards::new(Shared::new(reporter, Box::new(make), owners)?))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::core::epoch::Epoch;
+use crate::shell::set::Refused;
 
 /// Why a map was not adopted. The one before stays in force.
 ///
@@ -50,4 +51,13 @@ pub enum AdoptError {
         /// What was wrong.
         error: tower::BoxError,
     },
+}
+
+impl From<Refused> for AdoptError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Shrunk { before, stay, after } => Self::Shrunk { before, stay, after },
+            Refused::Member { name, error } => Self::Member { name, error },
+        }
+    }
 }

@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use super::error::AdoptError;
 use super::map::Map;
-use super::shared::Shared;
+use super::owners::Owners;
 use crate::core::epoch::Epoch;
+use crate::core::event::EventKind;
 use crate::core::origin::Origin;
+use crate::shell::reporter::EventContext;
+use crate::shell::set::Shared;
 
 /// Inspects and controls one sharded service: shows its map, puts another in force, waits until nobody relies on
 /// the old one. Cheap to clone.
@@ -55,13 +58,13 @@ pub(super) trait Steered: Send + Sync {
     fn drain(&self) -> Boxed<'_>;
 }
 
-impl<S: Send> Steered for Shared<S> {
+impl<K: Send + Sync, S: Send> Steered for Shared<Owners<K>, S> {
     fn origin(&self) -> &Origin {
         &self.reporter.origin
     }
 
     fn map(&self) -> Map {
-        self.map()
+        self.table().plan.map.clone()
     }
 
     fn in_flight(&self) -> usize {
@@ -69,7 +72,15 @@ impl<S: Send> Steered for Shared<S> {
     }
 
     fn adopt(&self, map: Map, anyway: bool) -> Result<(), AdoptError> {
-        self.adopt(&map, anyway)
+        let (from, to) = self.adopt(anyway, |present: &Owners<K>| {
+            let (now, then) = (present.map.epoch(), map.epoch());
+            if then <= now {
+                return Err(AdoptError::Stale { offered: then, present: now });
+            }
+            Ok(Owners { map: map.clone(), key: Arc::clone(&present.key) })
+        })?;
+        self.reporter.tell_now(EventContext::default(), EventKind::MapAdopted { from, to });
+        Ok(())
     }
 
     fn settled(&self, epoch: Epoch) -> Boxed<'_> {

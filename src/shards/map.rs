@@ -155,11 +155,6 @@ impl Map {
         &self.0.members
     }
 
-    /// Whether somebody of this name is a member.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.0.members.binary_search_by(|member| member.name().cmp(name)).is_ok()
-    }
-
     /// Whose a key is.
     pub fn owner<'a>(&self, key: impl Into<Key<'a>>) -> &Member {
         &self.0.members[self.place(key.into())]

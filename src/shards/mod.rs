@@ -88,24 +88,22 @@
 
 mod builder;
 mod error;
-mod future;
 mod handle;
 mod key;
 mod map;
 mod member;
+mod owners;
 mod range;
 mod service;
-mod shared;
 mod slots;
-mod table;
 
 pub use builder::Builder;
 pub use error::AdoptError;
-#[doc(hidden)]
-pub use future::ResponseFuture;
 pub use handle::ShardsHandle;
 pub use key::Key;
 pub use map::Map;
 pub use member::Member;
 pub use range::KeyRange;
+#[doc(hidden)]
+pub use service::ResponseFuture;
 pub use service::Shards;

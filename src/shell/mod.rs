@@ -18,6 +18,8 @@ pub(crate) mod relay;
 pub(crate) mod reporter;
 pub(crate) mod retry;
 pub(crate) mod series;
+#[cfg(feature = "shards")]
+pub(crate) mod set;
 pub(crate) mod shared_fn;
 pub(crate) mod slots;
 pub(crate) mod task;

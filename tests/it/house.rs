@@ -24,9 +24,9 @@ const LAYER_FILES: [&str; 3] = ["mod.rs", "config.rs", "layer.rs"];
 /// What it has besides: a algorithm for the one shell, or a shell of its own.
 const IN_THE_SHELL: &[&str] = &["policy.rs"];
 const OWN_SHELL: &[&str] = &["service.rs", "future.rs"];
-/// Services over several others: they are built, and are no layers.
+/// Services over several others: they are built, and are no layers. Their future is that of `shell/set/`.
 const SETS: &[&str] = &["shards"];
-const SET_FILES: [&str; 5] = ["mod.rs", "builder.rs", "service.rs", "future.rs", "handle.rs"];
+const SET_FILES: [&str; 4] = ["mod.rs", "builder.rs", "service.rs", "handle.rs"];
 /// The headings of every layer's guide, in order.
 const HEADINGS: [&str; 8] = [
     "Example",
