@@ -74,7 +74,9 @@ impl<P: Plan, S> Shared<P, S> {
             let (from, to) = (present.plan.version(), next.plan.version());
             let gone = present.gone_in(&next);
             if self.tables.replace(&present, next) {
-                gone.iter().for_each(|service| service.retire());
+                for service in gone {
+                    service.retire();
+                }
                 self.reporter.meter(|handles| self.set_levels(handles));
                 return Ok((from, to));
             }
