@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
+use super::slots::MAX_WEIGHT;
 use crate::core::config::ConfigError;
-
-/// The most a member may weigh.
-pub(super) const MAX_WEIGHT: u32 = 100;
 
 /// One of those who share the keys: a name, which it keeps, and how much of the keys it is to have.
 ///
@@ -22,12 +20,13 @@ pub(super) const MAX_WEIGHT: u32 = 100;
 pub struct Member {
     name: Arc<str>,
     weight: u32,
+    zone: Option<Arc<str>>,
 }
 
 impl Member {
     /// A member that weighs 1.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), weight: 1 }
+        Self { name: name.into(), weight: 1, zone: None }
     }
 
     /// Its share of the keys, against that of the others: 1 to 100. Where keys are in
@@ -35,6 +34,13 @@ impl Member {
     #[must_use]
     pub const fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
+        self
+    }
+
+    /// Where it is, for maps [by region](super::Map::geo).
+    #[must_use]
+    pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
+        self.zone = Some(zone.into());
         self
     }
 
@@ -46,6 +52,11 @@ impl Member {
     /// What it weighs.
     pub const fn get_weight(&self) -> u32 {
         self.weight
+    }
+
+    /// Where it is, if that was said.
+    pub fn get_zone(&self) -> Option<&str> {
+        self.zone.as_deref()
     }
 
     pub(super) const fn shared_name(&self) -> &Arc<str> {

@@ -132,6 +132,10 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::shards::Member: Clone;
         seawall::shards::Key<'static>: Copy;
         seawall::shards::KeyRange: Clone;
+        seawall::shards::Region: Clone;
+        seawall::shards::Fill: Copy;
+        seawall::shards::Plan: Clone;
+        seawall::shards::SlotMove: Clone;
         seawall::shards::AdoptError: ;
         seawall::shards::ShardsHandle: Clone;
         seawall::shards::Builder: Clone;
