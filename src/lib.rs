@@ -97,9 +97,9 @@ pub use self::core::request::Deadline;
 /// settings; here is what they all can do: apply to services, count the calls in flight, drain, run a plain
 /// async call.
 pub mod gate {
+    pub use crate::shell::gate::{And, BackpressureLayer, GateLayer};
     #[doc(hidden)]
-    pub use crate::shell::gate::ResponseFuture;
-    pub use crate::shell::gate::{And, Gate, GateLayer};
+    pub use crate::shell::gate::{Backpressure, Gate, Policy, ResponseFuture};
 }
 
 /// What the layers have in common that can keep one policy for each key: a host, a tenant.
@@ -107,7 +107,9 @@ pub mod gate {
 /// Each has names of its own for them, such as
 /// [`KeyedRateLimitLayer`](crate::rate_limit::KeyedRateLimitLayer).
 pub mod keyed {
-    pub use crate::core::config::{KeyedConfig, PerKey};
+    pub use crate::core::config::KeyedConfig;
+    #[doc(hidden)]
+    pub use crate::core::config::PerKey;
     pub use crate::core::request::ExtractKey;
     #[doc(hidden)]
     pub use crate::shell::keyed::BuildKeyed;

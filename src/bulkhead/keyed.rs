@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::common::Common;
 use super::config::Config;
-use super::cost::One;
 use super::handle::BulkheadHandle;
 use super::layer::{Builder, LAYER};
 use super::limiter::Limiter;
@@ -17,6 +16,7 @@ use super::policy::Bounded;
 use crate::core::config::{ConfigErrors, KeyedConfig, Written};
 use crate::core::origin::Origin;
 use crate::core::request::NoPropagation;
+use crate::shell::cost::One;
 use crate::shell::gate::{ByKey, Gate, GateLayer, Unclassified};
 use crate::shell::keyed::{self, BuildKeyed, Keyed, KeyedHandle, Settings, Steered, Watched};
 use crate::shell::member::{Member, Stamp};

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::backpressure::BackpressureLayer;
 use super::common::Common;
 use super::config::{Config, Order};
-use super::cost::{ByRequest, One};
 use super::handle::BulkheadHandle;
 use super::limiter::Limiter;
 use super::machine::Params;
@@ -16,6 +15,7 @@ use crate::core::config::{ConfigErrors, Written};
 use crate::core::event::{Observe, Observers};
 use crate::core::origin::Origin;
 use crate::core::request::NoPropagation;
+use crate::shell::cost::{ByRequest, One};
 use crate::shell::gate::{self, Gate, GateLayer, Unclassified};
 use crate::shell::keyed::Settings;
 use crate::shell::reporter::Reporter;
@@ -74,12 +74,12 @@ impl BulkheadLayer {
     }
 }
 
-impl<F, K> BulkheadLayer<F, K> {
+impl<F, K: Clone> BulkheadLayer<F, K> {
     /// The same bulkhead for balancers and connection loops: a service that is *not ready* while the
     /// bulkhead is full, instead of one that rejects, and that needs no `Clone`. (A call
     /// takes one place of it: what it costs is not known before it comes.)
-    pub fn backpressure(&self) -> BackpressureLayer<F> {
-        BackpressureLayer { gate: Arc::clone(self.gate()) }
+    pub fn backpressure(&self) -> BackpressureLayer<F, K> {
+        BackpressureLayer::of(self.clone())
     }
 }
 

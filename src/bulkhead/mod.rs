@@ -121,7 +121,6 @@
 mod backpressure;
 mod common;
 mod config;
-mod cost;
 mod handle;
 mod keyed;
 mod layer;
@@ -134,13 +133,10 @@ mod policy;
 mod tests;
 
 #[doc(hidden)]
-pub use backpressure::Backpressure;
-pub use backpressure::BackpressureLayer;
+pub use backpressure::{Backpressure, BackpressureLayer};
 #[cfg(feature = "http")]
 pub(crate) use config::MAX_WAIT;
 pub use config::{Config, Order};
-#[doc(hidden)]
-pub use cost::{ByRequest, CostOf, One};
 pub use handle::BulkheadHandle;
 #[doc(hidden)]
 pub use keyed::{KeyedBuilder, KeyedBulkhead};
@@ -152,3 +148,6 @@ pub use layer::{Bulkhead, ResponseFuture};
 pub use overrides::KeyedConfig;
 pub use overrides::Overrides;
 pub(crate) use policy::Bounded;
+
+#[doc(hidden)]
+pub use crate::shell::cost::{ByRequest, CostOf, One};

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cost::CostOf;
 use super::limiter::{Entry, Limiter};
 use crate::core::classify::Classification;
 use crate::core::completion::{Completion, Tail};
@@ -15,6 +14,7 @@ use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::outcome::Outcome;
 use crate::core::request::CallContext;
 use crate::core::time;
+use crate::shell::cost::CostOf;
 use crate::shell::gate::{
     Admission, Admit, Complete, End, Judged, Keyless, Lost, Now, Policy, Stage, finish_with,
 };

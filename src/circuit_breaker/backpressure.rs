@@ -1,217 +1,113 @@
 //! A breaker for balancers: not ready, instead of rejecting.
 
-use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::time::{Sleep, sleep_until};
-use tower::{Layer, Service};
 
-use super::engine::shared::{Admission, Shared};
+use super::engine::shared::Admission;
 use super::engine::step::Pass;
-use super::layer::{CircuitBreakerLayer, ResponseFuture};
-use super::policy::BreakerPermit;
-use crate::core::classify::Classify;
-use crate::core::completion::Completion;
-use crate::core::context::ClassifyContext;
-use crate::core::error::CallError;
-use crate::core::request::{NoPropagation, Propagate};
+use super::policy::{BreakerPermit, BreakerPolicy};
+use crate::core::error::Rejected;
+use crate::core::outcome::Outcome;
+use crate::core::request::{CallContext, NoPropagation};
 use crate::core::time::{self, poll_timer};
-use crate::shell::gate::Policy;
-use crate::shell::in_flight::Parked;
+use crate::shell::gate::{self, Reserve};
 use crate::shell::waiters::WakerSlot;
 
 /// Makes services that are not ready while the circuit is open; see
 /// [`CircuitBreakerLayer::backpressure`](super::CircuitBreakerLayer::backpressure).
-#[must_use = "a layer does nothing until it is applied to a service"]
-pub struct BackpressureLayer<C, F, K = NoPropagation> {
-    pub(super) breaker: CircuitBreakerLayer<C, F, K>,
-}
+pub type BackpressureLayer<C, F, K = NoPropagation> =
+    gate::BackpressureLayer<BreakerPolicy<F>, C, K>;
 
 /// Is ready while the circuit lets a call through, and holds the right to that call meanwhile.
 ///
-/// Each instance that is ready holds one ticket, which it gives back when it is dropped. A ticket
+/// Each instance that is ready holds one permit, which it gives back when it is dropped. A permit
 /// of an earlier state has lapsed; the call that finds it so asks again, and only if it is rejected
 /// then does this service answer with a rejection. Needs no `Clone`.
-pub struct Backpressure<S, C, F, K = NoPropagation> {
-    inner: S,
-    breaker: CircuitBreakerLayer<C, F, K>,
-    /// Not a call: an instance that is kept ready and never called must not hold up a drain.
-    ticket: Option<Pass>,
+pub type Backpressure<S, C, F, K = NoPropagation> = gate::Backpressure<S, BreakerPolicy<F>, C, K>;
+
+/// A right to a call to come, or a wait for the circuit to change.
+#[derive(Debug, Default)]
+pub struct Reservation {
+    pass: Option<Pass>,
     /// Rings when the break is over.
     timer: Option<Pin<Box<Sleep>>>,
     slot: WakerSlot,
-    /// Where the caller waits for the circuit or the inner service, to be told of a drain. The waker
-    /// stays until the next wait: taking it away would cost every call, and it rings but once.
-    parked: Parked,
 }
 
-impl<S, C, F, K> Backpressure<S, C, F, K> {
-    fn shared(&self) -> &Shared {
-        &self.breaker.gate().policy.shared
-    }
-
-    /// Gives an unused ticket back. It was no call, so nobody is told of one.
-    fn give_back(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.shared().give_back(ticket);
+impl<F> BreakerPolicy<F> {
+    fn reserve(&self, reservation: &mut Reservation) -> Admission {
+        let admission = self.shared.admit();
+        if let Admission::Pass(pass) = &admission {
+            reservation.pass = Some(*pass);
+            reservation.timer = None;
+            self.shared.leave(&mut reservation.slot);
         }
+        admission
     }
 
-    /// Waits no longer for the circuit.
-    fn leave(&mut self) {
-        self.breaker.gate().policy.shared.leave(&mut self.slot);
-    }
-
-    /// The call that the ticket was for has failed before it began.
-    fn fail<Req>(&mut self, error: &S::Error)
-    where
-        S: Service<Req>,
-        C: Classify<S::Response, S::Error>,
-    {
-        let decision =
-            self.breaker.gate().classify.classify_call(Err(error), &ClassifyContext::default());
-        if let Some(ticket) = self.ticket.take() {
-            self.shared().settle(&ticket, &decision.of_error());
+    /// Gives a pass back that is of an earlier state, and returns any other.
+    fn valid(&self, reservation: &mut Reservation) -> Option<Pass> {
+        let pass = reservation.pass.take()?;
+        if pass.epoch == self.shared.epoch() {
+            return Some(pass);
         }
+        self.shared.give_back(pass);
+        None
     }
+}
 
-    /// Takes a ticket, or waits for the circuit to change.
-    fn poll_ticket(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+impl<F: Send + Sync + 'static> Reserve for BreakerPolicy<F> {
+    type Reservation = Reservation;
+
+    fn poll_reserve(&self, reservation: &mut Reservation, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let epoch = self.shared().epoch();
-            if self.ticket.as_ref().is_some_and(|ticket| ticket.epoch == epoch) {
+            reservation.pass = self.valid(reservation);
+            if reservation.pass.is_some() {
                 return Poll::Ready(());
             }
-            self.give_back(); // it has lapsed
-            let Admission::Rejected(_) = self.ask() else { return Poll::Ready(()) };
+            let Admission::Rejected(_) = self.reserve(reservation) else { return Poll::Ready(()) };
             // What changed before there was a waker would wake nobody: so leave one, and ask again.
-            let gate = self.breaker.gate();
-            gate.policy.shared.park(&mut self.slot, cx.waker());
-            if !gate.park(&mut self.parked, cx.waker()) {
-                return Poll::Ready(()); // drained: the call will say so
-            }
-            let Admission::Rejected(rejection) = self.ask() else { return Poll::Ready(()) };
-            let at = self.shared().common.reporter.clock.instant(rejection.until);
+            self.shared.park(&mut reservation.slot, cx.waker());
+            let Admission::Rejected(rejection) = self.reserve(reservation) else {
+                return Poll::Ready(());
+            };
+            let at = self.shared.common.reporter.clock.instant(rejection.until);
             if at.is_some_and(|at| at <= time::now()) {
                 continue; // its break has just ended
             }
-            self.timer = at.map(|at| Box::pin(sleep_until(at)));
-            let timer = self.timer.as_mut();
+            reservation.timer = at.map(|at| Box::pin(sleep_until(at)));
+            let timer = reservation.timer.as_mut();
             if !timer.is_some_and(|timer| poll_timer(timer.as_mut(), cx).is_ready()) {
                 return Poll::Pending;
             }
         }
     }
 
-    fn ask(&mut self) -> Admission {
-        let admission = self.shared().admit();
-        if let Admission::Pass(pass) = &admission {
-            self.ticket = Some(*pass);
-            self.timer = None;
-            self.leave();
-        }
-        admission
-    }
-}
-
-impl<S, Req, C, F, K> Service<Req> for Backpressure<S, C, F, K>
-where
-    S: Service<Req>,
-    S::Error: CallError,
-    C: Classify<S::Response, S::Error> + Send + Sync + 'static,
-    F: Completion<S::Response> + Clone + Send + Sync + 'static,
-    K: Propagate<Req>,
-{
-    type Response = F::Response;
-    type Error = S::Error;
-    type Future = ResponseFuture<S, Req, C, F, K>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        ready!(self.poll_ticket(cx));
-        if self.breaker.gate().is_closed() {
-            self.give_back();
-            return Poll::Ready(Ok(())); // the call will say so
-        }
-        match self.inner.poll_ready(cx) {
-            Poll::Ready(Err(error)) => {
-                self.fail::<Req>(&error);
-                Poll::Ready(Err(error))
-            }
-            Poll::Pending if !self.breaker.gate().park(&mut self.parked, cx.waker()) => {
-                self.give_back();
-                Poll::Ready(Ok(())) // drained: the call will say so
-            }
-            other => other,
+    fn redeem(
+        &self,
+        reservation: &mut Reservation,
+        call: Option<&mut CallContext>,
+    ) -> Result<BreakerPermit, Rejected> {
+        self.shared.leave(&mut reservation.slot);
+        match self.valid(reservation).map_or_else(|| self.shared.admit(), Admission::Pass) {
+            Admission::Pass(pass) => Ok(BreakerPermit::new(pass).with_upload(call)),
+            Admission::Rejected(rejection) => Err(self.shared.reject(rejection)),
         }
     }
 
-    fn call(&mut self, request: Req) -> Self::Future {
-        self.leave();
-        let epoch = self.shared().epoch();
-        if self.ticket.as_ref().is_some_and(|ticket| ticket.epoch != epoch) {
-            self.give_back(); // it has lapsed
+    fn fail(&self, reservation: &mut Reservation, outcome: &Outcome) {
+        if let Some(pass) = reservation.pass.take() {
+            self.shared.settle(&pass, outcome);
         }
-        let gate = self.breaker.gate();
-        let policy = &gate.policy;
-        let pass = match self.ticket.take().map_or_else(|| policy.shared.admit(), Admission::Pass) {
-            Admission::Pass(pass) => pass,
-            Admission::Rejected(rejection) => {
-                return ResponseFuture::rejected(policy.shared.reject(rejection));
-            }
-        };
-        let Some(stripe) = gate.enter() else {
-            policy.shared.give_back(pass);
-            return ResponseFuture::rejected(policy.draining());
-        };
-        let propagate = self.breaker.propagate();
-        let mut call = propagate.propagates().then(|| propagate.extract(&request));
-        let context = call.as_ref().map_or_else(ClassifyContext::default, ClassifyContext::of);
-        let permit = BreakerPermit::new(pass).with_upload(call.as_mut());
-        ResponseFuture::begun(stripe, permit, || self.inner.call(request), context)
     }
-}
 
-impl<S, C, F, K: Clone> Layer<S> for BackpressureLayer<C, F, K> {
-    type Service = Backpressure<S, C, F, K>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let (slot, parked) = (WakerSlot::default(), Parked::new());
-        let breaker = self.breaker.clone();
-        Backpressure { inner, breaker, ticket: None, timer: None, slot, parked }
-    }
-}
-
-impl<S: Clone, C, F, K: Clone> Clone for Backpressure<S, C, F, K> {
-    fn clone(&self) -> Self {
-        BackpressureLayer { breaker: self.breaker.clone() }.layer(self.inner.clone())
-    }
-}
-
-impl<S, C, F, K> Drop for Backpressure<S, C, F, K> {
-    fn drop(&mut self) {
-        self.give_back();
-        self.leave();
-    }
-}
-
-impl<C, F, K: Clone> Clone for BackpressureLayer<C, F, K> {
-    fn clone(&self) -> Self {
-        Self { breaker: self.breaker.clone() }
-    }
-}
-
-impl<C, F, K> fmt::Debug for BackpressureLayer<C, F, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackpressureLayer").field("breaker", self.breaker.policy()).finish()
-    }
-}
-
-impl<S: fmt::Debug, C, F, K> fmt::Debug for Backpressure<S, C, F, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backpressure")
-            .field("inner", &self.inner)
-            .field("state", &self.shared().state())
-            .finish_non_exhaustive()
+    /// An unused pass was no call, so nobody is told of one.
+    fn release(&self, reservation: &mut Reservation) {
+        if let Some(pass) = reservation.pass.take() {
+            self.shared.give_back(pass);
+        }
+        self.shared.leave(&mut reservation.slot);
     }
 }

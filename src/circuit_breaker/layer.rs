@@ -89,7 +89,7 @@ impl<C, F, K> CircuitBreakerLayer<C, F, K> {
     where
         K: Clone,
     {
-        BackpressureLayer { breaker: self.clone() }
+        BackpressureLayer::of(self.clone())
     }
 }
 

@@ -184,8 +184,7 @@ mod tests;
 mod transition;
 
 #[doc(hidden)]
-pub use backpressure::Backpressure;
-pub use backpressure::BackpressureLayer;
+pub use backpressure::{Backpressure, BackpressureLayer};
 pub use config::{Abandonment, Config, Span, Trip, TripRule};
 pub use handle::{CircuitBreakerHandle, LastTrip, Position, Snapshot, Switch, Watch};
 #[doc(hidden)]

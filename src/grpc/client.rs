@@ -21,7 +21,7 @@ use crate::stack::{self, ClientBuilder, ClientHandle, KeyedClientHandle, PerKey,
 /// [`build_on`](ClientBuilder::build_on).
 ///
 /// `S` is the channel and `B` the body that it sends. Messages are recorded, up to
-/// [64 KiB](crate::http::REPLAY_CAP) each, so that a call can be retried where that is allowed.
+/// 64 KiB each, so that a call can be retried where that is allowed.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

@@ -20,7 +20,7 @@ use super::messages::Messages;
 use super::proto::{self, Serving};
 use super::respond::answer;
 use crate::health::Status;
-use crate::health::{CheckWatch, HealthRegistry, Probe, RegistryWatch};
+use crate::health::{CheckWatch, HealthRegistry, Probe, Watch};
 
 /// Default of [`HealthService::watchers`].
 pub(crate) const WATCHERS: usize = 1_000;
@@ -212,7 +212,7 @@ struct Watcher {
 }
 
 enum Changes {
-    Whole(RegistryWatch),
+    Whole(Watch),
     Check(CheckWatch),
 }
 

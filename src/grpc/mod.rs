@@ -32,9 +32,7 @@ pub const PREVIOUS_ATTEMPTS: http::HeaderName =
 pub use classify::{Code, GrpcClassifier, of_code};
 pub use client::Client;
 #[doc(hidden)]
-pub use client::KeyedClient;
-#[doc(hidden)]
-pub use client::{OnChannel, Sender, SenderFuture};
+pub use client::{KeyedClient, OnChannel, Sender, SenderFuture};
 #[doc(hidden)]
 pub use health::HealthBody;
 pub use health::HealthService;

@@ -7,7 +7,7 @@ use super::classify::Code;
 use super::messages::write_message;
 use super::rejection::details_of;
 use crate::core::error::{CallError, Reason};
-use crate::http::server::manners::{Asked, Mannered, Manners};
+use crate::http::server::manners::{Asked, Manners, RenderRejection};
 use crate::http::{HandleErrorLayer, RejectionResponseLayer, Render, ResponseBody};
 
 /// Turns the errors of a stack into gRPC answers; the [`RejectionResponseLayer`] of gRPC.
@@ -66,7 +66,7 @@ pub const fn rejections() -> HandleErrorLayer<Trailers> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Trailers;
 
-impl Mannered for Trailers {}
+impl RenderRejection for Trailers {}
 
 impl<B, E: CallError> Render<B, E> for Trailers {
     type Body = ResponseBody<B>;

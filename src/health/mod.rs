@@ -113,7 +113,7 @@ mod tests;
 mod watch;
 
 pub use config::Config;
-pub use handle::{HealthHandle, Watch};
+pub use handle::HealthHandle;
 pub use layer::{Builder, HealthLayer};
 #[doc(hidden)]
 pub use layer::{Health, ResponseFuture};
@@ -121,4 +121,6 @@ pub use listen::HealthUpdate;
 pub use registry::HealthRegistry;
 pub use report::{CheckReport, Criticality, Probe, Report};
 pub use status::Status;
-pub use watch::{CheckWatch, RegistryWatch};
+#[doc(hidden)]
+pub use watch::RegistryWatch;
+pub use watch::{CheckWatch, Watch};

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::handle::HealthHandle;
 use super::report::{CheckReport, Criticality, Probe, Report, meaning};
-use super::watch::{CheckWatch, RegistryWatch};
+use super::watch::{CheckWatch, Watch};
 use crate::core::origin::Origin;
 use crate::health::status::Status;
 use crate::shell::live::Live;
@@ -210,8 +210,8 @@ impl HealthRegistry {
     }
 
     /// Watches the overall status of a probe.
-    pub fn watch(&self, probe: Probe) -> RegistryWatch {
-        RegistryWatch::new(self, probe)
+    pub fn watch(&self, probe: Probe) -> Watch {
+        Watch::of_registry(self, probe)
     }
 }
 

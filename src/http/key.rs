@@ -75,7 +75,7 @@ pub fn path<B>(request: &Request<B>) -> Cow<'_, str> {
 /// The host is in lower case, and of the URI or else of the `Host` header. The port is that of the scheme
 /// where none is named, so `http://example.com` is `example.com:80` and another key than
 /// `https://example.com`; where the URI has no scheme either, it stays open (`example.com`). A request
-/// that names no host at all has the key [`NO_HOST`]. Nothing is allocated to tell.
+/// that names no host at all has the key `(none)`. Nothing is allocated to tell.
 ///
 /// For requests of `http` and of `reqwest`. Where a client follows redirects by itself, the key is that of
 /// the first hop.

@@ -39,11 +39,11 @@ pub(crate) mod untrusted;
 pub use amend::Amended;
 pub use body::body_timeout;
 pub use body::{
-    ClassifyTrailers, OnBodyEnd, OnFirstByte, OnTrailers, REPLAY_CAP, RecordBodyLayer, ReplayBody,
-    ReplayError, ResponseBody, TrailersInBody,
+    ClassifyTrailers, OnBodyEnd, OnFirstByte, OnTrailers, RecordBodyLayer, ReplayBody, ReplayError,
+    ResponseBody, TrailersInBody,
 };
 #[doc(hidden)]
-pub use body::{GuardedBody, HeadKnows, RecordBody};
+pub use body::{GuardedBody, HeadKnows, REPLAY_CAP, RecordBody};
 #[cfg(any(feature = "grpc", feature = "reqwest"))]
 pub(crate) use classify::of_call_error;
 pub use classify::{
@@ -57,20 +57,21 @@ pub use client::{WriteAttempt, WriteDeadline};
 pub use client::{WriteAttemptLayer, WriteDeadlineLayer, client};
 #[cfg(feature = "grpc")]
 pub(crate) use grpc_timeout::{format_timeout, parse_timeout};
+#[doc(hidden)]
+pub use key::NO_HOST;
 #[cfg(feature = "reqwest")]
 pub(crate) use key::spell;
-pub use key::{NO_HOST, PerHost, authority, path};
+pub use key::{PerHost, authority, path};
 pub use propagate::{InExtensions, InTimeoutHeader};
 pub use replay::{Replay, ReplayableBody};
-pub use server::{
-    Asked, HandleErrorLayer, HealthEndpoint, ProblemDetails, ReadDeadlineLayer,
-    RejectionResponseLayer, Render, ServerBuilder, ServerConfig, ServerHandle, ServerLayer,
-    UntrustedHeadersConfig, UntrustedHeadersLayer, health_response, rejection_response, server,
-    status_of,
-};
 #[doc(hidden)]
 pub use server::{
-    HandleError, HandleErrorFuture, ReadDeadline, RenderBy, RenderBytes, Respond, ResponseFuture,
-    Server, UntrustedHeaders,
+    Asked, HandleError, HandleErrorFuture, ProblemDetails, ReadDeadline, Render, RenderBy,
+    RenderBytes, RenderRejection, Respond, ResponseFuture, Server, UntrustedHeaders,
+};
+pub use server::{
+    HandleErrorLayer, HealthEndpoint, ReadDeadlineLayer, RejectionResponseLayer, ServerBuilder,
+    ServerConfig, ServerHandle, ServerLayer, UntrustedHeadersConfig, UntrustedHeadersLayer,
+    health_response, rejection_response, server, status_of,
 };
 pub use timeout_header::TimeoutHeader;

@@ -114,5 +114,6 @@ pub use layer::{RateLimit, ResponseFuture};
 #[doc(hidden)]
 pub use overrides::KeyedConfig;
 pub use overrides::Overrides;
+
 #[doc(hidden)]
-pub use policy::{ByRequest, CostOf, One};
+pub use crate::shell::cost::{ByRequest, CostOf, One};

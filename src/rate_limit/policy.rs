@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::limiter::{Limiter, Used, Waiter};
 use super::machine::FINE;
 use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::request::{CallContext, Deadline};
+use crate::shell::cost::CostOf;
 use crate::shell::gate::{Admission, Admit, Judged, Keyless, Lost, Now, OverAtHead, Policy};
 use crate::shell::meter::Ended;
 
@@ -19,52 +19,6 @@ use crate::shell::meter::Ended;
 pub struct Costed<W> {
     limiter: Limiter,
     cost: W,
-}
-
-/// What a call costs.
-///
-/// Implemented for closures by [`Builder::cost`](super::Builder::cost).
-pub trait CostOf<Req>: Send + Sync + 'static {
-    /// Units of the limit that a call with this request uses up.
-    fn cost_of(&self, request: &Req) -> u32;
-}
-
-/// Every call costs one.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct One;
-
-/// The cost is asked of the request.
-#[derive(Clone)]
-pub struct ByRequest<F>(pub(super) F);
-
-impl<Req> CostOf<Req> for One {
-    #[inline]
-    fn cost_of(&self, _: &Req) -> u32 {
-        1
-    }
-}
-
-impl<Req, F> CostOf<Req> for ByRequest<F>
-where
-    F: Fn(&Req) -> u32 + Send + Sync + 'static,
-{
-    fn cost_of(&self, request: &Req) -> u32 {
-        (self.0)(request)
-    }
-}
-
-/// Of those of many keys.
-impl<Req, W: CostOf<Req>> CostOf<Req> for Arc<W> {
-    #[inline]
-    fn cost_of(&self, request: &Req) -> u32 {
-        (**self).cost_of(request)
-    }
-}
-
-impl<F> fmt::Debug for ByRequest<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ByRequest(closure)")
-    }
 }
 
 impl<W> Costed<W> {

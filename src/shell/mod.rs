@@ -2,6 +2,7 @@
 
 pub(crate) mod caller;
 pub(crate) mod clone_source;
+pub(crate) mod cost;
 #[cfg(feature = "shards")]
 pub(crate) mod epochs;
 pub(crate) mod gate;

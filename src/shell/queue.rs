@@ -48,7 +48,7 @@ enum Fate {
 
 /// A slot in the queue, which its holder must give back.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(u32);
+pub struct Ticket(u32);
 
 /// How the one with a number fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -48,9 +48,8 @@ mod keyed_config;
 mod tell;
 
 pub use client::{ClientBuilder, client};
-pub use client_layer::Client;
 #[doc(hidden)]
-pub use client_layer::KeyedClient;
+pub use client_layer::{Client, KeyedClient};
 pub use client_layer::{ClientLayer, KeyedClientLayer, StackLayer};
 pub use config::ClientConfig;
 #[doc(hidden)]

@@ -23,8 +23,8 @@ pub(crate) struct Manners {
     statuses: [Option<StatusCode>; Reason::ALL.len()],
 }
 
-/// A renderer that heeds them.
-pub(crate) trait Mannered {}
+/// A renderer of this crate, which can be told how to answer.
+pub trait RenderRejection {}
 
 /// What a [renderer](crate::http::Render) may want to know besides the error: how to answer, and to whom.
 #[derive(Debug, Clone, Copy)]

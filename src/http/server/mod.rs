@@ -25,7 +25,8 @@ pub use handle_error::{HandleError, HandleErrorFuture};
 pub use health_endpoint::HealthEndpoint;
 pub use health_response::health_response;
 pub use manners::Asked;
-use manners::Mannered;
+#[doc(hidden)]
+pub use manners::RenderRejection;
 #[doc(hidden)]
 pub use read_deadline::ReadDeadline;
 pub use read_deadline::ReadDeadlineLayer;
@@ -261,8 +262,7 @@ impl<R, F> ServerBuilder<R, F> {
     }
 }
 
-#[expect(private_bounds, reason = "the renderers of this crate, which can be told how")]
-impl<R: Mannered, F> ServerBuilder<R, F> {
+impl<R: RenderRejection, F> ServerBuilder<R, F> {
     /// The `Retry-After` of a request that was rejected because the server is full; 1 s by default. See
     /// [`RejectionResponseLayer::retry_after`].
     pub fn retry_after(mut self, delay: impl Into<Option<Duration>>) -> Self {

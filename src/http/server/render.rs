@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode, Version};
 
-use super::manners::{Asked, Mannered, Manners};
+use super::manners::{Asked, Manners, RenderRejection};
 use crate::core::error::{CallError, Reason, Rejected};
 use crate::http::ResponseBody;
 
@@ -80,7 +80,7 @@ impl<F> fmt::Debug for RenderBy<F> {
     }
 }
 
-impl Mannered for ProblemDetails {}
+impl RenderRejection for ProblemDetails {}
 
 impl<B, E: CallError> Render<B, E> for ProblemDetails {
     type Body = ResponseBody<B>;

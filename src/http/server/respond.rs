@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use pin_project::pin_project;
 use tower::{Layer, Service};
 
-use super::manners::{Asked, Mannered, Manners};
+use super::manners::{Asked, Manners, RenderRejection};
 use super::render::{ProblemDetails, Render, RenderBy, RenderBytes};
 use crate::core::config::ConfigErrors;
 use crate::core::error::Reason;
@@ -134,8 +134,7 @@ impl RejectionResponseLayer {
     }
 }
 
-#[expect(private_bounds, reason = "the renderers of this crate, which can be told how")]
-impl<R: Mannered> RejectionResponseLayer<R> {
+impl<R: RenderRejection> RejectionResponseLayer<R> {
     /// After how long whoever was rejected with a 503 or 429 may come back, where the layer that
     /// rejected does not know: 1 s by default. `None` says nothing.
     ///

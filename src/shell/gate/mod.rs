@@ -1,9 +1,10 @@
 //! The one shell of every layer that decides whether a call may pass.
 //!
 //! A layer of this kind is a [`Policy`]: it admits a call, lets it wait or rejects it, and hears how it
-//! ended. the break is the same for all and is here: the [service](service), the [future](future), the
+//! ended. The rest is the same for all and is here: the [service](service), the [future](future), the
 //! [guard](guard) that ends each call exactly once, the queue's timer, draining, `run`.
 
+pub(crate) mod backpressure;
 pub(crate) mod both;
 pub(crate) mod call_end;
 pub(crate) mod end;
@@ -20,6 +21,8 @@ pub(crate) mod service;
 pub(crate) mod shared;
 pub(crate) mod unclassified;
 
+pub(crate) use backpressure::Reserve;
+pub use backpressure::{Backpressure, BackpressureLayer};
 pub(crate) use call_end::CallEnd;
 pub(crate) use end::{Deferred, End, finish_with};
 pub(crate) use entrance::{Entrance, Part};
@@ -28,9 +31,9 @@ pub(crate) use guard::{classify_rejection, classify_result};
 pub(crate) use keyed::ByKey;
 pub use layer::{And, GateLayer};
 pub(crate) use pair::{earliest, holding};
+pub use policy::Policy;
 pub(crate) use policy::{
-    Admission, Admit, Complete, Due, Judged, Keyless, Lost, Now, OverAtHead, Policy, Stage, settle,
+    Admission, Admit, Complete, Due, Judged, Keyless, Lost, Now, OverAtHead, Stage, settle,
 };
-pub(crate) use service::Core;
 pub use service::Gate;
 pub(crate) use unclassified::Unclassified;

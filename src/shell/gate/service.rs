@@ -24,6 +24,19 @@ pub(crate) struct Core<P, C> {
     pub(crate) classify: C,
 }
 
+impl<P: Policy, C> Core<P, C> {
+    /// The inner service has failed in `poll_ready`.
+    #[cold]
+    fn fail<S, Req>(&self, error: &S::Error)
+    where
+        S: Service<Req>,
+        C: Classify<S::Response, S::Error>,
+    {
+        let classification = self.classify.classify_call(Err(error), &ClassifyContext::default());
+        self.policy.unready(&classification.of_error());
+    }
+}
+
 /// A service whose calls a policy admits, lets wait or rejects.
 ///
 /// It asks the inner service for readiness while the policy is open. While it is not, it is ready by
@@ -52,17 +65,6 @@ impl<S, P: Policy, C, K> Gate<S, P, C, K> {
         &self.inner
     }
 
-    #[cold]
-    fn fail<Req>(&self, error: &S::Error)
-    where
-        S: Service<Req>,
-        C: Classify<S::Response, S::Error>,
-    {
-        let classification =
-            self.gate.classify.classify_call(Err(error), &ClassifyContext::default());
-        self.gate.policy.unready(&classification.of_error());
-    }
-
     #[inline]
     fn unpark(&mut self) {
         self.gate.policy.unpark(&mut self.slot);
@@ -83,32 +85,15 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if self.readiness == Readiness::Alone {
-            return Poll::Ready(Ok(()));
-        }
-        loop {
-            if self.gate.is_closed() || !self.gate.policy.is_open() {
-                return self.readiness.alone();
-            }
-            match self.inner.poll_ready(cx) {
-                Poll::Ready(Ok(())) => {
-                    self.readiness = Readiness::WithInner;
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Ready(Err(error)) => {
-                    self.readiness = Readiness::Nothing;
-                    self.fail::<Req>(&error);
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Pending => {
-                    if self.gate.park(&mut self.parked, cx.waker())
-                        && self.gate.policy.park(&mut self.slot, cx.waker())
-                    {
-                        return Poll::Pending;
-                    }
-                }
-            }
-        }
+        let Self { inner, gate, readiness, slot, parked, .. } = self;
+        let policy = &gate.policy;
+        readiness.poll(
+            inner,
+            cx,
+            || !gate.is_closed() && policy.is_open(),
+            |waker| gate.park(parked, waker) && policy.park(slot, waker),
+            |error| gate.fail::<S, Req>(error),
+        )
     }
 
     #[inline]

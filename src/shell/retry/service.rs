@@ -34,6 +34,23 @@ pub(crate) struct Core<T, W, A, C> {
     pub(crate) classify: C,
 }
 
+impl<T, W: Policy, A: Policy, C> Core<T, W, A, C> {
+    /// The inner service has failed in `poll_ready`.
+    #[cold]
+    fn fail<S, Req>(&self, error: &S::Error)
+    where
+        S: Service<Req>,
+        C: Classify<S::Response, S::Error>,
+    {
+        if W::PARTS + A::PARTS > 0 {
+            let classification =
+                self.classify.classify_call(Err(error), &ClassifyContext::default());
+            self.each.unready(&classification.of_error());
+            self.whole.unready(&classification.of_error());
+        }
+    }
+}
+
 /// The policy of the attempts hears of a call that is over later than its answer.
 impl<T, W, A, C> Ending for Stripe<Core<T, W, A, C>>
 where
@@ -123,24 +140,6 @@ impl<S, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
         &self.inner
     }
 
-    fn is_open(&self) -> bool {
-        !self.gate.is_closed() && self.gate.whole.is_open() && self.gate.each.is_open()
-    }
-
-    #[cold]
-    fn fail<Req>(&self, error: &S::Error)
-    where
-        S: Service<Req>,
-        C: Classify<S::Response, S::Error>,
-    {
-        if W::PARTS + A::PARTS > 0 {
-            let classification =
-                self.gate.classify.classify_call(Err(error), &ClassifyContext::default());
-            self.gate.each.unready(&classification.of_error());
-            self.gate.whole.unready(&classification.of_error());
-        }
-    }
-
     #[inline]
     fn unpark(&mut self) {
         self.gate.whole.unpark(&mut self.slots.0);
@@ -166,33 +165,19 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if self.readiness == Readiness::Alone {
-            return Poll::Ready(Ok(()));
-        }
-        loop {
-            if !self.is_open() {
-                return self.readiness.alone(); // the call will say so, or waits by itself
-            }
-            match self.inner.poll_ready(cx) {
-                Poll::Ready(Ok(())) => {
-                    self.readiness = Readiness::WithInner;
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Ready(Err(error)) => {
-                    self.readiness = Readiness::Nothing;
-                    self.fail::<Req>(&error);
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Pending => {
-                    if self.gate.park(&mut self.parked, cx.waker())
-                        && self.gate.whole.park(&mut self.slots.0, cx.waker())
-                        && self.gate.each.park(&mut self.slots.1, cx.waker())
-                    {
-                        return Poll::Pending;
-                    }
-                }
-            }
-        }
+        let Self { inner, gate, readiness, slots, parked, .. } = self;
+        let Core { whole, each, .. } = &***gate;
+        readiness.poll(
+            inner,
+            cx,
+            || !gate.is_closed() && whole.is_open() && each.is_open(),
+            |waker| {
+                gate.park(parked, waker)
+                    && whole.park(&mut slots.0, waker)
+                    && each.park(&mut slots.1, waker)
+            },
+            |error| gate.fail::<S, Req>(error),
+        )
     }
 
     #[inline]

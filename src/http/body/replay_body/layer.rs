@@ -59,7 +59,7 @@ impl RecordBodyLayer {
 }
 
 impl Default for RecordBodyLayer {
-    /// Keeps up to [`REPLAY_CAP`] of each body.
+    /// Keeps up to 64 KiB of each body.
     fn default() -> Self {
         Self::new(REPLAY_CAP)
     }

@@ -1,26 +1,26 @@
-//! How many permits a call takes.
+//! What a call costs: permits of a bulkhead, units of a rate limit.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// How many permits a call takes.
+/// What a call costs: permits of a bulkhead, units of a rate limit.
 ///
-/// Implemented for closures by [`Builder::cost`](super::Builder::cost).
+/// Implemented for closures by the setter `cost` of both builders.
 pub trait CostOf<Req>: Send + Sync + 'static {
     #[doc(hidden)] // whether all requests cost the same, and no code of the user's says so
     const IS_FIXED: bool = false;
 
-    /// The number for a request.
+    /// The cost of a call with this request.
     fn cost_of(&self, request: &Req) -> u32;
 }
 
-/// Every call takes one place. The default; it costs nothing.
+/// Every call costs one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct One;
 
-/// The number is asked of the request.
+/// The cost is asked of the request.
 #[derive(Clone, Copy)]
-pub struct ByRequest<W>(pub(super) W);
+pub struct ByRequest<W>(pub(crate) W);
 
 impl<Req> CostOf<Req> for One {
     const IS_FIXED: bool = true;
