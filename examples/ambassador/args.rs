@@ -25,7 +25,7 @@ ambassador.
   --upstream URL      whose ambassador it is, http://host[:port][/path]
   --deadline TIME     how long a call may take until the head of its answer, 300ms or 2s [1s]
   --timeout TIME      how long one attempt of it may take [300ms, at most a third of the deadline]
-  --limit N           how many calls may be under way at the upstream at a time [256; 8 in the show]
+  --limit N           how many calls may be in flight to the upstream at a time [256; 8 in the show]
   --check PATH        what to ask the upstream for, below its URL, to see whether it is well
                       [nothing: whether it takes connections]
   --check-every TIME  how long to pause between two such checks [1s]

@@ -151,7 +151,7 @@ impl<F, K, W> Builder<F, K, W> {
         Builder { name, config, completion, propagate, cost, observers }
     }
 
-    /// Reads the deadline that travels with each request: a call does not wait beyond it, and does
+    /// Reads the deadline that is propagated with each request: a call does not wait beyond it, and does
     /// not get a place that comes too late.
     pub fn propagate<K2>(self, propagate: K2) -> Builder<F, K2, W> {
         let Self { name, config, completion, cost, observers, .. } = self;

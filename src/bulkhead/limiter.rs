@@ -33,7 +33,7 @@ pub struct Limiter {
     line: WaitQueue,
 }
 
-/// The law of now, and the version of the settings that it is from.
+/// The parameters in force, and the version of the settings that it is from.
 struct InForce {
     version: u64,
     params: Params,

@@ -1,4 +1,4 @@
-//! The law of a bulkhead: who may enter, who waits, who is next.
+//! The algorithm of a bulkhead: who may enter, who waits, who is next.
 
 use super::config::{Config, Order};
 use crate::core::config::{ConfigError, ConfigErrors};

@@ -1,4 +1,4 @@
-//! The law of a bulkhead against a model that knows everyone by name.
+//! The algorithm of a bulkhead against a model that knows everyone by name.
 
 mod explore;
 #[cfg(seawall_loom)]

@@ -219,7 +219,7 @@ impl<C, F, K> Builder<C, F, K> {
         self.with(|classify, _, propagate| (classify, completion, propagate))
     }
 
-    /// Reads the deadline that travels with each request, so that what is due to the deadline of its
+    /// Reads the deadline that is propagated with each request, so that what is due to the deadline of its
     /// caller is no evidence against the dependency: see
     /// [`ClassifyContext`](crate::ClassifyContext). Writes nothing.
     pub fn propagate<K2>(self, propagate: K2) -> Builder<C, F, K2> {

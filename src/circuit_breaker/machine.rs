@@ -1,4 +1,4 @@
-//! The law of the breaker: what an answer does to the state, and what the state does to a call.
+//! The algorithm of the breaker: what an answer does to the state, and what the state does to a call.
 
 mod edges;
 mod phase;
@@ -214,8 +214,8 @@ impl Breaker {
                 if probing.admits(now) {
                     probing.in_flight += 1;
                     probing.next_at = now.plus(params.break_duration.step(self.level));
-                    let roll = probing.rolls;
-                    Decision::Admit(Pass { roll, ..Pass::new(self.epoch, PassKind::Slot) })
+                    let round = probing.rounds;
+                    Decision::Admit(Pass { round, ..Pass::new(self.epoch, PassKind::Slot) })
                 } else {
                     let until = probing.full_until();
                     self.reject(params, self.is_open(until))
@@ -231,7 +231,7 @@ impl Breaker {
 
     fn reject(&self, params: &Params, rejection: Decision) -> Decision {
         if params.shadow {
-            Decision::Admit(Pass::new(self.epoch, PassKind::Ghost))
+            Decision::Admit(Pass::new(self.epoch, PassKind::Shadow))
         } else {
             rejection
         }
@@ -245,7 +245,7 @@ impl Breaker {
         pass: Pass,
         sample: Sample,
     ) -> Effect {
-        if pass.kind == PassKind::Ghost {
+        if pass.kind == PassKind::Shadow {
             return Effect::NONE;
         }
         if pass.epoch != self.epoch {
@@ -279,7 +279,7 @@ impl Breaker {
     }
 
     fn overdue(&mut self, params: &Params, now: Tick, draw: u64, pass: Pass) -> Effect {
-        if pass.kind == PassKind::Ghost || pass.epoch != self.epoch {
+        if pass.kind == PassKind::Shadow || pass.epoch != self.epoch {
             return Effect::NONE;
         }
         match self.phase {
@@ -294,7 +294,7 @@ impl Breaker {
             return Effect::NONE;
         }
         match &mut self.phase {
-            Phase::HalfOpen(probing) => probing.land(pass.roll),
+            Phase::HalfOpen(probing) => probing.land(pass.round),
             Phase::Closed { ramp: Some(ramp) } => {
                 ramp.in_flight = ramp.in_flight.saturating_sub(1);
             }

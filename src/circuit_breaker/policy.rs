@@ -41,7 +41,7 @@ pub struct BreakerPermit {
     /// The body of the request, if it was still on its way.
     upload: Option<Upload>,
     kind: PassKind,
-    roll: u8,
+    round: u8,
     overdue: bool,
     pending: bool,
 }
@@ -49,8 +49,8 @@ pub struct BreakerPermit {
 impl BreakerPermit {
     #[inline]
     pub(super) const fn new(pass: Pass) -> Self {
-        let Pass { epoch, kind, roll, .. } = pass;
-        Self { epoch, time: Tick::NEVER, upload: None, kind, roll, overdue: false, pending: false }
+        let Pass { epoch, kind, round, .. } = pass;
+        Self { epoch, time: Tick::NEVER, upload: None, kind, round, overdue: false, pending: false }
     }
 
     #[inline]
@@ -67,8 +67,8 @@ impl BreakerPermit {
 
     #[inline]
     fn pass(&self) -> Pass {
-        let Self { epoch, kind, roll, overdue, pending, .. } = *self;
-        Pass { epoch, kind, overdue, pending, started: self.started(), roll }
+        let Self { epoch, kind, round, overdue, pending, .. } = *self;
+        Pass { epoch, kind, overdue, pending, started: self.started(), round }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::stack::{self, ClientBuilder, Tell};
 /// Starts to build the [stack around a client](stack::client) of gRPC: answers count as
 /// [`GrpcClassifier`] reads them, a stream when its trailers are there (its place in the bulkhead is free
 /// as soon as it has begun); a deadline is heeded that
-/// travels [in the extensions](crate::http::InExtensions), or that a caller sets with
+/// comes [in the extensions](crate::http::InExtensions), or that a caller sets with
 /// `tonic::Request::set_timeout` ([in `grpc-timeout`](InTimeoutHeader)), and [bounds the
 /// stream](StreamDeadlineLayer) of the answer. A rejection reaches a generated client as an
 /// [answer](rejections): `UNAVAILABLE`, or `DEADLINE_EXCEEDED` where time ran out.

@@ -1,4 +1,4 @@
-//! The law of a health check: when it is up, and when it is down.
+//! The algorithm of a health check: when it is up, and when it is down.
 
 use std::time::Duration;
 
@@ -208,7 +208,7 @@ impl Params {
         problems
     }
 
-    /// The law of settings with which nothing is wrong. Where live calls alone say how it is, they are
+    /// The parameters of settings with which nothing is wrong. Where live calls alone say how it is, they are
     /// learnt from, and some are let through: settings that would leave it as it is for ever were not
     /// written, or rejected.
     pub(crate) fn of(config: &Config, checked: bool) -> Self {

@@ -1,4 +1,4 @@
-//! What travels with a request: in its extensions, and from there in a header.
+//! What is propagated with a request: in its extensions, and from there in a header.
 
 use http::{HeaderValue, Request};
 

@@ -174,7 +174,7 @@ impl<W, K> Builder<W, K> {
         Builder { name, config, cost: ByRequest(cost), propagate, observers }
     }
 
-    /// Reads the deadline that travels with each request: a call whose turn would come later is rejected
+    /// Reads the deadline that is propagated with each request: a call whose turn would come later is rejected
     /// at once.
     pub fn propagate<K2>(self, propagate: K2) -> Builder<W, K2> {
         let Self { name, config, cost, observers, .. } = self;

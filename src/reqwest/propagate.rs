@@ -1,4 +1,4 @@
-//! What travels with a request of reqwest.
+//! What is propagated with a request of reqwest.
 
 use std::time::Duration;
 

@@ -154,7 +154,7 @@ impl<C, R, K, B> Builder<C, R, K, B> {
         self.with_tools(|tools| RequestTools { copy: Chosen(copy), propagate: tools.propagate })
     }
 
-    /// Reads the deadline that travels with each request, and writes the number of each attempt.
+    /// Reads the deadline that is propagated with each request, and writes the number of each attempt.
     /// Takes the place of an earlier `propagate` or [`number`](Self::number).
     pub fn propagate<K2>(self, propagate: K2) -> Builder<C, R, K2, B> {
         self.with_tools(|tools| RequestTools { copy: tools.copy, propagate })

@@ -1,4 +1,4 @@
-//! The law of a retry: whether to try once more, and when.
+//! The algorithm of a retry: whether to try once more, and when.
 
 use std::time::Duration;
 

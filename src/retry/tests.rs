@@ -1,4 +1,4 @@
-//! The law of a retry against a model that keeps the whole history.
+//! The algorithm of a retry against a model that keeps the whole history.
 
 use proptest::prelude::*;
 

@@ -19,13 +19,13 @@ use crate::core::sync::Mutex;
 use crate::core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::shell::lock;
 
+mod drain_state;
 mod hold;
-mod roll;
 mod stays;
 
 pub(crate) use hold::{Hold, Parked};
 
-use roll::{Count, Roll, Stage};
+use drain_state::{Count, DrainState, Stage};
 
 /// A power of two. More stripes do not pay.
 #[cfg(not(all(test, seawall_loom)))]
@@ -39,7 +39,7 @@ pub(crate) struct InFlight<P> {
     closed: AtomicBool,
     /// Stripes are not made while the gate is closed.
     making: Mutex<()>,
-    roll: Arc<Roll>,
+    drain_state: Arc<DrainState>,
 }
 
 /// One stripe of a policy's reference count. Aligned so that no two counts share a cache line, nor
@@ -61,7 +61,7 @@ impl<P> InFlight<P> {
             stripes: [const { OnceLock::new() }; STRIPES],
             closed: AtomicBool::new(false),
             making: Mutex::default(),
-            roll: Arc::default(),
+            drain_state: Arc::default(),
         }
     }
 
@@ -85,7 +85,7 @@ impl<P> InFlight<P> {
         if self.is_closed() {
             return None;
         }
-        let (policy, count) = (Arc::clone(&self.policy), Count::new(&self.roll));
+        let (policy, count) = (Arc::clone(&self.policy), Count::new(&self.drain_state));
         let fresh =
             stripe.get_or_init(|| Arc::new(Stripe { policy, count, stays: Mutex::default() }));
         let fresh = Arc::clone(fresh);
@@ -133,22 +133,22 @@ impl<P> InFlight<P> {
     }
 
     fn shut(&self, stage: Stage) {
-        self.roll.shut(stage);
+        self.drain_state.shut(stage);
         self.closed.store(true, Ordering::Relaxed);
         let making = lock(&self.making);
         self.stripes().for_each(|stripe| stripe.count.close());
         drop(making);
-        self.roll.wake(); // after the unlock
+        self.drain_state.wake(); // after the unlock
     }
 
     /// Leaves a waker, to be told when the gate is closed. Returns `false` if it is.
     pub(crate) fn park(&self, parked: &mut Parked, waker: &Waker) -> bool {
-        parked.park(&self.roll, waker, Stage::Closed)
+        parked.park(&self.drain_state, waker, Stage::Closed)
     }
 
     /// Returns when no call is in flight in a closed gate.
     pub(crate) async fn emptied(&self) {
-        self.roll.emptied(|| self.begun()).await;
+        self.drain_state.emptied(|| self.begun()).await;
     }
 }
 

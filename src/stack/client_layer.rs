@@ -136,8 +136,8 @@ where
     /// Runs an async call through the whole stack, for callers without a service: retried, guarded and
     /// timed like a request.
     ///
-    /// The closure is called for each attempt. What the stack was told of copying requests and of what
-    /// travels with them does not matter here. Dropping the future drops the attempt that is in flight,
+    /// The closure is called for each attempt. What the stack was told of copying requests and of
+    /// propagation does not matter here. Dropping the future drops the attempt that is in flight,
     /// and no other follows.
     ///
     /// ```

@@ -143,7 +143,7 @@ impl<L, K> Builder<L, K> {
         Builder { name, config, by: ByRequest(limit), of, propagate, observers }
     }
 
-    /// Reads the deadline that travels with each request, ends the call when it has passed, and
+    /// Reads the deadline that is propagated with each request, ends the call when it has passed, and
     /// writes what is left for those further in. A deadline only ever moves closer: to the limit of this
     /// layer, unless that is the limit of [one attempt](Self::per_attempt).
     pub fn propagate<K2>(self, propagate: K2) -> Builder<L, K2> {

@@ -167,7 +167,7 @@ fn front_up(
     Ok(gauges)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one clock of the show; no law reads it")]
+#[expect(clippy::disallowed_methods, reason = "the one clock of the show; no layer reads it")]
 fn now() -> Instant {
     Instant::now()
 }

@@ -125,7 +125,7 @@ impl Shared {
         let (decision, now) = self.step(Input::Admit);
         match decision {
             Decision::Admit(pass) => {
-                if pass.kind == PassKind::Ghost {
+                if pass.kind == PassKind::Shadow {
                     self.common.meter(|handles| handles.own.shadow.increment(1));
                     self.tell(now, EventKind::ShadowRejected);
                 }
@@ -136,7 +136,7 @@ impl Shared {
             }
             // A machine answers an Admit with one of the two; were it silent, the call may fly.
             Decision::Done | Decision::Late => {
-                Admission::Pass(Pass::new(self.word().epoch(), PassKind::Ghost))
+                Admission::Pass(Pass::new(self.word().epoch(), PassKind::Shadow))
             }
         }
     }

@@ -139,7 +139,7 @@ pub(crate) struct Pass {
     /// When it first did, if anyone needs to know.
     pub(crate) started: Option<Tick>,
     /// For the machine, which tells older calls of an epoch from newer ones by it.
-    pub(crate) roll: u8,
+    pub(crate) round: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -150,12 +150,12 @@ pub(crate) enum PassKind {
     Slot,
     /// It would have been rejected; it is admitted only because of shadow mode, and decides
     /// nothing.
-    Ghost,
+    Shadow,
 }
 
 impl Pass {
     pub(crate) const fn new(epoch: u64, kind: PassKind) -> Self {
-        Self { epoch, kind, overdue: false, pending: false, started: None, roll: 0 }
+        Self { epoch, kind, overdue: false, pending: false, started: None, round: 0 }
     }
 
     pub(crate) fn sample(&self, outcome: Outcome, now: Option<Tick>) -> Sample {

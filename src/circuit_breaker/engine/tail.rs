@@ -8,22 +8,22 @@ impl From<Pass> for Tail {
         let kind = match pass.kind {
             PassKind::Free => 0,
             PassKind::Slot => 1,
-            PassKind::Ghost => 2,
+            PassKind::Shadow => 2,
         };
-        let small = [kind, u8::from(pass.overdue), pass.roll, 0];
+        let small = [kind, u8::from(pass.overdue), pass.round, 0];
         Self { word: pass.epoch, small, pending: pass.pending, started: pass.started }
     }
 }
 
 impl From<Tail> for Pass {
     fn from(tail: Tail) -> Self {
-        let [kind, overdue, roll, _] = tail.small;
+        let [kind, overdue, round, _] = tail.small;
         let kind = match kind {
             0 => PassKind::Free,
             1 => PassKind::Slot,
-            _ => PassKind::Ghost,
+            _ => PassKind::Shadow,
         };
         let Tail { word: epoch, pending, started, .. } = tail;
-        Self { epoch, kind, overdue: overdue != 0, pending, started, roll }
+        Self { epoch, kind, overdue: overdue != 0, pending, started, round }
     }
 }

@@ -77,7 +77,7 @@ pub(super) struct Probing {
     /// Probes that were out when that had lasted long enough, and are out still.
     pub(super) awaited: Option<u32>,
     /// How often there was such a count: tells those probes from later ones.
-    pub(super) rolls: u8,
+    pub(super) rounds: u8,
     /// From then on one more may go, though the others have not come back: a probe that hangs
     /// must not wedge the breaker (pitfall B2).
     pub(super) next_at: Tick,
@@ -93,7 +93,7 @@ impl Probing {
             unanswered: 0,
             steady_since: Tick::ZERO,
             awaited: None,
-            rolls: 0,
+            rounds: 0,
             next_at,
         }
     }
@@ -113,10 +113,10 @@ impl Probing {
     }
 
     /// A probe came back, however it ended.
-    pub(super) fn land(&mut self, roll: u8) {
+    pub(super) fn land(&mut self, round: u8) {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(awaited) = &mut self.awaited
-            && roll < self.rolls
+            && round < self.rounds
         {
             *awaited = awaited.saturating_sub(1);
         }

@@ -56,7 +56,7 @@ impl Breaker {
             return Effect::NONE;
         }
         if probing.awaited.is_none() {
-            probing.rolls = probing.rolls.saturating_add(1);
+            probing.rounds = probing.rounds.saturating_add(1);
         }
         let in_flight = probing.in_flight;
         if *probing.awaited.get_or_insert(in_flight) > 0 {

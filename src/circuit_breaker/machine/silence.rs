@@ -85,7 +85,7 @@ impl Breaker {
         call: GivenUp,
     ) -> Effect {
         let GivenUp { pass, waited, .. } = call;
-        if pass.kind == PassKind::Ghost {
+        if pass.kind == PassKind::Shadow {
             return Effect::NONE;
         }
         if pass.epoch != self.epoch {

@@ -1,4 +1,4 @@
-//! The law, stepped by hand: no runtime, no clock, no threads.
+//! The algorithm, stepped by hand: no runtime, no clock, no threads.
 
 #![allow(
     clippy::cast_possible_truncation,

@@ -210,13 +210,13 @@ fn a_rule_that_is_added_counts_and_one_that_is_taken_away_does_not() {
 }
 
 #[test]
-fn in_shadow_it_rejects_nothing_and_ghosts_decide_nothing() {
+fn in_shadow_it_rejects_nothing_and_shadow_passes_decide_nothing() {
     let mut lab = Lab::with(|config| config.shadow = true);
     lab.trip();
     let open = lab.machine.clone();
     for signal in [Signal::Success, Signal::Failure, Signal::Pushback, Signal::Ignored] {
         let pass = lab.admit();
-        assert_eq!(pass.kind, PassKind::Ghost);
+        assert_eq!(pass.kind, PassKind::Shadow);
         let _ = lab.settle(pass, signal);
         let pass = lab.admit();
         let _ = lab.abandon(pass);
@@ -225,7 +225,7 @@ fn in_shadow_it_rejects_nothing_and_ghosts_decide_nothing() {
     assert_eq!(lab.machine, open);
     lab.break_duration();
     let kinds: Vec<_> = (0..3).map(|_| lab.admit().kind).collect();
-    assert_eq!(kinds, [PassKind::Slot, PassKind::Ghost, PassKind::Ghost], "it probes as ever");
+    assert_eq!(kinds, [PassKind::Slot, PassKind::Shadow, PassKind::Shadow], "it probes as ever");
     lab.command(Command::HoldOpen);
-    assert_eq!(lab.admit().kind, PassKind::Ghost);
+    assert_eq!(lab.admit().kind, PassKind::Shadow);
 }

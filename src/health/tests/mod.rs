@@ -1,3 +1,3 @@
-//! The law of a health check, stepped by hand.
+//! The algorithm of a health check, stepped by hand.
 
 mod explore;

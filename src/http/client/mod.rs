@@ -20,7 +20,7 @@ use crate::stack::{self, ClientBuilder};
 
 /// Starts to build the [stack around a client](stack::client) of HTTP: answers count as
 /// [`HttpClassifier`] reads them, the methods that [`Replay`] allows are retried, and a deadline that
-/// travels [in the extensions](InExtensions) is heeded.
+/// comes [in the extensions](InExtensions) is heeded.
 ///
 /// ```
 /// use bytes::Bytes;

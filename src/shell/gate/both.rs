@@ -1,4 +1,4 @@
-//! What two layers that are one have in common: a classifier, and where to look for what travels.
+//! What two layers that are one have in common: a classifier, and where to look for what is propagated.
 
 use crate::core::classify::{Classification, Classify};
 use crate::core::context::ClassifyContext;

@@ -80,7 +80,7 @@ impl<P: Policy, C, K> GateLayer<P, C, K> {
     /// never was a call of this one: it gives its permit back, a token of a rate limit too, unless the call
     /// had to wait for that. The handles of both go on to see and steer them; only draining, and the calls in flight, are those of the new
     /// layer. Results are classified by one classifier, that of this layer if it classifies at all, and the same
-    /// goes for what [travels](crate::propagate::Propagate) with a request.
+    /// goes for what is [propagated](crate::propagate::Propagate) with a request.
     ///
     /// Two layers stacked with a [`ServiceBuilder`](https://docs.rs/tower/0.5/tower/struct.ServiceBuilder.html) do the same work. Take this
     /// where nanoseconds count, or a rejection further in should cost nothing further out.

@@ -35,7 +35,7 @@ pub trait Policy: Send + Sync + 'static {
     const AT_END: Outcome = Outcome::SUCCESS;
     /// Whether one who has waited may be asked for more than that: see [`Admit::resume`].
     const RESUMES: bool = false;
-    /// Whether it changes what travels with a request.
+    /// Whether it changes what is propagated with a request.
     const WRITES: bool = false;
     /// Whether it may [overrule](Self::overrule) errors.
     const OVERRULES: bool = false;
@@ -196,7 +196,7 @@ pub trait Admit<Req>: Policy {
     /// Whether it has calls [pass](Self::pass) at all.
     const PASSES: bool = false;
 
-    /// Lets a call pass about which there is nothing to consider: nothing travels with it, no code of the
+    /// Lets a call pass about which there is nothing to consider: nothing is propagated, no code of the
     /// user's is asked, and all is as usual. `None` has changed nothing, and the call is
     /// [admitted](Self::admit) or not as any other. Most calls come this way, so it is inlined; a policy can do without.
     #[inline]
@@ -205,7 +205,7 @@ pub trait Admit<Req>: Policy {
         None
     }
 
-    /// Decided once a call. `call` is what travels with the request, if the layer was told where to look.
+    /// Decided once a call. `call` is what is propagated with the request, if the layer was told where to look.
     fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self>;
 
     /// [`poll_wait`](Policy::poll_wait), of a call with this request: one that waited for an outer part

@@ -34,7 +34,7 @@ pub(super) struct Queued<P: Policy, C, K, Req> {
     #[pin]
     timer: Option<Sleep>,
     resume: Resume<P, Req>,
-    /// What travels with the request, of a policy that may want to read or write that later.
+    /// What is propagated with the request, of a policy that may want to read or write that later.
     attempt_context: Option<(K, Box<CallContext>)>,
 }
 
@@ -63,8 +63,8 @@ impl<P: Policy, C, K, Req> Queued<P, C, K, Req> {
         Self { wait, timer: None, resume, attempt_context: None }
     }
 
-    /// What travels with the request is kept, if the policy may still want to read or write it.
-    pub(super) fn travel_with(&mut self, request: &mut Req, propagate: &K, call: CallContext)
+    /// What is propagated with the request is kept, if the policy may still want to read or write it.
+    pub(super) fn propagate_with(&mut self, request: &mut Req, propagate: &K, call: CallContext)
     where
         K: Propagate<Req> + Clone,
     {

@@ -185,7 +185,7 @@ impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
         self.enter(admission, request, context, propagate, Some(call))
     }
 
-    /// The policy has answered. `call` is what travels with the request, and goes where `propagate` says.
+    /// The policy has answered. `call` is what is propagated with the request, and goes where `propagate` says.
     #[inline]
     pub(super) fn enter<K>(
         self,
@@ -230,7 +230,7 @@ impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
         };
         let mut queued = Queued::new(stripe, wait, self.resume);
         if let Some(call) = call {
-            queued.travel_with(&mut request, propagate, call);
+            queued.propagate_with(&mut request, propagate, call);
         }
         self.release(); // nobody waits with a reservation in hand
         let attempt = Oneshot::waiting(self.inner.clone(), request);

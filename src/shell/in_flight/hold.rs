@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::Stripe;
-use super::roll::{Roll, Stage};
+use super::drain_state::{DrainState, Stage};
 use crate::shell::waiters::WakerSlot;
 
 /// What a call holds of its policy, from when it is made until it is over.
@@ -30,7 +30,7 @@ pub(crate) struct Parked(Option<Box<Place>>);
 
 #[derive(Debug)]
 struct Place {
-    roll: Arc<Roll>,
+    drain_state: Arc<DrainState>,
     slot: WakerSlot,
 }
 
@@ -82,13 +82,13 @@ impl<P> Hold<P> {
     /// Whether a call that waits without an attempt in flight is to be sent away.
     #[inline(never)]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stripe.as_ref().is_some_and(|stripe| stripe.count.roll().is(Stage::Stopped))
+        self.stripe.as_ref().is_some_and(|stripe| stripe.count.drain_state().is(Stage::Stopped))
     }
 
     /// Leaves the waker of such a call. Returns `false` if it is to be sent away.
     pub(crate) fn park(&self, parked: &mut Parked, waker: &Waker) -> bool {
         let Some(stripe) = &self.stripe else { return true };
-        parked.park(stripe.count.roll(), waker, Stage::Stopped)
+        parked.park(stripe.count.drain_state(), waker, Stage::Stopped)
     }
 
     /// The call was answered, so that it had begun.
@@ -132,17 +132,24 @@ impl Parked {
         Self(None)
     }
 
-    pub(super) fn park(&mut self, roll: &Arc<Roll>, waker: &Waker, until: Stage) -> bool {
+    pub(super) fn park(
+        &mut self,
+        drain_state: &Arc<DrainState>,
+        waker: &Waker,
+        until: Stage,
+    ) -> bool {
         // Each belongs to a future or a service of a user's, so their number has no other bound.
-        let place = || Box::new(Place { roll: Arc::clone(roll), slot: WakerSlot::of_watch() });
+        let place = || {
+            Box::new(Place { drain_state: Arc::clone(drain_state), slot: WakerSlot::of_watch() })
+        };
         let place = self.0.get_or_insert_with(place);
-        roll.wait(&mut place.slot, waker, until)
+        drain_state.wait(&mut place.slot, waker, until)
     }
 }
 
 impl Drop for Place {
     #[inline(never)]
     fn drop(&mut self) {
-        self.roll.stand_up(&mut self.slot);
+        self.drain_state.stand_up(&mut self.slot);
     }
 }

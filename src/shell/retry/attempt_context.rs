@@ -1,4 +1,4 @@
-//! What travels with the attempts of a call.
+//! What is propagated with the attempts of a call.
 
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ pub(super) struct RetryCopy<Req> {
     only_unsent: bool,
 }
 
-/// What travels with a request.
+/// What is propagated with a request.
 pub(super) struct AttemptContext {
     /// What came with it, and what the policy of the whole call made of that.
     pub(super) call: CallContext,
@@ -37,9 +37,9 @@ impl<R, K> RequestTools<R, K> {
     where
         R: CloneRequest<Req>,
     {
-        let spare = |only_unsent| move |request| RetryCopy { request, only_unsent };
-        let repeated = self.copy.clone_request(request).map(spare(false));
-        repeated.or_else(|| self.copy.clone_unsent(request).map(spare(true)))
+        let copied = |only_unsent| move |request| RetryCopy { request, only_unsent };
+        let repeated = self.copy.clone_request(request).map(copied(false));
+        repeated.or_else(|| self.copy.clone_unsent(request).map(copied(true)))
     }
 
     /// Whether a copy may be sent in the place of its original, and still can be.

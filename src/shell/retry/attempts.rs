@@ -274,15 +274,16 @@ where
             TimeLeft { started: this.started, attempt_context: this.attempt_context.as_ref() };
         let begin = this.call.core().and_then(|core| core.retry.begins(&busy.attempts, time));
         let Some(begin) = begin else { return Step::Late };
-        let (Some(RetryCopy { request, .. }), Some(spare)) = (this.copy.take(), &this.spare) else {
+        let (Some(RetryCopy { request, .. }), Some(source)) = (this.copy.take(), &this.source)
+        else {
             return Step::Late; // unreachable: a wait begins with a copy at hand
         };
         if !begin.is_last {
             *this.copy = this.tools.copy(&request);
         }
-        this.attempt.set(Oneshot::waiting(spare.make(), request));
+        this.attempt.set(Oneshot::waiting(source.make(), request));
         if this.copy.is_none() {
-            *this.spare = None;
+            *this.source = None;
         }
         if let Some(attempt_context) = this.attempt_context.as_mut() {
             attempt_context.begin(&busy.attempts);

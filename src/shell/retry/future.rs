@@ -43,7 +43,7 @@ where
     pub(super) call: RetryGuard<T, W, A, C, U>,
     pub(super) tools: RequestTools<R, K>,
     pub(super) copy: Option<RetryCopy<Req>>,
-    pub(super) spare: Option<Source<S>>,
+    pub(super) source: Option<Source<S>>,
     pub(super) attempt_context: Option<AttemptContext>,
     /// When the first attempt was first found pending, or failed.
     pub(super) started: Option<Instant>,
@@ -137,11 +137,11 @@ where
         call: RetryGuard<T, W, A, C, U>,
         tools: RequestTools<R, K>,
         copy: Option<RetryCopy<Req>>,
-        spare: Option<Source<S>>,
+        source: Option<Source<S>>,
         attempt_context: Option<AttemptContext>,
     ) -> Self {
         let (started, rare) = (None, Rare::Nothing);
-        Self { attempt, call, tools, copy, spare, attempt_context, started, rare }
+        Self { attempt, call, tools, copy, source, attempt_context, started, rare }
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) enum Ahead<A: Policy> {
 pub(super) struct Waiting<A: Policy> {
     /// `None` once it waits no longer.
     pub(super) wait: Option<A::Wait>,
-    /// What travels with it, of a policy that may still change that.
+    /// What is propagated with it, of a policy that may still change that.
     pub(super) own: Option<CallContext>,
 }
 

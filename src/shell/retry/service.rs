@@ -83,7 +83,7 @@ pub struct Retried<S, T, W: Policy, A: Policy, C, R, K, B> {
     tools: RequestTools<R, K>,
     payer: B,
     readiness: Readiness,
-    spare: Templates<S>,
+    sources: CloneSources<S>,
     /// Where the caller waits for the inner service, to be told when a policy closes...
     slots: (W::WakerSlot, A::WakerSlot),
     /// ...and of a drain. This waker stays until the next wait: taking it away would cost every call,
@@ -92,15 +92,15 @@ pub struct Retried<S, T, W: Policy, A: Policy, C, R, K, B> {
 }
 
 /// Where a call gets the service for a further attempt from. An instance that is called once gives
-/// each call a clone; one that is called again shares one template, so that a call which needs no
+/// each call a clone; one that is called again shares one clone source, so that a call which needs no
 /// further attempt does not pay for cloning a whole stack.
-enum Templates<S> {
+enum CloneSources<S> {
     Unused,
     CalledOnce,
     Made(Arc<CloneSource<S>>),
 }
 
-impl<S: Clone> Templates<S> {
+impl<S: Clone> CloneSources<S> {
     fn source(&mut self, inner: &S) -> Source<S> {
         match self {
             Self::Unused => {
@@ -124,9 +124,9 @@ impl<S, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {
         tools: RequestTools<R, K>,
         payer: B,
     ) -> Self {
-        let (readiness, spare) = (Readiness::default(), Templates::Unused);
+        let (readiness, sources) = (Readiness::default(), CloneSources::Unused);
         let (slots, parked) = (Default::default(), Parked::new());
-        Self { inner, gate, tools, payer, readiness, spare, slots, parked }
+        Self { inner, gate, tools, payer, readiness, sources, slots, parked }
     }
 
     /// The same of a service that is always ready, and is called at once.
@@ -197,7 +197,7 @@ where
         let copies =
             !attempt_context.as_ref().is_some_and(AttemptContext::is_retry) && core.retry.copies();
         let copy = if copies { self.tools.copy(&request) } else { None };
-        let spare = copy.is_some().then(|| self.spare.source(&self.inner));
+        let source = copy.is_some().then(|| self.sources.source(&self.inner));
         let tools = self.tools.clone();
         // All code of the user's but the call itself has run by now: whatever might unwind with a permit in
         // hand would have it moved to where it is dropped.
@@ -210,11 +210,18 @@ where
                 call.enter();
                 let inner = self.inner.call(request);
                 call.leave();
-                return ResponseFuture::new(Oneshot::called(inner), call, tools, copy, spare, None);
+                return ResponseFuture::new(
+                    Oneshot::called(inner),
+                    call,
+                    tools,
+                    copy,
+                    source,
+                    None,
+                );
             }
             core.whole.give_back(whole);
         }
-        let again = Further { tools, copy, spare, attempt_context };
+        let again = Further { tools, copy, source, attempt_context };
         self.ask(stripe, readied, request, again, purse)
     }
 }
@@ -223,7 +230,7 @@ where
 struct Further<S, Req, R, K> {
     tools: RequestTools<R, K>,
     copy: Option<RetryCopy<Req>>,
-    spare: Option<Source<S>>,
+    source: Option<Source<S>>,
     attempt_context: Option<AttemptContext>,
 }
 
@@ -288,13 +295,13 @@ impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K,
         } else if readied {
             let inner = self.inner.call(request);
             call.leave();
-            let Further { tools, copy, spare, attempt_context } = again;
+            let Further { tools, copy, source, attempt_context } = again;
             return ResponseFuture::new(
                 Oneshot::called(inner),
                 call,
                 tools,
                 copy,
-                spare,
+                source,
                 attempt_context,
             );
         }
@@ -319,8 +326,8 @@ impl<S: Clone, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K,
             Some(request) => Oneshot::waiting(self.inner.clone(), request),
             None => Oneshot::over(),
         };
-        let Further { tools, copy, spare, attempt_context } = again;
-        ResponseFuture::new(attempt, call, tools, copy, spare, attempt_context)
+        let Further { tools, copy, source, attempt_context } = again;
+        ResponseFuture::new(attempt, call, tools, copy, source, attempt_context)
     }
 
     #[inline(never)]

@@ -139,7 +139,7 @@ where
     }
 }
 
-/// The time that a call has left, by the limit of the retry and by what travels with the request.
+/// The time that a call has left, by the limit of the retry and by what is propagated with the request.
 pub(super) struct TimeLeft<'a> {
     pub(super) started: &'a mut Option<Instant>,
     pub(super) attempt_context: Option<&'a AttemptContext>,

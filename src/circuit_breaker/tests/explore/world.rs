@@ -156,7 +156,7 @@ impl World {
             }
             other => return Err(format!("not an answer to an Admit: {other:?}")),
         };
-        let flies = pass.filter(|pass| pass.kind != PassKind::Ghost);
+        let flies = pass.filter(|pass| pass.kind != PassKind::Shadow);
         let slots = self.slots();
         match (self.state(), self.slow_start) {
             (State::Open | State::ForcedOpen, _) => holds(flies.is_none(), "open admits nobody")?,
@@ -328,7 +328,7 @@ impl World {
     }
 
     fn counts(&self, pass: Pass) -> bool {
-        pass.epoch == self.epoch() && pass.kind != PassKind::Ghost
+        pass.epoch == self.epoch() && pass.kind != PassKind::Shadow
     }
 
     /// What an ended call says; what does not count must change nothing.
@@ -345,7 +345,7 @@ impl World {
         let effect = self.knock(all_params, draw, input)?;
         if !counts {
             holds(self.machine == before, "an answer of an old epoch changes nothing")?;
-            let late = pass.kind != PassKind::Ghost && !matches!(input, Input::Overdue { .. });
+            let late = pass.kind != PassKind::Shadow && !matches!(input, Input::Overdue { .. });
             let decision = if late { Decision::Late } else { Decision::Done };
             holds(effect == Effect::of(decision), "an answer of an old epoch is late")?;
         }

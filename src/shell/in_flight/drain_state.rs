@@ -13,7 +13,7 @@ use crate::shell::waiters::{WakerSlot, Wakers};
 
 /// What all stripes of a policy, or all keys, have in common.
 #[derive(Debug, Default)]
-pub(crate) struct Roll {
+pub(crate) struct DrainState {
     emptied: Notify,
     stage: AtomicU8,
     /// Those who wait for something, and have to hear that the policy is drained.
@@ -35,7 +35,7 @@ pub(crate) enum Stage {
 pub(crate) struct Count {
     /// How many, and above that whether it is closed, so that one step tells both.
     word: AtomicUsize,
-    roll: Arc<Roll>,
+    drain_state: Arc<DrainState>,
 }
 
 /// The sign, which a processor looks at for free.
@@ -44,12 +44,12 @@ const CLOSED: usize = !(usize::MAX >> 1);
 // ===== impl Count =====
 
 impl Count {
-    pub(crate) fn new(roll: &Arc<Roll>) -> Self {
-        Self { word: AtomicUsize::new(0), roll: Arc::clone(roll) }
+    pub(crate) fn new(drain_state: &Arc<DrainState>) -> Self {
+        Self { word: AtomicUsize::new(0), drain_state: Arc::clone(drain_state) }
     }
 
-    pub(super) const fn roll(&self) -> &Arc<Roll> {
-        &self.roll
+    pub(super) const fn drain_state(&self) -> &Arc<DrainState> {
+        &self.drain_state
     }
 
     /// A call gets in flight, unless it was closed before. One that comes too late is not counted for
@@ -78,7 +78,7 @@ impl Count {
     #[inline(never)]
     fn leave_closed(&self, before: usize) {
         if before == CLOSED | 1 {
-            self.roll.emptied.notify_waiters();
+            self.drain_state.emptied.notify_waiters();
         }
     }
 
@@ -93,9 +93,9 @@ impl Count {
     }
 }
 
-// ===== impl Roll =====
+// ===== impl DrainState =====
 
-impl Roll {
+impl DrainState {
     pub(super) fn is(&self, stage: Stage) -> bool {
         self.stage.load(Ordering::Acquire) >= stage as u8
     }
