@@ -6,6 +6,7 @@
 //! [retry]: crate::retry
 //! [circuit_breaker]: crate::circuit_breaker
 //! [bulkhead]: crate::bulkhead
+//! [leader]: crate::leader
 //! [shards]: crate::shards
 //! [rate_limit]: crate::rate_limit
 //! [fallback]: crate::fallback
@@ -60,6 +61,9 @@ pub mod health;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
+#[cfg(feature = "leader")]
+#[cfg_attr(docsrs, doc(cfg(feature = "leader")))]
+pub mod leader;
 pub mod rate_limit;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
@@ -80,8 +84,8 @@ pub use self::core::classify::{Classification, Classify};
 pub use self::core::completion::{CallGuard, Completion, OnResponse};
 pub use self::core::config::{ConfigError, ConfigErrors};
 pub use self::core::context::ClassifyContext;
-#[cfg(feature = "shards")]
-#[cfg_attr(docsrs, doc(cfg(feature = "shards")))]
+#[cfg(any(feature = "leader", feature = "shards"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "leader", feature = "shards"))))]
 pub use self::core::epoch::Epoch;
 pub use self::core::error::{
     CallError, Error, Measurement, Reason, Rejected, SetBy, check_service,

@@ -34,6 +34,8 @@ mod http_bodies;
 mod http_edge;
 mod keyed_stack;
 mod kit;
+#[cfg(feature = "leader")]
+mod leader;
 mod links;
 mod manifest;
 mod metrics;

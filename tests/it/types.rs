@@ -126,6 +126,23 @@ fn public_types_can_be_sent_shared_and_printed() {
         breaker::Backpressure<Inner, seawall::Classifier, seawall::OnResponse>: Clone;
         Calling<BackpressureLayer>: ;
 
+        // leader
+        seawall::leader::Config: Clone;
+        seawall::leader::Candidate<seawall::leader::MemoryStore>: ;
+        seawall::leader::Builder<seawall::leader::MemoryStore>: Clone;
+        seawall::leader::Leadership: Clone;
+        seawall::leader::Term: Clone;
+        seawall::leader::Watch: Clone;
+        seawall::leader::State: Copy;
+        seawall::leader::MemoryStore: Clone;
+        seawall::leader::Ask: Clone;
+        seawall::leader::Answer: Clone;
+        seawall::leader::Advisory: Copy;
+        seawall::leader::LeaderLayer: Clone;
+        seawall::leader::LayerBuilder: ;
+        seawall::leader::Leader<Inner>: Clone;
+        Calling<seawall::leader::LeaderLayer>: ;
+
         // shards
         seawall::Epoch: Copy;
         seawall::shards::Map: Clone;

@@ -51,6 +51,8 @@ pub enum Reason {
     CostTooHigh,
     /// The dependency failed its health check.
     Unhealthy,
+    /// Somebody else leads, or nobody does.
+    NotLeader,
     /// The body of the caller's request stalled for too long (HTTP 408).
     RequestTimeout,
     /// The body of the caller's request broke off.
@@ -58,7 +60,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::CircuitOpen,
         Self::Recovering,
         Self::TimedOut,
@@ -69,6 +71,7 @@ impl Reason {
         Self::RateLimited,
         Self::CostTooHigh,
         Self::Unhealthy,
+        Self::NotLeader,
         Self::RequestTimeout,
         Self::RequestBroken,
     ];
@@ -102,6 +105,7 @@ impl Reason {
                 Means::RejectedForGood,
             ),
             Self::Unhealthy => ("unhealthy", "is unhealthy", 503, 14, Means::Rejected),
+            Self::NotLeader => ("not_leader", "is not the leader", 503, 14, Means::Rejected),
             Self::RequestTimeout => (
                 "request_timeout",
                 "the caller did not send its request in time",

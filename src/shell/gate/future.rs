@@ -110,6 +110,11 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
         if !this.call.is_over() {
+            if P::ENDS_BY_CLOCK && this.call.has_run_out() {
+                let now = Now::default();
+                let at = now.get();
+                return poll_pending(self, Some(at), now, cx);
+            }
             let (attempt, rare) = (this.attempt.as_mut(), this.rare.as_mut());
             if let Poll::Ready(result) = poll_attempt(this.call, attempt, this.context, rare, cx) {
                 return Poll::Ready(result);

@@ -61,6 +61,15 @@ impl<P: Policy, C> GateGuard<P, C> {
         &self.hold
     }
 
+    /// Whether its time is up before it is polled.
+    #[inline]
+    pub(super) fn has_run_out(&self) -> bool {
+        match (self.core(), &self.permit) {
+            (Some(core), Some(permit)) => core.policy.has_run_out(permit),
+            _ => false,
+        }
+    }
+
     /// User code begins. If it panics, the call has failed.
     #[inline]
     pub(super) const fn enter(&mut self) {

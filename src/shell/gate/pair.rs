@@ -39,6 +39,7 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
     const RESUMES: bool = true;
     const WRITES: bool = A::WRITES || B::WRITES;
     const OVERRULES: bool = A::OVERRULES || B::OVERRULES;
+    const ENDS_BY_CLOCK: bool = A::ENDS_BY_CLOCK || B::ENDS_BY_CLOCK;
 
     fn applied(&self) {
         self.0.applied();
@@ -84,6 +85,11 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
     #[inline]
     fn watches((a, b): &Self::Permit) -> bool {
         a.as_ref().is_some_and(A::watches) || b.as_ref().is_some_and(B::watches)
+    }
+
+    fn has_run_out(&self, (a, b): &Self::Permit) -> bool {
+        let outer = A::ENDS_BY_CLOCK && a.as_ref().is_some_and(|a| self.0.has_run_out(a));
+        outer || B::ENDS_BY_CLOCK && b.as_ref().is_some_and(|b| self.1.has_run_out(b))
     }
 
     fn overrule(&self, (a, b): &mut Self::Permit, told: &CallEnd<'_>) -> Option<Rejected> {

@@ -40,6 +40,9 @@ pub trait Policy: Send + Sync + 'static {
     /// Whether it may [overrule](Self::overrule) errors.
     const OVERRULES: bool = false;
 
+    /// Whether calls may [run out](Self::has_run_out) without a timer.
+    const ENDS_BY_CLOCK: bool = false;
+
     // ----- readiness -----
 
     /// The layer is put around a service.
@@ -160,6 +163,13 @@ pub trait Policy: Send + Sync + 'static {
     fn due(&self, permit: &mut Self::Permit, stage: Stage, now: &Now) -> Due {
         let _ = (permit, stage, now);
         Due::Later(None)
+    }
+
+    /// Whether that time has come for a call that is about to be polled: then the inner service is not polled
+    /// again, though its timer has not rung yet. Asked only of those that [end so](Self::ENDS_BY_CLOCK).
+    fn has_run_out(&self, permit: &Self::Permit) -> bool {
+        let _ = permit;
+        false
     }
 
     // ----- waiting -----

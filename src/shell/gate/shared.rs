@@ -41,6 +41,7 @@ impl<P: Policy, C: Send + Sync + 'static> Policy for PolicyOf<P, C> {
     const RESUMES: bool = P::RESUMES;
     const WRITES: bool = P::WRITES;
     const OVERRULES: bool = P::OVERRULES;
+    const ENDS_BY_CLOCK: bool = P::ENDS_BY_CLOCK;
 
     fn applied(&self) {
         self.0.policy.applied();
@@ -125,6 +126,10 @@ impl<P: Policy, C: Send + Sync + 'static> Policy for PolicyOf<P, C> {
 
     fn pending(&self, permit: &mut P::Permit, stage: Stage, now: &Now) -> Option<Instant> {
         self.0.policy.pending(permit, stage, now)
+    }
+
+    fn has_run_out(&self, permit: &P::Permit) -> bool {
+        self.0.policy.has_run_out(permit)
     }
 
     fn due(&self, permit: &mut P::Permit, stage: Stage, now: &Now) -> Due {

@@ -21,6 +21,8 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "http::body_timeout::Builder",
             "fallback::Builder",
             "keyed::KeyedBuilder",
+            "leader::Builder",
+            "leader::LayerBuilder",
             "rate_limit::Builder",
             "retry::BudgetBuilder",
             "retry::Builder",

@@ -160,6 +160,21 @@ async fn everything_that_can_be_counted() {
         let shards = Shards::builder("shards").key(key).map(map).over(over).unwrap();
         shards.oneshot(Script::Success).await.unwrap();
     }
+    #[cfg(feature = "leader")]
+    {
+        use seawall::leader::{Candidate, LeaderLayer, MemoryStore};
+
+        let candidate = Candidate::builder("jobs", MemoryStore::new()).build().unwrap();
+        let leadership = candidate.leadership();
+        let jobs = LeaderLayer::new("jobs", &leadership);
+        let campaign = tokio::spawn(candidate.campaign());
+        assert!(jobs.run(|| act(Script::Success)).await.is_err());
+        leadership.watch().changed().await;
+        jobs.run(|| act(Script::Success)).await.unwrap();
+        sleep(Duration::from_secs(10)).await; // it is renewed
+        leadership.resign().await;
+        campaign.await.unwrap();
+    }
     let health = HealthLayer::builder("health").check(|| async { Ok::<_, Failed>(()) });
     let health = health.build().unwrap();
     health.run(|| act(Script::Success)).await.unwrap();
