@@ -119,7 +119,7 @@ impl<T: Token> Driver<T> {
         if effect.went_back {
             self.complain(WENT_BACK);
         }
-        self.standing.publish(&self.machine, now, &effect);
+        self.standing.publish(&self.machine, now, effect);
         effect.ask
     }
 

@@ -247,16 +247,14 @@ impl Machine {
 
     fn hear(&mut self, params: &Params, asked: &Asked, heard: Heard, effect: &mut Effect) {
         match (self.stage, asked.question, heard) {
-            (Stage::Resigned, ..) => {}
             (Stage::Releasing, Question::Release, _) => self.stage = Stage::Resigned,
-            // Whatever this says: it is given back next.
-            (Stage::Releasing, Question::Acquire | Question::Renew, _) => {}
             (Stage::Resigning, _, Heard::Theirs(_) | Heard::Free) => {
                 self.until = asked.now;
                 self.stage = Stage::Ending;
                 self.next = asked.now.plus(params.ttl);
             }
-            (Stage::Resigning | Stage::Ending, ..) => {} // no more time is wanted
+            // No more time is wanted, and whatever it has is given back.
+            (Stage::Resigning | Stage::Ending | Stage::Releasing | Stage::Resigned, ..) => {}
 
             (Stage::Following | Stage::Adopting, _, Heard::Granted { epoch, ttl }) => {
                 if epoch <= self.epoch {

@@ -220,7 +220,7 @@ impl Standing {
     // ----- the candidate -----
 
     /// The machine was stepped.
-    pub(super) fn publish(&self, machine: &Machine, now: Tick, effect: &Effect) {
+    pub(super) fn publish(&self, machine: &Machine, now: Tick, effect: Effect) {
         match machine.term() {
             Some((number, until)) => {
                 if self.epoch.load(Ordering::Relaxed) != number {
@@ -235,10 +235,9 @@ impl Standing {
         let state = match machine.stage() {
             Stage::Leading if machine.is_low(now) => State::Expiring,
             Stage::Leading => State::Leading,
-            Stage::Resigning => State::Resigning,
             Stage::Resigned => State::Resigned,
             Stage::Following | Stage::Adopting => State::Following,
-            Stage::Ending | Stage::Releasing => State::Resigning,
+            Stage::Resigning | Stage::Ending | Stage::Releasing => State::Resigning,
         };
         let mut before = None;
         self.news.send_if_modified(|news| {
@@ -297,15 +296,14 @@ impl Standing {
 }
 
 /// Why the state changed.
-fn cause(effect: &Effect, from: State, to: State) -> &'static str {
+fn cause(effect: Effect, from: State, to: State) -> &'static str {
     match (effect.change, from, to) {
         (Some(Change::Acquired), ..) => "acquired",
-        (Some(Change::Expired), ..) => "expired",
         (Some(Change::Lost), ..) => "lost",
         (Some(Change::Resigned), ..) => "resigned",
         (None, _, State::Expiring) => "not_renewed",
         (None, State::Expiring, State::Leading) => "renewed",
         (None, _, State::Resigned) => "released",
-        (None, ..) => "expired",
+        (Some(Change::Expired) | None, ..) => "expired",
     }
 }

@@ -180,7 +180,7 @@ impl Model for World {
         let mut steps = vec![Step::Tick];
         for (who, candidate) in state.candidates.iter().enumerate() {
             let now = Self::clock(who, state.now);
-            let stage = candidate.machine.stage();
+            let at = candidate.machine.stage();
             if candidate.machine.wake(now) <= now {
                 steps.push(Step::Look(who));
             }
@@ -197,10 +197,10 @@ impl Model for World {
             }
             if candidate.call.is_some() {
                 steps.push(Step::End(who));
-            } else if Self::acts(state, who) && stage == Stage::Leading && self.resigns {
+            } else if Self::acts(state, who) && at == Stage::Leading && self.resigns {
                 steps.push(Step::Begin(who));
             }
-            if self.resigns && stage != Stage::Resigned {
+            if self.resigns && at != Stage::Resigned {
                 steps.push(Step::Resign(who));
             }
         }
@@ -251,8 +251,8 @@ impl Model for World {
             }
             Step::End(who) => {
                 state.candidates[who].call = None;
-                let stage = state.candidates[who].machine.stage();
-                if matches!(stage, Stage::Resigning | Stage::Ending) {
+                let at = state.candidates[who].machine.stage();
+                if matches!(at, Stage::Resigning | Stage::Ending) {
                     self.step(state, who, Input::Idle)
                 } else {
                     Ok(())
