@@ -55,8 +55,8 @@
 //! - [Resigning](Leadership::resign): nothing more begins, the renewals stop, and when all calls are over, or the term
 //!   is, the lease is given back. So the next leader begins when nothing of the last is in flight.
 //!
-//! A store is any tower service of [`Ask`] and [`Answer`]; [`MemoryStore`] is one. Put a retry, a timeout or a breaker in
-//! front of it as of any other client.
+//! A store is any tower service of [`Ask`] and [`Answer`]: [`MemoryStore`], `EtcdStore` with the feature `etcd`, or one of
+//! your own. Put a retry, a timeout or a breaker in front of it as of any other client.
 //!
 //! The rules were explored in full within bounds: two candidates, one store, messages of any delay or lost, clocks of
 //! different speed. `src/leader/tests/explore.rs` has the bounds, and three weaker rules that it finds out.
@@ -99,6 +99,8 @@
 mod campaign;
 mod candidate;
 mod config;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod layer;
 mod leadership;
 mod machine;
@@ -113,6 +115,9 @@ mod tests;
 
 pub use candidate::{Builder, Candidate};
 pub use config::Config;
+#[cfg(feature = "etcd")]
+#[cfg_attr(docsrs, doc(cfg(feature = "etcd")))]
+pub use etcd::{EtcdError, EtcdStore};
 pub use layer::{Builder as LayerBuilder, LeaderLayer};
 #[doc(hidden)]
 pub use layer::{Leader, ResponseFuture};

@@ -46,7 +46,7 @@ async fn no_call_begins_in_the_last_part_of_a_term() {
     let left = leadership.term().unwrap().remaining();
     let jobs = LeaderLayer::new("jobs", &leadership);
     let answer = || async { Ok::<_, Failure>(()) };
-    sleep(left - Duration::from_millis(501)).await;
+    sleep(left.saturating_sub(Duration::from_millis(501))).await;
     assert!(jobs.run(answer).await.is_ok());
     sleep(Duration::from_millis(2)).await;
     assert!(leadership.term().is_some() && is_not_leader(&jobs.run(answer).await));
@@ -64,7 +64,7 @@ async fn a_call_in_flight_ends_with_the_term_and_lives_on_with_a_renewal() {
     });
     assert_eq!(long.await, Ok("done"));
 
-    let begun = Instant::now();
+    let begun = now();
     let left = leadership.term().unwrap().remaining();
     store.always(Some(Turn::Fail));
     let hung = jobs.run(pending::<Result<(), Failure>>).await;
@@ -77,6 +77,7 @@ async fn a_call_in_flight_ends_with_the_term_and_lives_on_with_a_renewal() {
 #[tokio::test(start_paused = true)]
 async fn after_a_stop_longer_than_the_term_nothing_late_is_done() {
     static POLLED: AtomicU32 = AtomicU32::new(0);
+    static READY: Semaphore = Semaphore::const_new(0);
     let leadership = campaign(MemoryStore::new());
     until(&leadership, State::Leading).await;
     let write = std::future::poll_fn(|_| -> Poll<Result<(), Failure>> {
@@ -85,12 +86,11 @@ async fn after_a_stop_longer_than_the_term_nothing_late_is_done() {
     });
     let jobs = LeaderLayer::new("jobs", &leadership);
     let waits = |ready: &'static Semaphore| {
-        service_fn(move |_: ()| async {
+        service_fn(move |(): ()| async {
             ready.acquire().await.unwrap().forget();
             Ok::<_, Failure>(())
         })
     };
-    static READY: Semaphore = Semaphore::const_new(0);
     let mut call = std::pin::pin!(jobs.run(|| write));
     let mut other = std::pin::pin!(jobs.layer(waits(&READY)).oneshot(()));
     assert!(poll_once(call.as_mut()).is_pending());
@@ -152,7 +152,7 @@ async fn a_call_that_hangs_holds_up_a_resignation_to_the_end_of_the_term() {
     let hung = tokio::spawn(jobs.run(pending::<Result<(), Failure>>));
     tokio::task::yield_now().await;
     let left = leadership.term().unwrap().remaining();
-    let begun = Instant::now();
+    let begun = now();
     leadership.resign().await;
     assert!(begun.elapsed() >= left && begun.elapsed() < TTL);
     assert!(is_not_leader(&hung.await.unwrap()));
@@ -171,16 +171,17 @@ async fn whatever_ends_a_call_it_holds_up_nobody() {
     let panics =
         jobs.run(|| async { if true { panic!("a defect") } else { Ok::<_, Failure>(()) } });
     assert!(tokio::spawn(panics).await.is_err());
-    let unready = service_fn(|_: ()| pending::<Result<(), Failure>>());
+    let unready = service_fn(|(): ()| pending::<Result<(), Failure>>());
     let slow = jobs.layer(TimeoutLayer::new("slow", Duration::from_secs(1)).layer(unready));
     assert!(slow.oneshot(()).await.is_err());
-    let begun = Instant::now();
+    let begun = now();
     leadership.resign().await;
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_is_a_part_of_a_pair_too() {
+    static POLLED: AtomicU32 = AtomicU32::new(0);
     let store = Scripted::new([]);
     let leadership = campaign(store.clone());
     until(&leadership, State::Leading).await;
@@ -188,7 +189,6 @@ async fn it_is_a_part_of_a_pair_too() {
     let jobs = LeaderLayer::new("jobs", &leadership).and(timeout);
     assert_eq!(jobs.run(|| async { Ok::<_, Failure>(7) }).await, Ok(7));
     store.always(Some(Turn::Fail));
-    static POLLED: AtomicU32 = AtomicU32::new(0);
     let write = std::future::poll_fn(|_| -> Poll<Result<(), Failure>> {
         POLLED.fetch_add(1, Ordering::Relaxed);
         Poll::Pending

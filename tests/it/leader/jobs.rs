@@ -122,8 +122,8 @@ async fn a_job_that_is_dropped_leaves_a_term_that_ends_by_itself() {
     let lead = candidate.lead(|_| {
         let held = held.take();
         async move {
-            let _held = held;
             pending::<()>().await;
+            drop(held);
         }
     });
     assert!(tokio::time::timeout(Duration::from_secs(1), lead).await.is_err());

@@ -1,6 +1,8 @@
 //! Leader election: at no time do two lead, and nothing outlives its term.
 
 mod calls;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod jobs;
 
 use std::collections::VecDeque;
@@ -16,6 +18,8 @@ use seawall::leader::{Advisory, Answer, Ask, Candidate, Config, Leadership, Memo
 use seawall::{Epoch, Event, EventKind};
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Service, ServiceExt};
+
+use crate::scene::now;
 
 const TTL: Duration = Duration::from_secs(15);
 
@@ -75,7 +79,7 @@ impl Service<Ask> for Scripted {
     }
 
     fn call(&mut self, ask: Ask) -> Self::Future {
-        self.asked.lock().unwrap().push((Instant::now(), ask.clone()));
+        self.asked.lock().unwrap().push((now(), ask.clone()));
         let turn = self.script.lock().unwrap().pop_front().or(*self.always.lock().unwrap());
         let store = self.store.clone();
         Box::pin(async move {
@@ -137,7 +141,7 @@ async fn one_leads_and_the_next_when_it_resigns() {
     assert_eq!((epoch(&first), second.state()), (Some(Epoch::new(1)), State::Following));
     assert_eq!(second.holder(), first.holder());
 
-    let before = Instant::now();
+    let before = now();
     first.resign().await;
     assert_eq!((first.state(), first.term().is_none()), (State::Resigned, true));
     until(&second, State::Leading).await;
@@ -153,7 +157,7 @@ async fn a_term_counts_from_before_the_question_left() {
     let store = Scripted::new([Turn::Slow(Duration::from_millis(4_700))]);
     let candidate = Candidate::builder("jobs", store.clone()).config(config).build().unwrap();
     let leadership = candidate.leadership();
-    let begun = Instant::now();
+    let begun = now();
     let task = tokio::spawn(candidate.campaign());
     until(&leadership, State::Leading).await;
     let left = leadership.term().unwrap().remaining();
@@ -181,12 +185,12 @@ async fn a_renewal_without_a_clear_yes_lengthens_nothing() {
     let store = Scripted::new([]);
     let leadership = campaign(store.clone());
     until(&leadership, State::Leading).await;
-    let end = Instant::now() + leadership.term().unwrap().remaining();
+    let end = now() + leadership.term().unwrap().remaining();
     store.always(Some(Turn::Fail));
     sleep(TTL * 9 / 10).await;
     assert_eq!(leadership.state(), State::Expiring);
     assert_eq!(leadership.last_error().as_deref(), Some("connection refused (127.0.0.1:2379)"));
-    assert_eq!(Instant::now() + leadership.term().unwrap().remaining(), end);
+    assert_eq!(now() + leadership.term().unwrap().remaining(), end);
     sleep(TTL / 10).await;
     assert_eq!(leadership.state(), State::Following);
 
@@ -207,7 +211,7 @@ async fn an_answer_that_was_lost_costs_no_term() {
     let is_renewal = |ask: &Ask| matches!(ask, Ask::Renew { .. });
     let (asked, _) = store.asked().into_iter().find(|(_, ask)| is_renewal(ask)).unwrap();
     let left = leadership.term().unwrap().remaining();
-    assert!(Instant::now() + left <= asked + TTL, "it counts from the question that was answered");
+    assert!(now() + left <= asked + TTL, "it counts from the question that was answered");
 }
 
 // pitfall B46

@@ -161,25 +161,28 @@ async fn everything_that_can_be_counted() {
         shards.oneshot(Script::Success).await.unwrap();
     }
     #[cfg(feature = "leader")]
-    {
-        use seawall::leader::{Candidate, LeaderLayer, MemoryStore};
-
-        let candidate = Candidate::builder("jobs", MemoryStore::new()).build().unwrap();
-        let leadership = candidate.leadership();
-        let jobs = LeaderLayer::new("jobs", &leadership);
-        let campaign = tokio::spawn(candidate.campaign());
-        assert!(jobs.run(|| act(Script::Success)).await.is_err());
-        leadership.watch().changed().await;
-        jobs.run(|| act(Script::Success)).await.unwrap();
-        sleep(Duration::from_secs(10)).await; // it is renewed
-        leadership.resign().await;
-        campaign.await.unwrap();
-    }
+    one_leads().await;
     let health = HealthLayer::builder("health").check(|| async { Ok::<_, Failed>(()) });
     let health = health.build().unwrap();
     health.run(|| act(Script::Success)).await.unwrap();
     sleep(MS).await; // for the check
     HealthRegistry::new("registry").add(Probe::Liveness, Criticality::Critical, &health.handle());
+}
+
+#[cfg(feature = "leader")]
+async fn one_leads() {
+    use seawall::leader::{Candidate, LeaderLayer, MemoryStore};
+
+    let candidate = Candidate::builder("jobs", MemoryStore::new()).build().unwrap();
+    let leadership = candidate.leadership();
+    let jobs = LeaderLayer::new("jobs", &leadership);
+    let campaign = tokio::spawn(candidate.campaign());
+    assert!(jobs.run(|| act(Script::Success)).await.is_err());
+    leadership.watch().changed().await;
+    jobs.run(|| act(Script::Success)).await.unwrap();
+    sleep(Duration::from_secs(10)).await; // it is renewed
+    leadership.resign().await;
+    campaign.await.unwrap();
 }
 
 #[cfg(feature = "http")]
