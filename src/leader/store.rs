@@ -85,7 +85,20 @@ pub enum Answer<T = Epoch> {
 
 /// The token of a store that may forget its count of terms, such as a Redis that does not persist: none.
 ///
-/// It elects leaders, for work that may be done twice. It gives no epochs, so what needs one does not compile with
+/// It elects leaders, for work that may be done twice:
+///
+/// ```
+/// use seawall::leader::{Advisory, Answer};
+/// use std::time::Duration;
+///
+/// /// What a store says that has set a key with an expiry.
+/// fn granted(ttl: Duration) -> Answer<Advisory> {
+///     Answer::Granted { token: Advisory, ttl }
+/// }
+/// assert_ne!(granted(Duration::from_secs(15)), Answer::Free);
+/// ```
+///
+/// It gives no epochs, so what needs one does not compile with
 /// it:
 ///
 /// ```compile_fail,E0277

@@ -141,6 +141,9 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::leader::LeaderLayer: Clone;
         seawall::leader::LayerBuilder: ;
         seawall::leader::Leader<Inner>: Clone;
+        seawall::leader::Led: ;
+        seawall::leader::EtcdStore<Inner>: Clone;
+        seawall::leader::EtcdError: ;
         Calling<seawall::leader::LeaderLayer>: ;
 
         // shards
