@@ -14,7 +14,7 @@ use super::machine::Params;
 use super::policy::{BackoffBy, Retries};
 use super::purse::{BudgetByKey, Means, OneBudget};
 use crate::core::classify::{Classification, Classifier, Of, OfError, OfResult};
-use crate::core::config::{ConfigError, ConfigErrors, Written};
+use crate::core::config::{ConfigErrors, Written};
 use crate::core::event::{Observe, Observers};
 use crate::core::origin::Origin;
 use crate::core::outcome::Outcome;
@@ -223,14 +223,10 @@ impl<C, R, K, B> Builder<C, R, K, B> {
         let origin = Origin::new(LAYER, name);
         let params =
             Params::from_written(&config, &written).map_err(|wrong| wrong.of_policy(&origin))?;
-        if config.attempts == UNLIMITED && config.max_elapsed == Duration::MAX && !means.are_bounded
-        {
-            let accepted = "shorter than for ever, for unlimited attempts without a budget";
-            let problems = vec![ConfigError::new("max_elapsed", config.max_elapsed, accepted)];
-            return Err(ConfigErrors::of(problems).of_policy(&origin));
-        }
         let reporter = Reporter::new(origin, observers);
-        let retries = Retries::new(reporter, means.budget, backoff_by, params, config);
+        let retries = Retries::new(reporter, means.budget, backoff_by, params, config.clone());
+        let retries = retries.paid_by_key(means.by_key);
+        retries.check_bounds(&config)?;
         Ok((retries, classify, tools, means.payer))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::factor::Factor;
 use super::machine::Params;
-use crate::core::config::ConfigErrors;
+use crate::core::config::{ConfigError, ConfigErrors};
 
 /// The settings of a retry: plain values, which can be reloaded while calls are in flight.
 ///
@@ -127,6 +127,15 @@ impl Config {
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
         Params::from_config(self).map(|_| ())
+    }
+
+    /// Something has to end the attempts: their number, time, or what they cost.
+    pub(crate) fn check_bounds(&self, has_budget: bool) -> Result<(), ConfigErrors> {
+        if self.attempts != UNLIMITED || self.max_elapsed != Duration::MAX || has_budget {
+            return Ok(());
+        }
+        let accepted = "shorter than for ever, for unlimited attempts without a budget";
+        Err(ConfigErrors::of(vec![ConfigError::new("max_elapsed", self.max_elapsed, accepted)]))
     }
 }
 

@@ -47,6 +47,7 @@ pub struct RetryHandle {
 trait Steered: Send + Sync {
     fn origin(&self) -> &Origin;
     fn config(&self) -> Config;
+    fn check_bounds(&self, config: &Config) -> Result<(), ConfigErrors>;
     fn reload(&self, params: Params, config: Config);
     fn budget(&self) -> Option<&Budget>;
     fn in_flight(&self) -> usize;
@@ -64,6 +65,10 @@ where
 
     fn config(&self) -> Config {
         self.retry.config()
+    }
+
+    fn check_bounds(&self, config: &Config) -> Result<(), ConfigErrors> {
+        self.retry.check_bounds(config)
     }
 
     fn reload(&self, params: Params, config: Config) {
@@ -107,6 +112,7 @@ impl RetryHandle {
     pub fn reload(&self, config: Config) -> Result<(), ConfigErrors> {
         let params =
             Params::from_config(&config).map_err(|wrong| wrong.of_policy(self.origin()))?;
+        self.retry.check_bounds(&config)?;
         self.retry.reload(params, config);
         Ok(())
     }

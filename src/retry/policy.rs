@@ -9,6 +9,7 @@ use super::budget::{Budget, Withdrawal};
 use super::config::Config;
 use super::machine::{Attempts, Failed, Next, Params};
 use super::purse::{OneBudget, Purse};
+use crate::core::config::ConfigErrors;
 use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::event::EventKind;
 use crate::core::outcome::{Retryable, Sent, Signal};
@@ -42,6 +43,8 @@ pub type ResponseFuture<S, Req, C, R, K, P = OneBudget> =
 pub struct Retries {
     pub(super) reporter: Reporter<RetryMeter>,
     pub(super) budget: Option<Budget>,
+    /// Whether each key has a budget.
+    by_key: bool,
     pub(super) backoff_by: Option<BackoffBy>,
     config: Live<(Params, Config)>,
     /// Whether a first attempt may be followed by a second, so that a copy is needed.
@@ -100,7 +103,20 @@ impl Retries {
         config: Config,
     ) -> Self {
         let copies = AtomicBool::new(!Attempts::FIRST.is_last(&params));
-        Self { reporter, budget, backoff_by, config: Live::new((params, config)), copies }
+        let config = Live::new((params, config));
+        Self { reporter, budget, by_key: false, backoff_by, config, copies }
+    }
+
+    pub(super) fn paid_by_key(self, by_key: bool) -> Self {
+        Self { by_key, ..self }
+    }
+
+    /// Whether something ends the attempts of these settings: their number, time, or what they cost.
+    pub(super) fn check_bounds(&self, config: &Config) -> Result<(), ConfigErrors> {
+        let has_budget = self.budget.as_ref().is_some_and(|budget| !budget.is_endless());
+        config
+            .check_bounds(has_budget || self.by_key)
+            .map_err(|wrong| wrong.of_policy(&self.reporter.origin))
     }
 
     pub(super) fn params(&self) -> Params {

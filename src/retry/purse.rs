@@ -23,24 +23,24 @@ pub struct BudgetByKey<K> {
 pub(super) struct Means<B> {
     pub(super) budget: Option<Budget>,
     pub(super) payer: B,
-    /// Whether they bound retries at all.
-    pub(super) are_bounded: bool,
+    /// Whether each key has a budget.
+    pub(super) by_key: bool,
 }
 
 impl Means<OneBudget> {
     pub(super) const fn one(budget: Budget) -> Self {
-        Self { budget: Some(budget), payer: OneBudget, are_bounded: true }
+        Self { budget: Some(budget), payer: OneBudget, by_key: false }
     }
 
     pub(super) const fn none() -> Self {
-        Self { budget: None, payer: OneBudget, are_bounded: false }
+        Self { budget: None, payer: OneBudget, by_key: false }
     }
 }
 
 impl<K> Means<BudgetByKey<K>> {
     pub(super) fn keyed(budgets: KeyedBudget, key: K) -> Self {
         let payer = BudgetByKey { budgets, key: Arc::new(key) };
-        Self { budget: None, payer, are_bounded: true }
+        Self { budget: None, payer, by_key: true }
     }
 }
 

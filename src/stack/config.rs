@@ -127,6 +127,7 @@ impl ClientConfig {
             }
         }
         let wrong = force.cut_retry().err().into_iter().chain(force.retry.validate().err());
+        let wrong = wrong.chain(force.retry.check_bounds(self.budget.is_some()).err());
         problems.extend(wrong.flat_map(|wrong| wrong.within("retry").into_problems()));
         let others = [
             ("budget", self.budget.map_or(Ok(()), |budget| budget.validate())),

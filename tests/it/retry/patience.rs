@@ -261,6 +261,41 @@ async fn attempts_may_be_unlimited() {
     assert_eq!(fields(endless.build()), [""; 0]);
 }
 
+// A reload is held to what a build is: also of a budget that is none, and of one for each key.
+#[test]
+fn a_reload_does_not_make_attempts_endless() {
+    let endless = Config { attempts: UNLIMITED, max_elapsed: Duration::MAX, ..Config::default() };
+    let reload = |handle: seawall::retry::RetryHandle| {
+        let before = handle.config();
+        let wrong = fields(handle.reload(endless.clone()));
+        let after = if wrong.is_empty() { endless.clone() } else { before };
+        assert_eq!(handle.config(), after);
+        wrong
+    };
+    let retry = || RetryLayer::builder("x").cloned();
+    assert_eq!(reload(retry().no_budget().build().unwrap().handle()), ["max_elapsed"]);
+    assert_eq!(reload(retry().build().unwrap().handle()), [""; 0]);
+    let budgets = Budget::builder().keyed("x").build().unwrap();
+    let keyed = retry().keyed_budget(budgets, |_: &u32| "a".into());
+    assert_eq!(reload(keyed.build().unwrap().handle()), [""; 0]);
+
+    let stack = seawall::stack::client("x").cloned().deadline(Duration::MAX);
+    let handle = stack.build().unwrap().handle();
+    let config = seawall::stack::ClientConfig { retry: endless.clone(), ..handle.config() };
+    handle.reload(config.clone()).unwrap();
+    let without = seawall::stack::ClientConfig { budget: None, ..config };
+    let wrong = without.validate().unwrap_err();
+    assert_eq!(
+        wrong.iter().map(seawall::ConfigError::path).collect::<Vec<_>>(),
+        ["retry.max_elapsed"]
+    );
+    assert!(handle.reload(without.clone()).is_err());
+    let built = seawall::stack::client("x").config(without).cloned().build();
+    assert!(built.is_err());
+    handle.reload(seawall::stack::ClientConfig { budget: None, ..Default::default() }).unwrap();
+    assert_eq!(reload(handle.retry().clone()), ["max_elapsed"]);
+}
+
 // field "Settings"
 #[cfg(feature = "http")]
 #[test]
