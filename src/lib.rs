@@ -39,6 +39,7 @@
 //! [example-reqwest]: https://docs.rs/crate/seawall/latest/source/examples/reqwest_client.rs
 //! [example-tonic]: https://docs.rs/crate/seawall/latest/source/examples/tonic_client_server.rs
 //! [example-axum]: https://docs.rs/crate/seawall/latest/source/examples/axum_server.rs
+//! [example-leader-job]: https://docs.rs/crate/seawall/latest/source/examples/leader_job.rs
 //! [example-sharded]: https://docs.rs/crate/seawall/latest/source/examples/sharded.rs
 //! [example-database]: https://docs.rs/crate/seawall/latest/source/examples/database.rs
 //! [example-plain]: https://docs.rs/crate/seawall/latest/source/examples/async_call.rs

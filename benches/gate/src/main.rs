@@ -14,6 +14,7 @@ use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::fallback::FallbackLayer;
 use seawall::health::HealthLayer;
+use seawall::leader::{Candidate, LeaderLayer, MemoryStore};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
 use seawall::shards::{Key, Map, Shards};
@@ -81,6 +82,9 @@ fn all(cases: &mut Cases) {
     cases.answers("health", || health().layer(service_fn(echo)));
     cases.answers("health, pending once", || health().layer(service_fn(echo_later)));
     cases.rejects("health, down", down);
+
+    cases.answers("leader", || led(true).layer(service_fn(echo)));
+    cases.rejects("leader, not leading", || led(false).layer(service_fn(echo)));
 
     cases.answers("shards, 100", shards);
     cases.answers("shards, 100, cloned per call", || Cloned(shards()));
@@ -236,6 +240,21 @@ fn down() -> impl Service<u64, Response = u64> {
 fn broken<S: Service<u64, Response = u64>>(mut service: S, failures: u64) -> S {
     assert_eq!(counted(&mut service, failures), 0, "they fail");
     service
+}
+
+/// A layer of one who leads for longer than this runs, or of one who does not.
+fn led(leads: bool) -> LeaderLayer {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let candidate = Candidate::builder("gate", MemoryStore::new()).ttl(DAY).build();
+    let candidate = candidate.expect("it is valid");
+    let leadership = candidate.leadership();
+    let mut campaign = Box::pin(candidate.campaign());
+    if leads {
+        assert!(campaign.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(leadership.term().is_some());
+    }
+    forget(campaign);
+    LeaderLayer::new("gate", &leadership)
 }
 
 /// A bulkhead whose places are all taken, for good.
