@@ -17,6 +17,7 @@
 //! [guide-http]: crate::guide::http
 //! [guide-health]: crate::guide::health
 //! [guide-grpc]: crate::guide::grpc
+//! [guide-sharding]: crate::guide::whose_it_is
 //! [guide-testing]: crate::guide::testing
 //! [deadlines]: crate::guide::deadlines
 //! [migration]: crate::guide::migration
@@ -197,4 +198,9 @@ pub mod guide {
     pub mod storm {}
     #[doc = include_str!("../docs/guide/testing.md")]
     pub mod testing {}
+    /// [map]: crate::shards::Map
+    /// [move]: crate::shards::Move
+    #[cfg(all(feature = "http", feature = "shards"))]
+    #[doc = include_str!("../docs/guide/whose-it-is.md")]
+    pub mod whose_it_is {}
 }

@@ -11,7 +11,12 @@ use std::time::Duration;
 pub use self::measurement::{Measurement, SetBy};
 pub(crate) use self::reason::Means;
 pub use self::reason::Reason;
+#[cfg(feature = "shards")]
+use crate::core::epoch::Epoch;
+#[cfg(feature = "shards")]
+use crate::core::hint::Hint;
 use crate::core::origin::Origin;
+use crate::core::time;
 
 mod call_error;
 
@@ -22,18 +27,43 @@ pub use call_error::{CallError, Error, check_service};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     origin: Origin,
-    retry_after: Option<Duration>,
+    /// In nanoseconds; all ones: nobody knows.
+    retry_after: u64,
+    #[cfg(feature = "shards")]
+    hint: Option<Box<Hinted>>,
     measurement: Measurement,
     reason: Reason,
 }
 
+/// Who is to be asked instead, by the owner's map; and the epoch of the router's, if that is known.
+#[cfg(feature = "shards")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Hinted {
+    hint: Hint,
+    router: Option<Epoch>,
+}
+
 impl Rejected {
     pub(crate) fn new(origin: Origin, reason: Reason, measurement: Measurement) -> Self {
-        Self { origin, retry_after: None, measurement, reason }
+        Self {
+            origin,
+            retry_after: u64::MAX,
+            #[cfg(feature = "shards")]
+            hint: None,
+            measurement,
+            reason,
+        }
     }
 
     pub(crate) fn retry_in(mut self, delay: Option<Duration>) -> Self {
-        self.retry_after = delay;
+        self.retry_after = delay.map_or(u64::MAX, time::nanos);
+        self
+    }
+
+    /// Somebody else should be asked.
+    #[cfg(feature = "shards")]
+    pub(crate) fn hinting(mut self, hint: Hint, router: Option<Epoch>) -> Self {
+        self.hint = Some(Box::new(Hinted { hint, router }));
         self
     }
 
@@ -49,7 +79,16 @@ impl Rejected {
 
     /// When to try again, if the layer knows.
     pub const fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        match self.retry_after {
+            u64::MAX => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// Who should be asked instead, if the layer knows: the owner of a key. Nothing was done with the request.
+    #[cfg(feature = "shards")]
+    pub fn hint(&self) -> Option<&Hint> {
+        self.hint.as_deref().map(|hinted| &hinted.hint)
     }
 
     /// What was measured, against which threshold.
@@ -118,7 +157,15 @@ impl fmt::Display for Rejected {
             (_, Measurement::Nothing | Measurement::Deadline { set_by: SetBy::Caller, .. }) => {}
             (_, measurement) => write!(f, " ({measurement})")?,
         }
-        if let Some(delay) = self.retry_after {
+        #[cfg(feature = "shards")]
+        if let Some(Hinted { hint, router: Some(router) }) = self.hint.as_deref() {
+            write!(
+                f,
+                " (by the owner's map of epoch {}, by the router's of epoch {router})",
+                hint.epoch()
+            )?;
+        }
+        if let Some(delay) = self.retry_after() {
             write!(f, ", try again in {delay:?}")?;
         }
         Ok(())

@@ -86,6 +86,12 @@ pub enum EventKind {
         /// Its epoch.
         to: Epoch,
     },
+    /// A call goes to another member of a set, because the one that it was sent to says so.
+    #[cfg(feature = "shards")]
+    Redirected {
+        /// The epoch of the map that says so.
+        epoch: Epoch,
+    },
     /// A failed call is not retried.
     Stopped {
         /// The number of attempts.

@@ -10,6 +10,8 @@ pub(crate) mod error;
 pub(crate) mod event;
 #[cfg(test)]
 pub(crate) mod explore;
+#[cfg(feature = "shards")]
+pub(crate) mod hint;
 pub(crate) mod origin;
 pub(crate) mod outcome;
 pub(crate) mod request;

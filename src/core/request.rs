@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use crate::core::context::AttemptTimes;
+#[cfg(feature = "shards")]
+use crate::core::epoch::Epoch;
 use crate::core::error::{Measurement, SetBy};
 use crate::core::time;
 use crate::core::upload::Upload;
@@ -274,6 +276,10 @@ pub struct CallContext {
     pub prior: u32,
     /// Records the time of each attempt, for an outer layer.
     pub measure: Option<AttemptTimes>,
+    /// The epoch of the map of owners that the caller goes by, if it says so. An owner that refuses names it beside
+    /// its own; nothing else depends on it.
+    #[cfg(feature = "shards")]
+    pub epoch: Option<Epoch>,
     /// Where a layer of this process cut the deadline to its own limit, so that the two are told apart.
     pub(crate) cut: Option<Cut>,
     /// Whether what carries the deadline has no place to say who set it.

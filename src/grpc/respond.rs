@@ -99,6 +99,8 @@ impl<B, E: CallError> Render<B, E> for Trailers {
             let millis = u64::try_from(millis).unwrap_or(u64::MAX);
             response.headers_mut().insert("grpc-retry-pushback-ms", HeaderValue::from(millis));
         }
+        #[cfg(feature = "shards")]
+        crate::http::server::manners::write_hint(response.headers_mut(), rejected);
         response
     }
 }

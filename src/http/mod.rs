@@ -51,6 +51,8 @@ pub use classify::{
 };
 #[cfg(feature = "reqwest")]
 pub(crate) use classify::{never_connected, of_answer, of_reqwest_error};
+#[cfg(feature = "shards")]
+pub use client::OwnerHint;
 pub use client::drain;
 #[doc(hidden)]
 pub use client::{WriteAttempt, WriteDeadline};

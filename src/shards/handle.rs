@@ -54,6 +54,8 @@ pub(super) trait Steered: Send + Sync {
     fn map(&self) -> Map;
     fn in_flight(&self) -> usize;
     fn adopt(&self, map: Map, anyway: bool) -> Result<(), AdoptError>;
+    fn loads(&self) -> Option<Vec<u64>>;
+    fn behind(&self) -> Pin<Box<dyn Future<Output = Epoch> + Send + '_>>;
     fn settled(&self, epoch: Epoch) -> Boxed<'_>;
     fn drain(&self) -> Boxed<'_>;
 }
@@ -77,10 +79,19 @@ impl<K: Send + Sync, S: Send> Steered for Shared<Owners<K>, S> {
             if then <= now {
                 return Err(AdoptError::Stale { offered: then, present: now });
             }
-            Ok(Owners { map: map.clone(), key: Arc::clone(&present.key) })
+            Ok(present.by(map.clone()))
         })?;
         self.reporter.tell_now(EventContext::default(), EventKind::MapAdopted { from, to });
         Ok(())
+    }
+
+    fn loads(&self) -> Option<Vec<u64>> {
+        self.table().plan.loads.as_ref().map(|loads| loads.get())
+    }
+
+    fn behind(&self) -> Pin<Box<dyn Future<Output = Epoch> + Send + '_>> {
+        let wanted = Arc::clone(&self.table().plan.wanted);
+        Box::pin(async move { wanted.later_than(|| self.table().plan.map.epoch()).await })
     }
 
     fn settled(&self, epoch: Epoch) -> Boxed<'_> {
@@ -150,6 +161,36 @@ impl ShardsHandle {
     /// May be dropped and asked again at any time.
     pub async fn settled(&self, epoch: Epoch) {
         self.shared.settled(epoch).await;
+    }
+
+    /// Calls to each [slot](Map::slot) of the map, since the first map with so many slots: what [`Map::plan`] plans
+    /// by. `None`, unless they are [counted](super::Builder::count_loads).
+    pub fn loads(&self) -> Option<Vec<u64>> {
+        self.shared.loads()
+    }
+
+    /// Returns the epoch that an owner has spoken of, when that is later than the one of the map in force: it is time to get
+    /// another map. Whoever waits is told 100 to 150 ms apart at most, however many hints come in, as long as no later map is
+    /// adopted. Of several who wait one is told.
+    ///
+    /// An epoch is believed no further than this. May be dropped and asked again at any time.
+    ///
+    /// ```
+    /// # use seawall::shards::{Map, ShardsHandle};
+    /// # async fn fetch_map() -> Result<Map, std::io::Error> { unimplemented!() }
+    /// /// Looks for a new map each minute, and as soon as an owner speaks of one.
+    /// async fn follow(orders: ShardsHandle) {
+    ///     let minute = std::time::Duration::from_secs(60);
+    ///     loop {
+    ///         tokio::time::timeout(minute, orders.behind()).await.ok();
+    ///         if let Ok(map) = fetch_map().await {
+    ///             orders.adopt(map).ok(); // the same map as before, mostly
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub async fn behind(&self) -> Epoch {
+        self.shared.behind().await
     }
 
     /// Rejects all further calls, for good, and those that wait for their owner to be ready, and returns when no call is in flight. May be dropped and asked

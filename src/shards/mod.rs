@@ -38,8 +38,8 @@
 //!
 //! It cannot move your data. When a map changes, keys have another owner: copy what they own before you adopt
 //! it, and wait until the old one is [settled](ShardsHandle::settled) before you delete. Writes that come
-//! meanwhile, and those of calls that were given up, are for the owners to hold back. Nor can it keep two routers at the same map: each adopts when it hears
-//! of one, and an owner that must not be asked for what it does not own has to check.
+//! meanwhile, and those of calls that were given up, are for the owners to hold back: put an [`OwnsLayer`] into each. Nor can it
+//! keep two routers at the same map: each adopts when it hears of one. Two processes that both believe to be the same owner are a matter for a lease, not for this.
 //!
 //! # How it decides
 //!
@@ -73,18 +73,44 @@
 //! The service of each member is made from a closure, when the member is first in a map. It stays while the
 //! member does, so that its breaker remembers.
 //!
+//! Owners know more than routers. An [`OwnsLayer`] in the server of each member refuses keys that are not its own, with a
+//! [`Hint`] whose they are; a router with a [`redirect`](Builder::redirect) goes there, at most twice, and remembers it until a
+//! later map comes. To give keys to another owner without two owners at any time, and without losing a write:
+//!
+//! | step | who | how |
+//! | --- | --- | --- |
+//! | record | coordinator | writes *moving* to a directory of yours by compare-and-set: [`Move`], [`MoveRecord`] |
+//! | hold | old owner | [`OwnsHandle::hold`]: writes of these keys wait, reads and other keys go on |
+//! | settle | old owner | [`Holding::settled`]: the writes in flight are over |
+//! | copy | you | what is left |
+//! | commit | coordinator | writes *committed* and the new map by compare-and-set |
+//! | open | both owners | [`OwnsHandle::heard`] at the old one, [`OwnsHandle::adopt`] at the new one; routers follow hints, or adopt too |
+//!
+//! An owner that held too long writes *aborted* itself, by compare-and-set, and opens only then; one that restarts and reads *moving* holds
+//! before it serves.
+//!
 //! # Defaults
 //!
-//! None: the key, the map and the services are yours.
+//! | setting | default |
+//! | --- | --- |
+//! | [`redirect`](Builder::redirect), [`copy_with`](Builder::copy_with) | none is followed, nothing is copied |
+//! | [`count_loads`](Builder::count_loads) | not counted |
+//! | [`max_hold`](OwnsBuilder::max_hold) | 5 s |
+//! | [`most_held`](OwnsBuilder::most_held) | 1,000 |
+//!
+//! The key, the map and the services are yours.
 //!
 //! # Rejections
 //!
-//! [`Draining`](crate::Reason::Draining) after [`drain`](ShardsHandle::drain). Everything else that a call
-//! can fail of is its owner's.
+//! [`Draining`](crate::Reason::Draining) after [`drain`](ShardsHandle::drain); [`NotOwner`](crate::Reason::NotOwner) after two
+//! hints; [`NoShard`](crate::Reason::NoShard) if the member that a hint or [`all`](Shards::all) meant is gone. Everything else
+//! that a call can fail of is its owner's. An [`OwnsLayer`] rejects with `NotOwner`, and with
+//! [`Moving`](crate::Reason::Moving) when a write waited too long or too many do.
 //!
 //! # Events and metrics
 //!
-//! [`MapAdopted`](crate::EventKind::MapAdopted). Metrics: `seawall_shards_epoch`, `seawall_shards_members`,
+//! [`MapAdopted`](crate::EventKind::MapAdopted), [`Redirected`](crate::EventKind::Redirected). Metrics: `seawall_shards_epoch`, `seawall_shards_members`,
+//! `seawall_shards_exceptions`, `seawall_shards_redirects_total`, `seawall_owns_epoch`, `seawall_owns_held`,
 //! `seawall_rejections_total`. The layers of each member have theirs, under the names you give them.
 //!
 //! # Order
@@ -100,11 +126,15 @@
 
 mod builder;
 mod error;
+mod exceptions;
+mod future;
 mod handle;
 mod key;
+mod machine;
 mod map;
 mod member;
 mod owners;
+mod owns;
 mod plan;
 mod planning;
 mod range;
@@ -117,14 +147,21 @@ mod slots;
 
 pub use builder::Builder;
 pub use error::AdoptError;
+#[doc(hidden)]
+pub use future::{OneCall, ResponseFuture};
 pub use handle::ShardsHandle;
 pub use key::Key;
+pub use machine::{Move, MoveRecord, MoveStep};
 pub use map::Map;
 pub use member::Member;
+pub use owns::{HoldError, Holding, OwnsBuilder, OwnsHandle, OwnsLayer};
 pub use plan::{Plan, SlotMove};
 pub use range::KeyRange;
 pub use region::Region;
-#[doc(hidden)]
-pub use service::ResponseFuture;
 pub use service::Shards;
 pub use slots::Fill;
+
+pub use crate::core::hint::{ByRejection, Hint, Redirect, Stay};
+
+#[cfg(test)]
+mod tests;

@@ -3,40 +3,99 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::exceptions::{Exceptions, Wanted};
 use super::key::Key;
 use super::map::Map;
 use super::member::Member;
 use crate::core::epoch::Epoch;
 use crate::core::error::Reason;
-use crate::shell::meter::{Ended, Gauge, Instruments, Labels};
+use crate::core::sync::atomic::{AtomicU64, Ordering};
+use crate::shell::meter::{Counter, Ended, Gauge, Instruments, Labels};
 use crate::shell::set::{Choose, Named, Passed, Plan};
 
 const EPOCH: &str = "seawall_shards_epoch";
 const MEMBERS: &str = "seawall_shards_members";
+const EXCEPTIONS: &str = "seawall_shards_exceptions";
+const REDIRECTS: &str = "seawall_shards_redirects_total";
 
 /// Whose each request is.
 pub struct Owners<K> {
     pub(super) map: Map,
     pub(super) key: Arc<K>,
+    /// Keys that are elsewhere, as owners have told.
+    pub(super) exceptions: Exceptions,
+    pub(super) wanted: Arc<Wanted>,
+    pub(super) loads: Option<Arc<Loads>>,
+}
+
+/// How many calls went to each slot.
+pub(super) struct Loads(Box<[AtomicU64]>);
+
+impl Loads {
+    pub(super) fn of(map: &Map) -> Self {
+        Self((0..map.slots()).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    pub(super) fn get(&self) -> Vec<u64> {
+        self.0.iter().map(|load| load.load(Ordering::Relaxed)).collect()
+    }
+
+    fn add(&self, map: &Map, key: Key<'_>) {
+        if let Some(load) = map.slot(key).and_then(|slot| self.0.get(slot)) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<K> Owners<K> {
+    pub(super) fn new(map: Map, key: K, counts_loads: bool) -> Self {
+        let loads = counts_loads.then(|| Arc::new(Loads::of(&map)));
+        let (exceptions, wanted) = (Exceptions::default(), Arc::default());
+        Self { map, key: Arc::new(key), exceptions, wanted, loads }
+    }
+
+    /// The same by another map.
+    pub(super) fn by(&self, map: Map) -> Self {
+        let loads = self.loads.as_ref().map(|loads| {
+            let is_like = loads.0.len() == map.slots();
+            if is_like { Arc::clone(loads) } else { Arc::new(Loads::of(&map)) }
+        });
+        let (key, wanted) = (Arc::clone(&self.key), Arc::clone(&self.wanted));
+        Self { exceptions: self.exceptions.by(&self.map, &map), map, key, wanted, loads }
+    }
 }
 
 #[derive(Debug)]
 pub struct ShardsMeter {
     epoch: Gauge,
     members: Gauge,
+    exceptions: Gauge,
+    redirects: Counter,
+}
+
+impl ShardsMeter {
+    pub(super) fn redirected(&self) {
+        self.redirects.increment(1);
+    }
 }
 
 impl Instruments for ShardsMeter {
     // The stacks of the members count their calls.
     const OUTCOMES: &'static [Ended] = &[];
-    const REASONS: &'static [Reason] = &[Reason::Draining];
+    const REASONS: &'static [Reason] = &[Reason::Draining, Reason::NotOwner, Reason::NoShard];
     const TIMES_CALLS: bool = false;
 
     fn new(labels: &Labels<'_>) -> Self {
         Self {
             epoch: labels.gauge(EPOCH, "The epoch of the map in force."),
             members: labels.gauge(MEMBERS, "Members of the map in force."),
+            exceptions: labels.gauge(EXCEPTIONS, "Keys that are not where the map says."),
+            redirects: labels.counter(REDIRECTS, "Calls that were sent on to another owner."),
         }
+    }
+
+    fn prime(&self) {
+        self.redirects.increment(0);
     }
 
     fn level(&self) -> Option<&Gauge> {
@@ -67,6 +126,7 @@ impl<K> Plan for Owners<K> {
     fn set_levels(&self, meter: &ShardsMeter) {
         meter.epoch.set(self.map.epoch().get() as f64);
         meter.members.set(self.map.members().len() as f64);
+        meter.exceptions.set(self.exceptions.count() as f64);
     }
 }
 
@@ -74,10 +134,17 @@ impl<K, Req, Res, Err> Choose<Req, Res, Err> for Owners<K>
 where
     K: for<'r> Fn(&'r Req) -> Key<'r>,
 {
-    /// The owner, or nobody.
+    /// The owner, by what the map or an owner says, or nobody.
     #[inline]
     fn choose(&self, request: &Req, passed: &Passed) -> Option<usize> {
-        passed.is_empty().then(|| self.map.place((self.key)(request)))
+        if !passed.is_empty() {
+            return None;
+        }
+        let key = (self.key)(request);
+        if let Some(loads) = &self.loads {
+            loads.add(&self.map, key);
+        }
+        Some(self.exceptions.owner(&key).unwrap_or_else(|| self.map.place(key)))
     }
 
     #[inline]

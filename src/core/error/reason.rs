@@ -57,10 +57,17 @@ pub enum Reason {
     RequestTimeout,
     /// The body of the caller's request broke off.
     RequestBroken,
+    /// The key of the request is somebody else's. Nothing was done: [`Rejected::hint`](crate::Rejected::hint) says whom
+    /// to ask, if that is known (HTTP 421).
+    NotOwner,
+    /// None of those who may have the key is up, or who was asked is not part of the set any more.
+    NoShard,
+    /// The key moves to another owner just now.
+    Moving,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::CircuitOpen,
         Self::Recovering,
         Self::TimedOut,
@@ -74,6 +81,9 @@ impl Reason {
         Self::NotLeader,
         Self::RequestTimeout,
         Self::RequestBroken,
+        Self::NotOwner,
+        Self::NoShard,
+        Self::Moving,
     ];
 
     /// The table: a new reason has a row here, and in the list above.
@@ -120,6 +130,11 @@ impl Reason {
                 1,
                 Means::OfCaller,
             ),
+            Self::NotOwner => {
+                ("not_owner", "is not the owner of this key", 421, 9, Means::RejectedForGood)
+            }
+            Self::NoShard => ("no_shard", "has no shard for this call", 503, 14, Means::Rejected),
+            Self::Moving => ("moving", "moves this key to another owner", 503, 14, Means::Rejected),
         };
         Row { name, sentence, http, grpc, means }
     }

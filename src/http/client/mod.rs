@@ -3,6 +3,8 @@
 mod attempt;
 mod check;
 pub mod drain;
+#[cfg(feature = "shards")]
+mod owner_hint;
 mod write_deadline;
 
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 #[doc(hidden)]
 pub use attempt::WriteAttempt;
 pub use attempt::WriteAttemptLayer;
+#[cfg(feature = "shards")]
+pub use owner_hint::OwnerHint;
 #[doc(hidden)]
 pub use write_deadline::WriteDeadline;
 pub use write_deadline::WriteDeadlineLayer;

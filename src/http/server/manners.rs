@@ -102,9 +102,23 @@ impl Manners {
             let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        #[cfg(feature = "shards")]
+        write_hint(headers, rejected);
         // Who comes again on this connection meets the same server. HTTP/2 says so with GOAWAY.
         if self.closes && rejected.reason() == Reason::Draining && version <= Version::HTTP_11 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+    }
+}
+
+/// Tells who is to be asked instead, if the layer knows. A name that has no place in a header is not told.
+#[cfg(feature = "shards")]
+pub(crate) fn write_hint(headers: &mut HeaderMap, rejected: &Rejected) {
+    let Some(hint) = rejected.hint() else { return };
+    let whole = hint.to_string();
+    let is_readable = whole.parse::<crate::core::hint::Hint>().is_ok();
+    let told = if is_readable { whole } else { format!("epoch={}", hint.epoch()) };
+    if let Ok(told) = HeaderValue::try_from(told) {
+        headers.insert(crate::core::hint::OWNER_HEADER, told);
     }
 }

@@ -11,7 +11,7 @@ use tower::Service;
 
 use super::shared::{Calls, Shared};
 use super::table::Table;
-use super::{Choose, Passed, Plan};
+use super::{Choose, Named, Passed, Plan};
 use crate::core::error::CallError;
 use crate::shell::in_flight::{Hold, Parked, Stripe};
 
@@ -48,6 +48,8 @@ type Made<F, P, S, E> = Result<(F, InCall<P, S>), E>;
 struct Waiting<P: Plan, S, Req> {
     shared: Arc<Shared<P, S>>,
     request: Option<Req>,
+    /// The only one it is for, whatever the plan says.
+    to: Option<Arc<str>>,
     round: Option<Round<P, S>>,
 }
 
@@ -70,7 +72,14 @@ impl<P: Plan, S: Service<Req>, Req> ResponseFuture<P, S, Req> {
     }
 
     pub(super) fn waiting(shared: Arc<Shared<P, S>>, request: Req) -> Self {
-        let waiting = Waiting { shared, request: Some(request), round: None };
+        let waiting = Waiting { shared, request: Some(request), to: None, round: None };
+        Self { stage: Stage::Waiting(Box::new(waiting)), call: InCall::none() }
+    }
+
+    /// A call to the member of this name, whoever the plan would choose.
+    #[cfg(feature = "shards")]
+    pub(crate) fn to_member(shared: Arc<Shared<P, S>>, request: Req, to: Arc<str>) -> Self {
+        let waiting = Waiting { shared, request: Some(request), to: Some(to), round: None };
         Self { stage: Stage::Waiting(Box::new(waiting)), call: InCall::none() }
     }
 }
@@ -177,6 +186,15 @@ where
             return if is_drained { Err(self.shared.draining().into()) } else { Ok(None) };
         };
         let (mut members, mut passed) = (Vec::new(), Passed::default());
+        if let Some(to) = &self.to {
+            let all = stripe.plan.members();
+            let Some(place) = all.iter().position(|member| member.name() == to) else {
+                return Err(self.shared.gone().into());
+            };
+            let Some(service) = stripe.make(place) else { return Ok(None) };
+            members.push((place, service));
+            return Ok(Some(Round { calls, stripe, members, parked: Parked::new() }));
+        }
         while members.len() < P::WAIT_FOR.min(Passed::MOST)
             && let Some(place) = stripe.plan.choose(request, &passed)
         {

@@ -56,6 +56,11 @@ impl<P: Plan, S> Shared<P, S> {
         self.reporter.reject(Reason::Draining, Measurement::Nothing)
     }
 
+    /// A call was for one member, who is not part of the set any more.
+    pub(super) fn gone(&self) -> Rejected {
+        self.reporter.reject(Reason::NoShard, Measurement::Nothing)
+    }
+
     /// Puts another plan in force, which `next` makes of the present one, perhaps more than once. Calls of the
     /// present one end there. Returns the versions of both.
     pub(crate) fn adopt<E: From<Refused>>(

@@ -28,6 +28,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "retry::Builder",
             "retry::KeyedBudgetBuilder",
             "shards::Builder",
+            "shards::OwnsBuilder",
             "stack::ClientBuilder",
             "timeout::Builder",
         ],

@@ -159,6 +159,10 @@ async fn everything_that_can_be_counted() {
         let over = |_: &seawall::shards::Member| Ok(service_fn(act));
         let shards = Shards::builder("shards").key(key).map(map).over(over).unwrap();
         shards.oneshot(Script::Success).await.unwrap();
+        let map = Map::hashed(1, ["a"]).unwrap();
+        let owns = seawall::shards::OwnsLayer::builder("owner", "a").key(key).map(map);
+        let owner = ServiceBuilder::new().layer(owns.build().unwrap()).service(service_fn(act));
+        owner.oneshot(Script::Success).await.unwrap();
     }
     #[cfg(feature = "leader")]
     one_leads().await;

@@ -2,6 +2,9 @@
 
 mod kinds;
 mod maps;
+mod owns;
+mod redirects;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -54,6 +57,12 @@ fn router(map: Map, make: impl Fn(&str) -> Boxed + Send + Sync + 'static) -> Rou
 fn key_of(map: &Map, owner: &str) -> String {
     let mut keys = (0..).map(|nth| format!("key-{nth}"));
     keys.find(|key| map.owner(key).name() == owner).unwrap()
+}
+
+/// The paused clock.
+#[allow(clippy::disallowed_methods)] // a test may read it
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }
 
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {

@@ -1,0 +1,278 @@
+//! How calls ask an owner whether a key is its own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::standing::{Standing, Whose, Writes};
+use crate::core::epoch::Epoch;
+use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::hint::Hint;
+use crate::core::request::CallContext;
+use crate::core::sync::atomic::{AtomicUsize, Ordering};
+use crate::core::time;
+use crate::shards::key::Key;
+use crate::shell::gate::{Admission, Admit, Judged, Lost, Now, OverAtHead, Policy};
+use crate::shell::live::Live;
+use crate::shell::meter::{Ended, Gauge, Handles, Instruments, Labels, Recorder};
+use crate::shell::reporter::Reporter;
+use crate::shell::waiters::{WakerSlot, Wakers};
+
+const EPOCH: &str = "seawall_owns_epoch";
+const HELD: &str = "seawall_owns_held";
+
+/// Lets calls pass whose key is this member's own.
+pub struct Guard<K, W> {
+    pub(super) owner: Arc<Owner>,
+    pub(super) key: K,
+    pub(super) is_write: W,
+}
+
+/// What a guard and its handles share.
+pub(super) struct Owner {
+    pub(super) reporter: Reporter<OwnsMeter>,
+    pub(super) me: Arc<str>,
+    pub(super) live: Live<Standing>,
+    /// Grows when another standing is in force, before those who wait are woken.
+    pub(super) version: AtomicUsize,
+    pub(super) most_held: usize,
+    pub(super) max_hold: Duration,
+    pub(super) held: AtomicUsize,
+    pub(super) wakers: Wakers,
+}
+
+pub(super) struct OwnsMeter {
+    epoch: Gauge,
+    held: Gauge,
+}
+
+impl Instruments for OwnsMeter {
+    const OUTCOMES: &'static [Ended] = &Ended::UNCLASSIFIED;
+    const REASONS: &'static [Reason] = &[Reason::NotOwner, Reason::Moving, Reason::Draining];
+    const TIMES_CALLS: bool = false;
+
+    fn new(labels: &Labels<'_>) -> Self {
+        Self {
+            epoch: labels.gauge(EPOCH, "The epoch of the map that this owner goes by."),
+            held: labels.gauge(HELD, "Writes that wait while their keys move."),
+        }
+    }
+
+    fn level(&self) -> Option<&Gauge> {
+        Some(&self.epoch)
+    }
+}
+
+/// A write that waits while its key moves.
+#[derive(Debug)]
+pub struct Held {
+    slot: WakerSlot,
+    until: Instant,
+}
+
+impl Owner {
+    #[allow(clippy::cast_precision_loss)] // gauges are floats
+    fn set_levels(&self, handles: &Handles<OwnsMeter>) {
+        handles.own.epoch.set(self.live.get().map.epoch().get() as f64);
+        handles.own.held.set(self.held.load(Ordering::Relaxed) as f64);
+    }
+
+    pub(super) fn meter_levels(&self) {
+        self.reporter.meter(|handles| self.set_levels(handles));
+    }
+
+    /// A call is over that was let in.
+    fn counted(&self, recorder: Recorder, how: Ended) {
+        let levels = |handles: &_| self.set_levels(handles);
+        self.reporter.meter.with_recorder(recorder, levels, |handles| handles.counted(how));
+    }
+
+    fn reject(&self, reason: Reason) -> Rejected {
+        self.reporter.reject_with(|handles| self.set_levels(handles), reason, Measurement::Nothing)
+    }
+
+    fn not_owner(&self, owner: &Arc<str>, ours: Epoch, theirs: Option<Epoch>) -> Rejected {
+        let rejected = self.reject(Reason::NotOwner);
+        rejected.hinting(Hint::to_owner(Arc::clone(owner), ours), theirs)
+    }
+
+    fn moving(&self) -> Rejected {
+        self.reject(Reason::Moving)
+    }
+
+    /// One more waits, if there is room.
+    fn begins_to_wait(&self) -> bool {
+        let more = |held| (held < self.most_held).then_some(held + 1);
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn waits_no_longer(&self, mut wait: Held) {
+        self.wakers.leave(&mut wait.slot);
+        self.held.fetch_sub(1, Ordering::Relaxed);
+        self.meter_levels();
+    }
+}
+
+/// What becomes of a call now.
+enum Look {
+    Pass(Option<Arc<Writes>>),
+    Hold,
+    Reject(Rejected),
+}
+
+impl<K, W> Guard<K, W> {
+    fn look<Req>(&self, request: &Req, theirs: Option<Epoch>) -> Look
+    where
+        K: for<'r> Fn(&'r Req) -> Key<'r>,
+        W: Fn(&Req) -> bool,
+    {
+        let owner = &self.owner;
+        loop {
+            let standing = owner.live.get();
+            let whose = standing.whose(&owner.me, (self.key)(request));
+            if let Whose::Other { owner: other, map } = whose {
+                return Look::Reject(owner.not_owner(other, map.epoch(), theirs));
+            }
+            if !(self.is_write)(request) {
+                return Look::Pass(None);
+            }
+            if matches!(whose, Whose::Held) {
+                return Look::Hold;
+            }
+            let writes = Arc::clone(&standing.writes);
+            writes.enter();
+            // Whoever has put another in its place meanwhile may have seen no write here.
+            if Arc::ptr_eq(&standing, &owner.live.get()) {
+                return Look::Pass(Some(writes));
+            }
+            writes.leave();
+        }
+    }
+}
+
+impl<K, W> Policy for Guard<K, W>
+where
+    K: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
+    /// Of a write, what counts it.
+    type Permit = Option<Arc<Writes>>;
+    type Wait = Held;
+    type WakerSlot = ();
+    const RESUMES: bool = true;
+
+    // A call without a request has no key.
+    fn admit_plain(&self) -> Admission<Self> {
+        Admission::Pass(None)
+    }
+
+    fn settle(&self, permit: &mut Self::Permit, end: &Judged) {
+        permit.take().inspect(|writes| writes.leave());
+        self.owner.counted(end.recorder, end.outcome.into());
+    }
+
+    fn lose(&self, permit: Self::Permit, why: Lost) {
+        permit.inspect(|writes| writes.leave());
+        let how = if why == Lost::Panicked { Ended::Failure } else { Ended::Abandoned };
+        self.owner.counted(Recorder::in_force(), how);
+    }
+
+    fn give_back(&self, permit: Self::Permit) {
+        permit.inspect(|writes| writes.leave());
+    }
+
+    fn draining(&self) -> Rejected {
+        self.owner.reject(Reason::Draining)
+    }
+
+    fn poll_wait(&self, wait: Held, _: &mut Context<'_>, _: &Now) -> Admission<Self> {
+        Admission::Wait(wait)
+    }
+
+    fn until(&self, wait: &Held) -> Option<Instant> {
+        Some(wait.until)
+    }
+
+    fn expire_wait(&self, wait: Held) -> Rejected {
+        self.owner.waits_no_longer(wait);
+        self.owner.moving()
+    }
+
+    fn leave(&self, wait: Held, dropped: bool) {
+        self.owner.waits_no_longer(wait);
+        if dropped {
+            self.owner.counted(Recorder::in_force(), Ended::Abandoned);
+        }
+    }
+
+    fn wake_waiting(&self) {
+        self.owner.wakers.wake();
+    }
+}
+
+impl<K, W> OverAtHead for Guard<K, W>
+where
+    K: Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
+}
+
+impl<K, W, Req> Admit<Req> for Guard<K, W>
+where
+    K: for<'r> Fn(&'r Req) -> Key<'r> + Send + Sync + 'static,
+    W: Fn(&Req) -> bool + Send + Sync + 'static,
+{
+    fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
+        match self.look(request, call.and_then(|call| call.epoch)) {
+            Look::Pass(permit) => Admission::Pass(permit),
+            Look::Reject(rejected) => Admission::Reject(rejected),
+            Look::Hold if self.owner.begins_to_wait() => {
+                self.owner.meter_levels();
+                let until = time::now().checked_add(self.owner.max_hold).unwrap_or_else(time::now);
+                Admission::Wait(Held { slot: WakerSlot::default(), until })
+            }
+            Look::Hold => Admission::Reject(self.owner.moving()),
+        }
+    }
+
+    fn resume(
+        &self,
+        request: &Req,
+        call: Option<&mut CallContext>,
+        mut wait: Held,
+        cx: &mut Context<'_>,
+        now: &Now,
+    ) -> Admission<Self> {
+        let theirs = call.and_then(|call| call.epoch);
+        loop {
+            let version = self.owner.version.load(Ordering::Acquire); // before the look
+            let admission = match self.look(request, theirs) {
+                Look::Pass(permit) => Admission::Pass(permit),
+                Look::Reject(rejected) => Admission::Reject(rejected),
+                Look::Hold if now.get() >= wait.until => Admission::Reject(self.owner.moving()),
+                Look::Hold => {
+                    let is_same = || self.owner.version.load(Ordering::Acquire) == version;
+                    if self.owner.wakers.wait(&mut wait.slot, cx.waker(), is_same) {
+                        return Admission::Wait(wait);
+                    }
+                    continue; // another one is in force
+                }
+            };
+            self.owner.waits_no_longer(wait);
+            return admission;
+        }
+    }
+}
+
+impl<K, W> fmt::Debug for Guard<K, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("origin", &self.owner.reporter.origin)
+            .field("owner", &self.owner.me)
+            .field("map", &self.owner.live.get().map)
+            .finish_non_exhaustive()
+    }
+}

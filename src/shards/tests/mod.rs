@@ -1,0 +1,3 @@
+//! The algorithms, tested without a runtime.
+
+mod moves;
