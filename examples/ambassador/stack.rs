@@ -21,17 +21,16 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 use hyper::{Request, Response};
-use seawall::bulkhead::{BulkheadHandle, BulkheadLayer};
-use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, State};
+use seawall::bulkhead::{self, BulkheadHandle};
+use seawall::circuit_breaker::{CircuitBreakerHandle, State};
 use seawall::grpc::{GrpcClassifier, PREVIOUS_ATTEMPTS, StatusInTrailers, at_trailers};
 use seawall::health::{Criticality, HealthHandle, HealthRegistry, Probe, Status};
 use seawall::http::{
     GuardedBody, Http2Classifier, HttpClassifier, REPLAY_CAP, ReadDeadlineLayer, RecordBodyLayer,
     Replay, TimeoutHeader, UntrustedHeadersLayer,
 };
-use seawall::retry::{Backoff, RetryHandle, RetryLayer};
-use seawall::timeout::TimeoutLayer;
-use seawall::{Classification, Classify, ConfigErrors, Error, Observe, Outcome};
+use seawall::retry::{self, Backoff, RetryHandle};
+use seawall::{Classification, Classify, ConfigErrors, Error, Observe, Outcome, stack};
 use tower::{Service, ServiceBuilder};
 
 use crate::body::Asked;
@@ -124,53 +123,45 @@ pub(crate) fn build(
     let Settings { name, deadline, timeout, limit, check, manners } = settings;
     let name = name.as_str();
 
-    let whole = TimeoutLayer::builder(format!("{name} deadline"))
-        .limit(deadline)
-        .propagate(InOutbound)
-        .build()?;
-    let retry = RetryLayer::builder(name)
-        .attempts(ATTEMPTS)
-        .backoff(Backoff::exponential(timeout / 30, timeout / 3))
-        .max_elapsed(Duration::MAX) // the deadline that travels with the call is the bound
-        .min_attempt_time(timeout / 10)
-        .classify(Meaning)
-        .copy_with(Copies)
-        .propagate(InOutbound)
-        .build()?;
-    let breaker = CircuitBreakerLayer::builder(name)
+    let layers = stack::client(name)
+        .deadline(deadline)
+        .attempt_timeout(timeout)
+        .retry(retry::Config {
+            attempts: ATTEMPTS,
+            backoff: Backoff::exponential(timeout / 30, timeout / 3),
+            max_elapsed: Duration::MAX, // the deadline that travels with the call is the bound
+            min_attempt_time: timeout / 10,
+            ..retry::Config::default()
+        })
+        .bulkhead(bulkhead::Config {
+            limit,
+            queue: QUEUE.max(limit),
+            max_wait: timeout / 4, // who is turned away has most of the time left to go elsewhere
+            ..bulkhead::Config::default()
+        })
         .classify(Meaning)
         .completion(at_trailers())
-        .propagate(InOutbound) // what a caller takes to send its request is no slowness of the upstream's
+        .copy_with(Copies)
+        .propagate(InOutbound)
         .observe(observer.clone())
         .build()?;
-    let bulkhead = BulkheadLayer::builder(name)
-        .limit(limit)
-        .queue(QUEUE.max(limit))
-        .max_wait(timeout / 4) // who is turned away has most of the time left to go elsewhere
-        .propagate(InOutbound)
-        .build()?;
-    let attempt = TimeoutLayer::builder(name).limit(timeout).propagate(InOutbound).build()?;
 
     let sealer = Sealer::new(manners.repeat_grpc, manners.tell_attempts.clone());
     let client = Client::of(&check.upstream, manners.http2, manners.tell_attempts.clone());
     let health = check::start(name, check, observer)?;
-    check::steer(&health, &breaker.handle());
+    check::steer(&health, &layers.breaker());
 
     let gauges = Gauges {
-        retry: retry.handle(),
-        breaker: breaker.handle(),
-        bulkhead: bulkhead.handle(),
+        retry: layers.retry(),
+        breaker: layers.breaker(),
+        bulkhead: layers.bulkhead(),
         health,
     };
     let stack = ServiceBuilder::new()
         .layer(RecordBodyLayer::new(REPLAY_CAP)) // tells the timeouts whether the caller is still sending, too
         .layer(manners.edge(deadline)?)
         .map_request(move |request| sealer.seal(request))
-        .layer(whole)
-        .layer(retry)
-        .layer(breaker)
-        .layer(bulkhead)
-        .layer(attempt)
+        .layer(layers)
         .map_err(Error::Inner)
         .map_request(move |request| {
             on_attempt();
