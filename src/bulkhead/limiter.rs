@@ -214,7 +214,7 @@ impl Limiter {
     #[inline]
     pub(super) fn end(&self, how: Ended, cost: u32, recorder: Recorder) {
         self.vacate(cost);
-        let fresh = |fresh: &_| self.set_levels(fresh);
+        let fresh = |fresh: &Handles<'_, _>| self.set_levels(fresh);
         self.common.reporter.meter.with_recorder(recorder, fresh, |handles| {
             self.set_occupancy(handles);
             handles.counted(how);
@@ -317,7 +317,7 @@ impl Limiter {
     }
 
     pub(super) fn note_wait(&self, waited: Duration) {
-        self.meter(|handles| handles.own.wait.record(waited));
+        self.meter(|handles| handles.record(&handles.own.wait, waited));
     }
 
     /// A call ended in the line, and nobody told it so.
@@ -331,7 +331,7 @@ impl Limiter {
 
     #[inline]
     pub(super) fn note_levels_to(&self, recorder: Recorder) {
-        let fresh = |fresh: &_| self.set_levels(fresh);
+        let fresh = |fresh: &Handles<'_, _>| self.set_levels(fresh);
         self.common
             .reporter
             .meter
@@ -340,7 +340,7 @@ impl Limiter {
 
     /// Runs `record` with the metric handles, if anybody records.
     #[inline]
-    fn meter(&self, record: impl FnOnce(&Handles<BulkheadMeter>)) {
+    fn meter(&self, record: impl FnOnce(&Handles<'_, BulkheadMeter>)) {
         self.common.reporter.meter.with(|fresh| self.set_levels(fresh), record);
     }
 
@@ -358,21 +358,21 @@ impl Limiter {
         }
     }
 
-    fn set_levels(&self, handles: &Handles<BulkheadMeter>) {
+    fn set_levels(&self, handles: &Handles<'_, BulkheadMeter>) {
         self.set_occupancy(handles);
         if self.key.is_some() {
-            return self.common.totals.tell_limit(&handles.own);
+            return self.common.totals.tell_limit(handles);
         }
-        handles.own.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
+        handles.set(&handles.own.limit, f64::from(self.limit.load(Ordering::Relaxed)));
     }
 
-    fn set_occupancy(&self, handles: &Handles<BulkheadMeter>) {
+    fn set_occupancy(&self, handles: &Handles<'_, BulkheadMeter>) {
         if self.key.is_some() {
-            return self.common.totals.tell_occupancy(&handles.own);
+            return self.common.totals.tell_occupancy(handles);
         }
         let at = self.occupancy();
-        handles.own.in_flight.set(f64::from(at.inside));
-        handles.own.queued.set(f64::from(at.waiting));
+        handles.set(&handles.own.in_flight, at.inside.into());
+        handles.set(&handles.own.queued, at.waiting.into());
     }
 }
 

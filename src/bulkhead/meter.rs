@@ -2,7 +2,7 @@
 
 use crate::core::error::Reason;
 use crate::core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use crate::shell::meter::{Ended, Gauge, Histogram, Instruments, Labels};
+use crate::shell::meter::{Ended, Gauge, Handles, Histogram, Instruments, Labels};
 
 /// Places that are taken.
 const IN_FLIGHT: &str = "seawall_bulkhead_in_flight";
@@ -72,12 +72,12 @@ impl Totals {
         self.queued.fetch_add(more, Ordering::Relaxed);
     }
 
-    pub(super) fn tell_limit(&self, meter: &BulkheadMeter) {
-        meter.limit.set(f64::from(self.limit.load(Ordering::Relaxed)));
+    pub(super) fn tell_limit(&self, handles: &Handles<'_, BulkheadMeter>) {
+        handles.set(&handles.own.limit, self.limit.load(Ordering::Relaxed).into());
     }
 
-    pub(super) fn tell_occupancy(&self, meter: &BulkheadMeter) {
-        meter.in_flight.set(self.in_flight.load(Ordering::Relaxed) as f64);
-        meter.queued.set(self.queued.load(Ordering::Relaxed) as f64);
+    pub(super) fn tell_occupancy(&self, handles: &Handles<'_, BulkheadMeter>) {
+        handles.set(&handles.own.in_flight, self.in_flight.load(Ordering::Relaxed) as f64);
+        handles.set(&handles.own.queued, self.queued.load(Ordering::Relaxed) as f64);
     }
 }

@@ -118,13 +118,13 @@ impl Terms {
 
     /// A failed call was answered.
     pub(super) fn answered(&self, reason: Option<Reason>) {
-        self.reporter.meter(|handles| handles.own.answered.increment(1));
+        self.reporter.meter(|handles| handles.increment(&handles.own.answered));
         self.reporter.tell_now(EventContext::default(), EventKind::FellBack { reason });
     }
 
     /// The other service failed too.
     pub(super) fn failed(&self) {
-        self.reporter.meter(|handles| handles.own.failed.increment(1));
+        self.reporter.meter(|handles| handles.increment(&handles.own.failed));
     }
 }
 

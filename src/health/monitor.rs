@@ -274,7 +274,7 @@ impl Monitor {
             outcome::Signal::Failure => self.passive(Input::Failure),
             outcome::Signal::Pushback | outcome::Signal::Ignored => {}
         }
-        let fresh = |fresh: &_| self.set_up(fresh);
+        let fresh = |fresh: &Handles<'_, _>| self.set_up(fresh);
         self.reporter
             .meter
             .with_recorder(recorder, fresh, |handles| handles.counted(health.into()));
@@ -293,7 +293,7 @@ impl Monitor {
 
     /// A check ended.
     pub(super) fn checked(&self, how: Checked, took: Duration, error: Option<String>) {
-        self.meter(|handles| handles.own.seconds.record(took));
+        self.meter(|handles| handles.record(&handles.own.seconds, took));
         self.heard(how, error, &self.params(), "check");
     }
 
@@ -319,7 +319,7 @@ impl Monitor {
         }
         self.meter(|handles| {
             handles.own.checks.iter().for_each(Counter::touch); // there may be none to count at all
-            handles.own.checks[how as usize].increment(1);
+            handles.increment(&handles.own.checks[how as usize]);
         });
         self.still_holds();
         let input = if how == Checked::Success { Input::Success } else { Input::Failure };
@@ -380,7 +380,7 @@ impl Monitor {
     }
 
     /// Runs `record` with the metric handles, if anybody records.
-    pub(super) fn meter(&self, record: impl FnOnce(&Handles<HealthMeter>)) {
+    pub(super) fn meter(&self, record: impl FnOnce(&Handles<'_, HealthMeter>)) {
         self.reporter.meter.with(|fresh| self.set_up(fresh), record);
     }
 
@@ -388,8 +388,8 @@ impl Monitor {
         self.reporter.meter(|handles| self.set_up(handles));
     }
 
-    fn set_up(&self, handles: &Handles<HealthMeter>) {
-        handles.own.up.set(f64::from(u8::from(self.status() == Status::Up)));
+    fn set_up(&self, handles: &Handles<'_, HealthMeter>) {
+        handles.set(&handles.own.up, f64::from(u8::from(self.status() == Status::Up)));
     }
 }
 

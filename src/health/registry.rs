@@ -276,7 +276,7 @@ impl Inner {
                     let overall = self.whole(&self.entries.get(), probe);
                     for (gauge, status) in handles.own.0[probe as usize].iter().zip(Status::OVERALL)
                     {
-                        gauge.set(f64::from(u8::from(status == overall)));
+                        handles.set(gauge, f64::from(u8::from(status == overall)));
                     }
                 }
             },

@@ -63,13 +63,13 @@ impl Common {
         self.meter(|handles| self.set_queued(handles));
     }
 
-    pub(super) fn set_queued(&self, handles: &Handles<RateLimitMeter>) {
-        handles.own.queued.set(self.queued.load(Ordering::Relaxed) as f64);
+    pub(super) fn set_queued(&self, handles: &Handles<'_, RateLimitMeter>) {
+        handles.set(&handles.own.queued, self.queued.load(Ordering::Relaxed) as f64);
     }
 
     /// Runs `record` with the metric handles, if anybody records.
     #[inline]
-    pub(super) fn meter(&self, record: impl FnOnce(&Handles<RateLimitMeter>)) {
+    pub(super) fn meter(&self, record: impl FnOnce(&Handles<'_, RateLimitMeter>)) {
         self.reporter.meter.with(|fresh| self.set_queued(fresh), record);
     }
 
@@ -78,7 +78,7 @@ impl Common {
     pub(super) fn meter_to(
         &self,
         recorder: Recorder,
-        record: impl FnOnce(&Handles<RateLimitMeter>),
+        record: impl FnOnce(&Handles<'_, RateLimitMeter>),
     ) {
         self.reporter.meter.with_recorder(recorder, |fresh| self.set_queued(fresh), record);
     }

@@ -355,13 +355,13 @@ impl Limiter {
 
     pub(super) fn reject(&self, reason: Reason, measurement: Measurement) -> Rejected {
         let context = EventContext { key: self.key.as_ref(), seq: 0 };
-        let levels = |fresh: &_| self.common.set_queued(fresh);
+        let levels = |fresh: &Handles<'_, _>| self.common.set_queued(fresh);
         self.common.reporter.reject_as(context, levels, reason, measurement)
     }
 
     /// Runs `record` with the metric handles, if anybody records.
     #[inline]
-    pub(super) fn meter(&self, record: impl FnOnce(&Handles<RateLimitMeter>)) {
+    pub(super) fn meter(&self, record: impl FnOnce(&Handles<'_, RateLimitMeter>)) {
         self.common.meter(record);
     }
 
@@ -370,7 +370,7 @@ impl Limiter {
     pub(super) fn meter_to(
         &self,
         recorder: Recorder,
-        record: impl FnOnce(&Handles<RateLimitMeter>),
+        record: impl FnOnce(&Handles<'_, RateLimitMeter>),
     ) {
         self.common.meter_to(recorder, record);
     }

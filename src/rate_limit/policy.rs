@@ -91,7 +91,7 @@ impl<W: Send + Sync + 'static> Policy for Costed<W> {
             Ok(None) => {}
         }
         let waited = Duration::from_nanos(now.saturating_sub(began) >> FINE);
-        self.limiter.meter(|handles| handles.own.wait.record(waited));
+        self.limiter.meter(|handles| handles.record(&handles.own.wait, waited));
         Admission::Pass(Used { span: 0, full: 0 }) // its time has come: nothing of it comes back
     }
 

@@ -171,7 +171,7 @@ impl Retries {
             }
         };
         self.meter(|handles| {
-            handles.own.retries[kind as usize].increment(1);
+            handles.increment(&handles.own.retries[kind as usize]);
             self.set_budget(handles);
         });
         let (attempt, wait) = (attempts.number(), Duration::from_nanos(wait));
@@ -184,7 +184,7 @@ impl Retries {
     /// A call failed, and that is that.
     fn note_stop(&self, attempts: u32, stop: StopReason, purse: &impl Purse) {
         self.meter(|handles| {
-            handles.own.stopped[stop as usize].increment(1);
+            handles.increment(&handles.own.stopped[stop as usize]);
             self.set_budget(handles);
         });
         if self.reporter.has_observers() {
@@ -195,13 +195,13 @@ impl Retries {
 
     /// Runs `record` with the metric handles, if anybody records.
     #[inline]
-    fn meter(&self, record: impl FnOnce(&Handles<RetryMeter>)) {
+    fn meter(&self, record: impl FnOnce(&Handles<'_, RetryMeter>)) {
         self.reporter.meter.with(|fresh| self.set_budget(fresh), record);
     }
 
-    fn set_budget(&self, handles: &Handles<RetryMeter>) {
+    fn set_budget(&self, handles: &Handles<'_, RetryMeter>) {
         if let Some(budget) = self.budget.as_ref().filter(|budget| !budget.is_endless()) {
-            handles.own.budget.set(budget.balance());
+            handles.set(&handles.own.budget, budget.balance());
         }
     }
 }
@@ -220,9 +220,9 @@ impl<U: Purse> Repeat<U> for Retries {
         if let Some(budget) = purse.budget(self.budget.as_ref()) {
             budget.deposit();
         }
-        let fresh = |fresh: &_| self.set_budget(fresh);
+        let fresh = |fresh: &Handles<'_, _>| self.set_budget(fresh);
         self.reporter.meter.with_recorder(end.recorder, fresh, |handles| {
-            handles.own.attempts.increment(1);
+            handles.increment(&handles.own.attempts);
             handles.ended(Ended::Success, took());
         });
     }
@@ -234,7 +234,7 @@ impl<U: Purse> Repeat<U> for Retries {
         mut time: impl Time,
         purse: &U,
     ) -> retry::Next<Withdrawal> {
-        self.meter(|handles| handles.own.attempts.increment(1));
+        self.meter(|handles| handles.increment(&handles.own.attempts));
         let (failed, kind) = Failed::of(&failure);
         let params = self.params();
         match self.next(&params, attempts, failed, kind, &mut time, purse) {

@@ -215,7 +215,7 @@ impl<P: Member> Keyed<P> {
 
     #[inline(never)]
     fn overflow(&self, key: &str) -> Arc<P> {
-        self.meter.with(|_| (), |handles| handles.own.overflowed.increment(1));
+        self.meter.with(|_| (), |handles| handles.increment(&handles.own.overflowed));
         let reporter = P::reporter(&self.common);
         if reporter.has_observers() {
             let longest = key.char_indices().map(|(at, _)| at).find(|at| *at >= LONGEST_KEY);
@@ -293,8 +293,8 @@ impl<P: Member> Keyed<P> {
         self.meter.with(|_| (), |handles| self.set_level(handles));
     }
 
-    fn set_level(&self, handles: &Handles<KeyMeter>) {
-        handles.own.keys.set(self.len() as f64);
+    fn set_level(&self, handles: &Handles<'_, KeyMeter>) {
+        handles.set(&handles.own.keys, self.len() as f64);
     }
 }
 

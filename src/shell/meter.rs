@@ -113,18 +113,25 @@ impl From<Outcome> for Ended {
 /// The metrics of one policy.
 pub(crate) struct Meter<I> {
     origin: Origin,
-    handles: OnceLock<Handles<I>>,
+    series: OnceLock<AllSeries<I>>,
     /// The addresses of the recorders that it has met, zero for none.
     met: [AtomicUsize; MET],
     meetings: AtomicUsize,
 }
 
+/// The series of one policy, and who records now.
+pub(crate) struct Handles<'a, I> {
+    all: &'a AllSeries<I>,
+    pub(crate) own: &'a I,
+    recorder: usize,
+}
+
 /// The series of one policy.
-pub(crate) struct Handles<I> {
+struct AllSeries<I> {
     calls: [Counter; Ended::ALL.len()],
     rejections: [Counter; Reason::ALL.len()],
     duration: Histogram,
-    pub(crate) own: I,
+    own: I,
 }
 
 // ===== impl Meter =====
@@ -132,13 +139,17 @@ pub(crate) struct Handles<I> {
 impl<I: Instruments> Meter<I> {
     pub(crate) fn new(origin: Origin) -> Self {
         let met = std::array::from_fn(|_| AtomicUsize::new(0));
-        Self { origin, handles: OnceLock::new(), met, meetings: AtomicUsize::new(0) }
+        Self { origin, series: OnceLock::new(), met, meetings: AtomicUsize::new(0) }
     }
 
     /// Runs `record` with the series, if anybody records. `fresh` is called first where the levels are
     /// not to be seen, to set what is a level and not a count.
     #[inline]
-    pub(crate) fn with(&self, fresh: impl FnOnce(&Handles<I>), record: impl FnOnce(&Handles<I>)) {
+    pub(crate) fn with(
+        &self,
+        fresh: impl FnOnce(&Handles<'_, I>),
+        record: impl FnOnce(&Handles<'_, I>),
+    ) {
         self.with_recorder(Recorder::in_force(), fresh, record);
     }
 
@@ -147,8 +158,8 @@ impl<I: Instruments> Meter<I> {
     pub(crate) fn with_recorder(
         &self,
         recorder: Recorder,
-        fresh: impl FnOnce(&Handles<I>),
-        record: impl FnOnce(&Handles<I>),
+        fresh: impl FnOnce(&Handles<'_, I>),
+        record: impl FnOnce(&Handles<'_, I>),
     ) {
         if let Some(recorder) = recorder.0 {
             self.with_recorder_at(recorder, fresh, record);
@@ -159,19 +170,34 @@ impl<I: Instruments> Meter<I> {
     fn with_recorder_at(
         &self,
         recorder: usize,
-        fresh: impl FnOnce(&Handles<I>),
-        record: impl FnOnce(&Handles<I>),
+        fresh: impl FnOnce(&Handles<'_, I>),
+        record: impl FnOnce(&Handles<'_, I>),
     ) {
-        let handles = self.handles.get_or_init(|| Handles::new(&self.labels()));
-        if !self.met.iter().any(|met| met.load(Ordering::Relaxed) == recorder) {
-            let nth = self.meetings.fetch_add(1, Ordering::Relaxed);
-            self.met[nth % MET].store(recorder, Ordering::Relaxed);
-            handles.prime();
-            fresh(handles);
-        } else if handles.own.level().is_some_and(|level| !level.is_there()) {
-            fresh(handles);
+        let all = match self.series.get() {
+            Some(all) => all,
+            None => self.name_series(),
+        };
+        let handles = Handles { all, own: &all.own, recorder };
+        let is_known = self.met.iter().any(|met| met.load(Ordering::Relaxed) == recorder);
+        if !is_known {
+            self.meet(all, recorder);
         }
-        record(handles);
+        if !is_known || all.own.level().is_some_and(|level| !level.is_there(recorder)) {
+            fresh(&handles);
+        }
+        record(&handles);
+    }
+
+    #[cold]
+    fn name_series(&self) -> &AllSeries<I> {
+        self.series.get_or_init(|| AllSeries::new(&self.labels()))
+    }
+
+    #[cold]
+    fn meet(&self, all: &AllSeries<I>, recorder: usize) {
+        let nth = self.meetings.fetch_add(1, Ordering::Relaxed);
+        self.met[nth % MET].store(recorder, Ordering::Relaxed);
+        all.prime();
     }
 
     fn labels(&self) -> Labels<'_> {
@@ -198,9 +224,9 @@ impl Recorder {
     }
 }
 
-// ===== impl Handles =====
+// ===== impl AllSeries =====
 
-impl<I: Instruments> Handles<I> {
+impl<I: Instruments> AllSeries<I> {
     fn new(labels: &Labels<'_>) -> Self {
         let calls =
             Metric { metric: CALLS, unit: Unit::Count, about: "Admitted calls, by outcome." };
@@ -231,24 +257,46 @@ impl<I: Instruments> Handles<I> {
         }
         self.own.prime();
     }
+}
 
+// ===== impl Handles =====
+
+impl<I> Handles<'_, I> {
     /// A call that was let through is over, and nobody measured it.
     pub(crate) fn counted(&self, how: Ended) {
-        self.calls[how.index()].increment(1);
+        self.increment(&self.all.calls[how.index()]);
     }
 
     /// A call that was let through is over. Without a time it was answered at once.
     pub(crate) fn ended(&self, how: Ended, took: Option<u64>) {
         self.counted(how);
         if !matches!(how, Ended::Abandoned | Ended::Rejected) {
-            self.duration.record(Duration::from_nanos(took.unwrap_or(0)));
+            // Most took no time at all.
+            let seconds = took.map_or(0.0, |took| Duration::from_nanos(took).as_secs_f64());
+            self.record(&self.all.duration, seconds);
         }
     }
 
     pub(crate) fn rejected(&self, reason: Reason) {
         if let Some(index) = Reason::ALL.iter().position(|one| *one == reason) {
-            self.rejections[index].increment(1);
+            self.increment(&self.all.rejections[index]);
         }
+    }
+
+    /// One more.
+    #[inline]
+    pub(crate) fn increment(&self, counter: &Counter) {
+        counter.with_recorder(self.recorder, |counter| counter.increment(1));
+    }
+
+    #[inline]
+    pub(crate) fn record(&self, histogram: &Histogram, value: impl metrics::IntoF64) {
+        histogram.with_recorder(self.recorder, |histogram| histogram.record(value));
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, gauge: &Gauge, value: f64) {
+        gauge.with_recorder(self.recorder, |gauge| gauge.set(value));
     }
 }
 

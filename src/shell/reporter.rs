@@ -60,13 +60,13 @@ impl<I: Instruments> Reporter<I> {
 
     /// Runs `record` with the metric handles, if anybody records.
     #[inline]
-    pub(crate) fn meter(&self, record: impl FnOnce(&Handles<I>)) {
+    pub(crate) fn meter(&self, record: impl FnOnce(&Handles<'_, I>)) {
         self.meter.with(|_| (), record);
     }
 
     /// The same, of a recorder that was asked for already.
     #[inline]
-    pub(crate) fn meter_to(&self, recorder: Recorder, record: impl FnOnce(&Handles<I>)) {
+    pub(crate) fn meter_to(&self, recorder: Recorder, record: impl FnOnce(&Handles<'_, I>)) {
         self.meter.with_recorder(recorder, |_| (), record);
     }
 
@@ -79,7 +79,7 @@ impl<I: Instruments> Reporter<I> {
     /// may be the first that a recorder hears of it.
     pub(crate) fn reject_with(
         &self,
-        levels: impl FnOnce(&Handles<I>),
+        levels: impl FnOnce(&Handles<'_, I>),
         reason: Reason,
         measurement: Measurement,
     ) -> Rejected {
@@ -90,7 +90,7 @@ impl<I: Instruments> Reporter<I> {
     pub(crate) fn reject_as(
         &self,
         context: EventContext<'_>,
-        levels: impl FnOnce(&Handles<I>),
+        levels: impl FnOnce(&Handles<'_, I>),
         reason: Reason,
         measurement: Measurement,
     ) -> Rejected {

@@ -71,10 +71,9 @@ impl<H: Kind> Series<H> {
         Self { name, first: OnceLock::new(), later: Mutex::default() }
     }
 
-    /// Runs `record` with the handle of the recorder in force, if there is one.
+    /// Runs `record` with the handle of the recorder in force.
     #[inline]
-    fn with(&self, record: impl FnOnce(&H)) {
-        let Some(recorder) = live_recorder() else { return };
+    pub(super) fn with_recorder(&self, recorder: usize, record: impl FnOnce(&H)) {
         match self.first.get() {
             Some(first) if first.is_of(recorder) => record(&first.handle),
             _ => record(&self.registered(recorder).handle),
@@ -83,13 +82,14 @@ impl<H: Kind> Series<H> {
 
     /// Makes sure that it is there, at zero if it is new.
     pub(crate) fn touch(&self) {
-        self.with(|_| ());
+        if let Some(recorder) = live_recorder() {
+            self.with_recorder(recorder, |_| ());
+        }
     }
 
-    /// Whether it is there, at the recorder in force.
+    /// Whether it is there, at this recorder.
     #[inline]
-    pub(crate) fn is_there(&self) -> bool {
-        let Some(recorder) = live_recorder() else { return true };
+    pub(crate) fn is_there(&self, recorder: usize) -> bool {
         match self.first.get() {
             None => false, // nor was it ever
             Some(first) if first.is_of(recorder) => true,
@@ -189,24 +189,12 @@ pub(crate) type Counter = Series<metrics::Counter>;
 pub(crate) type Gauge = Series<metrics::Gauge>;
 pub(crate) type Histogram = Series<metrics::Histogram>;
 
-impl Counter {
-    #[inline]
-    pub(crate) fn increment(&self, by: u64) {
-        self.with(|counter| counter.increment(by));
-    }
-}
-
 impl Gauge {
-    #[inline]
+    /// Sets it, for one who does not know who records.
     pub(crate) fn set(&self, value: f64) {
-        self.with(|gauge| gauge.set(value));
-    }
-}
-
-impl Histogram {
-    #[inline]
-    pub(crate) fn record(&self, value: impl metrics::IntoF64) {
-        self.with(|histogram| histogram.record(value));
+        if let Some(recorder) = live_recorder() {
+            self.with_recorder(recorder, |gauge| gauge.set(value));
+        }
     }
 }
 

@@ -149,13 +149,17 @@ impl Common {
 
     /// Runs `record` with the metric handles, if anybody records.
     #[inline]
-    pub(crate) fn meter(&self, record: impl FnOnce(&Handles<StateMeter>)) {
+    pub(crate) fn meter(&self, record: impl FnOnce(&Handles<'_, StateMeter>)) {
         self.reporter.meter.with(|fresh| self.set_levels(fresh), record);
     }
 
     /// The same, with a recorder that was asked for already.
     #[inline]
-    pub(crate) fn meter_to(&self, recorder: Recorder, record: impl FnOnce(&Handles<StateMeter>)) {
+    pub(crate) fn meter_to(
+        &self,
+        recorder: Recorder,
+        record: impl FnOnce(&Handles<'_, StateMeter>),
+    ) {
         self.reporter.meter.with_recorder(recorder, |fresh| self.set_levels(fresh), record);
     }
 
@@ -215,9 +219,9 @@ impl Common {
         });
     }
 
-    fn set_levels(&self, handles: &Handles<StateMeter>) {
+    fn set_levels(&self, handles: &Handles<'_, StateMeter>) {
         for (gauge, count) in handles.own.gauges.iter().zip(&self.census) {
-            gauge.set(count.load(Ordering::Relaxed) as f64);
+            handles.set(gauge, count.load(Ordering::Relaxed) as f64);
         }
     }
 }

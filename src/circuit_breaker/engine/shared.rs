@@ -126,7 +126,7 @@ impl Shared {
         match decision {
             Decision::Admit(pass) => {
                 if pass.kind == PassKind::Shadow {
-                    self.common.meter(|handles| handles.own.shadow.increment(1));
+                    self.common.meter(|handles| handles.increment(&handles.own.shadow));
                     self.tell(now, EventKind::ShadowRejected);
                 }
                 Admission::Pass(pass)
@@ -231,7 +231,7 @@ impl Shared {
 
     fn note_late(&self, decision: Decision, now: Tick) {
         if decision == Decision::Late {
-            self.common.meter(|handles| handles.own.late.increment(1));
+            self.common.meter(|handles| handles.increment(&handles.own.late));
             self.tell(now, EventKind::Late);
         }
     }

@@ -42,10 +42,10 @@ impl<P: Plan, S> Shared<P, S> {
         self.reporter.meter.with(|handles| self.set_levels(handles), |_| ());
     }
 
-    fn set_levels(&self, handles: &Handles<P::Meter>) {
+    fn set_levels(&self, handles: &Handles<'_, P::Meter>) {
         loop {
             let table = self.table();
-            table.plan.set_levels(&handles.own);
+            table.plan.set_levels(handles.own);
             if self.table().plan.version() == table.plan.version() {
                 return; // nobody set a later one meanwhile, who was overwritten here
             }
