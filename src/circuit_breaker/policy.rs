@@ -321,6 +321,11 @@ impl<Req, F: Send + Sync + 'static> Admit<Req> for BreakerPolicy<F> {
         self.pass_quietly()
     }
 
+    #[inline]
+    fn pass_with(&self, _: &Req, call: &mut CallContext) -> Option<BreakerPermit> {
+        if call.upload.is_some() { None } else { self.pass_quietly() }
+    }
+
     fn admit(&self, _: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         self.ask(call)
     }

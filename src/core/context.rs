@@ -48,9 +48,12 @@ impl ClassifyContext {
         Self { deadline, began: deadline.map(|_| time::now()) }
     }
 
-    /// Of a call that begins now. No clock is read where there is no deadline.
-    pub(crate) fn of(call: &CallContext) -> Self {
-        call.caller_deadline().map_or_else(Self::default, Self::new)
+    /// Of a call that begins now. No clock is read where there is no deadline, nor where nobody `classifies`.
+    #[inline]
+    pub(crate) fn of(call: &mut CallContext, classifies: bool) -> Self {
+        let deadline = call.caller_deadline();
+        let began = (classifies && deadline.is_some()).then(|| call.now());
+        Self { deadline, began }
     }
 
     /// Of a call that `began` then.

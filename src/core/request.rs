@@ -3,7 +3,10 @@
 //! These are traits on *strategies*, never blanket traits on requests: a blanket impl for every
 //! `Clone` request would collide with the request types of `http` and `reqwest`.
 
+use std::fmt;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::core::context::AttemptTimes;
 #[cfg(feature = "shards")]
@@ -286,9 +289,45 @@ pub struct CallContext {
     pub(crate) unsigned: bool,
     /// How far the body of the request has got, if it is still on its way.
     pub(crate) upload: Option<Upload>,
+    pub(crate) read_at: ReadAt,
+}
+
+/// When a shell read the clock for this call: all of its parts go by the same time. Nobody else does, so
+/// that a copy has none.
+#[derive(Default)]
+pub(crate) struct ReadAt(Option<Instant>);
+
+impl Clone for ReadAt {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+impl fmt::Debug for ReadAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("_")
+    }
 }
 
 impl CallContext {
+    /// The time at which a shell asks its parts about this call, read once.
+    #[inline]
+    pub(crate) fn now(&mut self) -> Instant {
+        *self.read_at.0.get_or_insert_with(time::now)
+    }
+
+    /// It is asked about again, later.
+    pub(crate) const fn forget_now(&mut self) {
+        self.read_at.0 = None;
+    }
+
+    /// A copy for the attempt that begins at the same time.
+    #[inline]
+    pub(crate) fn for_now(&self) -> Self {
+        Self { read_at: ReadAt(self.read_at.0), ..self.clone() }
+    }
+
     /// The caller's own deadline, without the limits of layers on the way. A [timeout](crate::timeout) for the whole call
     /// makes [`deadline`](Self::deadline) earlier, but not this one.
     ///
@@ -303,6 +342,7 @@ impl CallContext {
     /// call.deadline = Some(asked);
     /// assert_eq!(call.caller_deadline(), Some(asked));
     /// ```
+    #[inline]
     pub fn caller_deadline(&self) -> Option<Deadline> {
         match self.cut {
             Some(Cut { to, from, .. }) if self.deadline == Some(to) => from,
@@ -311,14 +351,17 @@ impl CallContext {
     }
 
     /// The deadline, if it is the limit of a layer on the way.
+    #[inline]
     pub(crate) fn own_deadline(&self) -> Option<Deadline> {
         self.cut.map(|cut| cut.to).filter(|to| self.deadline == Some(*to))
     }
 
     /// Whether at least half of the time is left that a layer on the way gave the call.
-    pub(crate) fn has_most_of_its_time(&self) -> bool {
-        let half = |cut: Cut| Duration::from_nanos(cut.limit / 2) <= cut.to.remaining();
-        self.cut.is_some_and(half)
+    #[inline]
+    pub(crate) fn has_most_of_its_time(&mut self) -> bool {
+        let Some(Cut { to, limit, .. }) = self.cut else { return false };
+        let Some(at) = to.instant() else { return true };
+        at.saturating_duration_since(self.now()) >= Duration::from_nanos(limit / 2)
     }
 
     /// The deadline for the body of the answer too.
@@ -332,20 +375,27 @@ impl CallContext {
 
     /// Who set the deadline in force, for those who are told that it has passed.
     pub(crate) fn whose_deadline(&self) -> Measurement {
+        let (set_by, limit) = self.deadline_set_by();
+        Measurement::Deadline { set_by, limit }
+    }
+
+    /// The same, and the limit of the layer if it was one.
+    #[inline]
+    pub(crate) fn deadline_set_by(&self) -> (SetBy, u64) {
         match self.cut {
-            Some(Cut { to, limit, .. }) if self.deadline == Some(to) => {
-                Measurement::Deadline { set_by: SetBy::Layer, limit }
-            }
-            _ if self.unsigned => Measurement::Deadline { set_by: SetBy::Unknown, limit: u64::MAX },
-            _ => Measurement::CALLERS_DEADLINE,
+            Some(Cut { to, limit, .. }) if self.deadline == Some(to) => (SetBy::Layer, limit),
+            _ if self.unsigned => (SetBy::Unknown, u64::MAX),
+            _ => (SetBy::Caller, u64::MAX),
         }
     }
 
     /// A layer gives the call `limit` nanoseconds from now. At a [tie](tie) with a deadline that is there
     /// the limit is named, at the earlier of the two moments.
     pub(crate) fn cut_to(&mut self, limit: u64, whole: bool) {
-        let end = time::now().checked_add(Duration::from_nanos(limit));
-        let Some(end) = end.filter(|_| limit != u64::MAX) else { return };
+        if limit == u64::MAX {
+            return;
+        }
+        let Some(end) = self.now().checked_add(Duration::from_nanos(limit)) else { return };
         let told = self.deadline.and_then(|deadline| deadline.instant());
         if told.is_none_or(|told| is_no_later(end, told, limit)) {
             let to = Deadline::at(told.map_or(end, |told| told.min(end)));

@@ -252,7 +252,7 @@ impl Standing {
                 gauge.set(f64::from(u8::from(*one == state)));
             }
             #[allow(clippy::cast_precision_loss)] // gauges are floats
-            handles.own.epoch.set(machine.epoch() as f64);
+            handles.set(&handles.own.epoch, machine.epoch() as f64);
         });
         if let Some(from) = before {
             let cause = cause(effect, from, state);
@@ -273,9 +273,9 @@ impl Standing {
     /// A question was answered, or was not. `left` is what was left of the term when it was renewed.
     pub(super) fn answered(&self, how: Answered, left: Option<u64>) {
         self.reporter.meter(|handles| {
-            handles.own.asked[how as usize].increment(1);
+            handles.increment(&handles.own.asked[how as usize]);
             if let Some(left) = left {
-                handles.own.margin.set(Duration::from_nanos(left).as_secs_f64());
+                handles.set(&handles.own.margin, Duration::from_nanos(left).as_secs_f64());
             }
         });
     }

@@ -9,6 +9,20 @@ use tower::Service;
 
 use crate::shell::in_flight::{Hold, Parked};
 
+/// Whether a future is worth being made in its place. Up to so many bytes it is moved more cheaply than a
+/// function is called.
+pub(crate) const fn is_large<F>() -> bool {
+    size_of::<F>() > 128
+}
+
+/// Calls a service where nothing is alive that would have to be dropped if it panicked: then a future is made
+/// in its place, and otherwise elsewhere and moved. Whatever the service itself would have to drop stays
+/// in here.
+#[inline(never)]
+pub(crate) fn apart<F>(call: impl FnOnce() -> F) -> F {
+    call()
+}
+
 #[pin_project]
 pub struct Oneshot<S: Service<Req>, Req> {
     #[pin]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::error::{Measurement, Reason, Rejected, SetBy};
-use crate::core::request::{Deadline, is_no_later};
+use crate::core::request::{CallContext, Deadline, is_no_later};
 use crate::core::time;
 
 /// Until when an answer is of use.
@@ -31,14 +31,12 @@ pub(super) struct Whose {
 
 impl Whose {
     pub(super) const CALLERS: Self = Self { set_by: SetBy::Caller, limit: u64::MAX };
-}
 
-impl From<Measurement> for Whose {
-    fn from(measurement: Measurement) -> Self {
-        match measurement {
-            Measurement::Deadline { set_by, limit } => Self { set_by, limit },
-            _ => Self::CALLERS,
-        }
+    /// Who set the deadline that came with a call.
+    #[inline]
+    pub(super) fn of(call: &CallContext) -> Self {
+        let (set_by, limit) = call.deadline_set_by();
+        Self { set_by, limit }
     }
 }
 

@@ -167,22 +167,28 @@ impl<L> Limited<L> {
     ///
     /// The limit of a whole call goes in as its deadline. That of an attempt does not: it ends with the
     /// head of the answer, and whoever is told a deadline ends the body by it too.
-    fn limits(&self, call: &mut CallContext, own: u64) -> (Limits, Option<Box<Uploading>>) {
+    #[allow(clippy::inline_always, reason = "so that nothing is left of the tuple")]
+    #[inline(always)]
+    fn limits(
+        &self,
+        call: &mut CallContext,
+        own: u64,
+        uploading: impl FnOnce(&CallContext) -> Option<Box<Uploading>>,
+    ) -> (Limits, Option<Box<Uploading>>) {
         let mut limits = Limits::of(own);
         if self.of == LimitOn::Whole {
             call.unsigned = false; // nobody of ours was there before
         }
-        (limits.deadline, limits.whose) = (call.deadline, call.whose_deadline().into());
-        let (upload, told) = (call.upload.clone(), call.caller_deadline());
-        let upload = upload.filter(|_| own != u64::MAX); // without a limit it ends nothing
-        let uploading = Uploading::of(upload, told);
+        limits.deadline = call.deadline;
+        limits.whose = Whose::of(call);
+        let uploading = uploading(call);
         if uploading.is_some() {
             // Whoever set a limit of ours further out waits for the body too, and sees to it.
-            (limits.deadline, limits.whose) = (told, Whose::CALLERS);
+            (limits.deadline, limits.whose) = (call.caller_deadline(), Whose::CALLERS);
         } else if let (Some(ours), 0 | 1) = (call.own_deadline(), call.attempt) {
             // The limit of a layer further out: a first attempt that hangs until then has hung, if it
             // had most of that time and not what somebody else had left of it.
-            limits.hangs = !ours.is_past() && call.has_most_of_its_time();
+            limits.hangs = !ours.is_past_at(|| call.now()) && call.has_most_of_its_time();
         }
         let of_call = match self.of {
             LimitOn::Request => call.attempt == 0,
@@ -192,10 +198,7 @@ impl<L> Limited<L> {
         if own != u64::MAX && of_call {
             call.cut_to(own, self.of == LimitOn::Whole);
         }
-        if call.upload.as_ref().is_some_and(Upload::is_unwatched) {
-            call.deadline.get_or_insert(Deadline::NEVER); // for the request to be written, and the body watched
-        }
-        (limits, uploading.map(Box::new))
+        (limits, uploading)
     }
 
     fn reject(&self, (reason, measurement): (Reason, Measurement)) -> Rejected {
@@ -318,6 +321,16 @@ impl<Req, L: LimitOf<Req>> Admit<Req> for Limited<L> {
         L::IS_FIXED.then(|| Timed::of(Limits::of(self.timeout.limit()), None))
     }
 
+    #[inline]
+    fn pass_with(&self, _: &Req, call: &mut CallContext) -> Option<Timed> {
+        if !L::IS_FIXED || call.upload.is_some() {
+            return None;
+        }
+        let (limits, none) = self.limits(call, self.timeout.limit(), |_| None);
+        let is_past = limits.deadline.is_some_and(|deadline| deadline.is_past_at(|| call.now()));
+        (!is_past).then(|| Timed::of(limits, none))
+    }
+
     fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         let own = self.by.limit_of(request).map_or(self.timeout.limit(), nanos);
         match call {
@@ -328,9 +341,16 @@ impl<Req, L: LimitOf<Req>> Admit<Req> for Limited<L> {
 }
 
 impl<L: Send + Sync + 'static> Limited<L> {
+    #[inline(never)]
     fn admit_carried(&self, call: &mut CallContext, own: u64) -> Admission<Self> {
-        let (limits, uploading) = self.limits(call, own);
-        if limits.deadline.is_some_and(|deadline| deadline.is_past()) {
+        let (limits, uploading) = self.limits(call, own, |call| {
+            let upload = call.upload.clone().filter(|_| own != u64::MAX); // without a limit it ends nothing
+            Uploading::of(upload, call.caller_deadline()).map(Box::new)
+        });
+        if call.upload.as_ref().is_some_and(Upload::is_unwatched) {
+            call.deadline.get_or_insert(Deadline::NEVER); // for the request to be written, and the body watched
+        }
+        if limits.deadline.is_some_and(|deadline| deadline.is_past_at(|| call.now())) {
             let word = (Reason::DeadlineExceeded, limits.whose.into());
             return Admission::Reject(self.reject(word));
         }

@@ -15,12 +15,13 @@ use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::fallback::FallbackLayer;
 use seawall::health::HealthLayer;
 use seawall::leader::{Candidate, LeaderLayer, MemoryStore};
+use seawall::propagate::{FromWithContext, WithContext};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
 use seawall::shards::{Key, Map, Shards};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, stack};
-use tower::{Layer, Service, ServiceBuilder, service_fn};
+use seawall::{Deadline, Error, stack};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 /// Calls that are counted; `run` divides by it.
 const CALLS: u64 = 1_000;
@@ -75,6 +76,31 @@ fn all(cases: &mut Cases) {
     });
 
     let fallback = || FallbackLayer::new("gate", 0);
+    cases.answers("timeout, with a deadline", || {
+        let timeout = TimeoutLayer::builder("gate").propagate(FromWithContext);
+        carrying(timeout.build().expect("it is valid").layer(service_fn(echo_carried)))
+    });
+    cases.answers("breaker, with a deadline", || {
+        let breaker = CircuitBreakerLayer::builder("gate").propagate(FromWithContext);
+        carrying(breaker.build().expect("it is valid").layer(service_fn(echo_carried)))
+    });
+    cases.answers("four layers", || {
+        let layers = ServiceBuilder::new().layer(retry()).layer(breaker()).layer(bulkhead());
+        layers.layer(timeout()).service(service_fn(|request| echo(request)))
+    });
+    cases.answers("four layers, with a deadline", || {
+        let retry = RetryLayer::builder("gate").cloned().propagate(FromWithContext);
+        let breaker = CircuitBreakerLayer::builder("gate").propagate(FromWithContext);
+        let bulkhead = BulkheadLayer::builder("gate").propagate(FromWithContext);
+        let timeout = TimeoutLayer::builder("gate").propagate(FromWithContext);
+        let layers = ServiceBuilder::new()
+            .layer(retry.build().expect("it is valid"))
+            .layer(breaker.build().expect("it is valid"))
+            .layer(bulkhead.build().expect("it is valid"))
+            .layer(timeout.build().expect("it is valid"));
+        carrying(layers.service(service_fn(echo_carried)))
+    });
+
     cases.answers("fallback, unused", || fallback().layer(service_fn(echo)));
     cases.rejects("fallback", || fallback().layer(service_fn(fail)));
 
@@ -95,6 +121,10 @@ fn all(cases: &mut Cases) {
     cases.answers("client stack of keys", || {
         let keyed = stack::client("gate").keyed(|_: &u64| Cow::Borrowed("a.example:443"));
         keyed.cloned().build().expect("it is valid").layer(service_fn(echo))
+    });
+    cases.answers("client stack, with a deadline", || {
+        let client = stack::client("gate").cloned().propagate(FromWithContext);
+        carrying(client.build().expect("it is valid").layer(service_fn(echo_carried)))
     });
     cases.rejects("client stack, full", || {
         // Without the queue that a stack has by default: whoever waits is not rejected yet.
@@ -181,6 +211,19 @@ async fn echo_later(request: u64) -> Result<u64, Fail> {
     let mut asked = false;
     poll_fn(|_| if replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
     Ok(request + 1)
+}
+
+fn echo_carried(request: WithContext<u64>) -> Ready<Result<u64, Fail>> {
+    echo(request.request)
+}
+
+/// Calls that bring the deadline of their caller.
+fn carrying<S>(inner: S) -> impl Service<u64, Response = u64>
+where
+    S: Service<WithContext<u64>, Response = u64>,
+{
+    let deadline = Deadline::after(Duration::from_secs(3_600));
+    inner.map_request(move |request| WithContext::new(request, deadline))
 }
 
 fn fail(_: u64) -> Ready<Result<u64, Fail>> {

@@ -149,9 +149,6 @@ impl fmt::Display for SetBy {
 }
 
 impl Measurement {
-    pub(crate) const CALLERS_DEADLINE: Self =
-        Self::Deadline { set_by: SetBy::Caller, limit: u64::MAX };
-
     /// How near to its threshold something is, in parts per million.
     pub(crate) fn nearness(&self) -> u64 {
         match *self {

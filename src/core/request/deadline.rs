@@ -59,6 +59,12 @@ impl Deadline {
         self.0.is_some_and(|at| at <= time::now())
     }
 
+    /// Whether it has been reached by then.
+    #[inline]
+    pub(crate) fn is_past_at(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.0.is_some_and(|at| at <= now())
+    }
+
     /// The instant, unless it is [`NEVER`](Self::NEVER).
     pub const fn instant(&self) -> Option<Instant> {
         self.0

@@ -127,7 +127,10 @@ where
             return ResponseFuture::rejected(policy.draining());
         };
         let mut call = propagate.propagates().then(|| propagate.extract(&request));
-        let context = call.as_ref().map_or_else(ClassifyContext::default, ClassifyContext::of);
+        let classifies = gate.classify.classifies();
+        let context = call
+            .as_mut()
+            .map_or_else(ClassifyContext::default, |call| ClassifyContext::of(call, classifies));
         match policy.redeem(&mut self.reservation, call.as_mut()) {
             Ok(permit) => {
                 ResponseFuture::begun(stripe, permit, || self.inner.call(request), context)

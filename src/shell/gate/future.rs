@@ -1,6 +1,7 @@
 //! The future of a call through a policy.
 
 use std::fmt;
+use std::mem::forget;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,7 +21,7 @@ use crate::core::request::Propagate;
 use crate::core::time::{self, poll_timer};
 use crate::core::upload::{excuse, excused};
 use crate::shell::in_flight::Stripe;
-use crate::shell::oneshot::Oneshot;
+use crate::shell::oneshot::{self, Oneshot};
 
 /// The future of a call.
 ///
@@ -65,9 +66,26 @@ where
     ) -> Self {
         let mut call = GateGuard::new(stripe, permit);
         call.enter();
+        if oneshot::is_large::<S::Future>() {
+            let future = Self::around(&mut call, inner, context);
+            forget(call); // it was handed over
+            return future;
+        }
         let inner = inner();
         call.leave();
         Self::flying(call, Oneshot::called(inner), context)
+    }
+
+    /// The same around a large future, which is made in its place: nothing is alive here that would have to
+    /// be dropped if the inner service panicked, or it would be made elsewhere and moved.
+    #[inline(never)]
+    fn around(
+        call: &mut GateGuard<P, C>,
+        inner: impl FnOnce() -> S::Future,
+        context: ClassifyContext,
+    ) -> Self {
+        let inner = oneshot::apart(inner);
+        Self { attempt: Oneshot::called(inner), call: call.hand_over(), context, rare: None }
     }
 
     #[inline]

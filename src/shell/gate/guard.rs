@@ -82,6 +82,13 @@ impl<P: Policy, C> GateGuard<P, C> {
         self.risky = false;
     }
 
+    /// What was in here is in the future from now on.
+    #[inline]
+    pub(super) const fn hand_over(&mut self) -> Self {
+        self.leave();
+        std::mem::replace(self, Self::over())
+    }
+
     /// The call was answered with an error.
     #[inline]
     pub(super) fn settle(&mut self, outcome: Outcome) {

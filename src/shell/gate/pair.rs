@@ -274,6 +274,18 @@ impl<Req, A: Admit<Req>, B: Admit<Req>> Admit<Req> for (A, B) {
         }
     }
 
+    #[inline(always)]
+    fn pass_with(&self, request: &Req, call: &mut CallContext) -> Option<Self::Permit> {
+        let a = self.0.pass_with(request, call)?;
+        match self.1.pass_with(request, call) {
+            Some(b) => Some((Some(a), Some(b))),
+            None => {
+                self.0.give_back(a);
+                None
+            }
+        }
+    }
+
     fn admit(&self, request: &Req, mut call: Option<&mut CallContext>) -> Admission<Self> {
         match self.0.admit(request, call.as_deref_mut()) {
             Admission::Pass(a) => then(self, a, Noted::default(), |b| b.admit(request, call)),

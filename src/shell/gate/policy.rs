@@ -215,6 +215,14 @@ pub trait Admit<Req>: Policy {
         None
     }
 
+    /// The same of a call with which something is propagated, but that is as usual too. `None` may have changed
+    /// that, and nothing else.
+    #[inline]
+    fn pass_with(&self, request: &Req, call: &mut CallContext) -> Option<Self::Permit> {
+        let _ = call;
+        self.pass(request)
+    }
+
     /// Decided once a call. `call` is what is propagated with the request, if the layer was told where to look.
     fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self>;
 

@@ -177,10 +177,24 @@ impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
     where
         S: Service<Req>,
         P: Admit<Req>,
+        C: Classify<S::Response, S::Error>,
         K: Propagate<Req> + Clone,
     {
         let mut call = propagate.extract(&request);
-        let context = ClassifyContext::of(&call);
+        let classifies = self.gate.classify.classifies();
+        let context = ClassifyContext::of(&mut call, classifies);
+        if P::PASSES {
+            if let Some(permit) = self.gate.policy.pass_with(&request, &mut call) {
+                return self.pass(permit, request, context, |request| {
+                    if P::WRITES && call.deadline.is_some() {
+                        propagate.inject(request, &call);
+                    }
+                });
+            }
+            if P::WRITES {
+                call = propagate.extract(&request); // as it was
+            }
+        }
         let admission = self.gate.policy.admit(&request, Some(&mut call));
         self.enter(admission, request, context, propagate, Some(call))
     }

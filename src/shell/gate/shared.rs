@@ -165,6 +165,11 @@ impl<Req, P: Admit<Req>, C: Send + Sync + 'static> Admit<Req> for PolicyOf<P, C>
         self.0.policy.pass(request)
     }
 
+    #[inline]
+    fn pass_with(&self, request: &Req, call: &mut CallContext) -> Option<P::Permit> {
+        self.0.policy.pass_with(request, call)
+    }
+
     fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         lift(self.0.policy.admit(request, call))
     }

@@ -72,8 +72,11 @@ impl AttemptContext {
     #[inline]
     pub(super) fn begin(&mut self, attempts: &impl Attempts) {
         (self.call.attempt, self.call.unsent) = (attempts.number(), attempts.unsent());
+        if attempts.number() > 1 {
+            self.call.forget_now(); // it is later now
+        }
         let is_timed = self.call.measure.is_some() || self.call.caller_deadline().is_some();
-        self.began = is_timed.then(time::now);
+        self.began = is_timed.then(|| self.call.now());
     }
 
     /// What the answer to the attempt in flight is classified by.

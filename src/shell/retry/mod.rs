@@ -7,6 +7,7 @@
 mod asking;
 mod attempt_context;
 mod attempts;
+mod first;
 mod future;
 mod guard;
 mod repeat;

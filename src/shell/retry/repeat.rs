@@ -85,6 +85,13 @@ pub trait Asks<Req, A: Policy> {
         None
     }
 
+    /// The same of one with which something is propagated.
+    #[inline]
+    fn pass_with(&self, policy: &A, request: &Req, call: &mut CallContext) -> Option<A::Permit> {
+        let _ = (policy, request, call);
+        None
+    }
+
     /// An attempt [asks](Admit::admit).
     fn admit(&self, policy: &A, request: &Req, call: Option<&mut CallContext>) -> Admission<A>;
 
@@ -108,6 +115,11 @@ impl<Req, A: Admit<Req>, U: ByItself> Asks<Req, A> for U {
     #[inline(always)]
     fn pass(&self, policy: &A, request: &Req) -> Option<A::Permit> {
         policy.pass(request)
+    }
+
+    #[inline]
+    fn pass_with(&self, policy: &A, request: &Req, call: &mut CallContext) -> Option<A::Permit> {
+        policy.pass_with(request, call)
     }
 
     #[inline]
