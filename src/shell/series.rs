@@ -189,6 +189,15 @@ pub(crate) type Counter = Series<metrics::Counter>;
 pub(crate) type Gauge = Series<metrics::Gauge>;
 pub(crate) type Histogram = Series<metrics::Histogram>;
 
+impl Counter {
+    /// So many more, for one who does not know who records.
+    pub(crate) fn increment(&self, by: u64) {
+        if let Some(recorder) = live_recorder() {
+            self.with_recorder(recorder, |counter| counter.increment(by));
+        }
+    }
+}
+
 impl Gauge {
     /// Sets it, for one who does not know who records.
     pub(crate) fn set(&self, value: f64) {

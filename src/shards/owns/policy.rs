@@ -75,9 +75,9 @@ pub struct Held {
 
 impl Owner {
     #[allow(clippy::cast_precision_loss)] // gauges are floats
-    fn set_levels(&self, handles: &Handles<OwnsMeter>) {
-        handles.own.epoch.set(self.live.get().map.epoch().get() as f64);
-        handles.own.held.set(self.held.load(Ordering::Relaxed) as f64);
+    fn set_levels(&self, handles: &Handles<'_, OwnsMeter>) {
+        handles.set(&handles.own.epoch, self.live.get().map.epoch().get() as f64);
+        handles.set(&handles.own.held, self.held.load(Ordering::Relaxed) as f64);
     }
 
     pub(super) fn meter_levels(&self) {
@@ -86,7 +86,7 @@ impl Owner {
 
     /// A call is over that was let in.
     fn counted(&self, recorder: Recorder, how: Ended) {
-        let levels = |handles: &_| self.set_levels(handles);
+        let levels = |handles: &Handles<'_, _>| self.set_levels(handles);
         self.reporter.meter.with_recorder(recorder, levels, |handles| handles.counted(how));
     }
 
