@@ -62,7 +62,7 @@ impl Upload {
         Self::with_fate(FLOWS)
     }
 
-    /// One of whom nobody tells before there is a [`Courier`] of it. Until then it is as if it were not there,
+    /// One of whom nobody tells before there is a [`UploadReporter`] of it. Until then it is as if it were not there,
     /// but for whoever [is about to send it](Self::is_to_come).
     #[cfg(feature = "reqwest")]
     pub(crate) fn unwatched() -> Self {
@@ -192,13 +192,13 @@ pub(crate) fn excused(drop: impl FnOnce()) -> bool {
 #[cfg(feature = "http")]
 /// One who hands the body on, and tells of it.
 #[derive(Debug, Default)]
-pub(crate) struct Courier {
+pub(crate) struct UploadReporter {
     upload: Option<Upload>,
     waits: bool,
 }
 
 #[cfg(feature = "http")]
-impl Courier {
+impl UploadReporter {
     pub(crate) fn new(upload: Option<Upload>) -> Self {
         #[cfg(feature = "reqwest")]
         if let Some(Upload(progress)) = &upload {
@@ -256,7 +256,7 @@ impl Courier {
 }
 
 #[cfg(feature = "http")]
-impl Drop for Courier {
+impl Drop for UploadReporter {
     fn drop(&mut self) {
         self.wait_no_more();
     }

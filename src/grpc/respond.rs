@@ -7,7 +7,7 @@ use super::classify::Code;
 use super::messages::write_message;
 use super::rejection::details_of;
 use crate::core::error::{CallError, Reason};
-use crate::http::server::manners::{Asked, Manners, RenderRejection};
+use crate::http::server::rejection_settings::{Asked, RejectionSettings, RenderRejection};
 use crate::http::{HandleErrorLayer, RejectionResponseLayer, Render, ResponseBody};
 
 /// Turns the errors of a stack into gRPC answers; the [`RejectionResponseLayer`] of gRPC.
@@ -76,38 +76,38 @@ impl<B, E: CallError> Render<B, E> for Trailers {
     }
 
     fn render(&self, error: Option<&E>) -> Response<ResponseBody<B>> {
-        let asked = Asked { manners: Manners::SERVER, version: Version::HTTP_2 };
+        let asked = Asked { settings: RejectionSettings::SERVER, version: Version::HTTP_2 };
         Render::<B, E>::render_asked(self, &asked, error)
     }
 
     fn render_asked(&self, asked: &Asked, error: Option<&E>) -> Response<ResponseBody<B>> {
-        let manners = &asked.manners;
+        let settings = &asked.settings;
         let Some(error) = error else { return answer(Code::UNAVAILABLE, "unavailable") };
         let Some(rejected) = error.rejected() else {
             return answer(Code::INTERNAL, "internal error");
         };
-        let code = told_code(manners, rejected.reason());
+        let code = told_code(settings, rejected.reason());
         let mut response = answer(code, rejected.word());
-        if manners.names
+        if settings.names
             && let Some(details) = details_of(rejected, code)
         {
             response.headers_mut().insert("grpc-status-details-bin", details);
         }
-        if let Some(delay) = manners.delay(rejected) {
+        if let Some(delay) = settings.delay(rejected) {
             // Rounded up: never earlier than told.
             let millis = delay.as_nanos().div_ceil(1_000_000);
             let millis = u64::try_from(millis).unwrap_or(u64::MAX);
             response.headers_mut().insert("grpc-retry-pushback-ms", HeaderValue::from(millis));
         }
         #[cfg(feature = "shards")]
-        crate::http::server::manners::write_hint(response.headers_mut(), rejected);
+        crate::http::server::rejection_settings::write_hint(response.headers_mut(), rejected);
         response
     }
 }
 
 /// The code for a reason, if it is answered with another status than usual.
-fn told_code(manners: &Manners, reason: Reason) -> Code {
-    match manners.status_of(reason) {
+fn told_code(settings: &RejectionSettings, reason: Reason) -> Code {
+    match settings.status_of(reason) {
         StatusCode::TOO_MANY_REQUESTS => Code::RESOURCE_EXHAUSTED,
         StatusCode::SERVICE_UNAVAILABLE => Code::UNAVAILABLE,
         StatusCode::GATEWAY_TIMEOUT => Code::DEADLINE_EXCEEDED,

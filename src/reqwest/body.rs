@@ -75,7 +75,7 @@ impl<S: Service<Request>> Service<Request> for RequestBodyTimeout<S> {
     }
 
     fn call(&mut self, mut request: Request) -> S::Future {
-        upload::watch_with(&mut request, |body, courier| self.time(body, courier));
+        upload::watch_with(&mut request, |body, upload_reporter| self.time(body, upload_reporter));
         self.get_mut().call(request)
     }
 }

@@ -16,7 +16,7 @@ use pin_project::pin_project;
 use reqwest::{Body, Error, Request};
 use tower::BoxError;
 
-use crate::core::upload::{Courier, Upload};
+use crate::core::upload::{Upload, UploadReporter};
 
 thread_local! {
     static QUESTION: Cell<Question> = const { Cell::new(Question::None) };
@@ -41,13 +41,13 @@ pub(super) fn watch(request: &mut Request, upload: Option<&Upload>) -> bool {
     let Some(body) = streamed(request) else { return false };
     if ask(body).is_none() {
         let upload = upload.cloned().unwrap_or_else(Upload::unwatched);
-        wrap(request, upload, |body, courier| Watched { body, courier });
+        wrap(request, upload, |body, upload_reporter| Watched { body, upload_reporter });
     }
     true
 }
 
 /// Puts something around the body of a request, if that is a stream, which watches it.
-pub(super) fn watch_with<B>(request: &mut Request, watched: impl FnOnce(Body, Courier) -> B)
+pub(super) fn watch_with<B>(request: &mut Request, watched: impl FnOnce(Body, UploadReporter) -> B)
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
 {
@@ -56,12 +56,12 @@ where
     }
 }
 
-fn wrap<B>(request: &mut Request, upload: Upload, watched: impl FnOnce(Body, Courier) -> B)
+fn wrap<B>(request: &mut Request, upload: Upload, watched: impl FnOnce(Body, UploadReporter) -> B)
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
 {
-    let courier = Courier::new(Some(upload.clone()));
-    let answers = |body| Body::wrap(Answers { body: watched(body, courier), upload });
+    let upload_reporter = UploadReporter::new(Some(upload.clone()));
+    let answers = |body| Body::wrap(Answers { body: watched(body, upload_reporter), upload });
     *request.body_mut() = request.body_mut().take().map(answers);
 }
 
@@ -82,7 +82,7 @@ fn ask(body: &Body) -> Option<Upload> {
 /// A body that tells how far it has got.
 struct Watched {
     body: Body,
-    courier: Courier,
+    upload_reporter: UploadReporter,
 }
 
 impl HttpBody for Watched {
@@ -93,9 +93,9 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let Self { body, courier } = &mut *self;
+        let Self { body, upload_reporter } = &mut *self;
         let polled = Pin::new(&mut *body).poll_frame(cx);
-        courier.saw(&polled, || body.is_end_stream());
+        upload_reporter.saw(&polled, || body.is_end_stream());
         polled
     }
 

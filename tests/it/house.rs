@@ -307,7 +307,7 @@ fn a_house_that_breaks_a_rule_is_found_out() {
         ("grpc/client.rs", "use crate::reqwest::InTimeout;"),
         ("reqwest/client.rs", "use crate::grpc::Code;"),
         ("testing/bench.rs", "use crate::stack::Client;"),
-        ("http/client/attempt.rs", "use crate::http::server::manners::Asked;"),
+        ("http/client/attempt.rs", "use crate::http::server::rejection_settings::Asked;"),
         ("http/replay.rs", "use super::server::untrusted_headers::Untrusted;"),
     ];
     for (path, line) in arrows {
@@ -359,9 +359,15 @@ fn a_house_that_breaks_a_rule_is_found_out() {
         ("shell/mod.rs", "use std::sync::Mutex;"),
         ("timeout/engine/shared.rs", "use std::sync::Mutex;"),
         ("timeout/tests.rs", "use crate::shell::lock; x.unwrap()"),
-        ("grpc/respond.rs", "use crate::http::server::manners::Asked;\nuse crate::stack::Client;"),
+        (
+            "grpc/respond.rs",
+            "use crate::http::server::rejection_settings::Asked;\nuse crate::stack::Client;",
+        ),
         ("http/mod.rs", "pub use self::client::drain::DrainLayer;"),
-        ("http/server/mod.rs", "use super::manners::Asked;\nuse crate::http::TimeoutHeader;"),
+        (
+            "http/server/mod.rs",
+            "use super::rejection_settings::Asked;\nuse crate::http::TimeoutHeader;",
+        ),
     ];
     for (path, text) in innocent {
         let files = [File::new(path, text)];

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use pin_project::pin_project;
 use tower::{Layer, Service};
 
-use super::manners::{Asked, Manners};
+use super::rejection_settings::{Asked, RejectionSettings};
 use super::render::{ProblemDetails, Render};
 use crate::core::error::CallError;
 
@@ -89,7 +89,7 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         // A client invents nothing that its caller would take for the word of a server.
-        let asked = Asked { manners: Manners::CLIENT, version: request.version() };
+        let asked = Asked { settings: RejectionSettings::CLIENT, version: request.version() };
         HandleErrorFuture { call: self.inner.call(request), render: self.render.clone(), asked }
     }
 }

@@ -4,8 +4,8 @@ mod config;
 mod handle_error;
 mod health_endpoint;
 mod health_response;
-pub(crate) mod manners;
 mod read_deadline;
+pub(crate) mod rejection_settings;
 mod render;
 mod respond;
 mod untrusted_config;
@@ -24,12 +24,12 @@ pub use handle_error::HandleErrorLayer;
 pub use handle_error::{HandleError, HandleErrorFuture};
 pub use health_endpoint::HealthEndpoint;
 pub use health_response::health_response;
-pub use manners::Asked;
-#[doc(hidden)]
-pub use manners::RenderRejection;
 #[doc(hidden)]
 pub use read_deadline::ReadDeadline;
 pub use read_deadline::ReadDeadlineLayer;
+pub use rejection_settings::Asked;
+#[doc(hidden)]
+pub use rejection_settings::RenderRejection;
 pub use render::{ProblemDetails, Render, rejection_response, status_of};
 #[doc(hidden)]
 pub use render::{RenderBy, RenderBytes};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode, Version};
 
-use super::manners::{Asked, Manners, RenderRejection};
+use super::rejection_settings::{Asked, RejectionSettings, RenderRejection};
 use crate::core::error::{CallError, Reason, Rejected};
 use crate::http::ResponseBody;
 
@@ -90,7 +90,7 @@ impl<B, E: CallError> Render<B, E> for ProblemDetails {
     }
 
     fn render(&self, error: Option<&E>) -> Response<ResponseBody<B>> {
-        let asked = Asked { manners: Manners::SERVER, version: Version::HTTP_2 };
+        let asked = Asked { settings: RejectionSettings::SERVER, version: Version::HTTP_2 };
         Render::<B, E>::render_asked(self, &asked, error)
     }
 
@@ -132,13 +132,13 @@ impl<B, E: CallError> Render<B, E> for ProblemDetails {
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub fn rejection_response<B: From<String>>(rejected: &Rejected) -> Response<B> {
-    answer_to(rejected, &Asked { manners: Manners::CLIENT, version: Version::HTTP_2 })
+    answer_to(rejected, &Asked { settings: RejectionSettings::CLIENT, version: Version::HTTP_2 })
 }
 
 fn answer_to<B: From<String>>(rejected: &Rejected, asked: &Asked) -> Response<B> {
-    let Asked { manners, version } = asked;
-    let mut response = problem(manners.status_of(rejected.reason()), rejected.word());
-    manners.write(response.headers_mut(), rejected, *version);
+    let Asked { settings, version } = asked;
+    let mut response = problem(settings.status_of(rejected.reason()), rejected.word());
+    settings.write(response.headers_mut(), rejected, *version);
     response
 }
 

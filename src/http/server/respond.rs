@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use pin_project::pin_project;
 use tower::{Layer, Service};
 
-use super::manners::{Asked, Manners, RenderRejection};
+use super::rejection_settings::{Asked, RejectionSettings, RenderRejection};
 use super::render::{ProblemDetails, Render, RenderBy, RenderBytes};
 use crate::core::config::ConfigErrors;
 use crate::core::error::Reason;
@@ -50,7 +50,7 @@ use crate::core::error::Reason;
 #[must_use = "a layer does nothing until it is applied to a service"]
 pub struct RejectionResponseLayer<R = ProblemDetails> {
     render: R,
-    manners: Manners,
+    settings: RejectionSettings,
 }
 
 impl RejectionResponseLayer {
@@ -141,7 +141,7 @@ impl<R: RenderRejection> RejectionResponseLayer<R> {
     /// It is the header `Retry-After`, in whole seconds, rounded up; for gRPC
     /// `grpc-retry-pushback-ms`.
     pub fn retry_after(mut self, delay: impl Into<Option<Duration>>) -> Self {
-        self.manners.retry_after(delay.into());
+        self.settings.retry_after(delay.into());
         self
     }
 
@@ -175,7 +175,7 @@ impl<R: RenderRejection> RejectionResponseLayer<R> {
     ///
     /// A status that is not of an error: 400 to 599 are accepted.
     pub fn status(mut self, reason: Reason, status: StatusCode) -> Result<Self, ConfigErrors> {
-        self.manners.status(reason, status)?;
+        self.settings.status(reason, status)?;
         Ok(self)
     }
 
@@ -183,14 +183,14 @@ impl<R: RenderRejection> RejectionResponseLayer<R> {
     /// caller of HTTP/1, so that it does not come again on this connection. It does by default.
     /// HTTP/2 has no such header, and closes with `GOAWAY`.
     pub fn close_when_draining(mut self, closes: bool) -> Self {
-        self.manners.close_when_draining(closes);
+        self.settings.close_when_draining(closes);
         self
     }
 }
 
 impl<R> RejectionResponseLayer<R> {
     pub(crate) const fn of(render: R) -> Self {
-        Self { render, manners: Manners::SERVER }
+        Self { render, settings: RejectionSettings::SERVER }
     }
 }
 
@@ -204,8 +204,8 @@ impl<S, R: Clone> Layer<S> for RejectionResponseLayer<R> {
     type Service = Respond<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { render, manners } = self;
-        Respond { inner, render: render.clone(), manners: *manners, health: Health::Well }
+        let Self { render, settings } = self;
+        Respond { inner, render: render.clone(), settings: *settings, health: Health::Well }
     }
 }
 
@@ -216,7 +216,7 @@ impl<S, R: Clone> Layer<S> for RejectionResponseLayer<R> {
 pub struct Respond<S, R> {
     inner: S,
     render: R,
-    manners: Manners,
+    settings: RejectionSettings,
     health: Health,
 }
 
@@ -245,7 +245,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let asked = Asked { manners: self.manners, version: request.version() };
+        let asked = Asked { settings: self.settings, version: request.version() };
         let stage = match self.health {
             Health::Well => Stage::Calling(self.inner.call(request), self.render.clone(), asked),
             Health::Dead => Stage::Answered(Some(self.render.render_asked(&asked, None))),
@@ -256,8 +256,8 @@ where
 
 impl<S: Clone, R: Clone> Clone for Respond<S, R> {
     fn clone(&self) -> Self {
-        let Self { inner, render, manners, health } = self;
-        Self { inner: inner.clone(), render: render.clone(), manners: *manners, health: *health }
+        let Self { inner, render, settings, health } = self;
+        Self { inner: inner.clone(), render: render.clone(), settings: *settings, health: *health }
     }
 }
 

@@ -15,7 +15,7 @@ use super::config::Config;
 use super::layer::Policy;
 use crate::core::error::{Measurement, Reason};
 use crate::core::time::{self, nanos};
-use crate::core::upload::Courier;
+use crate::core::upload::UploadReporter;
 
 /// A response body that ends with an error when it keeps its reader waiting for too long.
 #[pin_project]
@@ -29,7 +29,7 @@ pub struct TimedBody<B> {
     waits: Waits,
     policy: Arc<Policy>,
     /// Of a request: tells those who measure its time.
-    courier: Courier,
+    upload_reporter: UploadReporter,
 }
 
 /// How long the reader has waited.
@@ -43,10 +43,10 @@ struct Waits {
 }
 
 impl<B> TimedBody<B> {
-    pub(super) fn new(body: B, policy: Arc<Policy>, courier: Courier) -> Self {
+    pub(super) fn new(body: B, policy: Arc<Policy>, upload_reporter: UploadReporter) -> Self {
         let waits =
             Waits { config: policy.config.get().in_force, before: Duration::ZERO, since: None };
-        Self { body: Some(body), timer: None, waits, policy, courier }
+        Self { body: Some(body), timer: None, waits, policy, upload_reporter }
     }
 }
 
@@ -65,7 +65,7 @@ where
         let mut this = self.project();
         let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let polled = body.as_mut().poll_frame(cx);
-        this.courier.saw(&polled, || body.is_end_stream());
+        this.upload_reporter.saw(&polled, || body.is_end_stream());
         if let Poll::Ready(item) = polled {
             this.waits.end();
             return Poll::Ready(item.map(|item| item.map_err(Into::into)));
@@ -74,7 +74,8 @@ where
         this.body.set(None); // before the reader is told
         *this.timer = None;
         let measurement = Measurement::Elapsed { limit: nanos(limit) };
-        let reason = if this.courier.stall() { Reason::RequestTimeout } else { Reason::TimedOut };
+        let reason =
+            if this.upload_reporter.stall() { Reason::RequestTimeout } else { Reason::TimedOut };
         Poll::Ready(Some(Err(this.policy.reporter.reject(reason, measurement).into())))
     }
 

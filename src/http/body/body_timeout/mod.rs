@@ -85,6 +85,6 @@ pub use layer::{BodyTimeoutLayer, Builder};
 #[doc(hidden)]
 pub use request::RequestBodyTimeout;
 pub use request::RequestBodyTimeoutLayer;
-pub(super) use request::courier;
+pub(super) use request::upload_reporter;
 #[doc(hidden)]
 pub use service::{BodyTimeout, Limits, ResponseFuture, TimeBody};

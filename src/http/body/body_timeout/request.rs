@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 use super::body::TimedBody;
 use super::handle::BodyTimeoutHandle;
 use super::layer::Policy;
-use crate::core::upload::{Courier, Upload};
+use crate::core::upload::{Upload, UploadReporter};
 
 /// Puts time limits on the bodies of requests: one that stalls is ended, one that flows is not, however
 /// slow it is. Made by [`BodyTimeoutLayer::requests`](super::BodyTimeoutLayer::requests).
@@ -89,8 +89,8 @@ impl<S> RequestBodyTimeout<S> {
     }
 
     /// Puts the limits on a body.
-    pub(crate) fn time<B>(&self, body: B, courier: Courier) -> TimedBody<B> {
-        TimedBody::new(body, Arc::clone(&self.policy), courier)
+    pub(crate) fn time<B>(&self, body: B, upload_reporter: UploadReporter) -> TimedBody<B> {
+        TimedBody::new(body, Arc::clone(&self.policy), upload_reporter)
     }
 }
 
@@ -108,8 +108,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let courier = courier(&mut request);
-        let timed = |body| TimedBody::new(body, Arc::clone(&self.policy), courier);
+        let upload_reporter = upload_reporter(&mut request);
+        let timed = |body| TimedBody::new(body, Arc::clone(&self.policy), upload_reporter);
         self.inner.call(request.map(timed))
     }
 }
@@ -121,11 +121,11 @@ impl<S: fmt::Debug> fmt::Debug for RequestBodyTimeout<S> {
 }
 
 /// For whoever hands on the body of this request. What is there from the start needs no telling.
-pub(in crate::http) fn courier<B: Body>(request: &mut Request<B>) -> Courier {
+pub(in crate::http) fn upload_reporter<B: Body>(request: &mut Request<B>) -> UploadReporter {
     if request.body().is_end_stream() {
-        return Courier::default();
+        return UploadReporter::default();
     }
     let upload = Upload::new();
     request.extensions_mut().insert(upload.clone());
-    Courier::new(Some(upload))
+    UploadReporter::new(Some(upload))
 }

@@ -11,7 +11,7 @@ use tower::Service;
 
 use super::body::TimedBody;
 use super::layer::Policy;
-use crate::core::upload::Courier;
+use crate::core::upload::UploadReporter;
 
 /// A response whose body can have time limits: those of `http`, and with the feature `reqwest` its own.
 pub trait TimeBody {
@@ -30,7 +30,7 @@ impl<B> TimeBody for Response<B> {
     type Timed = Response<TimedBody<B>>;
 
     fn time_body(self, limits: Limits) -> Self::Timed {
-        self.map(|body| TimedBody::new(body, limits.0, Courier::default()))
+        self.map(|body| TimedBody::new(body, limits.0, UploadReporter::default()))
     }
 }
 

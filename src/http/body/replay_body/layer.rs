@@ -7,7 +7,7 @@ use http_body::Body;
 use tower::{Layer, Service};
 
 use super::ReplayBody;
-use crate::http::body::body_timeout::courier;
+use crate::http::body::body_timeout::upload_reporter;
 
 /// How much of each body is kept at most, by default: 64 KiB.
 pub const REPLAY_CAP: usize = 64 * 1024;
@@ -94,7 +94,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let courier = courier(&mut request);
-        self.inner.call(request.map(|body| ReplayBody::told(body, self.cap, courier)))
+        let upload_reporter = upload_reporter(&mut request);
+        self.inner.call(request.map(|body| ReplayBody::told(body, self.cap, upload_reporter)))
     }
 }

@@ -15,7 +15,7 @@ use tower::BoxError;
 pub use self::layer::{REPLAY_CAP, RecordBody, RecordBodyLayer};
 use self::tape::{Head, Read, Tape};
 use crate::core::error::{Reason, Rejected};
-use crate::core::upload::Courier;
+use crate::core::upload::UploadReporter;
 use crate::shell::relay::{Loan, Relay, Visit};
 use crate::shell::waiters::WakerSlot;
 
@@ -53,7 +53,7 @@ pub struct ReplayBody<B> {
     head: Head,
     slot: WakerSlot,
     /// Tells those who measure the time of the request.
-    courier: Courier,
+    upload_reporter: UploadReporter,
 }
 
 /// Why a clone of a body cannot be read.
@@ -92,13 +92,13 @@ pub enum ReplayError {
 impl<B: Body> ReplayBody<B> {
     /// Records up to `cap` bytes of `body`.
     pub fn new(body: B, cap: usize) -> Self {
-        Self::told(body, cap, Courier::default())
+        Self::told(body, cap, UploadReporter::default())
     }
 
-    fn told(body: B, cap: usize, courier: Courier) -> Self {
+    fn told(body: B, cap: usize, upload_reporter: UploadReporter) -> Self {
         let relay = (!body.is_end_stream())
             .then(|| Arc::new(Relay::new(Tape::new(cap, body.size_hint()), Box::pin(body))));
-        Self { relay, head: Head::default(), slot: WakerSlot::default(), courier }
+        Self { relay, head: Head::default(), slot: WakerSlot::default(), upload_reporter }
     }
 }
 
@@ -109,8 +109,13 @@ impl<B> ReplayBody<B> {
     pub fn try_clone(&self) -> Option<Self> {
         let relay = self.relay.clone();
         let is_whole = relay.as_ref().is_none_or(|relay| relay.with(|tape| tape.is_whole()));
-        let courier = self.courier.copy();
-        is_whole.then(|| Self { relay, head: Head::default(), slot: WakerSlot::default(), courier })
+        let upload_reporter = self.upload_reporter.copy();
+        is_whole.then(|| Self {
+            relay,
+            head: Head::default(),
+            slot: WakerSlot::default(),
+            upload_reporter,
+        })
     }
 
     /// Makes sure that this clone can be read to its end, whatever others go on to read meanwhile;
@@ -146,8 +151,8 @@ where
             _ => false,
         };
         match &polled {
-            Poll::Ready(Some(Err(error))) if is_late(error) => drop(this.courier.stall()),
-            _ => this.courier.saw(&polled, || is_all),
+            Poll::Ready(Some(Err(error))) if is_late(error) => drop(this.upload_reporter.stall()),
+            _ => this.upload_reporter.saw(&polled, || is_all),
         }
         polled
     }

@@ -10,11 +10,11 @@ use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::error::{Reason, Rejected};
 
 /// Default of [`RejectionResponseLayer::retry_after`](crate::http::RejectionResponseLayer::retry_after).
-pub(crate) const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_AFTER_BUSY: Duration = Duration::from_secs(1);
 
 /// What a renderer of rejections was told.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Manners {
+pub(crate) struct RejectionSettings {
     retry_after: Option<Duration>,
     closes: bool,
     /// Whether an answer names who rejected: to ourselves, but to no peer.
@@ -29,7 +29,7 @@ pub trait RenderRejection {}
 /// What a [renderer](crate::http::Render) may want to know besides the error: how to answer, and to whom.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
-    pub(crate) manners: Manners,
+    pub(crate) settings: RejectionSettings,
     pub(crate) version: Version,
 }
 
@@ -40,10 +40,10 @@ impl Asked {
     }
 }
 
-impl Manners {
+impl RejectionSettings {
     /// Those of a server.
     pub(crate) const SERVER: Self = Self {
-        retry_after: Some(RETRY_AFTER_REFUSAL),
+        retry_after: Some(RETRY_AFTER_BUSY),
         closes: true,
         #[cfg(feature = "grpc")]
         names: false,
