@@ -8,6 +8,7 @@
 //! [bulkhead]: crate::bulkhead
 //! [leader]: crate::leader
 //! [shards]: crate::shards
+//! [endpoints]: crate::endpoints
 //! [rate_limit]: crate::rate_limit
 //! [fallback]: crate::fallback
 //! [timeout]: crate::timeout
@@ -55,6 +56,9 @@ mod shell;
 
 pub mod bulkhead;
 pub mod circuit_breaker;
+#[cfg(feature = "endpoints")]
+#[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
+pub mod endpoints;
 pub mod fallback;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]

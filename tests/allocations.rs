@@ -262,6 +262,20 @@ fn calls_to_shards_allocate_nothing() {
     }
 }
 
+#[cfg(feature = "endpoints")]
+fn calls_to_endpoints_allocate_nothing() {
+    use seawall::endpoints::{Balance, Endpoint, Endpoints};
+
+    for way in [Balance::PeakEwma, Balance::LeastLoad, Balance::RoundRobin] {
+        let set = Endpoints::builder("x").members((0..10).map(|nth| format!("host-{nth}")));
+        let over = |_: &Endpoint| Ok(service_fn(echo));
+        let mut set = set.balance(way).over(over).unwrap();
+        assert_eq!(of_calls(set.clone(), is_ok), [0; 3]);
+        assert_eq!(allocations(|| assert!(call(&mut set, 7).is_ok())), 0);
+        assert_eq!(allocations(|| assert!(call(&mut set.clone(), 7).is_ok())), 0);
+    }
+}
+
 fn abandoned_calls_allocate_nothing() {
     let layer = CircuitBreakerLayer::builder("a").observe(|_: &Event| ()).build().unwrap();
     let mut service = layer.layer(service_fn(never));
@@ -335,6 +349,8 @@ fn a_rejection_that_is_boxed_allocates_its_box() {
 
 fn all_cases() {
     successes_and_failures_allocate_nothing();
+    #[cfg(feature = "endpoints")]
+    calls_to_endpoints_allocate_nothing();
     #[cfg(feature = "shards")]
     calls_to_shards_allocate_nothing();
     abandoned_calls_allocate_nothing();

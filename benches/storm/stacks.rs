@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::endpoints::Endpoints;
 use seawall::propagate::{FromWithContext, WithContext};
 use seawall::retry::RetryLayer;
 use seawall::timeout::TimeoutLayer;
 use seawall::{CallError, Classification, Classifier, Classify, Error, Outcome, Reason};
 use tokio::time::timeout;
-use tower::util::BoxCloneService;
+use tower::util::{BoxCloneService, BoxCloneSyncService};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::fault::Fault;
@@ -43,15 +44,23 @@ pub(crate) enum Contender {
     /// Where there are several backends: deadline → retry → the next backend whose circuit is
     /// closed, each with a breaker and a timeout of its own.
     SeawallEach,
+    /// The same through a set of endpoints: deadline → retry → endpoints, each with a breaker and a timeout.
+    SeawallEndpoints,
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::NoPolicy, Self::Blind, Self::Seawall, Self::SeawallBulkhead, Self::SeawallEach];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::NoPolicy,
+        Self::Blind,
+        Self::Seawall,
+        Self::SeawallBulkhead,
+        Self::SeawallEach,
+        Self::SeawallEndpoints,
+    ];
 
     /// Whether it can be compared in this fault.
     pub(crate) fn fits(self, fault: Fault) -> bool {
-        self != Self::SeawallEach || fault == Fault::BadBackend
+        !matches!(self, Self::SeawallEach | Self::SeawallEndpoints) || fault == Fault::BadBackend
     }
 
     pub(crate) const fn name(self) -> &'static str {
@@ -61,6 +70,7 @@ impl Contender {
             Self::Seawall => "seawall",
             Self::SeawallBulkhead => "seawall + bulkhead",
             Self::SeawallEach => "seawall, a breaker for each",
+            Self::SeawallEndpoints => "seawall, endpoints",
         }
     }
 
@@ -71,8 +81,10 @@ impl Contender {
     /// The client of these servers; or of a chain of `hops` services of which each is a client of
     /// the next, the lowest one of these servers.
     pub(crate) fn client(self, servers: Vec<Server>, hops: usize, seed: u64) -> Client {
-        if self == Self::SeawallEach {
-            return one_for_each(servers, seed);
+        match self {
+            Self::SeawallEach => return one_for_each(servers, seed),
+            Self::SeawallEndpoints => return endpoints(servers, seed),
+            _ => {}
         }
         let mut upstream = BoxCloneService::new(InTurn::new(servers));
         for hop in 1..hops {
@@ -88,7 +100,7 @@ impl Contender {
             Self::Blind => {
                 BoxCloneService::new(service_fn(move |call| blind(upstream.clone(), call)))
             }
-            Self::Seawall | Self::SeawallEach => {
+            Self::Seawall | Self::SeawallEach | Self::SeawallEndpoints => {
                 let stack = ServiceBuilder::new()
                     .layer(breaker(seed))
                     .layer(TimeoutLayer::new("attempt", ATTEMPT))
@@ -122,6 +134,28 @@ fn one_for_each(servers: Vec<Server>, seed: u64) -> Client {
             .service(server)
     });
     BoxCloneService::new(outside(InTurn::new(guarded.collect())))
+}
+
+/// Several backends as a set of endpoints, each with a breaker and a timeout of its own.
+fn endpoints(servers: Vec<Server>, seed: u64) -> Client {
+    let names = (0..servers.len()).map(|nth| format!("{nth}"));
+    let servers = std::sync::Mutex::new(servers);
+    let set = Endpoints::builder("storm")
+        .members(names)
+        .classify(Judge)
+        .propagate(FromWithContext)
+        .seed(seed)
+        .over(move |endpoint| {
+            let nth: usize = endpoint.name().parse()?;
+            let server = crate::world::lock(&servers)[nth].clone();
+            let stack = ServiceBuilder::new()
+                .layer(breaker(seed + nth as u64))
+                .layer(TimeoutLayer::new("attempt", ATTEMPT))
+                .map_err(Error::Inner)
+                .service(server);
+            Ok(BoxCloneSyncService::new(stack))
+        });
+    BoxCloneService::new(outside(set.expect("valid settings")))
 }
 
 /// What is the same for all of ours: the caller's deadline, and inside it the retries.

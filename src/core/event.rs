@@ -92,6 +92,18 @@ pub enum EventKind {
         /// The epoch of the map that says so.
         epoch: Epoch,
     },
+    /// Another list of endpoints is in force.
+    #[cfg(feature = "endpoints")]
+    EndpointsAdopted {
+        /// How many there are.
+        members: u32,
+    },
+    /// A source of endpoints gave no list, or none that could be taken. The last good one stays in force.
+    #[cfg(feature = "endpoints")]
+    SourceFailed {
+        /// How old that is.
+        age: Duration,
+    },
     /// A failed call is not retried.
     Stopped {
         /// The number of attempts.

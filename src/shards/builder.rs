@@ -111,7 +111,7 @@ impl<K, R, C> Builder<K, Map, R, C> {
     {
         let reporter = Reporter::new(Origin::new(LAYER, self.name), self.observers);
         let owners = Owners::new(self.map, self.key, self.counts_loads);
-        let shared = Shared::new(reporter, Box::new(make), owners)?;
+        let shared = Shared::new(Arc::new(reporter), Box::new(make), owners)?;
         Ok(Shards::new(shared, Follow { redirect: self.redirect, copy: self.copy }))
     }
 }

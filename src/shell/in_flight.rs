@@ -214,7 +214,7 @@ impl<P> fmt::Debug for Stripe<P> {
 /// A small number of this thread's own.
 #[cfg(not(all(test, seawall_loom)))]
 #[inline]
-fn thread() -> usize {
+pub(crate) fn thread() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(1);
     thread_local!(static THREAD: Cell<usize> = const { Cell::new(0) });
     // During the destruction of a thread's locals any stripe will do.
@@ -230,7 +230,9 @@ fn thread() -> usize {
 }
 
 #[cfg(all(test, seawall_loom))]
-use crate::shell::tests::loom::{STRIPES, thread};
+use crate::shell::tests::loom::STRIPES;
+#[cfg(all(test, seawall_loom))]
+pub(crate) use crate::shell::tests::loom::thread;
 
 #[cfg(test)]
 mod tests {

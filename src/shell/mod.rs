@@ -3,7 +3,7 @@
 pub(crate) mod caller;
 pub(crate) mod clone_source;
 pub(crate) mod cost;
-#[cfg(feature = "shards")]
+#[cfg(any(feature = "endpoints", feature = "shards"))]
 pub(crate) mod epochs;
 pub(crate) mod gate;
 pub(crate) mod in_flight;
@@ -19,13 +19,15 @@ pub(crate) mod relay;
 pub(crate) mod reporter;
 pub(crate) mod retry;
 pub(crate) mod series;
-#[cfg(feature = "shards")]
+#[cfg(any(feature = "endpoints", feature = "shards"))]
 pub(crate) mod set;
 pub(crate) mod shared_fn;
 pub(crate) mod slots;
 pub(crate) mod task;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(feature = "endpoints")]
+pub(crate) mod turn;
 pub(crate) mod waiters;
 
 use std::sync::PoisonError;

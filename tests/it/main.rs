@@ -20,6 +20,8 @@ mod docs;
 mod drain;
 #[cfg(feature = "http")]
 mod edge_passes;
+#[cfg(feature = "endpoints")]
+mod endpoints;
 mod events;
 mod exposition;
 mod fallback;

@@ -146,6 +146,19 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::leader::EtcdError: ;
         Calling<seawall::leader::LeaderLayer>: ;
 
+        // endpoints
+        seawall::endpoints::Endpoint: Clone;
+        seawall::endpoints::Config: Clone;
+        seawall::endpoints::Balance: Copy;
+        seawall::endpoints::State: Copy;
+        seawall::endpoints::Snapshot: Clone;
+        seawall::endpoints::AdoptError: ;
+        seawall::endpoints::EndpointsHandle: Clone;
+        seawall::endpoints::Builder: Clone;
+        seawall::endpoints::Source: ;
+        seawall::endpoints::Endpoints<Inner>: Clone;
+        <seawall::endpoints::Endpoints<Inner> as Service<u32>>::Future: ;
+
         // shards
         seawall::Epoch: Copy;
         seawall::shards::Map: Clone;

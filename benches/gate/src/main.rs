@@ -13,6 +13,7 @@ use std::time::Duration;
 use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::fallback::FallbackLayer;
+use seawall::endpoints::Endpoints;
 use seawall::health::HealthLayer;
 use seawall::leader::{Candidate, LeaderLayer, MemoryStore};
 use seawall::propagate::{FromWithContext, WithContext};
@@ -109,9 +110,14 @@ fn all(cases: &mut Cases) {
     cases.answers("health, pending once", || health().layer(service_fn(echo_later)));
     cases.rejects("health, down", down);
 
+<<<<<<< HEAD
     cases.answers("leader", || led(true).layer(service_fn(echo)));
     cases.rejects("leader, not leading", || led(false).layer(service_fn(echo)));
 
+=======
+    cases.answers("endpoints, 10", endpoints);
+    cases.answers("endpoints, 10, cloned per call", || Cloned(endpoints()));
+>>>>>>> 43b0f2d (endpoints: load balancing over the addresses of a service, with outlier ejection against peers, and lists from sources)
     cases.answers("shards, 100", shards);
     cases.answers("shards, 100, cloned per call", || Cloned(shards()));
 
@@ -256,6 +262,12 @@ impl<S: Service<u64> + Clone> Service<u64> for Cloned<S> {
 fn keyed() -> impl Service<u64, Response = u64> {
     let keyed = CircuitBreakerLayer::builder("gate").keyed(|_: &u64| Cow::Borrowed("a.example"));
     ServiceBuilder::new().layer(keyed.build().expect("it is valid")).service_fn(echo)
+}
+
+/// Ten services, of which each request is given the one with less load of two.
+fn endpoints() -> impl Service<u64, Response = u64> + Clone {
+    let endpoints = Endpoints::builder("gate").members((0..10).map(|nth| format!("host-{nth}")));
+    endpoints.seed(7).over(|_| Ok(service_fn(echo))).expect("they can be made")
 }
 
 /// A hundred services, of which each request finds its owner.

@@ -33,6 +33,8 @@
 
 #![allow(private_bounds, reason = "what a set measures is no business of users")]
 
+#[cfg(feature = "endpoints")]
+mod check;
 mod future;
 mod instances;
 mod service;
@@ -44,6 +46,8 @@ use std::sync::Arc;
 use crate::core::epoch::Epoch;
 use crate::shell::meter::Instruments;
 
+#[cfg(feature = "endpoints")]
+pub(crate) use check::check;
 pub(crate) use future::ResponseFuture;
 pub(crate) use service::Set;
 pub(crate) use shared::Shared;
@@ -132,7 +136,6 @@ impl Passed {
         self.count == Self::MOST
     }
 
-    #[cfg(test)]
     pub fn contains(&self, place: usize) -> bool {
         self.places[..self.count].contains(&place)
     }

@@ -16,14 +16,14 @@ use crate::shell::reporter::Reporter;
 pub(crate) type Calls<P, S> = Arc<InFlight<Table<P, S>>>;
 
 pub(crate) struct Shared<P: Plan, S> {
-    pub(crate) reporter: Reporter<P::Meter>,
+    pub(crate) reporter: Arc<Reporter<P::Meter>>,
     make: Make<P::Member, S>,
     tables: Epochs<Table<P, S>>,
 }
 
 impl<P: Plan, S> Shared<P, S> {
     pub(crate) fn new(
-        reporter: Reporter<P::Meter>,
+        reporter: Arc<Reporter<P::Meter>>,
         make: Make<P::Member, S>,
         plan: P,
     ) -> Result<Self, Refused> {

@@ -27,6 +27,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "retry::BudgetBuilder",
             "retry::Builder",
             "retry::KeyedBudgetBuilder",
+            "endpoints::Builder",
             "shards::Builder",
             "shards::OwnsBuilder",
             "stack::ClientBuilder",

@@ -73,6 +73,19 @@ async fn the_table_in_the_docs_is_what_a_recorder_shows() {
     }
 }
 
+#[cfg(feature = "endpoints")]
+async fn endpoints_from_a_source() {
+    use seawall::endpoints::{Endpoint, Endpoints, Source};
+
+    let over = |_: &Endpoint| Ok(service_fn(act));
+    let set = Endpoints::builder("endpoints").members(["a", "b"]).over(over).unwrap();
+    set.clone().oneshot(Script::Success).await.unwrap();
+    let source = Source::new(|| Ok(vec![Endpoint::new("a")])).every(MS);
+    let following = set.handle();
+    let following = following.follow(source);
+    tokio::time::timeout(Duration::from_secs(1), following).await.unwrap_err();
+}
+
 async fn everything_that_can_be_counted() {
     for (cause, trip) in [
         ("evidence", Trip::default()),
@@ -150,6 +163,8 @@ async fn everything_that_can_be_counted() {
     carrying.oneshot(late).await.unwrap_err();
     #[cfg(feature = "http")]
     a_body_that_stalls().await;
+    #[cfg(feature = "endpoints")]
+    endpoints_from_a_source().await;
     #[cfg(feature = "shards")]
     {
         use seawall::shards::{Key, Map, Shards};

@@ -5,6 +5,7 @@
 
 mod breaker;
 mod bulkhead;
+mod endpoints;
 mod hedge;
 mod rate_limit;
 mod retry;
@@ -33,6 +34,8 @@ pub fn all() -> Vec<Row> {
         bulkhead::free(),
         bulkhead::full(),
         rate_limit::within(),
+        endpoints::ten(),
+        endpoints::ten_pending(),
         hedge::not_hedged(),
         stack::four(),
         stack::four_recorded(),

@@ -1,0 +1,208 @@
+//! Building a set of endpoints.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::common::Common;
+use super::config::{Balance, Config};
+use super::endpoint::Endpoint;
+use super::error::AdoptError;
+use super::roster::Roster;
+use super::service::{Endpoints, checked};
+use crate::core::classify::{Classification, Classifier, OfResult};
+use crate::core::event::{Observe, Observers};
+use crate::core::origin::Origin;
+use crate::core::request::NoPropagation;
+use crate::core::rng;
+use crate::shell::reporter::Reporter;
+use crate::shell::set::Shared;
+
+/// The kind of this set: the metric label `layer`.
+const LAYER: &str = "endpoints";
+
+/// Builds [`Endpoints`]: first the [list](Self::members), then the endpoints' [services](Self::over).
+#[must_use = "call `over`"]
+#[derive(Clone)]
+pub struct Builder<C = Classifier, K = NoPropagation> {
+    name: Arc<str>,
+    members: Vec<Endpoint>,
+    config: Config,
+    classify: C,
+    propagate: K,
+    zone: Option<Arc<str>>,
+    seed: Option<u64>,
+    observers: Observers,
+}
+
+impl Builder {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            members: Vec::new(),
+            config: Config::default(),
+            classify: Classifier::default(),
+            propagate: NoPropagation,
+            zone: None,
+            seed: None,
+            observers: Observers::default(),
+        }
+    }
+}
+
+impl<C, K> Builder<C, K> {
+    /// The endpoints, at first.
+    pub fn members<E: Into<Endpoint>>(mut self, members: impl IntoIterator<Item = E>) -> Self {
+        self.members = members.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// All settings at once.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How an endpoint is chosen.
+    pub fn balance(mut self, balance: Balance) -> Self {
+        self.config.balance = balance;
+        self
+    }
+
+    /// Where the client is: endpoints in the same [zone](Endpoint::zone) are preferred. As long as 72 % of them are up
+    /// they get all calls; below that, the others get what is missing.
+    pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
+        self.zone = Some(zone.into());
+        self
+    }
+
+    /// Classifies answers with a [`Classify`](crate::Classify) of your own, by their heads: what counts as a failure of
+    /// an endpoint.
+    pub fn classify<C2>(self, classify: C2) -> Builder<C2, K> {
+        self.with(|_, propagate| (classify, propagate))
+    }
+
+    /// Reads from the context of each request [which attempt](crate::propagate::CallContext::attempt) it is: a further one
+    /// is kept from endpoints whose last answer was a failure, as that of the attempt before was.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::endpoints::Endpoints;
+    /// use seawall::propagate::{FromWithContext, WithContext};
+    /// use seawall::{Error, retry::RetryLayer};
+    /// use std::io;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// let search = Endpoints::builder("search")
+    ///     .members(["bad", "good"])
+    ///     .propagate(FromWithContext)
+    ///     .over(|endpoint| {
+    ///         let is_bad = endpoint.name() == "bad";
+    ///         Ok(service_fn(move |_: WithContext<u64>| async move {
+    ///             if is_bad { Err(Error::Inner(io::Error::other("down"))) } else { Ok(()) }
+    ///         }))
+    ///     })?;
+    /// let retry = RetryLayer::builder("search").cloned().propagate(FromWithContext).max_attempts(2).build()?;
+    /// let search = retry.layer(search);
+    /// for query in 0..100 {
+    ///     search.clone().oneshot(WithContext::from(query)).await?; // a second attempt goes to the good one
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn propagate<K2>(self, propagate: K2) -> Builder<C, K2> {
+        self.with(|classify, _| (classify, propagate))
+    }
+
+    fn with<C2, K2>(self, change: impl FnOnce(C, K) -> (C2, K2)) -> Builder<C2, K2> {
+        let (classify, propagate) = change(self.classify, self.propagate);
+        Builder {
+            name: self.name,
+            members: self.members,
+            config: self.config,
+            classify,
+            propagate,
+            zone: self.zone,
+            seed: self.seed,
+            observers: self.observers,
+        }
+    }
+
+    /// Classifies whole results with one closure: answers, and the errors of the innermost service. Rejections by layers
+    /// of this crate never get here.
+    ///
+    /// ```
+    /// use seawall::endpoints::Endpoints;
+    /// use seawall::{Error, Outcome};
+    /// use std::io;
+    /// use tower::service_fn;
+    ///
+    /// let search = Endpoints::builder("search")
+    ///     .members(["10.0.0.1:80", "10.0.0.2:80"])
+    ///     .classify_result(|result: Result<&String, &io::Error>| match result {
+    ///         Ok(line) if line.starts_with("BUSY") => Outcome::PUSHBACK, // fewer calls, and no ejection
+    ///         Ok(_) => Outcome::SUCCESS,
+    ///         Err(_) => Outcome::TRANSIENT,
+    ///     })
+    ///     .over(|_| Ok(service_fn(|_: u64| async { Ok::<_, Error<io::Error>>("BUSY".to_owned()) })))?;
+    /// # fn is_a_service<S: tower::Service<u64>>(_: S) {}
+    /// # is_a_service(search);
+    /// # Ok::<(), seawall::endpoints::AdoptError>(())
+    /// ```
+    pub fn classify_result<Res, Err, V, J>(self, rule: J) -> Builder<OfResult<J, Res, Err>, K>
+    where
+        J: Fn(Result<&Res, &Err>) -> V,
+        V: Into<Classification>,
+    {
+        self.classify(OfResult::new(rule))
+    }
+
+    /// Makes choices repeatable, for tests. By default each set has a seed of its own.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Reports events to `observer`. May be called more than once.
+    pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    /// The service of each endpoint, which `make` makes when it is first in a list: a client of its address with layers
+    /// of its own around it, so that each has a circuit breaker, a limit and metrics for itself. It is cloned for
+    /// calls, under a lock of this endpoint's, so a clone of it should be cheap.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the list and the settings; or the service of an endpoint could not be made.
+    pub fn over<S, F>(self, make: F) -> Result<Endpoints<S, C, K>, AdoptError>
+    where
+        F: Fn(&Endpoint) -> Result<S, tower::BoxError> + Send + Sync + 'static,
+    {
+        let origin = Origin::new(LAYER, self.name);
+        let mut problems = Vec::new();
+        self.config.check(&mut problems);
+        let members = checked(&origin, self.members, problems)?;
+        let reporter = Arc::new(Reporter::new(origin, self.observers));
+        let seed = self.seed.unwrap_or_else(rng::seed);
+        let common = Common::new(
+            Arc::clone(&reporter),
+            (self.classify, self.propagate),
+            &self.config,
+            self.zone,
+            seed,
+        );
+        let roster = Roster::new(Arc::new(common), members, None);
+        roster.compare(roster.common.now(), false);
+        Ok(Endpoints::new(Shared::new(reporter, Box::new(make), roster)?))
+    }
+}
+
+impl<C, K> fmt::Debug for Builder<C, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("members", &self.members)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

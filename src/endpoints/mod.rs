@@ -1,0 +1,146 @@
+//! Load balancing over the endpoints of a service, with outlier ejection.
+//!
+//! # Example
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use seawall::endpoints::Endpoints;
+//! use seawall::{Error, stack};
+//! use std::io;
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! let search = Endpoints::builder("search")
+//!     .members(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])
+//!     .over(|endpoint| {
+//!         let address = endpoint.address().to_owned(); // connect to it here
+//!         let client = service_fn(move |_query: u64| {
+//!             let address = address.clone();
+//!             async move { Ok::<_, Error<io::Error>>(address) }
+//!         });
+//!         Ok(stack::client(endpoint.name()).cloned().build()?.layer(client))
+//!     })?;
+//!
+//! let answer = search.oneshot(7).await?;
+//! assert!(answer.starts_with("10.0.0."));
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! # When, and when not
+//!
+//! Where several addresses serve the same: any of them will do. Not where each key has one home (that is
+//! [`shards`](crate::shards), if it is switched on), and not behind a balancer that does this already: there is one
+//! address then.
+//!
+//! It cannot help when all endpoints are bad; breakers and limits of the whole do. It knows what this client sees: a
+//! few calls a minute find nothing out, and each client finds out for itself. It chooses for each call, so behind it
+//! should be what multiplexes or pools connections to one address. And it sends a call once: to send it again, to
+//! another endpoint, is a [retry](crate::retry) around it. An endpoint that has just failed looks slow, so that the next
+//! attempt rarely goes there; where requests [propagate](Builder::propagate) which attempt they are, never.
+//!
+//! # How it decides
+//!
+//! **Choice.** By [default](Balance::PeakEwma) of two endpoints that are drawn by their weights, the one with less load:
+//! calls in flight, times latency. Latency is a peak EWMA (Finagle): a slow answer counts at once, fast ones
+//! lower it by a tenth of the difference each, and without answers it falls by a quarter each 250 ms. A failure counts
+//! as an answer of four times the latency, of 10 ms at least, so that an endpoint that fails fast does not look fast.
+//! Latency begins when a call is first pending: a call that is answered at once takes none, and reads no clock.
+//! [Fewest calls in flight](Balance::LeastLoad) and [one after the other](Balance::RoundRobin) are the other ways.
+//!
+//! **Passed over** is who is not ready, who has rejected a call (an open circuit, a full bulkhead) or has pushed back,
+//! for as long as they asked, or 250 ms. Where nobody is ready, a call waits for the first of up to three.
+//!
+//! **Outlier ejection.** Members are compared at most each 250 ms, and when one fails several times in a row. An
+//! endpoint is ejected for
+//!
+//! | cause | when |
+//! | --- | --- |
+//! | `consecutive_failures` | five failures in a row, unless its peers fail too (10 %) |
+//! | `failure_rate` | half of its calls of late fail, at least 20 of them |
+//! | `outlier_failure_rate` | a tenth fail, and three times the share of its peers, which must not be chance (3 σ) |
+//! | `latency` | average latency is three times that of its peers, and a millisecond more |
+//! | `still_bad` | its time is over, and the last call that was let through to it failed, or is as slow |
+//!
+//! "Its peers" is the lower median of the others: with two to five members, one bad one moves a mean and a standard
+//! deviation as far as it is away itself. Where half of the calls to the peers fail, it is the dependency, and nobody is
+//! an outlier. A call that is given up counts as slow for as long as it has taken.
+//!
+//! The first ejection lasts a second, the second two, and so on up to 30 s, and up to a tenth more by chance; a good
+//! second makes up for one. No more than half are ejected (rounded down). Meanwhile one call in 250 ms, times the number of
+//! ejections, is let through. Who returns, or is new, gets its share over five seconds. When less than half are
+//! left, because the others went off the list, or you allow more ejections, all are used (Envoy's panic threshold).
+//!
+//! **Zones.** With a [zone](Builder::zone), endpoints there get all calls while 72 % of them are up (Envoy's
+//! over-provisioning of 1.4), and below that their share of it.
+//!
+//! **Lists** come from [you](EndpointsHandle::adopt), from [DNS, a file or a function](EndpointsHandle::follow), or from tower's
+//! [`Discover`](EndpointsHandle::follow_discover). One that is empty, invalid or lacks more than half is rejected.
+//!
+//! # Defaults
+//!
+//! | setting | default |
+//! | --- | --- |
+//! | `balance` | peak EWMA of two |
+//! | `consecutive_failures` | 5 |
+//! | `failure_rate` | 0.5 |
+//! | `outlier_failure_rate` | 0.1 |
+//! | `outlier_factor` | 3 |
+//! | `latency_factor` | 3 |
+//! | `min_requests` | 20; half as many for latency |
+//! | `ejection_time` | 1 s |
+//! | `max_ejection_time` | 30 s |
+//! | `max_ejected` | 0.5 |
+//! | `panic_threshold` | 0.5 |
+//! | `probe_interval` | 250 ms |
+//! | `slow_start` | 5 s |
+//!
+//! # Rejections
+//!
+//! [`Draining`](crate::Reason::Draining) after [`drain`](EndpointsHandle::drain). Everything else that a call
+//! can fail of is its endpoint's.
+//!
+//! # Events and metrics
+//!
+//! [`Changed`](crate::EventKind::Changed) between `active` and `ejected`, with the cause and the endpoint's name as
+//! [`key`](crate::Event::key); [`EndpointsAdopted`](crate::EventKind::EndpointsAdopted);
+//! [`SourceFailed`](crate::EventKind::SourceFailed). Metrics: `seawall_endpoints_members`,
+//! `seawall_endpoints_ejected`, `seawall_endpoints_panic`, `seawall_endpoints_source_age_seconds`,
+//! `seawall_ejections_total`, `seawall_rejections_total`. Names of endpoints are no labels. The layers of each endpoint
+//! have theirs, under the names you give them.
+//!
+//! # Order
+//!
+//! Breakers, limits and attempt timeouts belong to the endpoints, in the closure. Retries, and what is about the whole
+//! call, its deadline above all, go around: so a further attempt goes to another endpoint.
+//!
+//! # Cancellation
+//!
+//! Dropping the future drops the call in flight. It is no failure of the endpoint; where it had been pending for longer
+//! than calls take there, it counts for its latency.
+
+mod builder;
+mod common;
+mod config;
+mod draw;
+mod endpoint;
+mod error;
+mod ewma;
+mod handle;
+mod load;
+mod machine;
+mod meter;
+mod pick;
+mod roster;
+mod service;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use builder::Builder;
+pub use config::{Balance, Config};
+pub use endpoint::Endpoint;
+pub use error::AdoptError;
+pub use handle::{EndpointsHandle, Snapshot, State};
+pub use service::Endpoints;
+#[doc(hidden)]
+pub use service::ResponseFuture;
+pub use source::{Resolve, Source};

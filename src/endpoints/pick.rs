@@ -1,0 +1,121 @@
+//! Who gets a call.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::config::Balance;
+use super::load::Load;
+use super::roster::Roster;
+use crate::shell::set::Passed;
+
+/// Draws until whoever is usable gets the call.
+const TRIES: usize = 16;
+
+impl<C, K> Roster<C, K> {
+    /// Nothing is to be considered but load.
+    #[inline]
+    pub(super) fn pick(&self, lane: u8) -> usize {
+        match (self.common.balance, self.loads.len()) {
+            (_, 0 | 1) => 0,
+            (Balance::PeakEwma, _) => {
+                let (one, other) = self.near.pick_two(self.common.random_long(lane));
+                self.better(lane, one, other)
+            }
+            (Balance::LeastLoad, _) => {
+                let from = self.near.pick(self.common.random(lane));
+                self.least(lane, from, |place| self.is_near(place)).unwrap_or(from)
+            }
+            (Balance::RoundRobin, _) => self.near.turn(self.common.turn(lane)),
+        }
+    }
+
+    /// Some are ejected, new, or asked to be left alone; or the call failed before, and is kept from those that failed
+    /// last.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn pick_carefully(
+        &self,
+        lane: u8,
+        passed: &Passed,
+        is_again: bool,
+    ) -> Option<usize> {
+        let (common, now) = (&self.common, self.common.now());
+        let is_panic = common.panic.load(Relaxed);
+        if !is_panic && passed.is_empty() && !is_again {
+            let probed = |load: &Arc<Load>| load.is_ejected() && load.takes_probe(now);
+            if let Some(place) = self.loads.iter().position(probed) {
+                return Some(place);
+            }
+        }
+        let is_up =
+            |place: usize| !passed.contains(place) && (is_panic || !self.loads[place].is_ejected());
+        let is_usable = |place: usize| {
+            let load = &self.loads[place];
+            is_up(place) && !load.is_shut(now) && !(is_again && load.has_failed())
+        };
+        let is_wanted = |place: usize| {
+            let share = self.loads[place].share(now, common.slow_start);
+            is_usable(place) && (share >= 1_000 || u64::from(common.random(lane)) % 1_000 < share)
+        };
+        let goes_near = common.random(lane) / 4_295 < common.near_ppm.load(Relaxed);
+        let side = if goes_near || self.far.is_empty() { &self.near } else { &self.far };
+        let chosen = match common.balance {
+            Balance::LeastLoad => {
+                let is_here = |place| self.far.is_empty() || self.is_near(place) == goes_near;
+                self.least(lane, side.pick(common.random(lane)), |place| {
+                    is_here(place) && is_wanted(place)
+                })
+            }
+            Balance::RoundRobin => {
+                let turns = (0..TRIES).map(|_| side.turn(common.turn(lane)));
+                turns.into_iter().find(|place| is_wanted(*place))
+            }
+            Balance::PeakEwma => {
+                let draws = (0..TRIES).map(|_| side.pick(common.random(lane)));
+                let mut wanted = draws.filter(|place| is_wanted(*place));
+                wanted.next().map(|one| {
+                    let other = wanted.find(|other| *other != one).unwrap_or(one);
+                    self.better(lane, one, other)
+                })
+            }
+        };
+        let any = |is_one: &dyn Fn(usize) -> bool| {
+            let (from, count) = (common.random(lane) as usize, self.loads.len());
+            (0..count).map(|nth| (from + nth) % count).find(|place| is_one(*place))
+        };
+        chosen
+            .or_else(|| any(&is_usable))
+            .or_else(|| any(&is_up))
+            .or_else(|| any(&|place| !passed.contains(place)))
+    }
+
+    /// The one of two with less load.
+    #[inline]
+    fn better(&self, lane: u8, one: usize, other: usize) -> usize {
+        let (a, b) = (&self.loads[one], &self.loads[other]);
+        let in_flight = |load: &Load| u64::from(load.about_in_flight(lane)) + 1;
+        let weight = |place: usize| u64::from(self.members[place].get_weight());
+        let (mut slow_a, mut slow_b) = (a.peak_micros(), b.peak_micros());
+        if slow_a == 0 || slow_b == 0 {
+            (slow_a, slow_b) = (1, 1); // of one that is not known only the calls in flight count
+        }
+        let load_a = in_flight(a).saturating_mul(slow_a).saturating_mul(weight(other));
+        let load_b = in_flight(b).saturating_mul(slow_b).saturating_mul(weight(one));
+        if load_b < load_a { other } else { one }
+    }
+
+    /// The one with the fewest calls in flight for its weight; of equals the first from `from` on.
+    fn least(&self, lane: u8, from: usize, is_one: impl Fn(usize) -> bool) -> Option<usize> {
+        let count = self.loads.len();
+        let all = (0..count).map(|nth| (from + nth) % count).filter(|place| is_one(*place));
+        let load = |place: usize| {
+            let in_flight = u64::from(self.loads[place].about_in_flight(lane)) + 1;
+            in_flight * u64::from(10_000 / self.members[place].get_weight())
+        };
+        all.min_by_key(|place| load(*place))
+    }
+
+    pub(super) fn is_near(&self, place: usize) -> bool {
+        self.far.is_empty() || self.members[place].get_zone() == self.common.zone.as_deref()
+    }
+}
