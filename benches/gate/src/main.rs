@@ -110,14 +110,11 @@ fn all(cases: &mut Cases) {
     cases.answers("health, pending once", || health().layer(service_fn(echo_later)));
     cases.rejects("health, down", down);
 
-<<<<<<< HEAD
     cases.answers("leader", || led(true).layer(service_fn(echo)));
     cases.rejects("leader, not leading", || led(false).layer(service_fn(echo)));
 
-=======
     cases.answers("endpoints, 10", endpoints);
     cases.answers("endpoints, 10, cloned per call", || Cloned(endpoints()));
->>>>>>> 43b0f2d (endpoints: load balancing over the addresses of a service, with outlier ejection against peers, and lists from sources)
     cases.answers("shards, 100", shards);
     cases.answers("shards, 100, cloned per call", || Cloned(shards()));
 
