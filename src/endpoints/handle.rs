@@ -123,7 +123,7 @@ impl<C: Send + Sync, K: Send + Sync, S: Send> Steered for Shared<Roster<C, K>, S
         })?;
         let table = self.table();
         table.plan.compare(table.plan.common.now(), false);
-        self.reporter.meter(|handles| table.plan.set_levels(&handles.own));
+        self.reporter.meter(|handles| table.plan.set_levels(handles.own));
         let members = u32::try_from(table.plan.members.len()).unwrap_or(u32::MAX);
         self.reporter.tell_now(EventContext::default(), EventKind::EndpointsAdopted { members });
         Ok(())

@@ -175,7 +175,7 @@ impl<C, K> Roster<C, K> {
                 (nth, EventKind::Changed { from, to: EJECTED, cause: cause.as_str(), measurement })
             }
         };
-        reporter.meter(|handles| self.set_levels(&handles.own));
+        reporter.meter(|handles| self.set_levels(handles.own));
         let key = Named::name(&self.members[nth]);
         reporter.tell(EventContext { key: Some(key), seq }, now, kind);
     }
