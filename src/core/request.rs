@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::context::AttemptTimes;
-#[cfg(feature = "shards")]
+#[cfg(any(feature = "leader", feature = "shards"))]
 use crate::core::epoch::Epoch;
 use crate::core::error::{Measurement, SetBy};
 use crate::core::time;
@@ -279,9 +279,9 @@ pub struct CallContext {
     pub prior: u32,
     /// Records the time of each attempt, for an outer layer.
     pub measure: Option<AttemptTimes>,
-    /// The epoch of the map of owners that the caller goes by, if it says so. An owner that refuses names it beside
-    /// its own; nothing else depends on it.
-    #[cfg(feature = "shards")]
+    /// By which epoch the call is made, if somebody says so: the term of a leader, which a `LeaderLayer` writes, or the map
+    /// of owners that the caller goes by, which an owner that refuses names beside its own.
+    #[cfg(any(feature = "leader", feature = "shards"))]
     pub epoch: Option<Epoch>,
     /// Where a layer of this process cut the deadline to its own limit, so that the two are told apart.
     pub(crate) cut: Option<Cut>,
@@ -311,6 +311,16 @@ impl fmt::Debug for ReadAt {
 }
 
 impl CallContext {
+    /// Whether there is anything in it that a policy may have written.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        #[cfg(any(feature = "leader", feature = "shards"))]
+        if self.epoch.is_some() {
+            return true;
+        }
+        self.deadline.is_some()
+    }
+
     /// The time at which a shell asks its parts about this call, read once.
     #[inline]
     pub(crate) fn now(&mut self) -> Instant {

@@ -1,9 +1,11 @@
 //! Building a layer of a leader, and putting it around services.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::leadership::Leadership;
 use super::policy::Led;
+use super::standing::Standing;
 use super::store::Durable;
 use crate::core::event::{Observe, Observers};
 use crate::core::origin::Origin;
@@ -36,6 +38,7 @@ impl LeaderLayer {
             name: name.into(),
             standing: Arc::clone(&leadership.standing),
             finish: false,
+            propagate: NoPropagation,
             observers: Observers::default(),
         }
     }
@@ -43,19 +46,47 @@ impl LeaderLayer {
 
 /// Builds a [`LeaderLayer`].
 #[must_use = "call `build`"]
-pub struct Builder {
+pub struct Builder<K = NoPropagation> {
     name: Arc<str>,
-    standing: Arc<super::standing::Standing>,
+    standing: Arc<Standing>,
     finish: bool,
+    propagate: K,
     observers: Observers,
 }
 
-impl Builder {
+impl<K> Builder<K> {
     /// Lets calls go on when their term is over. For resources that compare epochs by themselves, and refuse what
     /// comes late.
     pub fn finish(mut self) -> Self {
         self.finish = true;
         self
+    }
+
+    /// Writes the epoch of the term into [what is propagated](crate::propagate::CallContext::epoch) with each request, for
+    /// a resource that refuses those of terms before.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use seawall::leader::{Candidate, LeaderLayer, MemoryStore};
+    /// use seawall::propagate::{FromWithContext, WithContext};
+    /// use seawall::{Epoch, Error};
+    /// use std::convert::Infallible;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// let candidate = Candidate::builder("jobs", MemoryStore::new()).build()?;
+    /// let leadership = candidate.leadership();
+    /// tokio::spawn(candidate.campaign());
+    /// leadership.watch().changed().await;
+    /// let writes = ServiceBuilder::new()
+    ///     .layer(LeaderLayer::builder("jobs", &leadership).propagate(FromWithContext).build())
+    ///     .map_err(Error::Inner)
+    ///     .service(service_fn(|write: WithContext<&str>| async move { Ok::<_, Infallible>(write.call.epoch) }));
+    /// assert_eq!(writes.oneshot("x = 1".into()).await?, Some(Epoch::new(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn propagate<K2>(self, propagate: K2) -> Builder<K2> {
+        let Self { name, standing, finish, observers, .. } = self;
+        Builder { name, standing, finish, propagate, observers }
     }
 
     /// Reports every rejection to `observer`. May be called more than once.
@@ -65,15 +96,15 @@ impl Builder {
     }
 
     /// The layer.
-    pub fn build(self) -> LeaderLayer {
+    pub fn build(self) -> LeaderLayer<K> {
         let reporter = Reporter::new(Origin::new(LAYER, self.name), self.observers);
         let policy = Led { reporter, standing: self.standing, finish: self.finish };
-        GateLayer::make(policy, Unclassified, NoPropagation)
+        GateLayer::make(policy, Unclassified, self.propagate)
     }
 }
 
-impl std::fmt::Debug for Builder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<K> fmt::Debug for Builder<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").field("name", &self.name).finish_non_exhaustive()
     }
 }

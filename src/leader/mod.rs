@@ -35,7 +35,8 @@
 //!
 //! A lease makes it rare that two act, and never impossible: a process that is stopped between its last look at the clock
 //! and the write to its database writes late, and clocks may drift more than was allowed for. What must not happen twice
-//! has to be refused where it is written: send the [epoch](Term::epoch) with every write, and let the resource refuse
+//! has to be refused where it is written: send the [epoch](Term::epoch) with every write (a layer can
+//! [propagate](LayerBuilder::propagate) it), and let the resource refuse
 //! what is lower than the highest it has seen. In SQL that is one condition:
 //! `update jobs set …, epoch = $2 where id = $1 and epoch <= $2`.
 //!

@@ -8,6 +8,7 @@ use std::task::Context;
 use tokio::time::Instant;
 
 use super::standing::{Found, Standing};
+use crate::core::epoch::Epoch;
 use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::request::CallContext;
 use crate::core::time::Tick;
@@ -72,6 +73,7 @@ impl Policy for Led {
     type Permit = Turn;
     type Wait = Infallible;
     type WakerSlot = ();
+    const WRITES: bool = true;
     const ENDS_BY_CLOCK: bool = true;
 
     #[inline]
@@ -142,8 +144,12 @@ impl Policy for Led {
 
 impl<Req> Admit<Req> for Led {
     #[inline]
-    fn admit(&self, _: &Req, _: Option<&mut CallContext>) -> Admission<Self> {
-        self.admit_plain()
+    fn admit(&self, _: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
+        let admission = self.admit_plain();
+        if let (Admission::Pass(turn), Some(call)) = (&admission, call) {
+            call.epoch = Some(Epoch::new(turn.0.number));
+        }
+        admission
     }
 }
 

@@ -70,7 +70,7 @@ impl<P: Policy, C, K, Req> Queued<P, C, K, Req> {
     {
         if P::RESUMES {
             self.attempt_context = Some((propagate.clone(), Box::new(call)));
-        } else if P::WRITES && call.deadline.is_some() {
+        } else if P::WRITES && call.has_news() {
             propagate.inject(request, &call);
         }
     }
@@ -97,7 +97,7 @@ impl<P: Policy, C, K, Req> Queued<P, C, K, Req> {
                 Some(Ok(())) => {
                     if let Some((propagate, call)) = this.attempt_context
                         && P::WRITES
-                        && call.deadline.is_some()
+                        && call.has_news()
                     {
                         propagate.inject(request, call);
                     }

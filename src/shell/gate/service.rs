@@ -186,7 +186,7 @@ impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
         if P::PASSES {
             if let Some(permit) = self.gate.policy.pass_with(&request, &mut call) {
                 return self.pass(permit, request, context, |request| {
-                    if P::WRITES && call.deadline.is_some() {
+                    if P::WRITES && call.has_news() {
                         propagate.inject(request, &call);
                     }
                 });
@@ -215,7 +215,7 @@ impl<S: Clone, P: Policy, C, Req> Entry<'_, S, P, C, Req> {
     {
         match admission {
             Admission::Pass(permit) => self.pass(permit, request, context, |request| {
-                if let Some(call) = call.filter(|call| P::WRITES && call.deadline.is_some()) {
+                if let Some(call) = call.filter(|call| P::WRITES && call.has_news()) {
                     propagate.inject(request, &call);
                 }
             }),
