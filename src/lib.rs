@@ -7,6 +7,7 @@
 //! [circuit_breaker]: crate::circuit_breaker
 //! [bulkhead]: crate::bulkhead
 //! [leader]: crate::leader
+//! [failover]: crate::failover
 //! [shards]: crate::shards
 //! [endpoints]: crate::endpoints
 //! [rate_limit]: crate::rate_limit
@@ -59,6 +60,9 @@ pub mod circuit_breaker;
 #[cfg(feature = "endpoints")]
 #[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
 pub mod endpoints;
+#[cfg(feature = "failover")]
+#[cfg_attr(docsrs, doc(cfg(feature = "failover")))]
+pub mod failover;
 pub mod fallback;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]

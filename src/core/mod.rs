@@ -4,7 +4,7 @@ pub(crate) mod classify;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod context;
-#[cfg(any(feature = "endpoints", feature = "leader", feature = "shards"))]
+#[cfg(any(feature = "endpoints", feature = "failover", feature = "leader", feature = "shards"))]
 pub(crate) mod epoch;
 pub(crate) mod error;
 pub(crate) mod event;

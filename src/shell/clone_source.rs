@@ -22,7 +22,7 @@ impl<S> CloneSource<S> {
     }
 }
 
-#[cfg(any(feature = "endpoints", feature = "shards"))]
+#[cfg(any(feature = "endpoints", feature = "failover", feature = "shards"))]
 impl<S> CloneSource<Option<S>> {
     /// Lets go of the service for good: whoever comes later gets none.
     pub(crate) fn retire(&self) {

@@ -3,12 +3,14 @@
 pub(crate) mod caller;
 pub(crate) mod clone_source;
 pub(crate) mod cost;
-#[cfg(any(feature = "endpoints", feature = "shards"))]
+#[cfg(any(feature = "endpoints", feature = "failover", feature = "shards"))]
 pub(crate) mod epochs;
 pub(crate) mod gate;
 pub(crate) mod in_flight;
 pub(crate) mod keyed;
 pub(crate) mod live;
+#[cfg(feature = "failover")]
+pub(crate) mod locked;
 pub(crate) mod member;
 pub(crate) mod meter;
 pub(crate) mod oneshot;
@@ -19,7 +21,7 @@ pub(crate) mod relay;
 pub(crate) mod reporter;
 pub(crate) mod retry;
 pub(crate) mod series;
-#[cfg(any(feature = "endpoints", feature = "shards"))]
+#[cfg(any(feature = "endpoints", feature = "failover", feature = "shards"))]
 pub(crate) mod set;
 pub(crate) mod shared_fn;
 pub(crate) mod slots;

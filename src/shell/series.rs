@@ -191,6 +191,7 @@ pub(crate) type Histogram = Series<metrics::Histogram>;
 
 impl Counter {
     /// So many more, for one who does not know who records.
+    #[allow(dead_code, reason = "not every set of features counts so")]
     pub(crate) fn increment(&self, by: u64) {
         if let Some(recorder) = live_recorder() {
             self.with_recorder(recorder, |counter| counter.increment(by));

@@ -25,7 +25,7 @@ const LAYER_FILES: [&str; 3] = ["mod.rs", "config.rs", "layer.rs"];
 const IN_THE_SHELL: &[&str] = &["policy.rs"];
 const OWN_SHELL: &[&str] = &["service.rs", "future.rs"];
 /// Services over several others: they are built, and are no layers. Their future is that of `shell/set/`.
-const SETS: &[&str] = &["endpoints", "shards"];
+const SETS: &[&str] = &["endpoints", "failover", "shards"];
 const SET_FILES: [&str; 4] = ["mod.rs", "builder.rs", "service.rs", "handle.rs"];
 /// The headings of every layer's guide, in order.
 const HEADINGS: [&str; 8] = [

@@ -24,6 +24,8 @@ mod edge_passes;
 mod endpoints;
 mod events;
 mod exposition;
+#[cfg(feature = "failover")]
+mod failover;
 mod fallback;
 mod health;
 mod hooks;

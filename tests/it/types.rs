@@ -159,6 +159,11 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::endpoints::Endpoints<Inner>: Clone;
         <seawall::endpoints::Endpoints<Inner> as Service<u32>>::Future: ;
 
+        // failover
+        seawall::failover::Builder: Clone;
+        seawall::failover::FailoverHandle: Clone;
+        seawall::failover::Failover<Inner, fn(&str) -> f64>: Clone;
+        <seawall::failover::Failover<Inner, fn(&str) -> f64> as Service<u32>>::Future: ;
         // shards
         seawall::Epoch: Copy;
         seawall::shards::Map: Clone;

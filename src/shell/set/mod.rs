@@ -31,6 +31,7 @@
 //! A plan that learns keeps what it knows behind an `Arc` in its members, so that it stays when another plan with
 //! the same member follows. None of these methods may lock, call the user's code under a lock, or block.
 
+#![cfg_attr(not(feature = "shards"), allow(dead_code, reason = "some sets do not change"))]
 #![allow(private_bounds, reason = "what a set measures is no business of users")]
 
 #[cfg(feature = "endpoints")]

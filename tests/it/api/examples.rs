@@ -19,6 +19,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "health::Builder",
             "http::ServerBuilder",
             "http::body_timeout::Builder",
+            "failover::Builder",
             "fallback::Builder",
             "keyed::KeyedBuilder",
             "leader::Builder",

@@ -181,6 +181,8 @@ async fn everything_that_can_be_counted() {
     }
     #[cfg(feature = "leader")]
     one_leads().await;
+    #[cfg(feature = "failover")]
+    tiers().await;
     let health = HealthLayer::builder("health").check(|| async { Ok::<_, Failed>(()) });
     let health = health.build().unwrap();
     health.run(|| act(Script::Success)).await.unwrap();
@@ -202,6 +204,12 @@ async fn one_leads() {
     sleep(Duration::from_secs(10)).await; // it is renewed
     leadership.resign().await;
     campaign.await.unwrap();
+}
+
+#[cfg(feature = "failover")]
+async fn tiers() {
+    let failover = seawall::failover::Failover::builder("tiers").tiers(["a"]).health(|_| 1.0);
+    failover.over(|_| Ok(service_fn(act))).unwrap().oneshot(Script::Success).await.unwrap();
 }
 
 #[cfg(feature = "http")]

@@ -1,0 +1,198 @@
+//! How much of the load each tier takes: down at once, back slowly. Pure.
+//!
+//! Spill as in Envoy (priorities with an overprovisioning factor of 1.4); the way back is ours. What a tier takes is at most
+//! its *cap*:
+//!
+//! ```text
+//!            health falls below the cap
+//!   Up ───────────────────────────────────▶ Down       the cap falls with it, at once
+//!    ▲                                       │ better than the cap for `up_for`
+//!    │ the cap is full                       ▼
+//!    └──────────────────────────────────  Returning    the cap doubles each `step`, from 5 %
+//! ```
+//!
+//! Each loss doubles `up_for` for the next one, and each quiet `max_up_for` halves it again.
+
+/// All of the load, in parts per million.
+pub(super) const FULL: u32 = 1_000_000;
+/// A tier of which so much is healthy takes all of its load, in parts per thousand: 1 / 1.4 (Envoy).
+const OVERPROVISIONING: u64 = 1_400;
+/// What a tier that returns takes first: 5 %.
+const FIRST: u32 = FULL / 20;
+
+/// The settings, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Params {
+    pub(super) up_for: u64,
+    pub(super) max_up_for: u64,
+    pub(super) step: u64,
+}
+
+/// The tiers, the first one first. There is one at least.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Tiers(Vec<Tier>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Tier {
+    /// What it takes at most of what comes to it.
+    pub(super) cap: u32,
+    pub(super) phase: Phase,
+    /// `up_for` is doubled so often at the next loss.
+    pub(super) losses: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    /// Quiet since then.
+    Up { since: u64 },
+    /// Better than its cap since then; it has to stay so for that long.
+    Down { since: u64, wait: u64 },
+    /// The cap doubles then.
+    Returning { next: u64 },
+}
+
+/// How the load is spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Mode {
+    /// The first tier takes all.
+    First,
+    /// Other tiers take some or all of it.
+    Spilling,
+    /// All are down, so the first takes all: a health check that is wrong is no outage.
+    Panic,
+}
+
+impl Params {
+    /// How long a tier has to be better after so many losses.
+    pub(super) fn wait(&self, losses: u32) -> u64 {
+        let factor = 1_u64.checked_shl(losses).unwrap_or(u64::MAX);
+        self.up_for.saturating_mul(factor).min(self.max_up_for)
+    }
+}
+
+/// What a tier could take by its health alone.
+pub(super) fn target(health: u32) -> u32 {
+    let most = u64::from(health) * OVERPROVISIONING / 1_000;
+    u32::try_from(most).unwrap_or(FULL).min(FULL)
+}
+
+impl Tier {
+    fn step(&mut self, params: &Params, now: u64, health: u32) {
+        let target = target(health);
+        self.forgets(params, now);
+        if target < self.cap {
+            self.cap = target;
+            self.phase = match self.phase {
+                Phase::Down { wait, .. } => Phase::Down { since: now, wait },
+                Phase::Up { .. } | Phase::Returning { .. } => {
+                    let wait = params.wait(self.losses);
+                    // As often as it makes a difference.
+                    self.losses += u32::from(wait < params.max_up_for);
+                    Phase::Down { since: now, wait }
+                }
+            };
+            return;
+        }
+        match self.phase {
+            Phase::Down { wait, .. } if target == self.cap => {
+                self.phase = Phase::Down { since: now, wait };
+            }
+            Phase::Down { since, wait } if now.saturating_sub(since) >= wait => {
+                self.cap = self.cap.max(FIRST).min(target);
+                self.returns(now.saturating_add(params.step), now);
+            }
+            Phase::Returning { next } if now >= next => {
+                let steps = 1 + now.saturating_sub(next) / params.step.max(1);
+                let doubled =
+                    (0..steps.min(5)).fold(self.cap.max(FIRST), |cap, _| cap.saturating_mul(2));
+                self.cap = doubled.min(target);
+                self.returns(now.saturating_add(params.step), now);
+            }
+            Phase::Up { .. } | Phase::Down { .. } | Phase::Returning { .. } => {}
+        }
+    }
+
+    /// Quiet for as long as the longest wait: one loss less.
+    fn forgets(&mut self, params: &Params, now: u64) {
+        while let Phase::Up { since } = self.phase
+            && self.losses > 0
+            && now.saturating_sub(since) >= params.max_up_for
+        {
+            self.phase = Phase::Up { since: since.saturating_add(params.max_up_for) };
+            self.losses -= 1;
+        }
+    }
+
+    fn returns(&mut self, next: u64, now: u64) {
+        let is_back = self.cap == FULL;
+        self.phase = if is_back { Phase::Up { since: now } } else { Phase::Returning { next } };
+    }
+}
+
+impl Tiers {
+    pub(super) fn new(count: usize, now: u64) -> Self {
+        Self(vec![Tier { cap: FULL, phase: Phase::Up { since: now }, losses: 0 }; count])
+    }
+
+    /// The health of each tier is this now, in parts per million.
+    pub(super) fn step(&mut self, params: &Params, now: u64, health: &[u32]) {
+        for (tier, health) in self.0.iter_mut().zip(health) {
+            tier.step(params, now, (*health).min(FULL));
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn tiers(&self) -> &[Tier] {
+        &self.0
+    }
+
+    /// What each tier takes of the load. Together they take all of it.
+    pub(super) fn shares(&self) -> Vec<u32> {
+        let mut left = FULL;
+        let mut shares: Vec<u32> = Vec::with_capacity(self.0.len());
+        for tier in &self.0 {
+            let takes = part(left, tier.cap);
+            left -= takes;
+            shares.push(takes);
+        }
+        let taken = FULL - left;
+        if taken == 0 {
+            shares[0] = FULL;
+            return shares;
+        }
+        // What nobody would take is spread as the rest is; the last one has what rounding leaves.
+        let mut rest = FULL;
+        let last = shares.iter().rposition(|share| *share > 0).unwrap_or_default();
+        for share in &mut shares[..last] {
+            *share = u32::try_from(u64::from(*share) * u64::from(FULL) / u64::from(taken))
+                .unwrap_or(FULL);
+            rest -= *share;
+        }
+        shares[last] = rest;
+        shares
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        match self.0.iter().position(|tier| tier.cap > 0) {
+            None => Mode::Panic,
+            Some(0) if self.0[0].cap == FULL => Mode::First,
+            Some(_) => Mode::Spilling,
+        }
+    }
+}
+
+/// The tier for a draw from 0 to 999,999.
+pub(super) fn choose(shares: &[u32], mut draw: u32) -> usize {
+    for (nth, share) in shares.iter().enumerate() {
+        if draw < *share {
+            return nth;
+        }
+        draw -= share;
+    }
+    0
+}
+
+#[allow(clippy::cast_possible_truncation)] // less than all
+fn part(of: u32, cap: u32) -> u32 {
+    (u64::from(of) * u64::from(cap) / u64::from(FULL)) as u32
+}

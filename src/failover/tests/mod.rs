@@ -1,0 +1,4 @@
+//! The algorithm, tested without a runtime.
+
+mod explore;
+mod scenes;
