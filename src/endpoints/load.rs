@@ -179,11 +179,13 @@ impl Load {
         self.shut_until.fetch_max(until.0, Relaxed);
     }
 
-    /// Whether an ejected one is to be probed, by this call and no other.
+    /// Whether an ejected one is to be probed, by this call and no other: not before the last probe is over.
     pub(super) fn takes_probe(&self, now: Tick) -> bool {
         let at = self.probe_at.load(Relaxed);
         let next = now.plus(self.probe_every.load(Relaxed)).0;
-        at <= now.0 && self.probe_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok()
+        at <= now.0
+            && self.in_flight() == 0
+            && self.probe_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok()
     }
 
     /// The thousandths of its share that it gets; all of it after so long.

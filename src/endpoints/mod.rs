@@ -65,8 +65,8 @@
 //! an outlier. A call that is given up counts as slow for as long as it has taken.
 //!
 //! The first ejection lasts a second, the second two, and so on up to 30 s, and up to a tenth more by chance; a good
-//! second makes up for one. No more than half are ejected (rounded down). Meanwhile one call in 250 ms, times the number of
-//! ejections, is let through. Who returns, or is new, gets its share over five seconds. When less than half are
+//! second makes up for one. No more than half are ejected (rounded down). Meanwhile one call in 250 ms, which doubles with
+//! each ejection in a row, is let through when the one before is over. Who returns, or is new, gets its share over five seconds. When less than half are
 //! left, because the others went off the list, or you allow more ejections, all are used (Envoy's panic threshold).
 //!
 //! **Zones.** With a [zone](Builder::zone), endpoints there get all calls while 72 % of them are up (Envoy's

@@ -53,6 +53,8 @@ const LONGEST_SHUT: u64 = 5_000_000_000;
 /// The states of an endpoint, in events.
 const ACTIVE: &str = "active";
 const EJECTED: &str = "ejected";
+/// The interval of probes is doubled with each ejection, so often at most.
+const MOST_DOUBLED: u32 = 6;
 /// Calls between looks at the clock, where none is pending. A power of two.
 const LOOK_EVERY: u64 = 64;
 
@@ -151,7 +153,8 @@ impl<C, K> Roster<C, K> {
                 self.loads[nth].change()
             }
             Effect::Ejected { nth, times, .. } => {
-                let every = common.probe_interval.saturating_mul(u64::from(times));
+                let doubled = 1 << times.saturating_sub(1).min(MOST_DOUBLED);
+                let every = common.probe_interval.saturating_mul(doubled);
                 self.loads[nth].eject(now, every);
                 self.loads[nth].change()
             }
