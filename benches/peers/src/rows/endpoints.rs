@@ -10,17 +10,20 @@ use tower::load::{CompleteOnResponse, PeakEwmaDiscover};
 use tower::{Service, ServiceExt};
 
 use super::{Row, Target};
-use crate::drive::{service, Fork};
+use crate::drive::service;
 use crate::inner::{Echo, EchoLater, Failure};
 
 const ENDPOINTS: usize = 10;
 
 pub fn ten() -> Row {
-    contenders(Row::new("endpoints", "10 endpoints, peak EWMA of two"), Echo).at_most(Target::Best(0.7)).scales()
+    contenders(Row::new("endpoints", "10 endpoints, peak EWMA of two"), Echo)
+        .at_most(Target::Best(0.7))
+        .scales()
 }
 
 pub fn ten_pending() -> Row {
-    contenders(Row::new("endpoints-pending", "10 endpoints, pending once"), EchoLater).at_most(Target::Best(0.7))
+    contenders(Row::new("endpoints-pending", "10 endpoints, pending once"), EchoLater)
+        .at_most(Target::Best(0.7))
 }
 
 fn contenders<S>(row: Row, inner: S) -> Row
