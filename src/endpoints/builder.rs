@@ -101,7 +101,7 @@ impl<C, K> Builder<C, K> {
     ///             if is_bad { Err(Error::Inner(io::Error::other("down"))) } else { Ok(()) }
     ///         }))
     ///     })?;
-    /// let retry = RetryLayer::builder("search").cloned().propagate(FromWithContext).max_attempts(2).build()?;
+    /// let retry = RetryLayer::builder("search").cloned().propagate(FromWithContext).attempts(2).build()?;
     /// let search = retry.layer(search);
     /// for query in 0..100 {
     ///     search.clone().oneshot(WithContext::from(query)).await?; // a second attempt goes to the good one
