@@ -18,7 +18,7 @@ use tower::{BoxError, ServiceExt};
 type Store = BoxCloneService<Ask, Answer, BoxError>;
 
 /// Writes the report. Each write carries the epoch, so that the database can refuse one that comes late:
-/// `insert into report … where not exists (select from report where epoch > $1)`
+/// `update report set …, epoch = $1 where id = $2 and epoch <= $1`
 async fn report(pod: &str, term: &Term) -> Epoch {
     println!("{pod} writes the report, in term {}", term.epoch());
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -52,7 +52,14 @@ struct Asking<T> {
 }
 
 /// Somebody campaigns while this is alive.
-struct Campaigning(Arc<Standing>);
+pub(super) struct Campaigning(Arc<Standing>);
+
+impl Campaigning {
+    pub(super) fn begin(standing: &Arc<Standing>) -> Self {
+        standing.begin();
+        Self(Arc::clone(standing))
+    }
+}
 
 impl Drop for Campaigning {
     fn drop(&mut self) {
@@ -85,11 +92,11 @@ where
     T: Token,
 {
     /// Until it has resigned.
-    pub(super) async fn run(&mut self) {
+    pub(super) async fn run(&mut self, _campaigning: Campaigning) {
         let driver = &mut self.driver;
-        driver.standing.begin();
-        let _campaigning = Campaigning(Arc::clone(&driver.standing));
-        driver.machine.again(driver.now());
+        if driver.machine.again(driver.now()) {
+            driver.rename(); // no late message of a campaign before this one meets the next lease
+        }
         let mut asking: Option<Asking<T>> = None;
         let mut input = Input::Time;
         loop {
@@ -194,10 +201,12 @@ impl<T: Token> Driver<T> {
         let Some(asking) = asking.filter(|asking| asking.until <= self.now()) else {
             return Input::Time;
         };
-        let limit = self.config.ask_timeout;
-        self.complain(&format!("no answer within {limit:?}"));
+        let (limit, lease) = (self.config.ask_timeout, &self.lease);
+        let question = asking.question.as_str();
+        self.complain(&format!(
+            "the store gave no answer to {question} `{lease}` within {limit:?}"
+        ));
         self.standing.answered(Answered::TimedOut, None);
-        let _ = asking.question;
         Input::Heard(Heard::Nothing)
     }
 
@@ -227,6 +236,12 @@ impl<T: Token> Driver<T> {
                     token.number(epoch)
                 };
                 let left = self.machine.term().map(|(_, until)| until.since(now));
+                if ttl <= self.config.stop {
+                    let stop = self.config.stop;
+                    self.complain(&format!(
+                        "the store grants {ttl:?}, and no call begins in the last {stop:?}"
+                    ));
+                }
                 self.standing.answered(Answered::Granted, left.filter(|_| is_renewal));
                 self.standing.held_by(&self.holder, Tick::ZERO);
                 Heard::Granted { epoch, ttl: nanos(ttl) }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tower::{BoxError, Service};
 
-use super::campaign::{Campaign, Driver};
+use super::campaign::{Campaign, Campaigning, Driver};
 use super::config::Config;
 use super::leadership::{Leadership, Term};
 use super::machine::Machine;
@@ -46,6 +46,7 @@ impl Candidate<(), ()> {
             store,
             holder: None,
             config: Config::default(),
+            follows: Follows { is_on: false, renew: true, ask_timeout: true, stop: true },
             observers: Observers::default(),
         }
     }
@@ -67,9 +68,11 @@ where
     /// Campaigns, leads, and campaigns again, until it [resigns](Leadership::resign). Layers and others see by its
     /// [leadership](Self::leadership) whether it leads.
     ///
-    /// If the future is dropped, the term goes on to its end, and then the lease is free: nobody gives it back.
-    pub async fn campaign(mut self) {
-        self.campaign.run().await;
+    /// If the future is dropped, the term goes on to its end, and then the lease is free: nobody gives it back, and nobody
+    /// who [watches](Leadership::watch) is told. It counts as campaigning from this call on, before the future is polled.
+    pub fn campaign(mut self) -> impl Future<Output = ()> + Send + use<S, T> {
+        let campaigning = Campaigning::begin(&self.leadership.standing);
+        async move { self.campaign.run(campaigning).await }
     }
 
     /// Campaigns, and runs `job` while it leads. Returns what the job returns, after the lease was given back; `None`
@@ -98,8 +101,9 @@ where
         F: FnMut(Term<T>) -> Fut,
         Fut: Future,
     {
+        let campaigning = Campaigning::begin(&self.leadership.standing);
         let mut runner = pin!(Runner::new(self.leadership.clone(), job));
-        let mut campaign = pin!(self.campaign.run());
+        let mut campaign = pin!(self.campaign.run(campaigning));
         poll_fn(|cx: &mut Context<'_>| {
             // The campaign first: what it hears decides whether the job goes on. Then once more, for what the job
             // has ended.
@@ -130,7 +134,18 @@ pub struct Builder<S> {
     store: S,
     holder: Option<Arc<str>>,
     config: Config,
+    /// What was not said: it follows the `ttl`.
+    follows: Follows,
     observers: Observers,
+}
+
+/// Which settings follow the `ttl`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Follows {
+    is_on: bool,
+    renew: bool,
+    ask_timeout: bool,
+    stop: bool,
 }
 
 impl<S> Builder<S> {
@@ -141,25 +156,26 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Sets [`Config::ttl`], and what depends on it by default: [`renew`](Config::renew) becomes a third of it, and
-    /// [`ask_timeout`](Config::ask_timeout) and [`stop`](Config::stop) no longer than a tenth and a thirtieth.
+    /// Sets [`Config::ttl`]. What is not set follows it: [`renew`](Config::renew) is a third of it then, and
+    /// [`ask_timeout`](Config::ask_timeout) and [`stop`](Config::stop) are a tenth and a thirtieth, or their defaults if
+    /// these are shorter.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.config.ttl = ttl;
-        self.config.renew = ttl / 3;
-        self.config.ask_timeout = self.config.ask_timeout.min(ttl / 10);
-        self.config.stop = self.config.stop.min(ttl / 30);
+        self.follows.is_on = true;
         self
     }
 
     /// Sets [`Config::renew`].
     pub fn renew(mut self, renew: Duration) -> Self {
         self.config.renew = renew;
+        self.follows.renew = false;
         self
     }
 
     /// Sets [`Config::ask_timeout`].
     pub fn ask_timeout(mut self, ask_timeout: Duration) -> Self {
         self.config.ask_timeout = ask_timeout;
+        self.follows.ask_timeout = false;
         self
     }
 
@@ -172,12 +188,14 @@ impl<S> Builder<S> {
     /// Sets [`Config::stop`].
     pub fn stop(mut self, stop: Duration) -> Self {
         self.config.stop = stop;
+        self.follows.stop = false;
         self
     }
 
     /// Sets all settings at once.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self.follows = Follows::default();
         self
     }
 
@@ -185,6 +203,22 @@ impl<S> Builder<S> {
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self
+    }
+
+    fn settings(&self) -> Config {
+        let Follows { is_on, renew, ask_timeout, stop } = self.follows;
+        let mut config = self.config.clone();
+        let ttl = config.ttl;
+        if is_on && renew {
+            config.renew = ttl / 3;
+        }
+        if is_on && ask_timeout {
+            config.ask_timeout = config.ask_timeout.min(ttl / 10);
+        }
+        if is_on && stop {
+            config.stop = config.stop.min(ttl / 30);
+        }
+        config
     }
 
     /// The candidate.
@@ -198,17 +232,18 @@ impl<S> Builder<S> {
         T: Token,
     {
         let origin = Origin::new(CANDIDATE, Arc::clone(&self.lease));
-        let params = self.config.params().map_err(|wrong| wrong.of_policy(&origin))?;
+        let config = self.settings();
+        let params = config.params().map_err(|wrong| wrong.of_policy(&origin))?;
         let reporter = Reporter::new(origin, self.observers);
         let machine = Machine::new(reporter.clock.now());
-        let standing = Arc::new(Standing::new(reporter, nanos(self.config.stop)));
+        let standing = Arc::new(Standing::new(reporter, nanos(config.stop), params.retry));
         let leadership = Leadership::new(Arc::clone(&standing));
         let driver = Driver {
             standing,
             lease: self.lease,
             name: self.holder.unwrap_or_else(|| CANDIDATE.into()),
             holder: Arc::from(""),
-            config: self.config,
+            config,
             params,
             machine,
             token: PhantomData,

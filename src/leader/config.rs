@@ -24,7 +24,7 @@ use crate::core::time::nanos;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
     /// For how long the lease is asked for: at least three times [`ask_timeout`](Self::ask_timeout) and
-    /// [`stop`](Self::stop) together, so that a store may be silent twice; at most 1 day.
+    /// [`stop`](Self::stop) together, so that one question in vain costs no term; at most 1 day.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub ttl: Duration,
     /// From one renewal to the next: longer than zero, and less than half of [`ttl`](Self::ttl).

@@ -25,6 +25,8 @@ use crate::core::origin::Origin;
 
 /// The most that is read of an answer, in bytes.
 const MOST: usize = 64 * 1024;
+/// The longest lease that etcd gives, in seconds.
+const MOST_SECONDS: u64 = 9_000_000_000;
 /// The most of an answer that is no etcd's that goes into an error, in characters.
 const MOST_TEXT: usize = 200;
 /// What the gateway says where a lease is not found: a code of gRPC.
@@ -36,7 +38,7 @@ const FAILED_PRECONDITION: u64 = 9;
 ///
 /// It speaks the [JSON gateway](https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/) of etcd's own port: no gRPC, no
 /// generated code. The lease `report` is the key `report`; its epoch is the revision in which the key was made, which
-/// etcd never counts back. etcd counts in whole seconds, and gives at least two.
+/// etcd counts back only if it is restored from a backup. etcd counts in whole seconds, and gives at least two.
 ///
 /// The client is yours: [`http::client`](crate::http::client) around it brings a timeout and a circuit breaker. Where etcd
 /// asks for a password, let a layer set the `authorization` header. A question takes up to three requests, within the
@@ -107,6 +109,16 @@ pub enum EtcdError {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// Somebody wrote the key of the lease by hand, so that it never ends.
+    #[error(
+        "the key `{key}` in etcd at {endpoint} has no lease and never ends: delete it, or name the lease otherwise"
+    )]
+    Blocked {
+        /// Where it was asked.
+        endpoint: Arc<str>,
+        /// The key.
+        key: String,
+    },
     /// It answered something that etcd does not say.
     #[error("what answers at {endpoint} is no etcd: it said {text:?} to {path}")]
     Unexpected {
@@ -176,7 +188,7 @@ struct Found {
     holder: String,
     /// The revision in which the key was made.
     made: u64,
-    /// The lease that holds it there; zero for none.
+    /// The lease that holds it there; zero where somebody wrote it by hand.
     lease: u64,
 }
 
@@ -212,12 +224,14 @@ where
             let made = made.ok_or_else(|| self.unexpected("/v3/kv/txn", &answer))?;
             return Ok(Answer::Granted { token: Epoch::new(made), ttl });
         }
-        // Somebody was faster. The lease that was made for this holds nothing.
-        self.revoke(id).await?;
-        match found_in(&answer["responses"][0]["response_range"]["kvs"]) {
-            Some(found) => self.held(found, holder).await,
-            None => Err(self.unexpected("/v3/kv/txn", &answer)),
+        let Some(found) = self.found_in(name, &answer["responses"][0]["response_range"])? else {
+            return Err(self.unexpected("/v3/kv/txn", &answer));
+        };
+        if found.holder != holder {
+            // Somebody was faster. The lease that was made for this holds nothing, and ends by itself too.
+            let _ = self.revoke(id).await;
         }
+        self.held(found, holder).await
     }
 
     async fn renew(&mut self, name: &str, holder: &str) -> Result<Answer, EtcdError> {
@@ -249,11 +263,12 @@ where
     /// Who has it, and for how long, which somebody who has it does not ask.
     async fn held(&mut self, found: Found, asks: &str) -> Result<Answer, EtcdError> {
         let mut expires_in = None;
-        if found.holder != asks && found.lease != 0 {
+        if found.holder != asks {
             let id = json!({ "ID": found.lease.to_string() });
             let left = self.post("/v3/lease/timetolive", &id).await?;
             // Whole seconds, rounded down; -1 when it has just ended.
-            expires_in = number(&left["TTL"]).map(|seconds| Duration::from_secs(seconds + 1));
+            let seconds = number(&left["TTL"]).map(|seconds| seconds.saturating_add(1));
+            expires_in = seconds.map(Duration::from_secs);
         }
         Ok(Answer::Held { holder: found.holder.into(), expires_in })
     }
@@ -264,14 +279,29 @@ where
         if answer["header"].is_null() {
             return Err(self.unexpected("/v3/kv/range", &answer));
         }
-        Ok(found_in(&answer["kvs"]))
+        self.found_in(name, &answer)
+    }
+
+    /// The key in the answer to a question for it, if there is one.
+    fn found_in(&self, name: &str, answer: &Value) -> Result<Option<Found>, EtcdError> {
+        let key = &answer["kvs"][0];
+        if key.is_null() {
+            return Ok(None);
+        }
+        let found = found(key).ok_or_else(|| self.unexpected("/v3/kv/range", answer))?;
+        if found.lease == 0 {
+            let (endpoint, key) = (Arc::clone(&self.endpoint), name.to_owned());
+            return Err(EtcdError::Blocked { endpoint, key });
+        }
+        Ok(Some(found))
     }
 
     /// A lease of etcd. It is there already if the answer to a question before this one was lost.
     async fn grant(&mut self, id: u64, ttl: Duration) -> Result<Duration, EtcdError> {
         let path = "/v3/lease/grant";
-        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
-        let lease = json!({ "ID": id.to_string(), "TTL": seconds.max(1).to_string() });
+        let seconds = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
+        let seconds = seconds.clamp(1, MOST_SECONDS);
+        let lease = json!({ "ID": id.to_string(), "TTL": seconds.to_string() });
         let (status, answer) = self.ask(path, &lease).await?;
         let is_there = number(&answer["code"]) == Some(FAILED_PRECONDITION);
         if !status.is_success() && is_there {
@@ -346,13 +376,15 @@ where
         if status.is_success() {
             return self.unexpected(path, answer);
         }
+        let text = told(answer);
         let remedy = match status.as_u16() {
             404 | 405 | 501 => ": is this etcd's client port?",
-            401 | 403 => ": does a layer of the client set the `authorization` header?",
+            401 | 403 => CREDENTIALS,
+            400 if text.contains("user name is empty") => CREDENTIALS,
             _ => "",
         };
         let endpoint = Arc::clone(&self.endpoint);
-        EtcdError::Status { endpoint, path, status, text: told(answer), remedy }
+        EtcdError::Status { endpoint, path, status, text, remedy }
     }
 
     fn unexpected(&self, path: &'static str, answer: &Value) -> EtcdError {
@@ -366,9 +398,12 @@ impl<S> fmt::Debug for EtcdStore<S> {
     }
 }
 
-/// What an answer says, for an error.
+const CREDENTIALS: &str = ": let a layer of the client set the `authorization` header";
+
+/// What an answer says, for an error: a stream's answer has it one level further in.
 fn told(answer: &Value) -> String {
-    let text = match (answer["message"].as_str(), answer.as_str()) {
+    let message = answer["message"].as_str().or_else(|| answer["error"]["message"].as_str());
+    let text = match (message, answer.as_str()) {
         (Some(text), _) | (_, Some(text)) => text.trim().to_owned(),
         _ => answer.to_string(),
     };
@@ -380,8 +415,7 @@ fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
-fn found_in(keys: &Value) -> Option<Found> {
-    let key = &keys[0];
+fn found(key: &Value) -> Option<Found> {
     let holder = BASE64_STANDARD.decode(key["value"].as_str().unwrap_or_default()).ok()?;
     let holder = String::from_utf8_lossy(&holder).into_owned();
     let made = number(&key["create_revision"])?;

@@ -81,18 +81,23 @@ impl<T: Token> Leadership<T> {
         Watch { standing: Arc::clone(&self.standing), news, seen }
     }
 
-    /// Resigns: nothing more begins, and when all that was begun as the leader is over, or the term is, the lease is
-    /// given back. Returns then, at once where nobody campaigns.
+    /// Resigns: nothing more begins, and when all that was begun as the leader is over, the lease is given back. Returns
+    /// then, at once where nobody campaigns. What is not over at the end of the term ends there; what cannot be
+    /// ended, such as a call that nobody polls or that may [finish](super::LayerBuilder::finish), holds this up for one more
+    /// [`ttl`](super::Config::ttl), and then the lease has ended by itself.
     ///
-    /// The resigning goes on if the future of this is dropped.
+    /// A store that does not answer is asked again for a fifth of the `ttl`. The resigning goes on if the future
+    /// of this is dropped.
     pub async fn resign(&self) {
         let mut news = self.standing.news.subscribe();
-        if !news.borrow_and_update().campaigns {
-            return;
-        }
-        self.standing.resign();
+        let Some(campaign) = self.standing.resign() else { return };
         // It fails when nobody can campaign any more.
-        let _ = news.wait_for(|news| !news.campaigns || news.state == State::Resigned).await;
+        let _ = news
+            .wait_for(|news| {
+                let is_over = !news.campaigns || news.state == State::Resigned;
+                is_over || news.campaign != campaign
+            })
+            .await;
     }
 }
 

@@ -67,6 +67,16 @@ pub(super) enum Question {
     Release,
 }
 
+impl Question {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Acquire => "acquire",
+            Self::Renew => "renew",
+            Self::Release => "release",
+        }
+    }
+}
+
 /// What the store said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Heard {
@@ -130,11 +140,16 @@ impl Machine {
         }
     }
 
-    /// The same one, that resigned, is a candidate again.
-    pub(super) fn again(&mut self, now: Tick) {
-        if self.stage == Stage::Resigned {
+    /// Somebody drives it again, who may have dropped it at any moment: answers that were on their way are not
+    /// heard any more. A term that is left goes on. Whether the next one is asked for under another name.
+    pub(super) fn again(&mut self, now: Tick) -> bool {
+        let leads = self.term().is_some_and(|(_, until)| now < until);
+        if leads {
+            (self.stage, self.asked, self.next) = (Stage::Leading, None, now);
+        } else {
             *self = Self { epoch: self.epoch, ..Self::new(now) };
         }
+        !leads
     }
 
     pub(super) const fn stage(&self) -> Stage {
@@ -198,11 +213,10 @@ impl Machine {
                     self.expire(params, now, &mut effect); // an answer that came too late
                 }
             }
-            Input::Resign => self.resign(now, &mut effect),
+            Input::Resign => self.resign(params, now, &mut effect),
             Input::Idle => {
                 if matches!(self.stage, Stage::Resigning | Stage::Ending) {
-                    self.until = now; // before the lease is given back
-                    self.release(now);
+                    self.release(params, now);
                 }
             }
         }
@@ -231,14 +245,15 @@ impl Machine {
         (self.known, effect.rename) = (false, true); // a late answer to the old name is nobody's
     }
 
-    fn release(&mut self, now: Tick) {
+    /// Tries for some time, for the lease ends by itself too.
+    fn release(&mut self, params: &Params, now: Tick) {
         self.stage = if self.known { Stage::Releasing } else { Stage::Resigned };
-        self.next = now;
+        (self.next, self.until) = (now, now.plus(params.retry.saturating_mul(3)));
     }
 
-    fn resign(&mut self, now: Tick, effect: &mut Effect) {
+    fn resign(&mut self, params: &Params, now: Tick, effect: &mut Effect) {
         match self.stage {
-            Stage::Following | Stage::Adopting => self.release(now),
+            Stage::Following | Stage::Adopting => self.release(params, now),
             Stage::Leading => self.stage = Stage::Resigning,
             Stage::Resigning | Stage::Ending | Stage::Releasing | Stage::Resigned => return,
         }
@@ -247,6 +262,9 @@ impl Machine {
 
     fn hear(&mut self, params: &Params, asked: &Asked, heard: Heard, effect: &mut Effect) {
         match (self.stage, asked.question, heard) {
+            (Stage::Releasing, Question::Release, Heard::Nothing) if asked.now < self.until => {
+                self.next = asked.later(params.retry);
+            }
             (Stage::Releasing, Question::Release, _) => self.stage = Stage::Resigned,
             (Stage::Resigning, _, Heard::Theirs(_) | Heard::Free) => {
                 self.until = asked.now;
@@ -259,7 +277,8 @@ impl Machine {
             (Stage::Following | Stage::Adopting, _, Heard::Granted { epoch, ttl }) => {
                 if epoch <= self.epoch {
                     effect.went_back = true;
-                    self.next = asked.later(params.retry);
+                    // It is not renewed, so that it is free for others, who ask before this one does.
+                    self.follow(asked.later(params.ttl.saturating_mul(2)), effect);
                 } else if self.take(params, asked, ttl) {
                     (self.stage, self.epoch) = (Stage::Leading, epoch);
                     effect.change = Some(Change::Acquired);
@@ -297,7 +316,8 @@ impl Machine {
         self.until = asked.sent.plus(kept);
         self.low = asked.sent.plus(kept - kept / LOW);
         let pause = params.renew.min(ttl / 3);
-        self.next = asked.sent.plus(pause.saturating_sub(asked.jitter.min(pause / 4)));
+        let next = asked.sent.plus(pause.saturating_sub(asked.jitter.min(pause / 4)));
+        self.next = next.max(asked.now.plus(params.retry / 4)); // though next to nothing was granted
         asked.now < self.until
     }
 
@@ -344,7 +364,8 @@ impl Asked {
     /// When to ask again after a refusal: when the other's lease ends, if that is known.
     fn after(&self, params: &Params, heard: Heard) -> Tick {
         let pause = match heard {
-            Heard::Theirs(Some(left)) => left.clamp(params.retry, params.ttl.max(params.retry)),
+            // They may give it back before.
+            Heard::Theirs(Some(left)) => left.min(params.renew).max(params.retry),
             _ => params.retry,
         };
         self.later(pause)

@@ -40,6 +40,9 @@
 //! what is lower than the highest it has seen. In SQL that is one condition:
 //! `update jobs set …, epoch = $2 where id = $1 and epoch <= $2`.
 //!
+//! The monotonic clock of some systems stands still while a machine sleeps or is moved to another host. That is one more
+//! reason for the resource to compare epochs. And what a job or a call has *spawned* is not ended with it.
+//!
 //! Not to elect the primary of a database: that has an election of its own, which knows what was replicated.
 //!
 //! # How it decides
@@ -50,7 +53,8 @@
 //!   [drift](Config::drift) of clocks. So its term ends before the store lets go of the lease, however long the answer took.
 //! - A term ends by comparing two numbers on the monotonic clock, in every call, and not by a message or a timer: a process
 //!   that was stopped past its term does nothing more when it continues.
-//! - An answer that is no clear yes never lengthens a term. An answer that the lease is not ours ends it.
+//! - An answer that is no clear yes never lengthens a term. An answer that the lease is not ours ends it: calls in flight
+//!   end when they are polled next, or within a fifteenth of `ttl`.
 //! - Who has led is a candidate again under another holder name, so that no late message of the old term counts for the
 //!   new one.
 //! - [Resigning](Leadership::resign): nothing more begins, the renewals stop, and when all calls are over, or the term
@@ -60,7 +64,7 @@
 //! your own. Put a retry, a timeout or a breaker in front of it as of any other client.
 //!
 //! The rules were explored in full within bounds: two candidates, one store, messages of any delay or lost, clocks of
-//! different speed. `src/leader/tests/explore.rs` has the bounds, and three weaker rules that it finds out.
+//! different speed. `src/leader/tests/explore.rs` has the bounds, and weaker rules that it finds out.
 //!
 //! # Defaults
 //!
@@ -73,7 +77,7 @@
 //! | [`stop`](Config::stop) | 500 ms | the last part of a term, in which no call begins |
 //!
 //! A failed question is asked again after a fifteenth of `ttl`, and up to half as long at random. Who finds the lease held
-//! asks again when it ends.
+//! asks again when it ends, or after `renew` if that is sooner.
 //!
 //! # Rejections
 //!
@@ -84,7 +88,7 @@
 //! # Events and metrics
 //!
 //! [`Changed`](crate::EventKind::Changed) with the words of [`State`], because of `acquired`, `renewed`, `not_renewed`,
-//! `expired`, `lost`, `resigned` or `released`; [`Rejected`](crate::EventKind::Rejected) of the layer. Metrics of the
+//! `expired`, `lost`, `resigned`, `released` or `started`; [`Rejected`](crate::EventKind::Rejected) of the layer. Metrics of the
 //! candidate: `seawall_leader_state`, `seawall_leader_epoch`, `seawall_leader_margin_seconds`,
 //! `seawall_leader_asked_total`; of the layer: `seawall_calls_total`, `seawall_rejections_total`.
 //!
@@ -93,6 +97,8 @@
 //! The layer goes outside of retries, so that no attempt begins after the term, and inside of what answers in its place.
 //!
 //! # Cancellation
+//!
+//! A call is over when its answer is there: the body of an answer may outlive the term.
 //!
 //! Dropping the future of a call ends it as a call of the leader. Dropping a campaign ends the renewals: the term goes on to
 //! its end, and calls with it.

@@ -48,7 +48,8 @@ impl Led {
         self.standing.reporter.clock.now()
     }
 
-    fn at(&self, tick: Tick) -> Option<Instant> {
+    fn next_look(&self, end: Tick) -> Option<Instant> {
+        let tick = self.standing.next_look(end, self.now());
         self.standing.reporter.clock.instant(tick)
     }
 
@@ -90,8 +91,9 @@ impl Policy for Led {
     }
 
     #[inline]
-    fn has_run_out(&self, turn: &Turn) -> bool {
-        !self.finish && self.standing.end_of(turn.0.number, self.now()).is_none()
+    fn is_ended_by(&self, turn: &Turn) -> Option<u8> {
+        let goes_on = self.finish || self.standing.end_of(turn.0.number, self.now()).is_some();
+        (!goes_on).then_some(0)
     }
 
     #[inline]
@@ -118,7 +120,7 @@ impl Policy for Led {
     }
 
     fn pending(&self, turn: &mut Turn, _: Stage, _: &Now) -> Option<Instant> {
-        if self.finish { None } else { self.at(turn.0.until) }
+        if self.finish { None } else { self.next_look(turn.0.until) }
     }
 
     fn due(&self, turn: &mut Turn, _: Stage, _: &Now) -> Due {
@@ -126,7 +128,7 @@ impl Policy for Led {
         let end = self.standing.end_of(turn.0.number, self.now());
         match end {
             _ if self.finish => Due::Later(None),
-            Some(end) => Due::Later(self.at(end)),
+            Some(end) => Due::Later(self.next_look(end)),
             None => Due::End(0),
         }
     }

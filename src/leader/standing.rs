@@ -77,6 +77,8 @@ pub(super) struct News {
     pub(super) state: State,
     /// Somebody campaigns.
     pub(super) campaigns: bool,
+    /// Campaigns that have begun.
+    pub(super) campaign: u64,
     /// Changes of state so far.
     pub(super) changes: u64,
 }
@@ -86,6 +88,8 @@ pub(super) struct Standing {
     pub(super) reporter: Reporter<LeaderMeter>,
     /// No call begins in this last part of a term, in nanoseconds.
     stop: u64,
+    /// How often calls look whether there is still a term, in nanoseconds: the store may have said that there is not.
+    look: u64,
     /// The end of the present term; zero where there is none.
     until: AtomicU64,
     /// Its number, or that of the last one.
@@ -114,11 +118,12 @@ pub(super) struct Found {
 }
 
 impl Standing {
-    pub(super) fn new(reporter: Reporter<LeaderMeter>, stop: u64) -> Self {
-        let news = News { state: State::Following, campaigns: false, changes: 0 };
+    pub(super) fn new(reporter: Reporter<LeaderMeter>, stop: u64, look: u64) -> Self {
+        let news = News { state: State::Following, campaigns: false, campaign: 0, changes: 0 };
         Self {
             reporter,
             stop,
+            look,
             until: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             low: AtomicU64::new(0),
@@ -153,6 +158,11 @@ impl Standing {
         self.term(now).filter(|term| term.number == number).map(|term| term.until)
     }
 
+    /// When to look again whether the term is over that ends then.
+    pub(super) fn next_look(&self, end: Tick, now: Tick) -> Tick {
+        end.min(now.plus(self.look))
+    }
+
     /// Begins something as the leader, which [is over](Self::leave) once.
     #[inline]
     pub(super) fn enter(&self, now: Tick) -> Option<Found> {
@@ -185,17 +195,28 @@ impl Standing {
             Some(_) if self.resigns.load(Ordering::Relaxed) => State::Resigning,
             Some(_) if self.low.load(Ordering::Relaxed) <= now.0 => State::Expiring,
             Some(_) => State::Leading,
-            None if self.news.borrow().state == State::Resigned => State::Resigned,
-            None => State::Following,
+            // It knows of a term that there is none any more.
+            None => match self.news.borrow().state {
+                over @ (State::Resigning | State::Resigned) => over,
+                State::Following | State::Leading | State::Expiring => State::Following,
+            },
         }
     }
 
     // ----- resigning -----
 
-    /// Whoever campaigns shall lead no more.
-    pub(super) fn resign(&self) {
-        self.resigns.store(true, Ordering::SeqCst);
+    /// Whoever campaigns shall lead no more. The number of the campaign; `None` if there is none.
+    pub(super) fn resign(&self) -> Option<u64> {
+        let mut campaign = None;
+        self.news.send_if_modified(|news| {
+            if news.campaigns {
+                self.resigns.store(true, Ordering::SeqCst);
+                campaign = Some(news.campaign);
+            }
+            false
+        });
         self.bell.notify_one();
+        campaign
     }
 
     pub(super) fn resigns(&self) -> bool {
@@ -208,8 +229,11 @@ impl Standing {
 
     /// A campaign begins.
     pub(super) fn begin(&self) {
-        self.resigns.store(false, Ordering::SeqCst);
-        self.news.send_modify(|news| (news.campaigns, news.state) = (true, State::Following));
+        self.news.send_modify(|news| {
+            self.resigns.store(false, Ordering::SeqCst);
+            news.campaigns = true;
+            news.campaign += 1;
+        });
     }
 
     /// It has ended. A term that is left goes on to its end.
@@ -303,6 +327,7 @@ fn cause(effect: Effect, from: State, to: State) -> &'static str {
         (Some(Change::Resigned), ..) => "resigned",
         (None, _, State::Expiring) => "not_renewed",
         (None, State::Expiring, State::Leading) => "renewed",
+        (None, _, State::Leading | State::Following) if from != State::Expiring => "started",
         (None, _, State::Resigned) => "released",
         (Some(Change::Expired) | None, ..) => "expired",
     }

@@ -30,7 +30,7 @@ pub enum State {
     Expiring,
     /// It begins nothing more, and waits for what it began as the leader before it gives the lease back.
     Resigning,
-    /// It has resigned, and the lease is free.
+    /// It has resigned. The lease was given back, or ends by itself where the store did not answer.
     Resigned,
 }
 

@@ -128,10 +128,12 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
         if !this.call.is_over() {
-            if P::ENDS_BY_CLOCK && this.call.has_run_out() {
-                let now = Now::default();
-                let at = now.get();
-                return poll_pending(self, Some(at), now, cx);
+            if P::ENDS_BY_CLOCK
+                && let Some(by) = this.call.is_ended_by()
+            {
+                let mut rejected = end(this.call, this.attempt.as_mut(), this.context, by);
+                this.rare.set(None);
+                return tell(&mut rejected);
             }
             let (attempt, rare) = (this.attempt.as_mut(), this.rare.as_mut());
             if let Poll::Ready(result) = poll_attempt(this.call, attempt, this.context, rare, cx) {
@@ -287,10 +289,7 @@ where
                     this.rare.set(next.map(|at| Rare::Timed(sleep_until(at))));
                 }
                 Due::End(by) => {
-                    let own = this.call.excuses(); // while the body is still there
-                    let excused = excused(|| this.attempt.as_mut().end()) || own; // before anybody is told
-                    let rejected =
-                        this.call.expire::<S::Response, S::Error>(by, excused, this.context);
+                    let rejected = end(this.call, this.attempt.as_mut(), this.context, by);
                     this.rare.set(Some(Rare::Rejected(rejected)));
                 }
             }
@@ -302,6 +301,13 @@ where
                     Looked::Pass(call) => {
                         *this.call = call;
                         this.rare.set(None);
+                        if P::ENDS_BY_CLOCK
+                            && let Some(by) = this.call.is_ended_by()
+                        {
+                            let rejected = end(this.call, this.attempt.as_mut(), this.context, by);
+                            this.rare.set(Some(Rare::Rejected(rejected)));
+                            continue;
+                        }
                         let (attempt, rare) = (this.attempt.as_mut(), this.rare.as_mut());
                         if let Poll::Ready(result) =
                             poll_attempt(this.call, attempt, this.context, rare, cx)
@@ -319,6 +325,25 @@ where
             None | Some(RareProj::Timed(_)) => return Poll::Pending, // the same
         }
     }
+}
+
+/// A part of the policy ends the call. The inner future is dropped before anybody is told.
+#[inline(never)]
+fn end<S, Req, P, C>(
+    call: &mut GateGuard<P, C>,
+    mut attempt: Pin<&mut Oneshot<S, Req>>,
+    context: &ClassifyContext,
+    by: u8,
+) -> Option<Rejected>
+where
+    S: Service<Req>,
+    S::Error: CallError,
+    P: Policy,
+    C: Classify<S::Response, S::Error>,
+{
+    let own = call.excuses(); // while the body is still there
+    let excused = excused(|| attempt.as_mut().end()) || own;
+    call.expire::<S::Response, S::Error>(by, excused, context)
 }
 
 /// The call was rejected, or ended here.

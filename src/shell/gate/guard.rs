@@ -61,13 +61,10 @@ impl<P: Policy, C> GateGuard<P, C> {
         &self.hold
     }
 
-    /// Whether its time is up before it is polled.
+    /// The part that ends it before it is polled.
     #[inline]
-    pub(super) fn has_run_out(&self) -> bool {
-        match (self.core(), &self.permit) {
-            (Some(core), Some(permit)) => core.policy.has_run_out(permit),
-            _ => false,
-        }
+    pub(super) fn is_ended_by(&self) -> Option<u8> {
+        self.core()?.policy.is_ended_by(self.permit.as_ref()?)
     }
 
     /// User code begins. If it panics, the call has failed.

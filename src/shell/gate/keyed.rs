@@ -82,6 +82,7 @@ where
     const AT_END: Outcome = M::AT_END;
     const WRITES: bool = M::WRITES;
     const OVERRULES: bool = M::OVERRULES;
+    const ENDS_BY_CLOCK: bool = M::ENDS_BY_CLOCK;
 
     fn is_open(&self) -> bool {
         false
@@ -107,6 +108,10 @@ where
 
     fn excuses(&self, permit: &Self::Permit) -> bool {
         permit.held.as_ref().is_some_and(|held| permit.cell.excuses(held))
+    }
+
+    fn is_ended_by(&self, permit: &Self::Permit) -> Option<u8> {
+        permit.cell.is_ended_by(permit.held.as_ref()?)
     }
 
     #[inline]

@@ -87,9 +87,9 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
         a.as_ref().is_some_and(A::watches) || b.as_ref().is_some_and(B::watches)
     }
 
-    fn has_run_out(&self, (a, b): &Self::Permit) -> bool {
-        let outer = A::ENDS_BY_CLOCK && a.as_ref().is_some_and(|a| self.0.has_run_out(a));
-        outer || B::ENDS_BY_CLOCK && b.as_ref().is_some_and(|b| self.1.has_run_out(b))
+    fn is_ended_by(&self, (a, b): &Self::Permit) -> Option<u8> {
+        let inner = || self.1.is_ended_by(b.as_ref()?).map(|part| part + A::PARTS);
+        a.as_ref().and_then(|a| self.0.is_ended_by(a)).or_else(inner)
     }
 
     fn overrule(&self, (a, b): &mut Self::Permit, told: &CallEnd<'_>) -> Option<Rejected> {

@@ -40,7 +40,7 @@ pub trait Policy: Send + Sync + 'static {
     /// Whether it may [overrule](Self::overrule) errors.
     const OVERRULES: bool = false;
 
-    /// Whether calls may [run out](Self::has_run_out) without a timer.
+    /// Whether calls may be [ended](Self::is_ended_by) before their timer rings.
     const ENDS_BY_CLOCK: bool = false;
 
     // ----- readiness -----
@@ -165,11 +165,12 @@ pub trait Policy: Send + Sync + 'static {
         Due::Later(None)
     }
 
-    /// Whether that time has come for a call that is about to be polled: then the inner service is not polled
-    /// again, though its timer has not rung yet. Asked only of those that [end so](Self::ENDS_BY_CLOCK).
-    fn has_run_out(&self, permit: &Self::Permit) -> bool {
+    /// The part that ends a call which is about to be polled, though its timer has not rung yet: the inner service
+    /// is not polled again. Asked only where calls [end so](Self::ENDS_BY_CLOCK).
+    #[inline]
+    fn is_ended_by(&self, permit: &Self::Permit) -> Option<u8> {
         let _ = permit;
-        false
+        None
     }
 
     // ----- waiting -----

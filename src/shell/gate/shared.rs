@@ -128,8 +128,8 @@ impl<P: Policy, C: Send + Sync + 'static> Policy for PolicyOf<P, C> {
         self.0.policy.pending(permit, stage, now)
     }
 
-    fn has_run_out(&self, permit: &P::Permit) -> bool {
-        self.0.policy.has_run_out(permit)
+    fn is_ended_by(&self, permit: &P::Permit) -> Option<u8> {
+        self.0.policy.is_ended_by(permit)
     }
 
     fn due(&self, permit: &mut P::Permit, stage: Stage, now: &Now) -> Due {

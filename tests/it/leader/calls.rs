@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use seawall::bulkhead::BulkheadLayer;
 use seawall::leader::LeaderLayer;
 use seawall::timeout::TimeoutLayer;
 use seawall::{Error, Reason};
@@ -198,4 +199,40 @@ async fn it_is_a_part_of_a_pair_too() {
     advance(TTL).await;
     assert!(is_not_leader(&call.await));
     assert_eq!(POLLED.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waited_behind_a_limit_does_not_begin_after_its_term() {
+    let store = Scripted::new([]);
+    let leadership = campaign(store.clone());
+    until(&leadership, State::Leading).await;
+    let limit = BulkheadLayer::builder("jobs").limit(1).queue(1).max_wait(TTL * 2).build().unwrap();
+    let inside = limit.clone();
+    let jobs = LeaderLayer::new("jobs", &leadership).and(limit);
+    let held = tokio::spawn(inside.run(|| async {
+        sleep(TTL / 2).await; // past the renewal that says that the lease is gone
+        Ok::<_, Failure>(())
+    }));
+    tokio::task::yield_now().await;
+    store.always(Some(Turn::Say(|| Answer::Free)));
+    let begun = AtomicU32::new(0);
+    let waits = jobs.run(|| {
+        begun.fetch_add(1, Ordering::Relaxed);
+        async { Ok::<_, Failure>(()) }
+    });
+    assert!(is_not_leader(&waits.await));
+    assert_eq!(begun.load(Ordering::Relaxed), 0);
+    held.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_flight_ends_soon_after_the_store_says_that_the_lease_is_gone() {
+    let store = Scripted::new([]);
+    let leadership = campaign(store.clone());
+    until(&leadership, State::Leading).await;
+    store.always(Some(Turn::Say(|| Answer::Free)));
+    let begun = now();
+    let hung = LeaderLayer::new("jobs", &leadership).run(pending::<Result<(), Failure>>).await;
+    assert!(is_not_leader(&hung));
+    assert!(begun.elapsed() < TTL / 3 + TTL / 10, "{:?}", begun.elapsed());
 }

@@ -133,3 +133,72 @@ async fn a_job_that_is_dropped_leaves_a_term_that_ends_by_itself() {
     sleep(TTL).await;
     assert!(leadership.term().is_none());
 }
+
+/// Whatever a campaign was doing when it was dropped, the next one leads.
+#[tokio::test(start_paused = true)]
+async fn a_campaign_that_was_dropped_anywhere_can_be_begun_again() {
+    for millis in (0..40).map(|nth| nth * 100) {
+        let store = Scripted::new([Turn::Slow(Duration::from_millis(700))]);
+        store.always(Some(Turn::Slow(Duration::from_millis(300))));
+        let mut candidate = Candidate::builder("report", store).build().unwrap();
+        let leadership = candidate.leadership();
+        let resign = async {
+            sleep(Duration::from_millis(1_500)).await;
+            leadership.resign().await;
+        };
+        let job = |_| async {
+            sleep(Duration::from_millis(500)).await;
+            pending::<()>().await;
+        };
+        let both = async { tokio::join!(candidate.lead(job), resign) };
+        let _ = tokio::time::timeout(Duration::from_millis(millis), both).await;
+        let led = tokio::time::timeout(TTL * 2, candidate.lead(|_| async { "led" })).await;
+        assert_eq!(led, Ok(Some("led")), "dropped after {millis} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_was_not_answered_is_no_dead_end() {
+    for turn in [Turn::Mute, Turn::Fail] {
+        let store = Scripted::new([]);
+        let mut candidate = Candidate::builder("report", store.clone()).build().unwrap();
+        let fails = async {
+            sleep(Duration::from_millis(1)).await;
+            store.always(Some(turn));
+        };
+        let job = |_| sleep(Duration::from_secs(1));
+        let (first, ()) = tokio::join!(candidate.lead(job), fails);
+        assert_eq!(first, Some(()));
+        store.always(None);
+        let again =
+            tokio::time::timeout(TTL * 2, candidate.lead(|term: Term| async move { term.epoch() }));
+        assert_eq!(again.await, Ok(Some(Epoch::new(2))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn resigning_is_heard_however_near_to_the_next_campaign() {
+    let mut candidate = Candidate::builder("report", MemoryStore::new()).build().unwrap();
+    let leadership = candidate.leadership();
+    let campaigns = tokio::spawn(async move {
+        for _ in 0..50 {
+            candidate.lead(|_| sleep(Duration::from_millis(10))).await;
+        }
+    });
+    for _ in 0..200 {
+        let resigned = tokio::time::timeout(TTL, leadership.resign());
+        resigned.await.expect("it returns, in whichever campaign");
+        sleep(Duration::from_millis(3)).await;
+    }
+    campaigns.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_resigns_before_the_campaign_is_polled_resigns_all_the_same() {
+    let candidate = Candidate::builder("jobs", MemoryStore::new()).build().unwrap();
+    let leadership = candidate.leadership();
+    let campaign = tokio::spawn(candidate.campaign());
+    leadership.resign().await;
+    campaign.await.unwrap();
+    assert_eq!(leadership.state(), State::Resigned);
+}
