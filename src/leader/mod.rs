@@ -108,6 +108,8 @@ mod candidate;
 mod config;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "etcd")]
+mod etcd_error;
 mod layer;
 mod leadership;
 mod machine;
@@ -124,7 +126,10 @@ pub use candidate::{Builder, Candidate};
 pub use config::Config;
 #[cfg(feature = "etcd")]
 #[cfg_attr(docsrs, doc(cfg(feature = "etcd")))]
-pub use etcd::{EtcdError, EtcdStore};
+pub use etcd::EtcdStore;
+#[cfg(feature = "etcd")]
+#[cfg_attr(docsrs, doc(cfg(feature = "etcd")))]
+pub use etcd_error::EtcdError;
 pub use layer::{Builder as LayerBuilder, LeaderLayer};
 #[doc(hidden)]
 pub use layer::{Leader, ResponseFuture};
