@@ -279,10 +279,10 @@ pub struct CallContext {
     pub prior: u32,
     /// Records the time of each attempt, for an outer layer.
     pub measure: Option<AttemptTimes>,
-    /// By which epoch the call is made, if somebody says so: the term of a leader, which a `LeaderLayer` writes, or the map
+    /// By which epoch the call is made, [`NOBODY`](Epoch::NOBODY)'s if nobody says so: the term of a leader, which a `LeaderLayer` writes, or the map
     /// of owners that the caller goes by, which an owner that refuses names beside its own.
     #[cfg(any(feature = "leader", feature = "shards"))]
-    pub epoch: Option<Epoch>,
+    pub epoch: Epoch,
     /// Where a layer of this process cut the deadline to its own limit, so that the two are told apart.
     pub(crate) cut: Option<Cut>,
     /// Whether what carries the deadline has no place to say who set it.
@@ -315,7 +315,7 @@ impl CallContext {
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
         #[cfg(any(feature = "leader", feature = "shards"))]
-        if self.epoch.is_some() {
+        if self.epoch != Epoch::NOBODY {
             return true;
         }
         self.deadline.is_some()

@@ -81,7 +81,7 @@ impl<K> Builder<K> {
     ///     .layer(LeaderLayer::builder("jobs", &leadership).propagate(FromWithContext).build())
     ///     .map_err(Error::Inner)
     ///     .service(service_fn(|write: WithContext<&str>| async move { Ok::<_, Infallible>(write.call.epoch) }));
-    /// assert_eq!(writes.oneshot("x = 1".into()).await?, Some(Epoch::new(1)));
+    /// assert_eq!(writes.oneshot("x = 1".into()).await?, Epoch::new(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn propagate<K2>(self, propagate: K2) -> Builder<K2> {

@@ -149,7 +149,7 @@ impl<Req> Admit<Req> for Led {
     fn admit(&self, _: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         let admission = self.admit_plain();
         if let (Admission::Pass(turn), Some(call)) = (&admission, call) {
-            call.epoch = Some(Epoch::new(turn.0.number));
+            call.epoch = Epoch::new(turn.0.number);
         }
         admission
     }

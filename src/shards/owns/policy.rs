@@ -226,7 +226,7 @@ where
     W: Fn(&Req) -> bool + Send + Sync + 'static,
 {
     fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
-        match self.look(request, call.and_then(|call| call.epoch)) {
+        match self.look(request, call.and_then(|call| said(call))) {
             Look::Pass(permit) => Admission::Pass(permit),
             Look::Reject(rejected) => Admission::Reject(rejected),
             Look::Hold if self.owner.begins_to_wait() => {
@@ -246,7 +246,7 @@ where
         cx: &mut Context<'_>,
         now: &Now,
     ) -> Admission<Self> {
-        let theirs = call.and_then(|call| call.epoch);
+        let theirs = call.and_then(|call| said(call));
         loop {
             let version = self.owner.version.load(Ordering::Acquire); // before the look
             let admission = match self.look(request, theirs) {
@@ -275,4 +275,9 @@ impl<K, W> fmt::Debug for Guard<K, W> {
             .field("map", &self.owner.live.get().map)
             .finish_non_exhaustive()
     }
+}
+
+/// The epoch of the map that the caller goes by, if it says so.
+fn said(call: &CallContext) -> Option<Epoch> {
+    Some(call.epoch).filter(|epoch| *epoch != Epoch::NOBODY)
 }
