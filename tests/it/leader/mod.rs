@@ -370,7 +370,7 @@ async fn what_happens_is_told_in_words() {
     tokio::spawn(candidate.campaign());
     until(&leadership, State::Leading).await;
     store.always(Some(Turn::Fail));
-    sleep(TTL * 9 / 10).await;
+    sleep(TTL * 41 / 50).await; // little is left, and it will be asked once more
     store.always(None);
     until(&leadership, State::Leading).await;
     store.always(Some(Turn::Fail));
