@@ -273,7 +273,7 @@ impl Standing {
         });
         self.reporter.meter(|handles| {
             for (one, gauge) in State::ALL.iter().zip(&handles.own.states) {
-                gauge.set(f64::from(u8::from(*one == state)));
+                handles.set(gauge, f64::from(u8::from(*one == state)));
             }
             #[allow(clippy::cast_precision_loss)] // gauges are floats
             handles.set(&handles.own.epoch, machine.epoch() as f64);

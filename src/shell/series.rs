@@ -201,6 +201,7 @@ impl Counter {
 
 impl Gauge {
     /// Sets it, for one who does not know who records.
+    #[allow(dead_code, reason = "only sets have levels of that kind")]
     pub(crate) fn set(&self, value: f64) {
         if let Some(recorder) = live_recorder() {
             self.with_recorder(recorder, |gauge| gauge.set(value));
