@@ -19,7 +19,7 @@ use crate::shell::meter::Recorder;
 ///
 /// A permit is plain data: dropping one does nothing, and it holds no reference to its policy. The shell
 /// ends each permit exactly once, by [`settle`](Self::settle), [`lose`](Self::lose),
-/// [`give_back`](Self::give_back), [`expire`](Self::expire) or [`complete`](Complete::complete).
+/// [`give_back`](Self::give_back), [`expire`](Self::expire) or `Complete::complete`.
 ///
 /// Two policies are one policy, `(outer, inner)`, and so on. Their parts are numbered from outside in.
 pub trait Policy: Send + Sync + 'static {
@@ -33,7 +33,7 @@ pub trait Policy: Send + Sync + 'static {
     const PARTS: u8 = 1;
     /// What is taken for the outcome of a call that is over, though only its end would tell.
     const AT_END: Outcome = Outcome::SUCCESS;
-    /// Whether one who has waited may be asked for more than that: see [`Admit::resume`].
+    /// Whether one who has waited may be asked for more than that: see `Admit::resume`.
     const RESUMES: bool = false;
     /// Whether it changes what is propagated with a request.
     const WRITES: bool = false;
