@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::machine::{Params, Tiers};
+use super::machine::{Params, Probes, Tiers};
 use super::plan::{Spread, State, Tier};
 use super::service::Failover;
 use crate::core::config::{ConfigError, ConfigErrors};
@@ -125,7 +125,8 @@ impl<H: Fn(&str) -> f64, P> Builder<H, P> {
             max_up_for: nanos(self.max_up_for),
             step: nanos(STEP),
         };
-        let tiers = Tiers::new(self.tiers.len(), clock.now().0);
+        let count = self.tiers.len();
+        let tiers = (Tiers::new(count, clock.now().0), Probes::new(count));
         let reporter = Arc::new(Reporter::new(origin.clone(), self.observers));
         let state = State {
             params,

@@ -11,7 +11,8 @@
 //!    └──────────────────────────────────  Returning    the cap doubles each `step`, from 5 %
 //! ```
 //!
-//! Each loss doubles `up_for` for the next one, and each quiet `max_up_for` halves it again.
+//! Each loss doubles `up_for` for the next one, and each quiet `max_up_for` halves it again. The cap guards a tier against one
+//! that serves, never against nobody: where all caps are zero, health alone counts.
 
 /// All of the load, in parts per million.
 pub(super) const FULL: u32 = 1_000_000;
@@ -19,6 +20,11 @@ pub(super) const FULL: u32 = 1_000_000;
 const OVERPROVISIONING: u64 = 1_400;
 /// What a tier that returns takes first: 5 %.
 const FIRST: u32 = FULL / 20;
+
+/// A tier that is down is sent one call each time that so much has passed, in nanoseconds: a circuit breaker closes by calls.
+pub(super) const PROBE_INTERVAL: u64 = 1_000_000_000;
+/// And no more than one call in so many.
+const PROBE_CALLS: u32 = 10;
 
 /// The settings, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +42,8 @@ pub(super) struct Tiers(Vec<Tier>);
 pub(super) struct Tier {
     /// What it takes at most of what comes to it.
     pub(super) cap: u32,
+    /// What it could take by its health alone.
+    pub(super) target: u32,
     pub(super) phase: Phase,
     /// `up_for` is doubled so often at the next loss.
     pub(super) losses: u32,
@@ -79,6 +87,7 @@ pub(super) fn target(health: u32) -> u32 {
 impl Tier {
     fn step(&mut self, params: &Params, now: u64, health: u32) {
         let target = target(health);
+        self.target = target;
         self.forgets(params, now);
         if target < self.cap {
             self.cap = target;
@@ -131,7 +140,8 @@ impl Tier {
 
 impl Tiers {
     pub(super) fn new(count: usize, now: u64) -> Self {
-        Self(vec![Tier { cap: FULL, phase: Phase::Up { since: now }, losses: 0 }; count])
+        let phase = Phase::Up { since: now };
+        Self(vec![Tier { cap: FULL, target: FULL, phase, losses: 0 }; count])
     }
 
     /// The health of each tier is this now, in parts per million.
@@ -148,10 +158,11 @@ impl Tiers {
 
     /// What each tier takes of the load. Together they take all of it.
     pub(super) fn shares(&self) -> Vec<u32> {
+        let is_served = self.0.iter().any(|tier| tier.cap > 0);
         let mut left = FULL;
         let mut shares: Vec<u32> = Vec::with_capacity(self.0.len());
         for tier in &self.0 {
-            let takes = part(left, tier.cap);
+            let takes = part(left, if is_served { tier.cap } else { tier.target });
             left -= takes;
             shares.push(takes);
         }
@@ -174,11 +185,58 @@ impl Tiers {
 
     pub(super) fn mode(&self) -> Mode {
         match self.0.iter().position(|tier| tier.cap > 0) {
+            None if self.0.iter().any(|tier| tier.target > 0) => Mode::Spilling,
             None => Mode::Panic,
             Some(0) if self.0[0].cap == FULL => Mode::First,
             Some(_) => Mode::Spilling,
         }
     }
+}
+
+/// Which tiers that are down are sent a call, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Probes {
+    /// When each was last sent one, or went down.
+    last: Vec<Option<u64>>,
+    /// Calls since the last probe.
+    calls: u32,
+}
+
+impl Probes {
+    pub(super) fn new(count: usize) -> Self {
+        Self { last: vec![None; count], calls: 0 }
+    }
+
+    /// A call comes: the tier that it is a probe of, if it is one.
+    pub(super) fn next(&mut self, now: u64, health: &[u32], shares: &[u32]) -> Option<usize> {
+        self.calls = self.calls.saturating_add(1);
+        for (last, (health, share)) in self.last.iter_mut().zip(health.iter().zip(shares)) {
+            let is_down = target(*health) == 0 && *share == 0;
+            *last = last.or(Some(now)).filter(|_| is_down);
+        }
+        if self.calls < PROBE_CALLS {
+            return None;
+        }
+        let downs = self.last.iter().enumerate().filter_map(|(nth, last)| Some(((*last)?, nth)));
+        let (last, nth) = downs.min()?;
+        if now.saturating_sub(last) < PROBE_INTERVAL {
+            return None;
+        }
+        (self.last[nth], self.calls) = (Some(now), 0);
+        Some(nth)
+    }
+}
+
+/// The order in which a further attempt asks tiers: those that take load or could, from one after the `first` on, and then
+/// those that are down.
+pub(super) fn order(shares: &[u32], health: &[u32], first: usize, attempt: usize) -> Vec<usize> {
+    let is_well =
+        |nth: &usize| shares[*nth] > 0 || health.get(*nth).is_some_and(|is| target(*is) > 0);
+    let (mut well, down): (Vec<_>, Vec<_>) = (0..shares.len()).partition(is_well);
+    let (at, count) = (well.iter().position(|nth| *nth == first).unwrap_or(0), well.len().max(1));
+    well.rotate_left((at + attempt % count) % count);
+    well.extend(down);
+    well
 }
 
 /// The tier for a draw from 0 to 999,999.

@@ -53,10 +53,14 @@
 //! the next. If nobody takes anything, the first tier takes all (*panic*): a health check that is wrong is no outage.
 //!
 //! Load leaves at once, and comes back slowly: when a tier was better for 10 s on end it takes 5 %, and each second twice
-//! that. Each loss doubles the 10 s, up to 5 min, and each 5 min without one halve it again.
+//! that. Each loss doubles the 10 s, up to 5 min, and each 5 min without one halve it again. Where no other tier serves, one that
+//! is well again takes load at once.
+//!
+//! A tier that is wholly down is sent a single call now and then, at most one a second and one in ten: a circuit breaker lets
+//! calls through and closes only where there are some.
 //!
 //! A tier that is not ready is passed over. A call that failed is not repeated here: put a [retry](crate::retry) around, and tell
-//! [`propagate`](Builder::propagate) where the number of the attempt is. Then further attempts go to the next tier, and the
+//! [`propagate`](Builder::propagate) where the number of the attempt is. Then further attempts go to the next tier that is not down, and the
 //! retry says what may be repeated, until when, and out of which budget.
 //!
 //! # Defaults

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::machine::{FULL, Mode, Params, Tiers, choose, target};
+use super::machine::{FULL, Mode, Params, Probes, Tiers, choose, order, target};
 use crate::core::epoch::Epoch;
 use crate::core::error::{Measurement, Reason};
 use crate::core::event::EventKind;
@@ -39,7 +39,7 @@ pub struct Spread<H, P> {
 pub(super) struct State {
     pub(super) params: Params,
     pub(super) clock: Clock,
-    pub(super) tiers: Locked<Tiers>,
+    pub(super) tiers: Locked<(Tiers, Probes)>,
     /// The first tier takes all, as far as is known.
     pub(super) is_whole: AtomicBool,
     pub(super) reporter: Arc<Reporter<FailoverMeter>>,
@@ -83,28 +83,34 @@ impl Mode {
 }
 
 impl State {
-    /// How the load is spread, by the health of the tiers now.
-    pub(super) fn spread(&self, health: &[u32]) -> Vec<u32> {
+    /// How the load is spread, by the health of the tiers now; and what `then` makes of that.
+    fn spread<T>(&self, health: &[u32], then: impl FnOnce(Vec<u32>, &mut Probes, u64) -> T) -> T {
         let now = self.clock.now().0;
-        let (before, after, shares) = self.tiers.with(|tiers| {
+        let (before, after, made) = self.tiers.with(|(tiers, probes)| {
             let before = tiers.mode();
             tiers.step(&self.params, now, health);
-            (before, tiers.mode(), tiers.shares())
+            let after = tiers.mode();
+            // In the order of the steps: one that was overtaken must not have the last word.
+            self.is_whole.store(after == Mode::First, Ordering::Relaxed);
+            (before, after, then(tiers.shares(), probes, now))
         });
-        self.is_whole.store(after == Mode::First, Ordering::Relaxed);
         if before != after {
             let (from, to) = (before.as_str(), after.as_str());
             let changed =
                 EventKind::Changed { from, to, cause: "health", measurement: Measurement::Nothing };
             self.reporter.tell_now(EventContext::default(), changed);
         }
-        shares
+        made
     }
 }
 
 impl<H: Fn(&str) -> f64, P> Spread<H, P> {
     fn health(&self, tier: &Tier) -> u32 {
         ppm((self.health)(&tier.0))
+    }
+
+    fn healths(&self) -> Vec<u32> {
+        self.tiers.iter().map(|tier| self.health(tier)).collect()
     }
 
     /// The tier for a first attempt.
@@ -114,13 +120,31 @@ impl<H: Fn(&str) -> f64, P> Spread<H, P> {
         if is_whole && self.tiers.first().is_none_or(|first| target(self.health(first)) == FULL) {
             return 0;
         }
-        choose(&self.shares(), fastrand::u32(..FULL))
+        self.draw()
+    }
+
+    /// By the shares, or a tier that is down and is tried again.
+    #[cold]
+    fn draw(&self) -> usize {
+        let (health, draw) = (self.healths(), fastrand::u32(..FULL));
+        self.state.spread(&health, |shares, probes, now| {
+            probes.next(now, &health, &shares).unwrap_or_else(|| choose(&shares, draw))
+        })
+    }
+
+    /// Where a call goes that another tier had before.
+    #[cold]
+    fn further(&self, attempt: usize, passed: &Passed) -> Option<usize> {
+        let health = self.healths();
+        let shares = self.state.spread(&health, |shares, _, _| shares);
+        let first = choose(&shares, fastrand::u32(..FULL));
+        let order = order(&shares, &health, first, attempt);
+        order.into_iter().find(|place| !passed.contains(*place))
     }
 
     #[cold]
     pub(super) fn shares(&self) -> Vec<u32> {
-        let health: Vec<_> = self.tiers.iter().map(|tier| self.health(tier)).collect();
-        self.state.spread(&health)
+        self.state.spread(&self.healths(), |shares, _, _| shares)
     }
 }
 
@@ -138,7 +162,7 @@ impl<H, P> Plan for Spread<H, P> {
     }
 
     fn set_levels(&self, meter: &FailoverMeter) {
-        let first = self.state.tiers.with(|tiers| tiers.shares()[0]);
+        let first = self.state.tiers.with(|(tiers, _)| tiers.shares()[0]);
         meter.first_share.set(f64::from(first) / f64::from(FULL));
     }
 }
@@ -148,6 +172,9 @@ where
     H: Fn(&str) -> f64,
     P: Propagate<Req>,
 {
+    /// For as many tiers as can be passed over: one that stays unready keeps no call from the others.
+    const WAIT_FOR: usize = Passed::MOST;
+
     /// By health; a further attempt goes to the next tier, and a call whose tier is not ready too.
     #[inline]
     fn choose(&self, request: &Req, passed: &Passed) -> Option<usize> {
@@ -156,12 +183,10 @@ where
         } else {
             0
         };
-        let first = self.first_choice();
         if attempt == 0 && passed.is_empty() {
-            return Some(first);
+            return Some(self.first_choice());
         }
-        let after = (0..self.tiers.len()).map(|nth| (first + attempt + nth) % self.tiers.len());
-        after.into_iter().find(|place| !passed.contains(*place))
+        self.further(attempt, passed)
     }
 
     #[inline]

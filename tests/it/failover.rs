@@ -1,17 +1,20 @@
 //! Failover: load goes to the next tier at once, and comes back slowly.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use seawall::circuit_breaker::{CircuitBreakerLayer, State, Trip};
 use seawall::failover::Failover;
 use seawall::propagate::{FromWithContext, WithContext};
 use seawall::retry::{Backoff, RetryLayer};
 use seawall::testing::{Broken, Contract, MockService, Scenario};
 use seawall::{Error, Event, EventKind, Measurement, Reason, Rejected};
+use tokio::sync::Semaphore;
 use tokio::time::advance;
 use tower::layer::layer_fn;
+use tower::limit::ConcurrencyLimit;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -193,6 +196,74 @@ async fn a_tier_that_is_not_ready_is_passed_over() {
         })
         .unwrap();
     assert_eq!(search.ready().await.unwrap().call(()).await.unwrap(), "far");
+}
+
+/// Nobody makes a tier healthy again that is known by its breaker, but calls to it.
+#[tokio::test(start_paused = true)]
+async fn load_returns_to_a_tier_whose_circuit_was_open() {
+    let breaker = CircuitBreakerLayer::builder("near")
+        .trip(Trip::consecutive(3))
+        .break_duration(SECOND)
+        .max_break_duration(SECOND)
+        .build()
+        .unwrap();
+    let (handle, is_broken) = (breaker.handle(), Arc::new(AtomicBool::new(true)));
+    let (broken, asked) = (Arc::clone(&is_broken), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&asked);
+    let is_well = move |tier: &str| tier == "far" || handle.state() == State::Closed;
+    let mut search = Failover::builder("search")
+        .tiers(["near", "far"])
+        .health(move |tier| f64::from(u8::from(is_well(tier))))
+        .over(move |tier| {
+            if tier == "far" {
+                return Ok(says(tier));
+            }
+            let (broken, count) = (Arc::clone(&broken), Arc::clone(&count));
+            let near = service_fn(move |()| {
+                count.fetch_add(1, Ordering::Relaxed);
+                let is_broken = broken.load(Ordering::Relaxed);
+                let reset = || Fail::Inner(std::io::Error::other("reset"));
+                async move { if is_broken { Err(reset()) } else { Ok("near".to_owned()) } }
+            });
+            Ok(BoxCloneSyncService::new(breaker.layer(near)))
+        })
+        .unwrap();
+    let mut served = [0, 0];
+    let mut failed = 0;
+    for tenth in 0..600 {
+        if tenth == 100 {
+            assert!((3..15).contains(&asked.load(Ordering::Relaxed)), "{asked:?}");
+            assert!((3..15).contains(&failed), "the first ones, and one a second: {failed}");
+            is_broken.store(false, Ordering::Relaxed);
+        }
+        match search.ready().await.unwrap().call(()).await {
+            Ok(by) if tenth >= 500 => served[usize::from(by == "far")] += 1,
+            Ok(_) => {}
+            Err(_) => failed += 1,
+        }
+        advance(SECOND / 10).await;
+    }
+    assert_eq!(served, [100, 0], "back for good");
+}
+
+// pitfall B52
+#[tokio::test(start_paused = true)]
+async fn if_no_tier_is_ready_the_first_that_becomes_so_is_asked() {
+    let open = Arc::new(Semaphore::new(0));
+    let room = Arc::clone(&open);
+    let search = Failover::builder("search")
+        .tiers(["near", "far"])
+        .health(|_| 1.0)
+        .over(move |tier| {
+            let room = if tier == "far" { Arc::clone(&room) } else { Arc::new(Semaphore::new(0)) };
+            Ok(ConcurrencyLimit::with_semaphore(says(tier), room))
+        })
+        .unwrap();
+    let call = tokio::spawn(search.oneshot(()));
+    tokio::task::yield_now().await;
+    open.add_permits(1);
+    let told = tokio::time::timeout(SECOND, call).await.expect("far is ready").unwrap();
+    assert_eq!(told.unwrap(), "far");
 }
 
 #[tokio::test(start_paused = true)]

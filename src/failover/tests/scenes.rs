@@ -1,6 +1,6 @@
 //! What tiers do in outages that somebody has had.
 
-use super::super::machine::{FULL, Mode, Params, Tiers, choose};
+use super::super::machine::{FULL, Mode, PROBE_INTERVAL, Params, Probes, Tiers, choose, order};
 
 const SECOND: u64 = 1_000_000_000;
 const PARAMS: Params = Params { up_for: 10 * SECOND, max_up_for: 300 * SECOND, step: SECOND };
@@ -71,9 +71,43 @@ fn if_all_are_down_the_first_takes_all() {
     tiers.step(&PARAMS, 1, &[0, 0, 0]);
     assert_eq!((tiers.shares(), tiers.mode()), (vec![FULL, 0, 0], Mode::Panic));
     tiers.step(&PARAMS, 2, &[0, 0, FULL]);
-    assert_eq!(tiers.mode(), Mode::Panic, "back slowly, here too");
-    tiers.step(&PARAMS, 1 + 12 * SECOND, &[0, 0, FULL]);
-    assert_eq!((tiers.shares(), tiers.mode()), (vec![0, 0, FULL], Mode::Spilling));
+    let third = (vec![0, 0, FULL], Mode::Spilling);
+    assert_eq!(
+        (tiers.shares(), tiers.mode()),
+        third,
+        "nobody else serves, so it takes all at once"
+    );
+    tiers.step(&PARAMS, 3, &[0, FULL / 2, FULL]);
+    assert_eq!(tiers.shares(), [0, 700_000, 300_000], "by health alone");
+    tiers.step(&PARAMS, 3 + 12 * SECOND, &[0, 0, FULL]);
+    assert_eq!((tiers.shares(), tiers.mode()), third);
+}
+
+#[test]
+fn a_tier_that_is_down_is_tried_once_a_second_and_with_one_call_in_ten() {
+    let mut probes = Probes::new(3);
+    let (health, shares) = ([0, FULL, 0], [0, FULL, 0]);
+    let mut tried = |now: u64, calls: usize| {
+        let tries = (0..calls).filter_map(|_| probes.next(now, &health, &shares));
+        tries.collect::<Vec<_>>()
+    };
+    assert!(tried(5, 100).is_empty(), "they have just gone down");
+    assert!(tried(5 + PROBE_INTERVAL - 1, 100).is_empty());
+    assert_eq!(tried(5 + PROBE_INTERVAL, 100), [0, 2]);
+    assert_eq!(tried(5 + 9 * PROBE_INTERVAL, 10), [0], "not each call is one");
+    assert_eq!(tried(5 + 9 * PROBE_INTERVAL, 1), [2]);
+    for _ in 0..100 {
+        assert_eq!(probes.next(u64::MAX, &[FULL, FULL, FULL], &shares), None, "none is down");
+    }
+}
+
+#[test]
+fn further_attempts_leave_out_tiers_that_are_down_while_there_are_others() {
+    assert_eq!(order(&[0, FULL, 0], &[0, FULL, FULL], 1, 1), [2, 1, 0]);
+    assert_eq!(order(&[0, FULL, 0], &[0, FULL, FULL], 1, 2), [1, 2, 0]);
+    assert_eq!(order(&[FULL, 0, 0], &[FULL; 3], 0, 1), [1, 2, 0]);
+    assert_eq!(order(&[0, 0, FULL], &[0, 0, FULL], 2, usize::MAX), [2, 0, 1]);
+    assert_eq!(order(&[FULL, 0], &[0, 0], 0, 1), [0, 1]);
 }
 
 #[test]
