@@ -1,12 +1,15 @@
 //! Who should be asked instead: said by one who was asked, and did nothing.
 
+use std::any::Any;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use tower::BoxError;
+
 use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::epoch::Epoch;
-use crate::core::error::CallError;
+use crate::core::error::{CallError, Reason, Rejected};
 
 /// Who should be asked instead. Whoever says so has done nothing with the request, so it is safe to send it again,
 /// whatever it asks for.
@@ -161,7 +164,13 @@ impl<Res, Err> Redirect<Res, Err> for Stay {
     }
 }
 
+/// The kind of the layer whose hints are an owner's.
+pub(crate) const OWNS: &str = "owns";
+
 /// Follows the [hints](crate::Rejected::hint) of rejections by an [`OwnsLayer`](crate::shards::OwnsLayer) in the same process.
+///
+/// Only of those that are the error of the call themselves: a rejection inside of an error may be one of another call, made by an
+/// owner that has done something with this one.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -198,6 +207,13 @@ pub struct ByRejection;
 
 impl<Res, Err: CallError + 'static> Redirect<Res, Err> for ByRejection {
     fn redirect(&self, result: Result<&Res, &Err>) -> Option<Hint> {
-        result.err()?.rejected_within()?.hint().cloned()
+        let error: &dyn Any = result.err()?;
+        let rejected = match error.downcast_ref::<BoxError>() {
+            // One that it has for a source may be of another call, made by an owner that did something.
+            Some(error) => error.downcast_ref::<Rejected>()?,
+            None => result.err()?.rejected()?,
+        };
+        let is_owners = rejected.reason() == Reason::NotOwner && rejected.origin().layer() == OWNS;
+        rejected.hint().filter(|_| is_owners).cloned()
     }
 }

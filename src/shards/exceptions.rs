@@ -18,6 +18,8 @@ use crate::shell::live::Live;
 const MOST: usize = 1_024;
 /// Between two requests for another map, and up to a half more.
 const BETWEEN: Duration = Duration::from_millis(100);
+/// So often somebody is told to get a map of an epoch, unless a hint speaks of it again: a peer may say any number.
+const MOST_TOLD: usize = 32;
 
 /// Keys, by their hash: of two keys that share one the second is refused by the owner of the first, and follows the hint
 /// that comes with that.
@@ -110,6 +112,8 @@ fn hash(key: &Key<'_>) -> u64 {
 /// The latest epoch that an owner spoke of: there is a later map than the one in force.
 pub(super) struct Wanted {
     epoch: AtomicU64,
+    /// How often somebody was told of it.
+    times: AtomicUsize,
     told: Notify,
     /// When somebody was last told to get one, in nanoseconds since `start`; all ones: never.
     last: AtomicU64,
@@ -119,13 +123,15 @@ pub(super) struct Wanted {
 impl Default for Wanted {
     fn default() -> Self {
         let (epoch, last) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Self { epoch, told: Notify::new(), last, start: time::now() }
+        let times = AtomicUsize::new(0);
+        Self { epoch, times, told: Notify::new(), last, start: time::now() }
     }
 }
 
 impl Wanted {
     pub(super) fn hear(&self, epoch: Epoch) {
         if self.epoch.fetch_max(epoch.get(), Ordering::AcqRel) < epoch.get() {
+            self.times.store(0, Ordering::Release);
             self.told.notify_waiters();
         }
     }
@@ -152,6 +158,12 @@ impl Wanted {
             let is_first =
                 self.last.compare_exchange(last, now, Ordering::AcqRel, Ordering::Acquire);
             if is_first.is_ok() {
+                if self.times.fetch_add(1, Ordering::AcqRel) + 1 >= MOST_TOLD {
+                    // Unless there is a later one.
+                    let (wanted, none) = (epoch.get(), Epoch::NOBODY.get());
+                    let swap = |present| (present == wanted).then_some(none);
+                    self.epoch.fetch_update(Ordering::AcqRel, Ordering::Acquire, swap).ok();
+                }
                 return epoch;
             }
         }

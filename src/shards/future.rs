@@ -94,9 +94,13 @@ where
             owners.wanted.hear(hint.epoch());
         }
         let members = owners.map.members();
-        let place = hint.to().and_then(|to| members.iter().position(|one| one.name() == to));
+        let key = (owners.key)(&spare.request);
+        // Nor does it lead out of a resident region, or to a member that would share nothing else with the key.
+        let place = hint
+            .to()
+            .and_then(|to| members.iter().position(|one| one.name() == to))
+            .filter(|place| owners.map.allows(&key, *place));
         if let (Some(place), true) = (place, hint.is_lasting() && hint.epoch() > epoch) {
-            let key = (owners.key)(&spare.request);
             owners.exceptions.learn(&key, u16::try_from(place).unwrap_or_default(), hint.epoch());
         }
         if spare.hops == MOST_HOPS {

@@ -251,6 +251,17 @@ impl Map {
         Self(Arc::new(Inner { epoch, members: members.into(), shares, rule }))
     }
 
+    /// Whether it says the same in all.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let (one, other) = (&*self.0, &*other.0);
+        one.epoch == other.epoch && one.members == other.members && one.rule == other.rule
+    }
+
+    /// Whether the rule would ever give a key to the member at this place.
+    pub(super) fn allows(&self, key: &Key<'_>, at: usize) -> bool {
+        u16::try_from(at).is_ok_and(|at| self.0.rule.allows(key, at))
+    }
+
     /// Its epoch.
     pub fn epoch(&self) -> Epoch {
         self.0.epoch

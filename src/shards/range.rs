@@ -65,6 +65,7 @@ impl fmt::Debug for KeyRange {
 }
 
 /// Ranges without a hole: where each begins, in order, and whose it is.
+#[derive(PartialEq, Eq)]
 pub(super) struct Ranges {
     starts: Box<[Box<[u8]>]>,
     owners: Box<[u16]>,

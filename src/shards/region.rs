@@ -69,12 +69,14 @@ impl fmt::Debug for Region {
 }
 
 /// The regions of a map, and the owners of their keys.
+#[derive(PartialEq, Eq)]
 pub(super) struct Regions {
     by_name: HashMap<Arc<str>, Home>,
     otherwise: Home,
 }
 
 /// Where the keys of a region are at home.
+#[derive(PartialEq, Eq)]
 pub(super) struct Home {
     /// The same of all regions that are at home in the same zone.
     pub(super) slots: Arc<Slots>,
@@ -90,7 +92,6 @@ impl Regions {
         shares: &[Share],
         problems: &mut Vec<ConfigError>,
     ) -> Option<Self> {
-        let before = problems.len();
         for member in members.iter().filter(|member| member.get_zone().is_none_or(str::is_empty)) {
             problems.push(ConfigError::new("members", member.name(), "members with a zone"));
         }
@@ -109,7 +110,8 @@ impl Regions {
                 problems.push(ConfigError::new("regions", region, "each region once"));
             }
         }
-        if problems.len() > before || members.is_empty() {
+        // Those of the members too: who has no weight can have no slots.
+        if !problems.is_empty() || members.is_empty() {
             return None;
         }
         let mut by_name: HashMap<_, _> = HashMap::new();

@@ -8,6 +8,7 @@ use super::region::Regions;
 use super::shuffle::Shuffled;
 use super::slots::{FINE_SLOTS, Share, Slots, distance};
 
+#[derive(PartialEq, Eq)]
 pub(super) enum Rule {
     Hashed { slots: Slots, pinned: HashMap<Box<[u8]>, u16> },
     Ranged(Ranges),
@@ -61,6 +62,16 @@ impl Rule {
             Self::Shuffled(shuffled) => {
                 shuffled.owners(key.as_bytes())[1..].iter().copied().find(|at| accepts(*at))
             }
+        }
+    }
+
+    /// Whether a member could ever have a key: another is outside of the zones of a resident region, or not one of those of a
+    /// shuffled key.
+    pub(super) fn allows(&self, key: &Key<'_>, at: u16) -> bool {
+        match self {
+            Self::Hashed { .. } | Self::Ranged(_) => true,
+            Self::Geo(regions) => regions.home(key).zones.iter().any(|zone| zone.contains(&at)),
+            Self::Shuffled(shuffled) => shuffled.owners(key.as_bytes()).contains(&at),
         }
     }
 

@@ -7,6 +7,7 @@ use super::slots::{SLOTS, Share, mix};
 pub(super) const MOST: usize = 16;
 
 /// Which members the keys of each slot have.
+#[derive(PartialEq, Eq)]
 pub(super) struct Shuffled {
     secret: [u8; 16],
     /// Members of each key.

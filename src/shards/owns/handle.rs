@@ -35,7 +35,7 @@ use crate::shell::reporter::EventContext;
 ///
 /// hold(&owner, Map::hashed(8, ["orders-0", "orders-1", "orders-2"])?).await?;
 /// // Now it copies what moves, and commits; or does not, and the owner gives the move up after a while.
-/// owner.heard(MoveRecord::Committed);
+/// assert!(owner.heard(8, MoveRecord::Committed));
 /// assert_eq!(owner.epoch().get(), 8);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
@@ -68,7 +68,7 @@ pub enum HoldError {
         /// The epoch in force.
         present: Epoch,
     },
-    /// Another move is under way, to a map of this epoch.
+    /// Another move is under way, to a map of this epoch: of another one than was offered, or of the same and another map.
     #[error("a move to the map of epoch {to} is under way")]
     Busy {
         /// The epoch of the map that it is to come to.
@@ -162,7 +162,7 @@ impl OwnsHandle {
     /// # Errors
     ///
     /// The move is not recorded as under way, `next` is not later than the map in force, or another move is under way. The same
-    /// move may be asked for again.
+    /// move may be asked for again, with an equal map.
     #[allow(clippy::needless_pass_by_value)] // as in `adopt`
     pub fn hold(&self, next: Map, read: MoveRecord) -> Result<Holding, HoldError> {
         let part = Part::Accepts.asked(read);
@@ -172,7 +172,7 @@ impl OwnsHandle {
             }
             let (offered, now) = (next.epoch(), present.map.epoch());
             match &present.moving {
-                Some(moving) if moving.next.epoch() != offered => {
+                Some(moving) if !moving.next.is_same(&next) => {
                     return Err(HoldError::Busy { to: moving.next.epoch() });
                 }
                 Some(_) => return Ok(None),
@@ -186,21 +186,28 @@ impl OwnsHandle {
         Ok(Holding { earlier: standing.earlier.clone() })
     }
 
-    /// What the directory says of the move for which writes are held. [`Committed`](MoveRecord::Committed): the new map is in force, and
-    /// those who waited are told whose their keys are. [`Aborted`](MoveRecord::Aborted): the keys stay, and they pass. Anything else
-    /// changes nothing.
-    pub fn heard(&self, read: MoveRecord) {
+    /// What the directory says of the move to the map of this epoch, if writes are held for that one.
+    /// [`Committed`](MoveRecord::Committed): the new map is in force, and those who waited are told whose their keys are.
+    /// [`Aborted`](MoveRecord::Aborted): the keys stay, and they pass. Anything else, and whatever is said of another move, changes
+    /// nothing: what is late about an earlier move ends no later one. So each move needs an epoch of its own, after one that was
+    /// given up too.
+    ///
+    /// Returns whether the hold has ended by this.
+    pub fn heard(&self, epoch: impl Into<Epoch>, read: MoveRecord) -> bool {
+        let epoch = epoch.into();
         let mut epochs = None;
         let changed: Result<_, std::convert::Infallible> = self.change(|present| {
-            let next = present.heard(read);
+            let next = present.heard(epoch, read);
             epochs = next.as_ref().map(|next| (present.map.epoch(), next.map.epoch()));
             Ok(next)
         });
         drop(changed);
+        let is_over = epochs.is_some();
         if let Some((from, to)) = epochs.filter(|(from, to)| from != to) {
             let adopted = EventKind::MapAdopted { from, to };
             self.owner.reporter.tell_now(EventContext::default(), adopted);
         }
+        is_over
     }
 
     /// Puts another standing in the place of the present one, and returns what is in force then.

@@ -19,7 +19,7 @@ use crate::shell::reporter::Reporter;
 use crate::shell::waiters::Wakers;
 
 /// The kind of this layer: the metric label `layer`.
-const LAYER: &str = "owns";
+use crate::core::hint::OWNS as LAYER;
 /// How long a write waits while its key moves.
 const MAX_HOLD: Duration = Duration::from_secs(5);
 /// How many of them.

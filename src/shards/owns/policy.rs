@@ -23,6 +23,8 @@ use crate::shell::waiters::{WakerSlot, Wakers};
 
 const EPOCH: &str = "seawall_owns_epoch";
 const HELD: &str = "seawall_owns_held";
+/// Who waits longer waits for ever: 30 years, which timers can reach.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
 /// Lets calls pass whose key is this member's own.
 pub struct Guard<K, W> {
@@ -66,11 +68,25 @@ impl Instruments for OwnsMeter {
     }
 }
 
-/// A write that waits while its key moves.
-#[derive(Debug)]
+/// A write that waits while its key moves. However it goes, its place is free.
 pub struct Held {
+    owner: Arc<Owner>,
     slot: WakerSlot,
     until: Instant,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.owner.wakers.leave(&mut self.slot);
+        self.owner.held.fetch_sub(1, Ordering::Relaxed);
+        self.owner.meter_levels();
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("until", &self.until).finish_non_exhaustive()
+    }
 }
 
 impl Owner {
@@ -107,12 +123,6 @@ impl Owner {
     fn begins_to_wait(&self) -> bool {
         let more = |held| (held < self.most_held).then_some(held + 1);
         self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    fn waits_no_longer(&self, mut wait: Held) {
-        self.wakers.leave(&mut wait.slot);
-        self.held.fetch_sub(1, Ordering::Relaxed);
-        self.meter_levels();
     }
 }
 
@@ -197,12 +207,12 @@ where
     }
 
     fn expire_wait(&self, wait: Held) -> Rejected {
-        self.owner.waits_no_longer(wait);
+        drop(wait);
         self.owner.moving()
     }
 
     fn leave(&self, wait: Held, dropped: bool) {
-        self.owner.waits_no_longer(wait);
+        drop(wait);
         if dropped {
             self.owner.counted(Recorder::in_force(), Ended::Abandoned);
         }
@@ -231,8 +241,8 @@ where
             Look::Reject(rejected) => Admission::Reject(rejected),
             Look::Hold if self.owner.begins_to_wait() => {
                 self.owner.meter_levels();
-                let until = time::now().checked_add(self.owner.max_hold).unwrap_or_else(time::now);
-                Admission::Wait(Held { slot: WakerSlot::default(), until })
+                let (owner, slot) = (Arc::clone(&self.owner), WakerSlot::default());
+                Admission::Wait(Held { owner, slot, until: until(self.owner.max_hold) })
             }
             Look::Hold => Admission::Reject(self.owner.moving()),
         }
@@ -261,7 +271,7 @@ where
                     continue; // another one is in force
                 }
             };
-            self.owner.waits_no_longer(wait);
+            drop(wait);
             return admission;
         }
     }
@@ -275,6 +285,12 @@ impl<K, W> fmt::Debug for Guard<K, W> {
             .field("map", &self.owner.live.get().map)
             .finish_non_exhaustive()
     }
+}
+
+/// The end of a time from now; of one without an end, the latest that a timer can reach.
+fn until(max_hold: Duration) -> Instant {
+    let now = time::now();
+    now.checked_add(max_hold.min(LONGEST)).unwrap_or(now)
 }
 
 /// The epoch of the map that the caller goes by, if it says so.

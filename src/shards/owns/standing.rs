@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::core::epoch::Epoch;
 use crate::core::sync::atomic::{AtomicUsize, Ordering};
 use crate::shards::key::Key;
 use crate::shards::machine::{MoveRecord, Part};
@@ -69,9 +70,9 @@ impl Standing {
         Self { map, moving, writes: Arc::default(), earlier }
     }
 
-    /// What follows from what is written of the move; `None`, if nothing does.
-    pub(super) fn heard(&self, read: MoveRecord) -> Option<Self> {
-        let moving = self.moving.as_ref()?;
+    /// What follows from what is written of the move to that epoch; `None`, if nothing does.
+    pub(super) fn heard(&self, epoch: Epoch, read: MoveRecord) -> Option<Self> {
+        let moving = self.moving.as_ref().filter(|moving| moving.next.epoch() == epoch)?;
         Some(match moving.part.heard(read) {
             Part::Holds => return None,
             Part::Accepts => self.then(self.map.clone(), None),

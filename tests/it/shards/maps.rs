@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use seawall::shards::{Key, KeyRange, Map, Member};
+use seawall::shards::{Key, KeyRange, Map, Member, Region};
 
 use super::{hashed, names};
 
@@ -138,4 +138,11 @@ fn ranges_with_holes_overlaps_or_loose_ends_are_rejected() {
 fn nothing_special_happens_at_five_hundred_members() {
     let moved = hashed(1, 500).moved_to(&hashed(2, 501)) * 501.0;
     assert!((0.9..2.0).contains(&moved), "{moved} times the share of the new one");
+}
+
+#[test]
+fn members_that_are_wrong_make_no_regions() {
+    let members = [Member::new("a").zone("x").weight(0), Member::new("b").zone("x")];
+    let told = Map::geo(1, members, [Region::otherwise(["x"])]).unwrap_err().to_string();
+    assert!(told.contains("weight"), "{told}");
 }

@@ -113,7 +113,7 @@ async fn a_move_holds_the_writes_of_its_keys_and_nothing_else() {
 
     // Asked again, it says the same.
     assert!(handle.hold(next.clone(), MoveRecord::Moving).is_ok());
-    handle.heard(MoveRecord::Committed);
+    assert!(handle.heard(2, MoveRecord::Committed));
     let told = rejected(held.await);
     assert_eq!(told.reason(), Reason::NotOwner);
     assert_eq!(told.hint().and_then(|hint| hint.to().map(str::to_owned)), Some("shard-2".into()));
@@ -131,12 +131,61 @@ async fn a_move_that_is_given_up_lets_them_pass() {
     let mut held = Box::pin(owner.clone().oneshot(moves));
     assert!(poll_once(&mut held).is_pending());
     for nothing in [MoveRecord::None, MoveRecord::Moving] {
-        handle.heard(nothing);
+        assert!(!handle.heard(2, nothing));
         assert!(poll_once(&mut held).is_pending(), "to look is not to abort");
     }
-    handle.heard(MoveRecord::Aborted);
+    assert!(handle.heard(2, MoveRecord::Aborted));
     held.await.unwrap();
     assert_eq!(handle.epoch(), Epoch::new(1));
+}
+
+// pitfall B56
+#[tokio::test(start_paused = true)]
+async fn what_is_late_about_an_earlier_move_ends_no_later_one() {
+    let (_, handle, _) = owner(hashed(1, 2), 10);
+    drop(handle.hold(hashed(2, 3), MoveRecord::Moving).unwrap());
+    assert!(handle.heard(2, MoveRecord::Aborted));
+    drop(handle.hold(hashed(3, 3), MoveRecord::Moving).unwrap());
+    for late in [MoveRecord::Aborted, MoveRecord::Committed] {
+        assert!(!handle.heard(2, late));
+        assert_eq!(handle.holding(), Some(Epoch::new(3)));
+    }
+    // Of the same epoch, and with other owners: one of the two is wrong.
+    let wrong = handle.hold(hashed(3, 4), MoveRecord::Moving).unwrap_err();
+    assert_eq!(wrong, HoldError::Busy { to: Epoch::new(3) });
+    let pinned = Map::directory(3, names(3), [("k", "shard-1")]).unwrap();
+    assert!(handle.hold(pinned, MoveRecord::Moving).is_err());
+    drop(handle.hold(hashed(3, 3), MoveRecord::Moving).unwrap());
+    assert!(handle.heard(3, MoveRecord::Committed));
+    assert_eq!((handle.holding(), handle.epoch()), (None, Epoch::new(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_panics_while_its_write_is_held_takes_no_place_with_it() {
+    let (map, next) = (hashed(1, 2), hashed(2, 3));
+    let moves = key(&map, &next, true);
+    let panics = Arc::new(AtomicUsize::new(0));
+    let is_wrong = Arc::clone(&panics);
+    let owns = OwnsLayer::builder("orders", "shard-0")
+        .key(move |request: &String| {
+            assert_eq!(is_wrong.load(Ordering::Relaxed), 0, "a fault of the user's");
+            Key::from(&**request)
+        })
+        .map(map)
+        .max_hold(Duration::MAX)
+        .most_held(1)
+        .build()
+        .unwrap();
+    let handle = owns.handle();
+    let service = owns.layer(service_fn(|_: String| async { Ok::<_, Fail>(()) }));
+    drop(handle.hold(next, MoveRecord::Moving).unwrap());
+    let call = tokio::spawn(service.oneshot(moves));
+    tokio::time::sleep(1_000 * SECOND).await;
+    assert_eq!(handle.held(), 1, "for as long as it takes");
+    panics.store(1, Ordering::Relaxed);
+    handle.heard(2, MoveRecord::Aborted);
+    assert!(call.await.unwrap_err().is_panic());
+    assert_eq!(handle.held(), 0);
 }
 
 // pitfall B56
@@ -249,7 +298,7 @@ fn many_threads_write_while_keys_move_to_and_fro_and_none_is_let_in_after_it_set
                 assert_eq!(inside.load(Ordering::SeqCst), 0, "a write after it was settled");
                 tokio::task::yield_now().await;
             }
-            handle.heard(MoveRecord::Aborted);
+            handle.heard(2 + nth, MoveRecord::Aborted);
             tokio::task::yield_now().await;
         }
         over.store(1, Ordering::Relaxed);

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use seawall::retry::{CloneRequest, Cloned};
-use seawall::shards::{Hint, Key, Map, Shards};
+use seawall::shards::{ByRejection, Hint, Key, Map, Member, OwnsLayer, Region, Shards};
 use seawall::{Epoch, Error, Event, EventKind, Reason, Rejected};
 use tower::util::BoxCloneSyncService;
-use tower::{Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::{Fail, hashed, key, key_of, names, now, poll_once};
 
@@ -235,6 +235,83 @@ async fn hints_ask_for_a_map_once_in_a_while_and_are_believed_no_further() {
         2,
         "the owner by the map, and then the other"
     );
+}
+
+// pitfall B48
+#[tokio::test(start_paused = true)]
+async fn an_epoch_that_never_comes_is_forgotten_until_somebody_speaks_of_it_again() {
+    let map = hashed(1, 2);
+    let (make, _) = owners(|_, _| Answer::Moved(None, u64::MAX, false));
+    let mut orders = router!(map, make, Cloned);
+    let handle = orders.handle();
+    for _ in 0..2 {
+        orders.ready().await.unwrap().call("some-key".into()).await.unwrap();
+        let mut told = 0;
+        let minute = Duration::from_secs(60);
+        while tokio::time::timeout(minute, handle.behind()).await.is_ok() {
+            told += 1;
+            assert!(told < 100, "for ever");
+        }
+        assert!(told >= 20, "{told}: long enough for a directory that is slow");
+    }
+}
+
+/// By law, or so that two tenants have hardly ever all their members in common.
+// pitfall B58
+#[tokio::test]
+async fn a_hint_leads_nowhere_where_the_map_would_never_send_the_key() {
+    let members = ["de-0", "de-1", "us-0"].map(|name| Member::new(name).zone(&name[..2]));
+    let regions = [Region::otherwise(["de"]).resident()];
+    let resident = Map::geo(1, members, regions).unwrap();
+    let shuffled = Map::shuffled(1, names(8), 2, *b"sixteen  bytes :").unwrap();
+    for map in [resident, shuffled] {
+        let all = map.members().iter();
+        let mine =
+            |one: &&Member| map.owner_among("k", |other| other.name() == one.name()).is_some();
+        let (may, not): (Vec<_>, Vec<_>) = all.partition(mine);
+        let owner = map.owner("k").name().to_owned();
+        let other = may.iter().find(|one| one.name() != owner).unwrap();
+        for (target, asks) in [(not[0], [1, 1]), (other, [2, 1])] {
+            let (first, hinted) = (owner.clone(), target.name().to_owned());
+            let (make, asked) =
+                owners(move |name, _| if name == first { to(&hinted, 9) } else { by(name) });
+            let mut orders = router!(map.clone(), make, Cloned);
+            for asks in asks {
+                orders.ready().await.unwrap().call("k".into()).await.unwrap();
+                assert_eq!(asked.swap(0, Ordering::Relaxed), asks, "{}", target.name());
+            }
+        }
+    }
+}
+
+/// An owner that did something, and then asked another set with shards of its own.
+#[tokio::test]
+async fn the_hint_of_another_call_is_not_followed() {
+    type Boxed = BoxCloneSyncService<String, String, tower::BoxError>;
+    for (is_wrapped, hears) in [(false, Some("shard-1")), (true, None)] {
+        let map = Map::directory(1, names(2), [("k", "shard-0")]).unwrap();
+        let key: fn(&String) -> Key<'_> = key;
+        let owners = Map::directory(2, names(2), [("k", "shard-1")]).unwrap();
+        let orders = Shards::builder("orders").key(key).map(map).redirect(ByRejection);
+        let orders = orders
+            .copy_with(Cloned)
+            .over(move |one| {
+                let name = one.name().to_owned();
+                let owns = OwnsLayer::builder("orders", &*name).key(key).map(owners.clone());
+                let work = service_fn(move |_: String| {
+                    let name = name.clone();
+                    async move { Ok::<_, tower::BoxError>(name) }
+                });
+                let owner = owns.build()?.layer(work);
+                let wrap = move |error: tower::BoxError| match is_wrapped {
+                    true => std::io::Error::other(error).into(),
+                    false => error,
+                };
+                Ok(Boxed::new(owner.map_err(wrap)))
+            })
+            .unwrap();
+        assert_eq!(orders.oneshot("k".into()).await.ok().as_deref(), hears);
+    }
 }
 
 #[tokio::test(start_paused = true)]
