@@ -46,7 +46,8 @@ pub struct Config {
     /// When less than this share is left, all are used, ejected or not: 0 to 1.
     pub panic_threshold: f64,
     /// One call in this time is let through to an ejected endpoint, to find out how it is; less often with each
-    /// further ejection: longer than zero.
+    /// further ejection, but at least three times before it ends: longer than zero, less than
+    /// [`ejection_time`](Self::ejection_time).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub probe_interval: Duration,
     /// An endpoint that is new, or returns from an ejection, gets its share of the calls over this time. Zero: at once.
@@ -147,6 +148,9 @@ impl Config {
         {
             need(!time.is_zero(), ConfigError::new(field, time, "longer than zero"));
         }
+        let probes = self.probe_interval;
+        let accepted = format!("less than ejection_time, {:?}", self.ejection_time);
+        need(probes < self.ejection_time, ConfigError::new("probe_interval", probes, accepted));
         let most = self.max_ejection_time;
         let accepted = format!("at least ejection_time, {:?}", self.ejection_time);
         need(most >= self.ejection_time, ConfigError::new("max_ejection_time", most, accepted));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tower::discover::{Change, Discover};
 
 use super::endpoint::Endpoint;
@@ -74,6 +74,11 @@ pub enum State {
     Ejected,
 }
 
+/// A source that says so often in a row that most endpoints are gone means it.
+const MEANT: u32 = 3;
+/// A discovery that says so for as long means it.
+const MEANT_AFTER: Duration = Duration::from_secs(30);
+
 type Boxed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// What a handle needs, whatever the endpoints' services are.
@@ -97,7 +102,7 @@ impl<C: Send + Sync, K: Send + Sync, S: Send> Steered for Shared<Roster<C, K>, S
         let all = table.plan.members.iter().zip(&table.plan.loads);
         let snapshot = |(endpoint, load): (&Endpoint, &Arc<super::load::Load>)| Snapshot {
             endpoint: endpoint.clone(),
-            state: match (load.is_ejected(), load.is_ramping()) {
+            state: match (load.is_ejected(), table.plan.is_ramping(load)) {
                 (true, _) => State::Ejected,
                 (_, true) => State::SlowStart,
                 _ => State::Active,
@@ -198,7 +203,8 @@ impl EndpointsHandle {
     ///
     /// What the source gives is taken as [`adopt`](Self::adopt) takes it: an error, an empty list, or one that lacks more
     /// than half of the endpoints leaves the last good one in force, with an event
-    /// [`SourceFailed`](crate::EventKind::SourceFailed) that says how old that is.
+    /// [`SourceFailed`](crate::EventKind::SourceFailed) that says how old that is. If the source says three times in a
+    /// row that more than half are gone, it is believed: all were replaced.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -220,49 +226,98 @@ impl EndpointsHandle {
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(()) }).unwrap();
     /// ```
     pub async fn follow<R: Resolve>(&self, source: Source<R>) {
-        let mut good = time::now();
+        let (mut good, mut shrunk) = (time::now(), 0);
         loop {
             sleep(source.pause()).await;
             let adopted = match source.load().await {
-                Ok(members) => self.adopt(members).is_ok(),
-                Err(_) => false,
+                Ok(members) => match self.adopt(members.iter().cloned()) {
+                    Err(AdoptError::Shrunk { .. }) => {
+                        shrunk += 1;
+                        shrunk >= MEANT && self.adopt_anyway(members).is_ok()
+                    }
+                    other => {
+                        shrunk = 0;
+                        other.is_ok()
+                    }
+                },
+                Err(_) => {
+                    shrunk = 0;
+                    false
+                }
             };
             let now = time::now();
             if adopted {
-                good = now;
+                (good, shrunk) = (now, 0);
             }
             self.shared.source_age(now.saturating_duration_since(good), !adopted);
         }
     }
 
     /// Follows a [`Discover`](https://docs.rs/tower/0.5/tower/discover/trait.Discover.html) of tower's that tells of endpoints which come and go, until it
-    /// ends. A change that cannot be taken is taken with a later one.
+    /// ends. A change that cannot be taken is taken with a later one, and gives an event
+    /// [`SourceFailed`](crate::EventKind::SourceFailed). If more than half of the endpoints are gone for 30 seconds, the
+    /// discovery is believed: all were replaced.
     ///
     /// # Errors
     ///
-    /// That of the discovery. The last good list stays in force.
+    /// That of the discovery, after what came before it was adopted. The last good list stays in force.
     pub async fn follow_discover<D>(&self, discover: D) -> Result<(), D::Error>
     where
         D: Discover<Service = Endpoint>,
         D::Key: Ord,
     {
         let (mut discover, mut known) = (pin!(discover), BTreeMap::new());
-        while let Some(change) = poll_fn(|cx| discover.as_mut().poll_discover(cx)).await {
-            let mut next = Some(change?);
-            while let Some(change) = next.take() {
-                match change {
-                    Change::Insert(key, endpoint) => drop(known.insert(key, endpoint)),
-                    Change::Remove(key) => drop(known.remove(&key)),
+        let (mut good, mut shrunk_since) = (time::now(), None);
+        loop {
+            let first = poll_fn(|cx| discover.as_mut().poll_discover(cx));
+            let mut news = match shrunk_since {
+                None => Some(first.await),
+                Some(since) => {
+                    let left =
+                        MEANT_AFTER.saturating_sub(time::now().saturating_duration_since(since));
+                    timeout(left, first).await.ok()
                 }
+            };
+            let (mut has_changed, mut end) = (news.is_none(), None);
+            while let Some(change) = news.take() {
+                match change {
+                    Some(Ok(Change::Insert(key, endpoint))) => drop(known.insert(key, endpoint)),
+                    Some(Ok(Change::Remove(key))) => drop(known.remove(&key)),
+                    Some(Err(error)) => end = Some(Err(error)),
+                    None => end = Some(Ok(())),
+                }
+                if end.is_some() {
+                    break; // it is not asked again
+                }
+                has_changed = true;
                 // What comes together is adopted together.
                 let waits = &mut Context::from_waker(Waker::noop());
-                if let Poll::Ready(Some(more)) = discover.as_mut().poll_discover(waits) {
-                    next = Some(more?);
+                if let Poll::Ready(more) = discover.as_mut().poll_discover(waits) {
+                    news = Some(more);
                 }
             }
-            let _ = self.adopt(known.values().cloned());
+            if has_changed {
+                let (members, now) = (|| known.values().cloned(), time::now());
+                let mut adopted = self.adopt(members());
+                if let Err(AdoptError::Shrunk { .. }) = adopted {
+                    let since = *shrunk_since.get_or_insert(now);
+                    if now.saturating_duration_since(since) >= MEANT_AFTER {
+                        adopted = self.adopt_anyway(members());
+                        // If it could not be: from the start.
+                        shrunk_since = adopted.is_err().then_some(now);
+                    }
+                } else {
+                    shrunk_since = None;
+                }
+                if adopted.is_ok() {
+                    good = now;
+                }
+                self.shared.source_age(now.saturating_duration_since(good), adopted.is_err());
+            }
+            if let Some(end) = end {
+                return end;
+            }
         }
-        Ok(())
     }
 
     /// Returns when no call is in flight that was made before the list in force was adopted: what is gone from it may be

@@ -95,6 +95,17 @@ impl Load {
         own.others.store(others, Relaxed);
     }
 
+    /// Each lane looks at the others: also one that would not by itself, for it chooses this endpoint no more.
+    pub(super) fn look_around(&self) {
+        let all = self.in_flight();
+        for lane in &self.lanes {
+            let others = all.saturating_sub(in_flight(lane));
+            if lane.others.load(Relaxed) != others {
+                lane.others.store(others, Relaxed);
+            }
+        }
+    }
+
     /// A call was answered well. Returns the successes of its lane.
     #[inline]
     pub(super) fn succeeded(&self, lane: u8, took: u64) -> u64 {
@@ -211,6 +222,7 @@ impl Load {
             consecutive: self.consecutive.load(Relaxed),
             latency: self.mean.load(Relaxed),
             samples: self.samples.load(Relaxed),
+            in_flight: self.in_flight(),
         }
     }
 

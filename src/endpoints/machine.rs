@@ -39,6 +39,7 @@ pub(super) struct Seen {
     /// Average of the latency in nanoseconds, and of how many answers; since it was ejected or returned.
     pub(super) latency: u64,
     pub(super) samples: u32,
+    pub(super) in_flight: u32,
 }
 
 /// Why a member is ejected, the gravest first.
@@ -118,6 +119,13 @@ const ALL_BAD_PPM: u64 = 500_000;
 const SIGMAS_SQUARED: u128 = 9;
 const MILLION: u64 = 1_000_000;
 
+impl Params {
+    /// How long the ejection lasts that is the so manieth.
+    pub(super) fn lasts(&self, times: u32) -> u64 {
+        self.ejection.saturating_mul(u64::from(times)).min(self.max_ejection)
+    }
+}
+
 // ===== impl Outliers =====
 
 impl Outliers {
@@ -188,25 +196,25 @@ impl Outliers {
     }
 
     fn return_some(&mut self, params: &Params, now: Tick, draw: u64) {
-        let latency = self.latencies();
+        let latency = self.latencies(1);
         for nth in 0..self.members.len() {
             let member = &mut self.members[nth];
             let Some(until) = member.ejected else {
                 member.make_up(params, now);
                 continue;
             };
-            if now < until {
+            // A call that is in flight at the end may be a probe that hangs: its answer is waited for, as long again.
+            let is_waited_for = member.seen.in_flight > 0 && member.has_said_nothing();
+            if now < until || is_waited_for && now < until.plus(params.lasts(member.times)) {
                 continue;
             }
-            let typical = median(&self.sorted[..latency]);
-            let is_slow = typical.is_some_and(|typical| {
-                params.latency_factor > 0 && member.is_slower(typical, params.latency_factor)
-            });
+            let (typical, factor) = (median(&self.sorted[..latency]), params.latency_factor);
+            let is_slow =
+                typical.is_some_and(|typical| factor > 0 && member.is_slower(typical, factor));
             if member.seen.consecutive > 0 || is_slow {
-                let (observed, threshold) = if member.seen.consecutive > 0 {
-                    (u64::from(member.seen.consecutive), 1)
-                } else {
-                    (member.seen.latency, typical.unwrap_or_default())
+                let (observed, threshold) = match u64::from(member.seen.consecutive) {
+                    0 => (member.seen.latency, typical.unwrap_or_default()),
+                    failures => (failures, 1),
                 };
                 let found = Found { nth, cause: Cause::StillBad, observed, threshold };
                 self.effects.push(member.eject(params, now, draw, found));
@@ -229,10 +237,11 @@ impl Outliers {
         }
     }
 
-    /// Sorts the latencies of those that are up and known, and returns how many they are.
-    fn latencies(&mut self) -> usize {
+    /// Sorts the latencies of those that are up and known by as many answers, and returns how many they are.
+    fn latencies(&mut self, enough: u32) -> usize {
         self.sorted.clear();
-        let known = self.members.iter().filter(|one| one.ejected.is_none() && one.seen.latency > 0);
+        let is_known = |seen: &Seen| seen.latency > 0 && seen.samples >= enough;
+        let known = self.members.iter().filter(|one| one.ejected.is_none() && is_known(&one.seen));
         self.sorted.extend(known.map(|member| member.seen.latency));
         self.sorted.sort_unstable();
         self.sorted.len()
@@ -243,8 +252,8 @@ impl Outliers {
         self.found.clear();
         let up = |member: &Member| member.ejected.is_none();
         if params.latency_factor > 0 {
-            self.latencies();
             let enough = (params.min_requests / 2).max(1);
+            self.latencies(enough);
             for (nth, member) in self.members.iter().enumerate().filter(|(_, one)| up(one)) {
                 let observed = member.seen.latency;
                 if observed > 0
@@ -309,6 +318,11 @@ impl Member {
         self.seen = seen;
     }
 
+    /// Neither an answer nor a failure since it was ejected or returned.
+    const fn has_said_nothing(&self) -> bool {
+        self.calls == 0 && self.seen.consecutive == 0 && self.seen.samples == 0
+    }
+
     fn failed_ppm(&self) -> u64 {
         let ppm = u128::from(self.failed) * u128::from(MILLION) / u128::from(self.calls.max(1));
         u64::try_from(ppm).unwrap_or(MILLION)
@@ -362,7 +376,7 @@ impl Member {
 
     fn eject(&mut self, params: &Params, now: Tick, draw: u64, found: Found) -> Effect {
         self.times = self.times.saturating_add(1);
-        let lasts = params.ejection.saturating_mul(u64::from(self.times));
+        let lasts = params.lasts(self.times);
         // Not all at once again: up to a tenth longer.
         let lasts = lasts.saturating_add(draw % (lasts / 10).max(1)).min(params.max_ejection);
         self.ejected = Some(now.plus(lasts));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -124,6 +125,7 @@ impl<C, K> Roster<C, K> {
             for load in &self.loads {
                 if is_due {
                     load.ease();
+                    load.look_around();
                 }
                 if load.is_ramping() && load.share(now, common.slow_start) >= 1_000 {
                     load.end_ramp();
@@ -138,6 +140,11 @@ impl<C, K> Roster<C, K> {
         for (effect, seq) in told.unwrap_or_default() {
             self.tell(effect, seq, now);
         }
+    }
+
+    /// Whether this one, of this list, does not get its full share yet.
+    pub(super) fn is_ramping(&self, load: &Load) -> bool {
+        load.share(self.common.now(), self.common.slow_start) < 1_000
     }
 
     /// Does what was decided. Returns the number of this change of the member.
@@ -155,6 +162,8 @@ impl<C, K> Roster<C, K> {
             Effect::Ejected { nth, times, .. } => {
                 let doubled = 1 << times.saturating_sub(1).min(MOST_DOUBLED);
                 let every = common.probe_interval.saturating_mul(doubled);
+                // More than once before its time is over, however often it was.
+                let every = every.min(common.params.lasts(times) / 3).max(1);
                 self.loads[nth].eject(now, every);
                 self.loads[nth].change()
             }
@@ -284,8 +293,10 @@ where
 
     #[inline]
     fn settle(&self, call: Going, result: Result<&Res, &Err>) {
+        let unclassified = Unclassified { roster: self, call };
         let classification =
             self.common.classify.classify_call(result, &ClassifyContext::default());
+        mem::forget(unclassified);
         let outcome = match result {
             Ok(_) => classification.of_head(),
             Err(_) => classification.of_error(),
@@ -310,6 +321,24 @@ where
         let classification = self.common.classify.classify(Err(error));
         self.not_good(place, classification.of_error(), 0);
         true
+    }
+}
+
+/// The answer to a call, while the classifier looks at it. Dropped, if that panics: it is a failure.
+struct Unclassified<'a, C, K> {
+    roster: &'a Roster<C, K>,
+    call: Going,
+}
+
+impl<C, K> Drop for Unclassified<'_, C, K> {
+    #[cold]
+    fn drop(&mut self) {
+        let (call, roster) = (self.call, self.roster);
+        let load = &roster.loads[call.place as usize];
+        load.left(call.lane);
+        let since = Tick(call.since);
+        // Whether it is ejected for that is seen when members are compared next.
+        load.failed(if call.since > 0 { roster.common.now().since(since) } else { 0 });
     }
 }
 

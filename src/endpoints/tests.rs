@@ -168,6 +168,34 @@ fn whoever_is_still_bad_does_not_return() {
     assert_eq!(fleet.step(5 * SECOND), [Effect::Returned(0)]);
 }
 
+/// A probe that hangs is no good one: it is waited for, as long again, for an old call may hang for ever.
+#[test]
+fn whoever_is_asked_and_has_not_answered_returns_later() {
+    let mut fleet = Fleet::new(4, params());
+    fleet.calls(0, 0, 5);
+    assert_eq!(ejected(&fleet.step(1)), [(0, Cause::Consecutive)]);
+    fleet.seen[0].in_flight = 1;
+    assert_eq!(fleet.step(3 * SECOND / 2), []);
+    fleet.calls(0, 1, 0);
+    assert_eq!(fleet.step(1), [Effect::Returned(0)]);
+    fleet.calls(0, 0, 5);
+    fleet.step(1);
+    assert_eq!(fleet.step(3 * SECOND), []);
+    assert_eq!(fleet.step(3 * SECOND), [Effect::Returned(0)]);
+}
+
+/// One answer of a peer is no latency to be compared with.
+#[test]
+fn a_peer_that_is_hardly_known_is_no_measure_of_latency() {
+    let mut fleet = Fleet::new(2, params());
+    fleet.takes(0, 90 * MS);
+    fleet.takes(1, 10 * MS);
+    fleet.seen[1].samples = 1;
+    assert_eq!(fleet.step(STEP), []);
+    fleet.seen[1].samples = 10;
+    assert_eq!(ejected(&fleet.step(STEP)), [(0, Cause::Latency)]);
+}
+
 /// Members come and go between steps, and what is known stays with each.
 #[test]
 fn who_stays_is_known_and_who_comes_is_new() {

@@ -39,11 +39,11 @@ impl<P: Plan, S> Set<P, S> {
     /// The table was closed: takes the one in force.
     #[cold]
     fn refresh(&mut self) -> Result<(), Rejected> {
+        self.instances.clear(); // they are of no use any more
         if self.shared.is_drained() {
             return Err(self.shared.draining());
         }
         self.calls = self.shared.table();
-        self.instances.clear();
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Endpoints: calls are spread over the addresses of a service, and kept from those that are worse than the others.
 
+mod learning;
 mod sources;
 
 use std::collections::BTreeMap;

@@ -84,6 +84,71 @@ async fn what_a_source_cannot_mean_leaves_the_last_good_list_in_force() {
     }
 }
 
+/// A rollout that replaced all at once: refused at first, and believed when it is said again and again.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_says_three_times_that_all_were_replaced_is_believed() {
+    let heard: Arc<Mutex<Vec<EventKind>>> = Arc::default();
+    let set = set(&heard);
+    let handle = set.handle();
+    let source = lists(vec![
+        Ok(vec!["x", "y", "z"]),
+        Ok(vec!["x", "y", "z"]),
+        Err("no such host"), // not in a row
+        Ok(vec!["x", "y", "z"]),
+        Ok(vec!["v", "y", "z"]),
+        Ok(vec!["w", "y", "z"]),
+    ]);
+    let followed = handle.clone();
+    let following = tokio::spawn(async move { followed.follow(source).await });
+    for nth in 1..=6 {
+        while heard.lock().unwrap().len() < nth {
+            sleep(MS).await;
+        }
+        let expected = if nth < 6 { ["a", "b", "c"] } else { ["w", "y", "z"] };
+        assert_eq!(known(&handle), expected, "after answer {nth}");
+    }
+    following.abort();
+}
+
+/// What a discovery says once stays true until it says something else.
+#[tokio::test(start_paused = true)]
+async fn a_discovery_that_says_for_half_a_minute_that_all_were_replaced_is_believed() {
+    let heard: Arc<Mutex<Vec<EventKind>>> = Arc::default();
+    let set = set(&heard);
+    let handle = set.handle();
+    let all = (1..).zip(["x", "y"]).map(|(key, name)| Change::Insert(key, Endpoint::new(name)));
+    let all = all.map(Ok::<_, std::convert::Infallible>).collect::<Vec<_>>();
+    let changes = futures::StreamExt::chain(futures::stream::iter(all), futures::stream::pending());
+    let followed = handle.clone();
+    let following = tokio::spawn(async move { followed.follow_discover(Box::pin(changes)).await });
+    sleep(Duration::from_secs(29)).await;
+    assert_eq!(known(&handle), ["a", "b", "c"]);
+    assert_eq!(*heard.lock().unwrap(), [EventKind::SourceFailed { age: Duration::ZERO }]);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(known(&handle), ["x", "y"]);
+    following.abort();
+}
+
+/// `unfold` panics if it is polled after its end.
+#[tokio::test]
+async fn a_discovery_is_not_polled_after_its_end_and_what_came_before_is_adopted() {
+    for fails in [false, true] {
+        let set = set(&Arc::default());
+        let names = ["a", "b", "c", "d"];
+        let inserts = (1_u32..).zip(names).map(|(key, name)| Change::Insert(key, name.into()));
+        let mut changes: VecDeque<Result<_, BoxError>> = inserts.map(Ok).collect();
+        if fails {
+            changes.push_back(Err("the registry is gone".into()));
+        }
+        let once = futures::stream::unfold(changes, |mut changes| async move {
+            Some((changes.pop_front()?, changes))
+        });
+        let handle = set.handle();
+        assert_eq!(handle.follow_discover(Box::pin(once)).await.is_err(), fails);
+        assert_eq!(known(&handle), ["a", "b", "c", "d"]);
+    }
+}
+
 #[tokio::test]
 async fn a_file_says_one_endpoint_a_line() {
     let path = std::env::temp_dir().join(format!("seawall-endpoints-{}", std::process::id()));
