@@ -96,7 +96,7 @@ async fn a_clone_that_is_told_of_the_drain_drops_its_services() {
             let (client, kept) = (world.client(endpoint), Arc::clone(&kept));
             Ok(tower::ServiceBuilder::new()
                 .map_request(move |nth: u64| {
-                    let _kept = &kept;
+                    assert!(Arc::strong_count(&kept) > 0);
                     nth
                 })
                 .service(client))

@@ -303,9 +303,8 @@ async fn the_hint_of_another_call_is_not_followed() {
                     async move { Ok::<_, tower::BoxError>(name) }
                 });
                 let owner = owns.build()?.layer(work);
-                let wrap = move |error: tower::BoxError| match is_wrapped {
-                    true => std::io::Error::other(error).into(),
-                    false => error,
+                let wrap = move |error: tower::BoxError| {
+                    if is_wrapped { std::io::Error::other(error).into() } else { error }
                 };
                 Ok(Boxed::new(owner.map_err(wrap)))
             })
