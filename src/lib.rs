@@ -103,6 +103,9 @@ pub use self::core::error::{
 pub use self::core::event::{Event, EventKind, Observe};
 pub use self::core::origin::Origin;
 pub use self::core::outcome::{Outcome, Retryable, Sent, Signal};
+#[cfg(feature = "log")]
+#[cfg_attr(docsrs, doc(cfg(feature = "log")))]
+pub use self::core::position::Position;
 pub use self::core::request::Deadline;
 
 /// What the layers have in common that decide whether a call may pass.

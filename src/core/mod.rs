@@ -14,6 +14,8 @@ pub(crate) mod explore;
 pub(crate) mod hint;
 pub(crate) mod origin;
 pub(crate) mod outcome;
+#[cfg(feature = "log")]
+pub(crate) mod position;
 pub(crate) mod request;
 pub(crate) mod rng;
 pub(crate) mod sync;

@@ -27,6 +27,11 @@ const OWN_SHELL: &[&str] = &["service.rs", "future.rs"];
 /// Services over several others: they are built, and are no layers. Their future is that of `shell/set/`.
 const SETS: &[&str] = &["endpoints", "failover", "shards"];
 const SET_FILES: [&str; 4] = ["mod.rs", "builder.rs", "service.rs", "handle.rs"];
+/// What keeps events and is no layer: a machine, what runs it under load (the only room with locks), and the service
+/// that calls go through.
+const ENGINES: &[&str] = &["bus", "log"];
+const ENGINE_FILES: [&str; 5] =
+    ["mod.rs", "config.rs", "machine.rs", "service.rs", "engine/mod.rs"];
 /// The headings of every layer's guide, in order.
 const HEADINGS: [&str; 8] = [
     "Example",
@@ -230,8 +235,11 @@ fn odd_layers(files: &[File]) -> Vec<String> {
     for layer in layers(files) {
         let find = |name: &str| files.iter().find(|file| file.path == format!("{layer}/{name}"));
         let shell = if find("service.rs").is_some() { OWN_SHELL } else { IN_THE_SHELL };
-        let (files, shell): (&[&str], &[&str]) =
-            if SETS.contains(&&*layer) { (&SET_FILES, &[]) } else { (&LAYER_FILES, shell) };
+        let (files, shell): (&[&str], &[&str]) = match &*layer {
+            set if SETS.contains(&set) => (&SET_FILES, &[]),
+            engine if ENGINES.contains(&engine) => (&ENGINE_FILES, &[]),
+            _ => (&LAYER_FILES, shell),
+        };
         let missing = files.iter().chain(shell).filter(|name| find(name).is_none());
         breaches.extend(missing.map(|name| format!("src/{layer}/{name} is missing")));
         let headings = find("mod.rs").map(headings).unwrap_or_default();

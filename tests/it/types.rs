@@ -193,6 +193,9 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::shards::Shards<Inner, fn(&u32) -> seawall::shards::Key<'_>>: Clone;
         <seawall::shards::Shards<Inner, fn(&u32) -> seawall::shards::Key<'_>> as Service<u32>>::Future: ;
 
+        // event sourcing
+        seawall::Position: Copy;
+
         // retry
         RetryLayer: Clone;
         RepeatingLayer: Clone;
