@@ -60,8 +60,8 @@
 //! - [Resigning](Leadership::resign): nothing more begins, the renewals stop, and when all calls are over, or the term
 //!   is, the lease is given back. So the next leader begins when nothing of the last is in flight.
 //!
-//! A store is any tower service of [`Ask`] and [`Answer`]: [`MemoryStore`], `EtcdStore` with the feature `etcd`, or one of
-//! your own. Put a retry, a timeout or a breaker in front of it as of any other client.
+//! A store is any tower service of [`Ask`] and [`Answer`]: [`MemoryStore`], `EtcdStore` with the feature `etcd`, `LeaseStore`
+//! of the package [`seawall-postgres`](https://docs.rs/seawall-postgres), or one of your own. Put a retry, a timeout or a breaker in front of it as of any other client.
 //!
 //! The rules were explored in full within bounds: two candidates, one store, messages of any delay or lost, clocks of
 //! different speed. `src/leader/tests/explore.rs` has the bounds, and weaker rules that it finds out.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::source::{File, source};
+use crate::source::{File, engines, source};
 
 /// What `parts` and the machines of the layers may know of `core`.
 const PURE_WORDS: [&str; 5] = ["config", "error", "event", "outcome", "time"];
@@ -283,6 +283,18 @@ fn some_words_are_said_in_one_room_only() {
 #[test]
 fn no_file_is_too_long() {
     assert_none(&long_files(&source()));
+    assert_none(&long_files(&engines()));
+}
+
+/// Their tests wait for real servers, and their examples print.
+#[test]
+fn engines_keep_the_rules_of_a_library() {
+    let mut files = engines();
+    files.retain(|file| file.path.contains("/src/"));
+    let mut breaches = forbidden_words(&files);
+    // Where they keep connections, somebody has to hold them.
+    breaches.retain(|breach| !(breach.contains("clients.rs") && breach.contains("says Mutex")));
+    assert_none(&breaches);
 }
 
 #[test]

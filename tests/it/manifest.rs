@@ -84,6 +84,43 @@ fn the_documents_say_what_the_manifest_says() {
     assert!(README.contains(&repository), "README.md does not lead to {repository}");
 }
 
+/// Engines bring dependencies of their own: nobody builds them who does not ask for them.
+#[test]
+fn engines_are_packages_of_their_own() {
+    let metadata = metadata();
+    let ours = &metadata["resolve"]["root"];
+    assert_eq!(metadata["workspace_default_members"], Value::Array(vec![ours.clone()]));
+    let members = metadata["workspace_members"].as_array().unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let engines: Vec<_> = packages
+        .iter()
+        .filter(|package| members.contains(&package["id"]) && package["id"] != *ours)
+        .collect();
+    assert!(!engines.is_empty());
+    for engine in engines {
+        let name = engine["name"].as_str().unwrap();
+        assert!(!of_users(&metadata).contains(engine["id"].as_str().unwrap()), "{name}");
+        let below = engine["dependencies"].as_array().unwrap();
+        let seawall =
+            below.iter().find(|below| below["name"] == "seawall" && below["kind"].is_null());
+        let seawall = seawall.unwrap_or_else(|| panic!("{name} is not for seawall"));
+        assert_eq!(
+            seawall["req"],
+            format!("^{}", said("version")),
+            "{name}: the version of the crate beside it"
+        );
+        let wants = version(engine["rust_version"].as_str().unwrap());
+        assert!(wants >= version(said("rust-version")), "{name}: the crate below needs more");
+        for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+            let folder =
+                std::path::Path::new(engine["manifest_path"].as_str().unwrap()).parent().unwrap();
+            assert!(folder.join(file).exists(), "{name} has no {file}");
+        }
+        let home = format!("https://docs.rs/{name}");
+        assert!(README.contains(&home), "README.md does not lead to {home}");
+    }
+}
+
 /// What is left out of the package could not be linked to from the pages of docs.rs.
 #[test]
 fn the_package_holds_what_the_documents_lead_to() {

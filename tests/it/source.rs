@@ -73,20 +73,30 @@ impl File {
 
 /// Every file of `src/`.
 pub(crate) fn source() -> Vec<File> {
-    fn read(folder: &Path, root: &Path, files: &mut Vec<File>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                read(&path, root, files);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
-                files.push(File { path: name, text: fs::read_to_string(&path).unwrap() });
-            }
-        }
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     read(&root, &root, &mut files);
     assert!(files.len() > 40, "only {} files were found", files.len());
     files
+}
+
+/// Every file of the engines, by its path in `engines/`.
+pub(crate) fn engines() -> Vec<File> {
+    let mut files = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines");
+    read(&root, &root, &mut files);
+    assert!(!files.is_empty());
+    files
+}
+
+fn read(folder: &Path, root: &Path, files: &mut Vec<File>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read(&path, root, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+            files.push(File { path: name, text: fs::read_to_string(&path).unwrap() });
+        }
+    }
 }
