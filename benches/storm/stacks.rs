@@ -103,7 +103,7 @@ impl Contender {
             Self::Seawall | Self::SeawallEach | Self::SeawallEndpoints => {
                 let stack = ServiceBuilder::new()
                     .layer(breaker(seed))
-                    .layer(TimeoutLayer::new("attempt", ATTEMPT))
+                    .layer(TimeoutLayer::new("attempt", Settings::get().attempt))
                     .map_err(Error::Inner)
                     .service(upstream);
                 BoxCloneService::new(outside(stack))
@@ -114,7 +114,7 @@ impl Contender {
                 let stack = ServiceBuilder::new()
                     .layer(breaker(seed))
                     .layer(bulkhead.expect("valid settings"))
-                    .layer(TimeoutLayer::new("attempt", ATTEMPT))
+                    .layer(TimeoutLayer::new("attempt", Settings::get().attempt))
                     .map_err(Error::Inner)
                     .service(upstream);
                 BoxCloneService::new(outside(stack))
@@ -129,7 +129,7 @@ fn one_for_each(servers: Vec<Server>, seed: u64) -> Client {
     let guarded = servers.into_iter().zip(seed..).map(|(server, seed)| {
         ServiceBuilder::new()
             .layer(breaker(seed).backpressure())
-            .layer(TimeoutLayer::new("attempt", ATTEMPT))
+            .layer(TimeoutLayer::new("attempt", Settings::get().attempt))
             .map_err(Error::Inner)
             .service(server)
     });
@@ -150,7 +150,7 @@ fn endpoints(servers: Vec<Server>, seed: u64) -> Client {
             let server = crate::world::lock(&servers)[nth].clone();
             let stack = ServiceBuilder::new()
                 .layer(breaker(seed + nth as u64))
-                .layer(TimeoutLayer::new("attempt", ATTEMPT))
+                .layer(TimeoutLayer::new("attempt", Settings::get().attempt))
                 .map_err(Error::Inner)
                 .service(server);
             Ok(BoxCloneSyncService::new(stack))

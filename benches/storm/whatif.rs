@@ -13,6 +13,8 @@ pub(crate) struct Settings {
     pub(crate) budget: BudgetBuilder,
     pub(crate) breaker: circuit_breaker::Config,
     pub(crate) bulkhead: bulkhead::Config,
+    /// How long an attempt may take: the one thing that a stack is told, beside the deadline.
+    pub(crate) attempt: Duration,
 }
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
@@ -24,6 +26,7 @@ impl Default for Settings {
             budget: Budget::builder(),
             breaker: circuit_breaker::Config::default(),
             bulkhead: bulkhead::Config::default(),
+            attempt: Duration::from_millis(300),
         }
     }
 }
@@ -72,6 +75,8 @@ impl Settings {
             "breaker.ramp" => self.breaker.ramp = time,
             "breaker.slow_start" => self.breaker.slow_start = time,
             "breaker.shadow" => self.breaker.shadow = count != 0,
+            "adaptive" => self.bulkhead.adaptive = (count != 0).then(bulkhead::Adaptive::default),
+            "attempt" => self.attempt = time,
             "bulkhead.limit" => self.bulkhead.limit = count,
             "bulkhead.queue" => self.bulkhead.queue = count,
             "bulkhead.max_wait" => self.bulkhead.max_wait = time,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::adaptive::Adaptive;
 use super::machine::Params;
 use crate::core::config::ConfigErrors;
 
@@ -28,7 +29,7 @@ use crate::core::config::ConfigErrors;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// Concurrent calls: 1 to 1,000,000.
+    /// Concurrent calls: 1 to 1,000,000. With an [adaptive](Self::adaptive) limit this is not used.
     pub limit: u32,
     /// Calls that may wait for a permit. Zero: a call is rejected at once if no permit is free. At most
     /// 1,000,000.
@@ -38,6 +39,9 @@ pub struct Config {
     pub max_wait: Duration,
     /// Which waiting call is next: any.
     pub order: Order,
+    /// A limit that follows what the dependency can do, instead of a fixed [`limit`](Self::limit).
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub adaptive: Option<Adaptive>,
 }
 
 /// Default [`Config::limit`].
@@ -49,7 +53,7 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(1);
 
 impl Default for Config {
     fn default() -> Self {
-        Self { limit: LIMIT, queue: QUEUE, max_wait: MAX_WAIT, order: Order::OldestFirst }
+        Self { limit: LIMIT, queue: QUEUE, max_wait: MAX_WAIT, order: Order::OldestFirst, adaptive: None }
     }
 }
 

@@ -56,9 +56,9 @@ impl BulkheadHandle {
         &self.limiter().common.reporter.origin
     }
 
-    /// Places there are.
+    /// Places there are: as many as were [set](Config::limit), or as an [adaptive](Config::adaptive) limit is now.
     pub fn limit(&self) -> u32 {
-        self.limiter().params().limit
+        self.limiter().limit()
     }
 
     /// Places that are taken: of each call that has come in as many as it [costs](super::Builder::cost).

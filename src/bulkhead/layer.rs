@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adaptive::Adaptive;
 use super::backpressure::BackpressureLayer;
 use super::common::Common;
 use super::config::{Config, Order};
@@ -27,21 +28,21 @@ pub(super) const LAYER: &str = "bulkhead";
 ///
 /// All services that a layer and its clones make share one bulkhead. A call that is
 /// [run](GateLayer::run) without a request takes one place, whatever a request would [cost](Builder::cost).
-pub type BulkheadLayer<F = OnResponse, K = NoPropagation, W = One> =
-    GateLayer<Bounded<F, W>, Unclassified, K>;
+pub type BulkheadLayer<F = OnResponse, K = NoPropagation, W = One, C = Unclassified> =
+    GateLayer<Bounded<F, W>, C, K>;
 
 /// The service that a bulkhead makes of another.
 ///
 /// A place is taken in `call`, so that idle clones and connections hold none. The service asks the
 /// inner one for readiness only while a place looks free; it is ready when it is not, to reject or
 /// to wait.
-pub type Bulkhead<S, F = OnResponse, K = NoPropagation, W = One> =
-    Gate<S, Bounded<F, W>, Unclassified, K>;
+pub type Bulkhead<S, F = OnResponse, K = NoPropagation, W = One, C = Unclassified> =
+    Gate<S, Bounded<F, W>, C, K>;
 
 /// The future of a call through a bulkhead. Dropping it releases its permit, in the bulkhead or in the queue,
 /// at once.
-pub type ResponseFuture<S, Req, F = OnResponse, K = NoPropagation, W = One> =
-    gate::ResponseFuture<S, Req, Bounded<F, W>, Unclassified, K>;
+pub type ResponseFuture<S, Req, F = OnResponse, K = NoPropagation, W = One, C = Unclassified> =
+    gate::ResponseFuture<S, Req, Bounded<F, W>, C, K>;
 
 impl BulkheadLayer {
     /// A bulkhead with every setting at its [default](crate::bulkhead#defaults).
@@ -69,6 +70,7 @@ impl BulkheadLayer {
             completion: OnResponse,
             propagate: NoPropagation,
             cost: One,
+            classify: Unclassified,
             observers: Observers::default(),
         }
     }
@@ -83,10 +85,11 @@ impl<F, K: Clone> BulkheadLayer<F, K> {
     }
 }
 
-impl<F, K, W> BulkheadLayer<F, K, W>
+impl<F, K, W, C> BulkheadLayer<F, K, W, C>
 where
     F: Send + Sync + 'static,
     W: Send + Sync + 'static,
+    C: Send + Sync + 'static,
 {
     /// Inspects and controls this bulkhead.
     pub fn handle(&self) -> BulkheadHandle {
@@ -99,16 +102,17 @@ where
 /// Builds a [`BulkheadLayer`].
 #[must_use = "call `build`"]
 #[derive(Debug, Clone)]
-pub struct Builder<F = OnResponse, K = NoPropagation, W = One> {
+pub struct Builder<F = OnResponse, K = NoPropagation, W = One, C = Unclassified> {
     pub(super) name: Arc<str>,
     pub(super) config: Config,
     pub(super) completion: F,
     pub(super) propagate: K,
     pub(super) cost: W,
+    pub(super) classify: C,
     pub(super) observers: Observers,
 }
 
-impl<F, K, W> Builder<F, K, W> {
+impl<F, K, W, C> Builder<F, K, W, C> {
     /// Sets [`Config::limit`].
     pub fn limit(mut self, limit: u32) -> Self {
         self.config.limit = limit;
@@ -133,6 +137,13 @@ impl<F, K, W> Builder<F, K, W> {
         self
     }
 
+    /// Sets [`Config::adaptive`]: the limit follows what the dependency can do. See
+    /// [adaptive limits](crate::bulkhead#adaptive-limits).
+    pub fn adaptive(mut self, adaptive: Adaptive) -> Self {
+        self.config.adaptive = Some(adaptive);
+        self
+    }
+
     /// Sets all settings at once.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -146,16 +157,24 @@ impl<F, K, W> Builder<F, K, W> {
     }
 
     /// Decides when a call releases its permit, by default [when its answer arrives](OnResponse).
-    pub fn completion<F2>(self, completion: F2) -> Builder<F2, K, W> {
-        let Self { name, config, propagate, cost, observers, .. } = self;
-        Builder { name, config, completion, propagate, cost, observers }
+    pub fn completion<F2>(self, completion: F2) -> Builder<F2, K, W, C> {
+        let Self { name, config, propagate, cost, classify, observers, .. } = self;
+        Builder { name, config, completion, propagate, cost, classify, observers }
     }
 
     /// Reads the deadline that is propagated with each request: a call does not wait beyond it, and does
     /// not get a place that comes too late.
-    pub fn propagate<K2>(self, propagate: K2) -> Builder<F, K2, W> {
-        let Self { name, config, completion, cost, observers, .. } = self;
-        Builder { name, config, completion, propagate, cost, observers }
+    pub fn propagate<K2>(self, propagate: K2) -> Builder<F, K2, W, C> {
+        let Self { name, config, completion, cost, classify, observers, .. } = self;
+        Builder { name, config, completion, propagate, cost, classify, observers }
+    }
+
+    /// Classifies answers with a [`Classify`](crate::Classify): an [adaptive](Config::adaptive) limit learns from
+    /// good ones, and falls when the dependency asks for less load. Without it every response is good and every
+    /// error is bad. A limit that is fixed does not care.
+    pub fn classify<C2>(self, classify: C2) -> Builder<F, K, W, C2> {
+        let Self { name, config, completion, propagate, cost, observers, .. } = self;
+        Builder { name, config, completion, propagate, cost, classify, observers }
     }
 
     /// Asks how many places each request takes; one, if this is not said.
@@ -181,12 +200,12 @@ impl<F, K, W> Builder<F, K, W> {
     /// assert!(matches!(rejected, Err(Error::Rejected(why)) if why.reason() == Reason::CostTooHigh));
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
-    pub fn cost<Req, W2>(self, cost: W2) -> Builder<F, K, ByRequest<W2>>
+    pub fn cost<Req, W2>(self, cost: W2) -> Builder<F, K, ByRequest<W2>, C>
     where
         W2: Fn(&Req) -> u32 + Send + Sync + 'static,
     {
-        let Self { name, config, completion, propagate, observers, .. } = self;
-        Builder { name, config, completion, propagate, cost: ByRequest(cost), observers }
+        let Self { name, config, completion, propagate, classify, observers, .. } = self;
+        Builder { name, config, completion, propagate, cost: ByRequest(cost), classify, observers }
     }
 
     /// Builds the layer.
@@ -194,17 +213,21 @@ impl<F, K, W> Builder<F, K, W> {
     /// # Errors
     ///
     /// Everything that is wrong with the settings: field, value, and what is accepted.
-    pub fn build(self) -> Result<BulkheadLayer<F, K, W>, ConfigErrors> {
-        let (policy, propagate) = self.parts()?;
-        Ok(GateLayer::make(policy, Unclassified, propagate))
+    pub fn build(self) -> Result<BulkheadLayer<F, K, W, C>, ConfigErrors> {
+        let (policy, propagate, classify) = self.pieces()?;
+        Ok(GateLayer::make(policy, classify, propagate))
     }
 
-    /// The same, for a stack.
+    /// The same, for a stack, which classifies itself.
     pub(crate) fn parts(self) -> Result<(Bounded<F, W>, K), ConfigErrors> {
+        self.pieces().map(|(policy, propagate, _)| (policy, propagate))
+    }
+
+    fn pieces(self) -> Result<(Bounded<F, W>, K, C), ConfigErrors> {
         let origin = Origin::new(LAYER, self.name);
         let settings = Settings::new(self.config.into(), &Written::default(), &origin)?;
         let common = Common::new(Reporter::new(origin, self.observers), settings);
         let limiter = Limiter::new(common, None);
-        Ok((Bounded::new(limiter, self.completion, self.cost), self.propagate))
+        Ok((Bounded::new(limiter, self.completion, self.cost), self.propagate, self.classify))
     }
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::common::Common;
+use super::adaptive::{CallStart, HowEnded};
 use super::config::Config;
 use super::machine::{Effect, Input, Occupancy, Params};
 use super::meter::BulkheadMeter;
+use super::steering::Steering;
 use crate::core::config::ConfigErrors;
 use crate::core::error::{Measurement, Reason, Rejected};
 use crate::core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -31,6 +33,7 @@ pub struct Limiter {
     queue: AtomicU32,
     params: Live<InForce>,
     line: WaitQueue,
+    pub(super) steering: Steering,
 }
 
 /// The parameters in force, and the version of the settings that it is from.
@@ -63,6 +66,7 @@ impl Limiter {
             queue: AtomicU32::new(params.queue),
             params: Live::new(InForce { version: settings.version(), params }),
             line: WaitQueue::default(),
+            steering: Steering::new(params.adaptive),
         };
         if limiter.key.is_none() {
             limiter.note_levels();
@@ -100,14 +104,16 @@ impl Limiter {
                 return InForce { ..*held }; // somebody brought newer ones meanwhile
             }
             // Together, so that all of them are of the same settings.
-            self.limit.store(params.limit, Ordering::Release);
+            self.steering.reload(params.adaptive, |limit| {
+                self.limit.store(limit.unwrap_or(params.limit), Ordering::Release);
+            });
             self.queue.store(params.queue, Ordering::Relaxed);
             InForce { version, params }
         });
         // Whoever joins later asks under the limit of now.
         let params = self.params();
         self.line.bar(
-            || self.limit.load(Ordering::Acquire),
+            || self.params().most,
             || {
                 self.step(&params, Input::GiveUp);
             },
@@ -190,15 +196,20 @@ impl Limiter {
         Measurement::Occupied { in_flight: at.inside, limit, queued: at.waiting }
     }
 
-    /// Whether a call could never come in.
+    /// Whether a call costs more than the limit is now.
     #[inline]
     pub(super) fn is_too_dear(&self, cost: u32) -> bool {
         cost > self.limit.load(Ordering::Relaxed)
     }
 
+    /// The limit of now.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     /// The numbers of one who costs more than there ever is.
     pub(super) fn dearness(&self, cost: u32) -> Measurement {
-        Measurement::Cost { cost, most: self.limit.load(Ordering::Relaxed) }
+        Measurement::Cost { cost, most: self.params().most }
     }
 
     // ----- leaving -----
@@ -307,6 +318,37 @@ impl Limiter {
         };
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
         effect
+    }
+
+    // ----- a limit that follows -----
+
+    /// A call was found pending: it is under way.
+    pub(super) fn started(&self, now: Instant) -> CallStart {
+        let in_flight = self.occupancy().inside;
+        let (start, limit) = self.steering.started(now, in_flight, |limit| self.follow(limit));
+        self.followed(limit);
+        start
+    }
+
+    /// Such a call is over. It counts as in flight still.
+    pub(super) fn ended(&self, start: CallStart, how: HowEnded) {
+        let in_flight = self.occupancy().inside;
+        let limit = self.steering.ended(start, how, in_flight, |limit| self.follow(limit));
+        self.followed(limit);
+    }
+
+    /// Told under the lock of the steering, so that the last to say so is right. Returns whether that is new.
+    fn follow(&self, limit: u32) -> Option<u32> {
+        let before = self.limit.swap(limit, Ordering::AcqRel);
+        (before != limit).then_some(before)
+    }
+
+    fn followed(&self, before: Option<u32>) {
+        let Some(before) = before else { return };
+        if self.limit.load(Ordering::Relaxed) > before {
+            self.step_and_call(None);
+        }
+        self.note_levels();
     }
 
     // ----- telling -----

@@ -1,20 +1,25 @@
 //! The algorithm of a bulkhead: who may enter, who waits, who is next.
 
+use super::adaptive::Bounds;
 use super::config::{Config, Order};
 use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::time::nanos;
 
 /// The most calls at a time, and the most that wait: what fits a word together.
-const MOST: u32 = 1_000_000;
+pub(super) const MOST: u32 = 1_000_000;
 
 /// Config made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Params {
     pub(crate) limit: u32,
+    /// What the limit may ever be.
+    pub(crate) most: u32,
     pub(crate) queue: u32,
     /// Nanoseconds.
     pub(crate) max_wait: u64,
     pub(crate) newest_first: bool,
+    /// If the limit follows the dependency.
+    pub(crate) adaptive: Option<Bounds>,
 }
 
 /// Who is inside and who waits: small enough to be one atomic word.
@@ -88,12 +93,12 @@ impl Occupancy {
     }
 
     fn ask(&mut self, params: &Params, cost: u32, queue: u32) -> Effect {
-        if cost > params.limit {
+        if cost > params.most {
             return Effect::TooDear;
         }
         // The newest is the next: there may be others before it for whom there is no room.
         let is_next = self.waiting == 0 || params.newest_first || cost == 0;
-        if is_next && self.has_room(params.limit, cost) {
+        if is_next && self.may_enter(params, cost) {
             self.inside += cost;
             return Effect::Enter;
         }
@@ -105,7 +110,7 @@ impl Occupancy {
     }
 
     fn let_in(&mut self, params: &Params, next: u32) -> Effect {
-        if self.waiting > 0 && self.has_room(params.limit, next) {
+        if self.waiting > 0 && self.may_enter(params, next) {
             self.inside += next;
             self.waiting -= 1;
             return Effect::Next;
@@ -117,6 +122,11 @@ impl Occupancy {
     #[inline]
     pub(crate) const fn has_room(self, limit: u32, cost: u32) -> bool {
         cost == 0 || cost <= limit.saturating_sub(self.inside)
+    }
+
+    /// A call also enters alone: under a limit that follows the dependency, it may cost more than that is now.
+    const fn may_enter(self, params: &Params, cost: u32) -> bool {
+        self.has_room(params.limit, cost) || (self.inside == 0 && cost <= params.most)
     }
 
     pub(crate) const fn pack(self) -> u64 {
@@ -136,7 +146,7 @@ impl Params {
 
     /// Everything that is wrong with the settings, or the algorithm they make.
     pub(crate) fn from_config(config: &Config) -> Result<Self, ConfigErrors> {
-        let Config { limit, queue, max_wait, order } = config;
+        let Config { limit, queue, max_wait, order, adaptive } = config;
         let mut problems = Vec::new();
         if !(1..=MOST).contains(limit) {
             problems.push(ConfigError::new("limit", limit, format!("1 to {MOST}")));
@@ -148,12 +158,15 @@ impl Params {
             let accepted = format!("longer than zero, for queue = {queue}");
             problems.push(ConfigError::new("max_wait", max_wait, accepted));
         }
+        let adaptive = adaptive.as_ref().map(|adaptive| adaptive.check(&mut problems));
         ConfigErrors::none_of(problems)?;
         Ok(Self {
-            limit: *limit,
+            limit: adaptive.map_or(*limit, |bounds| bounds.initial),
+            most: adaptive.map_or(*limit, |bounds| bounds.max),
             queue: *queue,
             max_wait: nanos(*max_wait),
             newest_first: *order == Order::NewestFirst,
+            adaptive,
         })
     }
 }

@@ -118,6 +118,7 @@
 //! Dropping the future releases its permit, or its position in the queue, at once. A waiting call that just got a
 //! permit and is dropped passes it on.
 
+mod adaptive;
 mod backpressure;
 mod common;
 mod config;
@@ -129,9 +130,11 @@ mod machine;
 mod meter;
 mod overrides;
 mod policy;
+mod steering;
 #[cfg(test)]
 mod tests;
 
+pub use adaptive::Adaptive;
 #[doc(hidden)]
 pub use backpressure::{Backpressure, BackpressureLayer};
 #[cfg(feature = "http")]

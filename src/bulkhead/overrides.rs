@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::adaptive::Adaptive;
 use super::config::{Config, Order};
 use super::machine::Params;
 use crate::core::config::{ConfigErrors, PerKey, Written};
@@ -67,17 +68,21 @@ pub struct Overrides {
     /// Instead of [`Config::order`]: either.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub order: Option<Order>,
+    /// Instead of [`Config::adaptive`].
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub adaptive: Option<Adaptive>,
 }
 
 impl From<&Config> for Overrides {
     /// Every setting.
     fn from(config: &Config) -> Self {
-        let Config { limit, queue, max_wait, order } = *config;
+        let Config { limit, queue, max_wait, order, ref adaptive } = *config;
         Self {
             limit: Some(limit),
             queue: Some(queue),
             max_wait: Some(max_wait),
             order: Some(order),
+            adaptive: adaptive.clone(),
         }
     }
 }
@@ -92,6 +97,7 @@ impl PerKey for Config {
             queue: own.queue.unwrap_or(self.queue),
             max_wait: own.max_wait.unwrap_or(self.max_wait),
             order: own.order.unwrap_or(self.order),
+            adaptive: own.adaptive.clone().or_else(|| self.adaptive.clone()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::adaptive::{CallStart, HowEnded};
 use super::limiter::{Entry, Limiter};
 use crate::core::classify::Classification;
 use crate::core::completion::{Completion, Tail};
@@ -34,6 +35,8 @@ pub struct Permit {
     permits: u32,
     /// It was found pending, and is one of those that are counted in flight.
     seen: bool,
+    /// Since when, if that moves the limit.
+    start: CallStart,
 }
 
 /// A call that waits for places.
@@ -62,11 +65,11 @@ impl<F, W> Bounded<F, W> {
 impl Permit {
     #[inline]
     pub(super) const fn new(permits: u32) -> Self {
-        Self { permits, seen: false }
+        Self { permits, seen: false, start: CallStart::NONE }
     }
 
     const fn of_tail(tail: Tail) -> Self {
-        Self { permits: tail.word as u32, seen: true }
+        Self { permits: tail.word as u32, seen: true, start: CallStart::NONE }
     }
 
     fn see(&mut self, limiter: &Limiter, recorder: Recorder) {
@@ -104,7 +107,7 @@ where
     #[inline(never)]
     fn wait_or_reject(&self, permits: u32, call: Option<&CallContext>) -> Admission<Self> {
         let limiter = &self.limiter;
-        if limiter.is_too_dear(permits) {
+        if permits > limiter.params().most {
             return self.reject(Reason::CostTooHigh, limiter.dearness(permits));
         }
         let began = time::now();
@@ -143,6 +146,14 @@ where
         }
     }
 
+    /// What the call says of how many the dependency can take.
+    #[inline]
+    fn learn(&self, permit: &mut Permit, how: HowEnded) {
+        if let Some(start) = permit.start.take() {
+            self.limiter.ended(start, how);
+        }
+    }
+
     /// The call is over.
     #[inline]
     fn end(&self, permit: &Permit, how: Ended, recorder: Recorder) {
@@ -173,15 +184,22 @@ where
 
     #[inline]
     fn settle(&self, permit: &mut Permit, end: &Judged) {
+        self.learn(permit, end.outcome.into());
         self.end(permit, end.outcome.into(), end.recorder);
     }
 
-    fn lose(&self, permit: Permit, why: Lost) {
+    fn lose(&self, mut permit: Permit, why: Lost) {
+        self.learn(&mut permit, match why {
+            Lost::Dropped => HowEnded::Dropped,
+            Lost::Excused => HowEnded::Ignored,
+            Lost::Panicked => HowEnded::Failed,
+        });
         let how = if why == Lost::Panicked { Ended::Failure } else { Ended::Abandoned };
         self.end(&permit, how, Recorder::in_force());
     }
 
-    fn give_back(&self, permit: Permit) {
+    fn give_back(&self, mut permit: Permit) {
+        self.learn(&mut permit, HowEnded::Ignored);
         permit.unsee(&self.limiter);
         self.limiter.leave(permit.permits);
     }
@@ -190,8 +208,12 @@ where
         self.limiter.reject(Reason::Draining, Measurement::Nothing)
     }
 
-    /// It goes on, even if its head was there at once.
-    fn tail(&self, mut permit: Permit, _: Classification) -> Tail {
+    /// It goes on, even if its head was there at once. How fast the dependency is, its head has told.
+    fn tail(&self, mut permit: Permit, head: Classification) -> Tail {
+        self.learn(&mut permit, match head {
+            Classification::Now(outcome) => outcome.into(),
+            Classification::AtEnd => HowEnded::Answered,
+        });
         permit.see(&self.limiter, Recorder::in_force());
         Tail { word: permit.permits.into(), ..Tail::default() }
     }
@@ -207,6 +229,9 @@ where
     #[inline]
     fn pending(&self, permit: &mut Permit, _: Stage, now: &Now) -> Option<Instant> {
         permit.see(&self.limiter, now.recorder());
+        if self.limiter.steering.is_on() && permit.start == CallStart::NONE {
+            permit.start = self.limiter.started(now.get());
+        }
         None
     }
 

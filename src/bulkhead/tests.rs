@@ -111,7 +111,7 @@ fn agree(
 ) -> Result<u32, TestCaseError> {
     let (mut word, mut model) = (Occupancy::default().pack(), Model::default());
     for (limit, which, cost) in steps {
-        let params = Params { limit, queue, max_wait: 0, newest_first };
+        let params = Params { limit, most: limit, queue, max_wait: 0, newest_first, adaptive: None };
         let mut at = Occupancy::unpack(word);
         let next = model.next_cost(&params);
         let input = match which {
@@ -137,7 +137,7 @@ fn agree(
 
 #[test]
 fn counts_that_cannot_be_do_not_wrap() {
-    let params = Params { limit: 1, queue: 0, max_wait: 0, newest_first: false };
+    let params = Params { limit: 1, most: 1, ..Params::of_defaults() };
     let mut at = Occupancy::default();
     assert_eq!(at.step(&params, Input::Leave { cost: 1, next: 0 }), Effect::Done);
     assert_eq!(at.step(&params, Input::GiveUp), Effect::Done);
@@ -156,12 +156,12 @@ fn settings_are_accepted_up_to_their_bounds_and_no_further() {
     const MOST: u32 = 1_000_000;
     const WAIT: Duration = Duration::from_secs(1);
     let params = |limit, queue, max_wait| {
-        let config = Config { limit, queue, max_wait, order: Order::NewestFirst };
+        let config = Config { limit, queue, max_wait, order: Order::NewestFirst, adaptive: None };
         Params::from_config(&config)
             .map_err(|wrong| wrong.iter().map(|problem| problem.field).collect::<Vec<_>>())
     };
     let accepted =
-        |limit, queue, max_wait| Ok(Params { limit, queue, max_wait, newest_first: true });
+        |limit, queue, max_wait| Ok(Params { limit, most: limit, queue, max_wait, newest_first: true, adaptive: None });
     assert_eq!(params(1, 1, WAIT), accepted(1, 1, 1_000_000_000));
     assert_eq!(params(MOST, MOST, WAIT), accepted(MOST, MOST, 1_000_000_000));
     assert_eq!(params(1, 0, Duration::ZERO), accepted(1, 0, 0), "nobody waits");

@@ -172,6 +172,7 @@ struct Places {
     #[serde(with = "humantime_serde")]
     max_wait: Duration,
     order: bulkhead::Order,
+    adaptive: Option<bulkhead::Adaptive>,
 }
 
 /// The same for the retry.

@@ -208,7 +208,7 @@ fn explored(case: &Case, states: usize) {
 // pitfalls B11, B12, B26
 #[test]
 fn nobody_is_lost_doubled_or_kept_waiting_for_a_free_place() {
-    let params = |limit, queue| Params { limit, queue, ..Params::of_defaults() };
+    let params = |limit, queue| Params { limit, most: limit, queue, ..Params::of_defaults() };
     let all_params =
         (1..=4).flat_map(|limit| [0, 1, 3].map(|queue| params(limit, queue))).collect();
     explored(&Case { all_params, costs: vec![1], calls: 10 * scale() }, 300);
@@ -218,7 +218,7 @@ fn nobody_is_lost_doubled_or_kept_waiting_for_a_free_place() {
 #[test]
 fn the_same_holds_whatever_calls_cost() {
     for newest_first in [false, true] {
-        let params = |limit, queue| Params { limit, queue, newest_first, ..Params::of_defaults() };
+        let params = |limit, queue| Params { limit, most: limit, queue, newest_first, ..Params::of_defaults() };
         let all_params = [1, 3, 4].map(|limit| params(limit, 2)).to_vec();
         explored(&Case { all_params, costs: vec![0, 1, 2, 3, 4], calls: 4 + scale() }, 1_000);
     }
