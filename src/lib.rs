@@ -5,6 +5,7 @@
 // copies no files.
 //! [retry]: crate::retry
 //! [circuit_breaker]: crate::circuit_breaker
+//! [adaptive]: crate::bulkhead::Adaptive
 //! [bulkhead]: crate::bulkhead
 //! [leader]: crate::leader
 //! [failover]: crate::failover

@@ -53,7 +53,13 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(1);
 
 impl Default for Config {
     fn default() -> Self {
-        Self { limit: LIMIT, queue: QUEUE, max_wait: MAX_WAIT, order: Order::OldestFirst, adaptive: None }
+        Self {
+            limit: LIMIT,
+            queue: QUEUE,
+            max_wait: MAX_WAIT,
+            order: Order::OldestFirst,
+            adaptive: None,
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::common::Common;
 use super::adaptive::{CallStart, HowEnded};
+use super::common::Common;
 use super::config::Config;
 use super::machine::{Effect, Input, Occupancy, Params};
 use super::meter::BulkheadMeter;

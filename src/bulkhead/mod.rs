@@ -79,6 +79,38 @@
 //! all are in use, new keys share one overflow bulkhead. So a flood of keys gets one more limit, not thousands, and
 //! the total of permits is bounded: the limit times the maximum of keys plus one.
 //!
+//! ## Adaptive limits
+//!
+//! The right limit is what the dependency can do at a time, and that changes: a deployment, a slow disk, half of
+//! the servers gone. [`Adaptive`] makes the limit follow (*adaptive concurrency* in Envoy, *concurrency limits* at Netflix):
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use seawall::bulkhead::{Adaptive, BulkheadLayer};
+//!
+//! let users = BulkheadLayer::builder("users").adaptive(Adaptive::default()).build()?;
+//! # let call = || async { Ok::<_, seawall::Error<std::io::Error>>(()) };
+//! users.run(call).await?;
+//! println!("{} of {} places are taken", users.handle().in_flight(), users.handle().limit());
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! - **It falls** to 0.85 times what is in flight when most calls are late: an answer that takes over 1.6 times what three in
+//!   four take without load, a call that was dropped after that time, an answer that asks for less load. *Most* is decided by
+//!   a cumulative sum (Page 1954), so six in a row are enough, and one bad server of four behind a balancer is not.
+//!   A fast error says nothing about load. The limit never falls below what Little's law asks for.
+//! - **It grows** by half a place with each good answer up to where it was right before, and slowly above that, while at least
+//!   70 % of it is taken. While fewer calls come, it holds still.
+//! - **What is usual** is learnt from answers that came without pressure. While the limit is always taken, half of it is left
+//!   free for a moment, every 10 s at most, to see how fast answers are without a queue. So the limit does not drift in
+//!   an hour of overload.
+//! - **Distance is not a queue**: if answers are still slow when only [`min`](Adaptive::min) calls are in flight, that is what is usual now.
+//!
+//! Latency counts from when a call is first found pending, to its response head. Give it a short [`max_wait`](Config::max_wait), 50 ms for
+//! example: in a long queue calls wait until nobody wants their answer. Alone, a bulkhead takes every response for a good one; in a stack,
+//! or with [`classify`](Builder::classify), the classifier decides. Each key of a keyed bulkhead has an adaptive limit of its own; a key that was idle
+//! and forgotten begins anew.
+//!
 //! # Defaults
 //!
 //! | setting | default | what it does |
@@ -87,6 +119,7 @@
 //! | [`queue`](Config::queue) | 0 | calls that may wait |
 //! | [`max_wait`](Config::max_wait) | 1 s | how long a call waits at most |
 //! | [`order`](Config::order) | [`OldestFirst`](Order::OldestFirst) | which call is next |
+//! | [`adaptive`](Config::adaptive) | none | a limit that follows what the dependency can do: [begins](Adaptive::initial) at 40, [2](Adaptive::min) to [1,000](Adaptive::max), [60 %](Adaptive::tolerance) slower is late |
 //! | [`max_keys`](crate::keyed::KeyedConfig::max_keys) | 10,000 | keys with a bulkhead of their own |
 //!
 //! The settings of a [keyed](Builder::keyed) bulkhead apply to all keys. Single keys may have

@@ -189,11 +189,14 @@ where
     }
 
     fn lose(&self, mut permit: Permit, why: Lost) {
-        self.learn(&mut permit, match why {
-            Lost::Dropped => HowEnded::Dropped,
-            Lost::Excused => HowEnded::Ignored,
-            Lost::Panicked => HowEnded::Failed,
-        });
+        self.learn(
+            &mut permit,
+            match why {
+                Lost::Dropped => HowEnded::Dropped,
+                Lost::Excused => HowEnded::Ignored,
+                Lost::Panicked => HowEnded::Failed,
+            },
+        );
         let how = if why == Lost::Panicked { Ended::Failure } else { Ended::Abandoned };
         self.end(&permit, how, Recorder::in_force());
     }
@@ -210,10 +213,13 @@ where
 
     /// It goes on, even if its head was there at once. How fast the dependency is, its head has told.
     fn tail(&self, mut permit: Permit, head: Classification) -> Tail {
-        self.learn(&mut permit, match head {
-            Classification::Now(outcome) => outcome.into(),
-            Classification::AtEnd => HowEnded::Answered,
-        });
+        self.learn(
+            &mut permit,
+            match head {
+                Classification::Now(outcome) => outcome.into(),
+                Classification::AtEnd => HowEnded::Answered,
+            },
+        );
         permit.see(&self.limiter, Recorder::in_force());
         Tail { word: permit.permits.into(), ..Tail::default() }
     }

@@ -111,7 +111,8 @@ fn agree(
 ) -> Result<u32, TestCaseError> {
     let (mut word, mut model) = (Occupancy::default().pack(), Model::default());
     for (limit, which, cost) in steps {
-        let params = Params { limit, most: limit, queue, max_wait: 0, newest_first, adaptive: None };
+        let params =
+            Params { limit, most: limit, queue, max_wait: 0, newest_first, adaptive: None };
         let mut at = Occupancy::unpack(word);
         let next = model.next_cost(&params);
         let input = match which {
@@ -160,8 +161,9 @@ fn settings_are_accepted_up_to_their_bounds_and_no_further() {
         Params::from_config(&config)
             .map_err(|wrong| wrong.iter().map(|problem| problem.field).collect::<Vec<_>>())
     };
-    let accepted =
-        |limit, queue, max_wait| Ok(Params { limit, most: limit, queue, max_wait, newest_first: true, adaptive: None });
+    let accepted = |limit, queue, max_wait| {
+        Ok(Params { limit, most: limit, queue, max_wait, newest_first: true, adaptive: None })
+    };
     assert_eq!(params(1, 1, WAIT), accepted(1, 1, 1_000_000_000));
     assert_eq!(params(MOST, MOST, WAIT), accepted(MOST, MOST, 1_000_000_000));
     assert_eq!(params(1, 0, Duration::ZERO), accepted(1, 0, 0), "nobody waits");

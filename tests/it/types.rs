@@ -230,6 +230,7 @@ fn public_types_can_be_sent_shared_and_printed() {
 
         // bulkhead
         BulkheadLayer: Clone;
+        bulkhead::Adaptive: Clone;
         bulkhead::Builder: Clone;
         bulkhead::Bulkhead<Inner, seawall::OnResponse, seawall::propagate::NoPropagation>: Clone;
         Calling<BulkheadLayer>: ; // ResponseFuture

@@ -93,7 +93,8 @@ impl Baseline {
     fn take(&mut self, now: Tick) {
         let mut sorted = self.window;
         let (_, quartile, _) = sorted[..self.len].select_nth_unstable(self.len * 3 / 4);
-        let seen = Usual { quartile: u64::from(*quartile) * 1_000, mean: self.sum / self.len as u64 };
+        let seen =
+            Usual { quartile: u64::from(*quartile) * 1_000, mean: self.sum / self.len as u64 };
         let is_free = self.pressed * 16 < self.len;
         let may_rise = is_free && now.since(self.risen) >= RISE_EVERY;
         if may_rise && self.is_settled {
@@ -102,7 +103,10 @@ impl Baseline {
         let usual = self.usual.filter(|_| self.is_settled).map_or(seen, |usual| {
             let most = 100 + if may_rise { RISE } else { 0 };
             let rise = |usual: u64| usual.saturating_mul(most) / 100;
-            Usual { quartile: seen.quartile.min(rise(usual.quartile)), mean: seen.mean.min(rise(usual.mean)) }
+            Usual {
+                quartile: seen.quartile.min(rise(usual.quartile)),
+                mean: seen.mean.min(rise(usual.mean)),
+            }
         });
         self.usual = Some(usual.at_least());
         self.was_pressed = !is_free;

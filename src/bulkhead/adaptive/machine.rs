@@ -23,8 +23,8 @@ const SLOW: u64 = PLACE / 20;
 const PATIENCE: u64 = 16;
 /// Of this share of the limit, in thousandths, calls must be under way for an answer to raise it.
 const BUSY: u64 = 700;
-/// What is left, with each cut that comes before it, of the limit that was too high once.
-const FADE: u64 = 970;
+/// What is left of the limit that was right before, with each second of cuts below it.
+const FADE: u64 = 950;
 /// How often what is usual is asked anew at most, while the limit is always taken.
 const PROBE_EVERY: u64 = 10 * SECOND;
 /// Times the length of a probe: so much later is the next.
@@ -62,6 +62,8 @@ pub(crate) struct AdaptiveLimit {
     /// What it was before it fell.
     before: u64,
     last_cut: Tick,
+    /// When the threshold last faded.
+    faded: Tick,
     mode: Mode,
     /// Probes that may yet follow at once, and how long the last one took.
     probes: u32,
@@ -135,6 +137,7 @@ impl AdaptiveLimit {
             threshold: u64::MAX,
             before: limit,
             last_cut: Tick::ZERO,
+            faded: Tick::ZERO,
             mode: Mode::Steady,
             probes: PROBES,
             probe_took: 0,
@@ -222,6 +225,9 @@ impl AdaptiveLimit {
         if let Some(usual) = self.baseline.usual()
             && self.baseline.wants_probe(now, every)
         {
+            if self.limit / 2 < u64::from(self.bounds.min) * PLACE {
+                return self.baseline.confirm(Some(now)); // so few make no queue worth the name
+            }
             let calls = (self.limit / PLACE / 2).clamp(PROBE_CALLS.0, PROBE_CALLS.1) as u32;
             // Those that are under way go first.
             let cohort = Cohort::new(now.plus(usual.mean), calls);
@@ -307,7 +313,8 @@ impl AdaptiveLimit {
             if self.threshold == u64::MAX || self.limit > self.threshold {
                 self.before = self.limit;
                 self.threshold = self.limit / 1_000 * CUT;
-            } else {
+            } else if now.since(self.faded) >= SECOND {
+                self.faded = now;
                 self.threshold = self.threshold / 1_000 * FADE;
             }
             self.limit = to;

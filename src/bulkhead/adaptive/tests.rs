@@ -66,7 +66,7 @@ impl World {
     }
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Arrive,
     GiveUp(u64),
@@ -193,7 +193,7 @@ fn share(answered: u64, of: u64) -> u64 {
     answered * 1_000 / of
 }
 
-// ----- pitfall B19: an adaptive limit that drifts or collapses -----
+// ----- pitfall B23: an adaptive limit that drifts or collapses -----
 
 /// 2,000 calls a second is all that this dependency can do.
 const CAPACITY: u64 = 2_000;
@@ -205,6 +205,17 @@ fn under_lasting_overload_all_that_the_dependency_can_do_is_done_in_time() {
         let done = run.between(2, 59);
         let share = share(done.answered, CAPACITY * 57);
         assert!(share >= 990, "{arrivals:?}: {share} of 1,000, limit {}", run.limit.limit());
+    }
+}
+
+#[test]
+fn when_capacity_is_halved_and_doubled_it_is_found_again() {
+    let halved = |now: u64| if now / SECOND / 20 == 1 { 10 } else { 20 };
+    let world = World { working: halved, ..World::new(20, short, |_| 6_000, 50 * MS) };
+    let run = Run::of(world, bounds(), 7);
+    for (from, capacity) in [(10, CAPACITY), (30, CAPACITY / 2), (50, CAPACITY)] {
+        let done = run.between(from, from + 9);
+        assert!(share(done.answered, capacity * 9) >= 980, "{from}: {done:?}");
     }
 }
 
@@ -264,7 +275,11 @@ fn distance_is_taken_for_what_it_is() {
     for seed in 1..=5 {
         let run = Run::of(world, bounds(), seed);
         let after = run.between(35, 59);
-        assert!(share(after.answered, after.came) >= 980, "{seed}: {after:?}, {}", run.limit.limit());
+        assert!(
+            share(after.answered, after.came) >= 980,
+            "{seed}: {after:?}, {}",
+            run.limit.limit()
+        );
     }
 }
 
@@ -357,8 +372,11 @@ fn it_stays_within_its_bounds() {
     let mut limit = AdaptiveLimit::new(narrow);
     for nth in 0..5_000 {
         let start = limit.start(Tick(nth * 20 * MS), 6);
-        let (took, how) =
-            if nth % 1_000 < 500 { (10 * MS, HowEnded::Answered) } else { (MS, HowEnded::Pushback) };
+        let (took, how) = if nth % 1_000 < 500 {
+            (10 * MS, HowEnded::Answered)
+        } else {
+            (MS, HowEnded::Pushback)
+        };
         limit.end(Tick(nth * 20 * MS + took), start, how, 6);
         assert!((4..=6).contains(&limit.limit()), "{nth}: {}", limit.limit());
     }

@@ -22,7 +22,11 @@ impl Trend {
     }
 
     pub(super) fn note(&mut self, late: bool) {
-        self.0 = if late { (self.0 + LATE).min(EVIDENCE + LATE) } else { self.0.saturating_sub(IN_TIME) };
+        self.0 = if late {
+            (self.0 + LATE).min(EVIDENCE + LATE)
+        } else {
+            self.0.saturating_sub(IN_TIME)
+        };
     }
 
     pub(super) const fn is_evident(self) -> bool {

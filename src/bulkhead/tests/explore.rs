@@ -218,7 +218,13 @@ fn nobody_is_lost_doubled_or_kept_waiting_for_a_free_place() {
 #[test]
 fn the_same_holds_whatever_calls_cost() {
     for newest_first in [false, true] {
-        let params = |limit, queue| Params { limit, most: limit, queue, newest_first, ..Params::of_defaults() };
+        let params = |limit, queue| Params {
+            limit,
+            most: limit,
+            queue,
+            newest_first,
+            ..Params::of_defaults()
+        };
         let all_params = [1, 3, 4].map(|limit| params(limit, 2)).to_vec();
         explored(&Case { all_params, costs: vec![0, 1, 2, 3, 4], calls: 4 + scale() }, 1_000);
     }

@@ -1,5 +1,6 @@
 //! Bulkhead, through the public API.
 
+mod adaptive;
 mod backpressure;
 mod cost;
 mod keyed;
