@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::adaptive::{CallStart, HowEnded};
 use super::common::Common;
 use super::config::Config;
 use super::machine::{Effect, Input, Occupancy, Params};
@@ -28,7 +27,7 @@ pub struct Limiter {
     /// The occupancy. Whoever lets the count of those who wait begin or go on being more than zero
     /// does so in the line, so that the two agree; all others need no lock.
     word: AtomicU64,
-    limit: AtomicU32,
+    pub(super) limit: AtomicU32,
     /// How many may wait.
     queue: AtomicU32,
     params: Live<InForce>,
@@ -281,7 +280,7 @@ impl Limiter {
     // ----- the door of the machine -----
 
     /// Gives back what a call took, if one is over, and calls those in the queue for whom there is room.
-    fn step_and_call(&self, leaves: Option<u32>) {
+    pub(super) fn step_and_call(&self, leaves: Option<u32>) {
         if leaves.is_none() && !self.may_call() {
             return;
         }
@@ -318,37 +317,6 @@ impl Limiter {
         };
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
         effect
-    }
-
-    // ----- a limit that follows -----
-
-    /// A call was found pending: it is under way.
-    pub(super) fn started(&self, now: Instant) -> CallStart {
-        let in_flight = self.occupancy().inside;
-        let (start, limit) = self.steering.started(now, in_flight, |limit| self.follow(limit));
-        self.followed(limit);
-        start
-    }
-
-    /// Such a call is over. It counts as in flight still.
-    pub(super) fn ended(&self, start: CallStart, how: HowEnded) {
-        let in_flight = self.occupancy().inside;
-        let limit = self.steering.ended(start, how, in_flight, |limit| self.follow(limit));
-        self.followed(limit);
-    }
-
-    /// Told under the lock of the steering, so that the last to say so is right. Returns whether that is new.
-    fn follow(&self, limit: u32) -> Option<u32> {
-        let before = self.limit.swap(limit, Ordering::AcqRel);
-        (before != limit).then_some(before)
-    }
-
-    fn followed(&self, before: Option<u32>) {
-        let Some(before) = before else { return };
-        if self.limit.load(Ordering::Relaxed) > before {
-            self.step_and_call(None);
-        }
-        self.note_levels();
     }
 
     // ----- telling -----

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::adaptive::{AdaptiveLimit, Bounds, CallStart, HowEnded};
+use super::limiter::Limiter;
 use crate::core::sync::atomic::{AtomicBool, Ordering};
 use crate::core::time::Clock;
 use crate::shell::locked::Locked;
@@ -78,5 +79,36 @@ impl Steering {
             limit.end(now, start, how, in_flight);
             follow(limit.limit())
         })
+    }
+}
+
+impl Limiter {
+    /// A call was found pending: it is under way.
+    pub(super) fn started(&self, now: Instant) -> CallStart {
+        let in_flight = self.occupancy().inside;
+        let (start, limit) = self.steering.started(now, in_flight, |limit| self.follow(limit));
+        self.followed(limit);
+        start
+    }
+
+    /// Such a call is over. It counts as in flight still.
+    pub(super) fn ended(&self, start: CallStart, how: HowEnded) {
+        let in_flight = self.occupancy().inside;
+        let limit = self.steering.ended(start, how, in_flight, |limit| self.follow(limit));
+        self.followed(limit);
+    }
+
+    /// Told under the lock of the steering, so that the last to say so is right. Returns whether that is new.
+    fn follow(&self, limit: u32) -> Option<u32> {
+        let before = self.limit.swap(limit, Ordering::AcqRel);
+        (before != limit).then_some(before)
+    }
+
+    fn followed(&self, before: Option<u32>) {
+        let Some(before) = before else { return };
+        if self.limit.load(Ordering::Relaxed) > before {
+            self.step_and_call(None);
+        }
+        self.note_levels();
     }
 }

@@ -7,7 +7,7 @@ use crate::core::config::ConfigError;
 ///
 /// While the dependency keeps up, the limit grows with the load. When answers become slow, because calls
 /// queue there, the limit falls until they are fast again. So nobody has to know the right
-/// [limit](super::Config::limit), which is only where an adaptive one begins.
+/// [limit](crate::bulkhead::Config::limit), which is only where an adaptive one begins.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
