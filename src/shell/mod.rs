@@ -9,7 +9,6 @@ pub(crate) mod gate;
 pub(crate) mod in_flight;
 pub(crate) mod keyed;
 pub(crate) mod live;
-#[cfg(feature = "failover")]
 pub(crate) mod locked;
 pub(crate) mod member;
 pub(crate) mod meter;
