@@ -10,10 +10,13 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, Row, Socket};
+use tokio_postgres::{Client, Config, Error, Row, Socket};
 use tower::BoxError;
 
 use crate::error::{PostgresError, is_lost};
+
+/// The values of a question, with their types.
+pub(crate) type Values<'a> = [(&'a (dyn ToSql + Sync), Type)];
 
 type Later<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
@@ -195,7 +198,7 @@ impl Clients {
     pub(crate) async fn query(
         &self,
         sql: &str,
-        values: &[(&(dyn ToSql + Sync), Type)],
+        values: &Values<'_>,
     ) -> Result<Vec<Row>, PostgresError> {
         let mut lent = self.lend().await?;
         let answer = lent.query(sql, values).await;
@@ -248,7 +251,7 @@ impl fmt::Debug for Clients {
 
 impl Kept {
     fn present(&self) -> MutexGuard<'_, Option<Arc<Connection>>> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.present)
     }
 
     fn good(&self) -> Option<Arc<Connection>> {
@@ -292,15 +295,16 @@ impl<'a> Lent<'a> {
 }
 
 impl Lent<'_> {
-    async fn query(
-        &mut self,
-        sql: &str,
-        values: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+    /// Not prepared: by the name of a prepared statement, a pooler in between may find one of somebody else's.
+    async fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>, Error> {
         let answer = self.client().query_typed(sql, values).await;
         self.is_answered = answer.as_ref().err().is_none_or(|error| !is_lost(error));
         answer
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Lent<'_> {

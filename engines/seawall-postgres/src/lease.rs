@@ -109,12 +109,20 @@ impl LeaseStore {
         holder: &str,
         ttl: Duration,
     ) -> Result<Answer, PostgresError> {
-        let granted = micros(ttl);
-        let rows = self.ask(&self.statements.acquire, &[&lease, &holder, &granted]).await?;
-        match self.answer(&rows, granted)? {
-            // Somebody was faster, and what the statement saw is from before.
-            Answer::Free => self.look(lease).await,
-            answer => Ok(answer),
+        let micros = micros(ttl);
+        let rows = self.ask(&self.statements.acquire, &[&lease, &holder, &micros]).await?;
+        if let Some(granted) = self.granted(&rows, micros)? {
+            return Ok(granted);
+        }
+        let held = self.held(&rows)?;
+        if held != Answer::Free {
+            return Ok(held);
+        }
+        // Nobody has had it yet, or somebody was faster, and what the statement saw is from before.
+        let rows = self.ask(&self.statements.begin, &[&lease, &holder, &micros]).await?;
+        match self.granted(&rows, micros)? {
+            Some(granted) => Ok(granted),
+            None => self.look(lease).await,
         }
     }
 
@@ -124,19 +132,22 @@ impl LeaseStore {
         holder: &str,
         ttl: Duration,
     ) -> Result<Answer, PostgresError> {
-        let granted = micros(ttl);
-        let rows = self.ask(&self.statements.renew, &[&lease, &holder, &granted]).await?;
-        self.answer(&rows, granted)
+        let micros = micros(ttl);
+        let rows = self.ask(&self.statements.renew, &[&lease, &holder, &micros]).await?;
+        match self.granted(&rows, micros)? {
+            Some(granted) => Ok(granted),
+            None => self.look(lease).await,
+        }
     }
 
     async fn release(&self, lease: &str, holder: &str) -> Result<Answer, PostgresError> {
         let rows = self.ask(&self.statements.release, &[&lease, &holder]).await?;
-        self.answer(&rows, 0)
+        if rows.is_empty() { self.look(lease).await } else { Ok(Answer::Free) }
     }
 
     async fn look(&self, lease: &str) -> Result<Answer, PostgresError> {
         let rows = self.ask(&self.statements.look, &[&lease]).await?;
-        self.answer(&rows, 0)
+        self.held(&rows)
     }
 
     async fn ask(
@@ -149,22 +160,27 @@ impl LeaseStore {
         self.clients.query(sql, &values).await
     }
 
-    /// An epoch, or else who has it and for how long, or else nothing.
-    fn answer(&self, rows: &[Row], granted: i64) -> Result<Answer, PostgresError> {
-        let unexpected = |error| PostgresError::of(self.clients.shared_address(), error);
-        let mut answer = Answer::Free;
-        for row in rows {
-            let epoch: Option<i64> = row.try_get(0).map_err(unexpected)?;
-            if let Some(epoch) = epoch {
-                let ttl = Duration::from_micros(granted.unsigned_abs());
-                return Ok(Answer::Granted { token: Epoch::new(epoch.unsigned_abs()), ttl });
-            }
-            let holder: String = row.try_get(1).map_err(unexpected)?;
-            let left: i64 = row.try_get(2).map_err(unexpected)?;
-            let expires_in = Some(Duration::from_micros(u64::try_from(left).unwrap_or(0)));
-            answer = Answer::Held { holder: holder.into(), expires_in };
-        }
-        Ok(answer)
+    /// A row with an epoch is a term.
+    fn granted(&self, rows: &[Row], micros: i64) -> Result<Option<Answer>, PostgresError> {
+        let Some(row) = rows.first() else { return Ok(None) };
+        let epoch: Option<i64> = row.try_get(0).map_err(|error| self.unexpected(error))?;
+        Ok(epoch.map(|epoch| Answer::Granted {
+            token: Epoch::new(epoch.unsigned_abs()),
+            ttl: Duration::from_micros(micros.unsigned_abs()),
+        }))
+    }
+
+    /// Any other one tells who has it, and for how long.
+    fn held(&self, rows: &[Row]) -> Result<Answer, PostgresError> {
+        let Some(row) = rows.first() else { return Ok(Answer::Free) };
+        let holder: &str = row.try_get(1).map_err(|error| self.unexpected(error))?;
+        let left: i64 = row.try_get(2).map_err(|error| self.unexpected(error))?;
+        let expires_in = Some(Duration::from_micros(u64::try_from(left).unwrap_or(0)));
+        Ok(Answer::Held { holder: holder.into(), expires_in })
+    }
+
+    fn unexpected(&self, error: tokio_postgres::Error) -> PostgresError {
+        PostgresError::of(self.clients.shared_address(), error)
     }
 }
 
