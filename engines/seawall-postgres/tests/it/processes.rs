@@ -204,7 +204,7 @@ async fn no_call_is_in_flight_when_the_lease_is_given_back_under_load() {
     leads(&leadership).await;
 
     let client = server.client().await;
-    let work = tower::service_fn(move |_: ()| {
+    let work = tower::service_fn(move |(): ()| {
         let (client, in_flight) = (Arc::clone(&client), Arc::clone(&in_flight));
         async move {
             in_flight.fetch_add(1, Ordering::SeqCst);
