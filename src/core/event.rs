@@ -92,14 +92,30 @@ pub enum EventKind {
         /// The epoch of the map that says so.
         epoch: Epoch,
     },
+    /// A lasting hint was forgotten, to make room for a later one: calls with that key go by the map again, and by way of the owner
+    /// that it names.
+    #[cfg(feature = "shards")]
+    HintForgotten {
+        /// The epoch of the map that said so.
+        epoch: Epoch,
+    },
+    /// An owner holds writes for longer than one of them waits: the move that they wait for is not over.
+    #[cfg(feature = "shards")]
+    HoldOverdue {
+        /// The epoch of the map that the move is to come to; that of the map in force, if the owner has yet to
+        /// [open](crate::shards::OwnsHandle::open).
+        epoch: Epoch,
+        /// For how long.
+        age: Duration,
+    },
     /// Another list of endpoints is in force.
     #[cfg(feature = "endpoints")]
     EndpointsAdopted {
         /// How many there are.
         members: u32,
     },
-    /// A source of endpoints gave no list, or none that could be taken. The last good one stays in force.
-    #[cfg(feature = "endpoints")]
+    /// A source of endpoints or maps gave none, or none that could be taken. The last good one stays in force.
+    #[cfg(any(feature = "endpoints", feature = "shards"))]
     SourceFailed {
         /// How old that is.
         age: Duration,

@@ -146,6 +146,13 @@ fn parse(text: &str) -> Option<Hint> {
 pub trait Redirect<Res, Err> {
     /// Who should be asked instead, if this result says so.
     fn redirect(&self, result: Result<&Res, &Err>) -> Option<Hint>;
+
+    /// Whether any result could say so. If not, calls keep nothing that could be sent on.
+    #[doc(hidden)]
+    #[inline]
+    fn redirects(&self) -> bool {
+        true
+    }
 }
 
 impl<Res, Err, F: Fn(Result<&Res, &Err>) -> Option<Hint>> Redirect<Res, Err> for F {
@@ -161,6 +168,11 @@ pub struct Stay;
 impl<Res, Err> Redirect<Res, Err> for Stay {
     fn redirect(&self, _: Result<&Res, &Err>) -> Option<Hint> {
         None
+    }
+
+    #[inline]
+    fn redirects(&self) -> bool {
+        false
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::machine::{Params, Probes, Tiers};
-use super::plan::{Spread, State, Tier};
+use super::plan::{MOST, Spread, State, Tier};
 use super::service::Failover;
 use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::event::{Observe, Observers};
@@ -19,8 +19,6 @@ use crate::shell::set::{Refused, Shared};
 
 /// The kind of this set: the metric label `layer`.
 const LAYER: &str = "failover";
-/// The most tiers.
-const MOST: usize = 16;
 /// How long a tier has to be better until load returns.
 const UP_FOR: Duration = Duration::from_secs(10);
 /// The same after many losses.

@@ -156,6 +156,24 @@ impl Tiers {
         &self.0
     }
 
+    /// So much time has passed, and is taken off all instants; none is earlier than `least`.
+    #[cfg(test)]
+    pub(super) fn shift(&mut self, by: u64, least: u64) {
+        for tier in &mut self.0 {
+            match &mut tier.phase {
+                Phase::Up { since } | Phase::Down { since, .. } => {
+                    *since = (*since - by).max(least);
+                }
+                Phase::Returning { next } => *next = (*next - by).max(least),
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_losses(&mut self) {
+        self.0.iter_mut().for_each(|tier| tier.losses = 0);
+    }
+
     /// What each tier takes of the load. Together they take all of it.
     pub(super) fn shares(&self) -> Vec<u32> {
         let is_served = self.0.iter().any(|tier| tier.cap > 0);

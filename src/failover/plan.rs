@@ -17,6 +17,9 @@ use crate::shell::set::{Choose, Named, Passed, Plan};
 
 const FIRST_SHARE: &str = "seawall_failover_first_share";
 
+/// The most tiers.
+pub(super) const MOST: usize = Passed::MOST;
+
 /// A tier: its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tier(pub(super) Arc<str>);
@@ -172,8 +175,9 @@ where
     H: Fn(&str) -> f64,
     P: Propagate<Req>,
 {
-    /// For as many tiers as can be passed over: one that stays unready keeps no call from the others.
-    const WAIT_FOR: usize = Passed::MOST;
+    /// All of them: one that stays unready keeps no call from the others.
+    const ASK: usize = MOST;
+    const WAIT_FOR: usize = MOST;
 
     /// By health; a further attempt goes to the next tier, and a call whose tier is not ready too.
     #[inline]

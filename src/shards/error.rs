@@ -30,6 +30,12 @@ pub enum AdoptError {
         /// The epoch in force.
         present: Epoch,
     },
+    /// A move to another map of that epoch is under way at this owner.
+    #[error("a move to the map of epoch {to} is under way, and this is another map")]
+    Moving {
+        /// The epoch of the map that it is to come to.
+        to: Epoch,
+    },
     /// It lacks more than half of the members, as a fault of the discovery would look.
     /// [`adopt_anyway`](super::ShardsHandle::adopt_anyway) adopts it.
     #[error(

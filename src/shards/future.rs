@@ -38,12 +38,13 @@ pub type OneCall<S, Req, K> = set::ResponseFuture<Owners<K>, S, Req>;
 pub struct ResponseFuture<S: Service<Req>, Req, K, R = Stay, C = Never> {
     #[pin]
     call: OneCall<S, Req, K>,
-    /// What may still be sent to somebody else.
+    /// What may still be sent to somebody else, and who is to be told that the map is old.
     spare: Option<Spare<S, Req, K, R, C>>,
 }
 
 pub(super) struct Spare<S, Req, K, R, C> {
-    pub(super) request: Req,
+    /// None, if it could not be copied.
+    pub(super) request: Option<Req>,
     pub(super) shared: Arc<Shared<Owners<K>, S>>,
     pub(super) follow: Arc<Follow<R, C>>,
     pub(super) hops: u8,
@@ -90,18 +91,27 @@ where
         let Some(spare) = this else { return Next::Over };
         let table = spare.shared.table();
         let (owners, epoch) = (&table.plan, table.plan.map.epoch());
+        // Whether or not it is followed.
         if hint.epoch() > epoch {
             owners.wanted.hear(hint.epoch());
         }
+        let Some(request) = &spare.request else {
+            *this = None;
+            return Next::Over;
+        };
         let members = owners.map.members();
-        let key = (owners.key)(&spare.request);
+        let key = (owners.key)(request);
         // Nor does it lead out of a resident region, or to a member that would share nothing else with the key.
         let place = hint
             .to()
             .and_then(|to| members.iter().position(|one| one.name() == to))
             .filter(|place| owners.map.allows(&key, *place));
         if let (Some(place), true) = (place, hint.is_lasting() && hint.epoch() > epoch) {
-            owners.exceptions.learn(&key, u16::try_from(place).unwrap_or_default(), hint.epoch());
+            let place = u16::try_from(place).unwrap_or_default();
+            if let Some(epoch) = owners.exceptions.learn(&key, place, hint.epoch()) {
+                let forgotten = EventKind::HintForgotten { epoch };
+                spare.shared.reporter.tell_now(EventContext::default(), forgotten);
+            }
         }
         if spare.hops == MOST_HOPS {
             let rejected = spare.shared.reporter.reject(Reason::NotOwner, Measurement::Nothing);
@@ -109,7 +119,8 @@ where
             return Next::Fails(rejected.hinting(hint.clone(), Some(epoch)).into());
         }
         // Who goes by an older map has yet to hear of the one that sent the call there; who is unknown, of the next.
-        let Some(place) = place.filter(|_| hint.epoch() >= epoch) else {
+        let place = place.filter(|_| hint.epoch() >= epoch);
+        let (Some(place), Some(request)) = (place, spare.request.take()) else {
             *this = None;
             return Next::Over;
         };
@@ -117,14 +128,8 @@ where
         spare.shared.reporter.tell_now(EventContext::default(), followed);
         spare.shared.reporter.meter(|handles| handles.own.redirected());
         spare.hops += 1;
-        let to = Arc::clone(members[place].shared_name());
-        match spare.follow.copy(&spare.request) {
-            Some(request) => Next::To(to, std::mem::replace(&mut spare.request, request)),
-            None => match this.take() {
-                Some(spare) => Next::To(to, spare.request),
-                None => Next::Over,
-            },
-        }
+        spare.request = spare.follow.copy(&request);
+        Next::To(Arc::clone(members[place].shared_name()), request)
     }
 }
 
@@ -153,7 +158,7 @@ where
                 Next::Over => return Poll::Ready(result),
                 Next::Fails(error) => return Poll::Ready(Err(error)),
                 Next::To(to, request) => {
-                    this.call.set(set::ResponseFuture::to_member(shared, request, to));
+                    this.call.set(set::ResponseFuture::to_hinted(shared, request, to));
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::AdoptError;
 use super::map::Map;
@@ -56,6 +57,7 @@ pub(super) trait Steered: Send + Sync {
     fn adopt(&self, map: Map, anyway: bool) -> Result<(), AdoptError>;
     fn loads(&self) -> Option<Vec<u64>>;
     fn behind(&self) -> Pin<Box<dyn Future<Output = Epoch> + Send + '_>>;
+    fn source_age(&self, age: Duration, has_failed: bool);
     fn settled(&self, epoch: Epoch) -> Boxed<'_>;
     fn drain(&self) -> Boxed<'_>;
 }
@@ -94,6 +96,13 @@ impl<K: Send + Sync, S: Send> Steered for Shared<Owners<K>, S> {
         Box::pin(async move { wanted.later_than(|| self.table().plan.map.epoch()).await })
     }
 
+    fn source_age(&self, age: Duration, has_failed: bool) {
+        self.reporter.meter(|handles| handles.own.source_age(age));
+        if has_failed {
+            self.reporter.tell_now(EventContext::default(), EventKind::SourceFailed { age });
+        }
+    }
+
     fn settled(&self, epoch: Epoch) -> Boxed<'_> {
         Box::pin(self.settled(epoch))
     }
@@ -106,6 +115,10 @@ impl<K: Send + Sync, S: Send> Steered for Shared<Owners<K>, S> {
 impl ShardsHandle {
     pub(super) fn new(shared: Arc<dyn Steered>) -> Self {
         Self { shared }
+    }
+
+    pub(super) fn shared(&self) -> &dyn Steered {
+        &*self.shared
     }
 
     /// The kind and the name.

@@ -11,7 +11,8 @@
 //!                          └── aborted ────▶ Aborted     accepts          refuses
 //! ```
 //!
-//! Whoever holds opens again by writing *aborted*, never by looking: the coordinator may commit just then.
+//! Whoever holds opens again by writing *aborted*, never by looking: the coordinator may commit just then. A later map, which
+//! another move came to, ends no hold either; and it makes a commit impossible that began from an earlier one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -84,8 +85,9 @@ pub enum MoveStep {
     Hold,
     /// Copy what is left to the new owner. All that the old owner confirmed is there by now.
     Copy,
-    /// Write [`Committed`](MoveRecord::Committed), and the new map with it, where
-    /// [`Moving`](MoveRecord::Moving) is written.
+    /// Write [`Committed`](MoveRecord::Committed), and the new map with it, where [`Moving`](MoveRecord::Moving) is written and
+    /// the map is still the one that the move began from, by its epoch: one compare-and-set for both. Where another map is in
+    /// force by now the move is given up: its own would undo what others have moved.
     Commit,
     /// Nothing: the keys have moved. Let the owners [know](super::OwnsHandle::heard).
     Done,
@@ -99,15 +101,16 @@ pub enum MoveStep {
 /// ```
 /// use seawall::shards::{Move, MoveStep};
 ///
-/// # struct Directory; impl Directory { fn compare_and_set(&self, _: &str, _: &str) -> bool { true } }
+/// # struct Directory; impl Directory { fn compare_and_set(&self, _: (&str, u64), _: (&str, u64)) -> bool { true } }
 /// # let (directory, old_owner_holds, copied) = (Directory, || true, || true);
 /// let mut job = Move::new();
 /// loop {
 ///     let done = match job.next() {
-///         MoveStep::Record => directory.compare_and_set("none", "moving"),
+///         // The record of this move, and the epoch of the map in force: 7 at the beginning.
+///         MoveStep::Record => directory.compare_and_set(("none", 7), ("moving", 7)),
 ///         MoveStep::Hold => old_owner_holds(),
 ///         MoveStep::Copy => copied(),
-///         MoveStep::Commit => directory.compare_and_set("moving", "committed"),
+///         MoveStep::Commit => directory.compare_and_set(("moving", 7), ("committed", 8)),
 ///         MoveStep::Done | MoveStep::GivenUp => break,
 ///     };
 ///     job.took(done);
@@ -151,58 +154,103 @@ impl Default for Move {
     }
 }
 
-/// What an owner does with the keys of a move.
+/// Where an owner stands: which map it goes by, and whether it holds writes. Epochs alone, which say which map is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Part {
-    /// They are its own.
-    Accepts,
-    /// They are still its own, and writes wait.
-    Holds,
-    /// They are not its own.
-    Refuses,
+pub(super) struct Stance {
+    /// The epoch of the map in force.
+    pub(super) map: u64,
+    /// That of the map which a move is to come to, while writes of its keys are held. The map in force may be later by now.
+    pub(super) moving: Option<u64>,
+    /// It has not read yet what the directory says, so nothing passes.
+    pub(super) closed: bool,
 }
 
-impl Part {
-    /// An old owner starts and reads what is written: what it had in memory is lost.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "`hold` and `heard` say the same to one that runs")
-    )]
-    pub(super) const fn started(read: MoveRecord) -> Self {
-        match read {
-            MoveRecord::None | MoveRecord::Aborted => Self::Accepts,
-            MoveRecord::Moving => Self::Holds,
-            MoveRecord::Committed => Self::Refuses,
+/// Why an owner stays where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Refusal {
+    /// The move is not recorded as under way.
+    NotRecorded,
+    /// What is offered is no later than this.
+    Stale { present: u64 },
+    /// Another move is under way, or another map of that epoch.
+    Busy { to: u64 },
+}
+
+impl Stance {
+    /// An owner starts, with what the directory says: what it had in memory is lost. The map, and a move away from it.
+    pub(super) const fn started(map: u64, moving: Option<(u64, MoveRecord)>) -> Self {
+        let (map, moving) = match moving {
+            Some((next, MoveRecord::Moving)) => (map, Some(next)),
+            Some((next, MoveRecord::Committed)) if next > map => (next, None),
+            _ => (map, None),
+        };
+        Self { map, moving, closed: false }
+    }
+
+    /// The coordinator asks it to hold: it does, if that is written. `None`: it does already.
+    pub(super) const fn holds(
+        self,
+        next: u64,
+        is_same: bool,
+        read: MoveRecord,
+    ) -> Result<Option<Self>, Refusal> {
+        match (read, self.moving) {
+            (MoveRecord::Moving, Some(_)) if is_same => Ok(None),
+            (MoveRecord::Moving, Some(to)) => Err(Refusal::Busy { to }),
+            (MoveRecord::Moving, None) if next <= self.map => {
+                Err(Refusal::Stale { present: self.map })
+            }
+            (MoveRecord::Moving, None) => Ok(Some(Self { moving: Some(next), ..self })),
+            _ => Err(Refusal::NotRecorded),
         }
     }
 
-    /// The coordinator asks the old owner to hold: it does, if that is written.
-    pub(super) const fn asked(self, read: MoveRecord) -> Self {
-        match (self, read) {
-            (Self::Accepts, MoveRecord::Moving) => Self::Holds,
-            (part, _) => part,
+    /// A later map is in force. It ends no hold but that of the move which came to it (`is_next`): another move may still be
+    /// committed, whatever else was.
+    pub(super) const fn adopts(self, map: u64, is_next: bool) -> Result<Self, Refusal> {
+        if map <= self.map {
+            return Err(Refusal::Stale { present: self.map });
+        }
+        match self.moving {
+            Some(next) if map < next => Err(Refusal::Stale { present: next }),
+            Some(next) if map == next && !is_next => Err(Refusal::Busy { to: next }),
+            Some(next) if map == next => Ok(Self { map, moving: None, ..self }),
+            Some(_) | None => Ok(Self { map, ..self }),
         }
     }
 
-    /// An owner that holds hears what is written.
-    pub(super) const fn heard(self, read: MoveRecord) -> Self {
-        match (self, read) {
-            (Self::Holds, MoveRecord::Committed) => Self::Refuses,
+    /// It hears what is written of the move to that epoch. `None`: that changes nothing.
+    pub(super) const fn hears(self, epoch: u64, read: MoveRecord) -> Option<Self> {
+        match (self.moving, read) {
+            (Some(next), MoveRecord::Committed) if next == epoch => {
+                let map = if next > self.map { next } else { self.map };
+                Some(Self { map, moving: None, ..self })
+            }
             // Somebody wrote it for this owner: nobody can commit any more.
-            (Self::Holds, MoveRecord::Aborted) => Self::Accepts,
-            (part, _) => part,
+            (Some(next), MoveRecord::Aborted) if next == epoch => {
+                Some(Self { moving: None, ..self })
+            }
+            _ => None,
         }
     }
 
-    /// A new owner hears what is written.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "a new owner adopts the map that was committed")
-    )]
-    pub(super) const fn took_over(self, read: MoveRecord) -> Self {
-        match (self, read) {
-            (Self::Refuses, MoveRecord::Committed) => Self::Accepts,
-            (part, _) => part,
+    /// It was closed, and reads what the directory says. A hold that it was asked for meanwhile stays.
+    pub(super) const fn opens(
+        self,
+        map: u64,
+        moving: Option<(u64, MoveRecord)>,
+    ) -> Result<Self, Refusal> {
+        if map < self.map {
+            return Err(Refusal::Stale { present: self.map });
+        }
+        let read = Self::started(map, moving);
+        match (self.moving, moving) {
+            (Some(to), Some((next, MoveRecord::Moving))) if next != to => Err(Refusal::Busy { to }),
+            (Some(to), Some((next, said))) if next == to && !matches!(said, MoveRecord::None) => {
+                Ok(read)
+            }
+            (Some(to), _) => Ok(Self { moving: Some(to), ..read }),
+            (None, _) => Ok(read),
         }
     }
 }

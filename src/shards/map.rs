@@ -113,7 +113,7 @@ impl Map {
         Self::listed(epoch, members, std::iter::empty::<(&str, &str)>(), by)
     }
 
-    fn listed<M: Into<Member>, K: AsRef<[u8]>, N: AsRef<str>>(
+    pub(super) fn listed<M: Into<Member>, K: AsRef<[u8]>, N: AsRef<str>>(
         epoch: impl Into<Epoch>,
         members: impl IntoIterator<Item = M>,
         pinned: impl IntoIterator<Item = (K, N)>,

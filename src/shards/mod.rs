@@ -70,6 +70,9 @@
 //! Each map has an [epoch](crate::Epoch). [`adopt`](ShardsHandle::adopt) puts a later one in force: at once
 //! for all clones, without a pause, and without an error for calls in flight, which end where they are.
 //!
+//! Maps come from code, from a watched file or a directory of yours ([`MapSource`], [`ShardsHandle::follow`]), or from tower's
+//! [`Discover`](ShardsHandle::follow_discover). Whatever is wrong with what they say, the last good map stays.
+//!
 //! The service of each member is made from a closure, when the member is first in a map. It stays while the
 //! member does, so that its breaker remembers.
 //!
@@ -83,11 +86,12 @@
 //! | hold | old owner | [`OwnsHandle::hold`]: writes of these keys wait, reads and other keys go on |
 //! | settle | old owner | [`Holding::settled`]: the writes in flight are over |
 //! | copy | you | what is left |
-//! | commit | coordinator | writes *committed* and the new map by compare-and-set |
+//! | commit | coordinator | writes *committed* and the new map by compare-and-set, if the map is still the one that the move began from |
 //! | open | both owners | [`OwnsHandle::heard`] at the old one, [`OwnsHandle::adopt`] at the new one; routers follow hints, or adopt too |
 //!
-//! An owner that held too long writes *aborted* itself, by compare-and-set, and opens only then; one that restarts and reads *moving* holds
-//! before it serves.
+//! An owner that held too long ([`OwnsHandle::overdue`]) writes *aborted* itself, by compare-and-set, and opens only then. One that restarts
+//! begins with what it [reads](OwnsBuilder::moving), or [closed](OwnsBuilder::closed) until it has read. A later map ends no hold: another move
+//! of other keys may have come to it. What [reads](OwnsBuilder::writes) may be answered by the old owner until it has heard of the commit.
 //!
 //! # Defaults
 //!
@@ -109,8 +113,10 @@
 //!
 //! # Events and metrics
 //!
-//! [`MapAdopted`](crate::EventKind::MapAdopted), [`Redirected`](crate::EventKind::Redirected). Metrics: `seawall_shards_epoch`, `seawall_shards_members`,
-//! `seawall_shards_exceptions`, `seawall_shards_redirects_total`, `seawall_owns_epoch`, `seawall_owns_held`,
+//! [`MapAdopted`](crate::EventKind::MapAdopted), [`Redirected`](crate::EventKind::Redirected), [`HintForgotten`](crate::EventKind::HintForgotten),
+//! [`HoldOverdue`](crate::EventKind::HoldOverdue), [`SourceFailed`](crate::EventKind::SourceFailed). Metrics: `seawall_shards_epoch`,
+//! `seawall_shards_members`, `seawall_shards_source_age_seconds`,
+//! `seawall_shards_exceptions`, `seawall_shards_redirects_total`, `seawall_owns_epoch`, `seawall_owns_held`, `seawall_owns_hold_age_seconds`,
 //! `seawall_rejections_total`. The layers of each member have theirs, under the names you give them.
 //!
 //! # Order
@@ -127,6 +133,9 @@
 mod builder;
 mod error;
 mod exceptions;
+mod follow;
+#[cfg(feature = "serde")]
+mod format;
 mod future;
 mod handle;
 mod key;
@@ -144,6 +153,8 @@ mod service;
 mod shuffle;
 mod siphash;
 mod slots;
+mod source;
+mod wanted;
 
 pub use builder::Builder;
 pub use error::AdoptError;
@@ -160,6 +171,7 @@ pub use range::KeyRange;
 pub use region::Region;
 pub use service::Shards;
 pub use slots::Fill;
+pub use source::MapSource;
 
 pub use crate::core::hint::{ByRejection, Hint, Redirect, Stay};
 

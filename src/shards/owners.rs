@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::exceptions::{Exceptions, Wanted};
+use super::exceptions::Exceptions;
 use super::key::Key;
 use super::map::Map;
 use super::member::Member;
+use super::wanted::Wanted;
 use crate::core::epoch::Epoch;
 use crate::core::error::Reason;
 use crate::core::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +18,7 @@ use crate::shell::set::{Choose, Named, Passed, Plan};
 const EPOCH: &str = "seawall_shards_epoch";
 const MEMBERS: &str = "seawall_shards_members";
 const EXCEPTIONS: &str = "seawall_shards_exceptions";
+const SOURCE_AGE: &str = "seawall_shards_source_age_seconds";
 const REDIRECTS: &str = "seawall_shards_redirects_total";
 
 /// Whose each request is.
@@ -40,6 +43,7 @@ impl Loads {
         self.0.iter().map(|load| load.load(Ordering::Relaxed)).collect()
     }
 
+    #[inline(never)]
     fn add(&self, map: &Map, key: Key<'_>) {
         if let Some(load) = map.slot(key).and_then(|slot| self.0.get(slot)) {
             load.fetch_add(1, Ordering::Relaxed);
@@ -52,6 +56,12 @@ impl<K> Owners<K> {
         let loads = counts_loads.then(|| Arc::new(Loads::of(&map)));
         let (exceptions, wanted) = (Exceptions::default(), Arc::default());
         Self { map, key: Arc::new(key), exceptions, wanted, loads }
+    }
+
+    /// Whose a key is, if an owner has told. What was told by one map may be forbidden by the next.
+    #[inline(never)]
+    fn told(&self, key: &Key<'_>) -> Option<usize> {
+        self.exceptions.owner(key).filter(|place| self.map.allows(key, *place))
     }
 
     /// The same by another map.
@@ -70,10 +80,15 @@ pub struct ShardsMeter {
     epoch: Gauge,
     members: Gauge,
     exceptions: Gauge,
+    source_age: Gauge,
     redirects: Counter,
 }
 
 impl ShardsMeter {
+    pub(super) fn source_age(&self, age: Duration) {
+        self.source_age.set(age.as_secs_f64());
+    }
+
     pub(super) fn redirected(&self) {
         self.redirects.increment(1);
     }
@@ -90,6 +105,7 @@ impl Instruments for ShardsMeter {
             epoch: labels.gauge(EPOCH, "The epoch of the map in force."),
             members: labels.gauge(MEMBERS, "Members of the map in force."),
             exceptions: labels.gauge(EXCEPTIONS, "Keys that are not where the map says."),
+            source_age: labels.gauge(SOURCE_AGE, "Since the source last gave a good map."),
             redirects: labels.counter(REDIRECTS, "Calls that were sent on to another owner."),
         }
     }
@@ -141,10 +157,24 @@ where
             return None;
         }
         let key = (self.key)(request);
-        if let Some(loads) = &self.loads {
-            loads.add(&self.map, key);
+        if !self.exceptions.is_empty()
+            && let Some(place) = self.told(&key)
+        {
+            return Some(place);
         }
-        Some(self.exceptions.owner(&key).unwrap_or_else(|| self.map.place(key)))
+        Some(self.map.place(key))
+    }
+
+    /// A call that goes on to somebody else is counted where it began.
+    #[inline]
+    fn sends(&self, request: &Req) {
+        if let Some(loads) = &self.loads {
+            loads.add(&self.map, (self.key)(request));
+        }
+    }
+
+    fn may_take(&self, request: &Req, place: usize) -> bool {
+        self.map.allows(&(self.key)(request), place)
     }
 
     #[inline]

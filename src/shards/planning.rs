@@ -69,6 +69,36 @@ impl Map {
         Ok(Self::new(epoch, self.0.members.to_vec(), rule))
     }
 
+    /// The same map, with some slots of somebody else than whose they would be.
+    #[cfg(feature = "serde")]
+    pub(super) fn with_slots(self, own: &[super::format::OwnSlot]) -> Result<Self, ConfigErrors> {
+        let Rule::Hashed { slots, pinned } = &self.0.rule else { return Ok(self) };
+        if own.is_empty() {
+            return Ok(self);
+        }
+        let (places, mut slots) = (places(&self.0.members), slots.clone());
+        let (mut seen, mut problems) = (HashSet::new(), Vec::new());
+        for one in own {
+            let all = slots.owners().len();
+            let at = usize::try_from(one.slot).ok().filter(|at| *at < all);
+            match (at, places.get(&*one.owner)) {
+                (Some(at), Some(place)) if seen.insert(at) => slots.owners_mut()[at] = *place,
+                (None, _) => {
+                    let accepted = format!("slots below {all}");
+                    problems.push(ConfigError::new("slots", one.slot, accepted));
+                }
+                (_, None) => {
+                    let accepted = format!("the name of a member, for slot {}", one.slot);
+                    problems.push(ConfigError::new("slots", &one.owner, accepted));
+                }
+                _ => problems.push(ConfigError::new("slots", one.slot, "each slot once")),
+            }
+        }
+        ConfigErrors::none_of(problems)?;
+        let rule = Rule::Hashed { slots, pinned: pinned.clone() };
+        Ok(Self::new(self.epoch(), self.0.members.to_vec(), rule))
+    }
+
     /// Slots that keys fall into; none where they are in ranges, and where slots cannot be given to others one by one (by
     /// region, shuffled).
     pub fn slots(&self) -> usize {

@@ -120,9 +120,9 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let spare = self.follow.copy(&request).map(|request| {
+        let spare = self.follow.redirect.redirects().then(|| {
             let (shared, follow) = (Arc::clone(self.set.shared()), Arc::clone(&self.follow));
-            Spare { request, shared, follow, hops: 0 }
+            Spare { request: follow.copy(&request), shared, follow, hops: 0 }
         });
         ResponseFuture::new(self.set.call(request), spare)
     }

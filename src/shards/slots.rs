@@ -29,6 +29,8 @@ const CAP_PERCENT: u64 = 105;
 /// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Fill {
     /// 16,384 slots, each of the member with the highest score that is not full: nobody has more than 1.05 of the fair

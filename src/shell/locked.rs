@@ -5,6 +5,12 @@ use crate::shell::lock;
 
 pub(crate) struct Locked<T>(Mutex<T>);
 
+impl<T: Default> Default for Locked<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T> Locked<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(Mutex::new(value))

@@ -266,6 +266,80 @@ async fn if_no_tier_is_ready_the_first_that_becomes_so_is_asked() {
     assert_eq!(told.unwrap(), "far");
 }
 
+/// However many tiers there are.
+// pitfall B52
+#[tokio::test(start_paused = true)]
+async fn the_last_of_sixteen_tiers_is_asked_and_waited_for_if_no_other_is_ready() {
+    for free in [1, 0] {
+        let open = Arc::new(Semaphore::new(free));
+        let room = Arc::clone(&open);
+        let search = Failover::builder("search")
+            .tiers((0..16).map(|nth| format!("tier-{nth}")))
+            .health(|_| 1.0)
+            .over(move |tier| {
+                let is_last = tier == "tier-15";
+                let room = if is_last { Arc::clone(&room) } else { Arc::new(Semaphore::new(0)) };
+                Ok(ConcurrencyLimit::with_semaphore(says(tier), room))
+            })
+            .unwrap();
+        let call = tokio::spawn(search.oneshot(()));
+        tokio::task::yield_now().await;
+        open.add_permits(1 - free);
+        let told = tokio::time::timeout(SECOND, call).await.expect("the last is ready").unwrap();
+        assert_eq!(told.unwrap(), "tier-15");
+    }
+}
+
+/// Each member of a tier has a circuit of its own, which closes by calls to that member.
+#[tokio::test(start_paused = true)]
+async fn load_returns_to_a_tier_of_several_members_whose_circuits_were_open() {
+    let members: Vec<_> = (0..3)
+        .map(|nth| {
+            let breaker = CircuitBreakerLayer::builder(format!("near-{nth}"));
+            let breaker = breaker.trip(Trip::consecutive(3)).break_duration(SECOND);
+            breaker.max_break_duration(SECOND).build().unwrap()
+        })
+        .collect();
+    let handles: Vec<_> = members.iter().map(CircuitBreakerLayer::handle).collect();
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let broken = Arc::clone(&is_broken);
+    let mut search = Failover::builder("search")
+        .tiers(["near", "far"])
+        .health(move |tier| {
+            let closed = handles.iter().filter(|handle| handle.state() == State::Closed).count();
+            if tier == "far" { 1.0 } else { f64::from(u32::try_from(closed).unwrap()) / 3.0 }
+        })
+        .over(move |tier| {
+            if tier == "far" {
+                return Ok(says(tier));
+            }
+            let work = |broken: Arc<AtomicBool>| {
+                service_fn(move |()| {
+                    let is_broken = broken.load(Ordering::Relaxed);
+                    let reset = || Fail::Inner(std::io::Error::other("reset"));
+                    async move { if is_broken { Err(reset()) } else { Ok("near".to_owned()) } }
+                })
+            };
+            let all: Vec<_> =
+                members.iter().map(|one| one.layer(work(Arc::clone(&broken)))).collect();
+            let turn = Arc::new(AtomicUsize::new(0));
+            Ok(BoxCloneSyncService::new(service_fn(move |()| {
+                let nth = turn.fetch_add(1, Ordering::Relaxed) % all.len();
+                all[nth].clone().oneshot(())
+            })))
+        })
+        .unwrap();
+    let mut well = [0; 6];
+    for tenth in 0..1_800 {
+        is_broken.store((300..900).contains(&tenth), Ordering::Relaxed);
+        let told = search.ready().await.unwrap().call(()).await;
+        well[tenth / 300] += usize::from(told.is_ok_and(|by| tenth < 1_500 || by == "near"));
+        advance(SECOND / 10).await;
+    }
+    assert_eq!((well[0], well[5]), (300, 300), "{well:?}: back for good");
+    assert!(well[2] >= 260, "{well:?}: one call in ten at most finds out how it is");
+}
+
 #[tokio::test(start_paused = true)]
 async fn drained_it_rejects_and_waits_for_the_last_call() {
     let mut search = Failover::builder("search")

@@ -172,6 +172,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::shards::KeyRange: Clone;
         seawall::shards::Region: Clone;
         seawall::shards::Fill: Copy;
+        seawall::shards::MapSource: ;
         seawall::shards::Plan: Clone;
         seawall::shards::SlotMove: Clone;
         seawall::shards::Hint: Clone;

@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout_at;
 
 use super::policy::Owner;
-use super::standing::{Moving, Standing, Writes};
+use super::standing::{Standing, Writes};
 use crate::core::epoch::Epoch;
 use crate::core::event::EventKind;
 use crate::core::origin::Origin;
 use crate::core::sync::atomic::Ordering;
 use crate::shards::error::AdoptError;
-use crate::shards::machine::{MoveRecord, Part};
+use crate::shards::machine::{MoveRecord, Refusal};
 use crate::shards::map::Map;
 use crate::shards::member::Member;
 use crate::shell::reporter::EventContext;
@@ -103,7 +106,7 @@ impl OwnsHandle {
 
     /// The epoch of the map that a move is to come to, while writes are held for it.
     pub fn holding(&self) -> Option<Epoch> {
-        self.owner.live.get().moving.as_ref().map(|moving| moving.next.epoch())
+        self.owner.live.get().moving.as_ref().map(Map::epoch)
     }
 
     /// Writes that wait while their keys move.
@@ -111,12 +114,56 @@ impl OwnsHandle {
         self.owner.held.load(Ordering::Relaxed)
     }
 
-    /// Puts a later map in force, for all calls that come and those that are held. While writes are held, only the map that the move is to
-    /// come to or a later one: those before it say nothing of the move.
+    /// For how long writes have been held, if they are; or all calls, if it has yet to [open](Self::open).
+    pub fn held_for(&self) -> Option<Duration> {
+        self.owner.live.get().hold.as_ref().map(|hold| hold.age())
+    }
+
+    /// Returns when a hold has lasted longer than a [write waits](super::OwnsBuilder::max_hold), with the epoch of the map that the move
+    /// is to come to: it is time to write [`Aborted`](MoveRecord::Aborted), or to read that it was committed. Returns again each
+    /// time that the hold has lasted as long once more. Of several who wait one is told. May be dropped and asked again at
+    /// any time.
+    ///
+    /// ```
+    /// # use seawall::Epoch;
+    /// # use seawall::shards::{MoveRecord, OwnsHandle};
+    /// # struct Directory; impl Directory { async fn abort(&self, _: Epoch) -> Option<MoveRecord> { None } }
+    /// /// Ends moves whose coordinator is gone.
+    /// async fn give_up(owner: OwnsHandle, directory: Directory) {
+    ///     loop {
+    ///         let epoch = owner.overdue().await;
+    ///         // `update moves set state = 'aborted' where epoch = $1 and state = 'moving'`, and then what it is
+    ///         if let Some(read) = directory.abort(epoch).await {
+    ///             owner.heard(epoch, read);
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub async fn overdue(&self) -> Epoch {
+        let every = self.owner.max_hold;
+        loop {
+            let changed = self.owner.changed.notified(); // before the look
+            let standing = self.owner.live.get();
+            let Some(hold) = &standing.hold else {
+                changed.await;
+                continue;
+            };
+            if hold.asked.is_due(hold.age(), every) {
+                self.owner.tell_overdue();
+                return standing.awaited();
+            }
+            timeout_at(hold.due(&hold.asked, every), changed).await.ok();
+        }
+    }
+
+    /// Puts a later map in force, for all calls that come and those that are held. While writes are held for a move, only the map
+    /// that it is to come to or a later one: those before it say nothing of the move. A later one does not end the hold, for the move
+    /// may be committed yet; that is [heard](Self::heard).
     ///
     /// # Errors
     ///
-    /// The map is not later, or lacks more than half of the members. Then the present one stays in force.
+    /// The map is not later, is another one than the move is to come to and has its epoch, or lacks more than half of the members. Then
+    /// the present one stays in force.
     #[allow(clippy::needless_pass_by_value)] // it is in force from now on
     pub fn adopt(&self, map: Map) -> Result<(), AdoptError> {
         self.put(&map, false)
@@ -136,16 +183,11 @@ impl OwnsHandle {
         let (mut from, to) = (Epoch::NOBODY, map.epoch());
         self.change(|present| {
             from = present.map.epoch();
-            let decided = present.moving.as_ref().is_none_or(|moving| to >= moving.next.epoch());
-            if to <= from || !decided {
-                let moving = present.moving.as_ref().filter(|_| !decided);
-                let present = moving.map_or(from, |moving| moving.next.epoch());
-                return Err(AdoptError::Stale { offered: to, present });
-            }
+            let next = present.adopts(map).map_err(|why| refused(why, to))?;
             if !anyway {
                 shrinks(&present.map, map)?;
             }
-            Ok(Some(present.then(map.clone(), None)))
+            Ok::<_, AdoptError>(Some(next))
         })?;
         self.owner.reporter.tell_now(EventContext::default(), EventKind::MapAdopted { from, to });
         Ok(())
@@ -165,23 +207,13 @@ impl OwnsHandle {
     /// move may be asked for again, with an equal map.
     #[allow(clippy::needless_pass_by_value)] // as in `adopt`
     pub fn hold(&self, next: Map, read: MoveRecord) -> Result<Holding, HoldError> {
-        let part = Part::Accepts.asked(read);
+        let offered = next.epoch();
         let standing = self.change(|present| {
-            if part != Part::Holds {
-                return Err(HoldError::NotRecorded { read });
-            }
-            let (offered, now) = (next.epoch(), present.map.epoch());
-            match &present.moving {
-                Some(moving) if !moving.next.is_same(&next) => {
-                    return Err(HoldError::Busy { to: moving.next.epoch() });
-                }
-                Some(_) => return Ok(None),
-                None if offered <= now => {
-                    return Err(HoldError::Stale { offered, present: now });
-                }
-                None => {}
-            }
-            Ok(Some(present.then(present.map.clone(), Some(Moving { next: next.clone(), part }))))
+            present.holds(&next, read).map_err(|why| match why {
+                Refusal::NotRecorded => HoldError::NotRecorded { read },
+                Refusal::Stale { present } => HoldError::Stale { offered, present: present.into() },
+                Refusal::Busy { to } => HoldError::Busy { to: to.into() },
+            })
         })?;
         Ok(Holding { earlier: standing.earlier.clone() })
     }
@@ -197,7 +229,7 @@ impl OwnsHandle {
         let epoch = epoch.into();
         let mut epochs = None;
         let changed: Result<_, std::convert::Infallible> = self.change(|present| {
-            let next = present.heard(epoch, read);
+            let next = present.hears(epoch, read);
             epochs = next.as_ref().map(|next| (present.map.epoch(), next.map.epoch()));
             Ok(next)
         });
@@ -208,6 +240,51 @@ impl OwnsHandle {
             self.owner.reporter.tell_now(EventContext::default(), adopted);
         }
         is_over
+    }
+
+    /// Opens an owner that began [closed](super::OwnsBuilder::closed), with what the directory says: the map, and the move away from this
+    /// owner that it has a record of, if there is one, with the map that it is to come to. Calls that waited go on by that: they
+    /// pass, are held, or are refused. Returns whether it was closed; otherwise nothing changes.
+    ///
+    /// ```
+    /// use seawall::shards::{Key, Map, MoveRecord, OwnsLayer};
+    ///
+    /// let owns = OwnsLayer::builder("orders", "a")
+    ///     .key(|order: &u64| Key::from(*order))
+    ///     .map(Map::hashed(1, ["a", "b"])?) // from a file of last year
+    ///     .closed()
+    ///     .build()?;
+    /// let handle = owns.handle();
+    /// assert!(handle.is_closed());
+    /// // Once the directory has answered:
+    /// handle.open(Map::hashed(7, ["a", "b"])?, Some((Map::hashed(8, ["a", "b", "c"])?, MoveRecord::Moving)))?;
+    /// assert_eq!((handle.epoch().get(), handle.holding()), (7, Some(8.into())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The map is earlier than the one it has, or writes are held for another move already. Then it stays closed.
+    #[allow(clippy::needless_pass_by_value)] // as in `adopt`
+    pub fn open(&self, map: Map, moving: Option<(Map, MoveRecord)>) -> Result<bool, AdoptError> {
+        let (mut opened, mut epochs) = (false, None);
+        let standing = self.change(|present| {
+            let next =
+                present.opens(&map, moving.as_ref()).map_err(|why| refused(why, map.epoch()))?;
+            (opened, epochs) = (next.is_some(), Some(present.map.epoch()));
+            Ok::<_, AdoptError>(next)
+        })?;
+        let to = standing.map.epoch();
+        if let Some(from) = epochs.filter(|from| opened && *from != to) {
+            let adopted = EventKind::MapAdopted { from, to };
+            self.owner.reporter.tell_now(EventContext::default(), adopted);
+        }
+        Ok(opened)
+    }
+
+    /// Whether it has yet to [open](Self::open).
+    pub fn is_closed(&self) -> bool {
+        self.owner.live.get().closed
     }
 
     /// Puts another standing in the place of the present one, and returns what is in force then.
@@ -221,10 +298,19 @@ impl OwnsHandle {
             if self.owner.live.replace(&present, next) {
                 self.owner.version.fetch_add(1, Ordering::AcqRel);
                 self.owner.wakers.wake();
+                self.owner.changed.notify_waiters();
                 self.owner.meter_levels();
                 return Ok(self.owner.live.get());
             }
         }
+    }
+}
+
+fn refused(why: Refusal, offered: Epoch) -> AdoptError {
+    match why {
+        Refusal::Stale { present } => AdoptError::Stale { offered, present: present.into() },
+        Refusal::Busy { to } => AdoptError::Moving { to: to.into() },
+        Refusal::NotRecorded => AdoptError::Moving { to: offered }, // nobody asked to hold
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::handle::OwnsHandle;
 use super::policy::{Guard, Owner};
 use super::standing::Standing;
@@ -12,6 +14,7 @@ use crate::core::origin::Origin;
 use crate::core::request::NoPropagation;
 use crate::core::sync::atomic::AtomicUsize;
 use crate::shards::key::Key;
+use crate::shards::machine::MoveRecord;
 use crate::shards::map::Map;
 use crate::shell::gate::{GateLayer, Unclassified};
 use crate::shell::live::Live;
@@ -57,17 +60,16 @@ pub type OwnsLayer<K = (), W = (), P = NoPropagation> = GateLayer<Guard<K, W>, U
 impl OwnsLayer {
     /// Starts to build the guard of the member `owner`. The `name` goes into errors, events and metrics.
     pub fn builder(name: impl Into<Arc<str>>, owner: impl Into<Arc<str>>) -> OwnsBuilder {
-        OwnsBuilder {
+        let settings = Settings {
             name: name.into(),
             owner: owner.into(),
-            key: (),
-            is_write: (),
-            map: (),
+            moving: None,
+            closed: false,
             max_hold: MAX_HOLD,
             most_held: MOST_HELD,
-            propagate: NoPropagation,
             observers: Observers::default(),
-        }
+        };
+        OwnsBuilder { settings, key: (), is_write: (), map: (), propagate: NoPropagation }
     }
 }
 
@@ -82,14 +84,21 @@ impl<K, W, P> OwnsLayer<K, W, P> {
 #[must_use = "call `build`"]
 #[derive(Clone)]
 pub struct OwnsBuilder<K = (), W = (), M = (), P = NoPropagation> {
-    name: Arc<str>,
-    owner: Arc<str>,
+    settings: Settings,
     key: K,
     is_write: W,
     map: M,
+    propagate: P,
+}
+
+#[derive(Clone)]
+struct Settings {
+    name: Arc<str>,
+    owner: Arc<str>,
+    moving: Option<(Map, MoveRecord)>,
+    closed: bool,
     max_hold: Duration,
     most_held: usize,
-    propagate: P,
     observers: Observers,
 }
 
@@ -102,55 +111,82 @@ impl<M, P> OwnsBuilder<(), (), M, P> {
     where
         K: for<'r> Fn(&'r Req) -> Key<'r>,
     {
-        self.with(key, |_| true)
+        let Self { settings, map, propagate, .. } = self;
+        OwnsBuilder { settings, key, is_write: |_| true, map, propagate }
     }
 }
 
 impl<K, W, M, P> OwnsBuilder<K, W, M, P> {
-    fn with<K2, W2>(self, key: K2, is_write: W2) -> OwnsBuilder<K2, W2, M, P> {
-        let Self { name, owner, map, max_hold, most_held, propagate, observers, .. } = self;
-        OwnsBuilder { name, owner, key, is_write, map, max_hold, most_held, propagate, observers }
-    }
-
     /// Which requests write. Others are answered while their key moves. By default all do.
+    ///
+    /// What reads may be answered from the data as it was before the move until this owner has [heard](OwnsHandle::heard) of the
+    /// commit, though the new owner may have confirmed writes by then. Where that is too old, let it count as a write.
     pub fn writes<Req, W2>(self, is_write: W2) -> OwnsBuilder<K, W2, M, P>
     where
         K: for<'r> Fn(&'r Req) -> Key<'r>,
         W2: Fn(&Req) -> bool,
     {
-        let Self { name, owner, key, map, max_hold, most_held, propagate, observers, .. } = self;
-        OwnsBuilder { name, owner, key, is_write, map, max_hold, most_held, propagate, observers }
+        let Self { settings, key, map, propagate, .. } = self;
+        OwnsBuilder { settings, key, is_write, map, propagate }
     }
 
-    /// Whose each key is, at first.
+    /// Whose each key is, at first: what the directory says.
     pub fn map(self, map: Map) -> OwnsBuilder<K, W, Map, P> {
-        let Self { name, owner, key, is_write, max_hold, most_held, propagate, observers, .. } =
-            self;
-        OwnsBuilder { name, owner, key, is_write, map, max_hold, most_held, propagate, observers }
+        let Self { settings, key, is_write, propagate, .. } = self;
+        OwnsBuilder { settings, key, is_write, map, propagate }
+    }
+
+    /// Begins with a move to the map `next`, of which the directory says `read`, as an owner does that starts again. If that is
+    /// [`Moving`](MoveRecord::Moving) it holds from its first call on, as after [`hold`](OwnsHandle::hold); if it is
+    /// [`Committed`](MoveRecord::Committed) it begins by the new map.
+    ///
+    /// ```
+    /// use seawall::shards::{Key, Map, MoveRecord, OwnsLayer};
+    ///
+    /// // As it is read from the directory when the process starts.
+    /// let (map, next) = (Map::hashed(7, ["a", "b"])?, Map::hashed(8, ["a", "b", "c"])?);
+    /// let owns = OwnsLayer::builder("orders", "a")
+    ///     .key(|order: &u64| Key::from(*order))
+    ///     .map(map)
+    ///     .moving(next, MoveRecord::Moving)
+    ///     .build()?;
+    /// assert_eq!(owns.handle().holding(), Some(8.into()));
+    /// # Ok::<(), seawall::ConfigErrors>(())
+    /// ```
+    pub fn moving(mut self, next: Map, read: MoveRecord) -> Self {
+        self.settings.moving = Some((next, read));
+        self
+    }
+
+    /// Begins closed: all calls wait, reads too, until [`open`](OwnsHandle::open) says what the directory says. For an owner that
+    /// serves before it has read that, whatever map it has at hand.
+    pub const fn closed(mut self) -> Self {
+        self.settings.closed = true;
+        self
     }
 
     /// How long a write waits while its key moves: longer than zero. 5 s by default.
     pub const fn max_hold(mut self, max_hold: Duration) -> Self {
-        self.max_hold = max_hold;
+        self.settings.max_hold = max_hold;
         self
     }
 
     /// How many writes wait while their keys move: up to 1,000,000; 1,000 by default. Further ones are refused with
     /// [`Moving`](crate::Reason::Moving).
     pub const fn most_held(mut self, most_held: usize) -> Self {
-        self.most_held = most_held;
+        self.settings.most_held = most_held;
         self
     }
 
     /// Reads the caller's [epoch](crate::propagate::CallContext::epoch), which a refusal then names beside its own.
     pub fn propagate<P2>(self, propagate: P2) -> OwnsBuilder<K, W, M, P2> {
-        let Self { name, owner, key, is_write, map, max_hold, most_held, observers, .. } = self;
-        OwnsBuilder { name, owner, key, is_write, map, max_hold, most_held, propagate, observers }
+        let Self { settings, key, is_write, map, .. } = self;
+        OwnsBuilder { settings, key, is_write, map, propagate }
     }
 
     /// Reports events to `observer`. May be called more than once.
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
-        self.observers.add(observer);
+        self.settings.observers.add(observer);
         self
     }
 }
@@ -162,28 +198,31 @@ impl<K, W, P> OwnsBuilder<K, W, Map, P> {
     ///
     /// Everything that is wrong with the settings. That the owner is no member of the map is not: it owns nothing then.
     pub fn build(self) -> Result<OwnsLayer<K, W, P>, ConfigErrors> {
-        let origin = Origin::new(LAYER, self.name);
+        let Settings { name, owner, moving, closed, max_hold, most_held, observers } =
+            self.settings;
+        let origin = Origin::new(LAYER, name);
         let mut problems = Vec::new();
-        if self.owner.is_empty() {
-            problems.push(ConfigError::new("owner", &self.owner, "the name of a member"));
+        if owner.is_empty() {
+            problems.push(ConfigError::new("owner", &owner, "the name of a member"));
         }
-        if self.max_hold.is_zero() {
-            problems.push(ConfigError::new("max_hold", self.max_hold, "longer than zero"));
+        if max_hold.is_zero() {
+            problems.push(ConfigError::new("max_hold", max_hold, "longer than zero"));
         }
-        if self.most_held > LIMIT_OF_HELD {
+        if most_held > LIMIT_OF_HELD {
             let accepted = format!("0 to {LIMIT_OF_HELD}");
-            problems.push(ConfigError::new("most_held", self.most_held, accepted));
+            problems.push(ConfigError::new("most_held", most_held, accepted));
         }
         ConfigErrors::none_of(problems).map_err(|wrong| wrong.of_policy(&origin))?;
         let owner = Owner {
-            reporter: Reporter::new(origin, self.observers),
-            me: self.owner,
-            live: Live::new(Standing::new(self.map)),
+            reporter: Reporter::new(origin, observers),
+            me: owner,
+            live: Live::new(Standing::new(self.map, moving, closed)),
             version: AtomicUsize::new(0),
-            most_held: self.most_held,
-            max_hold: self.max_hold,
+            most_held,
+            max_hold,
             held: AtomicUsize::new(0),
             wakers: Wakers::default(),
+            changed: Notify::new(),
         };
         let guard = Guard { owner: Arc::new(owner), key: self.key, is_write: self.is_write };
         Ok(OwnsLayer::make(guard, Unclassified, self.propagate))
@@ -193,8 +232,8 @@ impl<K, W, P> OwnsBuilder<K, W, Map, P> {
 impl<K, W, M, P> std::fmt::Debug for OwnsBuilder<K, W, M, P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OwnsBuilder")
-            .field("name", &self.name)
-            .field("owner", &self.owner)
+            .field("name", &self.settings.name)
+            .field("owner", &self.settings.owner)
             .finish_non_exhaustive()
     }
 }

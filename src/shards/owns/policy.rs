@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::standing::{Standing, Whose, Writes};
+use super::standing::{Standing, Whose, Writes, after};
 use crate::core::epoch::Epoch;
 use crate::core::error::{Measurement, Reason, Rejected};
+use crate::core::event::EventKind;
 use crate::core::hint::Hint;
 use crate::core::request::CallContext;
 use crate::core::sync::atomic::{AtomicUsize, Ordering};
@@ -18,13 +20,12 @@ use crate::shards::key::Key;
 use crate::shell::gate::{Admission, Admit, Judged, Lost, Now, OverAtHead, Policy};
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Gauge, Handles, Instruments, Labels, Recorder};
-use crate::shell::reporter::Reporter;
+use crate::shell::reporter::{EventContext, Reporter};
 use crate::shell::waiters::{WakerSlot, Wakers};
 
 const EPOCH: &str = "seawall_owns_epoch";
 const HELD: &str = "seawall_owns_held";
-/// Who waits longer waits for ever: 30 years, which timers can reach.
-const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+const HOLD_AGE: &str = "seawall_owns_hold_age_seconds";
 
 /// Lets calls pass whose key is this member's own.
 pub struct Guard<K, W> {
@@ -44,11 +45,14 @@ pub(super) struct Owner {
     pub(super) max_hold: Duration,
     pub(super) held: AtomicUsize,
     pub(super) wakers: Wakers,
+    /// Another standing is in force.
+    pub(super) changed: Notify,
 }
 
 pub(super) struct OwnsMeter {
     epoch: Gauge,
     held: Gauge,
+    hold_age: Gauge,
 }
 
 impl Instruments for OwnsMeter {
@@ -60,6 +64,7 @@ impl Instruments for OwnsMeter {
         Self {
             epoch: labels.gauge(EPOCH, "The epoch of the map that this owner goes by."),
             held: labels.gauge(HELD, "Writes that wait while their keys move."),
+            hold_age: labels.gauge(HOLD_AGE, "For how long writes have been held."),
         }
     }
 
@@ -92,7 +97,10 @@ impl fmt::Debug for Held {
 impl Owner {
     #[allow(clippy::cast_precision_loss)] // gauges are floats
     fn set_levels(&self, handles: &Handles<'_, OwnsMeter>) {
-        handles.set(&handles.own.epoch, self.live.get().map.epoch().get() as f64);
+        let standing = self.live.get();
+        let age = standing.hold.as_ref().map_or(0.0, |hold| hold.age().as_secs_f64());
+        handles.set(&handles.own.epoch, standing.map.epoch().get() as f64);
+        handles.set(&handles.own.hold_age, age);
         handles.set(&handles.own.held, self.held.load(Ordering::Relaxed) as f64);
     }
 
@@ -116,7 +124,19 @@ impl Owner {
     }
 
     fn moving(&self) -> Rejected {
+        self.tell_overdue();
         self.reject(Reason::Moving)
+    }
+
+    /// Tells of a hold that lasts longer than a write waits, once each time that it has lasted as long.
+    pub(super) fn tell_overdue(&self) {
+        let standing = self.live.get();
+        let Some(hold) = &standing.hold else { return };
+        let age = hold.age();
+        if hold.told.is_due(age, self.max_hold) {
+            let overdue = EventKind::HoldOverdue { epoch: standing.awaited(), age };
+            self.reporter.tell_now(EventContext::default(), overdue);
+        }
     }
 
     /// One more waits, if there is room.
@@ -142,9 +162,12 @@ impl<K, W> Guard<K, W> {
         let owner = &self.owner;
         loop {
             let standing = owner.live.get();
+            if standing.closed {
+                return Look::Hold; // whose anything is, it does not know
+            }
             let whose = standing.whose(&owner.me, (self.key)(request));
-            if let Whose::Other { owner: other, map } = whose {
-                return Look::Reject(owner.not_owner(other, map.epoch(), theirs));
+            if let Whose::Other(other) = whose {
+                return Look::Reject(owner.not_owner(other, standing.map.epoch(), theirs));
             }
             if !(self.is_write)(request) {
                 return Look::Pass(None);
@@ -242,7 +265,11 @@ where
             Look::Hold if self.owner.begins_to_wait() => {
                 self.owner.meter_levels();
                 let (owner, slot) = (Arc::clone(&self.owner), WakerSlot::default());
-                Admission::Wait(Held { owner, slot, until: until(self.owner.max_hold) })
+                Admission::Wait(Held {
+                    owner,
+                    slot,
+                    until: after(time::now(), self.owner.max_hold),
+                })
             }
             Look::Hold => Admission::Reject(self.owner.moving()),
         }
@@ -285,12 +312,6 @@ impl<K, W> fmt::Debug for Guard<K, W> {
             .field("map", &self.owner.live.get().map)
             .finish_non_exhaustive()
     }
-}
-
-/// The end of a time from now; of one without an end, the latest that a timer can reach.
-fn until(max_hold: Duration) -> Instant {
-    let now = time::now();
-    now.checked_add(max_hold.min(LONGEST)).unwrap_or(now)
 }
 
 /// The epoch of the map that the caller goes by, if it says so.

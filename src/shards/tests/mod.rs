@@ -1,3 +1,4 @@
 //! The algorithms, tested without a runtime.
 
 mod moves;
+mod overlap;

@@ -1,11 +1,20 @@
 //! Every way in which keys can move between two owners, with writes, a coordinator that stops anywhere, and an
 //! old owner that crashes twice. And what happens without each of the three rules.
 
-use super::super::machine::{Move, MoveRecord, MoveStep, Part};
+use super::super::machine::{Move, MoveRecord, MoveStep, Refusal, Stance};
 use crate::core::explore::{Broken, Model, explore, holds};
 
 const WRITES: usize = 3;
 const CRASHES: u8 = 2;
+
+/// The map that the move begins from, and the one that it is to come to.
+const OLD: u64 = 1;
+const NEW: u64 = 2;
+/// The keys of the move are its own, and it accepts writes of them.
+const ACCEPTS: Stance = Stance { map: OLD, moving: None, closed: false };
+const HOLDS: Stance = Stance { map: OLD, moving: Some(NEW), closed: false };
+/// By the new map: the old owner refuses writes of those keys, the new one accepts them.
+const OVER: Stance = Stance { map: NEW, moving: None, closed: false };
 
 /// Which rules are kept.
 struct Rules {
@@ -30,7 +39,7 @@ enum Write {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Old {
-    Up(Part),
+    Up(Stance),
     /// It looked, saw no commit, and is about to open (a broken rule).
     Reopening,
     Down,
@@ -40,7 +49,7 @@ enum Old {
 struct World {
     written: MoveRecord,
     old: Old,
-    new: Part,
+    new: Stance,
     coordinator: Move,
     /// The old owner was asked to hold, and has not heard of it yet.
     asked: bool,
@@ -76,7 +85,7 @@ impl World {
     }
 
     fn accepts(&self) -> (bool, bool) {
-        (self.old == Old::Up(Part::Accepts), self.new == Part::Accepts)
+        (self.old == Old::Up(ACCEPTS), self.new == OVER)
     }
 }
 
@@ -87,8 +96,8 @@ impl Model for Rules {
     fn start(&self) -> World {
         World {
             written: MoveRecord::None,
-            old: Old::Up(Part::Accepts),
-            new: Part::Refuses,
+            old: Old::Up(ACCEPTS),
+            new: ACCEPTS, // by that map the keys are somebody else's
             coordinator: Move::new(),
             asked: false,
             writes: [Write::New; WRITES],
@@ -113,7 +122,7 @@ impl Model for Rules {
             MoveStep::Record => Some(Step::Recorded),
             MoveStep::Hold => {
                 let settled = !self.settles || world.bits(Write::InOld) == 0;
-                (world.old == Old::Up(Part::Holds) && settled).then_some(Step::Settled)
+                (world.old == Old::Up(HOLDS) && settled).then_some(Step::Settled)
             }
             MoveStep::Copy => Some(Step::Copied),
             MoveStep::Commit => Some(Step::Committed),
@@ -125,19 +134,19 @@ impl Model for Rules {
         }
         let undecided = matches!(world.written, MoveRecord::None | MoveRecord::Moving);
         match world.old {
-            Old::Up(Part::Accepts) => steps.extend(world.asked.then_some(Step::Held)),
-            Old::Up(Part::Holds) if world.written == MoveRecord::Committed => {
+            Old::Up(ACCEPTS) => steps.extend(world.asked.then_some(Step::Held)),
+            Old::Up(HOLDS) if world.written == MoveRecord::Committed => {
                 steps.push(Step::OldHears);
             }
-            Old::Up(Part::Holds) if self.compares => {
+            Old::Up(HOLDS) if self.compares => {
                 steps.extend(undecided.then_some(Step::OldAborts));
             }
-            Old::Up(Part::Holds) => steps.extend(undecided.then_some(Step::OldLooks)),
-            Old::Up(Part::Refuses) => {}
+            Old::Up(HOLDS) => steps.extend(undecided.then_some(Step::OldLooks)),
+            Old::Up(_) => {}
             Old::Reopening => steps.push(Step::OldReopens),
             Old::Down => steps.push(Step::OldStarts),
         }
-        let is_up = matches!(world.old, Old::Up(Part::Accepts | Part::Holds));
+        let is_up = matches!(world.old, Old::Up(ACCEPTS | HOLDS));
         steps.extend((is_up && undecided && world.crashes > 0).then_some(Step::OldCrashes));
         steps.extend((world.written == MoveRecord::Committed && !new).then_some(Step::NewHears));
         steps
@@ -169,7 +178,8 @@ impl Model for Rules {
                 // Without a record there is nothing to read but that nobody gave it up.
                 let read = if self.records { world.written } else { MoveRecord::Moving };
                 if world.written != MoveRecord::Aborted {
-                    world.old = Old::Up(Part::Accepts.asked(read));
+                    let held = ACCEPTS.holds(NEW, false, read).ok().flatten();
+                    world.old = Old::Up(held.unwrap_or(ACCEPTS));
                 }
                 world.asked = false;
             }
@@ -186,13 +196,13 @@ impl Model for Rules {
                 world.coordinator.took(done);
             }
             Step::CoordinatorStops => world.coordinator.took(false),
-            Step::OldHears => world.old = Old::Up(Part::Holds.heard(world.written)),
+            Step::OldHears => world.old = heard(world.written),
             Step::OldAborts => {
                 world.written = MoveRecord::Aborted;
-                world.old = Old::Up(Part::Holds.heard(world.written));
+                world.old = heard(world.written);
             }
             Step::OldLooks => world.old = Old::Reopening,
-            Step::OldReopens => world.old = Old::Up(Part::Accepts),
+            Step::OldReopens => world.old = Old::Up(ACCEPTS),
             Step::OldCrashes => {
                 world.old = Old::Down;
                 world.crashes -= 1;
@@ -200,8 +210,10 @@ impl Model for Rules {
                     *write = Write::Unknown;
                 }
             }
-            Step::OldStarts => world.old = Old::Up(Part::started(world.written)),
-            Step::NewHears => world.new = world.new.took_over(world.written),
+            Step::OldStarts => {
+                world.old = Old::Up(Stance::started(OLD, Some((NEW, world.written))));
+            }
+            Step::NewHears => world.new = world.new.adopts(NEW, false).unwrap_or(world.new),
         }
         Ok(())
     }
@@ -226,6 +238,10 @@ fn there_are_never_two_owners_and_no_confirmed_write_is_lost() {
     let report = explore(&Rules { compares: true, records: true, settles: true }).unwrap();
     println!("move of keys: {report}");
     assert_eq!(report.states, 5_276);
+}
+
+fn heard(written: MoveRecord) -> Old {
+    Old::Up(HOLDS.hears(NEW, written).unwrap_or(HOLDS))
 }
 
 fn broken(rules: &Rules) -> Broken {
@@ -269,7 +285,42 @@ fn a_move_that_is_over_stays_so() {
     given_up.took(false);
     given_up.took(true);
     assert_eq!(given_up.next(), MoveStep::GivenUp);
-    for part in [Part::Accepts, Part::Refuses] {
-        assert_eq!(part.heard(MoveRecord::Committed), part, "only who holds listens");
+    for stance in [ACCEPTS, OVER] {
+        assert_eq!(stance.hears(NEW, MoveRecord::Committed), None, "only who holds listens");
     }
+}
+
+#[test]
+fn an_owner_takes_part_in_one_move_at_a_time_and_hears_of_no_other() {
+    assert_eq!(ACCEPTS.holds(NEW, false, MoveRecord::None), Err(Refusal::NotRecorded));
+    assert_eq!(ACCEPTS.holds(OLD, false, MoveRecord::Moving), Err(Refusal::Stale { present: 1 }));
+    assert_eq!(HOLDS.holds(3, false, MoveRecord::Moving), Err(Refusal::Busy { to: NEW }));
+    assert_eq!(HOLDS.holds(NEW, true, MoveRecord::Moving), Ok(None));
+    assert_eq!(HOLDS.hears(3, MoveRecord::Committed), None);
+    // A later map does not end it, and what is heard then does not bring back an earlier map.
+    let later = HOLDS.adopts(3, false).unwrap();
+    assert_eq!(later, Stance { map: 3, ..HOLDS });
+    for read in [MoveRecord::Committed, MoveRecord::Aborted] {
+        assert_eq!(later.hears(NEW, read), Some(Stance { map: 3, ..OVER }));
+    }
+    assert_eq!(HOLDS.adopts(NEW, false), Err(Refusal::Busy { to: NEW }), "another of its epoch");
+    assert_eq!(HOLDS.adopts(NEW, true), Ok(OVER));
+}
+
+#[test]
+fn an_owner_that_opens_goes_by_what_it_reads_and_forgets_no_hold() {
+    let closed = Stance { closed: true, ..ACCEPTS };
+    assert_eq!(closed.opens(0, None), Err(Refusal::Stale { present: OLD }));
+    assert_eq!(closed.opens(OLD, None), Ok(ACCEPTS));
+    assert_eq!(closed.opens(OLD, Some((NEW, MoveRecord::Moving))), Ok(HOLDS));
+    assert_eq!(closed.opens(OLD, Some((NEW, MoveRecord::Committed))), Ok(OVER));
+    assert_eq!(closed.opens(OLD, Some((NEW, MoveRecord::Aborted))), Ok(ACCEPTS));
+    // It was asked to hold while it was closed: what was read before that says nothing of it.
+    let asked = closed.holds(NEW, false, MoveRecord::Moving).unwrap().unwrap();
+    for late in [None, Some((NEW, MoveRecord::None)), Some((9, MoveRecord::Aborted))] {
+        assert_eq!(asked.opens(OLD, late), Ok(HOLDS));
+    }
+    assert_eq!(asked.opens(OLD, Some((NEW, MoveRecord::Committed))), Ok(OVER));
+    let other = Some((9, MoveRecord::Moving));
+    assert_eq!(asked.opens(OLD, other), Err(Refusal::Busy { to: NEW }));
 }

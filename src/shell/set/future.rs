@@ -48,9 +48,16 @@ type Made<F, P, S, E> = Result<(F, InCall<P, S>), E>;
 struct Waiting<P: Plan, S, Req> {
     shared: Arc<Shared<P, S>>,
     request: Option<Req>,
-    /// The only one it is for, whatever the plan says.
-    to: Option<Arc<str>>,
+    /// The only one it is for.
+    to: Option<To>,
     round: Option<Round<P, S>>,
+}
+
+/// A member that a call goes to, whomever the plan would choose.
+struct To {
+    name: Arc<str>,
+    /// A hint said so. A table by which it may not have the request chooses anew.
+    is_hint: bool,
 }
 
 /// Those it waits for, by one table.
@@ -76,9 +83,20 @@ impl<P: Plan, S: Service<Req>, Req> ResponseFuture<P, S, Req> {
         Self { stage: Stage::Waiting(Box::new(waiting)), call: InCall::none() }
     }
 
-    /// A call to the member of this name, whoever the plan would choose.
+    /// A call to the member of this name, whomever the plan would choose.
     #[cfg(feature = "shards")]
-    pub(crate) fn to_member(shared: Arc<Shared<P, S>>, request: Req, to: Arc<str>) -> Self {
+    pub(crate) fn to_member(shared: Arc<Shared<P, S>>, request: Req, name: Arc<str>) -> Self {
+        Self::to(shared, request, To { name, is_hint: false })
+    }
+
+    /// The same because somebody hinted at it.
+    #[cfg(feature = "shards")]
+    pub(crate) fn to_hinted(shared: Arc<Shared<P, S>>, request: Req, name: Arc<str>) -> Self {
+        Self::to(shared, request, To { name, is_hint: true })
+    }
+
+    #[cfg(feature = "shards")]
+    fn to(shared: Arc<Shared<P, S>>, request: Req, to: To) -> Self {
         let waiting = Waiting { shared, request: Some(request), to: Some(to), round: None };
         Self { stage: Stage::Waiting(Box::new(waiting)), call: InCall::none() }
     }
@@ -89,11 +107,12 @@ impl<P: Plan, S> InCall<P, S> {
         Self { hold: Hold::over(), call: P::Call::default() }
     }
 
-    /// The call is made now, unless another table came in between.
+    /// The call is made now, unless another table came in between. With its request, if the plan chose the member.
     #[inline]
     pub(super) fn begin<Req, Res, Err>(
         stripe: Arc<Stripe<Table<P, S>>>,
         place: usize,
+        request: Option<&Req>,
     ) -> Option<Self>
     where
         P: Choose<Req, Res, Err>,
@@ -102,7 +121,12 @@ impl<P: Plan, S> InCall<P, S> {
         if !hold.begin(|| false) {
             return None;
         }
-        let call = hold.get().map_or_else(P::Call::default, |stripe| stripe.plan.begin(place));
+        let call = hold.get().map_or_else(P::Call::default, |stripe| {
+            if let Some(request) = request {
+                stripe.plan.sends(request);
+            }
+            stripe.plan.begin(place)
+        });
         Some(Self { hold, call })
     }
 
@@ -161,7 +185,8 @@ where
             }
             match round.poll_ready(cx) {
                 Poll::Ready(Ok((place, mut service))) => {
-                    let Some(call) = InCall::begin(Arc::clone(&round.stripe), place) else {
+                    let chosen = self.request.as_ref().filter(|_| self.to.is_none());
+                    let Some(call) = InCall::begin(Arc::clone(&round.stripe), place, chosen) else {
                         self.round = None; // another table came
                         continue;
                     };
@@ -188,12 +213,14 @@ where
         let (mut members, mut passed) = (Vec::new(), Passed::default());
         if let Some(to) = &self.to {
             let all = stripe.plan.members();
-            let Some(place) = all.iter().position(|member| member.name() == to) else {
+            let Some(place) = all.iter().position(|member| *member.name() == to.name) else {
                 return Err(self.shared.gone().into());
             };
-            let Some(service) = stripe.make(place) else { return Ok(None) };
-            members.push((place, service));
-            return Ok(Some(Round { calls, stripe, members, parked: Parked::new() }));
+            if !to.is_hint || stripe.plan.may_take(request, place) {
+                let Some(service) = stripe.make(place) else { return Ok(None) };
+                members.push((place, service));
+                return Ok(Some(Round { calls, stripe, members, parked: Parked::new() }));
+            }
         }
         while members.len() < P::WAIT_FOR.min(Passed::MOST)
             && let Some(place) = stripe.plan.choose(request, &passed)

@@ -20,9 +20,10 @@
 //! 2. `call` enters the table in force (a [`Plan`] and the services of its members; each has a gate of its own,
 //!    see [`epochs`](crate::shell::epochs)) and asks the plan to [`choose`](Choose::choose). An instance of the
 //!    member's service is asked if it is ready, with a waker that wakes nobody.
-//! 3. Ready: the call is in flight, [`begin`](Choose::begin) says what it keeps, and the service is called.
+//! 3. Ready: the call is in flight, [`begin`](Choose::begin) says what it keeps, [`sends`](Choose::sends) sees the request, and the
+//!    service is called.
 //! 4. Not ready: the instance is dropped (it may stand in a queue), the member is [`Passed`] over, and the plan
-//!    chooses another. If there is none, fresh instances of up to [`Choose::WAIT_FOR`] members wait inside the
+//!    chooses another, up to [`Choose::ASK`] of them. If there is none, fresh instances of up to [`Choose::WAIT_FOR`] members wait inside the
 //!    future, and the first that is ready gets the call. Another table sends it to choose anew.
 //! 5. A member whose readiness is an error is passed over if [`unready`](Choose::unready) says so.
 //! 6. The answer: [`settle`](Choose::settle), once. Or the future is dropped: [`abandon`](Plan::abandon), once. Then
@@ -89,7 +90,9 @@ pub trait Plan: Sized {
 
 /// Which member a request is for, and what is learnt from its answer.
 pub trait Choose<Req, Res, Err>: Plan {
-    /// How many members a call waits for, where none is ready.
+    /// How many members a call asks at once whether they are ready, before it waits; up to [`Passed::MOST`].
+    const ASK: usize = 4;
+    /// How many members a call waits for, where none is ready; up to [`Passed::MOST`].
     const WAIT_FOR: usize = 1;
 
     /// The place of a member, none of those that were passed over; `None` if there is no other.
@@ -97,6 +100,18 @@ pub trait Choose<Req, Res, Err>: Plan {
 
     /// The service of this member is called next.
     fn begin(&self, place: usize) -> Self::Call;
+
+    /// A call that the plan chose a member for is made, with this request: once, however often it had to choose.
+    #[inline]
+    fn sends(&self, request: &Req) {
+        let _ = request;
+    }
+
+    /// Whether this member may have a request that somebody else hinted at it for.
+    fn may_take(&self, request: &Req, place: usize) -> bool {
+        let _ = (request, place);
+        true
+    }
 
     /// The call is pending, for the first time.
     #[inline]
@@ -117,13 +132,13 @@ pub trait Choose<Req, Res, Err>: Plan {
 /// Members that a call was not made to, because they were not ready.
 #[derive(Debug, Default)]
 pub struct Passed {
-    places: [usize; Self::MOST],
-    count: usize,
+    places: [u16; Self::MOST],
+    count: u8,
 }
 
 impl Passed {
-    /// A call that has asked so many waits for them.
-    pub const MOST: usize = 4;
+    /// So many can be passed over.
+    pub const MOST: usize = 16;
     /// None was.
     pub const NONE: Self = Self { places: [0; Self::MOST], count: 0 };
 
@@ -133,17 +148,18 @@ impl Passed {
     }
 
     #[inline]
-    pub(super) const fn is_full(&self) -> bool {
-        self.count == Self::MOST
+    pub(super) fn has(&self, most: usize) -> bool {
+        usize::from(self.count) >= most.min(Self::MOST)
     }
 
     pub fn contains(&self, place: usize) -> bool {
-        self.places[..self.count].contains(&place)
+        self.places[..usize::from(self.count)].iter().any(|passed| usize::from(*passed) == place)
     }
 
+    #[allow(clippy::cast_possible_truncation)] // no set has so many members
     fn add(&mut self, place: usize) {
-        if let Some(free) = self.places.get_mut(self.count) {
-            *free = place;
+        if let Some(free) = self.places.get_mut(usize::from(self.count)) {
+            *free = place as u16;
             self.count += 1;
         }
     }

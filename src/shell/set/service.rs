@@ -71,7 +71,7 @@ impl<P: Plan, S> Set<P, S> {
                 (passed, failed, waits) = (Passed::default(), None, false);
                 continue;
             };
-            let chosen = (!passed.is_full()).then(|| stripe.plan.choose(&request, &passed));
+            let chosen = (!passed.has(P::ASK)).then(|| stripe.plan.choose(&request, &passed));
             let Some(place) = chosen.flatten() else {
                 return match failed {
                     Some(error) if !waits => ResponseFuture::failed(error),
@@ -83,7 +83,7 @@ impl<P: Plan, S> Set<P, S> {
             };
             match instance.poll_ready(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => {
-                    let Some(call) = InCall::begin(stripe, place) else { continue };
+                    let Some(call) = InCall::begin(stripe, place, Some(&request)) else { continue };
                     return ResponseFuture::called(instance.call(request), call);
                 }
                 Poll::Ready(Err(error)) => {
@@ -130,7 +130,7 @@ where
             match instance.poll_ready(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => {
                     // In flight from now on: what the service does with the request is its own affair.
-                    if let Some(call) = InCall::begin(stripe, place) {
+                    if let Some(call) = InCall::begin(stripe, place, Some(&request)) {
                         return ResponseFuture::called(instance.call(request), call);
                     }
                 }

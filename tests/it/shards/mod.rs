@@ -1,9 +1,13 @@
 //! Sharding: calls go to the owner of their key, also while that changes.
 
+mod hints;
 mod kinds;
 mod maps;
 mod owns;
 mod redirects;
+#[cfg(feature = "http")]
+mod sources;
+mod starts;
 mod wire;
 
 use std::collections::BTreeMap;
