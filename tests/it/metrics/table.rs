@@ -173,6 +173,8 @@ async fn everything_that_can_be_counted() {
         let key: for<'r> fn(&'r Script) -> Key<'r> = |_| Key::from("key");
         let over = |_: &seawall::shards::Member| Ok(service_fn(act));
         let shards = Shards::builder("shards").key(key).map(map).over(over).unwrap();
+        let next = Ok::<_, ()>(Map::hashed(2, ["a", "b"]).unwrap());
+        shards.handle().follow(futures::stream::iter([next])).await;
         shards.oneshot(Script::Success).await.unwrap();
         let map = Map::hashed(1, ["a"]).unwrap();
         let owns = seawall::shards::OwnsLayer::builder("owner", "a").key(key).map(map);
