@@ -166,21 +166,7 @@ async fn everything_that_can_be_counted() {
     #[cfg(feature = "endpoints")]
     endpoints_from_a_source().await;
     #[cfg(feature = "shards")]
-    {
-        use seawall::shards::{Key, Map, Shards};
-
-        let map = Map::hashed(1, ["a", "b"]).unwrap();
-        let key: for<'r> fn(&'r Script) -> Key<'r> = |_| Key::from("key");
-        let over = |_: &seawall::shards::Member| Ok(service_fn(act));
-        let shards = Shards::builder("shards").key(key).map(map).over(over).unwrap();
-        let next = Ok::<_, ()>(Map::hashed(2, ["a", "b"]).unwrap());
-        shards.handle().follow(futures::stream::iter([next])).await;
-        shards.oneshot(Script::Success).await.unwrap();
-        let map = Map::hashed(1, ["a"]).unwrap();
-        let owns = seawall::shards::OwnsLayer::builder("owner", "a").key(key).map(map);
-        let owner = ServiceBuilder::new().layer(owns.build().unwrap()).service(service_fn(act));
-        owner.oneshot(Script::Success).await.unwrap();
-    }
+    owners_of_keys().await;
     #[cfg(feature = "leader")]
     one_leads().await;
     #[cfg(feature = "failover")]
@@ -190,6 +176,23 @@ async fn everything_that_can_be_counted() {
     health.run(|| act(Script::Success)).await.unwrap();
     sleep(MS).await; // for the check
     HealthRegistry::new("registry").add(Probe::Liveness, Criticality::Critical, &health.handle());
+}
+
+#[cfg(feature = "shards")]
+async fn owners_of_keys() {
+    use seawall::shards::{Key, Map, Shards};
+
+    let map = Map::hashed(1, ["a", "b"]).unwrap();
+    let key: for<'r> fn(&'r Script) -> Key<'r> = |_| Key::from("key");
+    let over = |_: &seawall::shards::Member| Ok(service_fn(act));
+    let shards = Shards::builder("shards").key(key).map(map).over(over).unwrap();
+    let next = Ok::<_, ()>(Map::hashed(2, ["a", "b"]).unwrap());
+    shards.handle().follow(futures::stream::iter([next])).await;
+    shards.oneshot(Script::Success).await.unwrap();
+    let map = Map::hashed(1, ["a"]).unwrap();
+    let owns = seawall::shards::OwnsLayer::builder("owner", "a").key(key).map(map);
+    let owner = ServiceBuilder::new().layer(owns.build().unwrap()).service(service_fn(act));
+    owner.oneshot(Script::Success).await.unwrap();
 }
 
 #[cfg(feature = "leader")]
