@@ -10,6 +10,7 @@
 //! [leader]: crate::leader
 //! [failover]: crate::failover
 //! [shards]: crate::shards
+//! [log]: crate::log
 //! [endpoints]: crate::endpoints
 //! [rate_limit]: crate::rate_limit
 //! [fallback]: crate::fallback
@@ -21,6 +22,7 @@
 //! [guide-health]: crate::guide::health
 //! [guide-grpc]: crate::guide::grpc
 //! [guide-sharding]: crate::guide::whose_it_is
+//! [guide-how-far]: crate::guide::how_far
 //! [guide-testing]: crate::guide::testing
 //! [deadlines]: crate::guide::deadlines
 //! [migration]: crate::guide::migration
@@ -45,6 +47,7 @@
 //! [example-axum]: https://docs.rs/crate/seawall/latest/source/examples/axum_server.rs
 //! [example-leader-job]: https://docs.rs/crate/seawall/latest/source/examples/leader_job.rs
 //! [example-sharded]: https://docs.rs/crate/seawall/latest/source/examples/sharded.rs
+//! [example-event-log]: https://docs.rs/crate/seawall/latest/source/examples/event_log.rs
 //! [example-database]: https://docs.rs/crate/seawall/latest/source/examples/database.rs
 //! [example-plain]: https://docs.rs/crate/seawall/latest/source/examples/async_call.rs
 //! [example-error]: https://docs.rs/crate/seawall/latest/source/examples/custom_error.rs
@@ -75,6 +78,9 @@ pub mod http;
 #[cfg(feature = "leader")]
 #[cfg_attr(docsrs, doc(cfg(feature = "leader")))]
 pub mod leader;
+#[cfg(feature = "log")]
+#[cfg_attr(docsrs, doc(cfg(feature = "log")))]
+pub mod log;
 pub mod rate_limit;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
@@ -95,8 +101,8 @@ pub use self::core::classify::{Classification, Classify};
 pub use self::core::completion::{CallGuard, Completion, OnResponse};
 pub use self::core::config::{ConfigError, ConfigErrors};
 pub use self::core::context::ClassifyContext;
-#[cfg(any(feature = "leader", feature = "shards"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "leader", feature = "shards"))))]
+#[cfg(any(feature = "leader", feature = "log", feature = "shards"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "leader", feature = "log", feature = "shards"))))]
 pub use self::core::epoch::Epoch;
 pub use self::core::error::{
     CallError, Error, Measurement, Reason, Rejected, SetBy, check_service,
@@ -186,6 +192,9 @@ pub mod guide {
     /// [performance]: crate::guide::performance
     #[doc = include_str!("../docs/guide/http.md")]
     pub mod http {}
+    #[cfg(feature = "log")]
+    #[doc = include_str!("../docs/guide/how-far.md")]
+    pub mod how_far {}
     #[doc = include_str!("../docs/guide/migration.md")]
     pub mod migration {}
     #[doc = include_str!("../docs/img/embedded.txt")]

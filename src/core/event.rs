@@ -10,6 +10,8 @@ pub(crate) use self::observers::Observers;
 use crate::core::epoch::Epoch;
 use crate::core::error::{Measurement, Reason};
 use crate::core::origin::Origin;
+#[cfg(feature = "log")]
+use crate::core::position::Position;
 
 /// An event of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +121,18 @@ pub enum EventKind {
     SourceFailed {
         /// How old that is.
         age: Duration,
+    },
+    /// Another command of the stream was first: the command is decided again.
+    #[cfg(feature = "log")]
+    DecidedAgain {
+        /// The number of this attempt, counted from 1.
+        attempt: u32,
+    },
+    /// A projection passes over an event that could not be applied.
+    #[cfg(feature = "log")]
+    EventSkipped {
+        /// Where it is in the log.
+        position: Position,
     },
     /// A failed call is not retried.
     Stopped {

@@ -1,10 +1,18 @@
 //! What all layers share: outcomes, classifiers, errors, events, requests, time.
 
+#[cfg(feature = "log")]
+pub(crate) mod afford;
 pub(crate) mod classify;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod context;
-#[cfg(any(feature = "endpoints", feature = "failover", feature = "leader", feature = "shards"))]
+#[cfg(any(
+    feature = "endpoints",
+    feature = "failover",
+    feature = "leader",
+    feature = "log",
+    feature = "shards"
+))]
 pub(crate) mod epoch;
 pub(crate) mod error;
 pub(crate) mod event;

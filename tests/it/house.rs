@@ -30,8 +30,7 @@ const SET_FILES: [&str; 4] = ["mod.rs", "builder.rs", "service.rs", "handle.rs"]
 /// What keeps events and is no layer: a machine, what runs it under load (the only room with locks), and the service
 /// that calls go through.
 const ENGINES: &[&str] = &["bus", "log"];
-const ENGINE_FILES: [&str; 5] =
-    ["mod.rs", "config.rs", "machine.rs", "service.rs", "engine/mod.rs"];
+const ENGINE_FILES: [&str; 4] = ["mod.rs", "machine.rs", "service.rs", "engine/mod.rs"];
 /// The headings of every layer's guide, in order.
 const HEADINGS: [&str; 8] = [
     "Example",

@@ -41,6 +41,8 @@ mod kit;
 #[cfg(feature = "leader")]
 mod leader;
 mod links;
+#[cfg(feature = "log")]
+mod log;
 mod manifest;
 mod metrics;
 mod ordering;

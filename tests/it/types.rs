@@ -54,6 +54,7 @@ type KeyedBuilder = breaker::KeyedBuilder<seawall::Classifier, seawall::OnRespon
 type KeyedBulkheadLayer = bulkhead::KeyedBulkheadLayer<seawall::OnResponse, Keyed>;
 type BackpressureLayer = breaker::BackpressureLayer<seawall::Classifier, seawall::OnResponse>;
 
+type Events = seawall::log::MemoryLog<crate::log::Event>;
 type Copied = retry::Chosen<seawall::retry::Cloned>;
 type KeyedRetry = RetryLayer<
     seawall::Classifier,
@@ -196,6 +197,32 @@ fn public_types_can_be_sent_shared_and_printed() {
 
         // event sourcing
         seawall::Position: Copy;
+        seawall::log::MemoryLog<u32>: Clone;
+        seawall::log::Append<u32>: Clone;
+        seawall::log::Appended: Copy;
+        seawall::log::Expect: Copy;
+        seawall::log::Read: Clone;
+        seawall::log::Page<u32>: Clone;
+        seawall::log::Recorded<u32>: Clone;
+        seawall::log::LogError: Clone;
+        seawall::log::Commands<crate::log::Counter, Events>: Clone;
+        seawall::log::CommandsBuilder<crate::log::Counter, Events>: ;
+        seawall::log::Decided<u32>: Clone;
+        seawall::log::CommandError<Fail, Fail>: Clone;
+        seawall::log::Snapshot<u32>: Clone;
+        seawall::log::MemorySnapshots<u32>: Clone;
+        seawall::log::Projection<Events>: ;
+        seawall::log::ProjectionBuilder<Events>: ;
+        seawall::log::ProjectionHandle: Clone;
+        seawall::log::ProjectionError: ;
+        seawall::log::OnError: Copy;
+        seawall::log::MemoryCheckpoint: Clone;
+        seawall::log::FileCheckpoint: Clone;
+        seawall::log::Follow<u32>: ;
+        <seawall::log::Commands<crate::log::Counter, Events> as Service<(&'static str, crate::log::Command)>>::Future: ;
+        seawall::log::NoCheckpoint: Copy;
+        seawall::log::NoSnapshots: Copy;
+        <Events as Service<seawall::log::Read>>::Future: ; // ReadFuture
 
         // retry
         RetryLayer: Clone;

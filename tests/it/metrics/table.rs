@@ -86,6 +86,7 @@ async fn endpoints_from_a_source() {
     tokio::time::timeout(Duration::from_secs(1), following).await.unwrap_err();
 }
 
+#[allow(clippy::too_many_lines)] // one after the other
 async fn everything_that_can_be_counted() {
     for (cause, trip) in [
         ("evidence", Trip::default()),
@@ -171,6 +172,8 @@ async fn everything_that_can_be_counted() {
     one_leads().await;
     #[cfg(feature = "failover")]
     tiers().await;
+    #[cfg(feature = "log")]
+    an_event_log().await;
     let health = HealthLayer::builder("health").check(|| async { Ok::<_, Failed>(()) });
     let health = health.build().unwrap();
     health.run(|| act(Script::Success)).await.unwrap();
@@ -209,6 +212,22 @@ async fn one_leads() {
     sleep(Duration::from_secs(10)).await; // it is renewed
     leadership.resign().await;
     campaign.await.unwrap();
+}
+
+#[cfg(feature = "log")]
+async fn an_event_log() {
+    use seawall::log::{Commands, MemoryLog, MemorySnapshots, Projection, Recorded};
+
+    let log = MemoryLog::new();
+    let commands = Commands::<crate::log::Counter, _>::builder("counters", log.clone())
+        .stream(|(name, _): &(&'static str, crate::log::Command)| *name)
+        .snapshots(MemorySnapshots::new(), 1)
+        .build()
+        .unwrap();
+    commands.oneshot(("a", crate::log::Command::Add(1))).await.unwrap();
+    let mut list = Projection::builder("list", log).build().unwrap();
+    let apply = async |_: Recorded<crate::log::Event>| Ok::<_, Failed>(());
+    list.catch_up(apply).await.unwrap();
 }
 
 #[cfg(feature = "failover")]

@@ -1,0 +1,5 @@
+//! Logs under load: the only room of this folder with locks in it.
+
+pub(super) mod exclusive;
+pub(super) mod memory;
+pub(super) mod snapshots;
