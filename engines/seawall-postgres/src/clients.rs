@@ -193,6 +193,12 @@ impl Clients {
         &self.0.address
     }
 
+    /// It answered, and not what was asked.
+    pub(crate) fn silent(&self) -> PostgresError {
+        let source = "it gave no row where there is always one".into();
+        PostgresError::Unexpected { address: Arc::clone(&self.0.address), source }
+    }
+
     /// Asks once; and once more over a new connection if the kept one turns out to have been lost meanwhile. So a
     /// question must be one that may be asked twice.
     pub(crate) async fn query(

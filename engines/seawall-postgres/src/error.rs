@@ -56,6 +56,14 @@ pub enum PostgresError {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// A pool gave a client within a transaction, in which there is no position after the commit.
+    #[error(
+        "the client for PostgreSQL at {address} is within a transaction: ask for the position after the commit"
+    )]
+    InTransaction {
+        /// Which server.
+        address: Arc<str>,
+    },
     /// It answered something that PostgreSQL does not say, or hung up instead of an answer.
     #[error("what answers at {address} does not speak as PostgreSQL does: is it the right port?")]
     Unexpected {
@@ -72,7 +80,8 @@ impl PostgresError {
         let address = Arc::clone(address);
         if let Some(told) = error.as_db_error() {
             let (code, text) = (told.code().code().to_owned(), told.message().to_owned());
-            return Self::Answered { address, remedy: remedy(told.code()), code, text };
+            let remedy = remedy(told.code(), &text);
+            return Self::Answered { address, code, text, remedy };
         }
         if is_lost(&error) {
             return Self::Unreachable { address, source: error.into() };
@@ -121,7 +130,8 @@ fn kind(error: &tokio_postgres::Error) -> Option<io::ErrorKind> {
 }
 
 /// What to do about an error of the server; nothing where only somebody who knows the server can tell.
-fn remedy(code: &SqlState) -> &'static str {
+fn remedy(code: &SqlState, text: &str) -> &'static str {
+    const MONITOR: &str = ": grant this user the role pg_monitor";
     const REMEDIES: &[(&[SqlState], &str)] = &[
         (&[SqlState::INVALID_SCHEMA_NAME], ": create the schema"),
         (
@@ -144,7 +154,7 @@ fn remedy(code: &SqlState) -> &'static str {
             ": grant this user select, insert and update on the table",
         ),
         (
-            &[SqlState::READ_ONLY_SQL_TRANSACTION],
+            &[SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE],
             ": this is a replica: connect to the primary (`target_session_attrs=read-write`)",
         ),
         (
@@ -158,6 +168,9 @@ fn remedy(code: &SqlState) -> &'static str {
         ),
         (&[SqlState::TOO_MANY_CONNECTIONS], ": raise max_connections, or take fewer with a pool"),
     ];
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE && text.contains("pg_ls_waldir") {
+        return MONITOR;
+    }
     let found = REMEDIES.iter().find(|(codes, _)| codes.contains(code));
     found.map_or("", |(_, remedy)| remedy)
 }

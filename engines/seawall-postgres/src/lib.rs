@@ -45,11 +45,13 @@
 mod clients;
 mod error;
 mod lease;
+mod position;
 mod statements;
 
 pub use clients::Clients;
 pub use error::PostgresError;
 pub use lease::{BadTable, LEASES, LeaseStore};
+pub use position::{position_of_primary, position_of_replica};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -8,6 +8,7 @@
 #[path = "../../examples/leader_job.rs"]
 mod leader_job;
 mod lease;
+mod positions;
 mod processes;
 mod server;
 mod stops;

@@ -90,6 +90,11 @@ impl Server {
         self.command("pg_ctl", &["-m", "immediate", "-w", "stop"]);
     }
 
+    /// A replica becomes a primary, and begins a history of its own.
+    pub(crate) fn promote(&self) {
+        self.command("pg_ctl", &["-w", "promote"]);
+    }
+
     /// From now on, of everybody but of `postgres`.
     pub(crate) async fn ask_for_passwords(&self) {
         let rules = "host all postgres 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n\
