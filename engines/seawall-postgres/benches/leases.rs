@@ -118,4 +118,13 @@ async fn main() {
     println!("{:<28} {:?}", "resigned", begun.elapsed());
     leads(&second).await;
     println!("{:<28} {:?}", "hand-over by release", begun.elapsed());
+
+    // Nobody renews it any more: the next one leads when the store lets go of it.
+    second.resign().await;
+    let ask = Ask::Acquire { lease: "jobs".into(), holder: "gone".into(), ttl };
+    let begun = Instant::now();
+    store.clone().oneshot(ask).await.unwrap();
+    let third = candidate(server.store(), ttl);
+    leads(&third).await;
+    println!("{:<28} {:?} (the lease was of {ttl:?})", "hand-over by expiry", begun.elapsed());
 }

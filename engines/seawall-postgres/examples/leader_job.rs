@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use seawall::Epoch;
 use seawall::leader::{Answer, Ask, Candidate, MemoryStore};
-use seawall::{Epoch, Event, EventKind};
 use seawall_postgres::{Clients, LeaseStore};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, Config, NoTls};
@@ -51,14 +51,7 @@ pub(crate) async fn run(url: Option<String>) -> Result<(), BoxError> {
     let mut pods = JoinSet::new();
     for pod in ["pod-1", "pod-2", "pod-3"] {
         let candidate = Candidate::builder("report", store.clone()).holder(pod);
-        let mut candidate = candidate
-            .ttl(Duration::from_secs(3))
-            .observe(move |event: &Event| {
-                if let EventKind::Changed { to, cause, .. } = event.kind {
-                    println!("{pod}: {to} ({cause})");
-                }
-            })
-            .build()?;
+        let mut candidate = candidate.ttl(Duration::from_secs(3)).build()?;
         let database = database.clone();
         // The lease is given back when the report is written, and the next pod has its turn.
         pods.spawn(async move {
@@ -73,12 +66,7 @@ pub(crate) async fn run(url: Option<String>) -> Result<(), BoxError> {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let mut args = std::env::args().skip(1);
-    match (args.next().as_deref(), args.next()) {
-        (None, _) => run(None).await,
-        (Some("--postgres"), Some(url)) => run(Some(url)).await,
-        _ => Err("usage: leader_job [--postgres postgres://app@127.0.0.1/jobs]".into()),
-    }
+    run(std::env::args().skip_while(|arg| arg != "--postgres").nth(1)).await
 }
 
 #[cfg(test)]

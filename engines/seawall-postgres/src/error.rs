@@ -131,6 +131,10 @@ fn kind(error: &tokio_postgres::Error) -> Option<io::ErrorKind> {
 
 /// What to do about an error of the server; nothing where only somebody who knows the server can tell.
 fn remedy(code: &SqlState, text: &str) -> &'static str {
+    const SCHEMA: &str =
+        ": let somebody who may create the table, by the SQL of `seawall_postgres::LEASES`";
+    const NO_TIMELINE: &str =
+        ": this server has no functions of the write-ahead log: see `LeaseStore::without_timeline`";
     const MONITOR: &str = ": grant this user the role pg_monitor";
     const REMEDIES: &[(&[SqlState], &str)] = &[
         (&[SqlState::INVALID_SCHEMA_NAME], ": create the schema"),
@@ -168,8 +172,16 @@ fn remedy(code: &SqlState, text: &str) -> &'static str {
         ),
         (&[SqlState::TOO_MANY_CONNECTIONS], ": raise max_connections, or take fewer with a pool"),
     ];
-    if *code == SqlState::INSUFFICIENT_PRIVILEGE && text.contains("pg_ls_waldir") {
-        return MONITOR;
+    let is_missing = [SqlState::UNDEFINED_FUNCTION, SqlState::FEATURE_NOT_SUPPORTED].contains(code);
+    if is_missing && text.contains("_wal") {
+        return NO_TIMELINE;
+    }
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        if text.contains("pg_ls_waldir") {
+            return MONITOR;
+        } else if text.contains("schema") {
+            return SCHEMA;
+        }
     }
     let found = REMEDIES.iter().find(|(codes, _)| codes.contains(code));
     found.map_or("", |(_, remedy)| remedy)

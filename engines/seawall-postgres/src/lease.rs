@@ -15,7 +15,7 @@ use tower::Service;
 
 use crate::clients::Clients;
 use crate::error::PostgresError;
-use crate::statements::Statements;
+use crate::statements::{Statements, TIMELINE};
 
 /// The SQL that [`LeaseStore::create_table`] runs: for migrations of your own.
 ///
@@ -33,6 +33,10 @@ const TABLE: &str = "seawall_leases";
 const MOST_NAME: usize = 63;
 /// More than any lease: a year.
 const MOST_TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What `create table if not exists` may say though the table is there: a unique violation, a table or an object that
+/// is there, no right to create one.
+const MAY_BE_THERE: [&str; 4] = ["23505", "42P07", "42710", "42501"];
 
 /// A store of leases in PostgreSQL. Clones are the same store.
 ///
@@ -61,7 +65,7 @@ pub struct LeaseStore {
 impl LeaseStore {
     /// The leases of the table `seawall_leases`, wherever the server's `search_path` finds it.
     pub fn new(clients: &Clients) -> Self {
-        Self { clients: clients.clone(), statements: Arc::new(Statements::of(TABLE)) }
+        Self { clients: clients.clone(), statements: Arc::new(Statements::of(TABLE, TIMELINE)) }
     }
 
     /// The leases of another table, such as `ops.leases`: see [`LEASES`] for its columns.
@@ -83,11 +87,21 @@ impl LeaseStore {
         // In quotes, so that it may be a word of SQL; PostgreSQL makes others small too.
         let quoted: Vec<_> =
             words.iter().map(|word| format!("\"{}\"", word.to_ascii_lowercase())).collect();
-        let statements = Arc::new(Statements::of(&quoted.join(".")));
+        let statements = Arc::new(Statements::of(&quoted.join("."), TIMELINE));
         Ok(Self { clients: clients.clone(), statements })
     }
 
-    /// Creates the table if it is not there. Several may do so at once.
+    /// Counts the terms by the table alone, and not by the timeline of the server: for servers without the functions of
+    /// the write-ahead log, as some that are hosted. Where such a server is replaced by a copy that has not heard of the latest
+    /// terms, their epochs are given twice.
+    #[must_use]
+    pub fn without_timeline(self) -> Self {
+        let statements = Arc::new(Statements::of(&self.statements.table, "0"));
+        Self { statements, ..self }
+    }
+
+    /// Creates the table if it is not there. Several may do so at once, and one who may not create it finds out whether it is
+    /// there.
     ///
     /// # Errors
     ///
@@ -95,9 +109,9 @@ impl LeaseStore {
     pub async fn create_table(&self) -> Result<(), PostgresError> {
         let created = self.clients.run(&self.statements.create).await;
         match created {
-            // `if not exists` looks first and creates then, and somebody did in between.
-            Err(PostgresError::Answered { code, .. }) if is_there(&code) => {
-                self.clients.run(&self.statements.create).await
+            // PostgreSQL looks for rights before it looks for the table; and of two who create it, one is late.
+            Err(PostgresError::Answered { ref code, .. }) if MAY_BE_THERE.contains(&&**code) => {
+                self.look("").await.map(drop).or(created)
             }
             created => created,
         }
@@ -223,20 +237,12 @@ fn micros(ttl: Duration) -> i64 {
     i64::try_from(ttl.min(MOST_TTL).as_micros()).unwrap_or(i64::MAX)
 }
 
-/// What `create table if not exists` says to the slower one of two.
-fn is_there(code: &str) -> bool {
-    const UNIQUE_VIOLATION: &str = "23505";
-    const DUPLICATE_TABLE: &str = "42P07";
-    const DUPLICATE_OBJECT: &str = "42710";
-    [UNIQUE_VIOLATION, DUPLICATE_TABLE, DUPLICATE_OBJECT].contains(&code)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_sql_that_is_shown_is_the_sql_that_is_run() {
-        assert_eq!(Statements::of(TABLE).create, LEASES);
+        assert_eq!(Statements::of(TABLE, TIMELINE).create, LEASES);
     }
 }

@@ -1,4 +1,4 @@
-//! Leader election in PostgreSQL, for [`seawall`].
+//! Leader election in PostgreSQL, and positions of its replicas, for [`seawall`].
 //!
 //! A lease is one row. The server's clock says when it ends, and the epoch of its terms is a column that only grows: it
 //! survives releases, restarts, and a promotion of a replica.
@@ -33,6 +33,17 @@
 //! The end of a lease is a time of the server's wall clock. If somebody sets that clock forward, or a replica takes over whose
 //! clock is ahead, a lease ends early, and two may act until the first one's term is over: their epochs tell them apart.
 //! With `fsync = off` a crash of the machine may lose terms, and epochs with them.
+//!
+//! # Instead of an advisory lock
+//!
+//! `pg_advisory_lock` belongs to a session. It ends when the connection does, which neither side may notice for minutes; it
+//! has no token that a late write could be told by; and a pooler hands it to somebody else. A lease ends by the clock, on both
+//! sides, and its epoch goes with every write.
+//!
+//! # Positions
+//!
+//! [`position_of_primary`] after a commit, and [`position_of_replica`]: a replica at or behind that position shows the
+//! write. Positions from before a promotion do not compare with those from after it, for the write may be lost.
 //!
 //! # Cancellation
 //!

@@ -2,6 +2,7 @@
 
 /// What the questions to one table are.
 pub(crate) struct Statements {
+    pub(crate) table: String,
     pub(crate) create: String,
     pub(crate) acquire: String,
     /// To acquire what has no row yet.
@@ -24,11 +25,12 @@ const DURABLY: &str = "set_config('lock_timeout', '1s', true) <> '' \
      and set_config('synchronous_commit', 'on', true) <> ''";
 /// The epoch before the first one of the server's present timeline. A promoted replica counts on from here, for it
 /// may not have heard of the latest terms.
-const TIMELINE: &str = "((('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint \
+pub(crate) const TIMELINE: &str = "((('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint \
      - 1) << 40)";
 
 impl Statements {
-    pub(crate) fn of(table: &str) -> Self {
+    /// `before` is the epoch before the first one.
+    pub(crate) fn of(table: &str, before: &str) -> Self {
         let look = format!(
             "select null::bigint, l.holder, {LEFT} from {table} l where l.name = $1 and {IS_HELD}"
         );
@@ -36,14 +38,14 @@ impl Statements {
         let acquire = format!(
             "with claimed as ( \
                update {table} l set holder = $2, expires = {END}, \
-                 epoch = greatest(l.epoch, {TIMELINE}) + 1 \
+                 epoch = greatest(l.epoch, {before}) + 1 \
                where l.name = $1 and (l.holder is null or l.expires <= clock_timestamp()) and {DURABLY} \
                returning l.epoch \
              ) select epoch, null::text, null::bigint from claimed union all {look}"
         );
         let begin = format!(
             "insert into {table} as l (name, epoch, holder, expires) \
-             select $1, {TIMELINE} + 1, $2, {END} where {DURABLY} \
+             select $1, {before} + 1, $2, {END} where {DURABLY} \
              on conflict (name) do nothing returning l.epoch"
         );
         let renew = format!(
@@ -63,6 +65,6 @@ impl Statements {
                expires timestamptz not null\n\
              ) with (fillfactor = 50)"
         );
-        Self { create, acquire, begin, renew, release, look }
+        Self { table: table.to_owned(), create, acquire, begin, renew, release, look }
     }
 }

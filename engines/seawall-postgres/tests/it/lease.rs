@@ -124,6 +124,24 @@ async fn a_table_of_another_name() {
     }
 }
 
+/// As one that is hosted, and knows of no write-ahead log.
+#[tokio::test]
+async fn a_server_without_a_timeline() {
+    let Some(server) = Server::start() else { return };
+    let store = server.leases().await;
+    let hide = "alter function pg_catalog.pg_walfile_name(pg_lsn) rename to hidden";
+    server.client().await.batch_execute(hide).await.unwrap();
+    let told = store.clone().oneshot(acquire("a")).await.unwrap_err().to_string();
+    assert!(
+        told.contains("42883") && told.ends_with("see `LeaseStore::without_timeline`"),
+        "{told}"
+    );
+    let store = store.without_timeline();
+    assert_eq!(granted(&store, acquire("a")).await, Epoch::new(1));
+    ask(&store, release("a")).await;
+    assert_eq!(granted(&store, acquire("b")).await, Epoch::new(2));
+}
+
 /// The name of a lease and of its holder are values, and never SQL.
 #[tokio::test]
 async fn any_name_is_a_name() {

@@ -79,7 +79,10 @@ async fn users_databases_and_rights() {
         let told = told(&app, asks("a")).await;
         assert!(told.contains("42501") && told.contains("grant this user"), "{told}");
     }
+    let denied = app.create_table().await.unwrap_err().to_string();
+    assert!(denied.contains("42501") && denied.contains("by the SQL of"), "{denied}");
     client.batch_execute("grant select, insert, update on seawall_leases to app").await.unwrap();
+    app.create_table().await.unwrap(); // it is there
     assert_eq!(granted(&app, acquire("a")).await, Epoch::new(1));
     assert_eq!(ask(&app, release("a")).await, Answer::Free);
 }
