@@ -33,6 +33,8 @@ pub struct Rejected {
     hint: Option<Box<Hinted>>,
     measurement: Measurement,
     reason: Reason,
+    /// Whether another member of a set may take the call.
+    elsewhere: bool,
 }
 
 /// Who is to be asked instead, by the owner's map; and the epoch of the router's, if that is known.
@@ -52,7 +54,20 @@ impl Rejected {
             hint: None,
             measurement,
             reason,
+            elsewhere: false,
         }
+    }
+
+    /// Another member of a set may take the call.
+    #[cfg(any(feature = "endpoints", feature = "failover", feature = "shards"))]
+    pub(crate) const fn elsewhere(mut self) -> Self {
+        self.elsewhere = true;
+        self
+    }
+
+    /// Whether another member of a set may take the call.
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     pub(crate) fn retry_in(mut self, delay: Option<Duration>) -> Self {

@@ -9,6 +9,7 @@ use super::endpoint::Endpoint;
 use super::error::AdoptError;
 use super::roster::Roster;
 use super::service::{Endpoints, checked};
+use super::subset::Subset;
 use crate::core::classify::{Classification, Classifier, OfResult};
 use crate::core::event::{Observe, Observers};
 use crate::core::origin::Origin;
@@ -30,6 +31,7 @@ pub struct Builder<C = Classifier, K = NoPropagation> {
     classify: C,
     propagate: K,
     zone: Option<Arc<str>>,
+    subset: Option<Subset>,
     seed: Option<u64>,
     observers: Observers,
 }
@@ -43,6 +45,7 @@ impl Builder {
             classify: Classifier::default(),
             propagate: NoPropagation,
             zone: None,
+            subset: None,
             seed: None,
             observers: Observers::default(),
         }
@@ -72,6 +75,34 @@ impl<C, K> Builder<C, K> {
     /// they get all calls; below that, the others get what is missing.
     pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
         self.zone = Some(zone.into());
+        self
+    }
+
+    /// Uses so many endpoints of the list and no more, for large fleets: a thousand clients of a thousand endpoints would
+    /// keep a million connections. 1 to 16,384; where a [zone](Self::zone) is set, as many there and as many elsewhere.
+    ///
+    /// Which ones follows from `id`, which each client has for itself (a host name, the name of a pod), and from the
+    /// names of the endpoints, by rendezvous hashing (Thaler, Ravishankar): the same after a restart, and of a list that
+    /// changes by one endpoint, a subset changes by one at most. Over many clients each endpoint is in as many
+    /// subsets as the others, give or take what is chance. Weights do not change who is in a subset. Not too few: 20 or
+    /// more leave a choice when some are bad.
+    ///
+    /// ```
+    /// use seawall::endpoints::Endpoints;
+    /// use seawall::Error;
+    /// use std::convert::Infallible;
+    /// use tower::service_fn;
+    ///
+    /// let fleet = (0..1000).map(|nth| format!("10.0.{}.{}:80", nth / 250, nth % 250));
+    /// let search = Endpoints::builder("search")
+    ///     .members(fleet)
+    ///     .subset(20, "frontend-7f9c")
+    ///     .over(|_| Ok(service_fn(|query: u64| async move { Ok::<_, Error<Infallible>>(query) })))?;
+    /// assert_eq!(search.handle().endpoints().len(), 20);
+    /// # Ok::<(), seawall::endpoints::AdoptError>(())
+    /// ```
+    pub fn subset(mut self, size: usize, id: impl Into<Arc<str>>) -> Self {
+        self.subset = Some(Subset::new(size, id.into()));
         self
     }
 
@@ -121,6 +152,7 @@ impl<C, K> Builder<C, K> {
             classify,
             propagate,
             zone: self.zone,
+            subset: self.subset,
             seed: self.seed,
             observers: self.observers,
         }
@@ -181,6 +213,9 @@ impl<C, K> Builder<C, K> {
         let origin = Origin::new(LAYER, self.name);
         let mut problems = Vec::new();
         self.config.check(&mut problems);
+        if let Some(subset) = &self.subset {
+            subset.check(&mut problems);
+        }
         let members = checked(&origin, self.members, problems)?;
         let reporter = Arc::new(Reporter::new(origin, self.observers));
         let seed = self.seed.unwrap_or_else(rng::seed);
@@ -188,11 +223,11 @@ impl<C, K> Builder<C, K> {
             Arc::clone(&reporter),
             (self.classify, self.propagate),
             &self.config,
-            self.zone,
+            (self.zone, self.subset),
             seed,
         );
         let roster = Roster::new(Arc::new(common), members, None);
-        roster.compare(roster.common.now(), false);
+        roster.compare_first(roster.common.now());
         Ok(Endpoints::new(Shared::new(reporter, Box::new(make), roster)?))
     }
 }

@@ -8,6 +8,7 @@ use super::config::{Balance, Config};
 use super::load::LANES;
 use super::machine::{Outliers, Params};
 use super::meter::EndpointsMeter;
+use super::subset::Subset;
 use crate::core::time::{Tick, nanos};
 use crate::shell::reporter::Reporter;
 use crate::shell::turn::Turn;
@@ -21,15 +22,21 @@ pub(super) struct Common<C, K> {
     pub(super) slow_start: u64,
     pub(super) probe_interval: u64,
     pub(super) zone: Option<Arc<str>>,
+    pub(super) subset: Option<Subset>,
     pub(super) detector: Turn<Detector>,
     /// Whether there is anything to consider: somebody is ejected, ramping or shut. If not, a choice reads no clock.
     pub(super) careful: AtomicBool,
-    /// Whether all are used, for too few are left.
+    /// Whether all are used, for too few are left, or those that are left all fail.
     pub(super) panic: AtomicBool,
+    /// How often anything of this changed, and how often it was a panic that began or ended.
+    pub(super) changes: AtomicU64,
+    pub(super) panics: AtomicU64,
     /// How many calls in a million stay in the zone of the client.
     pub(super) near_ppm: AtomicU32,
     /// When members are compared next.
     due: AtomicU64,
+    /// When one of those that are ejected is to be probed next.
+    pub(super) probe_due: AtomicU64,
     ids: AtomicU64,
     /// By thread, as the counts of [`Load`](super::load::Load).
     dice: [Dice; LANES],
@@ -60,7 +67,7 @@ impl<C, K> Common<C, K> {
         reporter: Arc<Reporter<EndpointsMeter>>,
         (classify, propagate): (C, K),
         config: &Config,
-        zone: Option<Arc<str>>,
+        (zone, subset): (Option<Arc<str>>, Option<Subset>),
         seed: u64,
     ) -> Self {
         let dice = |nth: usize| Dice {
@@ -76,11 +83,15 @@ impl<C, K> Common<C, K> {
             slow_start: nanos(config.slow_start),
             probe_interval: nanos(config.probe_interval),
             zone,
+            subset,
             detector: Turn::new(Detector::default()),
             careful: AtomicBool::new(false),
             panic: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
             near_ppm: AtomicU32::new(1_000_000),
             due: AtomicU64::new(INTERVAL),
+            probe_due: AtomicU64::new(u64::MAX),
             ids: AtomicU64::new(0),
             dice: std::array::from_fn(dice),
         }
@@ -100,6 +111,11 @@ impl<C, K> Common<C, K> {
         let due = self.due.load(Relaxed);
         due <= now.0
             && self.due.compare_exchange(due, now.plus(INTERVAL).0, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Somebody else is at it: they are to be compared with the next call.
+    pub(super) fn is_due_next(&self) {
+        self.due.store(0, Relaxed);
     }
 
     /// A random number.

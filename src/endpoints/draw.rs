@@ -22,11 +22,14 @@ impl Draw {
         self.0.is_empty()
     }
 
+    pub(super) fn places(&self) -> &[u32] {
+        &self.0
+    }
+
     /// The place that a random number draws.
     #[inline]
     pub(super) fn pick(&self, random: u32) -> usize {
-        let at = (u64::from(random) * self.0.len() as u64) >> 32;
-        self.0.get(at as usize).map_or(0, |place| *place as usize)
+        self.0.get(at(random, self.0.len())).map_or(0, |place| *place as usize)
     }
 
     /// Two places that a random number draws: not the same, unless one weighs more than half.
@@ -46,6 +49,12 @@ impl Draw {
         let at = nth.checked_rem(self.0.len() as u64).unwrap_or(0);
         self.0.get(at as usize).map_or(0, |place| *place as usize)
     }
+}
+
+/// Which of so many a random number draws.
+#[inline]
+pub(super) fn at(random: u32, count: usize) -> usize {
+    ((u64::from(random) * count as u64) >> 32) as usize
 }
 
 fn gcd(a: u32, b: u32) -> u32 {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::discover::{Change, Discover};
 
 use super::endpoint::Endpoint;
 use super::error::AdoptError;
-use super::roster::Roster;
+use super::roster::{Roster, shrinks};
 use super::service::checked;
 use super::source::{Resolve, Source};
 use crate::core::epoch::Epoch;
@@ -21,7 +21,7 @@ use crate::core::event::EventKind;
 use crate::core::origin::Origin;
 use crate::core::time;
 use crate::shell::reporter::EventContext;
-use crate::shell::set::{Plan, Shared};
+use crate::shell::set::Shared;
 
 /// Inspects and controls one set of endpoints: shows how each stands, puts another list in force. Cheap to clone.
 ///
@@ -79,6 +79,9 @@ const MEANT: u32 = 3;
 /// A discovery that says so for as long means it.
 const MEANT_AFTER: Duration = Duration::from_secs(30);
 
+/// How often the age of the last good list is shown.
+const AGES: Duration = Duration::from_secs(1);
+
 type Boxed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// What a handle needs, whatever the endpoints' services are.
@@ -87,7 +90,8 @@ pub(super) trait Steered: Send + Sync {
     fn endpoints(&self) -> Vec<Snapshot>;
     fn in_flight(&self) -> usize;
     fn adopt(&self, members: Vec<Endpoint>, anyway: bool) -> Result<(), AdoptError>;
-    fn source_age(&self, age: Duration, has_failed: bool);
+    /// The last good list is so old; and why there is no better one, if it was asked for.
+    fn source_age(&self, age: Duration, failed: Option<&str>);
     fn settled(&self) -> Boxed<'_>;
     fn drain(&self) -> Boxed<'_>;
 }
@@ -119,25 +123,31 @@ impl<C: Send + Sync, K: Send + Sync, S: Send> Steered for Shared<Roster<C, K>, S
 
     fn adopt(&self, members: Vec<Endpoint>, anyway: bool) -> Result<(), AdoptError> {
         let members = checked(self.origin(), members, Vec::new())?;
-        if *self.table().plan.members == *members {
+        if *self.table().plan.all == *members {
             return Ok(()); // as it is
         }
-        self.adopt(anyway, |present: &Roster<C, K>| {
+        // Of a subset more may be gone by chance: it is the list that counts.
+        self.adopt(true, |present: &Roster<C, K>| {
+            if !anyway {
+                shrinks(&present.all, &members)?;
+            }
             let common = Arc::clone(&present.common);
             Ok::<_, AdoptError>(Roster::new(common, members.clone(), Some(present)))
         })?;
         let table = self.table();
-        table.plan.compare(table.plan.common.now(), false);
-        self.reporter.meter(|handles| table.plan.set_levels(handles.own));
+        table.plan.compare_first(table.plan.common.now());
+        self.reporter.meter(|handles| self.set_levels(handles));
         let members = u32::try_from(table.plan.members.len()).unwrap_or(u32::MAX);
-        self.reporter.tell_now(EventContext::default(), EventKind::EndpointsAdopted { members });
+        let context = EventContext { key: None, seq: table.plan.version.get() };
+        self.reporter.tell_now(context, EventKind::EndpointsAdopted { members });
         Ok(())
     }
 
-    fn source_age(&self, age: Duration, has_failed: bool) {
+    fn source_age(&self, age: Duration, failed: Option<&str>) {
         self.reporter.meter(|handles| handles.own.source_age.set(age.as_secs_f64()));
-        if has_failed {
-            self.reporter.tell_now(EventContext::default(), EventKind::SourceFailed { age });
+        if let Some(why) = failed {
+            let context = EventContext { key: Some(&Arc::from(why)), seq: 0 };
+            self.reporter.tell_now(context, EventKind::SourceFailed { age });
         }
     }
 
@@ -203,7 +213,8 @@ impl EndpointsHandle {
     ///
     /// What the source gives is taken as [`adopt`](Self::adopt) takes it: an error, an empty list, or one that lacks more
     /// than half of the endpoints leaves the last good one in force, with an event
-    /// [`SourceFailed`](crate::EventKind::SourceFailed) that says how old that is. If the source says three times in a
+    /// [`SourceFailed`](crate::EventKind::SourceFailed) that says how old that is, and as its [key](crate::Event::key) why. A source
+    /// that hangs has failed after its [time limit](Source::time_limit). If the source says three times in a
     /// row that more than half are gone, it is believed: all were replaced.
     ///
     /// ```
@@ -226,31 +237,44 @@ impl EndpointsHandle {
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(()) }).unwrap();
     /// ```
     pub async fn follow<R: Resolve>(&self, source: Source<R>) {
-        let (mut good, mut shrunk) = (time::now(), 0);
+        let (mut good, mut shrunk, mut asked) = (time::now(), 0, None);
         loop {
-            sleep(source.pause()).await;
-            let adopted = match source.load().await {
-                Ok(members) => match self.adopt(members.iter().cloned()) {
-                    Err(AdoptError::Shrunk { .. }) => {
-                        shrunk += 1;
-                        shrunk >= MEANT && self.adopt_anyway(members).is_ok()
-                    }
-                    other => {
-                        shrunk = 0;
-                        other.is_ok()
-                    }
-                },
-                Err(_) => {
-                    shrunk = 0;
-                    false
+            self.aging(good, sleep(source.pause())).await;
+            let answer = self.aging(good, source.ask(&mut asked)).await;
+            let adopted = answer.and_then(|members| {
+                let mut adopted = self.adopt(members.iter().cloned());
+                shrunk = if is_shrunk(&adopted) { shrunk + 1 } else { 0 };
+                if shrunk >= MEANT {
+                    (adopted, shrunk) = (self.adopt_anyway(members), 0);
                 }
-            };
-            let now = time::now();
-            if adopted {
-                (good, shrunk) = (now, 0);
+                Ok(adopted?)
+            });
+            let failed = adopted.err().map(|error| {
+                if !error.is::<AdoptError>() {
+                    shrunk = 0; // not in a row
+                }
+                error.to_string()
+            });
+            if failed.is_none() {
+                good = time::now();
             }
-            self.shared.source_age(now.saturating_duration_since(good), !adopted);
+            self.source_age(good, failed.as_deref());
         }
+    }
+
+    /// What comes of a future, while the gauge shows that a list gets older.
+    async fn aging<F: Future>(&self, good: Instant, future: F) -> F::Output {
+        let mut future = pin!(future);
+        loop {
+            match timeout(AGES, future.as_mut()).await {
+                Ok(output) => return output,
+                Err(_) => self.source_age(good, None),
+            }
+        }
+    }
+
+    fn source_age(&self, good: Instant, failed: Option<&str>) {
+        self.shared.source_age(time::now().saturating_duration_since(good), failed);
     }
 
     /// Follows a [`Discover`](https://docs.rs/tower/0.5/tower/discover/trait.Discover.html) of tower's that tells of endpoints which come and go, until it
@@ -270,14 +294,9 @@ impl EndpointsHandle {
         let (mut good, mut shrunk_since) = (time::now(), None);
         loop {
             let first = poll_fn(|cx| discover.as_mut().poll_discover(cx));
-            let mut news = match shrunk_since {
-                None => Some(first.await),
-                Some(since) => {
-                    let left =
-                        MEANT_AFTER.saturating_sub(time::now().saturating_duration_since(since));
-                    timeout(left, first).await.ok()
-                }
-            };
+            let since = shrunk_since.map(|since| time::now().saturating_duration_since(since));
+            let left = since.map_or(Duration::MAX, |since| MEANT_AFTER.saturating_sub(since));
+            let mut news = self.aging(good, timeout(left, first)).await.ok();
             let (mut has_changed, mut end) = (news.is_none(), None);
             while let Some(change) = news.take() {
                 match change {
@@ -299,7 +318,7 @@ impl EndpointsHandle {
             if has_changed {
                 let (members, now) = (|| known.values().cloned(), time::now());
                 let mut adopted = self.adopt(members());
-                if let Err(AdoptError::Shrunk { .. }) = adopted {
+                if is_shrunk(&adopted) {
                     let since = *shrunk_since.get_or_insert(now);
                     if now.saturating_duration_since(since) >= MEANT_AFTER {
                         adopted = self.adopt_anyway(members());
@@ -312,9 +331,13 @@ impl EndpointsHandle {
                 if adopted.is_ok() {
                     good = now;
                 }
-                self.shared.source_age(now.saturating_duration_since(good), adopted.is_err());
+                let failed = adopted.err().map(|error| error.to_string());
+                self.source_age(good, failed.as_deref());
             }
             if let Some(end) = end {
+                if end.is_err() {
+                    self.source_age(good, Some("the discovery failed"));
+                }
                 return end;
             }
         }
@@ -331,6 +354,10 @@ impl EndpointsHandle {
     pub async fn drain(&self) {
         self.shared.drain().await;
     }
+}
+
+const fn is_shrunk(adopted: &Result<(), AdoptError>) -> bool {
+    matches!(adopted, Err(AdoptError::Shrunk { .. }))
 }
 
 impl fmt::Debug for EndpointsHandle {

@@ -43,6 +43,8 @@ pub(super) struct Load {
     /// In nanoseconds: see [`ewma`].
     peak: AtomicU64,
     mean: AtomicU64,
+    /// The longest call that was given up, while none was answered.
+    hung: AtomicU64,
     samples: AtomicU32,
     /// Samples when the peak was last let down.
     eased: AtomicU32,
@@ -54,6 +56,9 @@ pub(super) struct Load {
     ramp_from: AtomicU64,
     /// Until when it asked to be left alone.
     shut_until: AtomicU64,
+    /// Until when it is full at the latest, and with how many calls in flight it was.
+    full_until: AtomicU64,
+    full_at: AtomicU32,
     /// Changes of its state.
     changes: AtomicU64,
 }
@@ -67,6 +72,7 @@ impl Load {
             consecutive: AtomicU32::new(0),
             peak: AtomicU64::new(0),
             mean: AtomicU64::new(0),
+            hung: AtomicU64::new(0),
             samples: AtomicU32::new(0),
             eased: AtomicU32::new(0),
             ejected: AtomicBool::new(false),
@@ -74,6 +80,8 @@ impl Load {
             probe_every: AtomicU64::new(0),
             ramp_from: AtomicU64::new(0),
             shut_until: AtomicU64::new(0),
+            full_until: AtomicU64::new(0),
+            full_at: AtomicU32::new(0),
             changes: AtomicU64::new(0),
         }
     }
@@ -124,8 +132,8 @@ impl Load {
     fn took(&self, took: u64) {
         // Of two that come at the same time one may be lost: these are averages.
         self.peak.store(ewma::peak(self.peak.load(Relaxed), took), Relaxed);
-        self.mean.store(ewma::mean(self.mean.load(Relaxed), took), Relaxed);
-        self.samples.fetch_add(1, Relaxed);
+        let samples = self.samples.fetch_add(1, Relaxed);
+        self.mean.store(ewma::mean(self.mean.load(Relaxed), samples, took), Relaxed);
     }
 
     /// A call failed. Returns how many in a row have.
@@ -142,10 +150,15 @@ impl Load {
 
     /// A call was given up after it had taken as long: its answer would have taken longer.
     pub(super) fn given_up(&self, took: u64) {
-        if took > self.mean.load(Relaxed) {
-            self.took(took);
-        } else if took > self.peak.load(Relaxed) {
-            self.peak.store(took, Relaxed);
+        let mean = self.mean.load(Relaxed);
+        if mean > 0 && took > mean {
+            return self.took(took);
+        }
+        self.peak.fetch_max(took, Relaxed);
+        if mean == 0 {
+            // Nobody answered yet: how soon a caller gave up is no latency, but it is more than the longest of these.
+            self.hung.fetch_max(took, Relaxed);
+            self.samples.fetch_add(1, Relaxed);
         }
     }
 
@@ -182,12 +195,29 @@ impl Load {
         self.ejected.load(Relaxed)
     }
 
+    /// Whether it asked to be left alone.
     pub(super) fn is_shut(&self, now: Tick) -> bool {
         self.shut_until.load(Relaxed) > now.0
     }
 
+    /// Whether it is full: until a call to it ends, or for as long as was said then.
+    pub(super) fn is_full(&self, now: Tick) -> bool {
+        self.full_until.load(Relaxed) > now.0 && self.in_flight() >= self.full_at.load(Relaxed)
+    }
+
+    /// It takes no more than what is in flight now.
+    pub(super) fn fill(&self, until: Tick) {
+        self.full_at.store(self.in_flight(), Relaxed);
+        self.full_until.store(until.0, Relaxed);
+    }
+
     pub(super) fn shut(&self, until: Tick) {
         self.shut_until.fetch_max(until.0, Relaxed);
+    }
+
+    /// When it may be probed next.
+    pub(super) fn probe_at(&self) -> Tick {
+        Tick(self.probe_at.load(Relaxed))
     }
 
     /// Whether an ejected one is to be probed, by this call and no other: not before the last probe is over.
@@ -213,14 +243,15 @@ impl Load {
 
     // ----- standing -----
 
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn seen(&self, zone: u32) -> Seen {
         let successes = self.lanes.iter().map(|lane| lane.word.load(Relaxed) / SUCCESS).sum();
         Seen {
             id: self.id,
+            zone,
             successes,
             failures: self.failures.load(Relaxed),
             consecutive: self.consecutive.load(Relaxed),
-            latency: self.mean.load(Relaxed),
+            latency: self.latency().unwrap_or(0),
             samples: self.samples.load(Relaxed),
             in_flight: self.in_flight(),
         }
@@ -269,12 +300,14 @@ impl Load {
 
     /// Latency, if it is known.
     pub(super) fn latency(&self) -> Option<u64> {
-        Some(self.mean.load(Relaxed)).filter(|mean| *mean > 0)
+        let known = |latency: &AtomicU64| Some(latency.load(Relaxed)).filter(|nanos| *nanos > 0);
+        known(&self.mean).or_else(|| known(&self.hung))
     }
 
     fn start_anew(&self) {
         self.consecutive.store(0, Relaxed);
         self.mean.store(0, Relaxed);
+        self.hung.store(0, Relaxed);
         self.samples.store(0, Relaxed);
     }
 }

@@ -1,6 +1,6 @@
 //! What a set of endpoints measures.
 
-use super::machine::Cause;
+use super::machine::{Cause, Panic, Recall};
 use crate::core::error::{Measurement, Reason};
 use crate::shell::meter::{Counter, Ended, Gauge, Instruments, Labels};
 
@@ -46,6 +46,24 @@ impl Instruments for EndpointsMeter {
 
     fn level(&self) -> Option<&Gauge> {
         Some(&self.members)
+    }
+}
+
+impl Recall {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::PeersFail => "peers_fail",
+            Self::MaxEjected => "max_ejected",
+        }
+    }
+}
+
+impl Panic {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::FewLeft => "few_left",
+            Self::AllFail => "all_fail",
+        }
     }
 }
 

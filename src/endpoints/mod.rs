@@ -35,7 +35,8 @@
 //! few calls a minute find nothing out, and each client finds out for itself. It chooses for each call, so behind it
 //! should be what multiplexes or pools connections to one address. And it sends a call once: to send it again, to
 //! another endpoint, is a [retry](crate::retry) around it. An endpoint that has just failed looks slow, so that the next
-//! attempt rarely goes there; where requests [propagate](Builder::propagate) which attempt they are, never.
+//! attempt rarely goes there; where requests [propagate](Builder::propagate) which attempt they are, it goes there only
+//! if all others failed last too.
 //!
 //! # How it decides
 //!
@@ -46,8 +47,15 @@
 //! Latency begins when a call is first pending: a call that is answered at once takes none, and reads no clock.
 //! [Fewest calls in flight](Balance::LeastLoad) and [one after the other](Balance::RoundRobin) are the other ways.
 //!
-//! **Passed over** is who is not ready, who has rejected a call (an open circuit, a full bulkhead) or has pushed back,
-//! for as long as they asked, or 250 ms. Where nobody is ready, a call waits for the first of up to three.
+//! **Passed over** is who is not ready, and who has rejected a call (an open circuit) or has pushed back, for as long as
+//! they asked, up to 5 s, or 250 ms. Who is full (a bulkhead) or not ready is passed over until a call to it ends,
+//! 250 ms at most. A call asks all endpoints before it waits, but for those that were just found to be full; then it
+//! waits for the first of up to 16.
+//!
+//! **A rejection** by the stack of one endpoint is no answer of the service: nothing was sent. Where another endpoint
+//! would take the call, a [retry](crate::retry) around the set sends it again at once, whatever it does
+//! [on rejections](crate::retry::OnRejection): that costs a token of its budget, and counts among the attempts that were
+//! [not sent](crate::propagate::CallContext::unsent).
 //!
 //! **Outlier ejection.** Members are compared at most each 250 ms, and when one fails several times in a row. An
 //! endpoint is ejected for
@@ -55,22 +63,30 @@
 //! | cause | when |
 //! | --- | --- |
 //! | `consecutive_failures` | five failures in a row, unless its peers fail too (10 %) |
-//! | `failure_rate` | half of its calls of late fail, at least 20 of them |
+//! | `failure_rate` | half of its calls of late fail, of 20 at least, which must not be chance beside its peers (3 σ) |
 //! | `outlier_failure_rate` | a tenth fail, and three times the share of its peers, which must not be chance (3 σ) |
-//! | `latency` | average latency is three times that of its peers, and a millisecond more |
+//! | `latency` | average latency is three times that of its peers in the same zone, and a millisecond more |
 //! | `still_bad` | its time is over, and the last call that was let through to it failed, or is as slow |
 //!
-//! "Its peers" is the lower median of the others: with two to five members, one bad one moves a mean and a standard
+//! "Its peers" is the median of the others: with two to five members, one bad one moves a mean and a standard
 //! deviation as far as it is away itself. Where half of the calls to the peers fail, it is the dependency, and nobody is
-//! an outlier. A call that is given up counts as slow for as long as it has taken.
+//! an outlier. Latency is an average of about 60 answers, to which one answer of a long tail adds an eighth at most;
+//! of fewer answers more than three times is asked for, up to six times with ten. It is compared within a zone, for a
+//! remote zone is slower by nature; who is alone in its zone has no peers there. A call that is given up counts as slow for
+//! as long as it has taken, if that is longer than answers take.
 //!
 //! The first ejection lasts a second, the second two, and so on up to 30 s, and up to a tenth more by chance; a good
 //! second makes up for one. No more than half are ejected (rounded down). Meanwhile one call in 250 ms, which doubles with
-//! each ejection in a row, is let through when the one before is over. Who returns, or is new, gets its share over five seconds. When less than half are
-//! left, because the others went off the list, or you allow more ejections, all are used (Envoy's panic threshold).
+//! each ejection in a row, is let through when the one before is over. Who returns, or is new, gets its share over five seconds.
+//!
+//! **Panic.** When less than half are left, because the others went off the list, or you allow more ejections, all are used
+//! (Envoy's panic threshold). When all that are in use fail, whoever is ejected and answered its last probe returns at
+//! once; where nobody did, all are used.
 //!
 //! **Zones.** With a [zone](Builder::zone), endpoints there get all calls while 72 % of them are up (Envoy's
 //! over-provisioning of 1.4), and below that their share of it.
+//!
+//! **Subsets.** A client of a large fleet uses [some](Builder::subset) of the endpoints.
 //!
 //! **Lists** come from [you](EndpointsHandle::adopt), from [DNS, a file or a function](EndpointsHandle::follow), or from tower's
 //! [`Discover`](EndpointsHandle::follow_discover). One that is empty, invalid or lacks more than half is rejected.
@@ -101,8 +117,9 @@
 //! # Events and metrics
 //!
 //! [`Changed`](crate::EventKind::Changed) between `active` and `ejected`, with the cause and the endpoint's name as
-//! [`key`](crate::Event::key); [`EndpointsAdopted`](crate::EventKind::EndpointsAdopted);
-//! [`SourceFailed`](crate::EventKind::SourceFailed). Metrics: `seawall_endpoints_members`,
+//! [`key`](crate::Event::key), and between `normal` and `panic` without a key;
+//! [`EndpointsAdopted`](crate::EventKind::EndpointsAdopted), with the number of the list as [`seq`](crate::Event::seq);
+//! [`SourceFailed`](crate::EventKind::SourceFailed), with what was wrong as key. Metrics: `seawall_endpoints_members`,
 //! `seawall_endpoints_ejected`, `seawall_endpoints_panic`, `seawall_endpoints_source_age_seconds`,
 //! `seawall_ejections_total`, `seawall_rejections_total`. Names of endpoints are no labels. The layers of each endpoint
 //! have theirs, under the names you give them.
@@ -125,6 +142,8 @@ mod endpoint;
 mod error;
 mod ewma;
 mod handle;
+mod in_use;
+mod learning;
 mod load;
 mod machine;
 mod meter;
@@ -132,6 +151,7 @@ mod pick;
 mod roster;
 mod service;
 mod source;
+mod subset;
 #[cfg(test)]
 mod tests;
 

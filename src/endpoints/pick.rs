@@ -1,15 +1,19 @@
 //! Who gets a call.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::config::Balance;
 use super::load::Load;
 use super::roster::Roster;
+use crate::core::time::Tick;
 use crate::shell::set::Passed;
 
 /// Draws until whoever is usable gets the call.
 const TRIES: usize = 16;
+/// A call that was passed over by so many asks only those of whom it is not known that they are not ready.
+const SWEPT: usize = 4;
+/// While the last probe of somebody is not over, it is looked again after this.
+const PROBE_AGAIN: u64 = 10_000_000;
 
 impl<C, K> Roster<C, K> {
     /// Nothing is to be considered but load.
@@ -29,8 +33,8 @@ impl<C, K> Roster<C, K> {
         }
     }
 
-    /// Some are ejected, new, or asked to be left alone; or the call failed before, and is kept from those that failed
-    /// last.
+    /// Some are ejected, new, full, or asked to be left alone; or the call failed before, and is kept from those that
+    /// failed last.
     #[cold]
     #[inline(never)]
     pub(super) fn pick_carefully(
@@ -41,37 +45,38 @@ impl<C, K> Roster<C, K> {
     ) -> Option<usize> {
         let (common, now) = (&self.common, self.common.now());
         let is_panic = common.panic.load(Relaxed);
-        if !is_panic && passed.is_empty() && !is_again {
-            let probed = |load: &Arc<Load>| load.is_ejected() && load.takes_probe(now);
-            if let Some(place) = self.loads.iter().position(probed) {
-                return Some(place);
-            }
+        if !is_panic
+            && passed.is_empty()
+            && !is_again
+            && common.probe_due.load(Relaxed) <= now.0
+            && let Some(place) = self.probe(now)
+        {
+            return Some(place);
         }
         let is_up =
             |place: usize| !passed.contains(place) && (is_panic || !self.loads[place].is_ejected());
-        let is_usable = |place: usize| {
-            let load = &self.loads[place];
-            is_up(place) && !load.is_shut(now) && !(is_again && load.has_failed())
-        };
+        let is_open = |place: usize| is_up(place) && !self.loads[place].is_shut(now);
+        let is_free = |place: usize| is_open(place) && !self.loads[place].is_full(now);
+        let is_usable =
+            |place: usize| is_free(place) && !(is_again && self.loads[place].has_failed());
         let is_wanted = |place: usize| {
             let share = self.loads[place].share(now, common.slow_start);
             is_usable(place) && (share >= 1_000 || u64::from(common.random(lane)) % 1_000 < share)
         };
         let goes_near = common.random(lane) / 4_295 < common.near_ppm.load(Relaxed);
-        let side = if goes_near || self.far.is_empty() { &self.near } else { &self.far };
+        let side = if goes_near || self.far.is_empty() { &self.near_up } else { &self.far_up };
         let chosen = match common.balance {
             Balance::LeastLoad => {
                 let is_here = |place| self.far.is_empty() || self.is_near(place) == goes_near;
-                self.least(lane, side.pick(common.random(lane)), |place| {
-                    is_here(place) && is_wanted(place)
-                })
+                let from = side.pick(common.random(lane)).unwrap_or(0);
+                self.least(lane, from, |place| is_here(place) && is_wanted(place))
             }
             Balance::RoundRobin => {
-                let turns = (0..TRIES).map(|_| side.turn(common.turn(lane)));
-                turns.into_iter().find(|place| is_wanted(*place))
+                let mut turns = (0..TRIES).map_while(|_| side.turn(common.turn(lane)));
+                turns.find(|place| is_wanted(*place))
             }
             Balance::PeakEwma => {
-                let draws = (0..TRIES).map(|_| side.pick(common.random(lane)));
+                let draws = (0..TRIES).map_while(|_| side.pick(common.random(lane)));
                 let mut wanted = draws.filter(|place| is_wanted(*place));
                 wanted.next().map(|one| {
                     let other = wanted.find(|other| *other != one).unwrap_or(one);
@@ -83,10 +88,37 @@ impl<C, K> Roster<C, K> {
             let (from, count) = (common.random(lane) as usize, self.loads.len());
             (0..count).map(|nth| (from + nth) % count).find(|place| is_one(*place))
         };
+        let chosen = chosen.or_else(|| any(&is_usable)).or_else(|| any(&is_free));
+        if chosen.is_some() || passed.count() >= SWEPT && !passed.is_waiting() {
+            return chosen; // all others were found to be full just now
+        }
+        let chosen = any(&is_open);
+        if chosen.is_some() || passed.is_waiting() && !passed.is_empty() {
+            return chosen; // what waits has no use for those that reject calls
+        }
+        any(&is_up).or_else(|| any(&|place| !passed.contains(place)))
+    }
+
+    /// One of those that are ejected, if it is time to find out how it is.
+    fn probe(&self, now: Tick) -> Option<usize> {
+        let (mut chosen, mut due) = (None, u64::MAX);
+        for (place, load) in self.loads.iter().enumerate().filter(|(_, load)| load.is_ejected()) {
+            if chosen.is_none() && load.takes_probe(now) {
+                chosen = Some(place);
+            }
+            due = due.min(load.probe_at().max(now.plus(PROBE_AGAIN)).0);
+        }
+        self.common.probe_due.store(due, Relaxed);
         chosen
-            .or_else(|| any(&is_usable))
-            .or_else(|| any(&is_up))
-            .or_else(|| any(&|place| !passed.contains(place)))
+    }
+
+    /// Whether there is another one that would take a call.
+    pub(super) fn has_another(&self, place: usize, now: Tick) -> bool {
+        let is_panic = self.common.panic.load(Relaxed);
+        let takes = |load: &Load| {
+            (is_panic || !load.is_ejected()) && !load.is_shut(now) && !load.is_full(now)
+        };
+        self.loads.iter().enumerate().any(|(other, load)| other != place && takes(load))
     }
 
     /// The one of two with less load.

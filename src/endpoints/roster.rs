@@ -9,29 +9,35 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::common::Common;
 use super::draw::Draw;
 use super::endpoint::Endpoint;
+use super::error::AdoptError;
+use super::in_use::InUse;
 use super::load::{Load, lane};
-use super::machine::{Cause, Effect};
 use super::meter::EndpointsMeter;
 use crate::core::classify::Classify;
 use crate::core::context::ClassifyContext;
 use crate::core::epoch::Epoch;
-use crate::core::error::Measurement;
-use crate::core::event::EventKind;
-use crate::core::outcome::{Outcome, Signal};
+use crate::core::error::{CallError, Reason, Rejected};
+use crate::core::outcome::{Outcome, Retryable, Sent, Signal};
 use crate::core::request::Propagate;
-use crate::core::time::{Tick, nanos};
-use crate::shell::reporter::EventContext;
-use crate::shell::set::{Choose, Named, Passed, Plan};
+use crate::core::time::Tick;
+use crate::shell::set::{Choose, Passed, Plan};
 
 /// The endpoints in force.
 pub struct Roster<C, K> {
     pub(super) version: Epoch,
+    /// The whole list, in the order of names. The members are all of them, or a subset.
+    pub(super) all: Box<[Endpoint]>,
     pub(super) members: Box<[Endpoint]>,
     pub(super) loads: Box<[Arc<Load>]>,
     /// Those in the zone of the client, or all.
     pub(super) near: Draw,
     /// The others.
     pub(super) far: Draw,
+    /// Those of both that are in use.
+    pub(super) near_up: InUse,
+    pub(super) far_up: InUse,
+    /// Of each member, by number.
+    pub(super) zones: Box<[u32]>,
     pub(super) common: Arc<Common<C, K>>,
 }
 
@@ -44,18 +50,6 @@ pub struct Going {
     lane: u8,
 }
 
-/// How many are near enough, in percent of those there would have to be if all were up: the others get what is
-/// beyond (Envoy's over-provisioning factor).
-const OVERPROVISION: u64 = 140;
-/// Members that reject calls are left alone as long, if they do not say how long.
-const SHUT: u64 = 250_000_000;
-/// They are asked again after this, whatever they say.
-const LONGEST_SHUT: u64 = 5_000_000_000;
-/// The states of an endpoint, in events.
-const ACTIVE: &str = "active";
-const EJECTED: &str = "ejected";
-/// The interval of probes is doubled with each ejection, so often at most.
-const MOST_DOUBLED: u32 = 6;
 /// Calls between looks at the clock, where none is pending. A power of two.
 const LOOK_EVERY: u64 = 64;
 
@@ -63,9 +57,13 @@ impl<C, K> Roster<C, K> {
     /// The list after `before`: endpoints of both keep what is known of them.
     pub(super) fn new(
         common: Arc<Common<C, K>>,
-        members: Box<[Endpoint]>,
+        all: Box<[Endpoint]>,
         before: Option<&Self>,
     ) -> Self {
+        let members = match &common.subset {
+            Some(subset) => subset.of(common.zone.as_deref(), &all),
+            None => all.clone(),
+        };
         let known: HashMap<&str, _> = before
             .map(|before| {
                 let all = before.members.iter().zip(&before.loads);
@@ -78,153 +76,14 @@ impl<C, K> Roster<C, K> {
         };
         let loads: Box<[_]> = members.iter().map(load).collect();
         let version = before.map_or(Epoch::new(1), |before| before.version.next());
-        let mut roster =
-            Self { version, members, loads, near: Draw::default(), far: Draw::default(), common };
-        roster.divide();
-        roster
-    }
-
-    /// Into those that are near and those that are not.
-    fn divide(&mut self) {
-        let zone = self.common.zone.as_deref();
-        let is_near = |member: &Endpoint| zone.is_none() || member.get_zone() == zone;
-        let (mut near, mut far) = (Vec::new(), Vec::new());
-        for (place, member) in (0_u32..).zip(&self.members) {
-            let side = if is_near(member) { &mut near } else { &mut far };
-            side.push((place, member.get_weight()));
-        }
-        if near.is_empty() {
-            std::mem::swap(&mut near, &mut far);
-        }
-        (self.near, self.far) = (Draw::new(&near), Draw::new(&far));
-    }
-
-    // ----- learning -----
-
-    /// Compares the members, if it is time.
-    #[inline]
-    fn look(&self, now: Tick) {
-        if self.common.is_due(now) {
-            self.compare(now, true);
-        }
-    }
-
-    /// Compares the members, and ejects or returns whoever it is time for.
-    #[cold]
-    pub(super) fn compare(&self, now: Tick, is_due: bool) {
-        let common = &self.common;
-        let told = common.detector.try_with(|detector| {
-            if detector.version > self.version.get() {
-                return Vec::new(); // another list is in force
-            }
-            detector.version = self.version.get();
-            let (draw, seen) = (common.random(0), self.loads.iter().map(|load| load.seen()));
-            let effects = detector.machine.step(&common.params, now, draw.into(), seen);
-            let told: Vec<_> = effects.iter().map(|effect| self.follow(*effect, now)).collect();
-            let mut is_careful = false;
-            for load in &self.loads {
-                if is_due {
-                    load.ease();
-                    load.look_around();
-                }
-                if load.is_ramping() && load.share(now, common.slow_start) >= 1_000 {
-                    load.end_ramp();
-                }
-                is_careful |= load.is_ejected() || load.is_ramping() || load.is_shut(now);
-            }
-            common.careful.store(is_careful, Relaxed);
-            common.panic.store(detector.machine.is_panic(&common.params), Relaxed);
-            common.near_ppm.store(self.near_ppm(now), Relaxed);
-            told
-        });
-        for (effect, seq) in told.unwrap_or_default() {
-            self.tell(effect, seq, now);
-        }
-    }
-
-    /// Whether this one, of this list, does not get its full share yet.
-    pub(super) fn is_ramping(&self, load: &Load) -> bool {
-        load.share(self.common.now(), self.common.slow_start) < 1_000
-    }
-
-    /// Does what was decided. Returns the number of this change of the member.
-    fn follow(&self, effect: Effect, now: Tick) -> (Effect, u64) {
-        let common = &self.common;
-        let seq = match effect {
-            Effect::Joined(nth) => {
-                self.loads[nth].ramp(now, common.slow_start);
-                0
-            }
-            Effect::Returned(nth) => {
-                self.loads[nth].ramp(now, common.slow_start);
-                self.loads[nth].change()
-            }
-            Effect::Ejected { nth, times, .. } => {
-                let doubled = 1 << times.saturating_sub(1).min(MOST_DOUBLED);
-                let every = common.probe_interval.saturating_mul(doubled);
-                // More than once before its time is over, however often it was.
-                let every = every.min(common.params.lasts(times) / 3).max(1);
-                self.loads[nth].eject(now, every);
-                self.loads[nth].change()
-            }
-        };
-        (effect, seq)
-    }
-
-    fn tell(&self, effect: Effect, seq: u64, now: Tick) {
-        let reporter = &self.common.reporter;
-        let (nth, kind) = match effect {
-            Effect::Joined(_) => return,
-            Effect::Returned(nth) => {
-                let measurement = Measurement::Nothing;
-                let (from, to, cause) = (EJECTED, ACTIVE, "ejection_time");
-                (nth, EventKind::Changed { from, to, cause, measurement })
-            }
-            Effect::Ejected { nth, cause, observed, threshold, .. } => {
-                reporter.meter(|handles| handles.own.ejections[cause as usize].increment(1));
-                let from = if cause == Cause::StillBad { EJECTED } else { ACTIVE };
-                let measurement = cause.measurement(observed, threshold);
-                (nth, EventKind::Changed { from, to: EJECTED, cause: cause.as_str(), measurement })
-            }
-        };
-        reporter.meter(|handles| self.set_levels(handles.own));
-        let key = Named::name(&self.members[nth]);
-        reporter.tell(EventContext { key: Some(key), seq }, now, kind);
-    }
-
-    /// How many calls in a million stay near: all, as long as enough is up there.
-    fn near_ppm(&self, now: Tick) -> u32 {
-        let is_up =
-            |place: usize| !self.loads[place].is_ejected() && !self.loads[place].is_shut(now);
-        let near = || (0..self.loads.len()).filter(|place| self.is_near(*place));
-        let weigh = |places: &mut dyn Iterator<Item = usize>| -> u64 {
-            places.map(|place| u64::from(self.members[place].get_weight())).sum()
-        };
-        let (up, all) = (weigh(&mut near().filter(|place| is_up(*place))), weigh(&mut near()));
-        u32::try_from(up * OVERPROVISION * 10_000 / all.max(1)).unwrap_or(u32::MAX)
-    }
-
-    /// A call was not answered well.
-    #[cold]
-    #[inline(never)]
-    fn not_good(&self, place: usize, outcome: Outcome, took: u64) {
-        let (load, now) = (&self.loads[place], self.common.now());
-        if outcome.rejected || outcome.signal == Signal::Pushback {
-            let asked = outcome.retry_after().map_or(SHUT, nanos).min(LONGEST_SHUT);
-            if !outcome.rejected {
-                load.penalise(took);
-            }
-            if outcome.rejected || outcome.retry_after().is_some() {
-                load.shut(now.plus(asked));
-                self.common.careful.store(true, Relaxed);
-            }
-        } else if outcome.signal == Signal::Failure {
-            let (in_a_row, most) = (load.failed(took), self.common.params.consecutive);
-            if most > 0 && in_a_row.is_multiple_of(most) {
-                self.compare(now, false);
-            }
-        }
-        self.look(now);
+        let (near, far) = divide(common.zone.as_deref(), &members);
+        let (near_up, far_up) = (InUse::new(&near), InUse::new(&far));
+        let mut known: Vec<_> = members.iter().map(Endpoint::get_zone).collect();
+        known.sort_unstable();
+        known.dedup();
+        let zone = |one: &Endpoint| known.partition_point(|zone| *zone < one.get_zone()) as u32;
+        let zones = members.iter().map(zone).collect();
+        Self { version, all, members, loads, near, far, near_up, far_up, zones, common }
     }
 }
 
@@ -263,8 +122,10 @@ impl<C, K, Req, Res, Err> Choose<Req, Res, Err> for Roster<C, K>
 where
     C: Classify<Res, Err>,
     K: Propagate<Req>,
+    Err: CallError,
 {
-    const WAIT_FOR: usize = 3;
+    const ASK: usize = usize::MAX;
+    const WAIT_FOR: usize = 16;
 
     #[inline]
     fn choose(&self, request: &Req, passed: &Passed) -> Option<usize> {
@@ -313,15 +174,63 @@ where
             }
         } else {
             load.left(call.lane);
-            self.not_good(place, outcome, took);
+            match result {
+                Err(error) if is_full(error) => self.full(place),
+                _ => self.not_good(place, outcome, took),
+            }
         }
     }
 
+    fn busy(&self, place: usize) {
+        self.full(place);
+    }
+
+    fn elsewhere(&self, call: &Going, rejected: &Rejected) -> bool {
+        Outcome::of_rejection(rejected).retryable != Retryable::Never
+            && Outcome::of_rejection(rejected).sent == Sent::Never
+            && self.has_another(call.place as usize, self.common.now())
+    }
+
     fn unready(&self, place: usize, error: &Err) -> bool {
+        if is_full(error) {
+            self.full(place);
+            return true;
+        }
         let classification = self.common.classify.classify(Err(error));
         self.not_good(place, classification.of_error(), 0);
         true
     }
+}
+
+/// Whether a list lacks more than half of the endpoints of the one before, as a fault of the discovery would look.
+pub(super) fn shrinks(before: &[Endpoint], after: &[Endpoint]) -> Result<(), AdoptError> {
+    let is_there =
+        |one: &&Endpoint| after.binary_search_by(|other| other.name().cmp(one.name())).is_ok();
+    let stay = before.iter().filter(is_there).count();
+    if stay * 2 < before.len() {
+        return Err(AdoptError::Shrunk { before: before.len(), stay, after: after.len() });
+    }
+    Ok(())
+}
+
+/// Into those that are near and those that are not.
+fn divide(zone: Option<&str>, members: &[Endpoint]) -> (Draw, Draw) {
+    let is_near = |member: &Endpoint| zone.is_none() || member.get_zone() == zone;
+    let (mut near, mut far) = (Vec::new(), Vec::new());
+    for (place, member) in (0_u32..).zip(members) {
+        let side = if is_near(member) { &mut near } else { &mut far };
+        side.push((place, member.get_weight()));
+    }
+    if near.is_empty() {
+        std::mem::swap(&mut near, &mut far);
+    }
+    (Draw::new(&near), Draw::new(&far))
+}
+
+/// Whether a limit of the member's stack is reached, which ends with a call, not with time.
+fn is_full(error: &impl CallError) -> bool {
+    let why = error.rejected().map(Rejected::reason);
+    matches!(why, Some(Reason::Full | Reason::QueueTimeout | Reason::Recovering))
 }
 
 /// The answer to a call, while the classifier looks at it. Dropped, if that panics: it is a failure.

@@ -19,7 +19,7 @@ use crate::core::request::{NoPropagation, Propagate};
 use crate::shell::set::{self, Set, Shared, check};
 
 /// The most endpoints there can be.
-const MAX_ENDPOINTS: usize = 16_384;
+pub(super) const MAX_ENDPOINTS: usize = 16_384;
 
 /// Sends each request to one of several endpoints.
 ///

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tower::BoxError;
 
 use super::endpoint::Endpoint;
@@ -70,8 +72,14 @@ where
 pub struct Source<R = Box<dyn Resolve>> {
     resolve: Arc<R>,
     interval: Duration,
+    time_limit: Duration,
 }
 
+/// A source that is being asked.
+pub(super) type Asked = JoinHandle<Result<Vec<Endpoint>, BoxError>>;
+
+/// How long a source may take.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Between two look-ups of a name. What the system's resolver knows of lifetimes it does not say.
 const DNS_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two reads of a file.
@@ -102,14 +110,14 @@ impl Source {
     }
 
     fn boxed(resolve: impl Resolve, interval: Duration) -> Self {
-        Self { resolve: Arc::new(Box::new(resolve)), interval }
+        Self { resolve: Arc::new(Box::new(resolve)), interval, time_limit: TIME_LIMIT }
     }
 }
 
 impl<R: Resolve> Source<R> {
     /// A source of your own, which is asked every 30 s.
     pub fn new(resolve: R) -> Self {
-        Self { resolve: Arc::new(resolve), interval: DNS_INTERVAL }
+        Self { resolve: Arc::new(resolve), interval: DNS_INTERVAL, time_limit: TIME_LIMIT }
     }
 
     /// How often it is asked: up to a tenth more or less, and at least a millisecond apart.
@@ -118,14 +126,32 @@ impl<R: Resolve> Source<R> {
         self
     }
 
+    /// How long it may take: 10 s by default. What takes longer has failed; its thread goes on, and it is not asked again
+    /// before that has answered.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
+    }
+
     /// Asks it once, on a thread for what blocks.
     ///
     /// # Errors
     ///
-    /// That of the source, or it panicked.
+    /// That of the source, or it panicked, or took longer than its [time limit](Self::time_limit).
     pub async fn load(&self) -> Result<Vec<Endpoint>, BoxError> {
-        let resolve = Arc::clone(&self.resolve);
-        tokio::task::spawn_blocking(move || resolve.resolve()).await?
+        self.ask(&mut None).await
+    }
+
+    /// The same, or waits again for the answer that was not there in time before.
+    pub(super) async fn ask(&self, asked: &mut Option<Asked>) -> Result<Vec<Endpoint>, BoxError> {
+        let resolve = || {
+            let resolve = Arc::clone(&self.resolve);
+            tokio::task::spawn_blocking(move || resolve.resolve())
+        };
+        let answer = timeout(self.time_limit, asked.get_or_insert_with(resolve)).await;
+        let answer = answer.map_err(|_| format!("no answer within {:?}", self.time_limit))?;
+        *asked = None;
+        answer?
     }
 
     /// Until it is asked again.

@@ -36,7 +36,9 @@ impl Fleet {
         let effects =
             self.machine.step(&self.params, self.now, 7, self.seen.iter().copied()).to_vec();
         for effect in &effects {
-            if let Effect::Ejected { nth, .. } | Effect::Returned(nth) = *effect {
+            if let Effect::Ejected { nth, .. } | Effect::Returned(nth) | Effect::Recalled(nth, _) =
+                *effect
+            {
                 let seen = &mut self.seen[nth];
                 (seen.consecutive, seen.latency, seen.samples) = (0, 0, 0);
             }
@@ -229,13 +231,13 @@ fn panic_is_when_too_few_are_left() {
     let mut params = Params { max_ejected_ppm: 1_000_000, ..params() };
     let mut fleet = Fleet::new(4, params);
     for nth in 0..4 {
-        assert!(!fleet.machine.is_panic(&params) || nth > 2, "{nth}");
+        assert!(!fleet.machine.panic(&params).is_some() || nth > 2, "{nth}");
         fleet.calls(nth, 0, 5);
         fleet.step(1);
     }
-    assert!(fleet.machine.is_panic(&params));
+    assert!(fleet.machine.panic(&params).is_some());
     params.panic_ppm = 0;
-    assert!(!fleet.machine.is_panic(&params));
+    assert!(!fleet.machine.panic(&params).is_some());
 }
 
 #[derive(Debug, Clone)]

@@ -45,6 +45,8 @@ pub(crate) struct Failed {
     pub(crate) unsent: bool,
     /// One of our own layers rejected the call.
     pub(crate) rejected: bool,
+    /// One of several did, and another may take the call at once.
+    pub(crate) elsewhere: bool,
     /// And will reject all calls to come.
     pub(crate) for_good: bool,
     /// A copy of the request is at hand.

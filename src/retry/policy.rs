@@ -150,8 +150,10 @@ impl Retries {
         }
         let left = time.left(params.max_elapsed);
         let before = *attempts;
-        let own =
-            self.backoff_by.as_ref().map(|own| crate::core::time::nanos(own(before.number())));
+        let own = match &self.backoff_by {
+            _ if failed.elsewhere => Some(0), // nobody is to be waited for
+            own => own.as_ref().map(|own| nanos(own(before.number()))),
+        };
         let next = attempts.fail(params, failed, left, own, fastrand::u64(..));
         let Next::Wait(wait) = next else { return (next, None) };
         let withdrawal = match purse.budget(self.budget.as_ref()) {
@@ -308,11 +310,14 @@ impl Failed {
     fn of(failure: &Failure<'_>) -> (Self, Kind) {
         let Failure { outcome, rejection, copied, repeated, draining } = *failure;
         let timed_out = rejection.is_some_and(|rejected| rejected.reason() == Reason::TimedOut);
+        // One member of a set did not take the call, and another one may.
+        let elsewhere = rejection.is_some_and(Rejected::is_elsewhere);
         let failed = Self {
             again: outcome.retryable != Retryable::Never,
-            retry_after: outcome.retry_after().map(nanos),
-            unsent: outcome.sent == Sent::Never,
-            rejected: outcome.rejected || (rejection.is_some() && !timed_out),
+            retry_after: outcome.retry_after().map(nanos).filter(|_| !elsewhere),
+            unsent: outcome.sent == Sent::Never || elsewhere,
+            rejected: !elsewhere && (outcome.rejected || (rejection.is_some() && !timed_out)),
+            elsewhere,
             for_good: rejection.is_some_and(|rejected| rejected.reason() == Reason::Draining),
             copied,
             repeated,

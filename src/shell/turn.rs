@@ -3,6 +3,8 @@
 use std::sync::TryLockError;
 
 use crate::core::sync::Mutex;
+#[cfg(feature = "endpoints")]
+use crate::shell::lock;
 
 /// Behind a lock that nobody waits for.
 #[derive(Debug)]
@@ -11,6 +13,12 @@ pub(crate) struct Turn<T>(Mutex<T>);
 impl<T> Turn<T> {
     pub(crate) fn new(machine: T) -> Self {
         Self(Mutex::new(machine))
+    }
+
+    /// Runs `step`, when nobody else is at it any more: not on the way of a call. It must not run user code.
+    #[cfg(feature = "endpoints")]
+    pub(crate) fn with<R>(&self, step: impl FnOnce(&mut T) -> R) -> R {
+        step(&mut lock(&self.0))
     }
 
     /// Runs `step`, unless somebody else is at it. It must not run user code.

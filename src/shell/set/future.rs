@@ -140,14 +140,18 @@ impl<P: Plan, S> InCall<P, S> {
         }
     }
 
+    /// The call is over. Whether it was rejected, and another member may take it.
     #[inline]
-    fn settle<Req, Res, Err>(&mut self, result: Result<&Res, &Err>)
+    fn settle<Req, Res, Err>(&mut self, result: Result<&Res, &Err>) -> bool
     where
         P: Choose<Req, Res, Err>,
+        Err: CallError,
     {
-        if let Some(over) = self.hold.lose() {
-            over.plan.settle(mem::take(&mut self.call), result);
-        }
+        let Some(over) = self.hold.lose() else { return false };
+        let rejected = result.err().and_then(CallError::rejected);
+        let elsewhere = rejected.is_some_and(|why| over.plan.elsewhere(&self.call, why));
+        over.plan.settle(mem::take(&mut self.call), result);
+        elsewhere
     }
 }
 
@@ -210,7 +214,7 @@ where
             let is_drained = self.shared.is_drained();
             return if is_drained { Err(self.shared.draining().into()) } else { Ok(None) };
         };
-        let (mut members, mut passed) = (Vec::new(), Passed::default());
+        let (mut members, mut passed) = (Vec::new(), Passed::waiting());
         if let Some(to) = &self.to {
             let all = stripe.plan.members();
             let Some(place) = all.iter().position(|member| *member.name() == to.name) else {
@@ -222,7 +226,7 @@ where
                 return Ok(Some(Round { calls, stripe, members, parked: Parked::new() }));
             }
         }
-        while members.len() < P::WAIT_FOR.min(Passed::MOST)
+        while members.len() < P::WAIT_FOR
             && let Some(place) = stripe.plan.choose(request, &passed)
         {
             let Some(service) = stripe.make(place) else { return Ok(None) };
@@ -293,7 +297,12 @@ where
                 StageProj::Over => return Poll::Pending, // polled after it was ready
             };
             this.stage.set(Stage::Over); // nothing of the call goes on
-            this.call.settle(result.as_ref());
+            if this.call.settle(result.as_ref()) {
+                return Poll::Ready(result.map_err(|error| match error.rejected() {
+                    Some(rejected) => rejected.clone().elsewhere().into(),
+                    None => error,
+                }));
+            }
             return Poll::Ready(result);
         }
     }

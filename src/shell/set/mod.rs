@@ -46,6 +46,7 @@ mod table;
 use std::sync::Arc;
 
 use crate::core::epoch::Epoch;
+use crate::core::error::Rejected;
 use crate::shell::meter::Instruments;
 
 #[cfg(feature = "endpoints")]
@@ -90,9 +91,9 @@ pub trait Plan: Sized {
 
 /// Which member a request is for, and what is learnt from its answer.
 pub trait Choose<Req, Res, Err>: Plan {
-    /// How many members a call asks at once whether they are ready, before it waits; up to [`Passed::MOST`].
+    /// How many members a call asks at once whether they are ready, before it waits.
     const ASK: usize = 4;
-    /// How many members a call waits for, where none is ready; up to [`Passed::MOST`].
+    /// How many members a call waits for, where none is ready.
     const WAIT_FOR: usize = 1;
 
     /// The place of a member, none of those that were passed over; `None` if there is no other.
@@ -122,6 +123,18 @@ pub trait Choose<Req, Res, Err>: Plan {
     /// The call is over.
     fn settle(&self, call: Self::Call, result: Result<&Res, &Err>);
 
+    /// This member is not ready now.
+    fn busy(&self, place: usize) {
+        let _ = place;
+    }
+
+    /// A layer of the member's stack rejected the call. Whether another member may take it, if the request is sent
+    /// again: the rejection says so then.
+    fn elsewhere(&self, call: &Self::Call, rejected: &Rejected) -> bool {
+        let _ = (call, rejected);
+        false
+    }
+
     /// A member's readiness is an error. Whether another may be asked; otherwise the error is the answer.
     fn unready(&self, place: usize, error: &Err) -> bool {
         let _ = (place, error);
@@ -133,14 +146,23 @@ pub trait Choose<Req, Res, Err>: Plan {
 #[derive(Debug, Default)]
 pub struct Passed {
     places: [u16; Self::MOST],
-    count: u8,
+    count: u16,
+    /// By the bit, those that there is no room for above.
+    more: Vec<u64>,
+    is_waiting: bool,
 }
 
 impl Passed {
-    /// So many can be passed over.
+    /// So many take no memory.
     pub const MOST: usize = 16;
     /// None was.
-    pub const NONE: Self = Self { places: [0; Self::MOST], count: 0 };
+    pub const NONE: Self =
+        Self { places: [0; Self::MOST], count: 0, more: Vec::new(), is_waiting: false };
+
+    /// Those that a call waits for already.
+    fn waiting() -> Self {
+        Self { is_waiting: true, ..Self::NONE }
+    }
 
     #[inline]
     pub const fn is_empty(&self) -> bool {
@@ -149,18 +171,34 @@ impl Passed {
 
     #[inline]
     pub(super) fn has(&self, most: usize) -> bool {
-        usize::from(self.count) >= most.min(Self::MOST)
+        self.count() >= most
+    }
+
+    pub const fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether the call does not ask further members, but chooses those that it waits for.
+    pub const fn is_waiting(&self) -> bool {
+        self.is_waiting
     }
 
     pub fn contains(&self, place: usize) -> bool {
-        self.places[..usize::from(self.count)].iter().any(|passed| usize::from(*passed) == place)
+        let few = &self.places[..self.count().min(Self::MOST)];
+        few.iter().any(|passed| usize::from(*passed) == place)
+            || self.more.get(place / 64).is_some_and(|bits| bits >> (place % 64) & 1 == 1)
     }
 
     #[allow(clippy::cast_possible_truncation)] // no set has so many members
     fn add(&mut self, place: usize) {
-        if let Some(free) = self.places.get_mut(usize::from(self.count)) {
-            *free = place as u16;
-            self.count += 1;
+        match self.places.get_mut(usize::from(self.count)) {
+            Some(free) => *free = place as u16,
+            None => {
+                let least = place / 64 + 1;
+                self.more.resize(self.more.len().max(least), 0);
+                self.more[place / 64] |= 1 << (place % 64);
+            }
         }
+        self.count += 1;
     }
 }

@@ -93,7 +93,10 @@ impl<P: Plan, S> Set<P, S> {
                     }
                     failed = Some(error);
                 }
-                Poll::Pending => waits = true,
+                Poll::Pending => {
+                    stripe.plan.busy(place);
+                    waits = true;
+                }
             }
             self.instances.forget(place);
             passed.add(place);
@@ -136,6 +139,7 @@ where
                 }
                 // It may wait in a queue with a waker that wakes nobody: a fresh one will wait instead.
                 Poll::Pending => {
+                    stripe.plan.busy(place);
                     self.instances.forget(place);
                     passed.add(place);
                 }

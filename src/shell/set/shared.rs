@@ -42,7 +42,7 @@ impl<P: Plan, S> Shared<P, S> {
         self.reporter.meter.with(|handles| self.set_levels(handles), |_| ());
     }
 
-    fn set_levels(&self, handles: &Handles<'_, P::Meter>) {
+    pub(crate) fn set_levels(&self, handles: &Handles<'_, P::Meter>) {
         loop {
             let table = self.table();
             table.plan.set_levels(handles.own);

@@ -1,6 +1,7 @@
 //! Endpoints: calls are spread over the addresses of a service, and kept from those that are worse than the others.
 
 mod learning;
+mod peers;
 mod sources;
 
 use std::collections::BTreeMap;
