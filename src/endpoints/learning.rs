@@ -111,9 +111,7 @@ impl<C, K> Roster<C, K> {
                 load.is_ejected() || load.is_ramping() || load.is_shut(now) || load.is_full(now)
             })
         };
-        if needs_care() {
-            self.common.careful.store(true, Release);
-        } else if self.common.careful.swap(false, AcqRel) && needs_care() {
+        if needs_care() || (self.common.careful.swap(false, AcqRel) && needs_care()) {
             self.common.careful.store(true, Release);
         }
     }

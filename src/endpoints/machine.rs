@@ -4,7 +4,7 @@
 
 use crate::core::time::Tick;
 use crate::endpoints::machine::member::Member;
-use crate::endpoints::machine::statistics::{Known, middle, middle_without};
+use crate::endpoints::machine::statistics::{Known, Middle, middle, middle_without};
 
 mod member;
 mod statistics;
@@ -204,7 +204,7 @@ impl Outliers {
             if member.stays_out(params, now) {
                 continue;
             }
-            let typical = middle(of_zone(&self.sorted, member.seen.zone)).map(|two| two.ratio());
+            let typical = middle(of_zone(&self.sorted, member.seen.zone)).map(Middle::ratio);
             let is_slow = typical
                 .is_some_and(|typical| member.is_slower(typical.value, params.latency_factor));
             if member.seen.consecutive > 0 || is_slow {
@@ -259,7 +259,7 @@ impl Outliers {
             } else {
                 middle(&self.sorted)
             };
-            let peers = peers.map(|two| two.mean());
+            let peers = peers.map(Middle::mean);
             if let Some((cause, observed, threshold)) = member.fails(params, share, peers) {
                 self.found.push(Found { nth, cause, observed, threshold });
             }

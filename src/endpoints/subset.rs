@@ -103,8 +103,9 @@ mod tests {
 
     #[test]
     fn a_zone_has_a_subset_of_its_own() {
-        let zones =
-            |one: (usize, Endpoint)| one.1.zone(if one.0 % 4 == 0 { "here" } else { "there" });
+        let zones = |one: (usize, Endpoint)| {
+            one.1.zone(if one.0.is_multiple_of(4) { "here" } else { "there" })
+        };
         let all: Vec<_> = fleet(100).into_iter().enumerate().map(zones).collect();
         let members = Subset::new(10, "frontend-7".into()).of(Some("here"), &all);
         assert_eq!(members.iter().filter(|one| one.get_zone() == Some("here")).count(), 10);

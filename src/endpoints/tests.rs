@@ -231,13 +231,13 @@ fn panic_is_when_too_few_are_left() {
     let mut params = Params { max_ejected_ppm: 1_000_000, ..params() };
     let mut fleet = Fleet::new(4, params);
     for nth in 0..4 {
-        assert!(!fleet.machine.panic(&params).is_some() || nth > 2, "{nth}");
+        assert!(fleet.machine.panic(&params).is_none() || nth > 2, "{nth}");
         fleet.calls(nth, 0, 5);
         fleet.step(1);
     }
     assert!(fleet.machine.panic(&params).is_some());
     params.panic_ppm = 0;
-    assert!(!fleet.machine.panic(&params).is_some());
+    assert!(fleet.machine.panic(&params).is_none());
 }
 
 #[derive(Debug, Clone)]

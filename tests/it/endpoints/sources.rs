@@ -218,3 +218,70 @@ async fn tower_s_discover_is_followed() {
     assert!(following.await.unwrap().is_err());
     assert_eq!(known(&handle), ["a", "c", "d"]);
 }
+
+/// A resolver that hangs has failed when its time is over, is not asked a second time meanwhile, and is heard when it
+/// answers after all.
+#[tokio::test]
+async fn a_source_that_hangs_has_failed_and_is_not_asked_again() {
+    let (asked, counted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (answer, answers) = std::sync::mpsc::channel::<Vec<&str>>();
+    let (answers, count) = (Mutex::new(answers), Arc::clone(&asked));
+    let source = Source::new(move || -> Result<Vec<Endpoint>, BoxError> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(answers.lock().unwrap().recv()?.into_iter().map(Endpoint::from).collect())
+    });
+    let source = source.every(MS).time_limit(5 * MS);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (world, failures) = (World::default(), Arc::clone(&counted));
+    let set = Endpoints::builder("search")
+        .members(["a", "b", "c"])
+        .observe(move |event: &Event| match event.kind {
+            EventKind::SourceFailed { .. } if failures.fetch_add(1, Ordering::Relaxed) < 3 => {
+                tell.send(event.key.as_deref().unwrap_or_default().to_owned()).unwrap();
+            }
+            EventKind::EndpointsAdopted { members } => tell.send(members.to_string()).unwrap(),
+            _ => {}
+        })
+        .over(move |endpoint| Ok(world.client(endpoint)))
+        .unwrap();
+    let handle = set.handle();
+    let following = tokio::spawn(async move { handle.follow(source).await });
+    for _ in 0..3 {
+        assert_eq!(told.recv().await.unwrap(), "no answer within 5ms");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    answer.send(vec!["a", "b"]).unwrap();
+    assert_eq!(told.recv().await.unwrap(), "2");
+    following.abort();
+    drop(answer); // whoever is asked now ends
+}
+
+/// What was wrong is said with the event.
+#[tokio::test(start_paused = true)]
+async fn it_is_said_why_a_list_was_not_taken() {
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (log, world) = (Arc::clone(&heard), World::default());
+    let set = Endpoints::builder("search")
+        .members(["a", "b", "c"])
+        .observe(move |event: &Event| {
+            log.lock().unwrap().push(event.key.as_deref().unwrap_or_default().to_owned());
+        })
+        .over(move |endpoint| Ok(world.client(endpoint)))
+        .unwrap();
+    let source = lists(vec![Err("no such host"), Ok(vec![]), Ok(vec!["x"]), Ok(vec!["a", "b"])]);
+    let handle = set.handle();
+    let following = tokio::spawn(async move { handle.follow(source).await });
+    while heard.lock().unwrap().len() < 4 {
+        sleep(MS).await;
+    }
+    following.abort();
+    assert_eq!(
+        *heard.lock().unwrap(),
+        [
+            "no such host",
+            "invalid configuration of endpoints `search`: members = 0: 1 to 16384 members",
+            "a list of 1 endpoints has 0 of the 3 there are, less than half: `adopt_anyway` if that is meant",
+            "",
+        ]
+    );
+}
