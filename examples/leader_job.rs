@@ -1,5 +1,5 @@
 //! A job that one of three processes does, and the next when that one goes: here three tasks and a lease in memory,
-//! or in an etcd.
+//! or in an etcd. In a PostgreSQL, with a fence in its SQL: the example of the same name of `seawall-postgres`.
 //!
 //! `cargo run --example leader_job --features etcd [-- --etcd http://127.0.0.1:2379]`
 

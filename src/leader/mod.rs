@@ -38,7 +38,8 @@
 //! has to be refused where it is written: send the [epoch](Term::epoch) with every write (a layer can
 //! [propagate](LayerBuilder::propagate) it), and let the resource refuse
 //! what is lower than the highest it has seen. In SQL that is one condition:
-//! `update jobs set …, epoch = $2 where id = $1 and epoch <= $2`.
+//! `update jobs set …, epoch = $2 where id = $1 and epoch <= $2`. The example `leader_job` of
+//! [`seawall-postgres`](https://docs.rs/seawall-postgres) does so (`--postgres URL`).
 //!
 //! The monotonic clock of some systems stands still while a machine sleeps or is moved to another host. That is one more
 //! reason for the resource to compare epochs. And what a job or a call has *spawned* is not ended with it.
