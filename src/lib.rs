@@ -14,6 +14,7 @@
 //! [endpoints]: crate::endpoints
 //! [rate_limit]: crate::rate_limit
 //! [fallback]: crate::fallback
+//! [hedge]: crate::hedge
 //! [timeout]: crate::timeout
 //! [health]: crate::health
 //! [getting-started]: crate::guide::getting_started
@@ -72,6 +73,7 @@ pub mod fallback;
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub mod grpc;
 pub mod health;
+pub mod hedge;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;

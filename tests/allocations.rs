@@ -22,6 +22,7 @@ use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::fallback::FallbackLayer;
 use seawall::health::HealthLayer;
+use seawall::hedge::HedgeLayer;
 #[cfg(feature = "http")]
 use seawall::http::PerHost;
 #[cfg(feature = "http")]
@@ -211,6 +212,8 @@ fn successes_and_failures_allocate_nothing() {
     let limit = limit().build().unwrap();
     assert_eq!(of_calls(limit.layer(service_fn(soon)), is_ok), NONE, "rate limit");
     assert_eq!(of_calls(limits.layer(service_fn(soon)), is_ok), NONE, "keyed rate limit");
+    let hedge = HedgeLayer::builder("a").cloned().build().unwrap();
+    assert_eq!(of_calls(hedge.layer(service_fn(soon)), is_ok), NONE, "hedge, not hedged");
     let fallback = || FallbackLayer::new("a", 1);
     assert_eq!(of_calls(fallback().layer(service_fn(soon)), is_ok), NONE, "fallback, unused");
     assert_eq!(of_calls(fallback().layer(service_fn(fail)), is_ok), NONE, "fallback");

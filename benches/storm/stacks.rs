@@ -3,11 +3,12 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use seawall::bulkhead::BulkheadLayer;
+use seawall::bulkhead::{self, Adaptive, BulkheadLayer};
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::endpoints::Endpoints;
+use seawall::hedge::HedgeLayer;
 use seawall::propagate::{FromWithContext, WithContext};
-use seawall::retry::RetryLayer;
+use seawall::retry::{Budget, RetryLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{CallError, Classification, Classifier, Classify, Error, Outcome, Reason};
 use tokio::time::timeout;
@@ -41,6 +42,8 @@ pub(crate) enum Contender {
     Seawall,
     /// The same with a bulkhead between breaker and timeout.
     SeawallBulkhead,
+    /// deadline → retry → hedge → breaker → bulkhead with an adaptive limit; no attempt is cancelled.
+    SeawallHedged,
     /// Where there are several backends: deadline → retry → the next backend whose circuit is
     /// closed, each with a breaker and a timeout of its own.
     SeawallEach,
@@ -49,11 +52,12 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::NoPolicy,
         Self::Blind,
         Self::Seawall,
         Self::SeawallBulkhead,
+        Self::SeawallHedged,
         Self::SeawallEach,
         Self::SeawallEndpoints,
     ];
@@ -69,6 +73,7 @@ impl Contender {
             Self::Blind => "timeout + 3 retries",
             Self::Seawall => "seawall",
             Self::SeawallBulkhead => "seawall + bulkhead",
+            Self::SeawallHedged => "seawall + hedge, adaptive limit",
             Self::SeawallEach => "seawall, a breaker for each",
             Self::SeawallEndpoints => "seawall, endpoints",
         }
@@ -119,6 +124,26 @@ impl Contender {
                     .service(upstream);
                 BoxCloneService::new(outside(stack))
             }
+            Self::SeawallHedged => {
+                let bulkhead = Settings::get().bulkhead.clone();
+                let bulkhead = bulkhead::Config { adaptive: Some(Adaptive::default()), ..bulkhead };
+                let bulkhead =
+                    BulkheadLayer::from_config("storm", bulkhead).expect("valid settings");
+                let places = bulkhead.handle();
+                let budget = Settings::get().budget.build().expect("a valid budget");
+                let hedge = HedgeLayer::builder("storm")
+                    .only_if(move || places.in_flight() * 2 < places.limit())
+                    .classify(Judge)
+                    .budget(budget.clone())
+                    .cloned();
+                let stack = ServiceBuilder::new()
+                    .layer(hedge.build().expect("valid settings"))
+                    .layer(breaker(seed))
+                    .layer(bulkhead)
+                    .map_err(Error::Inner)
+                    .service(upstream);
+                BoxCloneService::new(outside_with(stack, budget))
+            }
         }
     }
 }
@@ -168,12 +193,25 @@ where
         + Send
         + 'static,
 {
+    outside_with(stack, Settings::get().budget.build().expect("a valid budget"))
+}
+
+/// The same with a budget that others share.
+fn outside_with<S>(
+    stack: S,
+    budget: Budget,
+) -> impl Service<CallContext, Response = (), Error = End, Future: Send> + Clone + Send + 'static
+where
+    S: Service<CallContext, Response = (), Error = Error<Failure>, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
     let deadline =
         TimeoutLayer::builder("deadline").limit(Duration::MAX).propagate(FromWithContext).build();
-    let settings = Settings::get();
     let retry = RetryLayer::builder("storm")
-        .config(settings.retry.clone())
-        .budget(settings.budget.build().expect("a valid budget"))
+        .config(Settings::get().retry.clone())
+        .budget(budget)
         .classify(Judge)
         .propagate(FromWithContext)
         .cloned()

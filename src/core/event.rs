@@ -75,6 +75,13 @@ pub enum EventKind {
         /// [`max_retry_after`](crate::retry::Config::max_retry_after) bounds how much of it counts.
         retry_after: Option<Duration>,
     },
+    /// An attempt begins beside one that has not answered, or after one that failed.
+    Hedging {
+        /// The number of the attempt, counted from 1.
+        attempt: u32,
+        /// How long after the call was first found pending.
+        after: Duration,
+    },
     /// A fallback answered a failed call.
     FellBack {
         /// The reason if a layer had rejected the call; `None` if the dependency failed.

@@ -5,12 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::budget::Budget;
 use super::config::{Backoff, Config, OnRejection, UNLIMITED};
-use super::copy::{Chosen, Numbered, Unsaid};
 use super::keyed::KeyedBudget;
 use super::layer::{LAYER, RetryLayer};
 use super::machine::Params;
+use super::numbered::Numbered;
 use super::policy::{BackoffBy, Retries};
 use super::purse::{BudgetByKey, Means, OneBudget};
 use crate::core::classify::{Classification, Classifier, Of, OfError, OfResult};
@@ -19,6 +18,8 @@ use crate::core::event::{Observe, Observers};
 use crate::core::origin::Origin;
 use crate::core::outcome::Outcome;
 use crate::core::request::NoPropagation;
+use crate::shell::budget::Budget;
+use crate::shell::copy::{Chosen, Unsaid};
 use crate::shell::reporter::Reporter;
 use crate::shell::retry::RequestTools;
 

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::budget::Budget;
 use super::config::Config;
 use super::machine::Params;
 use super::policy::Retries;
 use crate::core::config::ConfigErrors;
 use crate::core::origin::Origin;
+use crate::shell::budget::Budget;
 use crate::shell::in_flight::InFlight;
 use crate::shell::retry::Core;
 

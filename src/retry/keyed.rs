@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::budget::Budget;
 use super::layer::LAYER;
 use super::purse::OfKey;
-use super::terms::{BudgetBuilder, BudgetConfig, NamedFields, Tariff};
 use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::event::Observers;
 use crate::core::origin::Origin;
+use crate::shell::budget::Budget;
+use crate::shell::budget::{BudgetBuilder, BudgetConfig, NamedFields, Tariff};
 use crate::shell::keyed::Keyed;
 use crate::shell::live::Live;
 use crate::shell::member::{Member, Stamp};
@@ -245,5 +245,15 @@ impl KeyedBudgetBuilder {
             KeyBudget { key, budget: Budget::of(tariff, config), common: Arc::clone(&for_cells) }
         });
         Ok(KeyedBudget { cells: Arc::new(cells) })
+    }
+}
+
+impl BudgetBuilder {
+    /// One budget with these settings for each key, for instance for each tenant or host; see
+    /// [`KeyedBudget`](super::KeyedBudget).
+    ///
+    /// Metrics of the table of keys bear this name, and `retry` as their layer.
+    pub fn keyed(self, name: impl Into<Arc<str>>) -> KeyedBudgetBuilder {
+        KeyedBudgetBuilder::new(self, name.into())
     }
 }

@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use tower::Layer;
 
-use super::budget::Budget;
 use super::builder::Builder;
 use super::config::Config;
-use super::copy::{Chosen, CopyBy, CopyIsChosen, Unsaid};
 use super::handle::RetryHandle;
 use super::machine::Params;
 use super::policy::{Retries, Retry};
@@ -18,6 +16,8 @@ use crate::core::config::ConfigErrors;
 use crate::core::event::Observers;
 use crate::core::origin::Origin;
 use crate::core::request::{Cloned, Never, NoPropagation};
+use crate::shell::budget::Budget;
+use crate::shell::copy::{Chosen, CopyBy, CopyIsChosen, Unsaid};
 use crate::shell::in_flight::InFlight;
 use crate::shell::reporter::Reporter;
 use crate::shell::retry::{Core, RequestTools};

@@ -115,36 +115,36 @@
 //! Dropping the future drops the attempt in flight or ends the backoff; nothing goes on. The budget gets back what
 //! a retry took if that retry never began.
 
-mod budget;
 mod builder;
 mod config;
-mod copy;
 mod factor;
 mod handle;
 mod keyed;
 mod layer;
 mod machine;
+mod numbered;
 mod policy;
 mod purse;
 mod reasons;
 mod run;
-mod terms;
 #[cfg(test)]
 mod tests;
 
 pub use crate::core::request::{CloneRequest, Cloned, Never};
-pub use budget::{Budget, Withdrawal};
+pub use crate::shell::budget::{Budget, BudgetBuilder, BudgetConfig, Withdrawal};
+#[doc(hidden)]
+pub use crate::shell::copy::{Chosen, CopyBy, CopyIsChosen, Unsaid};
 pub use builder::Builder;
 pub(crate) use config::MIN_ATTEMPT_TIME;
 #[cfg(feature = "serde")]
 pub(crate) use config::attempts;
 pub use config::{Backoff, Config, Jitter, OnRejection, UNLIMITED};
-#[doc(hidden)]
-pub use copy::{Chosen, CopyBy, CopyIsChosen, Numbered, Unsaid};
 pub use factor::Factor;
 pub use handle::RetryHandle;
 pub use keyed::{KeyedBudget, KeyedBudgetBuilder};
 pub use layer::RetryLayer;
+#[doc(hidden)]
+pub use numbered::Numbered;
 #[doc(hidden)]
 pub use policy::ResponseFuture;
 pub(crate) use policy::Retries;
@@ -153,4 +153,3 @@ pub use policy::Retry;
 #[doc(hidden)]
 pub use purse::{BudgetByKey, OneBudget};
 pub use reasons::{RetryReason, StopReason};
-pub use terms::{BudgetBuilder, BudgetConfig};

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::budget::{Budget, Withdrawal};
 use super::config::Config;
 use super::machine::{Attempts, Failed, Next, Params};
 use super::purse::{OneBudget, Purse};
@@ -15,6 +14,7 @@ use crate::core::event::EventKind;
 use crate::core::outcome::{Retryable, Sent, Signal};
 use crate::core::time::nanos;
 use crate::retry::reasons::{RetryReason as Kind, StopReason};
+use crate::shell::budget::{Budget, Withdrawal};
 use crate::shell::gate::Judged;
 use crate::shell::live::Live;
 use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels};

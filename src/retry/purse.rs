@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::budget::Budget;
 use super::keyed::{KeyBudget, KeyedBudget};
 use crate::core::request::ExtractKey;
+use crate::shell::budget::Budget;
 use crate::shell::retry::{ByItself, Named, Payer};
 
 /// One budget, or none, pays for all calls of a layer. The default; it costs nothing.

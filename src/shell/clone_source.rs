@@ -1,6 +1,7 @@
 //! A service to make clones of, when and only when one is needed.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::core::sync::Mutex;
 use crate::shell::lock;
@@ -34,5 +35,46 @@ impl<S> CloneSource<Option<S>> {
 impl<S> fmt::Debug for CloneSource<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CloneSource")
+    }
+}
+
+/// Where the service for a further attempt comes from.
+pub(crate) enum Source<S> {
+    Clone(S),
+    CloneSource(Arc<CloneSource<S>>),
+}
+
+impl<S: Clone> Source<S> {
+    pub(crate) fn make(&self) -> S {
+        match self {
+            Self::Clone(service) => service.clone(),
+            Self::CloneSource(clone_source) => clone_source.make(),
+        }
+    }
+}
+
+/// Where a call gets the service for a further attempt from. An instance that is called once gives
+/// each call a clone; one that is called again shares one clone source, so that a call which needs no
+/// further attempt does not pay for cloning a whole stack.
+pub(crate) enum CloneSources<S> {
+    Unused,
+    CalledOnce,
+    Made(Arc<CloneSource<S>>),
+}
+
+impl<S: Clone> CloneSources<S> {
+    pub(crate) fn source(&mut self, inner: &S) -> Source<S> {
+        match self {
+            Self::Unused => {
+                *self = Self::CalledOnce;
+                Source::Clone(inner.clone())
+            }
+            Self::CalledOnce => {
+                let clone_source = Arc::new(CloneSource::new(inner.clone()));
+                *self = Self::Made(Arc::clone(&clone_source));
+                Source::CloneSource(clone_source)
+            }
+            Self::Made(clone_source) => Source::CloneSource(Arc::clone(clone_source)),
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Machines under traffic: the only rooms with locks in them.
 
+pub(crate) mod budget;
 pub(crate) mod caller;
 pub(crate) mod clone_source;
+pub(crate) mod copy;
 pub(crate) mod cost;
 #[cfg(any(feature = "endpoints", feature = "failover", feature = "shards"))]
 pub(crate) mod epochs;

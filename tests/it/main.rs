@@ -28,6 +28,7 @@ mod exposition;
 mod failover;
 mod fallback;
 mod health;
+mod hedge;
 mod hooks;
 mod house;
 #[cfg(feature = "http")]

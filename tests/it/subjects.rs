@@ -11,6 +11,7 @@ use seawall::bulkhead::{self, BulkheadLayer, KeyedBulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer, Position};
 use seawall::fallback::FallbackLayer;
 use seawall::health::HealthLayer;
+use seawall::hedge::HedgeLayer;
 use seawall::propagate::NoPropagation;
 use seawall::rate_limit::{KeyedRateLimitLayer, RateLimitLayer};
 use seawall::retry::{Backoff, Budget, BudgetByKey, Chosen, Cloned, RetryLayer};
@@ -55,6 +56,7 @@ const LAYERS: &[(&str, Make)] = &[
     ("keyed_rate_limit", || subject!(keyed_rate_limit())),
     ("health", health),
     ("fallback", fallback),
+    ("hedge", hedge),
     ("timeout", || subject!(TimeoutLayer::new("kit", LIMIT))),
     ("covering_timeout", || subject!(covering_timeout())),
     ("rate_limit_and_timeout", || subject!(rate_limit().and(TimeoutLayer::new("kit", LIMIT)))),
@@ -178,6 +180,13 @@ fn fallback() -> Subject {
     let layer = FallbackLayer::builder("kit").value(0).when(|_: Result<&u32, &Fail>| false);
     let (layer, timeout) = (layer.build().unwrap(), TimeoutLayer::new("kit", LIMIT));
     Subject::new(layer).over(subject!(timeout))
+}
+
+/// One that waits for longer than any check, around a layer that has a drain, for it has none.
+fn hedge() -> Subject {
+    let layer =
+        HedgeLayer::builder("kit").delay(LIMIT * 24).on_failure(false).cloned().build().unwrap();
+    Subject::new(layer).over(subject!(TimeoutLayer::new("kit", LIMIT)))
 }
 
 fn covering_timeout() -> TimeoutLayer {

@@ -10,6 +10,7 @@ use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::{self as breaker, CircuitBreakerLayer};
 use seawall::fallback::{self, FallbackLayer};
 use seawall::health::{self, HealthLayer};
+use seawall::hedge::{self, HedgeLayer};
 use seawall::rate_limit::{self, RateLimitLayer};
 use seawall::retry::{self, RetryLayer};
 use seawall::stack;
@@ -295,6 +296,14 @@ fn public_types_can_be_sent_shared_and_printed() {
         rate_limit::KeyedRateLimit<Inner, Keyed>: Clone;
         Calling<rate_limit::KeyedRateLimitLayer<Keyed>>: ;
         rate_limit::KeyedRateLimitHandle: Clone; // a keyed::KeyedHandle
+
+        // hedge
+        HedgeLayer<seawall::Classifier, seawall::retry::Cloned>: Clone;
+        hedge::Builder: Clone;
+        hedge::Hedge<Inner, seawall::Classifier, seawall::retry::Cloned>: Clone;
+        Calling<HedgeLayer<seawall::Classifier, seawall::retry::Cloned>>: ; // ResponseFuture
+        hedge::HedgeHandle: Clone;
+        hedge::Config: Clone;
 
         // fallback
         FallbackLayer<fallback::Value<u32>>: Clone;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::fallback::FallbackLayer;
+use seawall::hedge::HedgeLayer;
 use seawall::endpoints::Endpoints;
 use seawall::health::HealthLayer;
 use seawall::leader::{Candidate, LeaderLayer, MemoryStore};
@@ -102,6 +103,9 @@ fn all(cases: &mut Cases) {
         carrying(layers.service(service_fn(echo_carried)))
     });
 
+    let hedge = || HedgeLayer::builder("gate").cloned().build().expect("it is valid");
+    cases.answers("hedge, not hedged", || hedge().layer(service_fn(echo)));
+    cases.answers("hedge, pending once", || hedge().layer(service_fn(echo_later)));
     cases.answers("fallback, unused", || fallback().layer(service_fn(echo)));
     cases.rejects("fallback", || fallback().layer(service_fn(fail)));
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tower::Service;
 
 use super::attempt_context::{AttemptContext, RequestTools, RetryCopy};
-use super::future::{ResponseFuture, Source};
+use super::future::ResponseFuture;
 use super::guard::{Ahead, RetryGuard};
 use super::repeat::{Asks, Attempts, Payer, Repeat};
 use super::service::{Core, Retried};
 use crate::core::error::Rejected;
 use crate::core::request::Propagate;
+use crate::shell::clone_source::Source;
 use crate::shell::gate::{Admission, Admit, Policy, holding};
 use crate::shell::in_flight::Stripe;
 use crate::shell::oneshot::Oneshot;

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project::{pin_project, pinned_drop};
@@ -22,7 +21,7 @@ use crate::core::outcome::{Outcome, Retryable, Signal};
 use crate::core::request::{CloneRequest, Propagate};
 use crate::core::time;
 use crate::core::upload::{excuse, excused};
-use crate::shell::clone_source::CloneSource;
+use crate::shell::clone_source::Source;
 use crate::shell::gate::{Complete, Lost, Policy, Stage};
 use crate::shell::in_flight::Parked;
 use crate::shell::oneshot::Oneshot;
@@ -78,21 +77,6 @@ pub(super) struct Busy<E, N> {
     /// Whether there was a timer before.
     pub(super) is_timed: bool,
     pub(super) parked: Parked,
-}
-
-/// Where the service for a further attempt comes from.
-pub(super) enum Source<S> {
-    Clone(S),
-    CloneSource(Arc<CloneSource<S>>),
-}
-
-impl<S: Clone> Source<S> {
-    pub(super) fn make(&self) -> S {
-        match self {
-            Self::Clone(service) => service.clone(),
-            Self::CloneSource(clone_source) => clone_source.make(),
-        }
-    }
 }
 
 impl<E, N: Attempts> Busy<E, N> {

@@ -9,7 +9,7 @@ use tower::Service;
 
 use super::attempt_context::{AttemptContext, RequestTools};
 use super::first::Further;
-use super::future::{ResponseFuture, Source};
+use super::future::ResponseFuture;
 use super::guard::RetryGuard;
 use super::repeat::{Asks, Payer, Repeat};
 use crate::core::classify::Classify;
@@ -18,7 +18,7 @@ use crate::core::context::ClassifyContext;
 use crate::core::error::{CallError, Measurement, Reason};
 use crate::core::outcome::Outcome;
 use crate::core::request::{CloneRequest, Propagate};
-use crate::shell::clone_source::CloneSource;
+use crate::shell::clone_source::CloneSources;
 use crate::shell::gate::{Admit, Complete, Policy};
 use crate::shell::in_flight::{InFlight, Parked, Stripe};
 use crate::shell::oneshot::Oneshot;
@@ -90,32 +90,6 @@ pub struct Retried<S, T, W: Policy, A: Policy, C, R, K, B> {
     /// ...and of a drain. This waker stays until the next wait: taking it away would cost every call,
     /// and it rings but once.
     parked: Parked,
-}
-
-/// Where a call gets the service for a further attempt from. An instance that is called once gives
-/// each call a clone; one that is called again shares one clone source, so that a call which needs no
-/// further attempt does not pay for cloning a whole stack.
-enum CloneSources<S> {
-    Unused,
-    CalledOnce,
-    Made(Arc<CloneSource<S>>),
-}
-
-impl<S: Clone> CloneSources<S> {
-    fn source(&mut self, inner: &S) -> Source<S> {
-        match self {
-            Self::Unused => {
-                *self = Self::CalledOnce;
-                Source::Clone(inner.clone())
-            }
-            Self::CalledOnce => {
-                let clone_source = Arc::new(CloneSource::new(inner.clone()));
-                *self = Self::Made(Arc::clone(&clone_source));
-                Source::CloneSource(clone_source)
-            }
-            Self::Made(clone_source) => Source::CloneSource(Arc::clone(clone_source)),
-        }
-    }
 }
 
 impl<S, T, W: Policy, A: Policy, C, R, K, B> Retried<S, T, W, A, C, R, K, B> {

@@ -21,6 +21,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "http::body_timeout::Builder",
             "failover::Builder",
             "fallback::Builder",
+            "hedge::Builder",
             "keyed::KeyedBuilder",
             "leader::Builder",
             "leader::LayerBuilder",

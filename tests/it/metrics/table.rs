@@ -8,6 +8,7 @@ use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::{CircuitBreakerLayer, Position, Trip};
 use seawall::fallback::FallbackLayer;
 use seawall::health::{Criticality, HealthLayer, HealthRegistry, Probe};
+use seawall::hedge::HedgeLayer;
 use seawall::propagate::{FromWithContext, WithContext};
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
@@ -154,6 +155,9 @@ async fn everything_that_can_be_counted() {
     let last = FallbackLayer::builder("last").last_good(|_: &Script| "key".into()).build().unwrap();
     let last = ServiceBuilder::new().layer(last).service(service_fn(act));
     last.oneshot(Script::Success).await.unwrap();
+    let hedge = HedgeLayer::builder("hedge").delay(MS).cloned().build().unwrap();
+    let hedge = ServiceBuilder::new().layer(hedge).service(service_fn(act));
+    hedge.oneshot(Script::After(MS * 3)).await.unwrap();
     let timeout = TimeoutLayer::new("timeout", MS);
     timeout.run(|| act(Script::Never)).await.unwrap_err();
     let carrying = TimeoutLayer::builder("carrying").propagate(FromWithContext).build().unwrap();

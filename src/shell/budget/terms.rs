@@ -1,9 +1,6 @@
 //! The settings of a budget.
 
-use std::sync::Arc;
-
-use super::budget::Budget;
-use super::keyed::KeyedBudgetBuilder;
+use super::Budget;
 use crate::core::config::{ConfigError, ConfigErrors};
 use crate::parts::balance::{Balance, Terms};
 
@@ -78,15 +75,15 @@ impl BudgetConfig {
 
 /// Settings made ready, in thousandths of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tariff {
-    pub(super) terms: Terms,
-    pub(super) price: u32,
-    pub(super) timeout_price: u32,
+pub(crate) struct Tariff {
+    pub(crate) terms: Terms,
+    pub(crate) price: u32,
+    pub(crate) timeout_price: u32,
 }
 
 /// What a builder was told by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct NamedFields {
+pub(crate) struct NamedFields {
     cap: bool,
     price: bool,
     timeout_price: bool,
@@ -94,7 +91,7 @@ pub(super) struct NamedFields {
 
 impl Tariff {
     /// Everything that is wrong with the settings, or what they come to.
-    pub(super) fn from_config(
+    pub(crate) fn from_config(
         config: &BudgetConfig,
         told: NamedFields,
     ) -> Result<Self, ConfigErrors> {
@@ -186,19 +183,11 @@ impl BudgetBuilder {
         self
     }
 
-    /// One budget with these settings for each key, for instance for each tenant or host; see
-    /// [`KeyedBudget`](super::KeyedBudget).
-    ///
-    /// Metrics of the table of keys bear this name, and `retry` as their layer.
-    pub fn keyed(self, name: impl Into<Arc<str>>) -> KeyedBudgetBuilder {
-        KeyedBudgetBuilder::new(self, name.into())
-    }
-
-    pub(super) fn tariff(&self) -> Result<Tariff, ConfigErrors> {
+    pub(crate) fn tariff(&self) -> Result<Tariff, ConfigErrors> {
         Tariff::from_config(&self.config, self.told)
     }
 
-    pub(super) const fn written(&self) -> BudgetConfig {
+    pub(crate) const fn written(&self) -> BudgetConfig {
         self.config
     }
 

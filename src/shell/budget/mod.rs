@@ -1,10 +1,14 @@
-//! What retries may cost.
+//! What further attempts may cost.
+
+mod terms;
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::terms::{BudgetBuilder, BudgetConfig, NamedFields, Tariff};
+pub(crate) use self::terms::NamedFields;
+pub(crate) use self::terms::Tariff;
+pub use self::terms::{BudgetBuilder, BudgetConfig};
 #[cfg(feature = "log")]
 use crate::core::afford::Afford;
 use crate::core::config::ConfigErrors;
@@ -80,7 +84,7 @@ impl Budget {
         BudgetBuilder::default()
     }
 
-    pub(super) fn of(tariff: Tariff, config: BudgetConfig) -> Self {
+    pub(crate) fn of(tariff: Tariff, config: BudgetConfig) -> Self {
         let account = Account {
             cap: AtomicU32::new(0),
             deposit: AtomicU32::new(0),
@@ -125,7 +129,7 @@ impl Budget {
         Ok(())
     }
 
-    pub(super) fn turn(&self, tariff: Tariff, config: BudgetConfig) {
+    pub(crate) fn turn(&self, tariff: Tariff, config: BudgetConfig) {
         // Together, so that of two who turn at once the same one wins both.
         self.0.config.update(|_| {
             self.0.set(tariff);
@@ -134,19 +138,19 @@ impl Budget {
     }
 
     /// Whether it holds all it may.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let terms = self.0.terms();
         let balance = Balance::unpack(self.word());
         balance.topped_up(&terms, self.now_ms()).is_full(terms.cap)
     }
 
     /// The balance as it was written last.
-    pub(super) fn word(&self) -> u64 {
+    pub(crate) fn word(&self) -> u64 {
         self.0.word.load(Ordering::Acquire)
     }
 
     /// Whether somebody else has it too.
-    pub(super) fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
@@ -178,7 +182,7 @@ impl Budget {
         self.take(&self.0.price)
     }
 
-    pub(super) fn withdraw_after_timeout(&self) -> Option<Withdrawal> {
+    pub(crate) fn withdraw_after_timeout(&self) -> Option<Withdrawal> {
         self.take(&self.0.timeout_price)
     }
 
