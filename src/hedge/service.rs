@@ -70,6 +70,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        self.gate.terms.called();
         // Of those that may not be repeated nothing is kept, whether something was sent or not.
         let copied = self.copy.clone_request(&request);
         let further = copied.map(|request| Further {

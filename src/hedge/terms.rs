@@ -13,7 +13,7 @@ use crate::core::time::Tick;
 use crate::shell::budget::Budget;
 use crate::shell::live::Live;
 use crate::shell::locked::Locked;
-use crate::shell::meter::{Counter, Ended, Gauge, Instruments, Labels};
+use crate::shell::meter::{Counter, Ended, Gauge, Handles, Instruments, Labels};
 use crate::shell::reporter::{EventContext, Reporter};
 
 /// Attempts beside the first.
@@ -133,8 +133,7 @@ impl Terms {
         let percentile = self.params().percentile;
         if let Some(fresh) = self.latencies.with(|latencies| latencies.note(took, percentile)) {
             self.percentile.store(fresh.max(1), Ordering::Relaxed);
-            let seconds = self.delay().unwrap_or_default().as_secs_f64();
-            self.reporter.meter(|handles| handles.set(&handles.own.delay, seconds));
+            self.meter(|handles| self.set_level(handles));
         }
     }
 
@@ -172,8 +171,25 @@ impl Terms {
         self.reporter.tell_now(EventContext::default(), kind);
     }
 
+    /// A call comes: whoever records is to see from the first on what can be counted.
+    #[inline]
+    pub(super) fn called(&self) {
+        self.meter(|_| ());
+    }
+
+    #[inline]
+    fn meter(&self, record: impl FnOnce(&Handles<'_, HedgeMeter>)) {
+        self.reporter.meter.with(|fresh| self.set_level(fresh), record);
+    }
+
+    fn set_level(&self, handles: &Handles<'_, HedgeMeter>) {
+        if let Some(delay) = self.delay() {
+            handles.set(&handles.own.delay, delay.as_secs_f64());
+        }
+    }
+
     pub(super) fn came(&self, came: Came) {
-        self.reporter.meter(|handles| {
+        self.meter(|handles| {
             let own = handles.own;
             handles.increment(match came {
                 Came::Won => &own.won,

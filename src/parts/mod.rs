@@ -2,7 +2,6 @@
 //! after it was made.
 
 pub(crate) mod backoff;
-pub(crate) mod balance;
 pub(crate) mod break_duration;
 pub(crate) mod evidence;
 pub(crate) mod recent;

@@ -1,3 +1,1 @@
 //! Pieces, held to what must hold.
-
-mod explore;

@@ -1,5 +1,8 @@
 //! What further attempts may cost.
 
+pub(crate) mod balance;
+#[cfg(test)]
+mod explore;
 mod terms;
 
 use std::fmt;
@@ -14,7 +17,7 @@ use crate::core::afford::Afford;
 use crate::core::config::ConfigErrors;
 use crate::core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::core::time::Clock;
-use crate::parts::balance::{Balance, Terms};
+use crate::shell::budget::balance::{Balance, Terms};
 use crate::shell::live::Live;
 
 /// What retries may cost in all: a balance of tokens that successes fill and retries empty.

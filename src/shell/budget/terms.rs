@@ -2,7 +2,7 @@
 
 use super::Budget;
 use crate::core::config::{ConfigError, ConfigErrors};
-use crate::parts::balance::{Balance, Terms};
+use crate::shell::budget::balance::{Balance, Terms};
 
 /// The settings of a budget, in tokens: plain values, which can be [turned](Budget::reload) while calls
 /// are in flight.

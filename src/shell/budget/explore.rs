@@ -1,6 +1,6 @@
 //! Every state that a balance of tokens can reach, within bounds.
 
-use super::super::balance::{Balance, Terms};
+use super::balance::{Balance, Terms};
 use crate::core::explore::{Model, explore, holds, scale};
 
 struct Case {
