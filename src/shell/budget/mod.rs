@@ -1,9 +1,9 @@
 //! What further attempts may cost.
 
 pub(crate) mod balance;
-#[cfg(test)]
-mod explore;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::num::NonZeroU32;
