@@ -101,6 +101,12 @@ pub enum EventKind {
         /// The epoch of the map that says so.
         epoch: Epoch,
     },
+    /// A call goes to somebody else than the owner of its key, because that is `down` or `overloaded`.
+    #[cfg(feature = "shards")]
+    PassedOver {
+        /// Which of the two.
+        cause: &'static str,
+    },
     /// A lasting hint was forgotten, to make room for a later one: calls with that key go by the map again, and by way of the owner
     /// that it names.
     #[cfg(feature = "shards")]

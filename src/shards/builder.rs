@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::affine::AffineBuilder;
 use super::error::AdoptError;
 use super::future::Follow;
 use super::key::Key;
@@ -93,6 +94,15 @@ impl<K, M, R, C> Builder<K, M, R, C> {
     pub fn observe(mut self, observer: impl Observe + 'static) -> Self {
         self.observers.add(observer);
         self
+    }
+}
+
+impl<K> Builder<K, Map> {
+    /// For caches: the owner of a key if that is up and has not too much to do, and otherwise who is next. There are no owners to be
+    /// redirected by.
+    pub fn affine(self) -> AffineBuilder<K> {
+        let origin = Origin::new(LAYER, self.name);
+        AffineBuilder::new(origin, self.key, self.map, self.counts_loads, self.observers)
     }
 }
 

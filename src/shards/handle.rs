@@ -13,7 +13,7 @@ use crate::core::epoch::Epoch;
 use crate::core::event::EventKind;
 use crate::core::origin::Origin;
 use crate::shell::reporter::EventContext;
-use crate::shell::set::Shared;
+use crate::shell::set::{Plan, Shared};
 
 /// Inspects and controls one sharded service: shows its map, puts another in force, waits until nobody relies on
 /// the old one. Cheap to clone.
@@ -62,6 +62,24 @@ pub(super) trait Steered: Send + Sync {
     fn drain(&self) -> Boxed<'_>;
 }
 
+/// Puts the plan by another map in force, if that is later.
+pub(super) fn adopt<P: Plan, S>(
+    shared: &Shared<P, S>,
+    anyway: bool,
+    map: &Map,
+    next: impl Fn(&P) -> P,
+) -> Result<(), AdoptError> {
+    let (from, to) = shared.adopt(anyway, |present: &P| {
+        let (present_is, offered) = (present.version(), map.epoch());
+        if offered <= present_is {
+            return Err(AdoptError::Stale { offered, present: present_is });
+        }
+        Ok(next(present))
+    })?;
+    shared.reporter.tell_now(EventContext::default(), EventKind::MapAdopted { from, to });
+    Ok(())
+}
+
 impl<K: Send + Sync, S: Send> Steered for Shared<Owners<K>, S> {
     fn origin(&self) -> &Origin {
         &self.reporter.origin
@@ -76,15 +94,7 @@ impl<K: Send + Sync, S: Send> Steered for Shared<Owners<K>, S> {
     }
 
     fn adopt(&self, map: Map, anyway: bool) -> Result<(), AdoptError> {
-        let (from, to) = self.adopt(anyway, |present: &Owners<K>| {
-            let (now, then) = (present.map.epoch(), map.epoch());
-            if then <= now {
-                return Err(AdoptError::Stale { offered: then, present: now });
-            }
-            Ok(present.by(map.clone()))
-        })?;
-        self.reporter.tell_now(EventContext::default(), EventKind::MapAdopted { from, to });
-        Ok(())
+        adopt(self, anyway, &map, |present| present.by(map.clone()))
     }
 
     fn loads(&self) -> Option<Vec<u64>> {

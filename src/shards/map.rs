@@ -317,6 +317,25 @@ impl Map {
         next.map(member)
     }
 
+    /// The same by places.
+    pub(super) fn next_place(
+        &self,
+        key: &Key<'_>,
+        accepts: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let next = self.0.rule.next(key, &self.0.shares, |at| accepts(usize::from(at)));
+        next.map(usize::from)
+    }
+
+    /// The places of those who may have a key, if it has several.
+    #[inline]
+    pub(super) fn shuffle_shard(&self, key: &Key<'_>) -> Option<&[u16]> {
+        match &self.0.rule {
+            Rule::Shuffled(shuffled) => Some(shuffled.owners(key.as_bytes())),
+            _ => None,
+        }
+    }
+
     /// The share of the keys that another map gives to somebody else, from 0 to 1: of the slots, if both
     /// hash, whatever keys have an owner of their own; of the ranges of either map otherwise, for nobody knows
     /// how many keys there are in one; by region, the mean over the regions; 1 between maps of different kinds.

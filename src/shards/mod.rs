@@ -34,7 +34,8 @@
 //!
 //! Where each key has one home: data that is partitioned over databases, tenants over clusters, sessions over
 //! servers that keep them in memory. Not to spread load over servers that are all alike: any of them will do
-//! there, and the owner of a key that is down answers nobody.
+//! there, and the owner of a key that is down answers nobody. For caches, where the owner of a key is the best of all and any other will do,
+//! there is [`Affine`]: another type, so that data is never taken for a cache.
 //!
 //! It cannot move your data. When a map changes, keys have another owner: copy what they own before you adopt
 //! it, and wait until the old one is [settled](ShardsHandle::settled) before you delete. Writes that come
@@ -114,8 +115,8 @@
 //! # Events and metrics
 //!
 //! [`MapAdopted`](crate::EventKind::MapAdopted), [`Redirected`](crate::EventKind::Redirected), [`HintForgotten`](crate::EventKind::HintForgotten),
-//! [`HoldOverdue`](crate::EventKind::HoldOverdue), [`SourceFailed`](crate::EventKind::SourceFailed). Metrics: `seawall_shards_epoch`,
-//! `seawall_shards_members`, `seawall_shards_source_age_seconds`,
+//! [`HoldOverdue`](crate::EventKind::HoldOverdue), [`PassedOver`](crate::EventKind::PassedOver), [`SourceFailed`](crate::EventKind::SourceFailed). Metrics: `seawall_shards_epoch`,
+//! `seawall_shards_members`, `seawall_shards_source_age_seconds`, `seawall_shards_passed_total`,
 //! `seawall_shards_exceptions`, `seawall_shards_redirects_total`, `seawall_owns_epoch`, `seawall_owns_held`, `seawall_owns_hold_age_seconds`,
 //! `seawall_rejections_total`. The layers of each member have theirs, under the names you give them.
 //!
@@ -130,6 +131,7 @@
 //! Dropping the future drops the call in flight, and counts as its end for
 //! [`settled`](ShardsHandle::settled).
 
+mod affine;
 mod builder;
 mod error;
 mod exceptions;
@@ -156,6 +158,9 @@ mod slots;
 mod source;
 mod wanted;
 
+#[doc(hidden)]
+pub use affine::AffineFuture;
+pub use affine::{Affine, AffineBuilder};
 pub use builder::Builder;
 pub use error::AdoptError;
 #[doc(hidden)]

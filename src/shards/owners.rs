@@ -15,10 +15,10 @@ use crate::core::sync::atomic::{AtomicU64, Ordering};
 use crate::shell::meter::{Counter, Ended, Gauge, Instruments, Labels};
 use crate::shell::set::{Choose, Named, Passed, Plan};
 
-const EPOCH: &str = "seawall_shards_epoch";
-const MEMBERS: &str = "seawall_shards_members";
+pub(super) const EPOCH: &str = "seawall_shards_epoch";
+pub(super) const MEMBERS: &str = "seawall_shards_members";
 const EXCEPTIONS: &str = "seawall_shards_exceptions";
-const SOURCE_AGE: &str = "seawall_shards_source_age_seconds";
+pub(super) const SOURCE_AGE: &str = "seawall_shards_source_age_seconds";
 const REDIRECTS: &str = "seawall_shards_redirects_total";
 
 /// Whose each request is.
@@ -39,12 +39,17 @@ impl Loads {
         Self((0..map.slots()).map(|_| AtomicU64::new(0)).collect())
     }
 
+    /// Those by another map: the same, if its slots are.
+    pub(super) fn by(of: &Arc<Self>, map: &Map) -> Arc<Self> {
+        if of.0.len() == map.slots() { Arc::clone(of) } else { Arc::new(Self::of(map)) }
+    }
+
     pub(super) fn get(&self) -> Vec<u64> {
         self.0.iter().map(|load| load.load(Ordering::Relaxed)).collect()
     }
 
     #[inline(never)]
-    fn add(&self, map: &Map, key: Key<'_>) {
+    pub(super) fn add(&self, map: &Map, key: Key<'_>) {
         if let Some(load) = map.slot(key).and_then(|slot| self.0.get(slot)) {
             load.fetch_add(1, Ordering::Relaxed);
         }
@@ -66,10 +71,7 @@ impl<K> Owners<K> {
 
     /// The same by another map.
     pub(super) fn by(&self, map: Map) -> Self {
-        let loads = self.loads.as_ref().map(|loads| {
-            let is_like = loads.0.len() == map.slots();
-            if is_like { Arc::clone(loads) } else { Arc::new(Loads::of(&map)) }
-        });
+        let loads = self.loads.as_ref().map(|loads| Loads::by(loads, &map));
         let (key, wanted) = (Arc::clone(&self.key), Arc::clone(&self.wanted));
         Self { exceptions: self.exceptions.by(&self.map, &map), map, key, wanted, loads }
     }
@@ -167,7 +169,7 @@ where
 
     /// A call that goes on to somebody else is counted where it began.
     #[inline]
-    fn sends(&self, request: &Req) {
+    fn sends(&self, request: &Req, _: usize) {
         if let Some(loads) = &self.loads {
             loads.add(&self.map, (self.key)(request));
         }

@@ -175,6 +175,9 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::shards::Region: Clone;
         seawall::shards::Fill: Copy;
         seawall::shards::MapSource: ;
+        seawall::shards::AffineBuilder<fn(&u32) -> seawall::shards::Key<'_>>: Clone;
+        seawall::shards::Affine<Inner, fn(&u32) -> seawall::shards::Key<'_>>: Clone;
+        seawall::shards::AffineFuture<Inner, u32, fn(&u32) -> seawall::shards::Key<'_>>: ;
         seawall::shards::Plan: Clone;
         seawall::shards::SlotMove: Clone;
         seawall::shards::Hint: Clone;

@@ -123,7 +123,7 @@ impl<P: Plan, S> InCall<P, S> {
         }
         let call = hold.get().map_or_else(P::Call::default, |stripe| {
             if let Some(request) = request {
-                stripe.plan.sends(request);
+                stripe.plan.sends(request, place);
             }
             stripe.plan.begin(place)
         });

@@ -102,10 +102,10 @@ pub trait Choose<Req, Res, Err>: Plan {
     /// The service of this member is called next.
     fn begin(&self, place: usize) -> Self::Call;
 
-    /// A call that the plan chose a member for is made, with this request: once, however often it had to choose.
+    /// A call that the plan chose this member for is made: once, however often it had to choose.
     #[inline]
-    fn sends(&self, request: &Req) {
-        let _ = request;
+    fn sends(&self, request: &Req, place: usize) {
+        let _ = (request, place);
     }
 
     /// Whether this member may have a request that somebody else hinted at it for.

@@ -32,6 +32,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "retry::Builder",
             "retry::KeyedBudgetBuilder",
             "endpoints::Builder",
+            "shards::AffineBuilder",
             "shards::Builder",
             "shards::OwnsBuilder",
             "stack::ClientBuilder",

@@ -200,6 +200,9 @@ async fn owners_of_keys() {
     let next = Ok::<_, ()>(Map::hashed(2, ["a", "b"]).unwrap());
     shards.handle().follow(futures::stream::iter([next])).await;
     shards.oneshot(Script::Success).await.unwrap();
+    let map = Map::hashed(1, ["a", "b"]).unwrap();
+    let caches = Shards::builder("caches").key(key).map(map).affine().over(over).unwrap();
+    caches.oneshot(Script::Success).await.unwrap();
     let map = Map::hashed(1, ["a"]).unwrap();
     let owns = seawall::shards::OwnsLayer::builder("owner", "a").key(key).map(map);
     let owner = ServiceBuilder::new().layer(owns.build().unwrap()).service(service_fn(act));

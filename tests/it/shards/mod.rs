@@ -1,5 +1,6 @@
 //! Sharding: calls go to the owner of their key, also while that changes.
 
+mod affine;
 mod hints;
 mod kinds;
 mod maps;
