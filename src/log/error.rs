@@ -8,6 +8,7 @@ use thiserror::Error;
 use tower::BoxError;
 
 use super::request::LONGEST_NAME;
+use crate::core::config::ConfigErrors;
 use crate::core::position::Position;
 
 /// What went wrong with a log of this crate. A conflict is none: it is an [answer](crate::log::Appended).
@@ -31,6 +32,9 @@ use crate::core::position::Position;
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum LogError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(ConfigErrors),
     /// A stream has no name, or a long one.
     #[error("the name of the stream has {bytes} bytes: 1 to {LONGEST_NAME} are accepted")]
     StreamName {

@@ -82,6 +82,8 @@
 //! - **Projections**: [`Projection`] applies all events in order, keeps a checkpoint, and [says](ProjectionHandle::position)
 //!   how far it is. A command is answered with its position, so a reader can wait for it.
 //!
+//! A log is in memory ([`MemoryLog`]), in files ([`FileLog`]), or any other service of both requests.
+//!
 //! [`Position`](crate::Position) goes through all of it. `src/log/tests/` has the law explored within bounds, each rule with a weaker one that is
 //! found out.
 //!
@@ -93,6 +95,10 @@
 //! | [`budget`](CommandsBuilder::budget) | none | what pays for it |
 //! | [`snapshots`](CommandsBuilder::snapshots) | none | states that need not be folded again |
 //! | [`batch`](ProjectionBuilder::batch) | 256 | events between two checkpoints |
+//! | [`sync`](Config::sync) | `Batch` | when a file is brought to the disk |
+//! | [`segment`](Config::segment) | 256 MiB | bytes of a file before the next one begins |
+//! | [`max_append`](Config::max_append) | 16 MiB | bytes of one append |
+//! | [`queue`](Config::queue) | 1024 | appends that may wait to be written |
 //! | [`on_error`](ProjectionBuilder::on_error) | stop | what is done with an event that cannot be applied |
 //!
 //! # Rejections
@@ -114,11 +120,12 @@
 //!
 //! # Cancellation
 //!
-//! A command that is dropped has appended all of its events, or none. A projection that is dropped begins again at its checkpoint.
+//! A command that is dropped has appended all of its events, or none. An append to a [`FileLog`] that is dropped may land. A projection that is dropped begins again at its checkpoint.
 //! A read can be dropped at any time.
 
 mod checkpoint;
 mod commands;
+mod config;
 mod decide;
 mod engine;
 mod error;
@@ -127,6 +134,7 @@ mod follow;
 mod machine;
 mod meter;
 mod projection;
+mod record;
 mod request;
 mod service;
 mod snapshot;
@@ -137,7 +145,11 @@ mod tests;
 pub use checkpoint::NoCheckpoint;
 pub use checkpoint::{Checkpoints, FileCheckpoint, MemoryCheckpoint};
 pub use commands::{Commands, CommandsBuilder};
+pub use config::{Config, Sync};
 pub use decide::Decide;
+#[doc(hidden)]
+pub use engine::file::AppendFuture;
+pub use engine::file::{Codec, Cut, FileLog};
 pub use engine::memory::MemoryLog;
 #[doc(hidden)]
 pub use engine::memory::ReadFuture;

@@ -3,6 +3,8 @@
 
 pub(crate) mod backoff;
 pub(crate) mod break_duration;
+#[cfg(feature = "log")]
+pub(crate) mod crc32c;
 pub(crate) mod evidence;
 pub(crate) mod recent;
 pub(crate) mod window;

@@ -202,6 +202,11 @@ fn public_types_can_be_sent_shared_and_printed() {
         // event sourcing
         seawall::Position: Copy;
         seawall::log::MemoryLog<u32>: Clone;
+        seawall::log::FileLog<u32>: Clone;
+        seawall::log::Cut: Clone;
+        seawall::log::Config: Clone;
+        seawall::log::Sync: Copy;
+        <seawall::log::FileLog<u32> as Service<seawall::log::Append<u32>>>::Future: ; // AppendFuture
         seawall::log::Append<u32>: Clone;
         seawall::log::Appended: Copy;
         seawall::log::Expect: Copy;

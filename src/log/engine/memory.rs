@@ -226,8 +226,9 @@ impl<E: Send + Sync + 'static> Service<Read> for MemoryLog<E> {
         match read {
             Ok(page) if page.events.is_empty() && !ask.wait.is_zero() => {
                 let log = self.clone();
-                let wait = async move { wait_for_more(&log.0.more, &ask, || log.read(&ask)).await };
-                ReadFuture(Reading::Waits(Exclusive::new(Box::pin(wait))))
+                let wait =
+                    async move { wait_for_more(&log.0.more, &ask, || ready(log.read(&ask))).await };
+                ReadFuture::of(wait)
             }
             read => ReadFuture(Reading::Read(Some(read))),
         }
@@ -235,11 +236,14 @@ impl<E: Send + Sync + 'static> Service<Read> for MemoryLog<E> {
 }
 
 /// Reads again whenever there is more, until there is something that was asked for, or the time is up.
-pub(super) async fn wait_for_more<E>(
+pub(super) async fn wait_for_more<E, F>(
     more: &Notify,
     ask: &Read,
-    read: impl Fn() -> Result<Page<E>, LogError>,
-) -> Result<Page<E>, LogError> {
+    read: impl Fn() -> F,
+) -> Result<Page<E>, LogError>
+where
+    F: Future<Output = Result<Page<E>, LogError>>,
+{
     let until = time::now().checked_add(ask.wait);
     let mut late = pin!(async {
         match until {
@@ -250,12 +254,12 @@ pub(super) async fn wait_for_more<E>(
     loop {
         let mut rings = pin!(more.notified());
         rings.as_mut().enable(); // before it looks: what comes in between is not overheard
-        let page = read()?;
+        let page = read().await?;
         if !page.events.is_empty() {
             return Ok(page);
         }
         if let Either::Right(_) = futures::future::select(rings, late.as_mut()).await {
-            return read();
+            return read().await;
         }
     }
 }
@@ -267,6 +271,14 @@ pub struct ReadFuture<E>(pub(super) Reading<E>);
 pub(super) enum Reading<E> {
     Read(Option<Result<Page<E>, LogError>>),
     Waits(Boxed<Result<Page<E>, LogError>>),
+}
+
+impl<E> ReadFuture<E> {
+    pub(super) fn of(
+        future: impl Future<Output = Result<Page<E>, LogError>> + Send + 'static,
+    ) -> Self {
+        Self(Reading::Waits(Exclusive::new(Box::pin(future))))
+    }
 }
 
 impl<E> Unpin for ReadFuture<E> {}

@@ -1,5 +1,6 @@
 //! Logs under load: the only room of this folder with locks in it.
 
 pub(super) mod exclusive;
+pub(super) mod file;
 pub(super) mod memory;
 pub(super) mod snapshots;

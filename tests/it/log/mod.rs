@@ -1,6 +1,7 @@
 //! Event sourcing: a log in memory, commands, projections.
 
 mod commands;
+mod files;
 mod memory;
 mod projections;
 

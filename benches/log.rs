@@ -1,0 +1,117 @@
+//! Appends and reads of a log. `cargo bench --bench log --features log`
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)] // it measures, and nothing depends on it
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::iter;
+use seawall::log::{Append, Commands, Config, Decide, FileLog, MemoryLog, Read, Sync};
+use tower::{BoxError, Service, ServiceExt};
+
+const EVENTS: u32 = 1_000_000;
+
+fn told(what: &str, events: u32, took: Duration) {
+    println!("{what:<44} {:>9.0} ns/event", took.as_secs_f64() * 1e9 / f64::from(events));
+}
+
+type Codec = (fn(&Vec<u8>) -> Result<Vec<u8>, BoxError>, fn(&[u8]) -> Result<Vec<u8>, BoxError>);
+const BYTES: Codec = (|bytes| Ok(bytes.clone()), |bytes| Ok(bytes.to_vec()));
+
+struct Count;
+
+impl Decide for Count {
+    type State = u64;
+    type Command = u64;
+    type Event = u64;
+    type Error = ();
+
+    fn decide(_: &u64, command: &u64) -> Result<Vec<u64>, ()> {
+        Ok(vec![*command])
+    }
+
+    fn evolve(state: u64, event: &u64) -> u64 {
+        state + event
+    }
+}
+
+async fn in_memory() {
+    let mut log = MemoryLog::new();
+    let names: Vec<std::sync::Arc<str>> = (0..1000).map(|n| format!("s{n}").into()).collect();
+    let begun = Instant::now();
+    for number in 0..EVENTS {
+        let name = &names[number as usize % names.len()];
+        let append = Append::new(std::sync::Arc::clone(name), [number]);
+        black_box(Service::<Append<u32>>::call(&mut log, append).await.unwrap());
+    }
+    told("append to memory, one event each", EVENTS, begun.elapsed());
+    let (begun, mut after) = (Instant::now(), None);
+    loop {
+        let page = log.clone().oneshot(Read::all().after(after)).await.unwrap();
+        after = Some(page.end);
+        if page.is_last {
+            break;
+        }
+    }
+    told("read all from memory", EVENTS, begun.elapsed());
+
+    let commands = Commands::<Count, _>::builder("count", MemoryLog::new());
+    let mut commands = commands.stream(|number| format!("s{}", number % 10_000)).build().unwrap();
+    let begun = Instant::now();
+    for number in 0..50_000 {
+        black_box(commands.call(number).await.unwrap());
+    }
+    told("command over memory, ten thousand streams", 50_000, begun.elapsed());
+}
+
+async fn in_files() {
+    let folder = std::env::temp_dir().join(format!("seawall-bench-{}", std::process::id()));
+    let config = Config { sync: Sync::Never, ..Config::default() };
+    let open = || FileLog::open(&folder, BYTES, config.clone());
+    let log = open().await.unwrap();
+    let names: Vec<std::sync::Arc<str>> = (0..1000).map(|n| format!("s{n}").into()).collect();
+    let begun = Instant::now();
+    let appends = iter(0..EVENTS).map(|number| {
+        let name = std::sync::Arc::clone(&names[number as usize % names.len()]);
+        log.clone().oneshot(Append::new(name, [vec![7; 100]]))
+    });
+    appends
+        .buffer_unordered(256)
+        .for_each(|stored| async {
+            black_box(stored.unwrap());
+        })
+        .await;
+    told("append to a file, 256 at a time, unsynced", EVENTS, begun.elapsed());
+    log.close().await;
+    let begun = Instant::now();
+    let log = open().await.unwrap();
+    println!("open {EVENTS} events: {:?}", begun.elapsed());
+    let (begun, mut after) = (Instant::now(), None);
+    loop {
+        let page = log.clone().oneshot(Read::all().after(after)).await.unwrap();
+        after = Some(page.end);
+        if page.is_last {
+            break;
+        }
+    }
+    told("read all from files", EVENTS, begun.elapsed());
+    let begun = Instant::now();
+    for _ in 0..20_000 {
+        log.clone().oneshot(Append::new("one", [vec![7; 100]])).await.unwrap();
+    }
+    told("append to a file, one at a time, unsynced", 20_000, begun.elapsed());
+    let begun = Instant::now();
+    for _ in 0..1000 {
+        let events = (0..100).map(|_| vec![7; 100]);
+        log.clone().oneshot(Append::new("many", events)).await.unwrap();
+    }
+    told("append to a file, 100 events each, unsynced", 100_000, begun.elapsed());
+    log.close().await;
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::main]
+async fn main() {
+    in_memory().await;
+    in_files().await;
+}

@@ -1,0 +1,174 @@
+//! Where everything is.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::core::position::Position;
+use crate::log::error::LogError;
+use crate::log::machine::{Law, visible};
+use crate::log::request::{Of, Read};
+
+/// What is read at a time at most, in bytes, however many events were asked for.
+const PAGE: u64 = 4 << 20;
+
+/// Where a record is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// The position of its first event.
+    pub(super) first: u64,
+    /// The position of the first event of its segment, which names it.
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    pub(super) length: u32,
+    pub(super) events: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Stream {
+    /// The version that its next append meets: with what is on its way.
+    pub(super) taken: u64,
+    /// The first version of each of its records, and the number of the record.
+    records: Vec<(u64, u32)>,
+    /// The version that readers see.
+    version: u64,
+}
+
+/// All records, and what the next append has to know.
+pub(super) struct Index {
+    pub(super) era: u32,
+    pub(super) law: Law,
+    pub(super) streams: HashMap<Arc<str>, Stream>,
+    records: Vec<Place>,
+    /// The first position that is being written.
+    pub(super) under_way: Option<u64>,
+}
+
+/// What to read, where, and what is left out of it.
+pub(super) struct Plan {
+    pub(super) pieces: Vec<Piece>,
+    /// Events up to this position or, of a stream, this version are left out.
+    pub(super) after: u64,
+    pub(super) is_of_stream: bool,
+    pub(super) most: usize,
+    pub(super) era: u32,
+    /// The end of the log.
+    pub(super) end: u64,
+    pub(super) version: u64,
+    /// The pieces are all that there is.
+    pub(super) is_all: bool,
+}
+
+/// Records in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+pub(super) fn path(folder: &Path, segment: u64) -> PathBuf {
+    folder.join(format!("{segment:020}.log"))
+}
+
+impl Index {
+    pub(super) fn new(era: u32) -> Self {
+        Self {
+            era,
+            law: Law::default(),
+            streams: HashMap::new(),
+            records: Vec::new(),
+            under_way: None,
+        }
+    }
+
+    /// Readers see this record from now on.
+    pub(super) fn publish(&mut self, stream: &Arc<str>, version: u64, place: Place) {
+        let number = self.records.len() as u32;
+        self.records.push(place);
+        if !self.streams.contains_key(stream) {
+            self.streams.insert(Arc::clone(stream), Stream::default());
+        }
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.records.push((version, number));
+            stream.version = version + u64::from(place.events) - 1;
+            stream.taken = stream.taken.max(stream.version);
+        }
+    }
+
+    pub(super) fn version(&self, stream: &str) -> u64 {
+        self.streams.get(stream).map_or(0, |stream| stream.version)
+    }
+
+    fn visible(&self) -> u64 {
+        visible(self.law.end, self.under_way)
+    }
+
+    pub(super) fn end(&self) -> Position {
+        Position { era: self.era, at: self.visible() }
+    }
+
+    /// Finds what is asked for.
+    pub(super) fn plan(&self, ask: &Read) -> Result<Plan, LogError> {
+        let end = self.visible();
+        let mut plan = Plan {
+            pieces: Vec::new(),
+            after: 0,
+            is_of_stream: false,
+            most: ask.most,
+            era: self.era,
+            end,
+            version: 0,
+            is_all: true,
+        };
+        let (mut bytes, mut events) = (0, 0);
+        let mut add = |place: &Place| {
+            if bytes >= PAGE || events >= ask.most {
+                plan.is_all = false;
+                return false;
+            }
+            bytes += u64::from(place.length);
+            // Those of the first record may be left out.
+            events += if plan.pieces.is_empty() { 1 } else { place.events as usize };
+            match plan.pieces.last_mut() {
+                Some(last)
+                    if last.segment == place.segment
+                        && last.offset + last.length == place.offset =>
+                {
+                    last.length += u64::from(place.length);
+                }
+                _ => plan.pieces.push(Piece {
+                    segment: place.segment,
+                    offset: place.offset,
+                    length: place.length.into(),
+                }),
+            }
+            true
+        };
+        match &ask.of {
+            Of::All { .. } => {
+                let after = ask.checked_after(self.end())?;
+                let from = self
+                    .records
+                    .partition_point(|place| place.first + u64::from(place.events) - 1 <= after);
+                let _ = self.records[from..].iter().all(&mut add);
+                plan.after = after;
+            }
+            Of::Stream { name, after } => {
+                if let Some(stream) = self.streams.get(name) {
+                    let records = &stream.records;
+                    // The last one that begins at or before what comes next.
+                    let from = records.partition_point(|(first, _)| *first <= *after + 1);
+                    if *after < stream.version {
+                        let rest = records[from.saturating_sub(1)..].iter();
+                        let _ = rest.map(|(_, number)| &self.records[*number as usize]).all(add);
+                    }
+                    plan.version = stream.version;
+                }
+                plan.after = *after;
+                plan.is_of_stream = true;
+            }
+        }
+        Ok(plan)
+    }
+}
