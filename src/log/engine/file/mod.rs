@@ -82,7 +82,7 @@ where
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::log::{Append, Config, FileLog, Read};
+/// use seawall::log::{Append, Config, Cut, FileLog, Read};
 /// use tower::{BoxError, ServiceExt};
 ///
 /// let folder = std::env::temp_dir().join(format!("orders-{}", std::process::id()));
@@ -95,7 +95,8 @@ where
 /// log.close().await; // or just drop it
 ///
 /// let log = FileLog::open(&folder, texts(), Config::default()).await?;
-/// assert!(log.cut().is_none()); // nothing was half written
+/// let cut: Option<&Cut> = log.cut();
+/// assert!(cut.is_none()); // nothing was half written
 /// let page = log.clone().oneshot(Read::stream("order-7")).await?;
 /// assert_eq!(*page.events[0].event, "placed");
 /// # log.close().await;
