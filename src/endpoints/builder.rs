@@ -113,7 +113,8 @@ impl<C, K> Builder<C, K> {
     }
 
     /// Reads from the context of each request [which attempt](crate::propagate::CallContext::attempt) it is: a further one
-    /// is kept from endpoints whose last answer was a failure, as that of the attempt before was.
+    /// is kept from endpoints that failed in the last second, as the one of the attempt before did, and goes to the one
+    /// that failed the longest ago if all of them have.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {

@@ -47,6 +47,23 @@ pub(super) struct Common<C, K> {
 pub(super) struct Detector {
     pub(super) machine: Outliers,
     pub(super) version: u64,
+    /// Nanoseconds from answer to answer of late; zero if that is not known.
+    pub(super) pace: u64,
+    answered: u64,
+    counted: Tick,
+}
+
+impl Detector {
+    /// So many calls were answered until now. Some of them may have left with their members.
+    pub(super) fn count(&mut self, now: Tick, answered: u64) {
+        let (calls, passed) = (answered.saturating_sub(self.answered), now.since(self.counted));
+        if passed < INTERVAL / 2 && answered >= self.answered {
+            return;
+        }
+        let pace = passed.checked_div(calls).unwrap_or(0);
+        self.pace = if self.pace == 0 { pace } else { self.pace.midpoint(pace) };
+        (self.answered, self.counted) = (answered, now);
+    }
 }
 
 /// Aligned so that no two share a cache line, nor a pair of lines that is fetched together.

@@ -46,7 +46,7 @@ pub struct Config {
     /// When less than this share is left, all are used, ejected or not: 0 to 1.
     pub panic_threshold: f64,
     /// One call in this time is let through to an ejected endpoint, to find out how it is; less often with each
-    /// further ejection, but at least three times before it ends: longer than zero, less than
+    /// further ejection and where calls are few (no more than one call in 250), but twice before it ends: longer than zero, less than
     /// [`ejection_time`](Self::ejection_time).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub probe_interval: Duration,

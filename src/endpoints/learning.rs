@@ -32,6 +32,8 @@ const LONGEST_SHUT: u64 = 5_000_000_000;
 /// The states of an endpoint, in events.
 const ACTIVE: &str = "active";
 const EJECTED: &str = "ejected";
+/// One call in so many is a probe of an ejected member, where calls are few for their interval.
+const PROBE_ONE_IN: u64 = 250;
 /// The interval of probes is doubled with each ejection, so often at most.
 const MOST_DOUBLED: u32 = 6;
 
@@ -68,9 +70,12 @@ impl<C, K> Roster<C, K> {
         }
         let is_new = detector.version != version;
         detector.version = version;
+        detector.count(now, self.loads.iter().map(|load| load.answered()).sum());
         let seen = self.loads.iter().zip(&self.zones).map(|(load, zone)| load.seen(*zone));
         let effects = detector.machine.step(&common.params, now, common.random(0).into(), seen);
-        let changes = effects.iter().map(|effect| self.follow(*effect, now)).collect::<Vec<_>>();
+        let pace = detector.pace;
+        let follow = |effect: &Effect| self.follow(*effect, now, pace);
+        let changes = effects.iter().map(follow).collect::<Vec<_>>();
         for load in &self.loads {
             if is_due {
                 load.ease();
@@ -149,7 +154,7 @@ impl<C, K> Roster<C, K> {
     }
 
     /// Does what was decided. Returns the number of this change of the member.
-    fn follow(&self, effect: Effect, now: Tick) -> (Effect, u64) {
+    fn follow(&self, effect: Effect, now: Tick, pace: u64) -> (Effect, u64) {
         let common = &self.common;
         let seq = match effect {
             Effect::Joined(nth) => {
@@ -163,8 +168,10 @@ impl<C, K> Roster<C, K> {
             Effect::Ejected { nth, times, .. } => {
                 let doubled = 1 << times.saturating_sub(1).min(MOST_DOUBLED);
                 let every = common.probe_interval.saturating_mul(doubled);
-                // More than once before its time is over, however often it was.
-                let every = every.min(common.params.lasts(times) / 3).max(1);
+                // Each of them is a slow or failed call: not so many that the slowest of a hundred calls is one.
+                let every = every.max(pace.saturating_mul(PROBE_ONE_IN));
+                // Before its time is over, however often it was.
+                let every = every.min(common.params.lasts(times) * 2 / 5).max(1);
                 self.loads[nth].eject(now, every);
                 self.loads[nth].change()
             }
@@ -229,7 +236,7 @@ impl<C, K> Roster<C, K> {
                 self.common.careful.store(true, Release);
             }
         } else if outcome.signal == Signal::Failure {
-            let (in_a_row, most) = (load.failed(took), self.common.params.consecutive);
+            let (in_a_row, most) = (load.failed(now, took), self.common.params.consecutive);
             if most > 0 && in_a_row.is_multiple_of(most) {
                 self.compare(now, false);
             }

@@ -39,6 +39,7 @@ pub(super) struct Load {
     id: u64,
     lanes: [Lane; LANES],
     failures: AtomicU64,
+    failed_at: AtomicU64,
     consecutive: AtomicU32,
     /// In nanoseconds: see [`ewma`].
     peak: AtomicU64,
@@ -69,6 +70,7 @@ impl Load {
             id,
             lanes: Default::default(),
             failures: AtomicU64::new(0),
+            failed_at: AtomicU64::new(0),
             consecutive: AtomicU32::new(0),
             peak: AtomicU64::new(0),
             mean: AtomicU64::new(0),
@@ -137,7 +139,8 @@ impl Load {
     }
 
     /// A call failed. Returns how many in a row have.
-    pub(super) fn failed(&self, took: u64) -> u32 {
+    pub(super) fn failed(&self, now: Tick, took: u64) -> u32 {
+        self.failed_at.fetch_max(now.0.max(1), Relaxed);
         self.failures.fetch_add(1, Relaxed);
         self.penalise(took);
         self.consecutive.fetch_add(1, Relaxed).saturating_add(1)
@@ -186,9 +189,9 @@ impl Load {
         self.lanes.iter().map(in_flight).fold(0, u32::saturating_add)
     }
 
-    /// Whether its last answer was a failure.
-    pub(super) fn has_failed(&self) -> bool {
-        self.consecutive.load(Relaxed) > 0
+    /// When it last failed; zero if it never did.
+    pub(super) fn failed_at(&self) -> Tick {
+        Tick(self.failed_at.load(Relaxed))
     }
 
     pub(super) fn is_ejected(&self) -> bool {
@@ -242,6 +245,12 @@ impl Load {
     }
 
     // ----- standing -----
+
+    /// Calls that were answered, well or badly, all of its life.
+    pub(super) fn answered(&self) -> u64 {
+        let successes: u64 = self.lanes.iter().map(|lane| lane.word.load(Relaxed) / SUCCESS).sum();
+        successes.saturating_add(self.failures.load(Relaxed))
+    }
 
     pub(super) fn seen(&self, zone: u32) -> Seen {
         let successes = self.lanes.iter().map(|lane| lane.word.load(Relaxed) / SUCCESS).sum();

@@ -35,8 +35,8 @@
 //! few calls a minute find nothing out, and each client finds out for itself. It chooses for each call, so behind it
 //! should be what multiplexes or pools connections to one address. And it sends a call once: to send it again, to
 //! another endpoint, is a [retry](crate::retry) around it. An endpoint that has just failed looks slow, so that the next
-//! attempt rarely goes there; where requests [propagate](Builder::propagate) which attempt they are, it goes there only
-//! if all others failed last too.
+//! attempt rarely goes there; where requests [propagate](Builder::propagate) which attempt they are, it goes
+//! to one that did not fail for a second, or if there is none, to the one that failed the longest ago.
 //!
 //! # How it decides
 //!
@@ -77,7 +77,7 @@
 //!
 //! The first ejection lasts a second, the second two, and so on up to 30 s, and up to a tenth more by chance; a good
 //! second makes up for one. No more than half are ejected (rounded down). Meanwhile one call in 250 ms, which doubles with
-//! each ejection in a row, is let through when the one before is over. Who returns, or is new, gets its share over five seconds.
+//! each ejection in a row, and no more than one in 250 calls, but twice before its time is over, is let through when the one before is over. Who returns, or is new, gets its share over five seconds.
 //!
 //! **Panic.** When less than half are left, because the others went off the list, or you allow more ejections, all are used
 //! (Envoy's panic threshold). When all that are in use fail, whoever is ejected and answered its last probe returns at

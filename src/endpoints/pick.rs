@@ -10,6 +10,9 @@ use crate::shell::set::Passed;
 
 /// Draws until whoever is usable gets the call.
 const TRIES: usize = 16;
+/// A further attempt is kept from members that failed in this time, and where all did, it goes to the one that did
+/// so the longest ago.
+const RECENTLY: u64 = 1_000_000_000;
 /// A call that was passed over by so many asks only those of whom it is not known that they are not ready.
 const SWEPT: usize = 4;
 /// While the last probe of somebody is not over, it is looked again after this.
@@ -57,8 +60,10 @@ impl<C, K> Roster<C, K> {
             |place: usize| !passed.contains(place) && (is_panic || !self.loads[place].is_ejected());
         let is_open = |place: usize| is_up(place) && !self.loads[place].is_shut(now);
         let is_free = |place: usize| is_open(place) && !self.loads[place].is_full(now);
-        let is_usable =
-            |place: usize| is_free(place) && !(is_again && self.loads[place].has_failed());
+        // Whoever failed the attempt before this one did so not long ago.
+        let recently = now.0.saturating_sub(RECENTLY).max(1);
+        let has_failed = |place: usize| self.loads[place].failed_at().0 >= recently;
+        let is_usable = |place: usize| is_free(place) && !(is_again && has_failed(place));
         let is_wanted = |place: usize| {
             let share = self.loads[place].share(now, common.slow_start);
             is_usable(place) && (share >= 1_000 || u64::from(common.random(lane)) % 1_000 < share)
@@ -88,7 +93,11 @@ impl<C, K> Roster<C, K> {
             let (from, count) = (common.random(lane) as usize, self.loads.len());
             (0..count).map(|nth| (from + nth) % count).find(|place| is_one(*place))
         };
-        let chosen = chosen.or_else(|| any(&is_usable)).or_else(|| any(&is_free));
+        let longest_ago = || {
+            let free = (0..self.loads.len()).filter(|place| is_free(*place));
+            free.min_by_key(|place| self.loads[*place].failed_at())
+        };
+        let chosen = chosen.or_else(|| any(&is_usable)).or_else(longest_ago);
         if chosen.is_some() || passed.count() >= SWEPT && !passed.is_waiting() {
             return chosen; // all others were found to be full just now
         }

@@ -247,7 +247,8 @@ impl<C, K> Drop for Unclassified<'_, C, K> {
         load.left(call.lane);
         let since = Tick(call.since);
         // Whether it is ejected for that is seen when members are compared next.
-        load.failed(if call.since > 0 { roster.common.now().since(since) } else { 0 });
+        let now = roster.common.now();
+        load.failed(now, if call.since > 0 { now.since(since) } else { 0 });
     }
 }
 

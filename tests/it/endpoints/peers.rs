@@ -322,3 +322,62 @@ async fn a_subset_is_used_and_follows_the_list() {
     let AdoptError::Invalid(problems) = wrong else { panic!("{wrong:?}") };
     assert_eq!(problems.iter().count(), 2, "{problems}");
 }
+
+/// A further attempt goes to another member than the one before, also if that has answered somebody else meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_further_attempt_goes_to_another_member() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    // Nobody is ejected.
+    let config = Config { consecutive_failures: 0, max_ejected: 0.0, ..Config::default() };
+    let set = Endpoints::builder("search")
+        .members(names(2))
+        .config(config)
+        .propagate(FromWithContext)
+        .seed(7)
+        .over(move |endpoint| {
+            let (is_flaky, asked) = (endpoint.name() == "host-0", Arc::clone(&asked));
+            Ok(service_fn(move |_: WithContext<u64>| {
+                let fails = is_flaky && asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+                async move {
+                    sleep(5 * MS).await;
+                    if fails { Err(Fail::Inner(std::io::Error::other("down"))) } else { Ok(()) }
+                }
+            }))
+        })
+        .unwrap();
+    let retry = RetryLayer::builder("search").cloned().attempts(2).propagate(FromWithContext);
+    let search = retry.no_budget().build().unwrap().layer(set);
+    let mut calls = Vec::new();
+    for nth in 0..1_000 {
+        calls.push(tokio::spawn(search.clone().oneshot(WithContext::from(nth))));
+        sleep(MS).await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+/// Probes are slow or failed calls: few of few calls.
+#[tokio::test(start_paused = true)]
+async fn probes_are_no_more_than_a_small_share_of_the_calls() {
+    let config = Config { ejection_time: Duration::from_secs(30), ..Config::default() };
+    let world = World::default();
+    let mut set = world.set(config, names(4));
+    for _ in 0..200 {
+        call(&mut set, 1).await;
+        advance(10 * MS).await; // a hundred calls a second
+    }
+    world.server("host-2").fails.store(true, Ordering::Relaxed);
+    for _ in 0..200 {
+        call(&mut set, 1).await;
+        advance(10 * MS).await;
+    }
+    assert_eq!(states(&set.handle())[2], State::Ejected);
+    world.calls();
+    for _ in 0..2_000 {
+        call(&mut set, 1).await;
+        advance(10 * MS).await;
+    }
+    let probes = world.calls()["host-2"];
+    assert!((6..=10).contains(&probes), "{probes} of 2,000"); // without the bound: 80
+}
