@@ -10,7 +10,11 @@
 //! [leader]: crate::leader
 //! [failover]: crate::failover
 //! [shards]: crate::shards
+<<<<<<< HEAD
 //! [log]: crate::log
+=======
+//! [bus]: crate::bus
+>>>>>>> c5dd7fb (Bus: publish/subscribe within a process; who is slow chooses what happens, and is told)
 //! [endpoints]: crate::endpoints
 //! [rate_limit]: crate::rate_limit
 //! [fallback]: crate::fallback
@@ -47,6 +51,7 @@
 //! [example-tonic]: https://docs.rs/crate/seawall/latest/source/examples/tonic_client_server.rs
 //! [example-axum]: https://docs.rs/crate/seawall/latest/source/examples/axum_server.rs
 //! [example-leader-job]: https://docs.rs/crate/seawall/latest/source/examples/leader_job.rs
+//! [example-pubsub]: https://docs.rs/crate/seawall/latest/source/examples/pubsub.rs
 //! [example-sharded]: https://docs.rs/crate/seawall/latest/source/examples/sharded.rs
 //! [example-event-log]: https://docs.rs/crate/seawall/latest/source/examples/event_log.rs
 //! [example-database]: https://docs.rs/crate/seawall/latest/source/examples/database.rs
@@ -61,6 +66,9 @@ mod parts;
 mod shell;
 
 pub mod bulkhead;
+#[cfg(feature = "bus")]
+#[cfg_attr(docsrs, doc(cfg(feature = "bus")))]
+pub mod bus;
 pub mod circuit_breaker;
 #[cfg(feature = "endpoints")]
 #[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]

@@ -147,6 +147,14 @@ pub enum EventKind {
         /// Where it is in the log.
         position: Position,
     },
+    /// A subscriber has lost events, because it was slow.
+    #[cfg(feature = "bus")]
+    EventsLost {
+        /// The number of the first.
+        from: u64,
+        /// The number of the last.
+        to: u64,
+    },
     /// A failed call is not retried.
     Stopped {
         /// The number of attempts.

@@ -110,7 +110,7 @@ pub(crate) fn poll_until(
 }
 
 /// The same, of a timer in a box.
-#[cfg(feature = "grpc")]
+#[cfg(any(feature = "bus", feature = "grpc"))]
 pub(crate) fn poll_boxed_until(
     timer: &mut Option<Pin<Box<Sleep>>>,
     at: Instant,

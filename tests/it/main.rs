@@ -8,6 +8,8 @@ mod api;
 mod axum;
 mod budget;
 mod bulkhead;
+#[cfg(feature = "bus")]
+mod bus;
 mod cancel;
 mod circuit_breaker;
 mod classify;

@@ -161,6 +161,20 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::endpoints::Endpoints<Inner>: Clone;
         <seawall::endpoints::Endpoints<Inner> as Service<u32>>::Future: ;
 
+        // publish/subscribe
+        seawall::bus::Bus<u32>: Clone;
+        seawall::bus::Builder<u32>: ;
+        seawall::bus::Publisher<u32>: Clone;
+        seawall::bus::PublishError: Copy;
+        seawall::bus::Envelope<u32>: Clone;
+        seawall::bus::Delivery<u32>: Clone;
+        seawall::bus::Received<u32>: Clone;
+        seawall::bus::Closed: Copy;
+        seawall::bus::WhenSlow: Copy;
+        seawall::bus::Subscribe<u32>: ;
+        seawall::bus::Subscription<u32>: ;
+        <seawall::bus::Publisher<u32> as Service<seawall::bus::Envelope<u32>>>::Future: ;
+
         // failover
         seawall::failover::Builder: Clone;
         seawall::failover::FailoverHandle: Clone;

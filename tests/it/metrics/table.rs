@@ -178,6 +178,8 @@ async fn everything_that_can_be_counted() {
     owners_of_keys().await;
     #[cfg(feature = "leader")]
     one_leads().await;
+    #[cfg(feature = "bus")]
+    a_subscriber();
     #[cfg(feature = "failover")]
     tiers().await;
     #[cfg(feature = "log")]
@@ -225,6 +227,7 @@ async fn one_leads() {
     campaign.await.unwrap();
 }
 
+<<<<<<< HEAD
 #[cfg(feature = "log")]
 async fn an_event_log() {
     use seawall::log::{Commands, MemoryLog, MemorySnapshots, Projection, Recorded};
@@ -239,6 +242,19 @@ async fn an_event_log() {
     let mut list = Projection::builder("list", log).build().unwrap();
     let apply = async |_: Recorded<crate::log::Event>| Ok::<_, Failed>(());
     list.catch_up(apply).await.unwrap();
+=======
+#[cfg(feature = "bus")]
+fn a_subscriber() {
+    use futures::{FutureExt, StreamExt};
+    use seawall::bus::{Bus, Envelope, Subscribe};
+
+    let bus = Bus::builder("events").capacity(1).build().unwrap();
+    let mut events = bus.subscribe(Subscribe::new("billing"));
+    for n in 0..2 {
+        bus.publisher().try_publish(Envelope::new(n)).unwrap();
+    }
+    events.next().now_or_never().unwrap();
+>>>>>>> c5dd7fb (Bus: publish/subscribe within a process; who is slow chooses what happens, and is told)
 }
 
 #[cfg(feature = "failover")]

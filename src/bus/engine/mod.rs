@@ -1,0 +1,223 @@
+//! A topic under traffic: its lock, and the wakers of those who wait. What is dropped or woken is so after the unlock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::envelope::Envelope;
+use super::machine::{Published, Taken, Topic, WhenSlow};
+use crate::core::sync::Mutex;
+use crate::core::sync::atomic::{AtomicUsize, Ordering};
+use crate::core::time::{Clock, Tick};
+use crate::shell::lock;
+
+/// The bit that says that a topic is closed; above it the number of its readers.
+const CLOSED: usize = 1;
+const ONE: usize = 2;
+
+pub(super) struct Shared<E> {
+    state: AtomicUsize,
+    clock: Clock,
+    inner: Mutex<Inner<E>>,
+}
+
+struct Inner<E> {
+    topic: Topic<Arc<Envelope<E>>>,
+    /// Of readers that wait for an event.
+    readers: Vec<Option<Waker>>,
+    waiting: usize,
+    /// Of publishers that wait for a reader.
+    line: BTreeMap<u64, Waker>,
+}
+
+/// What publishing has to wait for.
+pub(super) struct Held<E> {
+    pub(super) event: Arc<Envelope<E>>,
+    pub(super) ticket: u64,
+    pub(super) until: Tick,
+}
+
+/// What became of an event.
+pub(super) enum Sent<E> {
+    Done,
+    Held(Held<E>),
+    Closed,
+}
+
+impl<E> Shared<E> {
+    pub(super) fn new(capacity: usize) -> Self {
+        let inner = Inner {
+            topic: Topic::new(capacity),
+            readers: Vec::new(),
+            waiting: 0,
+            line: BTreeMap::new(),
+        };
+        Self { state: AtomicUsize::new(0), clock: Clock::start(), inner: Mutex::new(inner) }
+    }
+
+    pub(super) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Whether nobody would read an event, and nobody has to be told so.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Acquire) == 0
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    pub(super) fn readers(&self) -> usize {
+        self.state.load(Ordering::Acquire) / ONE
+    }
+
+    pub(super) fn subscribe(&self, when: WhenSlow) -> usize {
+        let mut inner = lock(&self.inner);
+        let reader = inner.topic.subscribe(when);
+        if inner.readers.len() <= reader {
+            inner.readers.resize_with(reader + 1, || None);
+        }
+        self.state.fetch_add(ONE, Ordering::AcqRel);
+        reader
+    }
+
+    pub(super) fn unsubscribe(&self, reader: usize) {
+        let mut inner = lock(&self.inner);
+        let displaced = inner.topic.unsubscribe(reader);
+        self.state.fetch_sub(ONE, Ordering::AcqRel);
+        let waker = inner.readers[reader].take();
+        inner.waiting -= usize::from(waker.is_some());
+        if inner.topic.readers() == 0 {
+            inner.readers = Vec::new();
+        }
+        let next = inner.next_publisher();
+        drop(inner);
+        next.into_iter().for_each(Waker::wake);
+        drop((displaced, waker));
+    }
+
+    /// Publishes, if no reader holds it up. With `waker` it stands in the line if one does, until [`leave`](Self::leave).
+    pub(super) fn publish(
+        &self,
+        event: Arc<Envelope<E>>,
+        ticket: Option<u64>,
+        waker: Option<&Waker>,
+    ) -> Sent<E> {
+        let waker = waker.cloned();
+        let mut inner = lock(&self.inner);
+        let now = if inner.topic.needs_clock() { self.clock.now() } else { Tick::ZERO };
+        match inner.topic.publish(event, ticket, now) {
+            Published::Done { displaced, .. } => {
+                let next = match ticket {
+                    Some(ticket) => inner.line.remove(&ticket),
+                    None => None,
+                };
+                let (first, more) = inner.wake_readers();
+                let publisher = if ticket.is_some() { inner.next_publisher() } else { None };
+                drop(inner);
+                first.into_iter().chain(more).chain(publisher).for_each(Waker::wake);
+                drop((displaced, next));
+                Sent::Done
+            }
+            Published::Held { event, ticket, until, has_cut } => {
+                let replaced = match waker {
+                    Some(waker) => inner.line.insert(ticket, waker),
+                    None => {
+                        inner.topic.leave(ticket);
+                        None
+                    }
+                };
+                let (readers, publisher) = if has_cut {
+                    (inner.wake_readers(), inner.next_publisher())
+                } else {
+                    ((None, Vec::new()), None)
+                };
+                drop(inner);
+                readers.0.into_iter().chain(readers.1).chain(publisher).for_each(Waker::wake);
+                drop(replaced);
+                Sent::Held(Held { event, ticket, until })
+            }
+            Published::Closed(event) => {
+                let mine = ticket.and_then(|ticket| inner.line.remove(&ticket));
+                drop(inner);
+                drop((event, mine));
+                Sent::Closed
+            }
+        }
+    }
+
+    /// A publisher waits no longer; the next in line may go.
+    pub(super) fn leave(&self, ticket: u64) {
+        let mut inner = lock(&self.inner);
+        inner.topic.leave(ticket);
+        let mine = inner.line.remove(&ticket);
+        let next = inner.next_publisher();
+        drop(inner);
+        next.into_iter().for_each(Waker::wake);
+        drop(mine);
+    }
+
+    /// The next for a reader. If there is nothing, it is woken when there is.
+    pub(super) fn take(&self, reader: usize, waker: &Waker) -> (Taken<Arc<Envelope<E>>>, u64) {
+        let mut inner = lock(&self.inner);
+        let taken = inner.take(reader);
+        if !matches!(taken.0, Taken::Nothing) {
+            let next = if inner.line.is_empty() { None } else { inner.next_publisher() };
+            drop(inner);
+            next.into_iter().for_each(Waker::wake);
+            return taken;
+        }
+        drop(inner);
+        let waker = waker.clone(); // foreign code: not under the lock
+        let mut inner = lock(&self.inner);
+        let taken = inner.take(reader);
+        if !matches!(taken.0, Taken::Nothing) {
+            let next = inner.next_publisher();
+            drop(inner);
+            next.into_iter().for_each(Waker::wake);
+            return taken;
+        }
+        let replaced = inner.readers[reader].replace(waker);
+        inner.waiting += usize::from(replaced.is_none());
+        drop(inner);
+        drop(replaced);
+        taken
+    }
+
+    pub(super) fn lag(&self, reader: usize) -> u64 {
+        lock(&self.inner).topic.lag(reader)
+    }
+
+    pub(super) fn close(&self) {
+        let mut inner = lock(&self.inner);
+        self.state.fetch_or(CLOSED, Ordering::AcqRel);
+        inner.topic.close();
+        let (first, more) = inner.wake_readers();
+        let publishers = std::mem::take(&mut inner.line);
+        drop(inner);
+        first.into_iter().chain(more).chain(publishers.into_values()).for_each(Waker::wake);
+    }
+}
+
+impl<E> Inner<E> {
+    fn take(&mut self, reader: usize) -> (Taken<Arc<Envelope<E>>>, u64) {
+        (self.topic.take(reader), self.topic.lag(reader))
+    }
+
+    /// The wakers of all readers that wait: mostly none or one.
+    fn wake_readers(&mut self) -> (Option<Waker>, Vec<Waker>) {
+        if self.waiting == 0 {
+            return (None, Vec::new());
+        }
+        self.waiting = 0;
+        let mut wakers = self.readers.iter_mut().filter_map(Option::take);
+        (wakers.next(), wakers.collect())
+    }
+
+    fn next_publisher(&mut self) -> Option<Waker> {
+        let first = self.topic.first()?;
+        self.line.remove(&first)
+    }
+}

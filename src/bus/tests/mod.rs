@@ -1,0 +1,3 @@
+mod explore;
+#[cfg(seawall_loom)]
+mod loom;
