@@ -10,11 +10,8 @@
 //! [leader]: crate::leader
 //! [failover]: crate::failover
 //! [shards]: crate::shards
-<<<<<<< HEAD
 //! [log]: crate::log
-=======
 //! [bus]: crate::bus
->>>>>>> c5dd7fb (Bus: publish/subscribe within a process; who is slow chooses what happens, and is told)
 //! [endpoints]: crate::endpoints
 //! [rate_limit]: crate::rate_limit
 //! [fallback]: crate::fallback

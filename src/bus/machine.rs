@@ -107,9 +107,15 @@ pub(super) type Displaced<T> = (Option<T>, Vec<T>);
 /// What a reader is given.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken<T> {
-    Event { number: u64, event: T },
+    Event {
+        number: u64,
+        event: T,
+    },
     /// These are lost to it, the first and last of them.
-    Gap { from: u64, to: u64 },
+    Gap {
+        from: u64,
+        to: u64,
+    },
     Nothing,
     Closed(Closed),
 }

@@ -94,9 +94,10 @@ impl<E> Subscribe<E> {
     /// A panic says nothing about the event, so the event is delivered.
     fn wants(&self, event: &Envelope<E>) -> bool {
         self.topics.as_ref().is_none_or(|prefix| event.topic.starts_with(&**prefix))
-            && self.filter.as_ref().is_none_or(|wants| {
-                catch_unwind(AssertUnwindSafe(|| wants(event))).unwrap_or(true)
-            })
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|wants| catch_unwind(AssertUnwindSafe(|| wants(event))).unwrap_or(true))
     }
 }
 

@@ -1,4 +1,5 @@
 //! Publish/subscribe: slow subscribers of each kind, calls that are dropped, events under way.
+#![allow(clippy::disallowed_methods)] // the paused clock
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,7 +9,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use seawall::bus::{Bus, Closed, Delivery, Envelope, PublishError, Subscribe, Subscription, WhenSlow};
+use seawall::bus::{
+    Bus, Closed, Delivery, Envelope, PublishError, Subscribe, Subscription, WhenSlow,
+};
 use seawall::{Event, EventKind};
 use tower::{Service, ServiceExt};
 
@@ -146,15 +149,15 @@ async fn who_wants_the_latest_gets_the_newest_of_each_key() {
 async fn filters_choose_and_one_that_panics_or_publishes_harms_nobody() {
     let bus = bus(8);
     let publisher = bus.publisher();
-    let mut picky = bus.subscribe(
-        Subscribe::new("picky").topics("orders.").filter(move |envelope: &Envelope<u32>| {
+    let mut picky = bus.subscribe(Subscribe::new("picky").topics("orders.").filter(
+        move |envelope: &Envelope<u32>| {
             if envelope.event == 1 {
                 publisher.try_publish(Envelope::new(90).topic("orders.more")).unwrap(); // re-entrant
             }
             assert_ne!(envelope.event, 2, "on purpose");
             envelope.event > 80
-        }),
-    );
+        },
+    ));
     let mut all = bus.subscribe(Subscribe::new("all"));
     for (n, topic) in [(1, "orders.a"), (2, "orders.b"), (3, "orders.c"), (99, "users")] {
         bus.publisher().try_publish(Envelope::new(n).topic(topic)).unwrap();

@@ -227,7 +227,6 @@ async fn one_leads() {
     campaign.await.unwrap();
 }
 
-<<<<<<< HEAD
 #[cfg(feature = "log")]
 async fn an_event_log() {
     use seawall::log::{Commands, MemoryLog, MemorySnapshots, Projection, Recorded};
@@ -242,7 +241,8 @@ async fn an_event_log() {
     let mut list = Projection::builder("list", log).build().unwrap();
     let apply = async |_: Recorded<crate::log::Event>| Ok::<_, Failed>(());
     list.catch_up(apply).await.unwrap();
-=======
+}
+
 #[cfg(feature = "bus")]
 fn a_subscriber() {
     use futures::{FutureExt, StreamExt};
@@ -254,7 +254,6 @@ fn a_subscriber() {
         bus.publisher().try_publish(Envelope::new(n)).unwrap();
     }
     events.next().now_or_never().unwrap();
->>>>>>> c5dd7fb (Bus: publish/subscribe within a process; who is slow chooses what happens, and is told)
 }
 
 #[cfg(feature = "failover")]
