@@ -81,6 +81,23 @@ pub enum Delivery<E> {
 }
 
 /// An event that was received, and its number. Events of a bus are numbered while there are subscribers.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use futures::StreamExt;
+/// use seawall::bus::{Bus, Delivery, Envelope, Received, Subscribe};
+///
+/// fn line(order: &Received<u32>) -> String {
+///     format!("{}: {} {}", order.number, order.envelope.topic, order.event())
+/// }
+///
+/// let bus = Bus::builder("orders").build()?;
+/// let mut orders = bus.subscribe(Subscribe::new("log"));
+/// bus.publisher().try_publish(Envelope::new(7).topic("paid"))?;
+/// let Some(Delivery::Event(order)) = orders.next().await else { panic!() };
+/// assert_eq!(line(&order), "1: paid 7");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Received<E> {

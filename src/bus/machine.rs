@@ -8,11 +8,13 @@ use crate::core::time::{Tick, nanos};
 /// What happens when a subscriber has not read the oldest event and the topic needs its place: the choice of each subscriber.
 ///
 /// ```
-/// use seawall::bus::{Subscribe, WhenSlow};
+/// use seawall::bus::{Bus, Subscribe, WhenSlow};
 /// use std::time::Duration;
 ///
-/// let audit = Subscribe::new("audit").when_slow(WhenSlow::Hold(Duration::from_secs(1)));
-/// # let _ = audit;
+/// let bus = Bus::<&str>::builder("orders").build()?;
+/// let patient = WhenSlow::Hold(Duration::from_secs(1));
+/// let _audit = bus.subscribe(Subscribe::new("audit").when_slow(patient));
+/// # Ok::<(), seawall::ConfigErrors>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]

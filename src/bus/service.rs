@@ -39,6 +39,28 @@ pub struct Bus<E> {
 
 /// The service that publishes: `Service<Envelope<E>>`. It is always ready; if a subscriber [holds](crate::bus::WhenSlow::Hold) it
 /// up, its future waits, in order with others. A future that is dropped before it is done has published nothing.
+///
+/// As a service it can stand behind layers; here it is published at most a hundred times a second.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use futures::StreamExt;
+/// use seawall::Error;
+/// use seawall::bus::{Bus, Delivery, Envelope, Subscribe};
+/// use seawall::rate_limit::RateLimitLayer;
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// let bus = Bus::builder("prices").build()?;
+/// let mut prices = bus.subscribe(Subscribe::new("dashboard"));
+/// let publisher = ServiceBuilder::new()
+///     .layer(RateLimitLayer::new("prices", 100, Duration::from_secs(1))?)
+///     .map_err(Error::Inner)
+///     .service(bus.publisher());
+/// publisher.oneshot(Envelope::new(42)).await?;
+/// assert!(matches!(prices.next().await, Some(Delivery::Event(price)) if *price.event() == 42));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub struct Publisher<E> {
     owner: Arc<Owner<E>>,
 }

@@ -112,6 +112,34 @@ impl<E> fmt::Debug for Subscribe<E> {
 }
 
 /// The events for one subscriber: a stream. It ends with its [`Closed`](Delivery::Closed). Dropping it unsubscribes.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use futures::StreamExt;
+/// use seawall::bus::{Bus, Delivery, Envelope, Subscribe, Subscription};
+///
+/// /// All that is left until the bus closes, and how many were lost.
+/// async fn rest(mut events: Subscription<u32>) -> (Vec<u32>, u64) {
+///     let (mut received, mut lost) = (Vec::new(), 0);
+///     while let Some(delivery) = events.next().await {
+///         match delivery {
+///             Delivery::Event(event) => received.push(*event.event()),
+///             Delivery::Gap { from, to } => lost += to - from + 1,
+///             Delivery::Closed(_) => {}
+///         }
+///     }
+///     (received, lost)
+/// }
+///
+/// let bus = Bus::builder("orders").capacity(2).build()?;
+/// let orders = bus.subscribe(Subscribe::new("audit"));
+/// for order in 1..=5 {
+///     bus.publisher().try_publish(Envelope::new(order))?;
+/// }
+/// bus.close();
+/// assert_eq!(rest(orders).await, (vec![4, 5], 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[must_use = "a subscription that is dropped receives nothing"]
 pub struct Subscription<E> {
     shared: Arc<Shared<E>>,
