@@ -46,7 +46,7 @@ pub struct Bus<E> {
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use futures::StreamExt;
 /// use seawall::Error;
-/// use seawall::bus::{Bus, Delivery, Envelope, Subscribe};
+/// use seawall::bus::{Bus, Delivery, Envelope, Publisher, Subscribe};
 /// use seawall::rate_limit::RateLimitLayer;
 /// use std::time::Duration;
 /// use tower::{ServiceBuilder, ServiceExt};
@@ -56,7 +56,7 @@ pub struct Bus<E> {
 /// let publisher = ServiceBuilder::new()
 ///     .layer(RateLimitLayer::new("prices", 100, Duration::from_secs(1))?)
 ///     .map_err(Error::Inner)
-///     .service(bus.publisher());
+///     .service::<Publisher<u32>>(bus.publisher());
 /// publisher.oneshot(Envelope::new(42)).await?;
 /// assert!(matches!(prices.next().await, Some(Delivery::Event(price)) if *price.event() == 42));
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();

@@ -183,9 +183,7 @@ impl Terms {
     }
 
     fn set_level(&self, handles: &Handles<'_, HedgeMeter>) {
-        if let Some(delay) = self.delay() {
-            handles.set(&handles.own.delay, delay.as_secs_f64());
-        }
+        handles.set(&handles.own.delay, self.delay().unwrap_or_default().as_secs_f64());
     }
 
     pub(super) fn came(&self, came: Came) {
