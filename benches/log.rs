@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::iter;
-use seawall::log::{Append, Commands, Config, Decide, FileLog, MemoryLog, Read, Sync};
+use seawall::log::{Append, Commands, Config, Decide, FileLog, Fsync, MemoryLog, Read};
 use tower::{BoxError, Service, ServiceExt};
 
 const EVENTS: u32 = 1_000_000;
@@ -66,7 +66,7 @@ async fn in_memory() {
 
 async fn in_files() {
     let folder = std::env::temp_dir().join(format!("seawall-bench-{}", std::process::id()));
-    let config = Config { sync: Sync::Never, ..Config::default() };
+    let config = Config { sync: Fsync::Never, ..Config::default() };
     let open = || FileLog::open(&folder, BYTES, config.clone());
     let log = open().await.unwrap();
     let names: Vec<std::sync::Arc<str>> = (0..1000).map(|n| format!("s{n}").into()).collect();

@@ -68,7 +68,7 @@ pub struct Overrides {
     /// Instead of [`Config::order`]: either.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub order: Option<Order>,
-    /// Instead of [`Config::adaptive`].
+    /// Instead of [`Config::adaptive`]. A key that has a [`limit`](Self::limit) of its own, and not this, has a fixed limit.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub adaptive: Option<Adaptive>,
 }
@@ -97,7 +97,11 @@ impl PerKey for Config {
             queue: own.queue.unwrap_or(self.queue),
             max_wait: own.max_wait.unwrap_or(self.max_wait),
             order: own.order.unwrap_or(self.order),
-            adaptive: own.adaptive.clone().or_else(|| self.adaptive.clone()),
+            adaptive: match (own.limit, &own.adaptive) {
+                (_, Some(adaptive)) => Some(adaptive.clone()),
+                (Some(_), None) => None,
+                (None, None) => self.adaptive.clone(),
+            },
         }
     }
 

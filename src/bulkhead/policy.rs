@@ -233,9 +233,11 @@ where
     }
 
     #[inline]
-    fn pending(&self, permit: &mut Permit, _: Stage, now: &Now) -> Option<Instant> {
+    fn pending(&self, permit: &mut Permit, stage: Stage, now: &Now) -> Option<Instant> {
         permit.see(&self.limiter, now.recorder());
-        if self.limiter.steering.is_on() && permit.start == CallStart::NONE {
+        // What waits for a policy further in has not asked the dependency yet.
+        let is_under_way = stage != Stage::Waiting;
+        if is_under_way && self.limiter.steering.is_on() && permit.start == CallStart::NONE {
             permit.start = self.limiter.started(now.get());
         }
         None

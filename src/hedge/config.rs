@@ -30,9 +30,10 @@ pub struct Config {
     /// [percentile](Self::percentile) of what good answers took lately.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub delay: Option<Duration>,
-    /// How many of 100 calls are answered before that delay: 50 to 99.
+    /// How many of 100 calls are answered before that delay: 50 to 99. Only calls count that were not answered at their
+    /// first poll.
     pub percentile: u8,
-    /// The delay is never shorter than this, whatever the percentile.
+    /// The delay that is learnt is never shorter than this.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub min_delay: Duration,
     /// Attempts beside the first one: 1 to 10.

@@ -150,7 +150,8 @@ where
 
     /// Begins another attempt, if there may be one.
     fn begin_another(self: Pin<&mut Self>) -> bool {
-        let this = self.project();
+        let mut this = self.project();
+        this.timer.set(None); // the next delay counts from now
         let Some(stripe) = this.stripe.as_ref() else { return false };
         let Some(Further { mut request, copy, source }) = this.further.take() else { return false };
         // A copy that draws on its original may not be complete yet.
@@ -184,7 +185,7 @@ where
         let terms = &stripe.terms;
         let outcome = stripe.classify.classify(result.as_ref()).of_head();
         let failure = match outcome.signal {
-            Signal::Success | Signal::Ignored if !outcome.rejected => {
+            Signal::Success => {
                 terms.deposit();
                 if let Some(started) = *this.started {
                     // That of the whole call: of one that was hedged it is known that it is slow.
@@ -197,13 +198,11 @@ where
                 Some(Failure::Final)
             }
             _ if outcome.rejected => Some(Failure::Rejected),
+            Signal::Ignored => Some(Failure::Final), // it says nothing, and is the result of the call
             _ if outcome.retryable == Retryable::Never => Some(Failure::Final),
             _ => Some(Failure::Transient),
         };
         let verdict = this.race.result(&terms.params(), failure);
-        if which != Which::First && verdict != Verdict::End {
-            terms.came(Came::Failed);
-        }
         let goes_on = match verdict {
             Verdict::End => false,
             Verdict::Wait => true,
@@ -213,6 +212,9 @@ where
             }
         };
         if goes_on {
+            if let (Which::Other(_), Some(stripe)) = (which, self.as_ref().project_ref().stripe) {
+                stripe.terms.came(Came::Failed);
+            }
             drop(result); // another one will be that of the call
             return self.wait(cx);
         }

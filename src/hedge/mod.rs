@@ -38,18 +38,19 @@
 //!
 //! The next attempt begins when no attempt has answered after the [delay](Config::delay): a fixed one, or the
 //! [95th percentile](Config::percentile) of the last 256 good answers. Until 64 answers were seen, that is unknown and nothing is hedged.
+//! Answers that are there at the first poll do not count.
 //! After a transient failure the next attempt [begins at once](Config::on_failure), if no other one is in flight.
 //!
 //! It begins only if all of these are so:
 //!
 //! - fewer than [`max_hedges`](Config::max_hedges) have begun, and the request can be [copied](Builder::copy_with);
-//! - the dependency has not asked for less load (*pushback*) within the time it asked for, or the last second;
+//! - the dependency has not asked for less load (*pushback*) within the time it asked for (30 s at most), or the last second;
 //! - your own [condition](Builder::only_if) holds;
 //! - the budget pays: one hedge for ten successes, up to 40 at once. The price is not given back.
 //!
 //! The first good answer is that of the call. The others are dropped before the caller gets it. A failure that is final, or
 //! pushback, ends the call too. Other failures end it when no attempt is in flight any more. A rejection by a layer further in is not
-//! followed by another attempt.
+//! followed by another attempt, but a timeout of an attempt is.
 //!
 //! # Defaults
 //!
@@ -57,7 +58,7 @@
 //! | --- | --- | --- |
 //! | [`delay`](Config::delay) | none | a fixed delay instead of a percentile |
 //! | [`percentile`](Config::percentile) | 95 | how many of 100 calls are answered before the next attempt begins |
-//! | [`min_delay`](Config::min_delay) | 1 ms | the delay is never shorter |
+//! | [`min_delay`](Config::min_delay) | 1 ms | the delay that is learnt is never shorter |
 //! | [`max_hedges`](Config::max_hedges) | 1 | attempts beside the first one |
 //! | [`on_failure`](Config::on_failure) | yes | whether the next attempt begins at once after a transient failure |
 //! | [`budget`](Builder::budget) | its own | 0.1 a success, at most 40, 1 a second |

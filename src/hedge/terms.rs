@@ -21,6 +21,9 @@ const HEDGES: &str = "seawall_hedges_total";
 /// After which time the next attempt begins.
 const DELAY: &str = "seawall_hedge_delay_seconds";
 
+/// However long the dependency asks for, nothing is hedged for so long at most.
+const LONGEST_QUIET: Duration = Duration::from_secs(30);
+
 /// Says whether there is room for another attempt.
 pub(super) type Gauging = Arc<dyn Fn() -> bool + Send + Sync>;
 
@@ -116,6 +119,7 @@ impl Terms {
         let params =
             Params::from_config(&config).map_err(|wrong| wrong.of_policy(&self.reporter.origin))?;
         self.params.set((config, params));
+        self.meter(|handles| self.set_level(handles));
         Ok(())
     }
 
@@ -123,8 +127,8 @@ impl Terms {
     pub(super) fn delay(&self) -> Option<Duration> {
         let params = self.params();
         let percentile = self.percentile.load(Ordering::Relaxed);
-        let delay = params.delay.or((percentile > 0).then_some(percentile))?;
-        Some(Duration::from_nanos(delay.max(params.min_delay)))
+        let learnt = (percentile > 0).then(|| percentile.max(params.min_delay));
+        params.delay.or(learnt).map(Duration::from_nanos)
     }
 
     /// A good answer came after so long.
@@ -147,6 +151,7 @@ impl Terms {
 
     /// The dependency asks for less load, for so long.
     pub(super) fn push_back(&self, for_as_long: Duration) {
+        let for_as_long = for_as_long.min(LONGEST_QUIET);
         let until = self.reporter.clock.now().plus(crate::core::time::nanos(for_as_long));
         self.quiet_until.fetch_max(until.0, Ordering::Relaxed);
     }

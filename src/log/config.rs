@@ -8,7 +8,7 @@ use crate::core::config::{ConfigError, ConfigErrors};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum Sync {
+pub enum Fsync {
     /// Before it is acknowledged. Appends that come at the same time share one `fsync`.
     #[default]
     Batch,
@@ -23,10 +23,10 @@ pub enum Sync {
 /// See the [table of defaults](crate::log#defaults). They are checked when a log is opened with them.
 ///
 /// ```
-/// use seawall::log::{Config, Sync};
+/// use seawall::log::{Config, Fsync};
 /// use std::time::Duration;
 ///
-/// let config = Config { sync: Sync::Interval(Duration::ZERO), queue: 0, ..Config::default() };
+/// let config = Config { sync: Fsync::Interval(Duration::ZERO), queue: 0, ..Config::default() };
 /// let wrong = config.validate().unwrap_err();
 /// let fields: Vec<_> = wrong.iter().map(|problem| problem.field).collect();
 /// assert_eq!(fields, ["sync", "queue"]);
@@ -36,7 +36,7 @@ pub enum Sync {
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
     /// When it is brought to the disk.
-    pub sync: Sync,
+    pub sync: Fsync,
     /// A file of the log is followed by the next one when it has so many bytes: 4 KiB to 4 GiB.
     pub segment: u64,
     /// The most bytes of the events of one append: 1 to 256 MiB.
@@ -52,7 +52,7 @@ const MOST_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 impl Default for Config {
     fn default() -> Self {
-        Self { sync: Sync::Batch, segment: SEGMENT, max_append: MAX_APPEND, queue: QUEUE }
+        Self { sync: Fsync::Batch, segment: SEGMENT, max_append: MAX_APPEND, queue: QUEUE }
     }
 }
 
@@ -64,7 +64,7 @@ impl Config {
     /// Everything that is wrong with them.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
         let mut problems = Vec::new();
-        if let Sync::Interval(interval) = self.sync
+        if let Fsync::Interval(interval) = self.sync
             && !(Duration::from_millis(1)..=MOST_INTERVAL).contains(&interval)
         {
             problems.push(ConfigError::new("sync", interval, "1ms to 1h"));

@@ -145,7 +145,7 @@ mod tests;
 pub use checkpoint::NoCheckpoint;
 pub use checkpoint::{Checkpoints, FileCheckpoint, MemoryCheckpoint};
 pub use commands::{Commands, CommandsBuilder};
-pub use config::{Config, Sync};
+pub use config::{Config, Fsync};
 pub use decide::Decide;
 #[doc(hidden)]
 pub use engine::file::AppendFuture;

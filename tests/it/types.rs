@@ -219,7 +219,7 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::log::FileLog<u32>: Clone;
         seawall::log::Cut: Clone;
         seawall::log::Config: Clone;
-        seawall::log::Sync: Copy;
+        seawall::log::Fsync: Copy;
         <seawall::log::FileLog<u32> as Service<seawall::log::Append<u32>>>::Future: ; // AppendFuture
         seawall::log::Append<u32>: Clone;
         seawall::log::Appended: Copy;

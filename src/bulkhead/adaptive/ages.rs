@@ -21,7 +21,9 @@ impl Ages {
         Self { began: [Tick::ZERO; CELLS], calls: [0; CELLS], all: 0 }
     }
 
-    pub(super) fn start(&mut self, now: Tick, overdue_after: u64) {
+    /// A call begins. What comes is when it began as far as this knows: of two threads that read the clock one after the other,
+    /// the later may come first.
+    pub(super) fn start(&mut self, now: Tick, overdue_after: u64) -> Tick {
         let width = (overdue_after / (CELLS as u64 - 1)).max(1);
         if now.since(self.began[0]) >= width {
             let oldest = self.calls[CELLS - 1];
@@ -32,6 +34,7 @@ impl Ages {
         }
         self.calls[0] += 1;
         self.all += 1;
+        now.max(self.began[0])
     }
 
     pub(super) fn end(&mut self, sent: Tick) {

@@ -120,8 +120,6 @@ impl From<Outcome> for HowEnded {
         match outcome.signal {
             Signal::Success => Self::Answered,
             Signal::Pushback => Self::Pushback,
-            // A timeout of ours: nobody waited any longer.
-            Signal::Failure if outcome.rejected => Self::Dropped,
             Signal::Failure => Self::Failed,
             Signal::Ignored => Self::Ignored,
         }
@@ -152,7 +150,9 @@ impl AdaptiveLimit {
     /// Goes by other bounds from now on.
     pub(crate) fn rebound(&mut self, bounds: Bounds) {
         self.bounds = bounds;
-        self.limit = self.limit.clamp(u64::from(bounds.min) * PLACE, u64::from(bounds.max) * PLACE);
+        let (min, max) = (u64::from(bounds.min) * PLACE, u64::from(bounds.max) * PLACE);
+        self.limit = self.limit.clamp(min, max);
+        self.before = self.before.clamp(min, max);
     }
 
     /// The calls that may be under way.
@@ -172,12 +172,12 @@ impl AdaptiveLimit {
         {
             self.note(true, now, in_flight);
         }
-        self.ages.start(now, late_after.unwrap_or(UNKNOWN_DELAY));
+        let sent = self.ages.start(now, late_after.unwrap_or(UNKNOWN_DELAY));
         match &mut self.mode {
             Mode::Probe { cohort, .. } | Mode::Bottom(cohort) => cohort.start(now),
             Mode::Steady => {}
         }
-        CallStart { sent: now, in_flight }
+        CallStart { sent, in_flight }
     }
 
     /// A call is over; `in_flight` counts it still.
@@ -196,10 +196,20 @@ impl AdaptiveLimit {
                 }
             }
             HowEnded::Pushback => self.note(true, now, in_flight),
-            // One that fails fast says nothing about load; one that fails late does.
-            HowEnded::Failed if is_late => self.note(true, now, in_flight),
+            HowEnded::Failed => self.fail(now, latency, in_flight),
             HowEnded::Dropped if self.was_due(latency) => self.note(true, now, in_flight),
-            HowEnded::Failed | HowEnded::Dropped | HowEnded::Ignored => {}
+            HowEnded::Dropped | HowEnded::Ignored => {}
+        }
+    }
+
+    /// An error that comes fast says nothing about load. One that took as long as an answer says what an answer would,
+    /// and one that took longer may be a timeout.
+    fn fail(&mut self, now: Tick, latency: u64, in_flight: u32) {
+        let Some(usual) = self.baseline.usual() else { return };
+        if latency > usual.quartile {
+            self.note(true, now, in_flight);
+        } else if latency > usual.mean / 2 {
+            self.note(false, now, in_flight);
         }
     }
 

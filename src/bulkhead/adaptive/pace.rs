@@ -30,7 +30,7 @@ impl Pace {
 
     fn turn(&mut self, now: Tick) {
         let half = now.0 / HALF_SECOND;
-        if half != self.half {
+        if half > self.half {
             self.before = if half == self.half + 1 { self.present } else { 0 };
             (self.half, self.present) = (half, 0);
         }

@@ -1,10 +1,11 @@
 //! An adaptive limit, through the public API: a dependency of ten workers in virtual time.
 
 use std::borrow::Cow;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seawall::bulkhead::{Adaptive, BulkheadHandle, BulkheadLayer, Config};
+use seawall::bulkhead::{Adaptive, BulkheadHandle, BulkheadLayer, Config, Overrides};
 use seawall::{CallError, Classification, Outcome, Reason, stack};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -91,7 +92,7 @@ async fn a_hang_brings_it_down_and_good_answers_bring_it_back() {
     let layer = BulkheadLayer::builder("users").adaptive(Adaptive::default()).build().unwrap();
     let users = layer.layer(ten_workers(ms(10)));
     load(&users, 500, 3).await;
-    let stuck = layer.layer(service_fn(|_: u32| std::future::pending::<Result<u32, Fail>>()));
+    let stuck = layer.layer(service_fn(|_: u32| pending::<Result<u32, Fail>>()));
     load(&stuck, 500, 3).await;
     assert!(layer.handle().limit() <= 4, "{}", layer.handle().limit());
     assert_eq!(layer.handle().in_flight(), 0);
@@ -167,7 +168,7 @@ async fn in_the_ready_made_stack_timed_out_attempts_lower_it() {
         assert_eq!(users.ready().await.unwrap().call(nth).await.unwrap(), nth);
     }
     assert_eq!(bulkhead.limit(), 40);
-    let hang = service_fn(|_: u32| std::future::pending::<Result<u32, Fail>>());
+    let hang = service_fn(|_: u32| pending::<Result<u32, Fail>>());
     let mut stuck = layer.layer(hang);
     for nth in 0..50 {
         let ended = stuck.ready().await.unwrap().call(nth).await.unwrap_err();
@@ -219,7 +220,7 @@ async fn each_key_has_a_limit_of_its_own() {
         .keyed(|tenant: &&'static str| Cow::from(*tenant))
         .build()
         .unwrap();
-    let stuck = service_fn(|_: &'static str| std::future::pending::<Result<(), Fail>>());
+    let stuck = service_fn(|_: &'static str| pending::<Result<(), Fail>>());
     let mut stuck = tenants.layer(stuck);
     for _ in 0..50 {
         let _ = timeout(ms(200), stuck.ready().await.unwrap().call("slow")).await;
@@ -233,6 +234,24 @@ fn poll<F: Future>(future: F) -> std::pin::Pin<Box<F>> {
     let mut future = Box::pin(future);
     assert!(poll_once(&mut future).is_pending());
     future
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_with_a_limit_of_its_own_has_a_fixed_one() {
+    let tenants = BulkheadLayer::builder("tenants")
+        .adaptive(adaptive(4))
+        .keyed(|tenant: &&'static str| Cow::from(*tenant))
+        .overrides([("acme", Overrides { limit: Some(7), ..Overrides::default() })])
+        .build()
+        .unwrap();
+    let handle = tenants.handle();
+    let mut service = tenants.layer(service_fn(|_: &'static str| pending::<Result<(), Fail>>()));
+    let _calls = [poll(service.call("acme")), poll(service.call("other"))];
+    let limit = |key| handle.key(key).unwrap().limit();
+    assert_eq!((limit("acme"), limit("other")), (7, 4));
+    let other = handle.key("other").unwrap();
+    other.reload(Config { limit: 9, adaptive: None, ..other.config() }).unwrap();
+    assert_eq!((other.limit(), other.config().adaptive), (9, None));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use seawall::log::{
-    Append, Appended, Codec, Config, Expect, FileLog, LogError, Read, Sync, follow,
+    Append, Appended, Codec, Config, Expect, FileLog, Fsync, LogError, Read, follow,
 };
 use seawall::{Epoch, Position};
 use tower::{BoxError, ServiceExt};
@@ -45,7 +45,7 @@ fn numbers() -> impl Codec<u64> {
 }
 
 fn unsynced() -> Config {
-    Config { sync: Sync::Never, ..Config::default() }
+    Config { sync: Fsync::Never, ..Config::default() }
 }
 
 async fn open(folder: &Path) -> Result<FileLog<u64>, LogError> {
@@ -109,7 +109,7 @@ async fn what_is_appended_is_there_when_it_is_opened_again() {
 
 #[tokio::test]
 async fn appends_at_the_same_time_conflict_or_land_in_every_way_of_sync() {
-    for sync in [Sync::Batch, Sync::Interval(Duration::from_millis(1)), Sync::Never] {
+    for sync in [Fsync::Batch, Fsync::Interval(Duration::from_millis(1)), Fsync::Never] {
         let folder = Folder::new();
         let config = Config { sync, queue: 5, ..Config::default() };
         let log = FileLog::open(&folder.0, numbers(), config).await.unwrap();

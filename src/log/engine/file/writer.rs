@@ -15,7 +15,7 @@ use super::queue::{Job, Turn};
 use crate::core::epoch::Epoch;
 use crate::core::position::Position;
 use crate::core::time;
-use crate::log::config::Sync;
+use crate::log::config::Fsync;
 use crate::log::error::LogError;
 use crate::log::machine::{Terms, Verdict};
 use crate::log::record::{Record, SEGMENT_HEAD, Segment};
@@ -33,7 +33,7 @@ pub(super) struct Writer {
     pub(super) segment: u64,
     pub(super) length: u64,
     pub(super) most: u64,
-    pub(super) sync: Sync,
+    pub(super) sync: Fsync,
     /// Since when there is something that is not on the disk.
     pub(super) dirty: Option<Instant>,
     /// The folder is locked as long as this is open.
@@ -62,7 +62,7 @@ impl Writer {
                 break; // those who wait are answered by the closed queue
             }
         }
-        if self.sync != Sync::Never {
+        if self.sync != Fsync::Never {
             let _ = self.bring_to_disk(); // nobody is left who could be told
         }
         let Self { files, file, guard, .. } = self;
@@ -72,7 +72,7 @@ impl Writer {
 
     /// How long it may wait for more before it has to bring to the disk what is there.
     fn patience(&self) -> Option<Duration> {
-        let (Sync::Interval(interval), Some(since)) = (self.sync, self.dirty) else { return None };
+        let (Fsync::Interval(interval), Some(since)) = (self.sync, self.dirty) else { return None };
         Some(interval.saturating_sub(time::now().saturating_duration_since(since)))
     }
 
@@ -88,14 +88,14 @@ impl Writer {
             }
             let (told, end) = self.decide(batch);
             let written = self.write(&told).and_then(|()| match self.sync {
-                Sync::Batch => self.sync_now(),
-                Sync::Interval(interval) => match self.dirty {
+                Fsync::Batch => self.sync_now(),
+                Fsync::Interval(interval) => match self.dirty {
                     Some(since) if time::now().saturating_duration_since(since) >= interval => {
                         self.sync_now()
                     }
                     _ => Ok(()),
                 },
-                Sync::Never => Ok(()),
+                Fsync::Never => Ok(()),
             });
             if let Err(error) = written {
                 return self.fail(error, told);
