@@ -200,7 +200,7 @@ where
             _ if outcome.rejected => Some(Failure::Rejected),
             Signal::Ignored => Some(Failure::Final), // it says nothing, and is the result of the call
             _ if outcome.retryable == Retryable::Never => Some(Failure::Final),
-            _ => Some(Failure::Transient),
+            Signal::Failure => Some(Failure::Transient),
         };
         let verdict = this.race.result(&terms.params(), failure);
         let goes_on = match verdict {
