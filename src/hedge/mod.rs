@@ -15,7 +15,7 @@
 //! let search = ServiceBuilder::new()
 //!     .layer(HedgeLayer::builder("search").delay(Duration::from_millis(50)).cloned().build()?)
 //!     .map_err(Error::Inner)
-//!     .service(service_fn(|query: &str| async move {
+//!     .service(service_fn(|query: &'static str| async move {
 //!         let is_slow = ASKED.fetch_add(1, Ordering::Relaxed) == 0;
 //!         sleep(Duration::from_millis(if is_slow { 2_000 } else { 20 })).await;
 //!         Ok::<_, Infallible>(query.len())

@@ -92,7 +92,7 @@ where
 /// );
 /// let log = FileLog::open(&folder, texts(), Config::default()).await?;
 /// log.clone().oneshot(Append::new("order-7", ["placed".to_owned()])).await?;
-/// log.close().await; // or just drop it
+/// log.close().await; // who drops it does not wait for the writer
 ///
 /// let log = FileLog::open(&folder, texts(), Config::default()).await?;
 /// let cut: Option<&Cut> = log.cut();
