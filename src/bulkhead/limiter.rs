@@ -28,6 +28,8 @@ pub struct Limiter {
     /// does so in the line, so that the two agree; all others need no lock.
     word: AtomicU64,
     pub(super) limit: AtomicU32,
+    /// What the limit may ever be.
+    most: AtomicU32,
     /// How many may wait.
     queue: AtomicU32,
     params: Live<InForce>,
@@ -62,6 +64,7 @@ impl Limiter {
             key,
             word: AtomicU64::new(Occupancy::default().pack()),
             limit: AtomicU32::new(params.limit),
+            most: AtomicU32::new(params.most),
             queue: AtomicU32::new(params.queue),
             params: Live::new(InForce { version: settings.version(), params }),
             line: WaitQueue::default(),
@@ -103,6 +106,7 @@ impl Limiter {
                 return InForce { ..*held }; // somebody brought newer ones meanwhile
             }
             // Together, so that all of them are of the same settings.
+            self.most.store(params.most, Ordering::Release);
             self.steering.reload(params.adaptive, |limit| {
                 self.limit.store(limit.unwrap_or(params.limit), Ordering::Release);
             });
@@ -112,7 +116,7 @@ impl Limiter {
         // Whoever joins later asks under the limit of now.
         let params = self.params();
         self.line.bar(
-            || self.params().most,
+            || self.most.load(Ordering::Acquire),
             || {
                 self.step(&params, Input::GiveUp);
             },
@@ -208,7 +212,7 @@ impl Limiter {
 
     /// The numbers of one who costs more than there ever is.
     pub(super) fn dearness(&self, cost: u32) -> Measurement {
-        Measurement::Cost { cost, most: self.params().most }
+        Measurement::Cost { cost, most: self.most.load(Ordering::Relaxed) }
     }
 
     // ----- leaving -----
@@ -308,7 +312,8 @@ impl Limiter {
     /// Taken in the line only. The limit is read there, so that nobody is left in line by one who
     /// knows an older limit than whoever raised it and let the others in.
     fn step(&self, params: &Params, input: Input) -> Effect {
-        let params = Params { limit: self.limit.load(Ordering::Acquire), ..*params };
+        let (limit, most) = (self.limit.load(Ordering::Acquire), self.most.load(Ordering::Acquire));
+        let params = Params { limit, most, ..*params };
         let mut effect = Effect::Done;
         let step = |word| {
             let mut at = Occupancy::unpack(word);

@@ -158,7 +158,8 @@ impl Index {
                 if let Some(stream) = self.streams.get(name) {
                     let records = &stream.records;
                     // The last one that begins at or before what comes next.
-                    let from = records.partition_point(|(first, _)| first.saturating_sub(1) <= *after);
+                    let from =
+                        records.partition_point(|(first, _)| first.saturating_sub(1) <= *after);
                     if *after < stream.version {
                         let rest = records[from.saturating_sub(1)..].iter();
                         let _ = rest.map(|(_, number)| &self.records[*number as usize]).all(add);
