@@ -146,7 +146,8 @@ impl<C: Send + Sync, K: Send + Sync, S: Send> Steered for Shared<Roster<C, K>, S
     fn source_age(&self, age: Duration, failed: Option<&str>) {
         self.reporter.meter(|handles| handles.own.source_age.set(age.as_secs_f64()));
         if let Some(why) = failed {
-            let context = EventContext { key: Some(&Arc::from(why)), seq: 0 };
+            let why = Arc::from(why);
+            let context = EventContext { key: Some(&why), seq: 0 };
             self.reporter.tell_now(context, EventKind::SourceFailed { age });
         }
     }
