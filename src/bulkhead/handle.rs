@@ -61,7 +61,8 @@ impl BulkheadHandle {
         self.limiter().limit()
     }
 
-    /// Places that are taken: of each call that has come in as many as it [costs](super::Builder::cost).
+    /// Places that are taken: of each call that has come in as many as it [costs](super::Builder::cost). While threads
+    /// come and go, some that were just left may be among them.
     pub fn in_flight(&self) -> u32 {
         self.limiter().occupancy().inside
     }

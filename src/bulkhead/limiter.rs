@@ -3,30 +3,26 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::common::Common;
 use super::config::Config;
 use super::machine::{Effect, Input, Occupancy, Params};
-use super::meter::BulkheadMeter;
+use super::places::Places;
 use super::steering::Steering;
 use crate::core::config::ConfigErrors;
-use crate::core::error::{Measurement, Reason, Rejected};
-use crate::core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::core::error::Measurement;
+use crate::core::sync::atomic::{AtomicU32, Ordering};
 use crate::shell::live::Live;
 use crate::shell::meter::{Ended, Handles, Recorder};
 use crate::shell::queue::{Before, Standing, Ticket, WaitQueue};
-use crate::shell::reporter::EventContext;
 
 /// One bulkhead; of one key, or of all calls.
 pub struct Limiter {
     pub(super) common: Arc<Common>,
     pub(super) key: Option<Arc<str>>,
-    /// The occupancy. Whoever lets the count of those who wait begin or go on being more than zero
-    /// does so in the line, so that the two agree; all others need no lock.
-    word: AtomicU64,
+    pub(super) places: Places,
     pub(super) limit: AtomicU32,
     /// What the limit may ever be.
     most: AtomicU32,
@@ -61,8 +57,8 @@ impl Limiter {
         let params = *settings.params(key.as_deref());
         let limiter = Self {
             common,
+            places: Places::new(key.is_none()),
             key,
-            word: AtomicU64::new(Occupancy::default().pack()),
             limit: AtomicU32::new(params.limit),
             most: AtomicU32::new(params.most),
             queue: AtomicU32::new(params.queue),
@@ -125,16 +121,16 @@ impl Limiter {
         self.note_levels();
     }
 
+    /// Who is inside and who waits.
     #[inline]
     pub(super) fn occupancy(&self) -> Occupancy {
-        Occupancy::unpack(self.word.load(Ordering::Relaxed))
+        self.places.occupancy()
     }
 
     /// Whether a call would find a place at once.
     #[inline]
     pub(super) fn looks_free(&self) -> bool {
-        let at = self.occupancy();
-        at.waiting == 0 && at.inside < self.limit.load(Ordering::Relaxed)
+        self.places.looks_free(self.limit())
     }
 
     /// Whether there is a line at all.
@@ -149,13 +145,34 @@ impl Limiter {
     /// pending: one that is answered at once is never seen in flight.
     #[inline]
     pub(super) fn enter(&self, cost: u32) -> bool {
-        let limit = self.limit.load(Ordering::Relaxed);
-        let enter = |word| {
-            let at = Occupancy::unpack(word);
-            let free = cost == 0 || (at.waiting == 0 && at.has_room(limit, cost));
-            free.then(|| Occupancy { inside: at.inside + cost, ..at }.pack())
-        };
-        self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, enter).is_ok()
+        let limit = self.limit();
+        match self.places.enter_alone(limit, cost) {
+            Some(is_inside) => is_inside,
+            None => self.enter_beside_others(limit, cost),
+        }
+    }
+
+    /// Calls in what threads keep, if nothing else is left. If they begin to keep places again there was room
+    /// meanwhile.
+    #[inline(never)]
+    fn enter_beside_others(&self, limit: u32, cost: u32) -> bool {
+        loop {
+            if self.places.enter(limit, cost) {
+                return true;
+            }
+            if !self.places.are_spread() {
+                return false;
+            }
+            self.call_in();
+        }
+    }
+
+    #[cold]
+    fn call_in(&self) {
+        let for_those_who_wait = self.places.call_in();
+        if for_those_who_wait.is_some() {
+            self.step_and_call(for_those_who_wait);
+        }
     }
 
     /// Enters, or waits as long as the settings allow.
@@ -169,16 +186,22 @@ impl Limiter {
     }
 
     fn ask_as(&self, deadline: Option<Instant>, cost: u32, input: Input) -> Entry {
-        if self.enter(cost) {
-            self.note_levels();
-            return Entry::Inside;
-        }
         let params = self.params();
-        let mut effect = Effect::Done;
-        let number = self.line.join(deadline, cost, || {
-            effect = self.step(&params, input);
-            effect == Effect::Wait
-        });
+        let (number, effect) = loop {
+            if self.enter(cost) {
+                self.note_levels();
+                return Entry::Inside;
+            }
+            let mut effect = Effect::Done;
+            let number = self.line.join(deadline, cost, || {
+                effect = self.step(&params, input);
+                effect == Effect::Wait
+            });
+            if effect != Effect::CallIn {
+                break (number, effect);
+            }
+            self.call_in();
+        };
         let entry = match number {
             Some(number) => {
                 self.count_queued(1);
@@ -195,17 +218,18 @@ impl Limiter {
     /// The numbers that a rejection tells.
     #[inline]
     pub(super) fn fullness(&self) -> Measurement {
-        let (at, limit) = (self.occupancy(), self.limit.load(Ordering::Relaxed));
+        let (at, limit) = (self.occupancy(), self.limit());
         Measurement::Occupied { in_flight: at.inside, limit, queued: at.waiting }
     }
 
     /// Whether a call costs more than the limit is now.
     #[inline]
     pub(super) fn is_too_dear(&self, cost: u32) -> bool {
-        cost > self.limit.load(Ordering::Relaxed)
+        cost > self.limit()
     }
 
     /// The limit of now.
+    #[inline]
     pub(super) fn limit(&self) -> u32 {
         self.limit.load(Ordering::Relaxed)
     }
@@ -237,13 +261,16 @@ impl Limiter {
 
     #[inline]
     fn vacate(&self, cost: u32) {
-        let left = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |word| {
-            let at = Occupancy::unpack(word);
-            let inside = at.inside.saturating_sub(cost);
-            (at.waiting == 0).then(|| Occupancy { inside, ..at }.pack())
-        });
-        if left.is_err() {
-            self.step_and_call(Some(cost));
+        if !self.places.leave_alone(cost) {
+            self.vacate_beside_others(cost);
+        }
+    }
+
+    #[inline(never)]
+    fn vacate_beside_others(&self, cost: u32) {
+        let for_those_who_wait = self.places.leave(self.limit(), cost);
+        if for_those_who_wait.is_some() {
+            self.step_and_call(for_those_who_wait);
         }
     }
 
@@ -305,7 +332,7 @@ impl Limiter {
 
     /// Whether somebody waits, and any place is free.
     fn may_call(&self) -> bool {
-        let at = self.occupancy();
+        let at = self.places.counted();
         at.waiting > 0 && at.inside < self.limit.load(Ordering::Acquire)
     }
 
@@ -314,80 +341,7 @@ impl Limiter {
     fn step(&self, params: &Params, input: Input) -> Effect {
         let (limit, most) = (self.limit.load(Ordering::Acquire), self.most.load(Ordering::Acquire));
         let params = Params { limit, most, ..*params };
-        let mut effect = Effect::Done;
-        let step = |word| {
-            let mut at = Occupancy::unpack(word);
-            effect = at.step(&params, input);
-            Some(at.pack())
-        };
-        let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
-        effect
-    }
-
-    // ----- telling -----
-
-    pub(super) fn reject(&self, reason: Reason, measurement: Measurement) -> Rejected {
-        let context = EventContext { key: self.key.as_ref(), seq: 0 };
-        self.common.reporter.reject_as(context, |fresh| self.set_levels(fresh), reason, measurement)
-    }
-
-    pub(super) fn note_wait(&self, waited: Duration) {
-        self.meter(|handles| handles.record(&handles.own.wait, waited));
-    }
-
-    /// A call ended in the line, and nobody told it so.
-    pub(super) fn note_abandoned(&self) {
-        self.meter(|handles| handles.counted(Ended::Abandoned));
-    }
-
-    pub(super) fn note_levels(&self) {
-        self.note_levels_to(Recorder::in_force());
-    }
-
-    #[inline]
-    pub(super) fn note_levels_to(&self, recorder: Recorder) {
-        let fresh = |fresh: &Handles<'_, _>| self.set_levels(fresh);
-        self.common
-            .reporter
-            .meter
-            .with_recorder(recorder, fresh, |handles| self.set_levels(handles));
-    }
-
-    /// Runs `record` with the metric handles, if anybody records.
-    #[inline]
-    fn meter(&self, record: impl FnOnce(&Handles<'_, BulkheadMeter>)) {
-        self.common.reporter.meter.with(|fresh| self.set_levels(fresh), record);
-    }
-
-    /// Of many, the totals are kept whether somebody records or not, for a recorder may come later.
-    #[inline]
-    pub(super) fn count_seen(&self, more: i64) {
-        if self.key.is_some() {
-            self.common.totals.count_in_flight(more);
-        }
-    }
-
-    fn count_queued(&self, more: i64) {
-        if self.key.is_some() {
-            self.common.totals.count_queued(more);
-        }
-    }
-
-    fn set_levels(&self, handles: &Handles<'_, BulkheadMeter>) {
-        self.set_occupancy(handles);
-        if self.key.is_some() {
-            return self.common.totals.tell_limit(handles);
-        }
-        handles.set(&handles.own.limit, f64::from(self.limit.load(Ordering::Relaxed)));
-    }
-
-    fn set_occupancy(&self, handles: &Handles<'_, BulkheadMeter>) {
-        if self.key.is_some() {
-            return self.common.totals.tell_occupancy(handles);
-        }
-        let at = self.occupancy();
-        handles.set(&handles.own.in_flight, at.inside.into());
-        handles.set(&handles.own.queued, at.waiting.into());
+        self.places.step(&params, input)
     }
 }
 

@@ -8,6 +8,9 @@ use crate::core::time::nanos;
 /// The most calls at a time, and the most that wait: what fits a word together.
 pub(super) const MOST: u32 = 1_000_000;
 
+/// The bit of the word that stands above the count of those who wait.
+const SPREAD: u32 = 1 << 31;
+
 /// Config made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Params {
@@ -41,6 +44,9 @@ pub(crate) struct Occupancy {
     pub(crate) inside: u32,
     /// Calls that wait.
     pub(crate) waiting: u32,
+    /// Some of the places that are taken may be kept by threads for the calls to come. Never while anybody
+    /// waits.
+    pub(crate) spread: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +73,8 @@ pub(crate) enum Effect {
     Full,
     /// It costs more than the limit.
     TooDear,
+    /// There is no room but what threads may keep: that is to be called in first.
+    CallIn,
     /// Nothing more to do.
     Done,
     /// The next of those who wait is inside now.
@@ -102,6 +110,9 @@ impl Occupancy {
             self.inside += cost;
             return Effect::Enter;
         }
+        if self.spread {
+            return Effect::CallIn;
+        }
         if self.waiting >= queue.min(MOST) {
             return Effect::Full;
         }
@@ -129,12 +140,63 @@ impl Occupancy {
         self.has_room(params.limit, cost) || (self.inside == 0 && cost <= params.most)
     }
 
-    pub(crate) const fn pack(self) -> u64 {
-        (self.inside as u64) << 32 | self.waiting as u64
+    // ----- without a queue: what needs no lock -----
+
+    /// Comes in, if there is room and nobody waits.
+    #[inline]
+    pub(crate) fn enter(self, limit: u32, cost: u32) -> Option<Self> {
+        let free = cost == 0 || (self.waiting == 0 && self.has_room(limit, cost));
+        free.then(|| Self { inside: self.inside + cost, ..self })
     }
 
+    /// Leaves, if nobody waits.
+    #[inline]
+    pub(crate) fn leave(self, cost: u32) -> Option<Self> {
+        let inside = self.inside.saturating_sub(cost);
+        (self.waiting == 0).then_some(Self { inside, ..self })
+    }
+
+    /// Lets threads keep places, if there is plenty of room.
+    pub(crate) fn spread(self, limit: u32) -> Option<Self> {
+        let plenty = self.waiting == 0 && self.inside <= limit / 2;
+        (plenty && !self.spread).then_some(Self { spread: true, ..self })
+    }
+
+    /// Whether threads may keep places, and take those that they keep: not while more are taken than a new
+    /// limit allows.
+    #[inline]
+    pub(crate) const fn lends(self, limit: u32) -> bool {
+        self.spread && self.inside <= limit
+    }
+
+    /// Whether a word says that nobody waits and that no places are kept.
+    #[inline]
+    pub(crate) const fn is_plain(word: u64) -> bool {
+        word as u32 == 0
+    }
+
+    /// The same as [`enter`](Self::enter), of a word that is plain.
+    #[inline]
+    pub(crate) const fn enter_plain(word: u64, limit: u32, cost: u32) -> Option<u64> {
+        let has_room = cost == 0 || (word >> 32) + cost as u64 <= limit as u64;
+        if has_room { Some(word + ((cost as u64) << 32)) } else { None }
+    }
+
+    /// The same as [`leave`](Self::leave), of a word that is plain.
+    #[inline]
+    pub(crate) const fn leave_plain(word: u64, cost: u32) -> u64 {
+        word.saturating_sub((cost as u64) << 32)
+    }
+
+    #[inline]
+    pub(crate) const fn pack(self) -> u64 {
+        (self.inside as u64) << 32 | (self.spread as u64) << 31 | self.waiting as u64
+    }
+
+    #[inline]
     pub(crate) const fn unpack(word: u64) -> Self {
-        Self { inside: (word >> 32) as u32, waiting: word as u32 }
+        let waiting = word as u32 & !SPREAD;
+        Self { inside: (word >> 32) as u32, waiting, spread: word as u32 & SPREAD != 0 }
     }
 }
 

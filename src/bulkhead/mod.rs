@@ -162,7 +162,9 @@ mod limiter;
 mod machine;
 mod meter;
 mod overrides;
+mod places;
 mod policy;
+mod report;
 mod steering;
 #[cfg(test)]
 mod tests;

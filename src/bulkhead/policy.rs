@@ -92,7 +92,8 @@ where
     F: Send + Sync + 'static,
     W: Send + Sync + 'static,
 {
-    #[inline]
+    #[allow(clippy::inline_always, reason = "it is on the way of every call")]
+    #[inline(always)]
     fn ask(&self, permits: u32, call: Option<&CallContext>) -> Admission<Self> {
         let limiter = &self.limiter;
         if limiter.enter(permits) {
@@ -308,6 +309,7 @@ where
         self.limiter.enter(permits).then(|| Permit::new(permits))
     }
 
+    #[inline]
     fn admit(&self, request: &Req, call: Option<&mut CallContext>) -> Admission<Self> {
         self.ask(self.cost.cost_of(request), call.as_deref())
     }

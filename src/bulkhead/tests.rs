@@ -147,7 +147,7 @@ fn counts_that_cannot_be_do_not_wrap() {
     assert_eq!(at.step(&params, Input::Ask(u32::MAX)), Effect::TooDear);
     assert_eq!(at, Occupancy::default());
     // Whoever stands whatever the length of the line is bounded all the same.
-    let mut at = Occupancy { inside: 1, waiting: 1_000_000 };
+    let mut at = Occupancy { inside: 1, waiting: 1_000_000, spread: false };
     assert_eq!(at.step(&params, Input::Stand), Effect::Full);
     assert_eq!(Occupancy::unpack(at.pack()), at);
 }

@@ -16,7 +16,9 @@ use std::task::Waker;
 
 use self::stays::Stays;
 use crate::core::sync::Mutex;
-use crate::core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(not(all(test, seawall_loom)))]
+use crate::core::sync::atomic::AtomicUsize;
+use crate::core::sync::atomic::{AtomicBool, Ordering};
 use crate::shell::lock;
 
 mod drain_state;

@@ -18,6 +18,8 @@ struct World {
     /// What those who are inside take, sorted, and what those who wait need, in order.
     inside: Vec<u32>,
     waiting: Vec<u32>,
+    /// Places that threads keep.
+    kept: u32,
     /// The highest limit since anybody who is inside came in.
     highest: u32,
     /// There may be room for the next in the queue: it is still being let in, one step at a time.
@@ -32,11 +34,29 @@ enum Step {
     GiveUp(usize),
     CallGuard,
     Turn(usize),
+    Spread,
+    /// One who leaves and whose place is kept.
+    Keep(usize),
+    /// One who comes in by a place that was kept.
+    Take,
+    CallIn,
 }
 
 impl World {
     fn taken(&self) -> u32 {
         self.inside.iter().sum()
+    }
+
+    /// Whether there is room beside what is kept.
+    fn counts(&self, cost: u32, params: &Params) -> bool {
+        self.taken() + self.kept + cost <= params.limit
+    }
+
+    fn call_in(&mut self, params: &Params) -> Result<(), String> {
+        self.machine.spread = false;
+        let (cost, next) = (std::mem::take(&mut self.kept), self.next_cost(params));
+        self.settling = self.settle(params, Input::Leave { cost, next })?;
+        Ok(())
     }
 
     fn next(&self, params: &Params) -> Option<usize> {
@@ -76,6 +96,13 @@ impl World {
                 holds(few, "no queue is longer than it may be")?;
                 self.waiting.push(cost);
                 Ok(())
+            }
+            Effect::CallIn => {
+                holds(
+                    self.machine.spread && !(self.counts(cost, params) && next),
+                    "there was room",
+                )?;
+                self.call_in(params)
             }
             Effect::Full => {
                 holds(cost > 0 && !(room && next), "full is full")?;
@@ -124,7 +151,7 @@ impl Model for Case {
     fn start(&self) -> World {
         let (machine, highest) = (Occupancy::default(), self.all_params[0].limit);
         let (inside, waiting) = (Vec::new(), Vec::new());
-        World { machine, params: 0, inside, waiting, highest, settling: false }
+        World { machine, params: 0, inside, waiting, kept: 0, highest, settling: false }
     }
 
     fn steps(&self, world: &World) -> Vec<Step> {
@@ -138,6 +165,18 @@ impl Model for Case {
         }
         steps.extend((0..world.inside.len()).map(Step::Leave));
         steps.extend((0..world.waiting.len()).map(Step::GiveUp));
+        let limit = self.all_params[world.params].limit;
+        if world.machine.spread(limit).is_some() {
+            steps.push(Step::Spread);
+        }
+        if world.machine.spread {
+            steps.push(Step::CallIn);
+        }
+        if world.machine.lends(limit) {
+            let ones = (0..world.inside.len()).filter(|who| world.inside[*who] == 1);
+            steps.extend(ones.map(Step::Keep));
+            steps.extend((world.kept > 0).then_some(Step::Take));
+        }
         steps
     }
 
@@ -157,6 +196,16 @@ impl Model for Case {
                 let next = world.next_cost(&params);
                 world.settling = world.settle(&params, Input::CallGuard { next })?;
             }
+            Step::Spread => {
+                world.machine = world.machine.spread(params.limit).ok_or("there is no room")?;
+            }
+            Step::Keep(who) => world.kept += world.inside.remove(who),
+            Step::Take => {
+                world.kept -= 1;
+                holds(world.taken() < params.limit, "comes in where there is room")?;
+                world.come_in(1);
+            }
+            Step::CallIn => world.call_in(&params)?,
             Step::Turn(params) => {
                 world.params = params;
                 let params = self.all_params[params];
@@ -180,12 +229,18 @@ impl Model for Case {
     fn check(&self, world: &World) -> Result<(), String> {
         let params = self.all_params[world.params];
         let counted = (world.machine.inside, world.machine.waiting as usize);
-        holds(counted == (world.taken(), world.waiting.len()), "nobody is lost or doubled")?;
+        let there = (world.taken() + world.kept, world.waiting.len());
+        holds(counted == there, "nobody is lost or doubled")?;
+        let is_spread = world.machine.spread;
+        holds(world.kept == 0 || is_spread, "whoever keeps places can be found")?;
+        holds(world.waiting.is_empty() || !is_spread, "nobody waits beside a place that is kept")?;
         holds(world.taken() <= world.highest, "never more places taken than there were")?;
         holds(!world.has_room(&params) || world.settling, "nobody waits in front of free places")?;
         holds(Occupancy::unpack(world.machine.pack()) == world.machine, "fits a word")?;
         // The way out: as those inside leave, all who wait come in, and in the end all are gone.
         let mut rest = world.clone();
+        rest.settle_all(&params)?;
+        rest.call_in(&params)?;
         rest.settle_all(&params)?;
         while !rest.inside.is_empty() {
             rest.leave(&params, 0)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use ::loom::future::block_on;
+use ::loom::sync::atomic::{AtomicU32, Ordering};
 use ::loom::thread;
 
 use super::super::common::Common;
@@ -17,7 +18,7 @@ use crate::core::origin::Origin;
 use crate::shell::keyed::Settings;
 use crate::shell::queue::{Standing, Ticket};
 use crate::shell::reporter::Reporter;
-use crate::shell::tests::loom::check;
+use crate::shell::tests::loom::{be_thread, check};
 
 fn bulkhead(limit: u32, queue: u32) -> Arc<Policy> {
     let origin = Origin::new("bulkhead", "test");
@@ -55,7 +56,8 @@ fn call(policy: &Policy) {
 }
 
 fn is_empty(policy: &Policy) {
-    assert_eq!(policy.occupancy(), Occupancy::default());
+    let Occupancy { inside, waiting, .. } = policy.occupancy();
+    assert_eq!((inside, waiting), (0, 0));
     assert!(policy.enter(1), "the place is free");
     policy.leave(1);
 }
@@ -147,4 +149,63 @@ fn one_who_needs_more_than_a_lower_limit_is_sent_away() {
         policy.leave(1);
         is_empty(&policy);
     });
+}
+
+/// One whose threads keep places.
+fn spread(limit: u32, queue: u32) -> Arc<Policy> {
+    let policy = bulkhead(limit, queue);
+    policy.places.spread(limit);
+    assert!(policy.places.are_spread());
+    policy
+}
+
+/// Two callers, each in a lane of its own.
+fn two(policy: &Arc<Policy>, call: impl Fn(&Policy, usize) + Send + Sync + 'static) {
+    let call = Arc::new(call);
+    let callers = [0, 1].map(|lane| {
+        let (policy, call) = (Arc::clone(policy), Arc::clone(&call));
+        thread::spawn(move || {
+            be_thread(lane);
+            call(&policy, lane);
+        })
+    });
+    callers.into_iter().for_each(|caller| caller.join().unwrap());
+    is_empty(policy);
+}
+
+// pitfall B12
+#[test]
+fn nobody_is_rejected_while_a_place_is_kept() {
+    check(|| {
+        two(&spread(2, 0), |policy, _| {
+            for _ in 0..2 {
+                assert!(policy.enter(1), "there is one for each");
+                policy.leave(1);
+            }
+        });
+    });
+}
+
+// pitfall B12
+#[test]
+fn never_more_are_inside_than_there_are_places() {
+    check(|| {
+        let inside = AtomicU32::new(0);
+        two(&spread(2, 0), move |policy, lane| {
+            for &cost in [&[1, 1][..], &[2]][lane] {
+                if policy.enter(cost) {
+                    let before = inside.fetch_add(cost, Ordering::Relaxed);
+                    assert!(before + cost <= 2, "there are not so many places");
+                    inside.fetch_sub(cost, Ordering::Relaxed);
+                    policy.leave(cost);
+                }
+            }
+        });
+    });
+}
+
+// pitfall B11: one who leaves keeps its place just when another begins to wait for one
+#[test]
+fn who_waits_gets_a_place_that_is_just_being_kept() {
+    check(|| two(&spread(1, 2), |policy, _| call(policy)));
 }

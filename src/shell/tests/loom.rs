@@ -27,6 +27,11 @@ pub(crate) fn thread() -> usize {
     LANE.with(Cell::get)
 }
 
+/// Gives this thread its number.
+pub(crate) fn be_thread(number: usize) {
+    LANE.with(|own| own.set(number));
+}
+
 /// Runs `model` in every interleaving with at most three preemptions; bugs that need more are rare,
 /// and the price is exponential. `LOOM_MAX_PREEMPTIONS` asks for more.
 pub(crate) fn check(model: impl Fn() + Send + Sync + 'static) {
@@ -99,7 +104,7 @@ fn a_closed_gate_empties_for_good() {
         let callers = [0, 1].map(|stripe| {
             let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
             thread::spawn(move || {
-                LANE.with(|number| number.set(stripe));
+                be_thread(stripe);
                 let Some(mut call) = gate.enter().map(Hold::new) else { return };
                 if call.begin(|| false) {
                     inside.fetch_add(1, Ordering::Relaxed);

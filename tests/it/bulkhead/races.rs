@@ -9,7 +9,7 @@ use seawall::bulkhead::{BulkheadLayer, Order};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{End, Placed, filling, permit};
-use crate::scene::{Calls, Fail};
+use crate::scene::{Calls, Fail, poll_once};
 
 // pitfall B10
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -163,5 +163,36 @@ fn two_reloads_in_a_race_leave_one_of_them_in_force() {
         let alive = all.iter().filter(|call| call.is_alive()).count();
         assert_eq!(alive, handle.limit() as usize, "round {round}");
         assert_eq!(handle.config().limit, handle.limit());
+    }
+}
+
+// pitfall B10: what threads kept for themselves while they met is there for all
+#[test]
+fn after_threads_have_met_there_are_as_many_places_as_before() {
+    const LIMIT: usize = 64;
+    for round in 0..20 {
+        let layer = BulkheadLayer::builder("x").limit(LIMIT as u32).queue(0).build().unwrap();
+        let handle = layer.handle();
+        let echo = layer.layer(service_fn(async |_: u32| Ok::<_, Fail>(())));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..2_000 {
+                        let mut call = Box::pin(echo.clone().oneshot(n));
+                        assert_eq!(poll_once(&mut call), Poll::Ready(Ok(())), "there are enough");
+                    }
+                });
+            }
+        });
+        assert_eq!((handle.in_flight(), handle.available()), (0, LIMIT as u32), "round {round}");
+        let (_, inner) = filling();
+        let service = layer.layer(inner);
+        let mut all: Vec<Placed> = (0..LIMIT).map(|_| permit(&service)).collect();
+        assert!(all.iter_mut().all(|call| call.poll().is_none() && call.is_alive()));
+        assert_eq!(handle.in_flight() as usize, LIMIT);
+        let mut further = permit(&service);
+        assert!(matches!(further.poll(), Some(Err(_))), "one more than there are");
+        drop(all);
+        assert_eq!(handle.in_flight(), 0);
     }
 }
