@@ -82,7 +82,7 @@ async fn in_files() {
         })
         .await;
     told("append to a file, 256 at a time, unsynced", EVENTS, begun.elapsed());
-    log.close().await;
+    log.close().await.unwrap();
     let begun = Instant::now();
     let log = open().await.unwrap();
     println!("open {EVENTS} events: {:?}", begun.elapsed());
@@ -106,7 +106,7 @@ async fn in_files() {
         log.clone().oneshot(Append::new("many", events)).await.unwrap();
     }
     told("append to a file, 100 events each, unsynced", 100_000, begun.elapsed());
-    log.close().await;
+    log.close().await.unwrap();
     std::fs::remove_dir_all(folder).unwrap();
 }
 

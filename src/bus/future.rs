@@ -10,7 +10,7 @@ use tokio::time::Sleep;
 use super::engine::{Held, Sent};
 use super::envelope::Envelope;
 use super::service::{Owner, PublishError};
-use crate::core::time::{has_timers, poll_boxed_until};
+use crate::core::time::{poll_timer, timer};
 
 /// The future of a [`Publisher`](crate::bus::Publisher).
 #[must_use = "futures do nothing unless polled"]
@@ -57,13 +57,15 @@ impl<E> Future for ResponseFuture<E> {
                 };
             this.event = Some(Ok(event));
             this.ticket = Some(ticket);
-            let Some(at) = shared.clock().instant(until).filter(|_| has_timers()) else {
+            let Some(at) = shared.clock().instant(until) else {
                 return Poll::Pending; // until a reader reads, or the line moves on
             };
-            if this.timer.as_ref().is_some_and(|timer| timer.deadline() != at) {
-                this.timer = None;
+            if this.timer.as_ref().is_none_or(|timer| timer.deadline() != at) {
+                this.timer = timer(at).map(Box::pin);
             }
-            ready!(poll_boxed_until(&mut this.timer, at, cx));
+            // Without timers: until a reader reads, or the line moves on.
+            let Some(timer) = &mut this.timer else { return Poll::Pending };
+            ready!(poll_timer(timer.as_mut(), cx));
             this.timer = None;
         }
     }

@@ -1,8 +1,9 @@
 //! The law of a topic: a bounded ring of numbered events, and cursors of those who read it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::line::{Line, TURN};
 use crate::core::time::{Tick, nanos};
 
 /// What happens when a subscriber has not read the oldest event and the topic needs its place: the choice of each subscriber.
@@ -22,11 +23,18 @@ pub enum WhenSlow {
     /// It loses the oldest events, and is told which: [`Delivery::Gap`](crate::bus::Delivery::Gap).
     #[default]
     Lose,
-    /// Publishers wait for it, each for so long at most. Then it is cut off: it is given what is left for it, and
-    /// [`Closed::TooSlow`](crate::bus::Closed::TooSlow).
+    /// Publishers wait for it, until it has not read its next event for so long after the first of them had to wait for that
+    /// event. Then it is cut off: it is given what is left for it, and [`Closed::TooSlow`](crate::bus::Closed::TooSlow). The time begins anew
+    /// with each event that it reads, and does not run while nobody has to wait: so one that reads an event within it is never cut
+    /// off, and a publisher may wait for longer if others are before it in the line. With no time at all it is cut off as
+    /// soon as the ring is full; with [`Duration::MAX`] never.
+    ///
+    /// Only a publisher that waits looks at the clock, and only in a runtime that has timers: without, a subscriber that is too slow
+    /// is cut off when the next event is published.
     Hold(Duration),
     /// It is given the newest event of each [key](crate::bus::Envelope::key), and none that a newer one has replaced meanwhile. It has
-    /// room for as many keys as the topic has for events; what does not fit is a gap.
+    /// room for as many keys as the topic has for events. What does not fit is a gap, one for each run of numbers, and then
+    /// all of it is lost.
     Latest,
 }
 
@@ -58,9 +66,7 @@ pub(super) struct Topic<T> {
     count: usize,
     holding: usize,
     latest: usize,
-    /// Publishers that wait, in order.
-    line: BTreeSet<u64>,
-    tickets: u64,
+    line: Line,
     is_closed: bool,
 }
 
@@ -88,8 +94,8 @@ enum Slow<T> {
 struct Newest<T> {
     events: BTreeMap<u64, T>,
     of_key: BTreeMap<Box<str>, u64>,
-    /// The first and last that did not fit.
-    lost: Option<(u64, u64)>,
+    /// Those that did not fit: the first and last of each run, as many as there is room for events.
+    lost: VecDeque<(u64, u64)>,
 }
 
 /// What became of an event.
@@ -97,8 +103,9 @@ struct Newest<T> {
 pub(super) enum Published<T> {
     /// It is there. What it displaced is to be dropped after the unlock.
     Done { number: u64, displaced: Displaced<T> },
-    /// It waits for a slow reader, with a place in the line; look again at this time.
-    Held { event: T, ticket: u64, until: Tick, has_cut: bool },
+    /// It waits for a slow reader, with a place in the line; look again at this time. A reader was cut off, or it is somebody
+    /// else's turn now.
+    Held { event: T, ticket: u64, until: Tick, has_cut: bool, has_passed: bool },
     /// The topic is closed.
     Closed(T),
 }
@@ -134,8 +141,7 @@ impl<T: Keyed> Topic<T> {
             count: 0,
             holding: 0,
             latest: 0,
-            line: BTreeSet::new(),
-            tickets: 0,
+            line: Line::default(),
             is_closed: false,
         }
     }
@@ -148,7 +154,7 @@ impl<T: Keyed> Topic<T> {
             WhenSlow::Latest => Slow::Latest(Newest {
                 events: BTreeMap::new(),
                 of_key: BTreeMap::new(),
-                lost: None,
+                lost: VecDeque::new(),
             }),
         };
         self.count += 1;
@@ -193,28 +199,35 @@ impl<T: Keyed> Topic<T> {
 
     /// Events that no publisher's line holds up and no reader would lose are always taken: then no clock is needed.
     pub(super) fn needs_clock(&self) -> bool {
-        self.holding > 0 && (!self.line.is_empty() || self.ring.len() >= self.capacity)
+        !self.line.is_empty() || (self.holding > 0 && self.ring.len() >= self.capacity)
     }
 
     /// Puts an event into the ring, if nobody holds it up. `ticket` is the place in the line of an event that was held
     /// before.
     pub(super) fn publish(&mut self, event: T, ticket: Option<u64>, now: Tick) -> Published<T> {
         if self.is_closed {
-            ticket.map(|ticket| self.line.remove(&ticket));
+            self.line.go(ticket);
             return Published::Closed(event);
         }
-        let (held_until, has_cut) = self.hold(now);
-        let first = self.line.first().copied();
-        if held_until.is_some() || first.is_some_and(|first| Some(first) != ticket) {
-            let ticket = ticket.unwrap_or_else(|| {
-                self.tickets += 1;
-                self.line.insert(self.tickets);
-                self.tickets
-            });
-            let until = held_until.unwrap_or(Tick::NEVER);
-            return Published::Held { event, ticket, until, has_cut };
+        if ticket.is_some() {
+            self.line.join(ticket, now);
         }
-        ticket.map(|ticket| self.line.remove(&ticket));
+        let (held_until, has_cut) = self.hold(now);
+        let (until, has_passed) = match held_until {
+            Some(until) => {
+                self.line.hold();
+                (Some(until), false)
+            }
+            None => self.line.turn(ticket, now),
+        };
+        if let Some(until) = until {
+            let ticket = self.line.join(ticket, now);
+            // Who has somebody before it looks again: that one may never come.
+            let is_first = self.line.first() == Some(ticket);
+            let until = if is_first { until } else { until.min(now.plus(TURN)) };
+            return Published::Held { event, ticket, until, has_cut, has_passed };
+        }
+        self.line.go(ticket);
         let number = self.next;
         self.next += 1;
         if self.count == 0 {
@@ -253,12 +266,23 @@ impl<T: Keyed> Topic<T> {
 
     /// A publisher waits no longer.
     pub(super) fn leave(&mut self, ticket: u64) {
-        self.line.remove(&ticket);
+        self.line.leave(ticket);
     }
 
-    /// Who is first in the line.
-    pub(super) fn first(&self) -> Option<u64> {
-        self.line.first().copied()
+    pub(super) fn has_line(&self) -> bool {
+        !self.line.is_empty()
+    }
+
+    /// Who is first in the line. If there is room for it, its turn begins.
+    pub(super) fn call(&mut self, now: Tick) -> Option<u64> {
+        let oldest = self.oldest();
+        let holds =
+            |reader: &Reader<T>| matches!(reader.slow, Slow::Hold { .. }) && reader.at <= oldest;
+        let is_full = self.ring.len() >= self.capacity;
+        if is_full && self.readers.iter().flatten().any(holds) {
+            return self.line.first();
+        }
+        self.line.call(now)
     }
 
     /// For those who want the latest only.
@@ -276,7 +300,12 @@ impl<T: Keyed> Topic<T> {
                 && let Some((lost, event)) = newest.events.pop_first()
             {
                 newest.of_key.remove(event.key());
-                newest.lost = Some((newest.lost.map_or(lost, |(first, _)| first), lost));
+                // It is the oldest, so these come in order.
+                let is_full = newest.lost.len() >= self.capacity;
+                match newest.lost.back_mut() {
+                    Some((_, last)) if is_full || *last + 1 == lost => *last = lost,
+                    _ => newest.lost.push_back((lost, lost)),
+                }
                 replaced.push(event);
             }
         }
@@ -295,7 +324,7 @@ impl<T: Keyed> Topic<T> {
         };
         let until = reader.until.unwrap_or(next);
         if let Slow::Latest(newest) = &mut reader.slow {
-            if let Some((from, to)) = newest.lost.take() {
+            if let Some((from, to)) = newest.lost.pop_front() {
                 return Taken::Gap { from, to };
             }
             if let Some((number, event)) = newest.events.pop_first() {

@@ -50,7 +50,8 @@
 //! - **`Lose`**: it loses the event. The next that it receives is a [`Gap`](Delivery::Gap) with the numbers of what is lost. That is an item of the
 //!   stream, so a `match` cannot overlook it.
 //! - **`Hold`**: publishers wait, in order of arrival. If the subscriber does not read its next event for the time that it gave, it is cut off: it
-//!   is given what is left, then [`Closed::TooSlow`]. Who held up the others is told, and they go on.
+//!   is given what is left, then [`Closed::TooSlow`]. Who held up the others is told, and they go on. A publisher for which there is room, and
+//!   whose future is not polled for 100 ms, is passed by those behind it; it goes once it is polled.
 //! - **`Latest`**: it keeps the newest event of each key, apart from the ring, and is given these in order.
 //!
 //! Filters by topic and by predicate run in the task of the subscriber, with no lock held. A predicate that panics or is slow harms nobody
@@ -85,12 +86,13 @@
 //! # Cancellation
 //!
 //! A call to a publisher that is dropped before it is done has published nothing, and leaves the line. Waiting for the next event can be
-//! dropped at any time. A subscription that is dropped unsubscribes, and lets publishers go that waited for it.
+//! dropped at any time. A call that is kept and not polled any more holds up the others for 100 ms. A subscription that is dropped unsubscribes, and lets publishers go that waited for it.
 
 mod config;
 mod engine;
 mod envelope;
 mod future;
+mod line;
 mod machine;
 mod meter;
 mod service;

@@ -1,7 +1,5 @@
 //! What all layers share: outcomes, classifiers, errors, events, requests, time.
 
-#[cfg(feature = "log")]
-pub(crate) mod afford;
 pub(crate) mod classify;
 pub(crate) mod completion;
 pub(crate) mod config;

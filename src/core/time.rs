@@ -88,6 +88,16 @@ pub(crate) fn has_timers() -> bool {
     Handle::try_current().is_ok()
 }
 
+/// A timer; `None` where there are none: outside of a runtime, or in one that was built without `enable_time`. tokio tells that
+/// only by a panic.
+#[cfg(any(feature = "bus", feature = "log"))]
+pub(crate) fn timer(at: Instant) -> Option<Sleep> {
+    if !has_timers() {
+        return None;
+    }
+    std::panic::catch_unwind(|| sleep_until(at)).ok()
+}
+
 /// Whether a timer has rung when its time came, and not when its runtime ended.
 pub(crate) fn has_rung(timer: &Sleep) -> bool {
     timer.is_elapsed() && timer.deadline() <= now()
@@ -110,7 +120,7 @@ pub(crate) fn poll_until(
 }
 
 /// The same, of a timer in a box.
-#[cfg(any(feature = "bus", feature = "grpc"))]
+#[cfg(feature = "grpc")]
 pub(crate) fn poll_boxed_until(
     timer: &mut Option<Pin<Box<Sleep>>>,
     at: Instant,

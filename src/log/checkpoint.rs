@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::future::{Future, ready};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tower::BoxError;
 
+use super::engine::disk;
+use super::engine::reading::blocking;
 use crate::core::position::Position;
 use crate::shell::live::Live;
 
@@ -113,7 +115,8 @@ impl fmt::Debug for MemoryCheckpoint {
     }
 }
 
-/// A checkpoint in a file of its own, which is replaced as a whole: a crash leaves the old one or the new one.
+/// A checkpoint in a file of its own, which is replaced as a whole: a crash or a loss of power leaves the old one or the new one.
+/// So it is with several that save at the same time: one of them is there then.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -145,34 +148,29 @@ impl FileCheckpoint {
 impl Checkpoints for FileCheckpoint {
     async fn load(&mut self) -> Result<Option<Position>, BoxError> {
         let path = Arc::clone(&self.path);
-        tokio::task::spawn_blocking(move || read(&path)).await?
+        Ok(blocking(move || Ok(read(&path))).await??)
     }
 
     async fn save(&mut self, position: Position) -> Result<(), BoxError> {
         let path = Arc::clone(&self.path);
         let write = move || {
-            write(&path, position).map_err(|error| format!("{}: {error}", path.display()).into())
+            let written = disk::replace(&path, format!("{position}\n").as_bytes());
+            Ok(written.map_err(|error| format!("{}: {error}", path.display())))
         };
-        tokio::task::spawn_blocking(write).await?
+        Ok(blocking(write).await??)
     }
 }
 
-fn read(path: &Path) -> Result<Option<Position>, BoxError> {
+fn read(path: &Path) -> Result<Option<Position>, String> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    // What a crash has left does no harm: if it cannot be removed, it stays.
+    let _ = disk::clean_up(disk::parent(path), |other| Some(other) == name, disk::STALE);
     match std::fs::read_to_string(path) {
         Ok(text) => match text.trim_end().parse() {
             Ok(position) => Ok(Some(position)),
-            Err(wrong) => Err(format!("{} is no checkpoint: {wrong}", path.display()).into()),
+            Err(wrong) => Err(format!("{} is no checkpoint: {wrong}", path.display())),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{}: {error}", path.display()).into()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
     }
-}
-
-fn write(path: &Path, position: Position) -> io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".new");
-    let mut file = std::fs::File::create(&aside)?;
-    writeln!(file, "{position}")?;
-    file.sync_all()?;
-    std::fs::rename(aside, path)
 }

@@ -1,5 +1,6 @@
 //! The command side: reads, decides, appends.
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -11,12 +12,12 @@ use super::meter::{CommandMeter, Fate};
 use super::request::{Append, Appended, Read, check_name};
 use super::service::{CommandError, Decided};
 use super::snapshot::{NoSnapshots, Snapshot, Snapshots};
-use crate::core::afford::Afford;
 use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::epoch::Epoch;
 use crate::core::event::{EventKind, Observe, Observers};
 use crate::core::origin::Origin;
 use crate::core::position::Position;
+use crate::shell::budget::{Budget, Withdrawal};
 use crate::shell::reporter::{EventContext, Reporter};
 
 /// The kind of it in metrics and events.
@@ -45,7 +46,7 @@ pub(super) struct Shared<D: Decide, P> {
     stream: StreamOf<D::Command>,
     fence: Option<FenceOf>,
     attempts: u32,
-    budget: Option<Box<dyn Afford>>,
+    budget: Option<Budget>,
     snapshots: P,
     every: u64,
 }
@@ -101,15 +102,20 @@ impl<D: Decide, L: Appendable<D::Event>, P: Snapshots<D::State>> Commands<D, L, 
     ) -> Result<(D::State, u64), Error<D, L>> {
         let (stream, shared) = (stream.into(), Arc::clone(&self.shared));
         check_name(&stream).map_err(CommandError::Stream)?;
-        // The log says what is wrong with a position.
+        // The log says what is wrong with a position. Of an earlier era it means the same, if nothing is.
         self.log.read(Read::all().after(position).most(1)).await.map_err(CommandError::Log)?;
         let (fold, _) = shared.read(&mut self.log, &stream, None, Some(position)).await?;
         Ok((fold.state, fold.version))
     }
 }
 
-/// A state to begin from, and the history that it is of.
-type Start<S> = Option<(Fold<S>, u32)>;
+/// A state to begin from.
+struct Start<S> {
+    fold: Fold<S>,
+    /// The history that it is of.
+    era: u32,
+    is_snapshot: bool,
+}
 
 impl<D: Decide, P: Snapshots<D::State>> Shared<D, P> {
     pub(super) async fn run<L: Appendable<D::Event>>(
@@ -120,7 +126,7 @@ impl<D: Decide, P: Snapshots<D::State>> Shared<D, P> {
         let stream = (self.stream)(&command);
         check_name(&stream).map_err(CommandError::Stream)?;
         let mut start = self.load(&stream).await;
-        let mut paid = 0;
+        let mut paid = Vec::new();
         let mut attempt = 1;
         loop {
             let (fold, end) = self.read(&mut log, &stream, start.take(), None).await?;
@@ -141,16 +147,21 @@ impl<D: Decide, P: Snapshots<D::State>> Shared<D, P> {
                 Appended::Fenced { highest } => return Err(CommandError::Fenced { highest }),
                 Appended::Conflict { at } => {
                     self.reporter.meter(|handles| handles.increment(&handles.own.conflicts));
-                    let may = attempt < self.attempts
-                        && self.budget.as_ref().is_none_or(|budget| budget.pay());
-                    if !may {
-                        return Err(CommandError::Conflict { attempts: attempt, at });
+                    let conflict = CommandError::Conflict { attempts: attempt, at };
+                    if attempt >= self.attempts {
+                        return Err(conflict);
                     }
-                    paid += 1;
+                    if let Some(budget) = &self.budget {
+                        paid.push(budget.withdraw().ok_or(conflict)?);
+                    }
                     let decided = EventKind::DecidedAgain { attempt: attempt + 1 };
                     self.reporter.tell_now(EventContext::default(), decided);
                     // What was read stays true unless the log has been restored to an earlier state.
-                    start = (at > fold.version).then_some((fold, end.era));
+                    start = (at > fold.version).then_some(Start {
+                        fold,
+                        era: end.era,
+                        is_snapshot: false,
+                    });
                     attempt += 1;
                 }
             }
@@ -158,17 +169,20 @@ impl<D: Decide, P: Snapshots<D::State>> Shared<D, P> {
     }
 
     /// A command is done: its further attempts have helped, and cost nothing.
-    fn settle(&self, paid: u32) {
+    fn settle(&self, paid: Vec<Withdrawal>) {
         if let Some(budget) = &self.budget {
-            budget.earn(paid);
+            budget.deposit();
+            for price in paid {
+                price.give_back(budget);
+            }
         }
     }
 
-    async fn load(&self, stream: &str) -> Start<D::State> {
+    async fn load(&self, stream: &str) -> Option<Start<D::State>> {
         match self.snapshots.load(stream).await {
             Ok(Some(found)) if is_usable(found.code, D::CODE) => {
                 let Snapshot { state, version, position, .. } = found;
-                Some((Fold { state, version }, position.era))
+                Some(Start { fold: Fold { state, version }, era: position.era, is_snapshot: true })
             }
             Ok(Some(_)) => {
                 self.count(Fate::Dropped);
@@ -201,7 +215,7 @@ impl<D: Decide, P: Snapshots<D::State>> Shared<D, P> {
     }
 
     fn count(&self, used: Fate) {
-        if size_of::<P>() > 0 {
+        if TypeId::of::<P>() != TypeId::of::<NoSnapshots>() {
             self.reporter.meter(|handles| handles.increment(handles.own.snapshots(used)));
         }
     }
@@ -212,30 +226,27 @@ impl<D: Decide, P: Snapshots<D::State>> Shared<D, P> {
         &self,
         log: &mut L,
         stream: &Arc<str>,
-        start: Start<D::State>,
+        mut start: Option<Start<D::State>>,
         until: Option<Position>,
     ) -> Result<(Fold<D::State>, Position), Error<D, L>> {
-        let (mut fold, mut era) = match start {
-            Some((fold, era)) => (fold, Some(era)),
-            None => (Fold::default(), None),
-        };
+        let mut fold = Fold::default();
         loop {
-            let ask = Read::stream(Arc::clone(stream)).after_version(fold.version);
+            let version = start.as_ref().map_or(fold.version, |start| start.fold.version);
+            let ask = Read::stream(Arc::clone(stream)).after_version(version);
             let page = log.read(ask).await.map_err(CommandError::Log)?;
-            if fold.version > 0
-                && (page.version < fold.version || era.is_some_and(|era| era != page.end.era))
-            {
-                // A state of events that this log does not have.
-                self.count(Fate::Dropped);
-                (fold, era) = (Fold::default(), None);
-                continue;
+            if let Some(start) = start.take() {
+                // It may be of events that this log does not have.
+                let is_of_it = start.era == page.end.era && version <= page.version;
+                if start.is_snapshot {
+                    self.count(if is_of_it { Fate::Used } else { Fate::Dropped });
+                }
+                if !is_of_it {
+                    continue;
+                }
+                fold = start.fold;
             }
-            if era.is_some() && fold.version > 0 {
-                self.count(Fate::Used);
-            }
-            era = None;
             for recorded in page.events {
-                if until.is_some_and(|until| recorded.position > until) {
+                if until.is_some_and(|until| recorded.position.at > until.at) {
                     return Ok((fold, page.end));
                 }
                 let next = fold.take(recorded.version, |state| D::evolve(state, &recorded.event));
@@ -275,7 +286,7 @@ pub struct CommandsBuilder<D: Decide, L, P = NoSnapshots> {
     stream: Option<StreamOf<D::Command>>,
     fence: Option<FenceOf>,
     attempts: u32,
-    budget: Option<Box<dyn Afford>>,
+    budget: Option<Budget>,
     snapshots: P,
     every: u64,
     observers: Observers,
@@ -307,8 +318,8 @@ impl<D: Decide, L, P> CommandsBuilder<D, L, P> {
 
     /// Further attempts are paid out of this [`retry::Budget`](crate::retry::Budget). By default only [`attempts`](Self::attempts)
     /// bounds them.
-    pub fn budget(mut self, budget: impl Afford) -> Self {
-        self.budget = Some(Box::new(budget));
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
         self
     }
 

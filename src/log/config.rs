@@ -43,16 +43,25 @@ pub struct Config {
     pub max_append: usize,
     /// Appends that may wait to be written at a time: 1 to 1,000,000. Further ones wait until there is room.
     pub queue: usize,
+    /// Bytes that these appends may have together: 1 KiB to 4 GiB. A larger one waits until it is alone.
+    pub queue_bytes: u64,
 }
 
 const SEGMENT: u64 = 256 << 20;
 const MAX_APPEND: usize = 16 << 20;
 const QUEUE: usize = 1024;
+const QUEUE_BYTES: u64 = 64 << 20;
 const MOST_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 impl Default for Config {
     fn default() -> Self {
-        Self { sync: Fsync::Batch, segment: SEGMENT, max_append: MAX_APPEND, queue: QUEUE }
+        Self {
+            sync: Fsync::Batch,
+            segment: SEGMENT,
+            max_append: MAX_APPEND,
+            queue: QUEUE,
+            queue_bytes: QUEUE_BYTES,
+        }
     }
 }
 
@@ -77,6 +86,10 @@ impl Config {
         }
         if !(1..=1_000_000).contains(&self.queue) {
             problems.push(ConfigError::new("queue", self.queue, "1 to 1000000"));
+        }
+        if !(1 << 10..=4 << 30).contains(&self.queue_bytes) {
+            let wrong = ConfigError::new("queue_bytes", self.queue_bytes, "1024 to 4294967296");
+            problems.push(wrong);
         }
         ConfigErrors::none_of(problems)
     }

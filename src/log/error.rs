@@ -55,7 +55,7 @@ pub enum LogError {
         /// At most.
         most: usize,
     },
-    /// A position is of an earlier or a later history of the log.
+    /// A position is of a later history of the log, or of an earlier one after the two have parted.
     #[error(
         "the position {asked} is of another era than the log, which ends at {log}: what was written after the two parted may be lost"
     )]
@@ -118,6 +118,15 @@ pub enum LogError {
         path: PathBuf,
         /// Why.
         error: Arc<io::Error>,
+    },
+    /// The runtime lacks what is needed: threads for files (there is none), or timers, for a read that waits (it was built
+    /// without `enable_time`).
+    #[error(
+        "the runtime has no {lacks}: build a tokio runtime with `enable_all`, and ask the log inside of it"
+    )]
+    Runtime {
+        /// What it lacks.
+        lacks: &'static str,
     },
     /// The log takes no appends any more: a write failed, or it was closed. What was acknowledged is there.
     #[error("the log takes no more appends until it is opened anew: {why}")]

@@ -99,6 +99,7 @@
 //! | [`segment`](Config::segment) | 256 MiB | bytes of a file before the next one begins |
 //! | [`max_append`](Config::max_append) | 16 MiB | bytes of one append |
 //! | [`queue`](Config::queue) | 1024 | appends that may wait to be written |
+//! | [`queue_bytes`](Config::queue_bytes) | 64 MiB | bytes that they may have together |
 //! | [`on_error`](ProjectionBuilder::on_error) | stop | what is done with an event that cannot be applied |
 //!
 //! # Rejections
@@ -120,7 +121,8 @@
 //!
 //! # Cancellation
 //!
-//! A command that is dropped has appended all of its events, or none. An append to a [`FileLog`] that is dropped may land. A projection that is dropped begins again at its checkpoint.
+//! A command that is dropped has appended all of its events, or none. An append to a [`FileLog`] that is dropped may land; an `open` or a `close`
+//! that is dropped leaves nothing locked. A projection that is dropped begins again at its checkpoint.
 //! A read can be dropped at any time.
 
 mod checkpoint;
@@ -152,7 +154,7 @@ pub use engine::file::AppendFuture;
 pub use engine::file::{Codec, Cut, FileLog};
 pub use engine::memory::MemoryLog;
 #[doc(hidden)]
-pub use engine::memory::ReadFuture;
+pub use engine::reading::ReadFuture;
 pub use engine::snapshots::MemorySnapshots;
 pub use error::LogError;
 #[doc(hidden)]

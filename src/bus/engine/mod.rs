@@ -92,7 +92,7 @@ impl<E> Shared<E> {
         if inner.topic.readers() == 0 {
             inner.readers = Vec::new();
         }
-        let next = inner.next_publisher();
+        let next = inner.next_publisher(&self.clock);
         drop(inner);
         next.into_iter().for_each(Waker::wake);
         drop((displaced, waker));
@@ -115,13 +115,13 @@ impl<E> Shared<E> {
                     None => None,
                 };
                 let (first, more) = inner.wake_readers();
-                let publisher = if ticket.is_some() { inner.next_publisher() } else { None };
+                let publisher = inner.next_publisher(&self.clock);
                 drop(inner);
                 first.into_iter().chain(more).chain(publisher).for_each(Waker::wake);
                 drop((displaced, next));
                 Sent::Done
             }
-            Published::Held { event, ticket, until, has_cut } => {
+            Published::Held { event, ticket, until, has_cut, has_passed } => {
                 let replaced = match waker {
                     Some(waker) => inner.line.insert(ticket, waker),
                     None => {
@@ -129,11 +129,9 @@ impl<E> Shared<E> {
                         None
                     }
                 };
-                let (readers, publisher) = if has_cut {
-                    (inner.wake_readers(), inner.next_publisher())
-                } else {
-                    ((None, Vec::new()), None)
-                };
+                let readers = if has_cut { inner.wake_readers() } else { (None, Vec::new()) };
+                let is_other = has_cut || has_passed;
+                let publisher = if is_other { inner.next_publisher(&self.clock) } else { None };
                 drop(inner);
                 readers.0.into_iter().chain(readers.1).chain(publisher).for_each(Waker::wake);
                 drop(replaced);
@@ -153,7 +151,7 @@ impl<E> Shared<E> {
         let mut inner = lock(&self.inner);
         inner.topic.leave(ticket);
         let mine = inner.line.remove(&ticket);
-        let next = inner.next_publisher();
+        let next = inner.next_publisher(&self.clock);
         drop(inner);
         next.into_iter().for_each(Waker::wake);
         drop(mine);
@@ -164,7 +162,7 @@ impl<E> Shared<E> {
         let mut inner = lock(&self.inner);
         let taken = inner.take(reader);
         if !matches!(taken.0, Taken::Nothing) {
-            let next = if inner.line.is_empty() { None } else { inner.next_publisher() };
+            let next = inner.next_publisher(&self.clock);
             drop(inner);
             next.into_iter().for_each(Waker::wake);
             return taken;
@@ -174,7 +172,7 @@ impl<E> Shared<E> {
         let mut inner = lock(&self.inner);
         let taken = inner.take(reader);
         if !matches!(taken.0, Taken::Nothing) {
-            let next = inner.next_publisher();
+            let next = inner.next_publisher(&self.clock);
             drop(inner);
             next.into_iter().for_each(Waker::wake);
             return taken;
@@ -216,8 +214,12 @@ impl<E> Inner<E> {
         (wakers.next(), wakers.collect())
     }
 
-    fn next_publisher(&mut self) -> Option<Waker> {
-        let first = self.topic.first()?;
+    /// The waker of the publisher whose turn it is, if any waits.
+    fn next_publisher(&mut self, clock: &Clock) -> Option<Waker> {
+        if !self.topic.has_line() {
+            return None;
+        }
+        let first = self.topic.call(clock.now())?;
         self.line.remove(&first)
     }
 }

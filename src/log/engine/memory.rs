@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::{Ready, ready};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::future::Either;
 use tokio::sync::Notify;
 use tower::Service;
 
@@ -15,8 +13,7 @@ use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::epoch::Epoch;
 use crate::core::position::Position;
 use crate::core::sync::Mutex;
-use crate::core::time;
-use crate::log::engine::exclusive::{Boxed, Exclusive};
+use crate::log::engine::reading::{ReadFuture, read_within};
 use crate::log::error::LogError;
 use crate::log::machine::{Law, Terms, Verdict, visible};
 use crate::log::request::{Append, Appended, Of, Page, Read, Recorded};
@@ -222,81 +219,15 @@ impl<E: Send + Sync + 'static> Service<Read> for MemoryLog<E> {
     }
 
     fn call(&mut self, ask: Read) -> Self::Future {
-        let read = self.read(&ask);
-        match read {
+        match self.read(&ask) {
             Ok(page) if page.events.is_empty() && !ask.wait.is_zero() => {
                 let log = self.clone();
-                let wait =
-                    async move { wait_for_more(&log.0.more, &ask, || ready(log.read(&ask))).await };
-                ReadFuture::of(wait)
+                ReadFuture::of(async move {
+                    read_within(ask.wait, &log.0.more, || ready(log.read(&ask))).await
+                })
             }
-            read => ReadFuture(Reading::Read(Some(read))),
+            read => ReadFuture::ready(read),
         }
-    }
-}
-
-/// Reads again whenever there is more, until there is something that was asked for, or the time is up.
-pub(super) async fn wait_for_more<E, F>(
-    more: &Notify,
-    ask: &Read,
-    read: impl Fn() -> F,
-) -> Result<Page<E>, LogError>
-where
-    F: Future<Output = Result<Page<E>, LogError>>,
-{
-    let until = time::now().checked_add(ask.wait);
-    let mut late = pin!(async {
-        match until {
-            Some(until) => tokio::time::sleep_until(until).await,
-            None => std::future::pending().await,
-        }
-    });
-    loop {
-        let mut rings = pin!(more.notified());
-        rings.as_mut().enable(); // before it looks: what comes in between is not overheard
-        let page = read().await?;
-        if !page.events.is_empty() {
-            return Ok(page);
-        }
-        if let Either::Right(_) = futures::future::select(rings, late.as_mut()).await {
-            return read().await;
-        }
-    }
-}
-
-/// The answer to a [`Read`].
-pub struct ReadFuture<E>(pub(super) Reading<E>);
-
-/// What is read at once, or what has to be waited for.
-pub(super) enum Reading<E> {
-    Read(Option<Result<Page<E>, LogError>>),
-    Waits(Boxed<Result<Page<E>, LogError>>),
-}
-
-impl<E> ReadFuture<E> {
-    pub(super) fn of(
-        future: impl Future<Output = Result<Page<E>, LogError>> + Send + 'static,
-    ) -> Self {
-        Self(Reading::Waits(Exclusive::new(Box::pin(future))))
-    }
-}
-
-impl<E> Unpin for ReadFuture<E> {}
-
-impl<E> Future for ReadFuture<E> {
-    type Output = Result<Page<E>, LogError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Reading::Read(page) => page.take().map_or(Poll::Pending, Poll::Ready),
-            Reading::Waits(future) => future.get().as_mut().poll(cx),
-        }
-    }
-}
-
-impl<E> fmt::Debug for ReadFuture<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadFuture").finish_non_exhaustive()
     }
 }
 

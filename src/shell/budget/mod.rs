@@ -12,8 +12,6 @@ use std::sync::Arc;
 pub(crate) use self::terms::NamedFields;
 pub(crate) use self::terms::Tariff;
 pub use self::terms::{BudgetBuilder, BudgetConfig};
-#[cfg(feature = "log")]
-use crate::core::afford::Afford;
 use crate::core::config::ConfigErrors;
 use crate::core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::core::time::Clock;
@@ -216,20 +214,6 @@ impl Budget {
 
     fn now_ms(&self) -> u64 {
         self.0.clock.now().0 / 1_000_000
-    }
-}
-
-#[cfg(feature = "log")]
-impl Afford for Budget {
-    fn pay(&self) -> bool {
-        self.withdraw().is_some()
-    }
-
-    fn earn(&self, further: u32) {
-        self.deposit();
-        if further > 0 {
-            self.top_up(self.0.price.load(Ordering::Relaxed).saturating_mul(further));
-        }
     }
 }
 

@@ -273,3 +273,101 @@ async fn a_reader_that_waits_is_woken_once_something_comes() {
     let ended = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
     assert_eq!(ended, Poll::Ready(Some(Delivery::Closed(Closed::Bus))));
 }
+
+/// Publishers whose futures are kept and not polled hold up nobody for longer than their turn: not those behind them, and each
+/// only once.
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_is_not_polled_any_more_is_passed_by_those_behind_it() {
+    let bus = bus(1);
+    let patience = Duration::from_secs(60);
+    let mut events = bus.subscribe(Subscribe::new("audit").when_slow(WhenSlow::Hold(patience)));
+    let publisher = bus.publisher();
+    publisher.try_publish(Envelope::new(0)).unwrap();
+    let mut kept: Vec<_> =
+        (1..=3).map(|n| Box::pin(publisher.clone().oneshot(Envelope::new(n)))).collect();
+    for waits in &mut kept {
+        assert!(waits.as_mut().now_or_never().is_none());
+    }
+    let behind: Vec<_> =
+        (4..=6).map(|n| tokio::spawn(publisher.clone().oneshot(Envelope::new(n)))).collect();
+    tokio::task::yield_now().await;
+
+    let began = tokio::time::Instant::now();
+    let mut received = Vec::new();
+    for _ in 0..4 {
+        let Some(Delivery::Event(event)) = events.next().await else { panic!() };
+        received.push(*event.event());
+    }
+    assert_eq!(received, [0, 4, 5, 6]); // in order of arrival
+    assert!(began.elapsed() < SECOND / 2, "{:?}", began.elapsed());
+    for waits in behind {
+        waits.await.unwrap().unwrap();
+    }
+    // A new one goes at once, and those that are kept go when they are polled, or leave nothing.
+    publisher.try_publish(Envelope::new(7)).unwrap();
+    drop(kept.remove(0));
+    let waits = tokio::spawn(kept.remove(0));
+    for expected in [7, 2] {
+        let Some(Delivery::Event(event)) = events.next().await else { panic!() };
+        assert_eq!(*event.event(), expected);
+    }
+    waits.await.unwrap().unwrap();
+    drop(kept);
+    assert!(taken(&mut events).is_empty());
+}
+
+/// The same where nobody reads: who does not is cut off in time.
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_is_not_polled_does_not_keep_a_slow_subscriber() {
+    let bus = bus(1);
+    let mut events = bus.subscribe(Subscribe::new("audit").when_slow(WhenSlow::Hold(SECOND)));
+    let publisher = bus.publisher();
+    publisher.try_publish(Envelope::new(0)).unwrap();
+    let mut kept = Box::pin(publisher.clone().oneshot(Envelope::new(1)));
+    assert!(kept.as_mut().now_or_never().is_none());
+    let began = tokio::time::Instant::now();
+    publisher.clone().oneshot(Envelope::new(2)).await.unwrap();
+    assert_eq!(began.elapsed().as_millis(), 1100); // its patience, and the turn of the first
+    assert_eq!(taken(&mut events), ["lost 1-1", "TooSlow"]);
+    kept.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_lost_of_the_newest_is_counted_and_no_more() {
+    let bus = bus(2);
+    let lost = Arc::new(AtomicUsize::new(0));
+    let told = lost.clone();
+    let newest =
+        Subscribe::new("prices").when_slow(WhenSlow::Latest).observe(move |event: &Event| {
+            let EventKind::EventsLost { from, to } = event.kind else { return };
+            told.fetch_add(usize::try_from(to - from + 1).unwrap(), Ordering::Relaxed);
+        });
+    let mut prices = bus.subscribe(newest);
+    // 1 is replaced by 3; then each new key displaces the oldest: 2, and later 3.
+    for key in ["tea", "rum", "tea", "gin", "gin", "ale"] {
+        bus.publisher().try_publish(Envelope::new(0).key(key)).unwrap();
+    }
+    assert_eq!(taken(&mut prices), ["lost 2-3", "5", "6"]);
+    assert_eq!(lost.load(Ordering::Relaxed), 2);
+    for key in ["a", "b", "b", "c", "c", "d"] {
+        bus.publisher().try_publish(Envelope::new(0).key(key)).unwrap(); // 8 and 10 are replaced
+    }
+    assert_eq!(taken(&mut prices), ["lost 7-7", "lost 9-9", "11", "12"]);
+}
+
+/// A runtime without timers: it waits until somebody reads, and nothing panics.
+#[test]
+fn a_runtime_without_timers_is_enough() {
+    let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    timeless.block_on(async {
+        let bus = bus(1);
+        let mut events = bus.subscribe(Subscribe::new("audit").when_slow(WhenSlow::Hold(SECOND)));
+        bus.publisher().try_publish(Envelope::new(0)).unwrap();
+        let waits = tokio::spawn(bus.publisher().oneshot(Envelope::new(1)));
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        assert_eq!(taken(&mut events), ["1"]);
+        waits.await.unwrap().unwrap();
+        assert_eq!(taken(&mut events), ["2"]);
+    });
+}

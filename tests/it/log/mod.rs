@@ -1,11 +1,38 @@
-//! Event sourcing: a log in memory, commands, projections.
+//! Event sourcing: logs in memory and in files, commands, projections.
 
 mod commands;
+mod damage;
 mod files;
+mod lifetime;
 mod memory;
 mod projections;
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use seawall::log::Decide;
+
+/// A folder that goes with its owner.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("seawall-log-{}-{number}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    pub(crate) fn first(&self) -> PathBuf {
+        self.0.join("00000000000000000001.log")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 /// A counter that must not go below zero, and that knows in which order it was changed.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! Where everything is.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::core::position::Position;
 use crate::log::error::LogError;
 use crate::log::machine::{Law, visible};
+use crate::log::record::{MARK, Segment};
 use crate::log::request::{Of, Read};
 
 /// What is read at a time at most, in bytes, however many events were asked for.
@@ -17,11 +17,11 @@ const PAGE: u64 = 4 << 20;
 pub(super) struct Place {
     /// The position of its first event.
     pub(super) first: u64,
-    /// The position of the first event of its segment, which names it.
-    pub(super) segment: u64,
     pub(super) offset: u64,
     pub(super) length: u32,
     pub(super) events: u32,
+    /// The number of its segment.
+    pub(super) segment: u32,
 }
 
 #[derive(Default)]
@@ -35,9 +35,11 @@ pub(super) struct Stream {
 }
 
 /// All records, and what the next append has to know.
+#[derive(Default)]
 pub(super) struct Index {
-    pub(super) era: u32,
     pub(super) law: Law,
+    /// In order, with their eras.
+    pub(super) segments: Vec<Segment>,
     pub(super) streams: HashMap<Arc<str>, Stream>,
     records: Vec<Place>,
     /// The first position that is being written.
@@ -62,24 +64,21 @@ pub(super) struct Plan {
 /// Records in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece {
-    pub(super) segment: u64,
+    /// In which segment.
+    pub(super) of: Segment,
     pub(super) offset: u64,
     pub(super) length: u64,
 }
 
-pub(super) fn path(folder: &Path, segment: u64) -> PathBuf {
-    folder.join(format!("{segment:020}.log"))
-}
-
 impl Index {
-    pub(super) fn new(era: u32) -> Self {
-        Self {
-            era,
-            law: Law::default(),
-            streams: HashMap::new(),
-            records: Vec::new(),
-            under_way: None,
-        }
+    /// The history that is being written.
+    pub(super) fn era(&self) -> u32 {
+        self.segments.last().map_or(0, |segment| segment.era)
+    }
+
+    /// The number of the latest segment.
+    pub(super) fn latest(&self) -> u32 {
+        self.segments.len().saturating_sub(1) as u32
     }
 
     /// Readers see this record from now on.
@@ -105,7 +104,20 @@ impl Index {
     }
 
     pub(super) fn end(&self) -> Position {
-        Position { era: self.era, at: self.visible() }
+        Position { era: self.era(), at: self.visible() }
+    }
+
+    /// After which position all is read. That of an earlier era means the same in this one, up to where the next era began.
+    fn after(&self, ask: &Read) -> Result<u64, LogError> {
+        let log = self.end();
+        let Some(asked) = ask.position().filter(|asked| asked.era < log.era) else {
+            return ask.checked_after(log);
+        };
+        let next = self.segments.iter().find(|segment| segment.era > asked.era);
+        if next.is_some_and(|next| asked.at < next.first) {
+            return Ok(asked.at);
+        }
+        Err(LogError::OtherEra { log, asked })
     }
 
     /// Finds what is asked for.
@@ -116,7 +128,7 @@ impl Index {
             after: 0,
             is_of_stream: false,
             most: ask.most,
-            era: self.era,
+            era: self.era(),
             end,
             version: 0,
             is_all: true,
@@ -131,14 +143,15 @@ impl Index {
             // Those of the first record may be left out.
             events += if plan.pieces.is_empty() { 1 } else { place.events as usize };
             match plan.pieces.last_mut() {
+                // In between are marks, and no record, which is longer.
                 Some(last)
-                    if last.segment == place.segment
-                        && last.offset + last.length == place.offset =>
+                    if last.of == self.segments[place.segment as usize]
+                        && place.offset - (last.offset + last.length) <= 2 * MARK as u64 =>
                 {
-                    last.length += u64::from(place.length);
+                    last.length = place.offset + u64::from(place.length) - last.offset;
                 }
                 _ => plan.pieces.push(Piece {
-                    segment: place.segment,
+                    of: self.segments[place.segment as usize],
                     offset: place.offset,
                     length: place.length.into(),
                 }),
@@ -147,7 +160,7 @@ impl Index {
         };
         match &ask.of {
             Of::All { .. } => {
-                let after = ask.checked_after(self.end())?;
+                let after = self.after(ask)?;
                 let from = self
                     .records
                     .partition_point(|place| place.first + u64::from(place.events) - 1 <= after);

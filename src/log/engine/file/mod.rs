@@ -1,9 +1,11 @@
 //! A log in files.
 
+mod codec;
 mod index;
 mod open;
 mod queue;
 mod read;
+mod scan;
 mod writer;
 
 use std::fmt;
@@ -13,72 +15,41 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::{Notify, Semaphore, oneshot};
-use tower::{BoxError, Service};
+use tokio::sync::{Notify, oneshot, watch};
+use tower::Service;
 
+pub use self::codec::Codec;
+use self::codec::caught;
 use self::index::Index;
 use self::queue::{Job, Queue};
 use crate::core::position::Position;
 use crate::core::sync::Mutex;
 use crate::log::config::Config;
 use crate::log::engine::exclusive::{Boxed, Exclusive};
-use crate::log::engine::memory::{ReadFuture, wait_for_more};
+use crate::log::engine::reading::{ReadFuture, blocking, read_within};
 use crate::log::error::LogError;
 use crate::log::record::{LONGEST_BODY, Record};
 use crate::log::request::{Append, Appended, Page, Read};
 use crate::shell::lock;
 
-/// How events are written into a file, and read from it.
-///
-/// A pair of functions is one. Events stay for ever: what is written today must be readable by the code of next year.
-///
-/// ```
-/// use seawall::log::Codec;
-/// use tower::BoxError;
-///
-/// let numbers = (
-///     |number: &u64| Ok::<_, BoxError>(number.to_le_bytes().to_vec()),
-///     |bytes: &[u8]| Ok::<_, BoxError>(u64::from_le_bytes(bytes.try_into()?)),
-/// );
-/// assert_eq!(numbers.decode(&numbers.encode(&7)?)?, 7);
-/// # Ok::<(), BoxError>(())
-/// ```
-pub trait Codec<E>: Send + Sync + 'static {
-    /// The bytes of an event.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written: nothing is appended.
-    fn encode(&self, event: &E) -> Result<Vec<u8>, BoxError>;
-
-    /// The event of these bytes.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be read: whoever reads the log is told, and gets no further.
-    fn decode(&self, bytes: &[u8]) -> Result<E, BoxError>;
-}
-
-impl<E, W, R> Codec<E> for (W, R)
-where
-    W: Fn(&E) -> Result<Vec<u8>, BoxError> + Send + Sync + 'static,
-    R: Fn(&[u8]) -> Result<E, BoxError> + Send + Sync + 'static,
-{
-    fn encode(&self, event: &E) -> Result<Vec<u8>, BoxError> {
-        (self.0)(event)
-    }
-
-    fn decode(&self, bytes: &[u8]) -> Result<E, BoxError> {
-        (self.1)(bytes)
-    }
-}
-
 /// A log in the files of a folder, which one process has open at a time.
 ///
 /// A thread of its own writes; appends that come at the same time are written, and brought to the disk, together. What was acknowledged
 /// is there after the end of the process, whatever ended it, and after a loss of power as [`Config::sync`] says.
-/// What a crash has left half written is cut off, kept beside the log, and [told](Self::cut); a file that is damaged
-/// elsewhere is refused. Clones are the same log.
+/// What a crash has left half written is cut off, kept beside the log, and [told](Self::cut); a file whose damage is in what was
+/// on the disk is refused. Clones are the same log.
+///
+/// # Eras
+///
+/// Where events may be gone that somebody has seen, a new [era](Position) begins: whenever something was cut off, and after a
+/// crash of a log that is not [synced before it is acknowledged](crate::log::Fsync::Batch). A position of an earlier era is good up to where
+/// the next one began, and an error after that: a checkpoint or a token that knows more than the log is told, even once
+/// the log has grown past it.
+///
+/// # Closing
+///
+/// Dropping the last clone, and the last future of it, closes the log as [`close`](Self::close) does, but waits for nothing, and tells
+/// nobody if the last events do not reach the disk.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -92,14 +63,14 @@ where
 /// );
 /// let log = FileLog::open(&folder, texts(), Config::default()).await?;
 /// log.clone().oneshot(Append::new("order-7", ["placed".to_owned()])).await?;
-/// log.close().await; // who drops it does not wait for the writer
+/// log.close().await?; // who drops it does not wait for the writer
 ///
 /// let log = FileLog::open(&folder, texts(), Config::default()).await?;
 /// let cut: Option<&Cut> = log.cut();
 /// assert!(cut.is_none()); // nothing was half written
 /// let page = log.clone().oneshot(Read::stream("order-7")).await?;
 /// assert_eq!(*page.events[0].event, "placed");
-/// # log.close().await;
+/// # log.close().await?;
 /// # std::fs::remove_dir_all(folder)?;
 /// # Ok::<(), BoxError>(()) }).unwrap();
 /// ```
@@ -117,12 +88,10 @@ pub(super) struct Files {
     folder: PathBuf,
     index: Mutex<Index>,
     queue: Queue,
-    /// Places of appends that are not acknowledged yet.
-    room: Arc<Semaphore>,
     /// Rings when there is more to read.
     more: Notify,
-    /// The writer is gone, and so is its lock.
-    gone: tokio::sync::watch::Sender<bool>,
+    /// How it ended, once the writer is gone, and so is its lock.
+    gone: watch::Sender<Option<Result<(), LogError>>>,
 }
 
 /// What a crash had left half written at the end of a log. It was never acknowledged, or the disk has lost it.
@@ -147,19 +116,24 @@ impl<E: Send + Sync + 'static> FileLog<E> {
     /// # Errors
     ///
     /// [`LogError::Config`], [`LogError::Locked`] if another process or another `FileLog` has it open, [`LogError::Foreign`] of
-    /// files that are no log or one of a later version, [`LogError::Damaged`], [`LogError::Io`].
+    /// files that are no log or one of a later version, [`LogError::Damaged`], [`LogError::Io`], [`LogError::Runtime`] outside of a runtime.
+    ///
+    /// # Cancellation
+    ///
+    /// Can be dropped at any time: the log is closed again as soon as it is open.
     pub async fn open(
         folder: impl AsRef<Path>,
         codec: impl Codec<E>,
         config: Config,
     ) -> Result<Self, LogError> {
         config.validate().map_err(LogError::Config)?;
-        let (folder, settings) = (folder.as_ref().to_owned(), config.clone());
-        let opening = tokio::task::spawn_blocking(move || open::open(&folder, &settings));
-        let (files, cut) = opening.await.map_err(|ended| LogError::Closed {
-            why: format!("it could not be opened: {ended}").into(),
-        })??;
-        Ok(Self(Arc::new(Shared { files, codec: Arc::new(codec), config, cut })))
+        let folder = folder.as_ref().to_owned();
+        // All that holds the lock is made in here, and goes with what nobody waits for any more.
+        let opening = move || {
+            let (files, cut) = open::open(&folder, &config)?;
+            Ok(Self(Arc::new(Shared { files, codec: Arc::new(codec), config, cut })))
+        };
+        blocking(opening).await
     }
 }
 
@@ -174,12 +148,22 @@ impl<E> FileLog<E> {
         lock(&self.0.files.index).end()
     }
 
-    /// Writes what was appended so far, brings it to the disk, and lets go of the files. Further appends are refused;
-    /// what was read can be read on.
-    pub async fn close(&self) {
+    /// Writes what was appended so far, brings it to the disk, however it is [synced](Config::sync), and lets go of the files.
+    /// Further appends are refused; what was read can be read on. It can be called more than once.
+    ///
+    /// # Errors
+    ///
+    /// Some of what was appended may not be on the disk: the last `fsync`, or a write before it, has failed.
+    ///
+    /// # Cancellation
+    ///
+    /// Can be dropped: the log is closed all the same.
+    pub async fn close(&self) -> Result<(), LogError> {
         let files = &self.0.files;
         files.queue.close();
-        let _ = files.gone.subscribe().wait_for(|gone| *gone).await; // the sender is ours
+        let mut gone = files.gone.subscribe();
+        let ended = gone.wait_for(Option::is_some).await; // the sender is ours
+        ended.ok().and_then(|ended| ended.clone()).unwrap_or_else(|| Err(files.queue.closed()))
     }
 }
 
@@ -211,7 +195,7 @@ impl<E: Send + Sync + 'static> FileLog<E> {
         let Shared { files, codec, config, .. } = &*self.0;
         let mut payload = Vec::new();
         for event in ask.events() {
-            let bytes = codec.encode(event).map_err(|error| LogError::Codec {
+            let bytes = caught(|| codec.encode(event)).map_err(|error| LogError::Codec {
                 stream: ask.stream_name(),
                 what: "encoded",
                 error: Arc::new(error),
@@ -222,7 +206,7 @@ impl<E: Send + Sync + 'static> FileLog<E> {
                 return Err(LogError::TooLarge { bytes: payload.len(), most });
             }
         }
-        let room = Arc::clone(&files.room).acquire_owned().await;
+        let room = files.queue.room(payload.len()).await;
         let (answer, answers) = oneshot::channel();
         files.queue.push(Job {
             stream: ask.stream_name(),
@@ -231,7 +215,7 @@ impl<E: Send + Sync + 'static> FileLog<E> {
             expect: ask.expected(),
             fence: ask.epoch().map_or(0, crate::core::epoch::Epoch::get),
             answer,
-            room: room.ok(),
+            room,
         })?;
         answers.await.unwrap_or_else(|_| Err(files.queue.closed()))
     }
@@ -255,20 +239,11 @@ impl<E: Send + Sync + 'static> Service<Read> for FileLog<E> {
     fn call(&mut self, ask: Read) -> Self::Future {
         let log = self.clone();
         ReadFuture::of(async move {
-            let once = || {
+            let read = || {
                 let (log, ask) = (log.clone(), ask.clone());
-                async move {
-                    let read = tokio::task::spawn_blocking(move || log.read(&ask));
-                    read.await.map_err(|ended| LogError::Closed {
-                        why: format!("a read has ended: {ended}").into(),
-                    })?
-                }
+                blocking(move || log.read(&ask))
             };
-            let page = once().await?;
-            if !page.events.is_empty() || ask.patience().is_zero() {
-                return Ok(page);
-            }
-            wait_for_more(&log.0.files.more, &ask, once).await
+            read_within(ask.patience(), &log.0.files.more, read).await
         })
     }
 }

@@ -1,222 +1,189 @@
-//! Opens a log: reads all of it once, cuts off what a crash has left, refuses what is damaged.
+//! Opens a log: cuts off what a crash has left, begins a new era where something may be gone, and brings to the disk what is
+//! about to be shown.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fs4::{FileExt, TryLockError};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
-use super::index::{Index, Place, path};
 use super::queue::Queue;
+use super::scan::{Scan, Torn, failed};
 use super::writer::{Writer, create};
 use super::{Cut, Files};
 use crate::core::sync::Mutex;
-use crate::log::config::Config;
+use crate::log::config::{Config, Fsync};
+use crate::log::engine::disk;
 use crate::log::error::LogError;
-use crate::log::record::{Next, Record, SEGMENT_HEAD, Segment, Unread, holds_a_record};
+use crate::log::record::{Mark, SEGMENT_HEAD, Segment};
 
 const LOCK: &str = "lock";
-/// The first history.
-const ERA: u32 = 1;
 
-pub(super) fn open(folder: &Path, config: &Config) -> Result<(Arc<Files>, Option<Cut>), LogError> {
-    std::fs::create_dir_all(folder).map_err(|error| at(folder, error))?;
+pub(in crate::log) fn open(
+    folder: &Path,
+    config: &Config,
+) -> Result<(Arc<Files>, Option<Cut>), LogError> {
+    disk::make_folder(folder).map_err(|error| failed(folder, error))?;
     let guard = take_lock(folder)?;
-    let segments = segments(folder)?;
-    let mut scan = Scan { index: Index::new(ERA), cut: None };
-    let mut last = None;
-    for (nth, first) in segments.iter().enumerate() {
-        let is_last = nth + 1 == segments.len();
-        if let Some(length) = scan.segment(folder, *first, is_last, nth == 0)? {
-            last = Some((*first, length));
-        }
-    }
-    let Scan { index, cut } = scan;
-    let (segment, length) = last.unwrap_or((index.law.end + 1, SEGMENT_HEAD as u64));
-    let path = path(folder, segment);
-    let file = if last.is_some() {
-        OpenOptions::new().append(true).open(&path)
+    disk::clean_up(folder, |name| Segment::of_file_name(name).is_some(), Duration::ZERO)
+        .map_err(|error| failed(folder, error))?;
+    let mut scan = Scan::of(folder)?;
+    let kept: Result<Vec<_>, _> = scan.torn.iter().map(|torn| keep(folder, torn)).collect();
+    let kept = kept?;
+    let last = scan.index.segments.last().copied().filter(|_| !scan.may_have_lost());
+    let segment = last.unwrap_or_else(|| Segment {
+        first: scan.index.law.end + 1,
+        era: scan.torn.iter().map(|torn| torn.segment.era).fold(scan.index.era(), u32::max) + 1,
+    });
+    let path = folder.join(segment.file_name());
+    let prepared = if last.is_some() {
+        reopen(&path).and_then(|file| disk::sync_folder(folder).map(|()| file))
     } else {
-        create(folder, &path, Segment { era: index.era, first: segment })
+        // Where the log went on before is on the disk, too, before it goes on in another era. What is torn stays until then.
+        let before = scan.index.segments.last().map(|last| folder.join(last.file_name()));
+        before.map_or(Ok(()), |path| reopen(&path).map(drop)).and_then(|()| create(&path, segment))
     };
-    let file = file.map_err(|error| at(&path, error))?;
+    let file = prepared.map_err(|error| failed(&path, error))?;
+    for torn in &scan.torn {
+        cut_off(folder, torn)?;
+    }
+    if last.is_none() {
+        scan.index.segments.push(segment);
+        scan.length = SEGMENT_HEAD as u64;
+    }
+    let number = scan.index.latest();
     let files = Arc::new(Files {
         folder: folder.to_owned(),
-        index: Mutex::new(index),
-        queue: Queue::default(),
-        room: Arc::new(Semaphore::new(config.queue)),
+        index: Mutex::new(scan.index),
+        queue: Queue::new(config.queue, config.queue_bytes as usize),
         more: Notify::new(),
-        gone: watch::Sender::new(false),
+        gone: watch::Sender::new(None),
     });
-    let writer = Writer {
+    let mut writer = Writer {
         files: Arc::clone(&files),
         file,
         path,
         segment,
-        length,
+        number,
+        length: scan.length,
+        durable: scan.length,
         most: config.segment,
         sync: config.sync,
         dirty: None,
-        guard,
+        _guard: guard,
     };
+    let shows_early = config.sync != Fsync::Batch;
+    writer
+        .mark(Mark::Opened { shows_early })
+        .and_then(|()| writer.sync_now())
+        .map_err(|error| failed(&writer.path, error))?;
     let thread = std::thread::Builder::new().name("seawall-log".into());
-    thread.spawn(move || writer.run()).map_err(|error| at(folder, error))?;
-    Ok((files, cut))
-}
-
-fn at(path: &Path, error: io::Error) -> LogError {
-    LogError::Io { path: path.to_owned(), error: Arc::new(error) }
+    thread.spawn(move || writer.run()).map_err(|error| failed(folder, error))?;
+    Ok((files, kept.into_iter().next_back()))
 }
 
 fn take_lock(folder: &Path) -> Result<File, LogError> {
     let path = folder.join(LOCK);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|error| at(&path, error))?;
+    let file = file.map_err(|error| failed(&path, error))?;
     match FileExt::try_lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(LogError::Locked { path }),
-        Err(TryLockError::Error(error)) => Err(at(&path, error)),
+        Err(TryLockError::Error(error)) => Err(failed(&path, error)),
     }
 }
 
-/// The first position of each segment, in order. Files of other names are none of ours.
-fn segments(folder: &Path) -> Result<Vec<u64>, LogError> {
-    let mut segments = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|error| at(folder, error))? {
-        let name = entry.map_err(|error| at(folder, error))?.file_name();
-        let Some(number) = name.to_str().and_then(|name| name.strip_suffix(".log")) else {
-            continue;
-        };
-        match number.parse() {
-            Ok(first) if number.len() == 20 => segments.push(first),
-            _ => {
-                let (path, why) = (folder.join(&name), "no file of a log has such a name".into());
-                return Err(LogError::Foreign { path, offset: 0, why });
-            }
-        }
-    }
-    segments.sort_unstable();
-    Ok(segments)
+/// Who wrote it may have crashed before it was on the disk.
+fn reopen(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().append(true).open(path)?;
+    disk::sync(&file, path)?;
+    Ok(file)
 }
 
-struct Scan {
-    index: Index,
-    cut: Option<Cut>,
+/// Keeps a torn end beside the log.
+fn keep(folder: &Path, torn: &Torn) -> Result<Cut, LogError> {
+    let Torn { segment, offset, bytes, why } = torn;
+    let path = folder.join(segment.file_name());
+    let name = format!("{}.cut-at-{offset}", segment.file_name());
+    let kept = disk::keep(&path, &name, bytes).map_err(|error| failed(&path, error))?;
+    Ok(Cut { path, offset: *offset, bytes: bytes.len() as u64, kept, why })
 }
 
-impl Scan {
-    /// Takes a segment in. Returns its length; `None` of one that a crash has left without a head.
-    fn segment(
-        &mut self,
-        folder: &Path,
-        first: u64,
-        is_last: bool,
-        is_first: bool,
-    ) -> Result<Option<u64>, LogError> {
-        let path = path(folder, first);
-        let bytes = std::fs::read(&path).map_err(|error| at(&path, error))?;
-        let damaged = |offset: usize, why: String| LogError::Damaged {
-            path: path.clone(),
-            offset: offset as u64,
-            why,
-        };
-        let head = match Segment::read(&bytes) {
-            Ok(head) => head,
-            Err(Unread::Short) if is_last => {
-                self.cut_off(folder, &path, &bytes, 0, "its head breaks off")?;
-                std::fs::remove_file(&path).map_err(|error| at(&path, error))?;
-                return Ok(None);
-            }
-            Err(Unread::Short) => return Err(damaged(bytes.len(), "it breaks off".into())),
-            Err(Unread::Foreign(why)) => {
-                return Err(LogError::Foreign { path, offset: 0, why });
-            }
-            Err(Unread::Damaged(why)) => return Err(damaged(0, why)),
-        };
-        if is_first {
-            self.index.era = head.era;
+/// Cuts a torn end off. If that was all of a segment, the segment goes.
+fn cut_off(folder: &Path, torn: &Torn) -> Result<(), LogError> {
+    let path = folder.join(torn.segment.file_name());
+    let cut = || {
+        if torn.offset == 0 {
+            std::fs::remove_file(&path)?;
+            return disk::sync_folder(folder);
         }
-        let next = self.index.law.end + 1;
-        if head.first != first || head.first != next || head.era < self.index.era {
-            let why = format!(
-                "it begins at position {} in era {}, where {next} in era {} comes next: a file is missing, or two logs are mixed",
-                head.first, head.era, self.index.era
-            );
-            return Err(damaged(12, why));
-        }
-        self.index.era = head.era;
-        let mut offset = SEGMENT_HEAD;
-        while offset < bytes.len() {
-            match Record::next(&bytes[offset..]) {
-                Next::Record(record, length) => {
-                    self.record(first, offset, &record, length)
-                        .map_err(|why| damaged(offset, why))?;
-                    offset += length;
-                }
-                Next::Broken(why) => {
-                    if !is_last || holds_a_record(&bytes[offset + 1..]) {
-                        return Err(damaged(offset, why.into()));
-                    }
-                    self.cut_off(folder, &path, &bytes, offset, why)?;
-                    break;
-                }
-            }
-        }
-        Ok(Some(offset as u64))
+        let file = OpenOptions::new().write(true).open(&path)?;
+        file.set_len(torn.offset)?;
+        disk::sync(&file, &path)
+    };
+    cut().map_err(|error| failed(&path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::engine::disk::spy;
+    use std::path::PathBuf;
+
+    fn config() -> Config {
+        Config { sync: Fsync::Never, ..Config::default() }
     }
 
-    fn record(
-        &mut self,
-        segment: u64,
-        offset: usize,
-        record: &Record<'_>,
-        length: usize,
-    ) -> Result<(), String> {
-        let (next, version) = (self.index.law.end + 1, self.index.version(record.stream) + 1);
-        if record.first != next || record.version != version || record.events == 0 {
-            return Err(format!(
-                "a record has position {} and version {}, where {next} and {version} come next",
-                record.first, record.version
-            ));
-        }
-        let events = record.events;
-        let place =
-            Place { first: next, segment, offset: offset as u64, length: length as u32, events };
-        let name =
-            self.index.streams.get_key_value(record.stream).map(|(name, _)| Arc::clone(name));
-        self.index.publish(&name.unwrap_or_else(|| record.stream.into()), version, place);
-        self.index.law.end += u64::from(events);
-        self.index.law.highest = self.index.law.highest.max(record.epoch);
-        Ok(())
+    fn close(files: &Files) {
+        files.queue.close();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut gone = files.gone.subscribe();
+        let ended = runtime.block_on(gone.wait_for(Option::is_some)).unwrap().clone();
+        ended.unwrap().unwrap();
     }
 
-    /// Cuts a torn end off, and keeps it beside the log.
-    fn cut_off(
-        &mut self,
-        folder: &Path,
-        path: &Path,
-        bytes: &[u8],
-        offset: usize,
-        why: &'static str,
-    ) -> Result<(), LogError> {
-        let torn = &bytes[offset..];
-        let kept: PathBuf = {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(LOCK);
-            folder.join(format!("{name}.cut-at-{offset}"))
-        };
-        let keep = || {
-            let mut file = File::create(&kept)?;
-            file.write_all(torn)?;
-            file.sync_all()?;
-            let file = OpenOptions::new().write(true).open(path)?;
-            file.set_len(offset as u64)?;
-            file.sync_all()
-        };
-        keep().map_err(|error| at(path, error))?;
-        let (path, offset, bytes) = (path.to_owned(), offset as u64, torn.len() as u64);
-        self.cut = Some(Cut { path, offset, bytes, kept, why });
-        Ok(())
+    /// What is brought to the disk before anybody sees it.
+    fn synced(folder: &Path) -> Vec<PathBuf> {
+        spy::take();
+        let (files, _) = open(folder, &config()).unwrap();
+        let synced = spy::take();
+        close(&files);
+        synced
+    }
+
+    #[test]
+    fn what_is_shown_is_on_the_disk() {
+        let name = format!("seawall-open-{}", std::process::id());
+        let within = std::env::temp_dir().join(name);
+        let folder = within.join("new").join("orders");
+        let first = folder.join("00000000000000000001.log");
+
+        // Each folder that is made, by its name in the one that it is in; then the segment, by its own.
+        let made = synced(&folder);
+        for path in [&folder, &within.join("new"), &within, &std::env::temp_dir()] {
+            assert!(made.contains(path), "{path:?}: {made:?}");
+        }
+        // What was there: by a process that may have crashed before it was on the disk.
+        let found = synced(&folder);
+        for path in [&first, &folder, &within.join("new")] {
+            assert!(found.contains(path), "{path:?}: {found:?}");
+        }
+        // And what is torn: what is before it, what is kept of it, and where it is cut off.
+        let length = std::fs::metadata(&first).unwrap().len();
+        OpenOptions::new().write(true).open(&first).unwrap().set_len(length - 1).unwrap();
+        let cut = synced(&folder);
+        let kept = folder.join(format!("00000000000000000001.log.cut-at-{}", length - 28));
+        assert!(cut.contains(&kept) && cut.contains(&folder), "{cut:?}");
+        assert_eq!(cut.iter().filter(|path| **path == first).count(), 2, "{cut:?}");
+
+        // What a crash has left of a segment that was about to be made goes.
+        let aside = folder.join("00000000000000000009.log.0123456789abcdef.new");
+        std::fs::write(&aside, "half").unwrap();
+        synced(&folder);
+        assert!(!aside.exists());
+        std::fs::remove_dir_all(within).unwrap();
     }
 }

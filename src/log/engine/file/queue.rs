@@ -1,16 +1,19 @@
 //! From those who append to the one who writes.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::log::error::LogError;
 use crate::log::machine::Expect;
 use crate::log::request::Appended;
 
-/// One append. It is bounded how many there are: each holds a permit.
+/// In which bytes are counted: a semaphore counts no further than to 2³² at a time.
+const UNIT: usize = 1 << 10;
+
+/// One append. It is bounded how many there are, and how large they are together: each holds its room.
 pub(super) struct Job {
     pub(super) stream: Arc<str>,
     pub(super) events: u32,
@@ -19,8 +22,11 @@ pub(super) struct Job {
     pub(super) fence: u64,
     pub(super) answer: oneshot::Sender<Result<Appended, LogError>>,
     #[allow(dead_code)] // held until it is answered
-    pub(super) room: Option<OwnedSemaphorePermit>,
+    pub(super) room: Room,
 }
+
+/// What an append takes of the queue until it is answered.
+pub(super) type Room = [Option<OwnedSemaphorePermit>; 2];
 
 #[derive(Default)]
 struct Waiting {
@@ -30,10 +36,12 @@ struct Waiting {
     is_idle: bool,
 }
 
-#[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     more: Condvar,
+    appends: Arc<Semaphore>,
+    units: Arc<Semaphore>,
+    most_units: usize,
 }
 
 /// What the writer is to do next.
@@ -46,6 +54,25 @@ pub(super) enum Turn {
 }
 
 impl Queue {
+    pub(super) fn new(appends: usize, bytes: usize) -> Self {
+        let most_units = bytes.div_ceil(UNIT);
+        Self {
+            waiting: Mutex::default(),
+            more: Condvar::new(),
+            appends: Arc::new(Semaphore::new(appends)),
+            units: Arc::new(Semaphore::new(most_units)),
+            most_units,
+        }
+    }
+
+    /// Waits for room for one more append of so many bytes. One that is larger than all of the room takes all of it.
+    pub(super) async fn room(&self, bytes: usize) -> Room {
+        let units = bytes.div_ceil(UNIT).min(self.most_units) as u32;
+        // The semaphores are never closed.
+        let append = Arc::clone(&self.appends).acquire_owned().await.ok();
+        [append, Arc::clone(&self.units).acquire_many_owned(units).await.ok()]
+    }
+
     /// Hands an append to the writer.
     pub(super) fn push(&self, job: Job) -> Result<(), LogError> {
         let mut waiting = self.lock();
@@ -106,7 +133,12 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+    /// What nobody will write.
+    pub(super) fn rest(&self) -> VecDeque<Job> {
+        std::mem::take(&mut self.lock().jobs)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,11 +5,14 @@ use std::io::{Read as _, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
+use tower::BoxError;
+
 use super::Codec;
-use super::index::{Piece, Plan, path};
+use super::codec::caught;
+use super::index::{Piece, Plan};
 use crate::core::position::Position;
 use crate::log::error::LogError;
-use crate::log::record::{Next, Record};
+use crate::log::record::{MARK, Next, Segment, Spot, next};
 use crate::log::request::{Page, Recorded};
 
 pub(super) fn read<E: 'static>(
@@ -18,13 +21,13 @@ pub(super) fn read<E: 'static>(
     codec: &dyn Codec<E>,
 ) -> Result<Page<E>, LogError> {
     let mut reader = Reader { events: Vec::new(), plan, codec, name: Arc::from(""), is_cut: false };
-    let mut open: Option<(u64, File)> = None;
+    let mut open: Option<(Segment, File)> = None;
     for piece in std::mem::take(&mut reader.plan.pieces) {
-        let path = path(folder, piece.segment);
+        let path = folder.join(piece.of.file_name());
         let failed = |error| LogError::Io { path: path.clone(), error: Arc::new(error) };
         let file = match &mut open {
-            Some((segment, file)) if *segment == piece.segment => file,
-            open => &mut open.insert((piece.segment, File::open(&path).map_err(failed)?)).1,
+            Some((segment, file)) if *segment == piece.of => file,
+            open => &mut open.insert((piece.of, File::open(&path).map_err(failed)?)).1,
         };
         let mut bytes = vec![0; piece.length as usize];
         file.seek(SeekFrom::Start(piece.offset)).map_err(failed)?;
@@ -55,12 +58,17 @@ impl<E: 'static> Reader<'_, E> {
     fn take(&mut self, path: &Path, piece: Piece, bytes: &[u8]) -> Result<bool, LogError> {
         let mut offset = 0;
         while offset < bytes.len() {
-            let (record, length) = match Record::next(&bytes[offset..]) {
+            let spot = Spot { segment: piece.of, offset: piece.offset + offset as u64 };
+            let (record, length) = match next(&bytes[offset..], spot) {
                 Next::Record(record, length) => (record, length),
+                Next::Mark(_) => {
+                    offset += MARK;
+                    continue;
+                }
                 Next::Broken(why) => {
                     return Err(LogError::Damaged {
                         path: path.to_owned(),
-                        offset: piece.offset + offset as u64,
+                        offset: spot.offset,
                         why: why.into(),
                     });
                 }
@@ -77,7 +85,7 @@ impl<E: 'static> Reader<'_, E> {
                     self.is_cut = true;
                     return Ok(false);
                 }
-                let event = match self.codec.decode(event) {
+                let event = match decode(self.codec, event) {
                     Ok(event) => event,
                     Err(_) if !self.events.is_empty() => {
                         self.is_cut = true; // what is before it is read; the next read is told
@@ -99,4 +107,9 @@ impl<E: 'static> Reader<'_, E> {
         }
         Ok(true)
     }
+}
+
+/// A codec that panics cannot read the event, and that is all.
+fn decode<E: 'static>(codec: &dyn Codec<E>, event: &[u8]) -> Result<E, BoxError> {
+    caught(|| codec.decode(event))
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +11,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Files;
-use super::index::{Place, path};
+use super::index::Place;
 use super::queue::{Job, Turn};
+use super::scan::failed;
 use crate::core::epoch::Epoch;
 use crate::core::position::Position;
 use crate::core::time;
 use crate::log::config::Fsync;
+use crate::log::engine::disk;
 use crate::log::error::LogError;
 use crate::log::machine::{Terms, Verdict};
-use crate::log::record::{Record, SEGMENT_HEAD, Segment};
+use crate::log::record::{Mark, Record, SEGMENT_HEAD, Segment, Spot};
 use crate::log::request::Appended;
 use crate::shell::lock;
 
@@ -29,15 +32,17 @@ pub(super) struct Writer {
     pub(super) files: Arc<Files>,
     pub(super) file: File,
     pub(super) path: PathBuf,
-    /// Which segment it is, and how long.
-    pub(super) segment: u64,
+    /// Which segment it is, its number, how long it is, and how much of it is on the disk.
+    pub(super) segment: Segment,
+    pub(super) number: u32,
     pub(super) length: u64,
+    pub(super) durable: u64,
     pub(super) most: u64,
     pub(super) sync: Fsync,
     /// Since when there is something that is not on the disk.
     pub(super) dirty: Option<Instant>,
     /// The folder is locked as long as this is open.
-    pub(super) guard: File,
+    pub(super) _guard: File,
 }
 
 /// What becomes of an append once it is written.
@@ -49,25 +54,35 @@ struct Told {
 }
 
 impl Writer {
-    /// Writes until nothing will come any more.
-    pub(super) fn run(mut self) {
-        loop {
-            let turn = self.files.queue.turn(self.patience());
-            let done = match turn {
-                Turn::Write(jobs) => self.write_all(jobs),
-                Turn::Idle => self.bring_to_disk(),
-                Turn::Close => break,
-            };
-            if done.is_err() {
-                break; // those who wait are answered by the closed queue
+    /// Writes until nothing will come any more. However it ends, nobody is left waiting.
+    pub(super) fn run(self) {
+        let files = Arc::clone(&self.files);
+        // What wakes those who wait is foreign code.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let ended = ended
+            .unwrap_or_else(|_| Err(LogError::Closed { why: "its writer has panicked".into() }));
+        if let Err(error) = &ended {
+            files.queue.close_because(&error.to_string());
+            for job in files.queue.rest() {
+                let _ = job.answer.send(Err(error.clone())); // they may have gone
             }
         }
-        if self.sync != Fsync::Never {
-            let _ = self.bring_to_disk(); // nobody is left who could be told
+        files.gone.send_replace(Some(ended));
+    }
+
+    fn work(mut self) -> Result<(), LogError> {
+        loop {
+            match self.files.queue.turn(self.patience()) {
+                Turn::Write(jobs) => self.write_all(jobs)?,
+                Turn::Idle => self.checked(Self::bring_to_disk)?,
+                Turn::Close => return self.checked(Self::end),
+            }
         }
-        let Self { files, file, guard, .. } = self;
-        drop((file, guard));
-        files.gone.send_replace(true);
+    }
+
+    /// What a disk has failed to write may be there or not: nothing more is written until the log is opened anew.
+    fn checked(&mut self, step: impl FnOnce(&mut Self) -> io::Result<()>) -> Result<(), LogError> {
+        step(self).map_err(|error| failed(&self.path, error))
     }
 
     /// How long it may wait for more before it has to bring to the disk what is there.
@@ -76,7 +91,7 @@ impl Writer {
         Some(interval.saturating_sub(time::now().saturating_duration_since(since)))
     }
 
-    fn write_all(&mut self, mut jobs: VecDeque<Job>) -> Result<(), ()> {
+    fn write_all(&mut self, mut jobs: VecDeque<Job>) -> Result<(), LogError> {
         while !jobs.is_empty() {
             let mut batch = Vec::new();
             let mut bytes = 0;
@@ -86,31 +101,25 @@ impl Writer {
                 bytes += job.payload.len();
                 batch.push(job);
             }
-            let (told, end) = self.decide(batch);
-            let written = self.write(&told).and_then(|()| match self.sync {
-                Fsync::Batch => self.sync_now(),
-                Fsync::Interval(interval) => match self.dirty {
-                    Some(since) if time::now().saturating_duration_since(since) >= interval => {
-                        self.sync_now()
-                    }
-                    _ => Ok(()),
-                },
-                Fsync::Never => Ok(()),
-            });
-            if let Err(error) = written {
-                return self.fail(error, told);
+            let told = self.decide(batch);
+            if let Err(error) = self.checked(|writer| writer.write(&told)) {
+                let waiting = told.into_iter().map(|told| told.job).chain(jobs);
+                for job in waiting {
+                    let _ = job.answer.send(Err(error.clone())); // they may have gone
+                }
+                return Err(error);
             }
-            self.publish(told, end);
+            self.publish(told);
         }
         Ok(())
     }
 
     /// Gives each append its positions, or refuses it.
-    fn decide(&mut self, batch: Vec<Job>) -> (Vec<Told>, u64) {
+    fn decide(&mut self, batch: Vec<Job>) -> Vec<Told> {
         let mut told = Vec::with_capacity(batch.len());
-        let (mut segment, mut length) = (self.segment, self.length);
+        let mut length = self.length;
         let mut index = lock(&self.files.index);
-        let era = index.era;
+        let era = index.era();
         index.under_way = Some(index.law.end + 1);
         for job in batch {
             let mut version = index.streams.get(&job.stream).map_or(0, |stream| stream.taken);
@@ -126,14 +135,15 @@ impl Writer {
                         let first = version - u64::from(job.events) + 1;
                         let size = record(&job, after + 1, first).length();
                         if length >= self.most {
-                            (segment, length) = (after + 1, SEGMENT_HEAD as u64);
+                            index.segments.push(Segment { era, first: after + 1 });
+                            length = SEGMENT_HEAD as u64;
                         }
                         let place = Place {
                             first: after + 1,
-                            segment,
                             offset: length,
                             length: size as u32,
                             events: job.events,
+                            segment: index.latest(),
                         };
                         length += size as u64;
                         (place, first)
@@ -146,22 +156,31 @@ impl Writer {
             };
             told.push(Told { job, answer: Ok(answer), place });
         }
-        let end = index.law.end;
         drop(index);
-        (told, end)
+        told
     }
 
     fn write(&mut self, told: &[Told]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for Told { job, place, .. } in told {
             let Some((place, version)) = place else { continue };
-            if place.segment != self.segment {
+            if place.segment != self.number {
                 self.flush(&mut bytes)?;
-                self.begin(place.segment)?;
+                self.begin(place.first)?;
             }
-            record(job, place.first, *version).write(&mut bytes);
+            let spot = Spot { segment: self.segment, offset: place.offset };
+            record(job, place.first, *version).write(&mut bytes, spot, self.durable);
         }
-        self.flush(&mut bytes)
+        self.flush(&mut bytes)?;
+        match (self.sync, self.dirty) {
+            (Fsync::Batch, _) => self.bring_to_disk(),
+            (Fsync::Interval(interval), Some(since))
+                if time::now().saturating_duration_since(since) >= interval =>
+            {
+                self.bring_to_disk()
+            }
+            _ => Ok(()),
+        }
     }
 
     fn flush(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
@@ -170,7 +189,9 @@ impl Writer {
         }
         self.file.write_all(bytes)?;
         self.length += bytes.len() as u64;
-        self.dirty.get_or_insert_with(time::now);
+        if self.dirty.is_none() {
+            self.dirty = Some(time::now());
+        }
         bytes.clear();
         Ok(())
     }
@@ -178,48 +199,56 @@ impl Writer {
     /// The next segment. The last one is whole on the disk before.
     fn begin(&mut self, first: u64) -> io::Result<()> {
         self.sync_now()?; // even if the settings say never: only the end of a log may be torn
-        let era = lock(&self.files.index).era;
-        let path = path(&self.files.folder, first);
-        self.file = create(&self.files.folder, &path, Segment { era, first })?;
-        (self.path, self.segment, self.length) = (path, first, SEGMENT_HEAD as u64);
+        let segment = Segment { first, ..self.segment };
+        let path = self.files.folder.join(segment.file_name());
+        self.file = create(&path, segment)?;
+        (self.path, self.segment, self.number) = (path, segment, self.number + 1);
+        (self.length, self.durable) = (SEGMENT_HEAD as u64, SEGMENT_HEAD as u64);
         Ok(())
     }
 
-    fn sync_now(&mut self) -> io::Result<()> {
+    pub(super) fn sync_now(&mut self) -> io::Result<()> {
         if self.dirty.take().is_some() {
             self.file.sync_data()?;
+            self.durable = self.length;
         }
         Ok(())
     }
 
-    fn bring_to_disk(&mut self) -> Result<(), ()> {
-        self.sync_now().or_else(|error| self.fail(error, Vec::new()))
+    /// Brings what is written to the disk, and writes that it is there.
+    fn bring_to_disk(&mut self) -> io::Result<()> {
+        if self.dirty.is_none() {
+            return Ok(());
+        }
+        self.sync_now()?;
+        self.mark(Mark::Synced)?;
+        self.dirty = None; // what is lost with a mark is known without it
+        Ok(())
     }
 
-    /// What a disk has failed to write may be there or not: nothing more is written until the log is opened anew.
-    fn fail(&mut self, error: io::Error, told: Vec<Told>) -> Result<(), ()> {
-        let failed = LogError::Io { path: self.path.clone(), error: Arc::new(error) };
-        self.files.queue.close_because(&failed.to_string());
-        for told in told {
-            let _ = told.job.answer.send(Err(failed.clone())); // they may have gone
-        }
-        if let Turn::Write(jobs) = self.files.queue.turn(Some(Duration::ZERO)) {
-            for job in jobs {
-                let _ = job.answer.send(Err(failed.clone()));
-            }
-        }
-        Err(())
+    /// Whatever the settings say, what was closed is on the disk: the last mark, too.
+    fn end(&mut self) -> io::Result<()> {
+        self.dirty.get_or_insert_with(time::now);
+        self.sync_now()?;
+        self.mark(Mark::Closed)?;
+        self.sync_now()
+    }
+
+    pub(super) fn mark(&mut self, mark: Mark) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let spot = Spot { segment: self.segment, offset: self.length };
+        mark.write(&mut bytes, spot, self.durable);
+        self.flush(&mut bytes)
     }
 
     /// What is written is to be seen, and told.
-    fn publish(&self, told: Vec<Told>, end: u64) {
+    fn publish(&self, told: Vec<Told>) {
         let mut index = lock(&self.files.index);
         for Told { job, place, .. } in &told {
             if let Some((place, version)) = place {
                 index.publish(&job.stream, *version, *place);
             }
         }
-        debug_assert_eq!(index.law.end, end);
         index.under_way = None;
         drop(index);
         self.files.more.notify_waiters();
@@ -240,22 +269,8 @@ fn record(job: &Job, first: u64, version: u64) -> Record<'_> {
     }
 }
 
-/// A new segment with nothing in it.
-pub(super) fn create(folder: &Path, path: &Path, segment: Segment) -> io::Result<File> {
-    let mut file = OpenOptions::new().append(true).create_new(true).open(path)?;
-    file.write_all(&segment.head())?;
-    file.sync_all()?;
-    sync_folder(folder)?;
-    Ok(file)
-}
-
-/// Brings the names of the files in a folder to the disk, where that is a thing.
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
+/// A new segment with nothing in it. Its head is whole, or it is not there.
+pub(super) fn create(path: &Path, segment: Segment) -> io::Result<File> {
+    disk::replace(path, &segment.head())?;
+    OpenOptions::new().append(true).open(path)
 }
