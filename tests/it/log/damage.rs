@@ -102,7 +102,7 @@ fn last(files: &Files) -> &Vec<u8> {
     files.values().next_back().unwrap()
 }
 
-// E4; pitfall B70
+// E4; pitfall B70, pitfall B61
 #[tokio::test]
 async fn a_log_that_is_cut_at_any_byte_holds_all_that_is_whole_and_tells_who_has_seen_more() {
     let folder = Folder::new();
