@@ -8,7 +8,8 @@ use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::endpoints::Endpoints;
 use seawall::hedge::HedgeLayer;
 use seawall::propagate::{FromWithContext, WithContext};
-use seawall::retry::{Budget, RetryLayer};
+use seawall::retry::{Cloned, RetryLayer};
+use seawall::stack::{self, ClientConfig, ClientLayer};
 use seawall::timeout::TimeoutLayer;
 use seawall::{CallError, Classification, Classifier, Classify, Error, Outcome, Reason};
 use tokio::time::timeout;
@@ -38,6 +39,10 @@ pub(crate) enum Contender {
     NoPolicy,
     /// A timeout per attempt, and three retries at once whatever happens.
     Blind,
+    /// `stack::client`, every setting at its default.
+    ReadyMade,
+    /// hedge → `stack::client` with an adaptive limit and a short line; no attempt is cancelled.
+    ReadyMadeHedged,
     /// deadline → retry → breaker → timeout, every setting at its default.
     Seawall,
     /// The same with a bulkhead between breaker and timeout.
@@ -52,9 +57,11 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::NoPolicy,
         Self::Blind,
+        Self::ReadyMade,
+        Self::ReadyMadeHedged,
         Self::Seawall,
         Self::SeawallBulkhead,
         Self::SeawallHedged,
@@ -71,6 +78,8 @@ impl Contender {
         match self {
             Self::NoPolicy => "no policy",
             Self::Blind => "timeout + 3 retries",
+            Self::ReadyMade => "stack::client",
+            Self::ReadyMadeHedged => "hedge, stack::client, adaptive limit",
             Self::Seawall => "seawall",
             Self::SeawallBulkhead => "seawall + bulkhead",
             Self::SeawallHedged => "seawall + hedge, adaptive limit",
@@ -105,6 +114,36 @@ impl Contender {
             Self::Blind => {
                 BoxCloneService::new(service_fn(move |call| blind(upstream.clone(), call)))
             }
+            Self::ReadyMade => {
+                let stack = ready_made(&Settings::get().client);
+                BoxCloneService::new(
+                    ServiceBuilder::new()
+                        .map_err(|error: Error<Failure>| end_of(&error))
+                        .layer(stack)
+                        .map_err(Error::Inner)
+                        .service(upstream),
+                )
+            }
+            Self::ReadyMadeHedged => {
+                let mut config = Settings::get().client.clone();
+                config.attempt_timeout = Duration::MAX;
+                config.bulkhead.max_wait = Duration::from_millis(50);
+                config.bulkhead.adaptive.get_or_insert_default();
+                let stack = ready_made(&config);
+                let places = stack.bulkhead();
+                let hedge = HedgeLayer::builder("storm")
+                    .only_if(move || places.in_flight() * 2 < places.limit())
+                    .classify(Judge)
+                    .cloned();
+                BoxCloneService::new(
+                    ServiceBuilder::new()
+                        .map_err(|error: Error<Failure>| end_of(&error))
+                        .layer(hedge.build().expect("valid settings"))
+                        .layer(stack)
+                        .map_err(Error::Inner)
+                        .service(upstream),
+                )
+            }
             Self::Seawall | Self::SeawallEach | Self::SeawallEndpoints => {
                 let stack = ServiceBuilder::new()
                     .layer(breaker(seed))
@@ -130,11 +169,9 @@ impl Contender {
                 let bulkhead =
                     BulkheadLayer::from_config("storm", bulkhead).expect("valid settings");
                 let places = bulkhead.handle();
-                let budget = Settings::get().budget.build().expect("a valid budget");
                 let hedge = HedgeLayer::builder("storm")
                     .only_if(move || places.in_flight() * 2 < places.limit())
                     .classify(Judge)
-                    .budget(budget.clone())
                     .cloned();
                 let stack = ServiceBuilder::new()
                     .layer(hedge.build().expect("valid settings"))
@@ -142,7 +179,7 @@ impl Contender {
                     .layer(bulkhead)
                     .map_err(Error::Inner)
                     .service(upstream);
-                BoxCloneService::new(outside_with(stack, budget))
+                BoxCloneService::new(outside(stack))
             }
         }
     }
@@ -193,25 +230,11 @@ where
         + Send
         + 'static,
 {
-    outside_with(stack, Settings::get().budget.build().expect("a valid budget"))
-}
-
-/// The same with a budget that others share.
-fn outside_with<S>(
-    stack: S,
-    budget: Budget,
-) -> impl Service<CallContext, Response = (), Error = End, Future: Send> + Clone + Send + 'static
-where
-    S: Service<CallContext, Response = (), Error = Error<Failure>, Future: Send>
-        + Clone
-        + Send
-        + 'static,
-{
     let deadline =
         TimeoutLayer::builder("deadline").limit(Duration::MAX).propagate(FromWithContext).build();
     let retry = RetryLayer::builder("storm")
         .config(Settings::get().retry.clone())
-        .budget(budget)
+        .budget(Settings::get().budget.build().expect("a valid budget"))
         .classify(Judge)
         .propagate(FromWithContext)
         .cloned()
@@ -221,6 +244,16 @@ where
         .layer(deadline.expect("every limit is valid"))
         .layer(retry.expect("valid settings"))
         .service(stack)
+}
+
+fn ready_made(config: &ClientConfig) -> ClientLayer<Judge, Cloned, FromWithContext> {
+    stack::client("storm")
+        .config(config.clone())
+        .classify(Judge)
+        .propagate(FromWithContext)
+        .cloned()
+        .build()
+        .expect("valid settings")
 }
 
 fn breaker(seed: u64) -> CircuitBreakerLayer<Judge> {

@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) bulkhead: bulkhead::Config,
     /// How long an attempt may take: the one thing that a stack is told, beside the deadline.
     pub(crate) attempt: Duration,
+    /// The ready-made stack, which has defaults of its own.
+    pub(crate) client: stack::ClientConfig,
 }
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
@@ -27,6 +29,11 @@ impl Default for Settings {
             breaker: circuit_breaker::Config::default(),
             bulkhead: bulkhead::Config::default(),
             attempt: Duration::from_millis(300),
+            client: stack::ClientConfig {
+                deadline: Duration::from_secs(1),
+                attempt_timeout: Duration::from_millis(300),
+                ..stack::ClientConfig::default()
+            },
         }
     }
 }
@@ -48,8 +55,21 @@ impl Settings {
         for word in words {
             let (name, value) = word.split_once('=').expect("setting=number");
             settings.turn(name, value.parse().expect("a number"));
+            settings.share(name);
         }
         SETTINGS.set(settings).expect("asked once");
+    }
+
+    /// The ready-made stack gets what was just asked for, too.
+    fn share(&mut self, name: &str) {
+        match name.split_once('.') {
+            Some(("retry", _)) => self.client.retry = self.retry.clone(),
+            Some(("breaker", _)) => self.client.breaker = self.breaker.clone(),
+            Some(("bulkhead", _)) | None if name != "attempt" => {
+                self.client.bulkhead = self.bulkhead.clone();
+            }
+            _ => self.client.attempt_timeout = self.attempt,
+        }
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small whole numbers
