@@ -8,9 +8,10 @@ use super::config::{Balance, Config};
 use super::endpoint::Endpoint;
 use super::error::AdoptError;
 use super::roster::Roster;
-use super::service::{Endpoints, checked};
+use super::service::{Endpoints, check_members, checked};
 use super::subset::Subset;
 use crate::core::classify::{Classification, Classifier, OfResult};
+use crate::core::config::{ConfigError, ConfigErrors};
 use crate::core::event::{Observe, Observers};
 use crate::core::origin::Origin;
 use crate::core::request::NoPropagation;
@@ -230,6 +231,24 @@ impl<C, K> Builder<C, K> {
         let roster = Roster::new(Arc::new(common), members, None);
         roster.compare_first(roster.common.now());
         Ok(Endpoints::new(Shared::new(reporter, Box::new(make), roster)?))
+    }
+}
+
+impl<C, K> Builder<C, K> {
+    /// The list.
+    pub(crate) fn list(&self) -> &[Endpoint] {
+        &self.members
+    }
+
+    /// Everything that is wrong with the list and the settings, those of the [`Config`] within `endpoints`.
+    pub(crate) fn check(&self, problems: &mut Vec<ConfigError>) {
+        let mut settings = Vec::new();
+        self.config.check(&mut settings);
+        problems.extend(ConfigErrors::of(settings).within("endpoints").into_problems());
+        if let Some(subset) = &self.subset {
+            subset.check(problems);
+        }
+        check_members(&self.members, problems);
     }
 }
 

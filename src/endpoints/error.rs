@@ -37,6 +37,9 @@ pub enum AdoptError {
         /// Endpoints that it has.
         after: usize,
     },
+    /// The source of the list gave none.
+    #[error("the source of endpoints gave no list: {0}")]
+    Source(tower::BoxError),
     /// The service of an endpoint could not be made.
     #[error("the service of endpoint {name:?} could not be made: {error}")]
     Member {

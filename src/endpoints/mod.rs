@@ -4,26 +4,40 @@
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use seawall::Error;
+//! use seawall::circuit_breaker::CircuitBreakerLayer;
 //! use seawall::endpoints::Endpoints;
-//! use seawall::{Error, stack};
-//! use std::io;
-//! use tower::{Layer, ServiceExt, service_fn};
+//! use seawall::propagate::{FromWithContext, WithContext};
+//! use seawall::retry::RetryLayer;
+//! use seawall::timeout::TimeoutLayer;
+//! use std::{io, time::Duration};
+//! use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 //!
-//! let search = Endpoints::builder("search")
+//! let endpoints = Endpoints::builder("search")
 //!     .members(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])
+//!     .propagate(FromWithContext)
 //!     .over(|endpoint| {
 //!         let address = endpoint.address().to_owned(); // connect to it here
-//!         let client = service_fn(move |_query: u64| {
+//!         let client = service_fn(move |_query: WithContext<u64>| {
 //!             let address = address.clone();
-//!             async move { Ok::<_, Error<io::Error>>(address) }
+//!             async move { Ok::<_, io::Error>(address) }
 //!         });
-//!         Ok(stack::client(endpoint.name()).cloned().build()?.layer(client))
+//!         Ok(ServiceBuilder::new()
+//!             .layer(CircuitBreakerLayer::builder(endpoint.name()).build()?)
+//!             .layer(TimeoutLayer::new(endpoint.name(), Duration::from_secs(1)))
+//!             .map_err(Error::Inner)
+//!             .service(client))
 //!     })?;
+//! // Around the set: a further attempt goes to another endpoint.
+//! let retry = RetryLayer::builder("search").cloned().propagate(FromWithContext).build()?;
 //!
-//! let answer = search.oneshot(7).await?;
+//! let answer = retry.layer(endpoints).oneshot(7.into()).await?;
 //! assert!(answer.starts_with("10.0.0."));
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
+//!
+//! [`stack::endpoints`](crate::stack::endpoints()) has all of this ready made, with a budget, a bulkhead and a deadline besides;
+//! `http::endpoints`, `grpc::endpoints` and `reqwest::endpoints` also send requests to the addresses.
 //!
 //! # When, and when not
 //!
@@ -128,6 +142,7 @@
 //!
 //! Breakers, limits and attempt timeouts belong to the endpoints, in the closure. Retries, and what is about the whole
 //! call, its deadline above all, go around: so a further attempt goes to another endpoint.
+//! [`stack::endpoints`](crate::stack::endpoints()) puts them there.
 //!
 //! # Cancellation
 //!

@@ -97,12 +97,17 @@ pub(super) fn checked(
     mut problems: Vec<ConfigError>,
 ) -> Result<Box<[Endpoint]>, AdoptError> {
     members.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+    check_members(&members, &mut problems);
+    ConfigErrors::none_of(problems).map_err(|wrong| wrong.of_policy(origin))?;
+    Ok(members.into())
+}
+
+/// Everything that is wrong with a list.
+pub(super) fn check_members(members: &[Endpoint], problems: &mut Vec<ConfigError>) {
     let weighed = members.iter().map(|member| (member, member.get_weight()));
-    check(weighed, MAX_ENDPOINTS, &mut problems);
+    check(weighed, MAX_ENDPOINTS, problems);
     for member in members.iter().filter(|one| one.address().is_empty() && !one.name().is_empty()) {
         let accepted = format!("an address, for member {:?}", member.name());
         problems.push(ConfigError::new("address", "", accepted));
     }
-    ConfigErrors::none_of(problems).map_err(|wrong| wrong.of_policy(origin))?;
-    Ok(members.into())
 }

@@ -1,12 +1,10 @@
 //! A client for generated code, ready made.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Request;
-use pin_project::pin_project;
 use tower::{Layer, Service};
 
 use super::{AsAnswers, GrpcClassifier, PerMethod, StatusInTrailers};
@@ -15,7 +13,9 @@ use crate::core::config::ConfigErrors;
 use crate::core::error::Error;
 use crate::http::{InTimeoutHeader, OnTrailers, RecordBody, RecordBodyLayer, Replay, ReplayBody};
 use crate::retry::CopyIsChosen;
-use crate::stack::{self, ClientBuilder, ClientHandle, KeyedClientHandle, PerKey, Tell};
+use crate::stack::{
+    self, ClientBuilder, ClientHandle, InnermostFuture, KeyedClientHandle, PerKey, Tell,
+};
 
 /// A channel in the [recommended stack](super::client), for generated clients: made by
 /// [`build_on`](ClientBuilder::build_on).
@@ -149,7 +149,7 @@ where
     ) -> Result<Client<S, B, C, R::Strategy, H>, ConfigErrors> {
         let layer = self.build()?;
         let handle = layer.handle();
-        let stack = layer.layer(Sender { channel, body: Arc::new(body) });
+        let stack = layer.layer(Sender::new(channel, Arc::new(body)));
         Ok(OnChannel { stack: RecordBodyLayer::default().layer(stack), handle })
     }
 }
@@ -176,7 +176,7 @@ where
     ) -> Result<KeyedClient<S, B, X, C, R::Strategy, H>, ConfigErrors> {
         let layer = self.build()?;
         let handle = layer.handle();
-        let stack = layer.layer(Sender { channel, body: Arc::new(body) });
+        let stack = layer.layer(Sender::new(channel, Arc::new(body)));
         Ok(OnChannel { stack: RecordBodyLayer::default().layer(stack), handle })
     }
 }
@@ -219,20 +219,26 @@ pub struct Sender<S, B> {
     body: Arc<dyn Fn(ReplayBody<B>) -> B + Send + Sync>,
 }
 
+impl<S, B> Sender<S, B> {
+    pub(super) fn new(channel: S, body: Arc<dyn Fn(ReplayBody<B>) -> B + Send + Sync>) -> Self {
+        Self { channel, body }
+    }
+}
+
 impl<S, B> Service<Request<ReplayBody<B>>> for Sender<S, B>
 where
     S: Service<Request<B>>,
 {
     type Response = S::Response;
     type Error = Error<S::Error>;
-    type Future = SenderFuture<S::Future>;
+    type Future = InnermostFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.channel.poll_ready(cx).map_err(Error::Inner)
     }
 
     fn call(&mut self, request: Request<ReplayBody<B>>) -> Self::Future {
-        SenderFuture { call: self.channel.call(request.map(&*self.body)) }
+        InnermostFuture::new(self.channel.call(request.map(&*self.body)))
     }
 }
 
@@ -245,29 +251,5 @@ impl<S: Clone, B> Clone for Sender<S, B> {
 impl<S: fmt::Debug, B> fmt::Debug for Sender<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").field("channel", &self.channel).finish_non_exhaustive()
-    }
-}
-
-/// The future of a call of a channel.
-#[pin_project]
-pub struct SenderFuture<F> {
-    #[pin]
-    call: F,
-}
-
-impl<F, T, E> Future for SenderFuture<F>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    type Output = Result<T, Error<E>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().call.poll(cx).map_err(Error::Inner)
-    }
-}
-
-impl<F> fmt::Debug for SenderFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SenderFuture")
     }
 }

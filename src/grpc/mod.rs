@@ -13,6 +13,8 @@ mod check;
 mod classify;
 mod client;
 mod details;
+#[cfg(feature = "endpoints")]
+mod endpoints;
 mod health;
 mod key;
 mod messages;
@@ -32,7 +34,13 @@ pub const PREVIOUS_ATTEMPTS: http::HeaderName =
 pub use classify::{Code, GrpcClassifier, of_code};
 pub use client::Client;
 #[doc(hidden)]
-pub use client::{KeyedClient, OnChannel, Sender, SenderFuture};
+pub use client::{KeyedClient, OnChannel, Sender};
+#[cfg(feature = "endpoints")]
+#[doc(hidden)]
+pub use endpoints::OnChannels;
+#[cfg(feature = "endpoints")]
+#[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
+pub use endpoints::{EndpointsClient, endpoints};
 #[doc(hidden)]
 pub use health::HealthBody;
 pub use health::HealthService;

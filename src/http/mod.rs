@@ -53,7 +53,15 @@ pub use classify::{
 pub(crate) use classify::{never_connected, of_answer, of_reqwest_error};
 #[cfg(feature = "shards")]
 pub use client::OwnerHint;
+#[cfg(all(feature = "endpoints", feature = "reqwest"))]
+pub(crate) use client::destination;
 pub use client::drain;
+#[cfg(feature = "endpoints")]
+#[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
+pub use client::{EndpointsClient, endpoints};
+#[cfg(feature = "endpoints")]
+#[doc(hidden)]
+pub use client::{ToAuthority, ToDestination};
 #[doc(hidden)]
 pub use client::{WriteAttempt, WriteDeadline};
 pub use client::{WriteAttemptLayer, WriteDeadlineLayer, client};

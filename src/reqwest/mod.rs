@@ -25,6 +25,8 @@
 mod body;
 mod classify;
 mod client;
+#[cfg(feature = "endpoints")]
+mod endpoints;
 mod key;
 mod propagate;
 mod replay;
@@ -32,5 +34,11 @@ mod upload;
 
 pub use classify::{WithoutRedirects, of_error};
 pub use client::client;
+#[cfg(feature = "endpoints")]
+#[doc(hidden)]
+pub use endpoints::{AtHost, ToHost};
+#[cfg(feature = "endpoints")]
+#[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
+pub use endpoints::{EndpointsClient, endpoints};
 pub use key::authority;
 pub use propagate::InTimeout;

@@ -1,6 +1,7 @@
 //! Building the stack around a client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::client::ClientBuilder;
 use super::client_layer::{ClientLayer, KeyedClientLayer, StackLayer};
@@ -16,7 +17,7 @@ use crate::retry::{self, Budget, Chosen, CopyIsChosen, OneBudget, RetryLayer};
 use crate::shell::in_flight::InFlight;
 use crate::shell::live::Live;
 use crate::shell::retry::{Core, RequestTools};
-use crate::timeout::{self, Fixed, Limited, TimeoutLayer};
+use crate::timeout::{self, Fixed, TimeoutLayer};
 
 /// Events that nobody hears are not made, so nobody is told of them either.
 macro_rules! observed {
@@ -33,11 +34,53 @@ fn observer(observers: &Observers) -> Option<impl Observe + 'static> {
     Some(move |event: &Event| observers.tell(event))
 }
 
+/// What each attempt asks, still to be built.
+pub(super) struct AttemptBuilders<'a, K> {
+    pub(super) name: Arc<str>,
+    pub(super) observers: &'a Observers,
+    pub(super) propagate: K,
+}
+
+impl<K: Clone> AttemptBuilders<'_, K> {
+    pub(super) fn breaker<C, F>(
+        &self,
+        config: circuit_breaker::Config,
+        classify: C,
+        completion: F,
+    ) -> circuit_breaker::Builder<C, F, K> {
+        let breaker = CircuitBreakerLayer::builder(Arc::clone(&self.name))
+            .config(config)
+            .classify(classify)
+            .propagate(self.propagate.clone())
+            .completion(completion);
+        observed!(self.observers, breaker)
+    }
+
+    pub(super) fn bulkhead<H>(
+        &self,
+        config: bulkhead::Config,
+        completion: H,
+    ) -> bulkhead::Builder<H, K> {
+        let bulkhead = BulkheadLayer::builder(Arc::clone(&self.name))
+            .config(config)
+            .propagate(self.propagate.clone())
+            .completion(completion);
+        observed!(self.observers, bulkhead)
+    }
+
+    pub(super) fn attempt(self, limit: Duration) -> timeout::Builder<Fixed, K> {
+        let attempt =
+            TimeoutLayer::builder(self.name).limit(limit).propagate(self.propagate).per_attempt();
+        observed!(self.observers, attempt)
+    }
+}
+
 /// All of it, still to be built.
 struct Parts<C, R, K, F, H, A, Q> {
     frame: Frame<C, R, K, A>,
     breaker: circuit_breaker::Builder<C, F, K>,
     bulkhead: bulkhead::Builder<H, K>,
+    attempt: timeout::Builder<Fixed, K>,
     division: Q,
 }
 
@@ -45,7 +88,6 @@ struct Parts<C, R, K, F, H, A, Q> {
 struct Frame<C, R, K, A> {
     whole: timeout::Builder<Fixed, K>,
     retry: retry::Builder<C, Chosen<R>, K>,
-    attempt: timeout::Builder<Fixed, K>,
     budget: Budget,
     origin: Origin,
     tell: A,
@@ -57,12 +99,12 @@ impl<C, R: Clone, K, A> Frame<C, R, K, A> {
         self,
         written: D,
         spelling: Spelling,
-        each: impl FnOnce(Limited<Fixed>) -> P,
+        each: P,
     ) -> Result<StackLayer<P, D, C, R, K, A>, ConfigErrors> {
         let (retry, classify, tools, OneBudget) = self.retry.parts()?;
-        let ((whole, _), (attempt, _)) = (self.whole.parts(), self.attempt.parts());
+        let (whole, _) = self.whole.parts();
         let tools = RequestTools { copy: tools.copy.strategy(), propagate: tools.propagate };
-        let gate = Arc::new(InFlight::new(Core { retry, whole, each: each(attempt), classify }));
+        let gate = Arc::new(InFlight::new(Core { retry, whole, each, classify }));
         let (budget, origin, tell) = (self.budget, self.origin, self.tell);
         Ok(StackLayer {
             gate,
@@ -77,12 +119,12 @@ impl<C, R: Clone, K, A> Frame<C, R, K, A> {
 }
 
 impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
-    fn origin(&self) -> Origin {
+    pub(super) fn origin(&self) -> Origin {
         Origin::new("client", Arc::clone(&self.name))
     }
 
     /// The settings as they were written; of a budget that others share, its own.
-    fn written(&self) -> ClientConfig {
+    pub(super) fn written(&self) -> ClientConfig {
         let mut written = self.config.clone();
         if let Some(shared) = &self.budget {
             written.budget = (!shared.is_endless()).then(|| shared.config());
@@ -108,38 +150,39 @@ impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, 
             .classify(self.classify.clone())
             .propagate(self.propagate.clone())
             .copy_with(self.copy.strategy());
-        let breaker = CircuitBreakerLayer::builder(name())
-            .config(force.breaker)
-            .classify(self.classify)
-            .propagate(self.propagate.clone())
-            .completion(self.completion);
-        let bulkhead = BulkheadLayer::builder(name())
-            .config(force.bulkhead)
-            .propagate(self.propagate.clone())
-            .completion(self.permit_completion);
         // The metrics of the two timeouts must not run into one.
         let whole = TimeoutLayer::builder(format!("{} deadline", self.name))
             .limit(force.deadline)
             .propagate(self.propagate.clone())
             .of_whole_call();
-        let attempt = TimeoutLayer::builder(name())
-            .limit(force.attempt_timeout)
-            .propagate(self.propagate)
-            .per_attempt();
         let observers = &self.observers;
+        let each = AttemptBuilders { name: name(), observers, propagate: self.propagate };
         Ok(Parts {
             frame: Frame {
                 whole: observed!(observers, whole),
                 retry: observed!(observers, retry),
-                attempt: observed!(observers, attempt),
                 budget,
                 origin,
                 tell: self.tell,
             },
-            breaker: observed!(observers, breaker),
-            bulkhead: observed!(observers, bulkhead),
+            breaker: each.breaker(force.breaker, self.classify, self.completion),
+            bulkhead: each.bulkhead(force.bulkhead, self.permit_completion),
+            attempt: each.attempt(force.attempt_timeout),
             division: self.division,
         })
+    }
+}
+
+#[cfg(feature = "endpoints")]
+impl<C: Clone, R: CopyIsChosen, K: Clone, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
+    /// What is one for all calls, whatever each attempt asks.
+    #[expect(clippy::type_complexity, reason = "a layer of as many hooks")]
+    pub(super) fn frame(
+        self,
+        written: ClientConfig,
+        force: ClientConfig,
+    ) -> Result<StackLayer<(), ClientConfig, C, R::Strategy, K, A>, ConfigErrors> {
+        self.parts(force)?.frame.layer(written, Spelling::ANY, ())
     }
 }
 
@@ -164,9 +207,9 @@ where
         let written = self.written();
         let made = || {
             let force = written.in_force(&self.written)?;
-            let Parts { frame, breaker, bulkhead, .. } = self.parts(force)?;
+            let Parts { frame, breaker, bulkhead, attempt, .. } = self.parts(force)?;
             let ((breaker, ..), (bulkhead, _)) = (breaker.parts()?, bulkhead.parts()?);
-            frame.layer(written, Spelling::ANY, |attempt| (breaker, (bulkhead, attempt)))
+            frame.layer(written, Spelling::ANY, (breaker, (bulkhead, attempt.parts().0)))
         };
         made().map_err(|wrong: ConfigErrors| wrong.of_policy(&origin))
     }
@@ -198,13 +241,13 @@ where
         let made = || {
             let spelling = self.division.spelling;
             let force = written.in_force(&self.written, spelling, None)?;
-            let Parts { frame, breaker, bulkhead, division } = self.parts(force)?;
+            let Parts { frame, breaker, bulkhead, attempt, division } = self.parts(force)?;
             let key = Arc::new(division.key);
             let KeyedConfig { max_keys, overrides, .. } = written.breakers();
             let (breakers, ..) = breaker.by_key(Arc::clone(&key), max_keys, overrides)?;
             let KeyedConfig { max_keys, overrides, .. } = written.bulkheads();
             let (bulkheads, _) = bulkhead.by_key(key, max_keys, overrides)?;
-            frame.layer(written, spelling, |attempt| (breakers, (bulkheads, attempt)))
+            frame.layer(written, spelling, (breakers, (bulkheads, attempt.parts().0)))
         };
         made().map_err(|wrong: ConfigErrors| wrong.of_policy(&origin))
     }

@@ -45,10 +45,11 @@ pub struct StackLayer<P, D, C, R, K, A = AsErrors> {
 pub(super) type Shared<P, C> = Core<Retries, Limited<Fixed>, P, C>;
 
 /// The service that a [`StackLayer`] makes of another: all of its layers in one.
-type Stacked<S, P, C, R, K, B = OneBudget> = Retried<S, Retries, Limited<Fixed>, P, C, R, K, B>;
+pub(super) type Stacked<S, P, C, R, K, B = OneBudget> =
+    Retried<S, Retries, Limited<Fixed>, P, C, R, K, B>;
 
 /// The policies of each attempt, from outside in: those that have one state for all calls, and its time.
-type ForAll<F, H> = (BreakerPolicy<F>, (Bounded<H, One>, Limited<Fixed>));
+pub(super) type ForAll<F, H> = (BreakerPolicy<F>, (Bounded<H, One>, Limited<Fixed>));
 
 /// The same, where the first two have a state for each key `X`.
 type ForEachKey<X, F, H> =
@@ -233,21 +234,24 @@ where
     P: Send + Sync + 'static,
     C: Send + Sync + 'static,
 {
+    /// Inspects and controls what is one for all calls.
+    pub(super) fn frame(&self) -> FrameHandle {
+        FrameHandle {
+            origin: self.origin.clone(),
+            whole: TimeoutHandle::new(Part::of(&self.gate, |it| it.whole.borrow())),
+            retry: RetryHandle::new(Arc::clone(&self.gate)),
+            budget: self.budget.clone(),
+        }
+    }
+
     fn handle_of<B, L>(
         &self,
         attempt: TimeoutHandle,
         breaker: B,
         bulkhead: L,
     ) -> StackHandle<D, B, L> {
-        let frame = FrameHandle {
-            origin: self.origin.clone(),
-            whole: TimeoutHandle::new(Part::of(&self.gate, |it| it.whole.borrow())),
-            retry: RetryHandle::new(Arc::clone(&self.gate)),
-            budget: self.budget.clone(),
-            attempt,
-        };
-        let (written, spelling) = (Arc::clone(&self.written), self.spelling);
-        StackHandle { frame, written, spelling, breaker, bulkhead }
+        let (frame, written) = (self.frame(), Arc::clone(&self.written));
+        StackHandle { frame, attempt, written, spelling: self.spelling, breaker, bulkhead }
     }
 }
 

@@ -33,6 +33,14 @@ impl<X> PerKey<X> {
 
 impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
     pub(crate) fn divided<Q2>(self, division: Q2) -> ClientBuilder<C, R, K, F, H, A, Q2> {
+        self.redivided(|_| division)
+    }
+
+    /// The same with another division, which is made of the present one.
+    pub(super) fn redivided<Q2>(
+        self,
+        change: impl FnOnce(Q) -> Q2,
+    ) -> ClientBuilder<C, R, K, F, H, A, Q2> {
         ClientBuilder {
             name: self.name,
             config: self.config,
@@ -45,7 +53,7 @@ impl<C, R, K, F, H, A, Q> ClientBuilder<C, R, K, F, H, A, Q> {
             permit_completion: self.permit_completion,
             tell: self.tell,
             observers: self.observers,
-            division,
+            division: change(self.division),
         }
     }
 }

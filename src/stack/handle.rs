@@ -33,6 +33,7 @@ use crate::timeout::{self, TimeoutHandle};
 #[derive(Clone)]
 pub struct StackHandle<D, B, L> {
     pub(super) frame: FrameHandle,
+    pub(super) attempt: TimeoutHandle,
     pub(super) written: Arc<Live<D>>,
     pub(super) spelling: Spelling,
     pub(super) breaker: B,
@@ -122,7 +123,10 @@ impl<D, B, L> StackHandle<D, B, L> {
         self.written.set(config);
         loop {
             let latest = self.written.get();
-            self.frame.put_in_force(&in_force(&latest)?)?;
+            let force = in_force(&latest)?;
+            self.frame.put_in_force(&force)?;
+            let limit = force.attempt_timeout;
+            self.attempt.reload(timeout::Config { limit, ..self.attempt.config() })?;
             put_in_force(&latest)?;
             if Arc::ptr_eq(&latest, &self.written.get()) {
                 return Ok(());
@@ -230,7 +234,6 @@ pub(super) struct FrameHandle {
     pub(super) whole: TimeoutHandle,
     pub(super) retry: RetryHandle,
     pub(super) budget: Budget,
-    pub(super) attempt: TimeoutHandle,
 }
 
 impl FrameHandle {
@@ -260,9 +263,8 @@ impl FrameHandle {
         if let Some(budget) = force.budget {
             self.budget.reload(budget)?;
         }
-        let limit = |limit, timeout: &TimeoutHandle| timeout::Config { limit, ..timeout.config() };
-        self.whole.reload(limit(force.deadline, &self.whole))?;
-        self.attempt.reload(limit(force.attempt_timeout, &self.attempt))?;
+        let limit = force.deadline;
+        self.whole.reload(timeout::Config { limit, ..self.whole.config() })?;
         self.retry.reload(force.retry.clone())
     }
 }

@@ -21,6 +21,9 @@
 //! [circuit breaker](crate::circuit_breaker), a [bulkhead](crate::bulkhead), and a timeout for each
 //! attempt. The guide to the order of layers says why.
 //!
+//! Over many addresses of one service there is [`endpoints`](endpoints()) (feature `endpoints`): the deadline and the retry around a
+//! [set](crate::endpoints), the others for each endpoint.
+//!
 //! # Settings
 //!
 //! All settings are one [`ClientConfig`], which may be read from a file. A setting that you leave out adapts to those that
@@ -43,7 +46,11 @@ mod client;
 mod client_layer;
 mod config;
 mod division;
+#[cfg(feature = "endpoints")]
+mod endpoints;
 mod handle;
+#[cfg(any(feature = "endpoints", feature = "grpc"))]
+mod innermost;
 mod keyed_config;
 mod tell;
 
@@ -54,7 +61,16 @@ pub use client_layer::{ClientLayer, KeyedClientLayer, StackLayer};
 pub use config::ClientConfig;
 #[doc(hidden)]
 pub use division::{PerKey, Undivided};
+#[cfg(feature = "endpoints")]
+#[doc(hidden)]
+pub use endpoints::{AsIs, Direct, Directs, Member, PerEndpoint, Spread};
+#[cfg(feature = "endpoints")]
+#[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
+pub use endpoints::{EndpointsClient, EndpointsClientHandle, MemberHandle, endpoints};
 pub use handle::{ClientHandle, KeyedClientHandle, StackHandle};
+#[cfg(any(feature = "endpoints", feature = "grpc"))]
+#[doc(hidden)]
+pub use innermost::{Innermost, InnermostFuture};
 #[cfg(feature = "http")]
 pub(crate) use keyed_config::Spelling;
 pub use keyed_config::{KeyOverrides, KeyedClientConfig};

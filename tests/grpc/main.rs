@@ -6,6 +6,8 @@ mod any_body;
 mod breaker;
 mod client;
 mod deadline;
+#[cfg(feature = "endpoints")]
+mod endpoints;
 mod health;
 mod letter;
 #[path = "../it/port.rs"]

@@ -22,6 +22,8 @@ mod docs;
 mod drain;
 #[cfg(feature = "http")]
 mod edge_passes;
+#[cfg(all(feature = "endpoints", feature = "http"))]
+mod endpoint_clients;
 #[cfg(feature = "endpoints")]
 mod endpoints;
 mod events;

@@ -372,6 +372,21 @@ fn public_types_can_be_sent_shared_and_printed() {
         stack::ClientBuilder: Clone;
         stack::ClientConfig: Clone;
         stack::ClientHandle: Clone;
+        stack::EndpointsClientHandle: Clone;
+        stack::MemberHandle: Clone;
+        stack::EndpointsClient<Inner>: Clone;
+        stack::AsIs: Copy;
+        stack::PerEndpoint<stack::AsIs>: Clone;
+        stack::Innermost<Inner>: Clone;
+        stack::Spread<
+            Inner,
+            stack::AsIs,
+            seawall::Classifier,
+            seawall::retry::Cloned,
+            seawall::propagate::NoPropagation,
+            seawall::OnResponse,
+            seawall::OnResponse,
+        >: Clone;
         stack::ClientLayer<seawall::Classifier, seawall::retry::Cloned, seawall::propagate::NoPropagation>: Clone;
         stack::Client<Inner, seawall::Classifier, seawall::retry::Cloned, seawall::propagate::NoPropagation>: Clone;
         stack::KeyedClientConfig: Clone;
@@ -450,6 +465,9 @@ fn public_types_of_http_can_be_sent_shared_and_printed() {
         seawall::http::ServerConfig: Clone;
         seawall::http::ServerHandle: Clone;
         seawall::http::ServerLayer: Clone;
+        seawall::http::EndpointsClient<Inner>: Clone;
+        seawall::http::ToAuthority: Clone;
+        seawall::http::ToDestination: Clone;
         seawall::http::Server<Inner>: Clone;
         seawall::http::ReplayBody<Body>: ;
         seawall::http::ReplayError: Copy;
@@ -492,11 +510,19 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
         seawall::grpc::AsAnswers: Copy;
         seawall::grpc::Client<Inner, Body>: ;
         seawall::grpc::KeyedClient<Inner, Body>: ;
+        seawall::grpc::EndpointsClient<Inner, Body>: ;
+        seawall::grpc::OnChannels<
+            Inner,
+            Body,
+            seawall::grpc::GrpcClassifier,
+            seawall::http::Replay,
+            seawall::OnResponse,
+        >: ;
         seawall::grpc::OnChannel<Inner, ()>: Clone;
         seawall::grpc::PerMethod: Copy;
         seawall::grpc::Rejection: Clone;
         seawall::grpc::Sender<Inner, Body>: Clone;
-        seawall::grpc::SenderFuture<Ready<()>>: ;
+        seawall::stack::InnermostFuture<Ready<()>>: ;
         seawall::grpc::StreamDeadlineLayer: Copy;
         seawall::grpc::StreamDeadline<Inner>: Clone;
         seawall::grpc::StreamDeadlineFuture<Ready<()>>: ;
@@ -511,6 +537,9 @@ fn public_types_of_grpc_can_be_sent_shared_and_printed() {
 fn public_types_of_reqwest_can_be_sent_shared_and_printed() {
     table! {
         seawall::reqwest::InTimeout: Copy;
+        seawall::reqwest::EndpointsClient<Inner>: Clone;
+        seawall::reqwest::ToHost: Copy;
+        seawall::reqwest::AtHost: Clone;
         seawall::reqwest::WithoutRedirects: Copy;
     }
 }

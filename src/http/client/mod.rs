@@ -3,6 +3,8 @@
 mod attempt;
 mod check;
 pub mod drain;
+#[cfg(feature = "endpoints")]
+mod endpoints;
 #[cfg(feature = "shards")]
 mod owner_hint;
 mod write_deadline;
@@ -12,6 +14,10 @@ use std::sync::Arc;
 #[doc(hidden)]
 pub use attempt::WriteAttempt;
 pub use attempt::WriteAttemptLayer;
+#[cfg(all(feature = "endpoints", feature = "reqwest"))]
+pub(crate) use endpoints::destination;
+#[cfg(feature = "endpoints")]
+pub use endpoints::{EndpointsClient, ToAuthority, ToDestination, endpoints};
 #[cfg(feature = "shards")]
 pub use owner_hint::OwnerHint;
 #[doc(hidden)]

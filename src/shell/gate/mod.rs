@@ -35,5 +35,7 @@ pub use policy::Policy;
 pub(crate) use policy::{
     Admission, Admit, Complete, Due, Judged, Keyless, Lost, Now, OverAtHead, Stage, settle,
 };
+#[cfg(feature = "endpoints")]
+pub(crate) use service::Core;
 pub use service::Gate;
 pub(crate) use unclassified::Unclassified;
