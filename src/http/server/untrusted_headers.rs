@@ -11,9 +11,9 @@ use crate::http::Replay;
 use crate::http::amend::{Amend, Amended};
 use crate::http::untrusted::Untrusted;
 
-/// Headers that speak of deadlines, attempts, idempotency and priority: those of gRPC, of Envoy, of RFC
-/// 9218 and of the IETF draft on idempotency keys.
-static STRIPPED: [HeaderName; 14] = [
+/// Headers that speak of deadlines, attempts, idempotency, priority and owners: those of gRPC, of Envoy, of RFC
+/// 9218, of the IETF draft on idempotency keys, and of this crate.
+static STRIPPED: [HeaderName; 16] = [
     HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("grpc-previous-rpc-attempts"),
     HeaderName::from_static("x-envoy-attempt-count"),
@@ -28,6 +28,9 @@ static STRIPPED: [HeaderName; 14] = [
     HeaderName::from_static("x-envoy-upstream-rq-timeout-ms"),
     Replay::IDEMPOTENCY_KEY,
     PRIORITY,
+    // Only those who are asked say who owns a key, and by which epoch: never those who ask.
+    HeaderName::from_static("seawall-owner"),
+    HeaderName::from_static("seawall-epoch"),
 ];
 
 /// The most attempts that a caller is believed to have made; see [`UntrustedHeadersLayer::attempts`].
@@ -132,7 +135,7 @@ impl UntrustedHeadersLayer {
     }
 
     /// The headers that [`new`](Self::new) removes: those of gRPC, of Envoy, of RFC 9218 and of the IETF draft on idempotency
-    /// keys, about deadlines, attempts, idempotency and priority.
+    /// keys, about deadlines, attempts, idempotency and priority; and `seawall-owner` and `seawall-epoch`.
     pub fn stripped() -> impl Iterator<Item = HeaderName> {
         STRIPPED.iter().cloned()
     }
@@ -233,7 +236,7 @@ impl UntrustedHeadersLayer {
 
 /// Whether one of the `STRIPPED` begins like this.
 fn may_be_stripped(name: &HeaderName) -> bool {
-    ["gr", "x-e", "id", "pr"].iter().any(|start| name.as_str().starts_with(start))
+    ["gr", "x-e", "id", "pr", "seawall-"].iter().any(|start| name.as_str().starts_with(start))
 }
 
 /// How many attempts a caller tells of: the most, where it says so more than once, at most `cap`,
