@@ -103,11 +103,21 @@ struct Newest<T> {
 pub(super) enum Published<T> {
     /// It is there. What it displaced is to be dropped after the unlock.
     Done { number: u64, displaced: Displaced<T> },
-    /// It waits for a slow reader, with a place in the line; look again at this time. A reader was cut off, or it is somebody
-    /// else's turn now.
-    Held { event: T, ticket: u64, until: Tick, has_cut: bool, has_passed: bool },
+    /// It waits.
+    Held(T, Held),
     /// The topic is closed.
     Closed(T),
+}
+
+/// An event that waits for a slow reader, with a place in the line; it looks again at this time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) ticket: u64,
+    pub(super) until: Tick,
+    /// A reader was cut off.
+    pub(super) has_cut: bool,
+    /// Somebody did not come in its turn, and it is that of somebody else now.
+    pub(super) has_passed: bool,
 }
 
 /// What nobody will read any more: user values, not to be dropped under a lock.
@@ -209,23 +219,9 @@ impl<T: Keyed> Topic<T> {
             self.line.go(ticket);
             return Published::Closed(event);
         }
-        if ticket.is_some() {
-            self.line.join(ticket, now);
-        }
-        let (held_until, has_cut) = self.hold(now);
-        let (until, has_passed) = match held_until {
-            Some(until) => {
-                self.line.hold();
-                (Some(until), false)
-            }
-            None => self.line.turn(ticket, now),
-        };
-        if let Some(until) = until {
-            let ticket = self.line.join(ticket, now);
-            // Who has somebody before it looks again: that one may never come.
-            let is_first = self.line.first() == Some(ticket);
-            let until = if is_first { until } else { until.min(now.plus(TURN)) };
-            return Published::Held { event, ticket, until, has_cut, has_passed };
+        let waits = self.holding > 0 || !self.line.is_empty();
+        if waits && let Some(held) = self.held_up(ticket, now) {
+            return Published::Held(event, held);
         }
         self.line.go(ticket);
         let number = self.next;
@@ -237,6 +233,27 @@ impl<T: Keyed> Topic<T> {
         let oldest = if self.ring.len() >= self.capacity { self.ring.pop_front() } else { None };
         self.ring.push_back(event);
         Published::Done { number, displaced: (oldest, replaced) }
+    }
+
+    /// Whether a reader, or somebody in the line, holds the next event up.
+    fn held_up(&mut self, ticket: Option<u64>, now: Tick) -> Option<Held> {
+        if ticket.is_some() {
+            self.line.join(ticket, now);
+        }
+        let (held_until, has_cut) = self.hold(now);
+        let (until, has_passed) = match held_until {
+            Some(until) => {
+                self.line.hold();
+                (Some(until), false)
+            }
+            None => self.line.turn(ticket, now),
+        };
+        let until = until?;
+        let ticket = self.line.join(ticket, now);
+        // Who has somebody before it looks again: that one may never come.
+        let is_first = self.line.first() == Some(ticket);
+        let until = if is_first { until } else { until.min(now.plus(TURN)) };
+        Some(Held { ticket, until, has_cut, has_passed })
     }
 
     /// Until when readers hold the next event up, if they do. Those that have done so for too long are cut off.

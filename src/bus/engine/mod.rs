@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::envelope::Envelope;
-use super::machine::{Published, Taken, Topic, WhenSlow};
+use super::machine::{self, Published, Taken, Topic, WhenSlow};
 use crate::core::sync::Mutex;
 use crate::core::sync::atomic::{AtomicUsize, Ordering};
 use crate::core::time::{Clock, Tick};
@@ -109,6 +109,12 @@ impl<E> Shared<E> {
         let mut inner = lock(&self.inner);
         let now = if inner.topic.needs_clock() { self.clock.now() } else { Tick::ZERO };
         match inner.topic.publish(event, ticket, now) {
+            Published::Done { displaced, .. } if inner.waiting == 0 && !inner.topic.has_line() => {
+                let mine = ticket.and_then(|ticket| inner.line.remove(&ticket));
+                drop(inner);
+                drop((displaced, mine));
+                Sent::Done
+            }
             Published::Done { displaced, .. } => {
                 let next = match ticket {
                     Some(ticket) => inner.line.remove(&ticket),
@@ -121,7 +127,7 @@ impl<E> Shared<E> {
                 drop((displaced, next));
                 Sent::Done
             }
-            Published::Held { event, ticket, until, has_cut, has_passed } => {
+            Published::Held(event, machine::Held { ticket, until, has_cut, has_passed }) => {
                 let replaced = match waker {
                     Some(waker) => inner.line.insert(ticket, waker),
                     None => {

@@ -2,7 +2,7 @@
 //!
 //! The bounds: four events of two keys, two ticks, a patience of one. Publishers may give up; the topic may close at the end.
 
-use crate::bus::machine::{Closed, Keyed, Published, Taken, Topic, WhenSlow};
+use crate::bus::machine::{Closed, Held, Keyed, Published, Taken, Topic, WhenSlow};
 use crate::core::explore::{Model, explore, holds};
 use crate::core::time::Tick;
 
@@ -88,7 +88,7 @@ impl World {
                 let overtaken = state.held.iter().any(|(_, _, waits)| waits.begun < item.begun);
                 holds(!overtaken, "nobody is overtaken in the line")
             }
-            Published::Held { event, ticket, .. } => {
+            Published::Held(event, Held { ticket, .. }) => {
                 let waited = state.now - since;
                 holds(
                     waited < PATIENCE || state.held.iter().any(|held| held.2.begun < item.begun),

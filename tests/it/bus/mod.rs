@@ -1,6 +1,8 @@
 //! Publish/subscribe: slow subscribers of each kind, calls that are dropped, events under way.
 #![allow(clippy::disallowed_methods)] // the paused clock
 
+mod soak;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;

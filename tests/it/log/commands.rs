@@ -16,6 +16,7 @@ use seawall::{Epoch, Position};
 use tower::{BoxError, Service, ServiceExt};
 
 use super::{Command, Counter, Event};
+use crate::exposition::{Exposition, recorder};
 
 type Log = MemoryLog<Event>;
 
@@ -262,6 +263,62 @@ async fn a_snapshot_of_other_code_is_dropped() {
         .build()
         .unwrap();
     assert_eq!(new.state("a").await.unwrap(), (10, 5));
+}
+
+/// What became of snapshots, and of nothing else: used, dropped, failed, saved.
+#[tokio::test]
+async fn snapshots_are_counted_by_what_became_of_them() {
+    fn build<L>(name: &'static str, log: L) -> seawall::log::CommandsBuilder<Counter, L>
+    where
+        L: seawall::log::Appendable<Event>,
+    {
+        let commands = Commands::builder(name, log).attempts(100);
+        commands.stream(|(name, _): &(&'static str, Command)| *name)
+    }
+
+    /// It has no size, and no snapshots.
+    struct Nowhere;
+
+    impl Snapshots<u64> for Nowhere {
+        async fn load(&self, _: &str) -> Result<Option<Snapshot<u64>>, BoxError> {
+            Err("nowhere".into())
+        }
+
+        async fn save(&self, _: &str, _: Snapshot<u64>) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+
+    let recorder = recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let counts = |name| {
+        let shown = Exposition::of(&recorder);
+        ["used", "dropped", "failed", "saved"].map(|result| {
+            let labels = [("name", name), ("result", result)];
+            shown.value("seawall_log_snapshots_total", &labels)
+        })
+    };
+    let (log, states) = (Log::new(), MemorySnapshots::new());
+    let mut counters = build("kept", log.clone()).snapshots(states.clone(), 1).build().unwrap();
+    for _ in 0..3 {
+        counters.call(("a", Command::Add(1))).await.unwrap();
+    }
+    assert_eq!(counts("kept"), [2.0, 0.0, 0.0, 3.0]);
+    let mut counters = build("restored", Log::new()).snapshots(states, 1).build().unwrap();
+    counters.state("a").await.unwrap();
+    assert_eq!(counts("restored"), [0.0, 1.0, 0.0, 0.0]);
+    let mut counters = build("nowhere", log.clone()).snapshots(Nowhere, 1).build().unwrap();
+    counters.call(("a", Command::Add(1))).await.unwrap();
+    assert_eq!(counts("nowhere"), [0.0, 0.0, 1.0, 1.0]);
+
+    // What a conflict makes it read again is no snapshot.
+    let counters = build("busy", Slow::new(&log, 1)).snapshots(MemorySnapshots::new(), 1_000);
+    let counters = counters.build().unwrap();
+    let calls = (0..5).map(|_| counters.clone().oneshot(("a", Command::Add(1))));
+    assert!(join_all(calls).await.iter().all(Result::is_ok));
+    let shown = Exposition::of(&recorder);
+    assert!(shown.value("seawall_log_conflicts_total", &[("name", "busy")]) > 0.0);
+    assert_eq!(counts("busy"), [0.0; 4]);
 }
 
 /// A store of snapshots that is down.

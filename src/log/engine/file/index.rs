@@ -24,14 +24,16 @@ pub(super) struct Place {
     pub(super) segment: u32,
 }
 
+pub(super) type Streams = HashMap<Arc<str>, Stream>;
+
 #[derive(Default)]
 pub(super) struct Stream {
     /// The version that its next append meets: with what is on its way.
     pub(super) taken: u64,
     /// The first version of each of its records, and the number of the record.
-    records: Vec<(u64, u32)>,
+    pub(super) records: Vec<(u64, u32)>,
     /// The version that readers see.
-    version: u64,
+    pub(super) version: u64,
 }
 
 /// All records, and what the next append has to know.
@@ -40,7 +42,7 @@ pub(super) struct Index {
     pub(super) law: Law,
     /// In order, with their eras.
     pub(super) segments: Vec<Segment>,
-    pub(super) streams: HashMap<Arc<str>, Stream>,
+    pub(super) streams: Streams,
     records: Vec<Place>,
     /// The first position that is being written.
     pub(super) under_way: Option<u64>,
@@ -85,14 +87,20 @@ impl Index {
     pub(super) fn publish(&mut self, stream: &Arc<str>, version: u64, place: Place) {
         let number = self.records.len() as u32;
         self.records.push(place);
-        if !self.streams.contains_key(stream) {
-            self.streams.insert(Arc::clone(stream), Stream::default());
-        }
+        let last = version + u64::from(place.events) - 1;
         if let Some(stream) = self.streams.get_mut(stream) {
             stream.records.push((version, number));
-            stream.version = version + u64::from(place.events) - 1;
-            stream.taken = stream.taken.max(stream.version);
+            stream.version = last;
+            stream.taken = stream.taken.max(last);
+        } else {
+            let new = Stream { taken: last, records: vec![(version, number)], version: last };
+            self.streams.insert(Arc::clone(stream), new);
         }
+    }
+
+    /// What the next append to a stream has to know, and where it will be.
+    pub(super) fn for_append(&mut self) -> (&mut Law, &mut Streams, &mut Vec<Segment>) {
+        (&mut self.law, &mut self.streams, &mut self.segments)
     }
 
     pub(super) fn version(&self, stream: &str) -> u64 {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Files;
-use super::index::Place;
+use super::index::{Place, Stream};
 use super::queue::{Job, Turn};
 use super::scan::failed;
 use crate::core::epoch::Epoch;
@@ -121,21 +121,22 @@ impl Writer {
         let mut index = lock(&self.files.index);
         let era = index.era();
         index.under_way = Some(index.law.end + 1);
+        let (law, streams, segments) = index.for_append();
         for job in batch {
-            let mut version = index.streams.get(&job.stream).map_or(0, |stream| stream.taken);
+            let stream = streams.get_mut(&job.stream);
+            let mut version = stream.as_ref().map_or(0, |stream| stream.taken);
             let terms = Terms { expect: job.expect, events: job.events.into(), fence: job.fence };
-            let (answer, place) = match index.law.append(&mut version, terms) {
+            let (answer, place) = match law.append(&mut version, terms) {
                 Verdict::Conflict { at } => (Appended::Conflict { at }, None),
                 Verdict::Fenced { highest } => {
                     (Appended::Fenced { highest: Epoch::new(highest) }, None)
                 }
                 Verdict::Stored { after, last, version } => {
-                    let position = Position { era, at: last };
                     let place = (job.events > 0).then(|| {
                         let first = version - u64::from(job.events) + 1;
                         let size = record(&job, after + 1, first).length();
                         if length >= self.most {
-                            index.segments.push(Segment { era, first: after + 1 });
+                            segments.push(Segment { era, first: after + 1 });
                             length = SEGMENT_HEAD as u64;
                         }
                         let place = Place {
@@ -143,14 +144,20 @@ impl Writer {
                             offset: length,
                             length: size as u32,
                             events: job.events,
-                            segment: index.latest(),
+                            segment: segments.len() as u32 - 1,
                         };
                         length += size as u64;
                         (place, first)
                     });
-                    if place.is_some() {
-                        index.streams.entry(Arc::clone(&job.stream)).or_default().taken = version;
+                    match stream {
+                        Some(stream) => stream.taken = version,
+                        None if place.is_some() => {
+                            let new = Stream { taken: version, ..Stream::default() };
+                            streams.insert(Arc::clone(&job.stream), new);
+                        }
+                        None => {}
                     }
+                    let position = Position { era, at: last };
                     (Appended::Stored { position, version }, place)
                 }
             };
