@@ -152,26 +152,24 @@ impl Limiter {
         }
     }
 
-    /// Calls in what threads keep, if nothing else is left. If they begin to keep places again there was room
-    /// meanwhile.
+    /// Calls in what threads keep, if nothing else is left.
     #[inline(never)]
     fn enter_beside_others(&self, limit: u32, cost: u32) -> bool {
-        loop {
-            if self.places.enter(limit, cost) {
-                return true;
-            }
-            if !self.places.are_spread() {
-                return false;
-            }
-            self.call_in();
+        if self.places.enter(limit, cost) {
+            return true;
         }
+        if !self.places.may_be_kept() {
+            return false;
+        }
+        let (is_inside, for_those_who_wait) = self.places.enter_last(limit, cost);
+        self.call_if(for_those_who_wait);
+        is_inside
     }
 
-    #[cold]
-    fn call_in(&self) {
-        let for_those_who_wait = self.places.call_in();
-        if for_those_who_wait.is_some() {
-            self.step_and_call(for_those_who_wait);
+    /// Places are for those who wait, if any are.
+    fn call_if(&self, places: Option<u32>) {
+        if places.is_some() {
+            self.step_and_call(places);
         }
     }
 
@@ -186,22 +184,19 @@ impl Limiter {
     }
 
     fn ask_as(&self, deadline: Option<Instant>, cost: u32, input: Input) -> Entry {
+        if self.enter(cost) {
+            self.note_levels();
+            return Entry::Inside;
+        }
         let params = self.params();
-        let (number, effect) = loop {
-            if self.enter(cost) {
-                self.note_levels();
-                return Entry::Inside;
-            }
-            let mut effect = Effect::Done;
-            let number = self.line.join(deadline, cost, || {
-                effect = self.step(&params, input);
-                effect == Effect::Wait
-            });
-            if effect != Effect::CallIn {
-                break (number, effect);
-            }
-            self.call_in();
-        };
+        let mut effect = Effect::Done;
+        let number = self.line.join(deadline, cost, || {
+            effect = self.step(&params, input);
+            matches!(effect, Effect::Wait | Effect::WaitAndCallIn)
+        });
+        if effect == Effect::WaitAndCallIn {
+            self.call_if(self.places.call_in());
+        }
         let entry = match number {
             Some(number) => {
                 self.count_queued(1);
@@ -268,10 +263,7 @@ impl Limiter {
 
     #[inline(never)]
     fn vacate_beside_others(&self, cost: u32) {
-        let for_those_who_wait = self.places.leave(self.limit(), cost);
-        if for_those_who_wait.is_some() {
-            self.step_and_call(for_those_who_wait);
-        }
+        self.call_if(self.places.leave(self.limit(), cost));
     }
 
     /// One who waits, or was just given a place, goes away.

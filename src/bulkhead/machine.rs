@@ -8,8 +8,8 @@ use crate::core::time::nanos;
 /// The most calls at a time, and the most that wait: what fits a word together.
 pub(super) const MOST: u32 = 1_000_000;
 
-/// The bit of the word that stands above the count of those who wait.
-const SPREAD: u32 = 1 << 31;
+/// In a word, what threads keep stands above the count of those who wait.
+const KEPT: u32 = 30;
 
 /// Config made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,9 +44,20 @@ pub(crate) struct Occupancy {
     pub(crate) inside: u32,
     /// Calls that wait.
     pub(crate) waiting: u32,
-    /// Some of the places that are taken may be kept by threads for the calls to come. Never while anybody
-    /// waits.
-    pub(crate) spread: bool,
+    /// Whether some of the places that are taken may be kept by threads, for the calls to come.
+    pub(crate) kept: Kept,
+}
+
+/// What threads do with the places of calls that are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Kept {
+    /// They give them back.
+    #[default]
+    None,
+    /// They keep some. Never while anybody waits.
+    Some,
+    /// They give them back, and somebody gives back for them what they had kept.
+    CalledIn,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,8 +84,8 @@ pub(crate) enum Effect {
     Full,
     /// It costs more than the limit.
     TooDear,
-    /// There is no room but what threads may keep: that is to be called in first.
-    CallIn,
+    /// It waits, and what threads keep is called in.
+    WaitAndCallIn,
     /// Nothing more to do.
     Done,
     /// The next of those who wait is inside now.
@@ -110,13 +121,14 @@ impl Occupancy {
             self.inside += cost;
             return Effect::Enter;
         }
-        if self.spread {
-            return Effect::CallIn;
-        }
         if self.waiting >= queue.min(MOST) {
             return Effect::Full;
         }
         self.waiting += 1;
+        if self.kept == Kept::Some {
+            self.kept = Kept::CalledIn;
+            return Effect::WaitAndCallIn;
+        }
         Effect::Wait
     }
 
@@ -159,14 +171,19 @@ impl Occupancy {
     /// Lets threads keep places, if there is plenty of room.
     pub(crate) fn spread(self, limit: u32) -> Option<Self> {
         let plenty = self.waiting == 0 && self.inside <= limit / 2;
-        (plenty && !self.spread).then_some(Self { spread: true, ..self })
+        (plenty && self.kept == Kept::None).then_some(Self { kept: Kept::Some, ..self })
     }
 
     /// Whether threads may keep places, and take those that they keep: not while more are taken than a new
     /// limit allows.
     #[inline]
-    pub(crate) const fn lends(self, limit: u32) -> bool {
-        self.spread && self.inside <= limit
+    pub(crate) fn lends(self, limit: u32) -> bool {
+        self.kept == Kept::Some && self.inside <= limit
+    }
+
+    /// What threads kept has been called in, and is given back: at once if nobody waits.
+    pub(crate) fn called_in(self, kept: u32) -> Self {
+        Self { kept: Kept::None, ..self.leave(kept).unwrap_or(self) }
     }
 
     /// Whether a word says that nobody waits and that no places are kept.
@@ -190,13 +207,18 @@ impl Occupancy {
 
     #[inline]
     pub(crate) const fn pack(self) -> u64 {
-        (self.inside as u64) << 32 | (self.spread as u64) << 31 | self.waiting as u64
+        (self.inside as u64) << 32 | (self.kept as u64) << KEPT | self.waiting as u64
     }
 
     #[inline]
     pub(crate) const fn unpack(word: u64) -> Self {
-        let waiting = word as u32 & !SPREAD;
-        Self { inside: (word >> 32) as u32, waiting, spread: word as u32 & SPREAD != 0 }
+        let (inside, low) = ((word >> 32) as u32, word as u32);
+        let kept = match low >> KEPT {
+            0 => Kept::None,
+            1 => Kept::Some,
+            _ => Kept::CalledIn,
+        };
+        Self { inside, waiting: low & ((1 << KEPT) - 1), kept }
     }
 }
 

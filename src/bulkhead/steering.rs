@@ -93,7 +93,7 @@ impl Limiter {
 
     /// Such a call is over. It counts as in flight still.
     pub(super) fn ended(&self, start: CallStart, how: HowEnded) {
-        let in_flight = self.occupancy().inside;
+        let in_flight = self.occupancy().inside.max(1); // itself
         let limit = self.steering.ended(start, how, in_flight, |limit| self.follow(limit));
         self.followed(limit);
     }

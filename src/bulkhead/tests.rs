@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::config::{Config, Order};
-use super::machine::{Effect, Input, Occupancy, Params};
+use super::machine::{Effect, Input, Kept, Occupancy, Params};
 use crate::core::explore::{LONG, stories};
 
 /// Everyone who is inside, and everyone who waits.
@@ -147,7 +147,7 @@ fn counts_that_cannot_be_do_not_wrap() {
     assert_eq!(at.step(&params, Input::Ask(u32::MAX)), Effect::TooDear);
     assert_eq!(at, Occupancy::default());
     // Whoever stands whatever the length of the line is bounded all the same.
-    let mut at = Occupancy { inside: 1, waiting: 1_000_000, spread: false };
+    let mut at = Occupancy { inside: 1, waiting: 1_000_000, kept: Kept::None };
     assert_eq!(at.step(&params, Input::Stand), Effect::Full);
     assert_eq!(Occupancy::unpack(at.pack()), at);
 }

@@ -20,4 +20,12 @@ impl<T> Locked<T> {
     pub(crate) fn with<R>(&self, step: impl FnOnce(&mut T) -> R) -> R {
         step(&mut lock(&self.0))
     }
+
+    /// The same, unless another is at it just now.
+    pub(crate) fn try_with<R>(&self, step: impl FnOnce(&mut T) -> R) -> Option<R> {
+        match self.0.try_lock() {
+            Ok(mut value) => Some(step(&mut value)),
+            Err(_) => None,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Every state that a bulkhead and its callers can reach, within bounds.
 
-use super::super::machine::{Effect, Input, Occupancy, Params};
+use super::super::machine::{Effect, Input, Kept, Occupancy, Params};
 use crate::core::explore::{Model, explore, holds, scale};
 
 struct Case {
@@ -47,15 +47,12 @@ impl World {
         self.inside.iter().sum()
     }
 
-    /// Whether there is room beside what is kept.
-    fn counts(&self, cost: u32, params: &Params) -> bool {
-        self.taken() + self.kept + cost <= params.limit
-    }
-
     fn call_in(&mut self, params: &Params) -> Result<(), String> {
-        self.machine.spread = false;
         let (cost, next) = (std::mem::take(&mut self.kept), self.next_cost(params));
-        self.settling = self.settle(params, Input::Leave { cost, next })?;
+        self.machine = self.machine.called_in(cost);
+        if !self.waiting.is_empty() {
+            self.settling = self.settle(params, Input::Leave { cost, next })?;
+        }
         Ok(())
     }
 
@@ -79,6 +76,13 @@ impl World {
     }
 
     fn ask(&mut self, params: &Params, cost: u32, input: Input) -> Result<(), String> {
+        let is_full = input != Input::Stand && self.waiting.len() >= params.queue as usize;
+        if is_full
+            && self.machine.kept == Kept::Some
+            && self.machine.enter(params.limit, cost).is_none()
+        {
+            self.call_in(params)?; // as whoever cannot wait does
+        }
         let room = self.taken() + cost <= params.limit;
         let next = self.waiting.is_empty() || params.newest_first;
         match self.machine.step(params, input) {
@@ -89,19 +93,14 @@ impl World {
                 self.come_in(cost);
                 Ok(())
             }
-            Effect::Wait => {
+            effect @ (Effect::Wait | Effect::WaitAndCallIn) => {
                 holds(cost > 0 && cost <= params.limit, "who waits can come in one day")?;
-                holds(!(room && next), "nobody waits in front of free places")?;
+                let calls_in = effect == Effect::WaitAndCallIn;
+                holds(calls_in || !(room && next), "nobody waits in front of free places")?;
                 let few = input == Input::Stand || self.waiting.len() < params.queue as usize;
                 holds(few, "no queue is longer than it may be")?;
+                holds(self.kept == 0 || self.machine.kept == Kept::CalledIn, "nothing is kept")?;
                 self.waiting.push(cost);
-                Ok(())
-            }
-            Effect::CallIn => {
-                holds(
-                    self.machine.spread && !(self.counts(cost, params) && next),
-                    "there was room",
-                )?;
                 self.call_in(params)
             }
             Effect::Full => {
@@ -169,7 +168,7 @@ impl Model for Case {
         if world.machine.spread(limit).is_some() {
             steps.push(Step::Spread);
         }
-        if world.machine.spread {
+        if world.machine.kept == Kept::Some {
             steps.push(Step::CallIn);
         }
         if world.machine.lends(limit) {
@@ -231,7 +230,7 @@ impl Model for Case {
         let counted = (world.machine.inside, world.machine.waiting as usize);
         let there = (world.taken() + world.kept, world.waiting.len());
         holds(counted == there, "nobody is lost or doubled")?;
-        let is_spread = world.machine.spread;
+        let is_spread = world.machine.kept == Kept::Some;
         holds(world.kept == 0 || is_spread, "whoever keeps places can be found")?;
         holds(world.waiting.is_empty() || !is_spread, "nobody waits beside a place that is kept")?;
         holds(world.taken() <= world.highest, "never more places taken than there were")?;

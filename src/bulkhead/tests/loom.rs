@@ -155,7 +155,7 @@ fn one_who_needs_more_than_a_lower_limit_is_sent_away() {
 fn spread(limit: u32, queue: u32) -> Arc<Policy> {
     let policy = bulkhead(limit, queue);
     policy.places.spread(limit);
-    assert!(policy.places.are_spread());
+    assert!(policy.places.may_be_kept());
     policy
 }
 
@@ -183,6 +183,29 @@ fn nobody_is_rejected_while_a_place_is_kept() {
                 policy.leave(1);
             }
         });
+    });
+}
+
+// pitfall B12: one calls in what is kept just when another finds no room
+#[test]
+fn nobody_is_rejected_while_a_place_is_being_called_in() {
+    check(|| {
+        let policy = spread(3, 0);
+        for lane in [0, 1] {
+            be_thread(lane);
+            assert!(policy.enter(1));
+            policy.leave(1);
+        }
+        let callers = [0, 0, 1].map(|lane| {
+            let policy = Arc::clone(&policy);
+            thread::spawn(move || {
+                be_thread(lane);
+                assert!(policy.enter(1), "there is one for each");
+            })
+        });
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        policy.leave(3);
+        is_empty(&policy);
     });
 }
 
