@@ -61,6 +61,8 @@
 mod core;
 mod parts;
 mod shell;
+#[cfg(feature = "split")]
+mod split;
 
 pub mod bulkhead;
 #[cfg(feature = "bus")]
