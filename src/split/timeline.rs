@@ -166,4 +166,12 @@ mod tests {
         assert_eq!(timeline.clamp(at(2, 5), 40), Some(at(2, 5)));
         assert_eq!(timeline.clamp(at(1, 50), 40), Some(at(1, 50))); // an earlier history: it is told, not hidden
     }
+
+    #[test]
+    fn a_late_answer_to_an_earlier_question_makes_nothing_older() {
+        let mut timeline = Timeline::new(4);
+        timeline.primary_is_at(at(1, 7), 100);
+        timeline.primary_is_at(at(1, 7), 50);
+        assert_eq!(timeline.age(at(1, 7), 110), Some(10));
+    }
 }
