@@ -12,6 +12,7 @@
 //! [shards]: crate::shards
 //! [log]: crate::log
 //! [bus]: crate::bus
+//! [split]: crate::split
 //! [endpoints]: crate::endpoints
 //! [rate_limit]: crate::rate_limit
 //! [fallback]: crate::fallback
@@ -61,8 +62,6 @@
 mod core;
 mod parts;
 mod shell;
-#[cfg(feature = "split")]
-mod split;
 
 pub mod bulkhead;
 #[cfg(feature = "bus")]
@@ -98,6 +97,9 @@ pub mod retry;
 #[cfg(feature = "shards")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shards")))]
 pub mod shards;
+#[cfg(feature = "split")]
+#[cfg_attr(docsrs, doc(cfg(feature = "split")))]
+pub mod split;
 pub mod stack;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -119,8 +121,8 @@ pub use self::core::error::{
 pub use self::core::event::{Event, EventKind, Observe};
 pub use self::core::origin::Origin;
 pub use self::core::outcome::{Outcome, Retryable, Sent, Signal};
-#[cfg(feature = "log")]
-#[cfg_attr(docsrs, doc(cfg(feature = "log")))]
+#[cfg(any(feature = "log", feature = "split"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "log", feature = "split"))))]
 pub use self::core::position::Position;
 pub use self::core::request::Deadline;
 

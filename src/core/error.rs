@@ -59,7 +59,7 @@ impl Rejected {
     }
 
     /// Another member of a set may take the call.
-    #[cfg(any(feature = "endpoints", feature = "failover", feature = "shards"))]
+    #[cfg(any(feature = "endpoints", feature = "failover", feature = "shards", feature = "split"))]
     pub(crate) const fn elsewhere(mut self) -> Self {
         self.elsewhere = true;
         self

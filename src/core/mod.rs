@@ -9,7 +9,8 @@ pub(crate) mod context;
     feature = "failover",
     feature = "leader",
     feature = "log",
-    feature = "shards"
+    feature = "shards",
+    feature = "split"
 ))]
 pub(crate) mod epoch;
 pub(crate) mod error;
@@ -20,7 +21,7 @@ pub(crate) mod explore;
 pub(crate) mod hint;
 pub(crate) mod origin;
 pub(crate) mod outcome;
-#[cfg(feature = "log")]
+#[cfg(any(feature = "log", feature = "split"))]
 pub(crate) mod position;
 pub(crate) mod request;
 pub(crate) mod rng;

@@ -23,7 +23,7 @@ impl<S> CloneSource<S> {
     }
 }
 
-#[cfg(any(feature = "endpoints", feature = "failover", feature = "shards"))]
+#[cfg(any(feature = "endpoints", feature = "failover", feature = "shards", feature = "split"))]
 impl<S> CloneSource<Option<S>> {
     /// Lets go of the service for good: whoever comes later gets none.
     pub(crate) fn retire(&self) {

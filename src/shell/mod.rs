@@ -5,7 +5,7 @@ pub(crate) mod caller;
 pub(crate) mod clone_source;
 pub(crate) mod copy;
 pub(crate) mod cost;
-#[cfg(any(feature = "endpoints", feature = "failover", feature = "shards"))]
+#[cfg(any(feature = "endpoints", feature = "failover", feature = "shards", feature = "split"))]
 pub(crate) mod epochs;
 pub(crate) mod gate;
 pub(crate) mod in_flight;
@@ -22,7 +22,7 @@ pub(crate) mod relay;
 pub(crate) mod reporter;
 pub(crate) mod retry;
 pub(crate) mod series;
-#[cfg(any(feature = "endpoints", feature = "failover", feature = "shards"))]
+#[cfg(any(feature = "endpoints", feature = "failover", feature = "shards", feature = "split"))]
 pub(crate) mod set;
 pub(crate) mod shared_fn;
 pub(crate) mod slots;

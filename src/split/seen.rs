@@ -1,169 +1,291 @@
-//! What one user has seen: a pure machine. Positions and marks are arguments.
+//! What one user has seen: a pure machine. Positions, questions and times are arguments.
+//!
+//! Questions how far a member is are numbered, so that it is known which of them came after something happened: the
+//! answer covers that. No clock is read for it.
 
 use crate::core::position::Position;
 
-/// What a session knows of its user: how far, and whether a command may have happened that it knows nothing of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) struct Seen {
-    position: Option<Position>,
-    /// How many commands ended without an answer.
-    unanswered: u64,
-    /// How many of those a later position covers.
-    covered: u64,
+/// How far a member said it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Known {
+    pub(super) position: Position,
+    /// The number of the question that this answers; 0 if it was not asked.
+    pub(super) question: u64,
 }
 
-/// When a position was asked for: what it covers of the commands without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Mark(u64);
+/// The seat of the primary; those of the replicas follow.
+pub(super) const PRIMARY: u32 = 0;
 
-/// What a position did to a session.
+/// What is known of the members.
+pub(super) trait Knows {
+    fn known(&self, seat: u32) -> Option<Known>;
+
+    /// The number of the last question that this member was asked.
+    fn asked(&self, seat: u32) -> u64;
+
+    /// Where the history of `to` left that of `from`; `None` if nobody members.
+    fn branched(&self, from: u32, to: u32) -> Option<u64>;
+
+    /// Nanoseconds since any moment.
+    fn now(&self) -> u64;
+
+    /// For so many of them something unknown counts.
+    fn patience(&self) -> u64;
+
+    /// Whether the primary is asked at all.
+    fn asks(&self) -> bool;
+
+    /// Whether a member at `position` has everything up to `needed`.
+    fn has(&self, position: Position, needed: Position) -> bool {
+        needed <= position
+            || (needed.era < position.era
+                && self.branched(needed.era, position.era).is_some_and(|at| needed.at <= at))
+    }
+}
+
+/// Something of unknown position: an answer to a later question covers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Raised {
-    /// The session is at least there.
-    Yes,
-    /// It is of an earlier history than what was seen, and says nothing.
-    Older,
-    /// It is of a later history, which does not have all that was seen. Nothing is changed.
-    Lost {
-        /// What was seen.
-        seen: Position,
+struct Unknown {
+    /// Of this member.
+    seat: u32,
+    /// The last question before it was over.
+    after: u64,
+    /// When it counts no more.
+    until: u64,
+    /// How far the primary was known to be before.
+    least: Option<Position>,
+}
+
+/// How long something stays unknown that came with a token: until it is first used.
+const AT_FIRST_USE: Unknown =
+    Unknown { seat: PRIMARY, after: u64::MAX, until: u64::MAX, least: None };
+
+/// What a session members of its user.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(super) struct Seen {
+    position: Option<Position>,
+    /// The same in earlier histories, where it is not known whether the present one has it.
+    older: Option<Position>,
+    /// Something of unknown position after this one, in a history that was left since: nobody can say that it is there.
+    gone: Option<Position>,
+    /// A command that may have happened, or happened at an unknown position.
+    written: Option<Unknown>,
+    /// A read at an unknown position.
+    read: Option<Unknown>,
+    /// A stranger said so, before the primary was asked this question.
+    stranger: Option<u64>,
+}
+
+/// What a replica must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Nothing,
+    /// All up to a position, and perhaps to be one that was read from.
+    Has {
+        position: Option<Position>,
+        seat: Option<u32>,
     },
+    /// Only the primary can answer.
+    Primary,
+    /// It is in no history that is left.
+    Lost(Position),
+}
+
+impl Unknown {
+    /// Besides one that there was before: the place before both counts.
+    fn new(seat: u32, before: Option<Self>, members: &impl Knows) -> Self {
+        let until = members.now().saturating_add(members.patience());
+        let least = members.known(PRIMARY).map(|known| known.position);
+        let least = before.and_then(|before| before.least).or(least);
+        Self { seat, after: members.asked(seat), until, least }
+    }
+
+    /// Where the primary was before, if another history has begun since.
+    fn was_left(&self, known: Known) -> Option<Position> {
+        self.least.filter(|least| least.era < known.position.era)
+    }
 }
 
 impl Seen {
-    /// What a replica must have, if anything was seen.
-    pub(crate) fn position(&self) -> Option<Position> {
+    pub(super) fn of_token(position: Option<Position>, is_uncertain: bool, trusted: bool) -> Self {
+        Self {
+            position,
+            written: is_uncertain.then_some(AT_FIRST_USE),
+            stranger: (!trusted && position.is_some()).then_some(u64::MAX),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn position(&self) -> Option<Position> {
         self.position
     }
 
-    /// Whether only the primary can answer.
-    pub(crate) fn is_uncertain(&self) -> bool {
-        self.covered < self.unanswered
+    /// Whether a command may have happened that nobody members the position of.
+    pub(super) fn is_uncertain(&self) -> bool {
+        self.written.is_some() || self.older.is_some()
     }
 
-    /// A command ended without an answer: it may have happened.
-    pub(crate) fn unanswered(&mut self) {
-        self.unanswered = self.unanswered.saturating_add(1);
+    /// A command may have happened, and nobody members where.
+    pub(super) fn written(&mut self, members: &impl Knows) {
+        self.written = Some(Unknown::new(PRIMARY, self.written, members));
     }
 
-    /// Taken before a position is asked for.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark(self.unanswered)
-    }
-
-    /// The primary said `position`, asked for at `mark`. `branched` is where the history of `position` left that of what
-    /// was seen, `None` if nobody knows.
-    pub(crate) fn primary_is_at(
-        &mut self,
-        position: Position,
-        mark: Mark,
-        branched: Option<u64>,
-    ) -> Raised {
-        let raised = self.raise(position, branched);
-        if raised == Raised::Yes {
-            self.covered = self.covered.max(mark.0.min(self.unanswered));
+    /// Something was read from this member, which was at least at `least` before.
+    pub(super) fn read(&mut self, seat: u32, least: Option<Position>, members: &impl Knows) {
+        if let Some(least) = least {
+            self.raise(least);
         }
-        raised
-    }
-
-    /// Something of `position` was read.
-    pub(crate) fn raise(&mut self, position: Position, branched: Option<u64>) -> Raised {
-        let Some(seen) = self.position else {
-            self.position = Some(position);
-            return Raised::Yes;
+        // Two members of unknown position: only the primary has what both have.
+        let seat = match self.read {
+            Some(other) if other.seat != seat => PRIMARY,
+            _ => seat,
         };
-        if position.era < seen.era {
-            return Raised::Older;
-        }
-        if position.era > seen.era && branched.is_none_or(|branched| branched < seen.at) {
-            return Raised::Lost { seen };
-        }
-        self.position = Some(Position { era: position.era, at: position.at.max(seen.at) });
-        Raised::Yes
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    const fn at(era: u32, at: u64) -> Position {
-        Position { era, at }
+        self.read = Some(Unknown::new(seat, self.read, members));
     }
 
-    /// Where era 2 left era 1.
-    const BRANCH: u64 = 1;
+    /// Everything up to `position` was seen.
+    pub(super) fn raise(&mut self, position: Position) {
+        match self.position {
+            Some(seen) if position.era > seen.era => {
+                // The first that may be lost is what is told.
+                self.older = self.older.or(Some(seen));
+                self.position = Some(position);
+            }
+            Some(seen) if position.era < seen.era || position.at <= seen.at => {}
+            _ => self.position = Some(position),
+        }
+    }
 
-    /// All orders of two commands without an answer, positions asked for before and after them, and reads in two eras:
-    /// what was seen is never given up, and a command is covered only by a position asked for after it.
-    fn explore(
-        raise: fn(&mut Seen, Position, Mark, Option<u64>) -> Raised,
-    ) -> Result<usize, &'static str> {
-        let mut todo = vec![(Seen::default(), Vec::<Mark>::new(), 0_u64, 0_u64)];
-        let mut known = HashSet::new();
-        while let Some((seen, marks, commands, safe)) = todo.pop() {
-            if !known.insert((seen, marks.clone(), commands, safe)) {
-                continue;
-            }
-            if seen.is_uncertain() != (safe < commands) {
-                return Err("a command without an answer is forgotten");
-            }
-            if commands < 2 {
-                let mut next = seen;
-                next.unanswered();
-                todo.push((next, marks.clone(), commands + 1, safe));
-            }
-            if marks.len() < 2 {
-                let mut marks = marks.clone();
-                marks.push(seen.mark());
-                todo.push((seen, marks, commands, safe));
-            }
-            for (index, mark) in marks.iter().enumerate() {
-                for position in [at(1, 0), at(1, 1), at(1, 2), at(2, 1), at(2, 2), at(2, 3)] {
-                    let crosses = seen.position().is_some_and(|seen| seen.era < position.era);
-                    let mut next = seen;
-                    let raised = raise(&mut next, position, *mark, crosses.then_some(BRANCH));
-                    if let (Some(before), Some(after)) = (seen.position(), next.position()) {
-                        if after.era < before.era || after.at < before.at {
-                            return Err("what was seen is given up");
-                        }
-                        if after.era > before.era && before.at > BRANCH {
-                            return Err("a lost write is hidden");
-                        }
-                    }
-                    let mut rest = marks.clone();
-                    rest.remove(index);
-                    let safe = if raised == Raised::Yes { safe.max(mark.0) } else { safe };
-                    todo.push((next, rest, commands, safe));
+    /// What a replica must have now. Learns what has become known meanwhile.
+    pub(super) fn need(&mut self, members: &impl Knows) -> Need {
+        let primary = members.known(PRIMARY);
+        self.clamp(primary, members);
+        if let Some(known) = primary {
+            let left = |unknown: Option<Unknown>| {
+                let unknown = unknown.filter(|one| one.until > members.now());
+                unknown.and_then(|one| one.was_left(known))
+            };
+            self.gone = self.gone.or(left(self.written)).or(left(self.read));
+        }
+        if let Some(Need::Lost(lost)) = self.fate(primary, members) {
+            return Need::Lost(lost); // whatever else is unknown
+        }
+        if self.is_unknown(primary, members) {
+            return Need::Primary;
+        }
+        let seat = match self.read {
+            None => None,
+            Some(read) => match members.known(read.seat) {
+                Some(known) if known.question > read.after => {
+                    self.raise(known.position);
+                    self.read = None;
+                    None
                 }
-            }
+                _ if members.now() >= read.until => {
+                    self.read = None;
+                    None
+                }
+                _ if read.seat == PRIMARY => return Need::Primary,
+                _ => Some(read.seat),
+            },
+        };
+        if let Some(need) = self.fate(primary, members) {
+            return need;
         }
-        Ok(known.len())
+        // Whoever is still in a history that was left may go on in it alone, so the present one is needed at least.
+        let present = primary.filter(|_| members.asks()).map(|known| known.position.era);
+        let present = present.map(|era| Position { era, at: 0 });
+        let position = match (self.position, present) {
+            (Some(seen), Some(present)) if seen.era < present.era => Some(present),
+            (seen, present) => seen.or(present),
+        };
+        match (position, seat) {
+            (None, None) => Need::Nothing,
+            (position, seat) => Need::Has { position, seat },
+        }
     }
 
-    // pitfalls B61, B64
-    #[test]
-    fn no_order_forgets_a_command_or_what_was_seen() {
-        let states = explore(Seen::primary_is_at).unwrap();
-        assert!(states > 200, "{states}");
+    /// What it was told of is over: it goes on in the history that there is.
+    pub(super) fn told(&mut self, members: &impl Knows) {
+        let present = members.known(PRIMARY).map_or(0, |known| known.position.era);
+        (self.older, self.gone) = (None, None);
+        for unknown in [&mut self.written, &mut self.read].into_iter().flatten() {
+            unknown.least = None;
+        }
+        self.position = self.position.filter(|position| position.era >= present);
     }
 
-    #[test]
-    fn weaker_laws_are_caught() {
-        let any_position_covers = explore(|seen, position, _, branched| {
-            let now = seen.mark();
-            seen.primary_is_at(position, now, branched)
-        });
-        assert_eq!(any_position_covers, Err("a command without an answer is forgotten"));
-        let bare =
-            explore(|seen, position, mark, _| seen.primary_is_at(position, mark, Some(u64::MAX)));
-        assert_eq!(bare, Err("a lost write is hidden"));
-        let last_wins = explore(|seen, position, mark, branched| {
-            let raised = seen.primary_is_at(position, mark, branched);
-            seen.position = Some(position);
-            raised
-        });
-        assert!(last_wins.is_err());
+    /// Whether a command is of unknown position still.
+    fn is_unknown(&mut self, primary: Option<Known>, members: &impl Knows) -> bool {
+        let Some(written) = self.written else { return false };
+        if written == AT_FIRST_USE {
+            self.written(members);
+            return true;
+        }
+        match primary {
+            Some(known) if known.question > written.after => {
+                self.written = None;
+                self.raise(known.position);
+                false
+            }
+            _ if members.now() >= written.until => {
+                self.written = None;
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// A stranger has seen no more than there is.
+    fn clamp(&mut self, primary: Option<Known>, members: &impl Knows) {
+        let (Some(after), Some(seen)) = (self.stranger, self.position) else { return };
+        if after == u64::MAX {
+            self.stranger = Some(members.asked(PRIMARY));
+        }
+        let Some(known) = primary else { return };
+        if seen.era < known.position.era || seen <= known.position {
+            self.stranger = None; // a place where somebody can have been
+        } else if known.question > after {
+            (self.stranger, self.position) = (None, Some(known.position));
+        }
+    }
+
+    /// Whether the present history has what was seen in another; `None` if it does, or if there is none.
+    fn fate(&mut self, primary: Option<Known>, members: &impl Knows) -> Option<Need> {
+        if let Some(gone) = self.gone {
+            return Some(Need::Lost(gone));
+        }
+        let present = primary.map(|known| known.position.era);
+        let newest = self.position.map(|position| position.era).max(present)?;
+        if let Some(older) = self.older {
+            if let Some(need) = Self::fate_of(older, newest, present, members) {
+                return Some(need);
+            }
+            self.older = None;
+        }
+        let seen = self.position?;
+        if self.stranger.is_some() {
+            return Some(Need::Primary); // it may be of the future
+        }
+        Self::fate_of(seen, newest, present, members)
+    }
+
+    fn fate_of(
+        seen: Position,
+        newest: u32,
+        present: Option<u32>,
+        members: &impl Knows,
+    ) -> Option<Need> {
+        if seen.era >= newest {
+            return None;
+        }
+        match members.branched(seen.era, newest) {
+            Some(at) if seen.at <= at => None,
+            // The primary has not been asked since, and would know.
+            None if members.asks() && present.is_none_or(|present| present < newest) => {
+                Some(Need::Primary)
+            }
+            _ => Some(Need::Lost(seen)),
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 /// Where the primary was last known to be, and when it was asked.
 #[derive(Debug, Clone)]
-pub(crate) struct Timeline {
+pub(super) struct Timeline {
     /// Grows in both parts; all of one era.
     known: VecDeque<(u64, Position)>,
     most: usize,
@@ -16,12 +16,12 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     /// Keeps the newest `most` of them, at least 2.
-    pub(crate) fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self { known: VecDeque::new(), most: most.max(2) }
     }
 
     /// The primary said `position`; it was asked at `asked`. An answer of an earlier era, or to an earlier question, is nothing new.
-    pub(crate) fn primary_is_at(&mut self, position: Position, asked: u64) {
+    pub(super) fn primary_is_at(&mut self, position: Position, asked: u64) {
         if let Some((last, newest)) = self.known.back().copied() {
             if position.era < newest.era || (position.era == newest.era && asked < last) {
                 return;
@@ -43,26 +43,11 @@ impl Timeline {
         self.known.push_back((asked, position));
     }
 
-    /// Where the primary was last known to be.
-    pub(crate) fn newest(&self) -> Option<Position> {
-        self.known.back().map(|(_, position)| *position)
-    }
-
-    /// What is needed of a token that came at `arrived`: no further than the primary is, for tokens of strangers ask for the
-    /// future. `None` if the primary has to be asked first: the token may be of a write that another process made since.
-    pub(crate) fn clamp(&self, needed: Position, arrived: u64) -> Option<Position> {
-        let (asked, newest) = self.known.back().copied()?;
-        if needed.era < newest.era || needed <= newest {
-            return Some(needed);
-        }
-        (asked >= arrived).then_some(newest)
-    }
-
-    /// How old what a replica at `position` has may be at `now`. `None` if nobody knows, which is never fresh.
-    pub(crate) fn age(&self, position: Position, now: u64) -> Option<u64> {
+    /// What a replica at `position` has is all that was there at this time, and perhaps more. `None` if nobody knows, which
+    /// is never fresh.
+    pub(super) fn as_of(&self, position: Position) -> Option<u64> {
         let has = |(_, known): &&(u64, Position)| *known <= position;
-        let (asked, _) = self.known.iter().rev().find(has)?;
-        Some(now.saturating_sub(*asked))
+        self.known.iter().rev().find(has).map(|(asked, _)| *asked)
     }
 }
 
@@ -72,6 +57,17 @@ mod tests {
 
     const fn at(era: u32, at: u64) -> Position {
         Position { era, at }
+    }
+
+    impl Timeline {
+        /// How old what a replica at `position` has may be at `now`.
+        fn age(&self, position: Position, now: u64) -> Option<u64> {
+            self.as_of(position).map(|asked| now.saturating_sub(asked))
+        }
+
+        fn newest(&self) -> Option<Position> {
+            self.known.back().map(|(_, position)| *position)
+        }
     }
 
     /// All histories of `STEPS` steps (a write, or a question to the primary, answered at once or a step later): the age
@@ -149,22 +145,6 @@ mod tests {
         timeline.primary_is_at(at(1, 99), 20); // late, of the primary that was
         assert_eq!(timeline.age(at(1, 99), 20), None);
         assert_eq!(timeline.age(at(2, 3), 20), Some(10));
-    }
-
-    #[test]
-    fn the_future_is_cut_to_what_the_primary_says_after_the_token_came() {
-        let mut timeline = Timeline::new(4);
-        assert_eq!(timeline.clamp(at(1, 1), 0), None);
-        timeline.primary_is_at(at(2, 7), 10);
-        // A write that another process made, or a forgery: nobody knows before the primary is asked.
-        assert_eq!(timeline.clamp(at(2, 9), 20), None);
-        assert_eq!(timeline.clamp(at(u32::MAX, 1), 20), None);
-        timeline.primary_is_at(at(2, 9), 30);
-        assert_eq!(timeline.clamp(at(2, 9), 20), Some(at(2, 9)));
-        assert_eq!(timeline.clamp(at(2, u64::MAX), 20), Some(at(2, 9)));
-        assert_eq!(timeline.clamp(at(u32::MAX, 1), 20), Some(at(2, 9)));
-        assert_eq!(timeline.clamp(at(2, 5), 40), Some(at(2, 5)));
-        assert_eq!(timeline.clamp(at(1, 50), 40), Some(at(1, 50))); // an earlier history: it is told, not hidden
     }
 
     #[test]

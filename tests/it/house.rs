@@ -25,7 +25,7 @@ const LAYER_FILES: [&str; 3] = ["mod.rs", "config.rs", "layer.rs"];
 const IN_THE_SHELL: &[&str] = &["policy.rs"];
 const OWN_SHELL: &[&str] = &["service.rs", "future.rs"];
 /// Services over several others: they are built, and are no layers. Their future is that of `shell/set/`.
-const SETS: &[&str] = &["endpoints", "failover", "shards"];
+const SETS: &[&str] = &["endpoints", "failover", "shards", "split"];
 const SET_FILES: [&str; 4] = ["mod.rs", "builder.rs", "service.rs", "handle.rs"];
 /// What keeps events and is no layer: a machine, what runs it under load (the only room with locks), and the service
 /// that calls go through.

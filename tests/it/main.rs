@@ -78,6 +78,8 @@ mod settings;
 #[cfg(feature = "shards")]
 mod shards;
 mod source;
+#[cfg(feature = "split")]
+mod split;
 mod stack;
 mod subjects;
 mod support;

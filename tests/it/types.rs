@@ -180,6 +180,17 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::failover::FailoverHandle: Clone;
         seawall::failover::Failover<Inner, fn(&str) -> f64>: Clone;
         <seawall::failover::Failover<Inner, fn(&str) -> f64> as Service<u32>>::Future: ;
+        // split
+        seawall::split::Builder<u32, u32>: ;
+        seawall::split::Freshness: Copy;
+        seawall::split::Member: Clone;
+        seawall::split::Progress: Copy;
+        seawall::split::Session: Clone;
+        seawall::split::Side: Copy;
+        seawall::split::SplitHandle: Clone;
+        seawall::split::Split<Inner, Inner, u32, u32>: Clone;
+        seawall::split::Replicas<Inner, u32, u32>: Clone;
+        <seawall::split::Split<Inner, Inner, u32, u32> as Service<u32>>::Future: ;
         // shards
         seawall::Epoch: Copy;
         seawall::shards::Map: Clone;

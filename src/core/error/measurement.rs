@@ -102,6 +102,23 @@ pub enum Measurement {
         /// have.
         limit: u64,
     },
+    /// How far a replica has to be, and how far it is from that.
+    Behind {
+        /// By so much the best of them is behind; `u64::MAX` if that is not known.
+        by: u64,
+    },
+    /// How old what is read may be, in nanoseconds.
+    Age {
+        /// The limit.
+        limit: u64,
+    },
+    /// A place in a history that was not continued from there: what is in no history that is left.
+    Branched {
+        /// Which history.
+        era: u32,
+        /// How far in it.
+        at: u64,
+    },
 }
 
 /// Who set a deadline that has passed.
@@ -165,6 +182,9 @@ impl Measurement {
             | Self::Cost { .. }
             | Self::Elapsed { .. }
             | Self::Deadline { .. }
+            | Self::Behind { .. }
+            | Self::Age { .. }
+            | Self::Branched { .. }
             | Self::Occupied { .. } => 0,
         }
     }
@@ -222,6 +242,14 @@ impl fmt::Display for Measurement {
             Self::Cost { cost, most } => write!(f, "it costs {cost}, {most} is the limit"),
             Self::Elapsed { limit } => {
                 write!(f, "the limit is {:?}", Duration::from_nanos(limit))
+            }
+            Self::Behind { by: u64::MAX } => f.write_str("nobody knows how far they are"),
+            Self::Behind { by } => write!(f, "the best of them is {by} behind"),
+            Self::Age { limit } => {
+                write!(f, "not older than {:?} is asked for", Duration::from_nanos(limit))
+            }
+            Self::Branched { era, at } => {
+                write!(f, "position {era}-{at} is in no history that is left")
             }
             Self::Deadline { set_by, limit: u64::MAX } => {
                 write!(f, "{set_by} had set the deadline")

@@ -64,10 +64,16 @@ pub enum Reason {
     NoShard,
     /// The key moves to another owner just now.
     Moving,
+    /// No replica is fresh enough for the query, and the primary has no room for it.
+    Stale,
+    /// No replica is up, and the primary has no room for the query.
+    NoReplica,
+    /// A failover has lost what the session wrote or has seen (HTTP 409). It is told once.
+    Lost,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::CircuitOpen,
         Self::Recovering,
         Self::TimedOut,
@@ -84,6 +90,9 @@ impl Reason {
         Self::NotOwner,
         Self::NoShard,
         Self::Moving,
+        Self::Stale,
+        Self::NoReplica,
+        Self::Lost,
     ];
 
     /// The table: a new reason has a row here, and in the list above.
@@ -135,6 +144,15 @@ impl Reason {
             }
             Self::NoShard => ("no_shard", "has no shard for this call", 503, 14, Means::Rejected),
             Self::Moving => ("moving", "moves this key to another owner", 503, 14, Means::Rejected),
+            Self::Stale => {
+                ("stale", "has no replica that is fresh enough", 503, 14, Means::Rejected)
+            }
+            Self::NoReplica => {
+                ("no_replica", "has no replica that is up", 503, 14, Means::Rejected)
+            }
+            Self::Lost => {
+                ("lost", "has lost what was seen before", 409, 15, Means::RejectedForGood)
+            }
         };
         Row { name, sentence, http, grpc, means }
     }

@@ -39,6 +39,9 @@ enum Stage<P: Plan, S: Service<Req>, Req> {
 pub(super) struct InCall<P: Plan, S> {
     hold: Hold<Table<P, S>>,
     call: P::Call,
+    /// Which member; it is known after the call too.
+    #[cfg(feature = "split")]
+    place: Option<u32>,
 }
 
 /// A call that was made and what it keeps, or why it was not.
@@ -95,6 +98,13 @@ impl<P: Plan, S: Service<Req>, Req> ResponseFuture<P, S, Req> {
         Self::to(shared, request, To { name, is_hint: true })
     }
 
+    /// The member that the call was made to, if it was made.
+    #[cfg(feature = "split")]
+    #[inline]
+    pub(crate) const fn place(&self) -> Option<u32> {
+        self.call.place
+    }
+
     #[cfg(feature = "shards")]
     fn to(shared: Arc<Shared<P, S>>, request: Req, to: To) -> Self {
         let waiting = Waiting { shared, request: Some(request), to: Some(to), round: None };
@@ -104,7 +114,12 @@ impl<P: Plan, S: Service<Req>, Req> ResponseFuture<P, S, Req> {
 
 impl<P: Plan, S> InCall<P, S> {
     fn none() -> Self {
-        Self { hold: Hold::over(), call: P::Call::default() }
+        Self {
+            hold: Hold::over(),
+            call: P::Call::default(),
+            #[cfg(feature = "split")]
+            place: None,
+        }
     }
 
     /// The call is made now, unless another table came in between. With its request, if the plan chose the member.
@@ -127,7 +142,12 @@ impl<P: Plan, S> InCall<P, S> {
             }
             stripe.plan.begin(place)
         });
-        Some(Self { hold, call })
+        Some(Self {
+            hold,
+            call,
+            #[cfg(feature = "split")]
+            place: u32::try_from(place).ok(),
+        })
     }
 
     #[inline]
@@ -232,6 +252,11 @@ where
             let Some(service) = stripe.make(place) else { return Ok(None) };
             members.push((place, service));
             passed.add(place);
+        }
+        if members.is_empty()
+            && let Some(rejected) = stripe.plan.nobody(request)
+        {
+            return Err(rejected.into());
         }
         Ok(Some(Round { calls, stripe, members, parked: Parked::new() }))
     }

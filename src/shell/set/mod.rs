@@ -135,6 +135,12 @@ pub trait Choose<Req, Res, Err>: Plan {
         false
     }
 
+    /// There is no member that a call could wait for. Why it is rejected, if it does not wait for another table.
+    fn nobody(&self, request: &Req) -> Option<Rejected> {
+        let _ = request;
+        None
+    }
+
     /// A member's readiness is an error. Whether another may be asked; otherwise the error is the answer.
     fn unready(&self, place: usize, error: &Err) -> bool {
         let _ = (place, error);

@@ -104,6 +104,70 @@ impl<P: Plan, S> Set<P, S> {
     }
 }
 
+impl<P: Plan, S> Set<P, S> {
+    /// Makes the call, or gives the request back if the plan chooses nobody.
+    #[cfg(feature = "split")]
+    #[inline]
+    pub(crate) fn try_call<Req>(&mut self, request: Req) -> Result<ResponseFuture<P, S, Req>, Req>
+    where
+        P: Choose<Req, S::Response, S::Error>,
+        S: Service<Req> + Clone,
+        S::Error: CallError,
+    {
+        self.call_first(request, true)
+    }
+
+    #[inline]
+    fn call_first<Req>(
+        &mut self,
+        request: Req,
+        or_back: bool,
+    ) -> Result<ResponseFuture<P, S, Req>, Req>
+    where
+        P: Choose<Req, S::Response, S::Error>,
+        S: Service<Req> + Clone,
+        S::Error: CallError,
+    {
+        if self.count.is_multiple_of(LOOK_EVERY) {
+            self.shared.called();
+        }
+        self.count = self.count.wrapping_add(1);
+        let (mut passed, mut failed) = (Passed::NONE, None);
+        if let Some(stripe) = self.calls.enter()
+            && let Some(place) = match stripe.plan.choose(&request, &Passed::NONE) {
+                None if or_back => return Err(request),
+                chosen => chosen,
+            }
+            && let Some(instance) = self.instances.of(place, || stripe.make(place))
+        {
+            match instance.poll_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(())) => {
+                    // In flight from now on: what the service does with the request is its own affair.
+                    if let Some(call) = InCall::begin(stripe, place, Some(&request)) {
+                        return Ok(ResponseFuture::called(instance.call(request), call));
+                    }
+                }
+                // It may wait in a queue with a waker that wakes nobody: a fresh one will wait instead.
+                Poll::Pending => {
+                    stripe.plan.busy(place);
+                    self.instances.forget(place);
+                    passed.add(place);
+                }
+                Poll::Ready(Err(error)) => {
+                    let may_go_on = stripe.plan.unready(place, &error);
+                    self.instances.forget(place);
+                    if !may_go_on {
+                        return Ok(ResponseFuture::failed(error));
+                    }
+                    passed.add(place);
+                    failed = Some(error);
+                }
+            }
+        }
+        Ok(self.call_another(request, passed, failed))
+    }
+}
+
 impl<P, S, Req> Service<Req> for Set<P, S>
 where
     P: Choose<Req, S::Response, S::Error>,
@@ -121,40 +185,10 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        if self.count.is_multiple_of(LOOK_EVERY) {
-            self.shared.called();
+        match self.call_first(request, false) {
+            Ok(future) => future,
+            Err(request) => self.call_another(request, Passed::NONE, None),
         }
-        self.count = self.count.wrapping_add(1);
-        let (mut passed, mut failed) = (Passed::NONE, None);
-        if let Some(stripe) = self.calls.enter()
-            && let Some(place) = stripe.plan.choose(&request, &Passed::NONE)
-            && let Some(instance) = self.instances.of(place, || stripe.make(place))
-        {
-            match instance.poll_ready(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(())) => {
-                    // In flight from now on: what the service does with the request is its own affair.
-                    if let Some(call) = InCall::begin(stripe, place, Some(&request)) {
-                        return ResponseFuture::called(instance.call(request), call);
-                    }
-                }
-                // It may wait in a queue with a waker that wakes nobody: a fresh one will wait instead.
-                Poll::Pending => {
-                    stripe.plan.busy(place);
-                    self.instances.forget(place);
-                    passed.add(place);
-                }
-                Poll::Ready(Err(error)) => {
-                    let may_go_on = stripe.plan.unready(place, &error);
-                    self.instances.forget(place);
-                    if !may_go_on {
-                        return ResponseFuture::failed(error);
-                    }
-                    passed.add(place);
-                    failed = Some(error);
-                }
-            }
-        }
-        self.call_another(request, passed, failed)
     }
 }
 

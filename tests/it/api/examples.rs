@@ -35,6 +35,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "shards::AffineBuilder",
             "shards::Builder",
             "shards::OwnsBuilder",
+            "split::Builder",
             "stack::ClientBuilder",
             "timeout::Builder",
         ],

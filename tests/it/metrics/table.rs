@@ -184,6 +184,8 @@ async fn everything_that_can_be_counted() {
     tiers().await;
     #[cfg(feature = "log")]
     an_event_log().await;
+    #[cfg(feature = "split")]
+    reads_and_writes().await;
     let health = HealthLayer::builder("health").check(|| async { Ok::<_, Failed>(()) });
     let health = health.build().unwrap();
     health.run(|| act(Script::Success)).await.unwrap();
@@ -260,6 +262,12 @@ fn a_subscriber() {
 async fn tiers() {
     let failover = seawall::failover::Failover::builder("tiers").tiers(["a"]).health(|_| 1.0);
     failover.over(|_| Ok(service_fn(act))).unwrap().oneshot(Script::Success).await.unwrap();
+}
+
+#[cfg(feature = "split")]
+async fn reads_and_writes() {
+    let reads = seawall::split::Replicas::builder("orders").replicas(["a"]);
+    reads.over(|_| Ok(service_fn(act))).unwrap().oneshot(Script::Success).await.unwrap();
 }
 
 #[cfg(feature = "http")]

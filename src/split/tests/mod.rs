@@ -1,0 +1,3 @@
+//! The laws of a session, explored.
+
+mod explore;
