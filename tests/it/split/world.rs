@@ -78,7 +78,9 @@ impl World {
     }
 
     pub(super) fn all(&self, position: Position) -> &Self {
-        NAMES.iter().for_each(|name| self.set(name, position));
+        for name in NAMES {
+            self.set(name, position);
+        }
         self
     }
 
@@ -110,6 +112,7 @@ impl World {
             .replicas(["a", "b"])
     }
 
+    #[allow(clippy::unnecessary_wraps)] // as the builder takes it
     pub(super) fn member(
         &self,
         name: &str,
