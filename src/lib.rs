@@ -52,6 +52,7 @@
 //! [example-pubsub]: https://docs.rs/crate/seawall/latest/source/examples/pubsub.rs
 //! [example-sharded]: https://docs.rs/crate/seawall/latest/source/examples/sharded.rs
 //! [example-event-log]: https://docs.rs/crate/seawall/latest/source/examples/event_log.rs
+//! [example-read-replicas]: https://docs.rs/crate/seawall/latest/source/examples/read_replicas.rs
 //! [example-database]: https://docs.rs/crate/seawall/latest/source/examples/database.rs
 //! [example-plain]: https://docs.rs/crate/seawall/latest/source/examples/async_call.rs
 //! [example-error]: https://docs.rs/crate/seawall/latest/source/examples/custom_error.rs
