@@ -8,6 +8,7 @@
 //! [adaptive]: crate::bulkhead::Adaptive
 //! [bulkhead]: crate::bulkhead
 //! [leader]: crate::leader
+//! [fence]: crate::fence
 //! [failover]: crate::failover
 //! [shards]: crate::shards
 //! [log]: crate::log
@@ -26,6 +27,7 @@
 //! [guide-grpc]: crate::guide::grpc
 //! [guide-sharding]: crate::guide::whose_it_is
 //! [guide-how-far]: crate::guide::how_far
+//! [guide-who-may]: crate::guide::who_may
 //! [guide-testing]: crate::guide::testing
 //! [deadlines]: crate::guide::deadlines
 //! [migration]: crate::guide::migration
@@ -76,6 +78,9 @@ pub mod endpoints;
 #[cfg_attr(docsrs, doc(cfg(feature = "failover")))]
 pub mod failover;
 pub mod fallback;
+#[cfg(feature = "leader")]
+#[cfg_attr(docsrs, doc(cfg(feature = "leader")))]
+pub mod fence;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub mod grpc;
@@ -231,6 +236,11 @@ pub mod guide {
     pub mod storm {}
     #[doc = include_str!("../docs/guide/testing.md")]
     pub mod testing {}
+    /// [leader]: crate::leader
+    /// [fence]: crate::fence
+    #[cfg(feature = "leader")]
+    #[doc = include_str!("../docs/guide/who-may.md")]
+    pub mod who_may {}
     /// [map]: crate::shards::Map
     /// [move]: crate::shards::Move
     #[cfg(all(feature = "http", feature = "shards"))]

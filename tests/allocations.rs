@@ -251,6 +251,25 @@ fn successes_and_failures_allocate_nothing() {
     assert_eq!(allocations(closure), 0, "a closure through a timeout");
 }
 
+#[cfg(feature = "leader")]
+fn calls_by_the_present_epoch_allocate_nothing() {
+    use seawall::Epoch;
+    use seawall::fence::{FenceLayer, MemoryStore};
+
+    let store = MemoryStore::new();
+    store.raise("ledger", Epoch::new(7));
+    let fence = FenceLayer::builder("ledger", store)
+        .epoch(|_: &u32| Some(Epoch::new(7)))
+        .allow_without_epoch()
+        .build()
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(fence.run(|| async { Ok::<(), Fail>(()) })).unwrap(); // its store is asked
+    assert_eq!(fence.handle().highest(), Some(Epoch::new(7)));
+    assert_eq!(of_calls(fence.layer(service_fn(echo)), is_ok), NONE, "fence");
+    assert_eq!(of_calls(fence.layer(service_fn(soon)), is_ok), NONE, "fence, pending");
+}
+
 #[cfg(feature = "shards")]
 fn calls_to_shards_allocate_nothing() {
     use seawall::shards::{Key, Map, Member, Shards};
@@ -354,6 +373,8 @@ fn all_cases() {
     successes_and_failures_allocate_nothing();
     #[cfg(feature = "endpoints")]
     calls_to_endpoints_allocate_nothing();
+    #[cfg(feature = "leader")]
+    calls_by_the_present_epoch_allocate_nothing();
     #[cfg(feature = "shards")]
     calls_to_shards_allocate_nothing();
     abandoned_calls_allocate_nothing();

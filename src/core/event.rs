@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::observers::Observers;
-#[cfg(feature = "shards")]
+#[cfg(any(feature = "leader", feature = "shards"))]
 use crate::core::epoch::Epoch;
 use crate::core::error::{Measurement, Reason};
 use crate::core::origin::Origin;
@@ -86,6 +86,14 @@ pub enum EventKind {
     FellBack {
         /// The reason if a layer had rejected the call; `None` if the dependency failed.
         reason: Option<Reason>,
+    },
+    /// A later epoch is known: a fence goes by it, or calls go to its leader.
+    #[cfg(feature = "leader")]
+    EpochRaised {
+        /// The highest before; [`NOBODY`](Epoch::NOBODY)'s if none was known.
+        from: Epoch,
+        /// The highest now.
+        to: Epoch,
     },
     /// Another map of owners is in force.
     #[cfg(feature = "shards")]

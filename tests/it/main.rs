@@ -31,6 +31,8 @@ mod exposition;
 #[cfg(feature = "failover")]
 mod failover;
 mod fallback;
+#[cfg(feature = "leader")]
+mod fence;
 mod health;
 mod hedge;
 mod hooks;

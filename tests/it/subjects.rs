@@ -54,6 +54,8 @@ const LAYERS: &[(&str, Make)] = &[
     ("keyed_bulkhead", || subject!(keyed_bulkhead())),
     ("rate_limit", || subject!(rate_limit())),
     ("keyed_rate_limit", || subject!(keyed_rate_limit())),
+    #[cfg(feature = "leader")]
+    ("fence", || subject!(fence())),
     ("health", health),
     ("fallback", fallback),
     ("hedge", hedge),
@@ -135,6 +137,30 @@ fn keyed_bulkhead() -> KeyedBulkheadLayer<OnResponse, Key> {
     let builder = BulkheadLayer::builder("kit").limit(3).queue(1000).max_wait(LIMIT);
     builder.keyed((|_| Cow::Borrowed("k")) as Key).build().unwrap()
 }
+
+/// One whose store has answered: calls are made by the present epoch.
+#[cfg(feature = "leader")]
+pub(crate) fn fence() -> seawall::fence::FenceLayer<seawall::fence::InRequest<EpochOf>> {
+    use seawall::fence::{FenceLayer, MemoryStore};
+
+    let store = MemoryStore::new();
+    store.raise("kit", seawall::Epoch::new(1));
+    let layer = FenceLayer::builder("kit", store)
+        .epoch((|_| Some(seawall::Epoch::new(1))) as EpochOf)
+        .allow_without_epoch()
+        .build()
+        .unwrap();
+    let opened = layer.clone();
+    let open = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(opened.run(|| async { Ok::<(), Fail>(()) })).unwrap();
+    };
+    std::thread::spawn(open).join().unwrap(); // outside of the runtime of the test
+    layer
+}
+
+#[cfg(feature = "leader")]
+type EpochOf = fn(&u32) -> Option<seawall::Epoch>;
 
 /// It goes down when three live calls fail, and has to be told to look again.
 fn health() -> Subject {

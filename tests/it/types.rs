@@ -128,6 +128,23 @@ fn public_types_can_be_sent_shared_and_printed() {
         breaker::Backpressure<Inner, seawall::Classifier, seawall::OnResponse>: Clone;
         Calling<BackpressureLayer>: ;
 
+        // fence
+        seawall::fence::Config: Clone;
+        seawall::fence::FenceLayer: Clone;
+        seawall::fence::Builder: ;
+        seawall::fence::FenceHandle: Clone;
+        seawall::fence::Fence<Inner>: Clone;
+        seawall::fence::Fenced<seawall::fence::Propagated>: ;
+        seawall::fence::Propagated: Copy;
+        seawall::fence::InRequest<fn(&u32) -> Option<seawall::Epoch>>: Copy;
+        seawall::fence::KeyedFenceLayer<Key>: Clone;
+        seawall::fence::KeyedFence<Inner, Key>: Clone;
+        seawall::fence::KeyedBuilder<Key>: ;
+        seawall::fence::Ask: Clone;
+        seawall::fence::MemoryStore: Clone;
+        seawall::fence::StoreFull: Copy;
+        Calling<seawall::fence::FenceLayer>: ;
+
         // leader
         seawall::leader::Config: Clone;
         seawall::leader::Candidate<seawall::leader::MemoryStore>: ;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use seawall::bulkhead::{self, BulkheadLayer};
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::fallback::FallbackLayer;
+use seawall::fence::{self, FenceLayer, InRequest};
 use seawall::hedge::HedgeLayer;
 use seawall::endpoints::Endpoints;
 use seawall::health::HealthLayer;
@@ -22,7 +23,7 @@ use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::RetryLayer;
 use seawall::shards::{Key, Map, Shards};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Deadline, Error, stack};
+use seawall::{Deadline, Epoch, Error, stack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 /// Calls that are counted; `run` divides by it.
@@ -116,6 +117,8 @@ fn all(cases: &mut Cases) {
 
     cases.answers("leader", || led(true).layer(service_fn(echo)));
     cases.rejects("leader, not leading", || led(false).layer(service_fn(echo)));
+    cases.answers("fence", || fence(7).layer(service_fn(echo)));
+    cases.rejects("fence, an epoch that is over", || fence(6).layer(service_fn(echo)));
 
     cases.answers("endpoints, 10", endpoints);
     cases.answers("endpoints, 10, cloned per call", || Cloned(endpoints()));
@@ -296,6 +299,22 @@ fn down() -> impl Service<u64, Response = u64> {
 fn broken<S: Service<u64, Response = u64>>(mut service: S, failures: u64) -> S {
     assert_eq!(counted(&mut service, failures), 0, "they fail");
     service
+}
+
+/// A fence at the epoch 7, whose calls are made by this one.
+fn fence(by: u64) -> FenceLayer<InRequest<impl Fn(&u64) -> Option<Epoch>>> {
+    let store = fence::MemoryStore::new();
+    store.raise("gate", Epoch::new(7));
+    let layer = FenceLayer::builder("gate", store)
+        .epoch(move |_: &u64| Some(Epoch::new(by)))
+        .allow_without_epoch()
+        .build()
+        .expect("it is valid");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.expect("threads have room");
+    let opens = layer.run(|| async { Ok::<_, Error<std::convert::Infallible>>(()) });
+    runtime.block_on(opens).expect("the store answers");
+    layer
 }
 
 /// A layer of one who leads for longer than this runs, or of one who does not.

@@ -119,6 +119,13 @@ pub enum Measurement {
         /// How far in it.
         at: u64,
     },
+    /// The numbers of two [epochs](crate::propagate::CallContext::epoch).
+    Epochs {
+        /// By which the call is made; 0 if it does not say so.
+        theirs: u64,
+        /// The highest that is confirmed; 0 if none is.
+        ours: u64,
+    },
 }
 
 /// Who set a deadline that has passed.
@@ -185,6 +192,7 @@ impl Measurement {
             | Self::Behind { .. }
             | Self::Age { .. }
             | Self::Branched { .. }
+            | Self::Epochs { .. }
             | Self::Occupied { .. } => 0,
         }
     }
@@ -251,6 +259,8 @@ impl fmt::Display for Measurement {
             Self::Branched { era, at } => {
                 write!(f, "position {era}-{at} is in no history that is left")
             }
+            Self::Epochs { theirs: 0, ours } => write!(f, "it has none, the highest is {ours}"),
+            Self::Epochs { theirs, ours } => write!(f, "it is {theirs}, the highest is {ours}"),
             Self::Deadline { set_by, limit: u64::MAX } => {
                 write!(f, "{set_by} had set the deadline")
             }

@@ -70,10 +70,14 @@ pub enum Reason {
     NoReplica,
     /// A failover has lost what the session wrote or has seen (HTTP 409). It is told once.
     Lost,
+    /// The call is made by an epoch that is over, or by none: somebody else leads by now. Nothing was done (HTTP 412).
+    Fenced,
+    /// The call is made by an epoch that the store of a fence does not confirm, or has not confirmed yet.
+    Unconfirmed,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::CircuitOpen,
         Self::Recovering,
         Self::TimedOut,
@@ -93,6 +97,8 @@ impl Reason {
         Self::Stale,
         Self::NoReplica,
         Self::Lost,
+        Self::Fenced,
+        Self::Unconfirmed,
     ];
 
     /// The table: a new reason has a row here, and in the list above.
@@ -153,6 +159,16 @@ impl Reason {
             Self::Lost => {
                 ("lost", "has lost what was seen before", 409, 15, Means::RejectedForGood)
             }
+            Self::Fenced => {
+                ("fenced", "refuses an epoch that is over", 412, 9, Means::RejectedForGood)
+            }
+            Self::Unconfirmed => (
+                "unconfirmed",
+                "refuses an epoch that its store has not confirmed",
+                503,
+                14,
+                Means::Rejected,
+            ),
         };
         Row { name, sentence, http, grpc, means }
     }

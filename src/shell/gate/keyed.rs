@@ -45,6 +45,12 @@ impl<M: Member, X> ByKey<M, X> {
         Self { table: Arc::new(table), key }
     }
 
+    /// The policy of a key, if it has one.
+    #[cfg(feature = "leader")]
+    pub(crate) fn find(&self, key: &str) -> Option<Arc<M>> {
+        self.table.find(key)
+    }
+
     pub(crate) fn handle(&self) -> KeyedHandle<M::Handle, M::Config>
     where
         M: Steered,

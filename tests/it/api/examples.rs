@@ -21,6 +21,8 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "http::body_timeout::Builder",
             "failover::Builder",
             "fallback::Builder",
+            "fence::Builder",
+            "fence::KeyedBuilder",
             "hedge::Builder",
             "keyed::KeyedBuilder",
             "leader::Builder",
@@ -45,6 +47,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
         &[
             "bulkhead::KeyedBulkheadLayer",
             "circuit_breaker::KeyedCircuitBreakerLayer",
+            "fence::KeyedFenceLayer",
             "gate::And",
             "gate::BackpressureLayer",
             "gate::GateLayer",

@@ -178,6 +178,8 @@ async fn everything_that_can_be_counted() {
     owners_of_keys().await;
     #[cfg(feature = "leader")]
     one_leads().await;
+    #[cfg(feature = "leader")]
+    a_fence().await;
     #[cfg(feature = "bus")]
     a_subscriber();
     #[cfg(feature = "failover")]
@@ -227,6 +229,25 @@ async fn one_leads() {
     sleep(Duration::from_secs(10)).await; // it is renewed
     leadership.resign().await;
     campaign.await.unwrap();
+}
+
+#[cfg(feature = "leader")]
+async fn a_fence() {
+    use seawall::fence::{FenceLayer, MemoryStore};
+
+    let store = MemoryStore::new();
+    store.raise("ledger", seawall::Epoch::new(7));
+    let epoch: fn(&Script) -> Option<seawall::Epoch> = |_| Some(seawall::Epoch::new(7));
+    let ledger = FenceLayer::builder("ledger", store.clone()).epoch(epoch).build().unwrap();
+    let ledger = ServiceBuilder::new().layer(ledger).service(service_fn(act));
+    ledger.oneshot(Script::Success).await.unwrap();
+    let hurried = seawall::fence::FenceLayer::new("hurried", store);
+    let hurried = ServiceBuilder::new()
+        .layer(hurried)
+        .service(service_fn(|call: WithContext<Script>| act(call.request)));
+    let mut late = WithContext::new(Script::Success, Deadline::after(Duration::ZERO));
+    late.call.epoch = seawall::Epoch::new(7);
+    hurried.oneshot(late).await.unwrap_err();
 }
 
 #[cfg(feature = "log")]
