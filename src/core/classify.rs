@@ -217,6 +217,9 @@ impl Outcome {
     /// ```
     pub fn of_rejection(rejected: &Rejected) -> Self {
         match rejected.reason().means() {
+            Means::Rejected if rejected.has_begun() => {
+                Self { retryable: Self::TRANSIENT.retryable, rejected: true, ..Self::IGNORE }
+            }
             Means::Failed => Self::TRANSIENT,
             Means::OfCaller => Self::IGNORE,
             Means::RejectedForGood => Self { rejected: true, ..Self::IGNORE }.unsent(),

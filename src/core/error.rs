@@ -35,6 +35,8 @@ pub struct Rejected {
     reason: Reason,
     /// Whether another member of a set may take the call.
     elsewhere: bool,
+    /// The call had begun when it was ended: the request may have been executed.
+    begun: bool,
 }
 
 /// Who is to be asked instead, by the owner's map; and the epoch of the router's, if that is known.
@@ -55,6 +57,7 @@ impl Rejected {
             measurement,
             reason,
             elsewhere: false,
+            begun: false,
         }
     }
 
@@ -68,6 +71,18 @@ impl Rejected {
     /// Whether another member of a set may take the call.
     pub(crate) const fn is_elsewhere(&self) -> bool {
         self.elsewhere
+    }
+
+    /// The call had begun when it was ended.
+    #[cfg(feature = "leader")]
+    pub(crate) const fn after_it_began(mut self) -> Self {
+        self.begun = true;
+        self
+    }
+
+    /// Whether the call had begun when it was ended, though this reason is otherwise that of calls which never did.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.begun
     }
 
     pub(crate) fn retry_in(mut self, delay: Option<Duration>) -> Self {

@@ -85,7 +85,7 @@ impl Drop for Shift {
         let Some(cell) = self.cell.upgrade() else { return };
         // After a panic of the store the next task waits until this one is missed, or it would panic again for ever.
         if !std::thread::panicking() && cell.task.end(self.number) {
-            cell.wake_waiting(); // whoever came in between sees to the next one
+            cell.look_again(); // whoever came in between sees to the next one
         }
     }
 }

@@ -107,6 +107,7 @@ pub(super) struct Cell {
 pub struct Waiting {
     cell: Arc<Cell>,
     slot: WakerSlot,
+    epoch: u64,
     needs: u64,
     pub(super) until: Instant,
     /// The deadline of the call, if that is what ends the wait.
@@ -224,7 +225,7 @@ impl Cell {
                 let until = deadline.map_or(end, |(at, _)| at);
                 let deadline = deadline.map(|(_, whose)| whose);
                 let (cell, slot) = (Arc::clone(self), WakerSlot::default());
-                Ok(Some(Waiting { cell, slot, needs, until, deadline }))
+                Ok(Some(Waiting { cell, slot, epoch, needs, until, deadline }))
             }
         }
     }
@@ -306,6 +307,11 @@ impl Cell {
                 .reporter
                 .meter(|handles| handles.set(&handles.own.epoch, self.open_at() as f64));
         }
+        self.look_again();
+    }
+
+    /// Those who wait look again, and so does who is about to wait.
+    pub(super) fn look_again(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
         self.wakers.wake();
     }
@@ -328,13 +334,8 @@ pub(super) enum Then {
 
 impl Waiting {
     /// Looks again.
-    pub(super) fn look(
-        mut self,
-        epoch: u64,
-        now: Instant,
-        cx: &mut std::task::Context<'_>,
-    ) -> Then {
-        let lenient = self.cell.common.config.allow_without_epoch;
+    pub(super) fn look(mut self, now: Instant, cx: &mut std::task::Context<'_>) -> Then {
+        let (epoch, lenient) = (self.epoch, self.cell.common.config.allow_without_epoch);
         loop {
             let cell = Arc::clone(&self.cell);
             let version = cell.version.load(Ordering::Acquire); // before the look
@@ -342,7 +343,7 @@ impl Waiting {
                 Look::Pass => return Then::Passes,
                 Look::Fenced => return Then::Rejected(cell.refuse(Reason::Fenced, epoch)),
                 Look::Unknown => return Then::Rejected(cell.refuse(Reason::Unconfirmed, epoch)),
-                Look::Wait if now >= self.until => return Then::Rejected(self.is_late(epoch)),
+                Look::Wait if now >= self.until => return Then::Rejected(self.is_late()),
                 Look::Wait => {}
             }
             cell.seen.fetch_max(epoch, Ordering::Relaxed);
@@ -355,10 +356,10 @@ impl Waiting {
     }
 
     /// It has waited as long as it may.
-    pub(super) fn is_late(&self, epoch: u64) -> Rejected {
+    pub(super) fn is_late(&self) -> Rejected {
         match self.deadline {
             Some(whose) => self.cell.reject(Reason::DeadlineExceeded, whose),
-            None => self.cell.refuse(Reason::Unconfirmed, epoch),
+            None => self.cell.refuse(Reason::Unconfirmed, self.epoch),
         }
     }
 }

@@ -108,10 +108,12 @@ mod tests;
 
 pub use config::Config;
 pub use handle::FenceHandle;
-pub use keyed::{KeyedBuilder, KeyedFence, KeyedFenceLayer};
+pub use keyed::KeyedFenceLayer;
+#[doc(hidden)]
+pub use keyed::{KeyedBuilder, KeyedFence};
 pub use layer::{Builder, FenceLayer};
 #[doc(hidden)]
 pub use layer::{Fence, ResponseFuture};
 #[doc(hidden)]
 pub use policy::{EpochOf, Fenced, InRequest, Propagated};
-pub use store::{Ask, MemoryStore, StoreFull};
+pub use store::{Ask, MemoryStore};

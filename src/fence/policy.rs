@@ -69,7 +69,6 @@ impl<E: Send + Sync + 'static> Policy for Fenced<E> {
     type Permit = ();
     type Wait = Waiting;
     type WakerSlot = ();
-    const RESUMES: bool = true;
 
     // A call without a request has no epoch.
     fn admit_plain(&self) -> Admission<Self> {
@@ -97,7 +96,7 @@ impl<E: Send + Sync + 'static> Policy for Fenced<E> {
     }
 
     fn poll_wait(&self, wait: Waiting, cx: &mut Context<'_>, now: &Now) -> Admission<Self> {
-        then(wait, 0, cx, now)
+        then(wait, cx, now)
     }
 
     fn until(&self, wait: &Waiting) -> Option<Instant> {
@@ -105,7 +104,7 @@ impl<E: Send + Sync + 'static> Policy for Fenced<E> {
     }
 
     fn expire_wait(&self, wait: Waiting) -> Rejected {
-        wait.is_late(0)
+        wait.is_late()
     }
 
     fn leave(&self, wait: Waiting, dropped: bool) {
@@ -145,27 +144,14 @@ impl<E: EpochOf<Req>, Req> Admit<Req> for Fenced<E> {
             Err(rejected) => Admission::Reject(rejected),
         }
     }
-
-    fn resume(
-        &self,
-        request: &Req,
-        call: Option<&mut CallContext>,
-        wait: Waiting,
-        cx: &mut Context<'_>,
-        now: &Now,
-    ) -> Admission<Self> {
-        let epoch = self.epoch.epoch_of(request, call.as_deref());
-        then(wait, epoch.get(), cx, now)
-    }
 }
 
 fn then<E: Send + Sync + 'static>(
     wait: Waiting,
-    epoch: u64,
     cx: &mut Context<'_>,
     now: &Now,
 ) -> Admission<Fenced<E>> {
-    match wait.look(epoch, now.get(), cx) {
+    match wait.look(now.get(), cx) {
         Then::Passes => Admission::Pass(()),
         Then::Rejected(rejected) => Admission::Reject(rejected),
         Then::Waits(wait) => Admission::Wait(wait),

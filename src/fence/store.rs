@@ -1,6 +1,7 @@
 //! What a fence asks its store.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -69,24 +70,6 @@ pub struct MemoryStore {
 /// So many resources are known to a trusting store.
 const MOST_RESOURCES: usize = 65_536;
 
-/// There is no room in a [`MemoryStore`] for one more resource.
-///
-/// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use seawall::Epoch;
-/// use seawall::fence::{Ask, MemoryStore, StoreFull};
-/// use tower::ServiceExt;
-///
-/// let store = MemoryStore::trusting();
-/// (0..65_536).for_each(|order| store.raise(format!("order-{order}"), Epoch::new(1)));
-/// let one_more = Ask { resource: "order-x".into(), seen: Epoch::new(1) };
-/// assert_eq!(store.oneshot(one_more).await, Err(StoreFull));
-/// # });
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the store knows {MOST_RESOURCES} resources, and has no room for another one")]
-pub struct StoreFull;
-
 impl MemoryStore {
     /// A store that is told of terms by [`raise`](Self::raise), and by nothing else.
     pub fn new() -> Self {
@@ -94,7 +77,7 @@ impl MemoryStore {
     }
 
     /// A store that takes the word of callers: whatever epoch a call is made by was given to somebody. For resources that only
-    /// the candidates themselves can call. It knows 65,536 resources at most; the fence of another one stays closed.
+    /// the candidates themselves can call. It knows 65,536 resources at most, and confirms nothing of others.
     pub fn trusting() -> Self {
         Self { trusts: true, ..Self::new() }
     }
@@ -113,18 +96,18 @@ impl MemoryStore {
         self.highest.with(|all| all.get(resource).copied().unwrap_or_default())
     }
 
-    fn answer(&self, ask: Ask) -> Result<Epoch, StoreFull> {
+    fn answer(&self, ask: Ask) -> Epoch {
         let Ask { resource, seen } = ask;
         self.highest.with(|all| {
             let known = all.get(&resource).copied();
             if !self.trusts || seen == Epoch::NOBODY || known >= Some(seen) {
-                return Ok(known.unwrap_or_default());
+                return known.unwrap_or_default();
             }
             if known.is_none() && all.len() >= MOST_RESOURCES {
-                return Err(StoreFull);
+                return Epoch::NOBODY;
             }
             all.insert(resource, seen);
-            Ok(seen)
+            seen
         })
     }
 }
@@ -137,15 +120,15 @@ impl Default for MemoryStore {
 
 impl Service<Ask> for MemoryStore {
     type Response = Epoch;
-    type Error = StoreFull;
-    type Future = Ready<Result<Epoch, StoreFull>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Epoch, Infallible>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StoreFull>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, ask: Ask) -> Self::Future {
-        ready(self.answer(ask))
+        ready(Ok(self.answer(ask)))
     }
 }
 

@@ -83,7 +83,8 @@
 //! # Rejections
 //!
 //! [`NotLeader`](crate::Reason::NotLeader) while somebody else leads, with the rest of their term as
-//! [`retry_after`](crate::Rejected::retry_after) if the store told it, and for calls whose term has ended;
+//! [`retry_after`](crate::Rejected::retry_after) if the store told it, and for calls whose term has ended. Those may have been
+//! executed, so a retry repeats them only if they are [idempotent](crate::retry::CloneRequest::clone_request);
 //! [`Draining`](crate::Reason::Draining) after `drain`.
 //!
 //! # Events and metrics

@@ -110,9 +110,10 @@ impl Policy for Led {
         self.standing.leave();
     }
 
-    fn expire(&self, _: Turn, _: u8, _: Option<&CallEnd<'_>>) -> Rejected {
+    fn expire(&self, _: Turn, _: u8, told: Option<&CallEnd<'_>>) -> Rejected {
         self.standing.leave();
-        self.not_leader()
+        let rejected = self.not_leader();
+        if told.is_some() { rejected.after_it_began() } else { rejected }
     }
 
     fn draining(&self) -> Rejected {

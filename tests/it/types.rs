@@ -137,12 +137,11 @@ fn public_types_can_be_sent_shared_and_printed() {
         seawall::fence::Fenced<seawall::fence::Propagated>: ;
         seawall::fence::Propagated: Copy;
         seawall::fence::InRequest<fn(&u32) -> Option<seawall::Epoch>>: Copy;
-        seawall::fence::KeyedFenceLayer<Key>: Clone;
-        seawall::fence::KeyedFence<Inner, Key>: Clone;
-        seawall::fence::KeyedBuilder<Key>: ;
+        seawall::fence::KeyedFenceLayer<Keyed>: Clone;
+        seawall::fence::KeyedFence<Inner, Keyed>: Clone;
+        seawall::fence::KeyedBuilder<Keyed>: ;
         seawall::fence::Ask: Clone;
         seawall::fence::MemoryStore: Clone;
-        seawall::fence::StoreFull: Copy;
         Calling<seawall::fence::FenceLayer>: ;
 
         // leader

@@ -22,7 +22,6 @@ const WITHOUT: &[(&str, &[&str])] = &[
             "failover::Builder",
             "fallback::Builder",
             "fence::Builder",
-            "fence::KeyedBuilder",
             "hedge::Builder",
             "keyed::KeyedBuilder",
             "leader::Builder",

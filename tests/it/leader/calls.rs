@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use seawall::bulkhead::BulkheadLayer;
 use seawall::leader::LeaderLayer;
+use seawall::retry::{CloneRequest, RetryLayer};
 use seawall::timeout::TimeoutLayer;
-use seawall::{Error, Reason};
+use seawall::{Error, Outcome, Reason, Sent};
 use tokio::sync::Semaphore;
 use tower::{Layer, service_fn};
 
@@ -71,6 +72,51 @@ async fn a_call_in_flight_ends_with_the_term_and_lives_on_with_a_renewal() {
     let hung = jobs.run(pending::<Result<(), Failure>>).await;
     assert!(is_not_leader(&hung));
     assert!(begun.elapsed() >= left && begun.elapsed() < left + Duration::from_millis(5));
+}
+
+/// A call that is ended with its term may have been executed. One that never began was not.
+// pitfall B51
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_ended_with_its_term_is_not_sent_again_unless_it_may_be() {
+    static BEGUN: AtomicU32 = AtomicU32::new(0);
+
+    /// A write: it is sent again only if it was certainly never sent.
+    #[derive(Clone, Copy)]
+    struct Writes;
+
+    impl CloneRequest<()> for Writes {
+        fn clone_request(&self, (): &()) -> Option<()> {
+            None
+        }
+
+        fn clone_unsent(&self, (): &()) -> Option<()> {
+            Some(())
+        }
+    }
+
+    let store = Scripted::new([]);
+    let leadership = campaign(store.clone());
+    let other = LeaderLayer::new("jobs", &leadership);
+    let refused = other.run(|| async { Ok::<_, Failure>(()) }).await;
+    let Err(Error::Rejected(why)) = &refused else { panic!("{refused:?}") };
+    assert_eq!(Outcome::of_rejection(why).sent, Sent::Never);
+
+    until(&leadership, State::Leading).await;
+    let write = service_fn(|()| {
+        BEGUN.fetch_add(1, Ordering::Relaxed);
+        pending::<Result<(), Failure>>()
+    });
+    let retry = RetryLayer::builder("jobs").copy_with(Writes).build().unwrap();
+    let jobs = retry.layer(LeaderLayer::new("jobs", &leadership).layer(write));
+    let call = tokio::spawn(jobs.oneshot(()));
+    sleep(Duration::from_millis(1)).await;
+    store.always(Some(Turn::Say(|| Answer::Free))); // the lease is gone
+    sleep(TTL / 2).await;
+    store.always(None); // and ours again, before the next attempt
+    let ended = call.await.unwrap();
+    let Err(Error::Rejected(why)) = &ended else { panic!("{ended:?}") };
+    assert_eq!((why.reason(), Outcome::of_rejection(why).sent), (Reason::NotLeader, Sent::Unknown));
+    assert_eq!(BEGUN.load(Ordering::Relaxed), 1);
 }
 
 /// As if the process had been stopped: time passes, and nobody is polled meanwhile.

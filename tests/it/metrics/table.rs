@@ -241,6 +241,10 @@ async fn a_fence() {
     let ledger = FenceLayer::builder("ledger", store.clone()).epoch(epoch).build().unwrap();
     let ledger = ServiceBuilder::new().layer(ledger).service(service_fn(act));
     ledger.oneshot(Script::Success).await.unwrap();
+    let shards = FenceLayer::builder("shards", store.clone()).epoch(epoch);
+    let shards = shards.keyed(|_: &Script| "ledger".into()).build().unwrap();
+    let shards = ServiceBuilder::new().layer(shards).service(service_fn(act));
+    shards.oneshot(Script::Success).await.unwrap();
     let hurried = seawall::fence::FenceLayer::new("hurried", store);
     let hurried = ServiceBuilder::new()
         .layer(hurried)
