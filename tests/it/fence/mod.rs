@@ -62,7 +62,7 @@ impl Service<Ask> for Scripted {
     }
 
     fn call(&mut self, ask: Ask) -> Self::Future {
-        self.asked.lock().unwrap().push((Instant::now(), ask.clone()));
+        self.asked.lock().unwrap().push((crate::scene::now(), ask.clone()));
         let (turn, store) = (*self.turn.lock().unwrap(), self.store.clone());
         Box::pin(async move {
             match turn {

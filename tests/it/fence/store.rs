@@ -40,7 +40,7 @@ async fn a_flood_of_strangers_costs_few_questions_and_the_leader_nothing() {
     let layer = builder(store.clone()).queue(10).build().unwrap();
     let ledger = resource(&layer);
     assert_eq!(ledger.clone().oneshot(1).await, Ok(1));
-    let begun = Instant::now();
+    let begun = crate::scene::now();
     let mut strangers = Vec::new();
     for nth in 0..1_000 {
         strangers.push(tokio::spawn(ledger.clone().oneshot(1_000_000 + nth)));
@@ -73,7 +73,7 @@ async fn a_store_that_does_not_answer_is_asked_again_and_never_in_a_hot_loop() {
         let ledger = resource(&layer);
         assert_eq!(ledger.clone().oneshot(5).await, Ok(5));
         store.turn(turn);
-        let begun = Instant::now();
+        let begun = crate::scene::now();
         let why = rejected(ledger.clone().oneshot(6).await);
         assert_eq!(why.reason(), Reason::Unconfirmed);
         assert!(begun.elapsed() >= Duration::from_secs(10), "{:?}", begun.elapsed());
@@ -113,7 +113,7 @@ async fn a_call_waits_no_longer_than_its_deadline() {
     let inner = service_fn(|_: WithContext<()>| async { Ok::<_, Failure>(()) });
     let mut write = WithContext::new((), Deadline::after(Duration::from_millis(300)));
     write.call.epoch = Epoch::new(1);
-    let begun = Instant::now();
+    let begun = crate::scene::now();
     let Err(Error::Rejected(why)) = layer.layer(inner).oneshot(write).await else { panic!() };
     assert_eq!(why.reason(), Reason::DeadlineExceeded);
     assert_eq!(begun.elapsed(), Duration::from_millis(300));
