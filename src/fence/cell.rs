@@ -187,8 +187,8 @@ impl Cell {
     }
 
     fn refuse(&self, reason: Reason, theirs: u64) -> Rejected {
-        let ours = self.machine.with(|machine| machine.highest());
-        self.reject(reason, Measurement::Epochs { theirs, ours })
+        let highest = self.machine.with(|machine| machine.highest());
+        self.reject(reason, Measurement::Epoch { highest, given: theirs != 0 })
     }
 
     pub(super) fn draining(&self) -> Rejected {

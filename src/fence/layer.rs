@@ -123,7 +123,7 @@ impl<E, K> Builder<E, K> {
     /// assert!(ledger.clone().oneshot(write(8)).await.is_ok());
     /// let Err(Error::Rejected(why)) = ledger.oneshot(write(7)).await else { panic!("7 is over") };
     /// assert_eq!(why.reason(), Reason::Fenced);
-    /// assert_eq!(why.to_string(), "fence `ledger`: refuses an epoch that is over (it is 7, the highest is 8)");
+    /// assert_eq!(why.to_string(), "fence `ledger`: refuses an epoch that is over (the highest is 8)");
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn epoch<Req, F>(self, epoch: F) -> Builder<InRequest<F>, K>

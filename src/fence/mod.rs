@@ -77,8 +77,8 @@
 //! [`Fenced`](crate::Reason::Fenced) (HTTP 412, gRPC `FAILED_PRECONDITION`): the epoch is over, or there is none.
 //! [`Unconfirmed`](crate::Reason::Unconfirmed) (503, `UNAVAILABLE`): the store does not know the epoch, did not answer in time,
 //! or too many wait for it. [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) if the deadline of the call ends its wait.
-//! [`Draining`](crate::Reason::Draining) after `drain`. [`Measurement::Epochs`](crate::Measurement::Epochs) names both
-//! epochs. Whoever is rejected here has done nothing.
+//! [`Draining`](crate::Reason::Draining) after `drain`. [`Measurement::Epoch`](crate::Measurement::Epoch) names the
+//! highest. Whoever is rejected here has done nothing.
 //!
 //! # Events and metrics
 //!

@@ -119,12 +119,12 @@ pub enum Measurement {
         /// How far in it.
         at: u64,
     },
-    /// The numbers of two [epochs](crate::propagate::CallContext::epoch).
-    Epochs {
-        /// By which the call is made; 0 if it does not say so.
-        theirs: u64,
+    /// The [epoch](crate::propagate::CallContext::epoch) that counts.
+    Epoch {
         /// The highest that is confirmed; 0 if none is.
-        ours: u64,
+        highest: u64,
+        /// Whether the call says by which it is made.
+        given: bool,
     },
 }
 
@@ -192,7 +192,7 @@ impl Measurement {
             | Self::Behind { .. }
             | Self::Age { .. }
             | Self::Branched { .. }
-            | Self::Epochs { .. }
+            | Self::Epoch { .. }
             | Self::Occupied { .. } => 0,
         }
     }
@@ -259,8 +259,10 @@ impl fmt::Display for Measurement {
             Self::Branched { era, at } => {
                 write!(f, "position {era}-{at} is in no history that is left")
             }
-            Self::Epochs { theirs: 0, ours } => write!(f, "it has none, the highest is {ours}"),
-            Self::Epochs { theirs, ours } => write!(f, "it is {theirs}, the highest is {ours}"),
+            Self::Epoch { highest, given: true } => write!(f, "the highest is {highest}"),
+            Self::Epoch { highest, given: false } => {
+                write!(f, "it has none, the highest is {highest}")
+            }
             Self::Deadline { set_by, limit: u64::MAX } => {
                 write!(f, "{set_by} had set the deadline")
             }

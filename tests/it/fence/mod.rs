@@ -123,7 +123,7 @@ async fn an_epoch_of_a_stranger_fences_nobody_out() {
     for stranger in [8, u64::MAX] {
         let why = rejected(ledger.clone().oneshot(stranger).await);
         assert_eq!(why.reason(), Reason::Unconfirmed);
-        assert_eq!(why.measurement(), Measurement::Epochs { theirs: stranger, ours: 7 });
+        assert_eq!(why.measurement(), Measurement::Epoch { highest: 7, given: true });
         assert_eq!(ledger.clone().oneshot(7).await, Ok(7));
     }
     let seen = store.asked.lock().unwrap().last().unwrap().1.clone();
@@ -161,10 +161,7 @@ async fn a_later_epoch_ends_the_earlier_ones_and_a_call_without_one_has_none() {
     store.store.raise("ledger", Epoch::new(2));
     assert_eq!(ledger.clone().oneshot(2).await, Ok(2));
     let why = rejected(ledger.clone().oneshot(1).await);
-    assert_eq!(
-        why.to_string(),
-        "fence `ledger`: refuses an epoch that is over (it is 1, the highest is 2)"
-    );
+    assert_eq!(why.to_string(), "fence `ledger`: refuses an epoch that is over (the highest is 2)");
     let why = rejected(ledger.oneshot(0).await);
     assert_eq!(
         why.to_string(),
