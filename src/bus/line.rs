@@ -16,6 +16,8 @@ pub(super) struct Line {
     tickets: u64,
     /// Since when there is room for the first.
     called: Option<Tick>,
+    /// Who was passed just now, and is to be woken.
+    passed: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +36,16 @@ impl Line {
     /// The first of those who hold others up.
     pub(super) fn first(&self) -> Option<u64> {
         self.waits.iter().find(|(_, waits)| !waits.is_passed).map(|(ticket, _)| *ticket)
+    }
+
+    /// The first of all, whether it holds others up or was passed.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.waits.keys().next().copied()
+    }
+
+    /// Who was passed since this was asked last: it may not know that it had a turn.
+    pub(super) fn take_passed(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.passed)
     }
 
     /// Stands in the line, or comes to look again.
@@ -73,7 +85,10 @@ impl Line {
             if Some(*other) == ticket {
                 break;
             }
-            waits.is_passed |= Some(*other) == first || waits.seen < called;
+            if !waits.is_passed && (Some(*other) == first || waits.seen < called) {
+                waits.is_passed = true;
+                self.passed.push(*other);
+            }
         }
         self.called = Some(now);
         let next = self.first();
@@ -122,6 +137,8 @@ mod tests {
         line.join(Some(four), LATE);
         assert_eq!(line.turn(Some(four), Tick(TURN + 1)), (Some(Tick(2 * TURN + 1)), true));
         assert_eq!(line.first(), Some(three)); // before the fourth, and past the first two
+        assert_eq!((line.take_passed(), line.oldest()), (vec![one, two], Some(one))); // each is told once
+        assert!(line.take_passed().is_empty());
         assert_eq!(line.turn(Some(three), Tick(TURN + 2)), (None, false));
         line.go(Some(three));
         // One that was passed and comes is in its place again.

@@ -250,10 +250,15 @@ impl<T: Keyed> Topic<T> {
         };
         let until = until?;
         let ticket = self.line.join(ticket, now);
-        // Who has somebody before it looks again: that one may never come.
-        let is_first = self.line.first() == Some(ticket);
-        let until = if is_first { until } else { until.min(now.plus(TURN)) };
+        // Who has somebody before it looks again: that one may never come, and one that was passed may come to be first again.
+        let is_oldest = self.line.oldest() == Some(ticket);
+        let until = if is_oldest { until } else { until.min(now.plus(TURN)) };
         Some(Held { ticket, until, has_cut, has_passed })
+    }
+
+    /// Who did not come in its turn, since this was asked last.
+    pub(super) fn take_passed(&mut self) -> Vec<u64> {
+        self.line.take_passed()
     }
 
     /// Until when readers hold the next event up, if they do. Those that have done so for too long are cut off.

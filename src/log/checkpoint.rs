@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tower::BoxError;
 
 use super::engine::disk;
+use super::engine::latest::Latest;
 use super::engine::reading::blocking;
 use crate::core::position::Position;
 use crate::shell::live::Live;
@@ -116,7 +117,8 @@ impl fmt::Debug for MemoryCheckpoint {
 }
 
 /// A checkpoint in a file of its own, which is replaced as a whole: a crash or a loss of power leaves the old one or the new one.
-/// So it is with several that save at the same time: one of them is there then.
+/// So it is with several that save at the same time: one of them is there then. Of clones it is the one that began to save last: a
+/// save whose future is dropped runs on to its end, and replaces nothing that was saved after it.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -136,12 +138,13 @@ impl fmt::Debug for MemoryCheckpoint {
 #[derive(Debug, Clone)]
 pub struct FileCheckpoint {
     path: Arc<Path>,
+    latest: Arc<Latest>,
 }
 
 impl FileCheckpoint {
     /// The checkpoint in this file. It need not exist yet; its folder must.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into().into() }
+        Self { path: path.into().into(), latest: Arc::default() }
     }
 }
 
@@ -152,9 +155,11 @@ impl Checkpoints for FileCheckpoint {
     }
 
     async fn save(&mut self, position: Position) -> Result<(), BoxError> {
-        let path = Arc::clone(&self.path);
+        let (path, latest) = (Arc::clone(&self.path), Arc::clone(&self.latest));
+        let turn = latest.turn();
         let write = move || {
-            let written = disk::replace(&path, format!("{position}\n").as_bytes());
+            let replace = || disk::replace(&path, format!("{position}\n").as_bytes());
+            let written = latest.write(turn, replace);
             Ok(written.map_err(|error| format!("{}: {error}", path.display())))
         };
         Ok(blocking(write).await??)

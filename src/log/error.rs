@@ -128,7 +128,8 @@ pub enum LogError {
         /// What it lacks.
         lacks: &'static str,
     },
-    /// The log takes no appends any more: a write failed, or it was closed. What was acknowledged is there.
+    /// The log takes no appends any more, and a read would wait for ever: a write failed, or it was closed. What was acknowledged is
+    /// there, and can be read.
     #[error("the log takes no more appends until it is opened anew: {why}")]
     Closed {
         /// Why.

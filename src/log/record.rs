@@ -97,7 +97,7 @@ impl Segment {
     }
 }
 
-/// Where a record is, or will be, and how much of its segment is on the disk.
+/// Where a record is, or will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Spot {
     pub(super) segment: Segment,
@@ -233,9 +233,11 @@ pub(super) fn next(bytes: &[u8], spot: Spot) -> Next<'_> {
 }
 
 /// How many bytes of a segment were on the disk, as far as what is behind a broken record can tell. It goes from head to head,
-/// and to the last record from the end: it never looks for heads among the bytes of events.
+/// and to the last record from the end. Only where neither gets it further does it look at the bytes in between, which may be those of
+/// events: for a head that speaks of what is broken, and what comes behind its record. It is a reason to refuse, and never where a log goes on.
 pub(super) fn durable_behind(bytes: &[u8], segment: Segment, broken: usize) -> u64 {
-    let mut durable = last(bytes, segment, broken).map_or(0, |head| head.durable);
+    let last = last(bytes, segment, broken);
+    let mut durable = last.map_or(0, |head| head.durable);
     let mut at = broken;
     while let Some(rest) = bytes.get(at..) {
         let spot = Spot { segment, offset: at as u64 };
@@ -243,7 +245,27 @@ pub(super) fn durable_behind(bytes: &[u8], segment: Segment, broken: usize) -> u
         durable = durable.max(head.durable);
         at += head.whole();
     }
+    if last.is_none() && durable <= broken as u64 {
+        return sought(bytes, segment, at, broken).map_or(durable, |head| head.durable);
+    }
     durable
+}
+
+/// The head of a whole record behind `after` which says that what is broken was on the disk. Behind the record there is another
+/// head, or less than one.
+fn sought(bytes: &[u8], segment: Segment, after: usize, broken: usize) -> Option<Head> {
+    (after + 1..bytes.len().saturating_sub(MARK - 1)).find_map(|at| {
+        let (rest, offset) = (&bytes[at..], at as u64);
+        if long(rest, 8) <= broken as u64 || long(rest, 8) > offset {
+            return None; // most bytes say neither
+        }
+        let head = Head::read(rest, Spot { segment, offset })?;
+        let behind = rest.get(head.whole()..)?;
+        let spot = Spot { segment, offset: offset + head.whole() as u64 };
+        let is_followed = behind.len() < HEAD || Head::read(behind, spot).is_some();
+        let is_whole = !matches!(next(rest, Spot { segment, offset }), Next::Broken(_));
+        (is_followed && is_whole).then_some(head)
+    })
 }
 
 /// The head of the last record, if it is whole and behind this offset.

@@ -122,8 +122,10 @@ impl<E> Shared<E> {
                 };
                 let (first, more) = inner.wake_readers();
                 let publisher = inner.next_publisher(&self.clock);
+                let passed = inner.take_passed();
                 drop(inner);
-                first.into_iter().chain(more).chain(publisher).for_each(Waker::wake);
+                let publishers = publisher.into_iter().chain(passed);
+                first.into_iter().chain(more).chain(publishers).for_each(Waker::wake);
                 drop((displaced, next));
                 Sent::Done
             }
@@ -138,8 +140,10 @@ impl<E> Shared<E> {
                 let readers = if has_cut { inner.wake_readers() } else { (None, Vec::new()) };
                 let is_other = has_cut || has_passed;
                 let publisher = if is_other { inner.next_publisher(&self.clock) } else { None };
+                let passed = inner.take_passed();
                 drop(inner);
-                readers.0.into_iter().chain(readers.1).chain(publisher).for_each(Waker::wake);
+                let publishers = publisher.into_iter().chain(passed);
+                readers.0.into_iter().chain(readers.1).chain(publishers).for_each(Waker::wake);
                 drop(replaced);
                 Sent::Held(Held { event, ticket, until })
             }
@@ -220,6 +224,12 @@ impl<E> Inner<E> {
         (wakers.next(), wakers.collect())
     }
 
+    /// The wakers of publishers that were passed just now: if they are polled, they are in their places again.
+    fn take_passed(&mut self) -> Vec<Waker> {
+        let passed = self.topic.take_passed();
+        passed.into_iter().filter_map(|ticket| self.line.remove(&ticket)).collect()
+    }
+
     /// The waker of the publisher whose turn it is, if any waits.
     fn next_publisher(&mut self, clock: &Clock) -> Option<Waker> {
         if !self.topic.has_line() {
@@ -227,5 +237,44 @@ impl<E> Inner<E> {
         }
         let first = self.topic.call(clock.now())?;
         self.line.remove(&first)
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::*;
+    use crate::bus::line::TURN;
+    use std::sync::atomic::AtomicUsize as Count;
+    use std::task::Wake;
+    use std::time::Duration;
+
+    #[derive(Default)]
+    struct Wakes(Count);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Who is passed although it was never woken is woken then: it may have no timer that would do it.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_passed_is_woken() {
+        let shared = Shared::new(1);
+        let reader = shared.subscribe(WhenSlow::Hold(Duration::MAX));
+        let event = || Arc::new(Envelope::new(0));
+        assert!(matches!(shared.publish(event(), None, None), Sent::Done));
+        let waits = [(); 2].map(|()| Arc::<Wakes>::default());
+        let woken = || waits.each_ref().map(|wakes| wakes.0.load(Ordering::Relaxed));
+        for wakes in &waits {
+            let held = shared.publish(event(), None, Some(&Waker::from(Arc::clone(wakes))));
+            assert!(matches!(held, Sent::Held(_)));
+        }
+        tokio::time::advance(Duration::from_nanos(1)).await;
+        shared.take(reader, Waker::noop());
+        assert_eq!(woken(), [1, 0]);
+        tokio::time::advance(Duration::from_nanos(TURN)).await;
+        assert!(matches!(shared.publish(event(), None, None), Sent::Done)); // past both
+        assert_eq!(woken(), [1, 1]);
     }
 }

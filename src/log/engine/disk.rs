@@ -93,7 +93,8 @@ pub(in crate::log) fn clean_up(
     Ok(())
 }
 
-/// Keeps these bytes in a new file beside another one, under a name that begins so.
+/// Keeps these bytes in a file beside another one, under a name that begins so: in a new one, unless they are kept already, by one
+/// who could not go on.
 pub(in crate::log) fn keep(path: &Path, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
     let folder = parent(path);
     for nth in 1_u32.. {
@@ -101,16 +102,29 @@ pub(in crate::log) fn keep(path: &Path, name: &str, bytes: &[u8]) -> io::Result<
         let kept = folder.join(name);
         match OpenOptions::new().write(true).create_new(true).open(&kept) {
             Ok(mut file) => {
-                file.write_all(bytes)?;
-                sync(&file, &kept)?;
+                let written = file.write_all(bytes).and_then(|()| sync(&file, &kept));
+                drop(file);
+                written.inspect_err(|_| drop(std::fs::remove_file(&kept)))?;
                 sync_folder(folder)?;
                 return Ok(kept);
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if holds(&kept, bytes) {
+                    sync(&OpenOptions::new().append(true).open(&kept)?, &kept)?;
+                    sync_folder(folder)?;
+                    return Ok(kept);
+                }
+            }
             Err(error) => return Err(error),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Whether a file holds these bytes and no others.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    let is_as_long = std::fs::metadata(path).is_ok_and(|there| there.len() == bytes.len() as u64);
+    is_as_long && std::fs::read(path).is_ok_and(|there| there == bytes)
 }
 
 /// What was brought to the disk by this thread.

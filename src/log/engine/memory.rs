@@ -223,7 +223,7 @@ impl<E: Send + Sync + 'static> Service<Read> for MemoryLog<E> {
             Ok(page) if page.events.is_empty() && !ask.wait.is_zero() => {
                 let log = self.clone();
                 ReadFuture::of(async move {
-                    read_within(ask.wait, &log.0.more, || ready(log.read(&ask))).await
+                    read_within(ask.wait, &log.0.more, || None, || ready(log.read(&ask))).await
                 })
             }
             read => ReadFuture::ready(read),

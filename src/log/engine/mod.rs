@@ -3,6 +3,7 @@
 pub(super) mod disk;
 pub(super) mod exclusive;
 pub(super) mod file;
+pub(super) mod latest;
 pub(super) mod memory;
 pub(super) mod reading;
 pub(super) mod snapshots;

@@ -17,10 +17,11 @@ use crate::log::error::LogError;
 use crate::log::request::Page;
 
 /// Reads, and if there is nothing, reads again whenever there is more, until there is something that was asked for, or the
-/// time is up.
+/// time is up. Where nothing will come any more it does not wait, and says why.
 pub(super) async fn read_within<E, F>(
     patience: Duration,
     more: &Notify,
+    gone: impl Fn() -> Option<LogError>,
     read: impl Fn() -> F,
 ) -> Result<Page<E>, LogError>
 where
@@ -30,9 +31,13 @@ where
     loop {
         let mut rings = pin!(more.notified());
         rings.as_mut().enable(); // before it looks: what comes in between is not overheard
+        let gone = gone(); // before it reads: all that has come is there then
         let page = read().await?;
         if !page.events.is_empty() || patience.is_zero() {
             return Ok(page);
+        }
+        if let Some(gone) = gone {
+            return Err(gone);
         }
         let late = match &mut late {
             Some(late) => late,

@@ -318,6 +318,29 @@ async fn a_publisher_that_is_not_polled_any_more_is_passed_by_those_behind_it() 
     assert!(taken(&mut events).is_empty());
 }
 
+/// One that was passed, is polled once and then no more: who came in between is behind it again, and comes all the same.
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_was_first_for_a_while_is_not_forgotten_behind_one_that_is_not_polled() {
+    let bus = bus(1);
+    let holds = Subscribe::new("audit").when_slow(WhenSlow::Hold(Duration::MAX));
+    let mut events = bus.subscribe(holds);
+    let publisher = bus.publisher();
+    publisher.try_publish(Envelope::new(0)).unwrap();
+    let mut kept = Box::pin(publisher.clone().oneshot(Envelope::new(1)));
+    assert!(kept.as_mut().now_or_never().is_none());
+    let second = tokio::spawn(publisher.clone().oneshot(Envelope::new(2)));
+    tokio::task::yield_now().await;
+    assert_eq!(taken(&mut events), ["1"]);
+    second.await.unwrap().unwrap(); // it has passed the first
+    let third = tokio::spawn(publisher.clone().oneshot(Envelope::new(3)));
+    tokio::task::yield_now().await; // which is first now,
+    assert!(kept.as_mut().now_or_never().is_none()); // and is no more
+    assert_eq!(taken(&mut events), ["2"]);
+    tokio::time::timeout(SECOND, third).await.expect("it hangs").unwrap().unwrap();
+    assert_eq!(taken(&mut events), ["3"]);
+    kept.await.unwrap();
+}
+
 /// The same where nobody reads: who does not is cut off in time.
 #[tokio::test(start_paused = true)]
 async fn a_publisher_that_is_not_polled_does_not_keep_a_slow_subscriber() {

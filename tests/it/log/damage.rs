@@ -4,6 +4,7 @@
 //! off, kept and told, and whoever has seen more than the log has then is told, too.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use futures::future::join_all;
@@ -122,7 +123,7 @@ async fn a_log_that_is_cut_at_any_byte_holds_all_that_is_whole_and_tells_who_has
             let log = open(&folder.0, sync).await.unwrap();
             let seen = all(&log).await;
             assert!(seen.len() >= whole(length) && events.starts_with(&seen), "{length}");
-            if let Some(torn) = log.cut() {
+            if let [.., torn] = log.cuts() {
                 let kept = std::fs::read(&torn.kept).unwrap();
                 assert_eq!(kept, last(&closed)[torn.offset as usize..length], "{length}");
                 assert_eq!((torn.bytes as usize, log.end().era), (kept.len(), 2));
@@ -144,7 +145,7 @@ async fn a_log_that_is_cut_at_any_byte_holds_all_that_is_whole_and_tells_who_has
             let expected = all(&log).await;
             log.close().await.unwrap();
             let log = open(&folder.0, sync).await.unwrap();
-            assert!(log.cut().is_none());
+            assert!(log.cuts().is_empty());
             assert_eq!(all(&log).await, expected, "{length}");
             log.close().await.unwrap();
         }
@@ -205,7 +206,7 @@ async fn a_byte_that_is_flipped_in_a_mark_at_the_end_loses_nothing() {
         flipped.values_mut().next_back().unwrap()[at] ^= 1;
         restore(&folder.0, &flipped);
         let log = open(&folder.0, Fsync::Batch).await.unwrap();
-        assert_eq!(log.cut().unwrap().offset as usize, length - MARK);
+        assert_eq!(log.cuts()[0].offset as usize, length - MARK);
         assert_eq!(all(&log).await, events);
         log.close().await.unwrap();
     }
@@ -229,7 +230,7 @@ async fn what_a_loss_of_power_leaves_of_what_was_not_on_the_disk_is_cut_off() {
             let log = open(&folder.0, Fsync::Never).await.unwrap();
             let seen = all(&log).await;
             assert!(seen.len() >= *count && events.starts_with(&seen), "{at}");
-            assert!(log.cut().unwrap().offset as usize >= rest);
+            assert!(log.cuts()[0].offset as usize >= rest);
             log.close().await.unwrap();
         }
     }
@@ -243,8 +244,36 @@ async fn what_a_loss_of_power_leaves_of_what_was_not_on_the_disk_is_cut_off() {
     restore(&folder.0, before);
     std::fs::write(folder.0.join(format!("{:020}.log", count + 1)), [0; 64]).unwrap();
     let log = open(&folder.0, Fsync::Batch).await.unwrap();
-    assert_eq!((log.cut().unwrap().bytes, all(&log).await), (64, events[..*count].to_vec()));
+    assert_eq!((log.cuts()[0].bytes, all(&log).await), (64, events[..*count].to_vec()));
     log.close().await.unwrap();
+}
+
+/// Two bytes of a head, which are not guessed, and the end is torn: what is between them says what was on the disk.
+#[tokio::test]
+async fn a_head_with_two_wrong_bytes_is_refused_though_the_end_is_torn() {
+    let folder = Folder::new();
+    let log = open(&folder.0, Fsync::Batch).await.unwrap();
+    let mut lengths = Vec::new();
+    for event in [vec![1; 90], vec![2; 90], vec![3; 90]] {
+        append(&log, "a", vec![event]).await;
+        lengths.push(last(&files(&folder.0)).len());
+    }
+    let whole = files(&folder.0);
+    log.close().await.unwrap();
+    let [first, second, third] = lengths[..] else { panic!() };
+    for length in [second + 1, second + 23, second + 24, third - MARK - 1] {
+        for other in 1..24 {
+            let mut torn = cut(&whole, length);
+            let bytes = torn.values_mut().next_back().unwrap();
+            bytes[first] ^= 8;
+            bytes[first + other] ^= 64;
+            restore(&folder.0, &torn);
+            let Err(LogError::Damaged { offset, .. }) = open(&folder.0, Fsync::Batch).await else {
+                panic!("{length} {other}: cut off")
+            };
+            assert_eq!((offset as usize, files(&folder.0)), (first, torn));
+        }
+    }
 }
 
 /// A sector in the middle, and not a byte.
@@ -270,13 +299,14 @@ async fn each_cut_is_kept_beside_those_before() {
     let folder = Folder::new();
     let History { closed, .. } = history(&folder, Fsync::Batch).await;
     let mut kept = Vec::new();
-    for _ in 0..3 {
-        // The log is restored from a backup, and torn again at the same place.
-        restore_segments(&folder.0, &cut(&closed, last(&closed).len() - MARK - 3));
+    for torn in [3, 4, 5, 4] {
+        // The log is restored from a backup, and torn again in the same record.
+        restore_segments(&folder.0, &cut(&closed, last(&closed).len() - MARK - torn));
         let log = open(&folder.0, Fsync::Batch).await.unwrap();
-        kept.push(log.cut().unwrap().clone());
+        kept.push(log.cuts()[0].clone());
         log.close().await.unwrap();
     }
+    assert_eq!(kept[1], kept[3]); // the same bytes are kept once
     let mut names: Vec<_> = kept.iter().map(|cut| &cut.kept).collect();
     names.sort();
     names.dedup();
@@ -310,9 +340,20 @@ async fn a_cut_that_was_interrupted_is_finished() {
     std::fs::write(folder.0.join(name), bytes).unwrap(); // as before
     let log = open(&folder.0, Fsync::Batch).await.unwrap();
     assert_eq!((all(&log).await, log.end().era), (whole.clone(), 3));
-    assert!(log.cut().is_some() && events.starts_with(&whole));
+    assert!(!log.cuts().is_empty() && events.starts_with(&whole));
     log.close().await.unwrap();
-    assert!(open(&folder.0, Fsync::Batch).await.unwrap().cut().is_none());
+    // And where the new era is torn, too: both are told.
+    std::fs::write(folder.0.join(name), bytes).unwrap();
+    let new = cut(&files(&folder.0), last(&files(&folder.0)).len() - 1);
+    restore(&folder.0, &new);
+    let log = open(&folder.0, Fsync::Batch).await.unwrap();
+    let told: Vec<_> = log.cuts().iter().map(|cut| cut.path.file_name().unwrap()).collect();
+    assert_eq!(
+        (told, all(&log).await),
+        (vec![OsStr::new(name), OsStr::new(new.last_key_value().unwrap().0)], whole)
+    );
+    log.close().await.unwrap();
+    assert!(open(&folder.0, Fsync::Batch).await.unwrap().cuts().is_empty());
 }
 
 /// Where readers see what is not on the disk yet, a loss of power may take what they have seen, and leave no trace.
@@ -328,7 +369,7 @@ async fn after_a_crash_of_a_log_that_is_not_synced_positions_are_not_used_twice(
     restore(&folder.0, &before); // and the power fails
 
     let log = open(&folder.0, Fsync::Never).await.unwrap();
-    assert_eq!((log.cut(), log.end()), (None, Position { era: 2, at: 2 }));
+    assert_eq!((log.cuts(), log.end()), (&[][..], Position { era: 2, at: 2 }));
     append(&log, "a", vec![vec![4], vec![5]]).await;
     let read = |after| log.clone().oneshot(Read::all().after(after));
     let told = read(three).await.unwrap_err().to_string();

@@ -1,5 +1,6 @@
 //! Who opens, closes, drops and cancels: nothing stays locked, and nobody is left waiting.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
@@ -9,7 +10,8 @@ use futures::FutureExt;
 use futures::future::join_all;
 use seawall::Position;
 use seawall::log::{
-    Append, Checkpoints, Codec, Config, FileCheckpoint, FileLog, Fsync, LogError, MemoryLog, Read,
+    Append, Checkpoints, Codec, Config, FileCheckpoint, FileLog, Fsync, LogError, MemoryLog,
+    Projection, ProjectionError, Read, Recorded,
 };
 use tower::{BoxError, ServiceExt};
 
@@ -109,6 +111,44 @@ async fn a_close_that_could_not_write_says_so() {
     }
     assert!(matches!(failed.unwrap(), LogError::Closed { .. }));
     assert!(matches!(log.close().await, Err(LogError::Io { .. })));
+}
+
+/// Who waits for more for as long as it takes is told when none will come, whether it waits already or begins to.
+#[tokio::test]
+async fn who_waits_for_more_is_told_when_a_write_fails_or_the_log_is_closed() {
+    let patience = Duration::from_secs(20); // of this test
+    for is_failure in [true, false] {
+        let folder = Folder::new();
+        let config = Config { segment: 4096, ..Config::default() };
+        let log = FileLog::open(&folder.0, numbers(), config).await.unwrap();
+        log.clone().oneshot(Append::new("a", [7; 1000])).await.unwrap(); // it is full
+        let end = log.end();
+        let waits = || log.clone().oneshot(Read::all().after(end).wait(Duration::MAX));
+        let waiting = [waits(), waits()].map(tokio::spawn);
+        let mut list = Projection::builder("list", log.clone()).build().unwrap();
+        let (standing, apply) = (list.handle(), async |_: Recorded<u64>| Ok::<_, Infallible>(()));
+        let running = tokio::spawn(async move { list.run(apply).await });
+        standing.reached(end).await;
+        if is_failure {
+            std::fs::remove_dir_all(&folder.0).unwrap(); // the next segment cannot be made
+            log.clone().oneshot(Append::new("a", [8])).await.unwrap_err();
+        } else {
+            log.close().await.unwrap();
+        }
+        for waited in waiting {
+            let told = tokio::time::timeout(patience, waited).await.expect("it waits for ever");
+            assert!(matches!(told.unwrap(), Err(LogError::Closed { .. })));
+        }
+        let stopped = tokio::time::timeout(patience, running).await.expect("it runs for ever");
+        assert!(matches!(stopped.unwrap(), ProjectionError::Log(_)));
+        assert!(matches!(waits().await, Err(LogError::Closed { .. })));
+        // Who does not wait reads what is there.
+        assert!(log.clone().oneshot(Read::all().after(end)).await.unwrap().is_last);
+        if !is_failure {
+            let all = log.clone().oneshot(Read::all().wait(Duration::MAX)).await.unwrap();
+            assert!(!all.events.is_empty());
+        }
+    }
 }
 
 #[tokio::test]

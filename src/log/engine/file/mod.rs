@@ -36,8 +36,8 @@ use crate::shell::lock;
 ///
 /// A thread of its own writes; appends that come at the same time are written, and brought to the disk, together. What was acknowledged
 /// is there after the end of the process, whatever ended it, and after a loss of power as [`Config::sync`] says.
-/// What a crash has left half written is cut off, kept beside the log, and [told](Self::cut); a file whose damage is in what was
-/// on the disk is refused. Clones are the same log.
+/// What a crash has left half written is cut off, kept beside the log, and [told](Self::cuts); a file whose damage is in what was
+/// on the disk is refused, as far as what is behind it can tell. If its last file is deleted, nothing can. Clones are the same log.
 ///
 /// # Eras
 ///
@@ -66,8 +66,8 @@ use crate::shell::lock;
 /// log.close().await?; // who drops it does not wait for the writer
 ///
 /// let log = FileLog::open(&folder, texts(), Config::default()).await?;
-/// let cut: Option<&Cut> = log.cut();
-/// assert!(cut.is_none()); // nothing was half written
+/// let cuts: &[Cut] = log.cuts();
+/// assert!(cuts.is_empty()); // nothing was half written
 /// let page = log.clone().oneshot(Read::stream("order-7")).await?;
 /// assert_eq!(*page.events[0].event, "placed");
 /// # log.close().await?;
@@ -80,7 +80,7 @@ struct Shared<E> {
     files: Arc<Files>,
     codec: Arc<dyn Codec<E>>,
     config: Config,
-    cut: Option<Cut>,
+    cuts: Vec<Cut>,
 }
 
 /// What the writer and its readers share.
@@ -94,7 +94,7 @@ pub(super) struct Files {
     gone: watch::Sender<Option<Result<(), LogError>>>,
 }
 
-/// What a crash had left half written at the end of a log. It was never acknowledged, or the disk has lost it.
+/// What a crash had left half written at the end of a file. It was never acknowledged, or the disk has lost it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cut {
@@ -130,17 +130,18 @@ impl<E: Send + Sync + 'static> FileLog<E> {
         let folder = folder.as_ref().to_owned();
         // All that holds the lock is made in here, and goes with what nobody waits for any more.
         let opening = move || {
-            let (files, cut) = open::open(&folder, &config)?;
-            Ok(Self(Arc::new(Shared { files, codec: Arc::new(codec), config, cut })))
+            let (files, cuts) = open::open(&folder, &config)?;
+            Ok(Self(Arc::new(Shared { files, codec: Arc::new(codec), config, cuts })))
         };
         blocking(opening).await
     }
 }
 
 impl<E> FileLog<E> {
-    /// What was cut off when it was opened; `None` if it was whole.
-    pub fn cut(&self) -> Option<&Cut> {
-        self.0.cut.as_ref()
+    /// What was cut off when it was opened, in order: nothing if it was whole. After several crashes it may be more than one, where each
+    /// came before the log had gone on.
+    pub fn cuts(&self) -> &[Cut] {
+        &self.0.cuts
     }
 
     /// The position of its last event.
@@ -149,7 +150,8 @@ impl<E> FileLog<E> {
     }
 
     /// Writes what was appended so far, brings it to the disk, however it is [synced](Config::sync), and lets go of the files.
-    /// Further appends are refused; what was read can be read on. It can be called more than once.
+    /// Further appends are refused, and so are reads that would [wait](Read::wait) for more; what is there can be read. It can be
+    /// called more than once.
     ///
     /// # Errors
     ///
@@ -243,7 +245,9 @@ impl<E: Send + Sync + 'static> Service<Read> for FileLog<E> {
                 let (log, ask) = (log.clone(), ask.clone());
                 blocking(move || log.read(&ask))
             };
-            read_within(ask.patience(), &log.0.files.more, read).await
+            let files = &log.0.files;
+            let gone = || files.gone.borrow().is_some().then(|| files.queue.closed());
+            read_within(ask.patience(), &files.more, gone, read).await
         })
     }
 }

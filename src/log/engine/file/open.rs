@@ -25,7 +25,7 @@ const LOCK: &str = "lock";
 pub(in crate::log) fn open(
     folder: &Path,
     config: &Config,
-) -> Result<(Arc<Files>, Option<Cut>), LogError> {
+) -> Result<(Arc<Files>, Vec<Cut>), LogError> {
     disk::make_folder(folder).map_err(|error| failed(folder, error))?;
     let guard = take_lock(folder)?;
     disk::clean_up(folder, |name| Segment::of_file_name(name).is_some(), Duration::ZERO)
@@ -82,7 +82,7 @@ pub(in crate::log) fn open(
         .map_err(|error| failed(&writer.path, error))?;
     let thread = std::thread::Builder::new().name("seawall-log".into());
     thread.spawn(move || writer.run()).map_err(|error| failed(folder, error))?;
-    Ok((files, kept.into_iter().next_back()))
+    Ok((files, kept))
 }
 
 fn take_lock(folder: &Path) -> Result<File, LogError> {

@@ -68,6 +68,7 @@ impl Writer {
             }
         }
         files.gone.send_replace(Some(ended));
+        files.more.notify_waiters(); // who waits for more is told that none will come
     }
 
     fn work(mut self) -> Result<(), LogError> {
