@@ -53,7 +53,7 @@
 //! - It is raised by the answers of its store and by nothing else. A call by a higher epoch waits until the store was asked, and
 //!   passes if that confirms it. So an epoch that nobody was given raises nothing, and fences out nobody.
 //! - One question at a time is on its way, for all who wait, and the next one comes after a pause. So who says new epochs all
-//!   the time costs the store ten questions a second and not more.
+//!   the time costs the store ten questions a second and not more; of a keyed fence for each key that is named.
 //! - What a store answers counts if it was asked after the call came. A store that answers less than before has forgotten, and
 //!   its word counts for nothing.
 //!

@@ -101,6 +101,13 @@ impl Direct for ToHost {
     fn to(&self, endpoint: &Endpoint) -> Result<AtHost, ConfigError> {
         let (scheme, authority) = destination(endpoint)?;
         let (host, port) = (authority.host().into(), authority.port_u16());
+        if ::reqwest::Url::parse(&format!("http://{authority}")).is_err() {
+            return Err(ConfigError::new(
+                "address",
+                endpoint.address(),
+                "a host of a URL, or a number",
+            ));
+        }
         Ok(AtHost { scheme, host, port, preserve_host: self.preserve_host })
     }
 }

@@ -274,7 +274,12 @@ impl<Req, Res, Err> Choose<Req, Res, Err> for Writer<Req, Res> {
         if let Ok(answer) = result
             && let Some(position) = self.common.rules.position(answer)
         {
-            self.common.knowledge.learned(PRIMARY as usize, position);
+            // A new history is entered by who is asked, and says where it began.
+            let known = self.common.knowledge.known(PRIMARY);
+            let is_new = known.is_some_and(|known| known.position.era < position.era);
+            if !(is_new && self.common.knowledge.asks()) {
+                self.common.knowledge.learned(PRIMARY as usize, position);
+            }
         }
     }
 }

@@ -37,10 +37,17 @@ pub(super) trait Knows {
 
     /// Whether a member at `position` has everything up to `needed`.
     fn has(&self, position: Position, needed: Position) -> bool {
-        needed <= position
-            || (needed.era < position.era
-                && self.branched(needed.era, position.era).is_some_and(|at| needed.at <= at))
+        has(self, position, needed)
     }
+}
+
+/// That a member is in a later history is not enough: it may be on its way there still, for numbers go on where the
+/// earlier one was left.
+pub(super) fn has<K: Knows + ?Sized>(members: &K, position: Position, needed: Position) -> bool {
+    let is_continued = needed.era == position.era
+        || (needed.era < position.era
+            && members.branched(needed.era, position.era).is_some_and(|at| needed.at <= at));
+    is_continued && needed.at <= position.at
 }
 
 /// Something of unknown position: an answer to a later question covers it.
@@ -120,6 +127,11 @@ impl Seen {
         self.position
     }
 
+    /// The first place that the present history may lack, or how far was seen.
+    pub(super) fn first_in_doubt(&self) -> Option<Position> {
+        self.older.or(self.position)
+    }
+
     /// Whether a command may have happened that nobody members the position of.
     pub(super) fn is_uncertain(&self) -> bool {
         self.written.is_some() || self.older.is_some()
@@ -194,10 +206,9 @@ impl Seen {
         }
         // Whoever is still in a history that was left may go on in it alone, so the present one is needed at least.
         let present = primary.filter(|_| members.asks()).map(|known| known.position.era);
-        let present = present.map(|era| Position { era, at: 0 });
         let position = match (self.position, present) {
-            (Some(seen), Some(present)) if seen.era < present.era => Some(present),
-            (seen, present) => seen.or(present),
+            (Some(seen), Some(era)) if seen.era < era => Some(Position { era, ..seen }),
+            (seen, present) => seen.or(present.map(|era| Position { era, at: 0 })),
         };
         match (position, seat) {
             (None, None) => Need::Nothing,

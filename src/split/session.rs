@@ -74,7 +74,8 @@ impl Session {
     /// Take it once the answer is there. A read whose answer says no position counts for later queries of this value,
     /// and not beyond the token.
     pub fn token(&self) -> String {
-        let (position, is_uncertain) = self.0.with(|seen| (seen.position(), seen.is_uncertain()));
+        let (position, is_uncertain) =
+            self.0.with(|seen| (seen.first_in_doubt(), seen.is_uncertain()));
         let mut token =
             position.map_or_else(|| NOTHING.to_owned(), |position| position.to_string());
         if is_uncertain {

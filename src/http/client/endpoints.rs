@@ -158,10 +158,14 @@ pub(crate) fn destination(endpoint: &Endpoint) -> Result<(Option<Scheme>, Author
     } else {
         address.parse().ok().map(|authority| (None, authority))
     };
-    let parsed = parsed.filter(|(_, authority)| {
+    let parsed = parsed.filter(|(scheme, authority)| {
+        let is_http = scheme.as_ref().is_none_or(|it| [Scheme::HTTP, Scheme::HTTPS].contains(it));
         let (host, is_plain) = (authority.host(), !authority.as_str().contains('@'));
         let port = &authority.as_str()[host.len().min(authority.as_str().len())..];
-        is_plain && !host.is_empty() && (port.is_empty() || authority.port_u16().is_some())
+        is_http
+            && is_plain
+            && !host.is_empty()
+            && (port.is_empty() || authority.port_u16().is_some())
     });
     parsed.ok_or_else(|| ConfigError::new("address", address, ACCEPTED))
 }

@@ -1,7 +1,7 @@
 //! One session, a primary, two replicas, and a failover: all orders of commands with and without an answer, replication,
 //! questions, late answers and reads.
 
-use super::super::seen::{Known, Knows, Need, PRIMARY, Seen};
+use super::super::seen::{Known, Knows, Need, PRIMARY, Seen, has};
 use crate::core::explore::{Broken, Model, Report, explore, holds, scale};
 use crate::core::position::Position;
 
@@ -23,6 +23,8 @@ enum Twin {
     Forgets,
     /// So is a read without a position.
     ForgetsReads,
+    /// Whoever is in a later history has all that it took over of the earlier one.
+    LaterIsFurther,
 }
 
 /// How many steps, and whether one of them may be a failover.
@@ -96,6 +98,10 @@ impl Knows for View<'_> {
     fn asks(&self) -> bool {
         true
     }
+
+    fn has(&self, position: Position, needed: Position) -> bool {
+        (self.1 == Twin::LaterIsFurther && position.era == 2) || has(self, position, needed)
+    }
 }
 
 impl State {
@@ -110,7 +116,7 @@ impl State {
         match self.branch {
             Some(branch) if position.era == 2 => {
                 let own = (branch + 1..=position.at).fold(0, |bits, at| bits | 1 << (at + 4));
-                until(branch) | own
+                until(branch.min(position.at)) | own // it may be on its way there still
             }
             _ => until(position.at),
         }
@@ -292,8 +298,10 @@ fn weaker_rules_are_caught() {
         Twin::BareNumbers,
         Twin::Forgets,
         Twin::ForgetsReads,
+        Twin::LaterIsFurther,
     ] {
-        let broken = look(twin, 8, twin == Twin::BareNumbers).map(|report| report.to_string());
+        let fails_over = matches!(twin, Twin::BareNumbers | Twin::LaterIsFurther);
+        let broken = look(twin, 8, fails_over).map(|report| report.to_string());
         let broken = broken.expect_err(&format!("{twin:?} is not seen"));
         println!("{twin:?}: in {} steps", broken.trace.len());
     }

@@ -128,6 +128,9 @@ impl EndpointsClientHandle {
 
     /// Takes no further calls, ends all waits that have no attempt in flight, and returns when the attempts in flight
     /// are over, at all endpoints: no call makes another. There is no way back.
+    ///
+    /// An attempt that waits in the line of its endpoint's bulkhead counts as in flight, and is over with the head of its
+    /// response: bodies that are still being read are not waited for.
     pub async fn drain(&self) {
         self.whole.drain().await;
         self.endpoints.drain().await;

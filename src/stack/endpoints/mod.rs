@@ -94,6 +94,9 @@ impl<C, R, K, F, H, A, T> ClientBuilder<C, R, K, F, H, A, PerEndpoint<T>> {
 
     /// The endpoints are the addresses of a name, `host:port`, looked up by the resolver of the system every 30 s.
     ///
+    /// Addresses are numbers, so this is not for TLS, where the certificate names the host; and each address names series of its
+    /// own in [metrics](crate::guide::metrics). It takes the place of a list that was given before.
+    ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// use seawall::http;

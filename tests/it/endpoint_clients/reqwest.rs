@@ -36,6 +36,14 @@ async fn a_bad_and_a_dead_endpoint_fail_no_request_and_see_each_once() {
     assert!(servers[0].count() > 0);
 }
 
+// A URL with a host that is none keeps the one before: the request would go there.
+#[tokio::test]
+async fn an_address_that_no_url_can_have_is_refused() {
+    let web = seawall::reqwest::endpoints("web").members(["10.0.0.256:80"]);
+    let wrong = web.build_on(client()).unwrap_err();
+    assert!(wrong.to_string().contains(r#"address = "10.0.0.256:80""#), "{wrong}");
+}
+
 #[tokio::test]
 async fn a_request_goes_to_host_and_port_of_its_endpoint() {
     for (address, url, preserve, expected, host) in [

@@ -44,6 +44,7 @@ fn everything_that_is_wrong_is_told_at_once() {
             Endpoint::named("c", "user@c:80").weight(0),
             Endpoint::named("d", "d:99999"),
             Endpoint::named("e", ""),
+            Endpoint::named("f", "tcp://f:1"),
         ])
         .build_on(all_well())
         .unwrap_err();
@@ -63,6 +64,7 @@ fn everything_that_is_wrong_is_told_at_once() {
             r#"address = "http://b/path""#,
             r#"address = "user@c:80""#,
             r#"address = "d:99999""#,
+            r#"address = "tcp://f:1""#,
         ],
         "{wrong}"
     );

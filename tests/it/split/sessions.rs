@@ -196,11 +196,13 @@ async fn it_is_told_too_where_a_command_is_first_in_the_new_history() {
         world.progress(name, at(2, 500), promoted);
     }
     send(&orders, Side::Command, Some(&user)).await.unwrap();
-    assert_eq!(user.token(), "2-501~", "nobody knows yet");
+    assert_eq!(user.token(), "1-12~", "nobody knows yet whether that is there");
+    let with_a_cookie = Session::from_token(&user.token()).unwrap();
     world.progress("primary", at(2, 501), Progress::new(at(2, 501)).began(at(1, 10)));
     settle().await;
     assert_eq!(why(send(&orders, Side::Query(SEEN), Some(&user)).await).0, Reason::Lost);
     assert_eq!(user.token(), "2-501");
+    assert_eq!(why(send(&orders, Side::Query(SEEN), Some(&with_a_cookie)).await).0, Reason::Lost);
 }
 
 #[tokio::test(start_paused = true)]
