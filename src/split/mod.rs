@@ -54,6 +54,12 @@
 //! just written. Not where every read has to be the latest: that is the primary's alone. For servers that all give
 //! the same answers take [`endpoints`](crate::endpoints).
 //!
+//! - After a failover every session of the earlier history is told [`Lost`](crate::Reason::Lost), unless members say where the new one
+//!   [`began`](Progress::began): a bare position does not.
+//! - Without [`positions`](Builder::positions), a token that says that a command is of unknown position says so until its cookie ends.
+//! - [`Replicas`] alone have no primary to compare with: they serve no [`Within`](Freshness::Within), and no token of a stranger.
+//! - A query that was sent to a replica whose stack is not ready waits for that stack, within what the layers around allow.
+//!
 //! # How it decides
 //!
 //! A request is a [`Command`](Side::Command), which only the primary gets, or a [`Query`](Side::Query), which says how
@@ -102,14 +108,6 @@
 //!
 //! The deadline of the whole call, retries and limits for calls in all go around; breakers, bulkheads and attempt timeouts belong to
 //! the members, in the closures. A retry around is told what was not sent, and its next attempt goes to another replica.
-//!
-//! # Limits
-//!
-//! - After a failover every session of the earlier history is told [`Lost`](crate::Reason::Lost), unless members say where the new one
-//!   [`began`](Progress::began): a bare position does not.
-//! - Without [`positions`](Builder::positions), a token that says that a command is of unknown position says so until its cookie ends.
-//! - [`Replicas`] alone have no primary to compare with: they serve no [`Within`](Freshness::Within), and no token of a stranger.
-//! - A query that was sent to a replica whose stack is not ready waits for that stack, within what the layers around allow.
 //!
 //! # Cancellation
 //!

@@ -85,12 +85,23 @@ pub(in crate::log) fn open(
     Ok((files, kept))
 }
 
-fn take_lock(folder: &Path) -> Result<File, LogError> {
+/// The one writer of a folder.
+pub(super) struct FolderLock(File);
+
+/// Closing the file alone would not do: a process that another thread is just starting has a copy of it, and would hold
+/// the lock until it runs.
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        let _ = FileExt::unlock(&self.0);
+    }
+}
+
+fn take_lock(folder: &Path) -> Result<FolderLock, LogError> {
     let path = folder.join(LOCK);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(|error| failed(&path, error))?;
     match FileExt::try_lock(&file) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(FolderLock(file)),
         Err(TryLockError::WouldBlock) => Err(LogError::Locked { path }),
         Err(TryLockError::Error(error)) => Err(failed(&path, error)),
     }

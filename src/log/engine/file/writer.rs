@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Files;
 use super::index::{Place, Stream};
+use super::open::FolderLock;
 use super::queue::{Job, Turn};
 use super::scan::failed;
 use crate::core::epoch::Epoch;
@@ -42,7 +43,7 @@ pub(super) struct Writer {
     /// Since when there is something that is not on the disk.
     pub(super) dirty: Option<Instant>,
     /// The folder is locked as long as this is open.
-    pub(super) _guard: File,
+    pub(super) _guard: FolderLock,
 }
 
 /// What becomes of an append once it is written.
