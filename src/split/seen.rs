@@ -23,7 +23,7 @@ pub(super) trait Knows {
     /// The number of the last question that this member was asked.
     fn asked(&self, seat: u32) -> u64;
 
-    /// Where the history of `to` left that of `from`; `None` if nobody members.
+    /// Where the history of `to` left that of `from`; `None` if nobody knows.
     fn branched(&self, from: u32, to: u32) -> Option<u64>;
 
     /// Nanoseconds since any moment.
@@ -67,7 +67,7 @@ struct Unknown {
 const AT_FIRST_USE: Unknown =
     Unknown { seat: PRIMARY, after: u64::MAX, until: u64::MAX, least: None };
 
-/// What a session members of its user.
+/// What a session knows of its user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Seen {
     position: Option<Position>,
@@ -132,12 +132,12 @@ impl Seen {
         self.older.or(self.position)
     }
 
-    /// Whether a command may have happened that nobody members the position of.
+    /// Whether a command may have happened that nobody knows the position of.
     pub(super) fn is_uncertain(&self) -> bool {
         self.written.is_some() || self.older.is_some()
     }
 
-    /// A command may have happened, and nobody members where.
+    /// A command may have happened, and nobody knows where.
     pub(super) fn written(&mut self, members: &impl Knows) {
         self.written = Some(Unknown::new(PRIMARY, self.written, members));
     }
